@@ -1,0 +1,112 @@
+"""What can go wrong, in words: one line of fact, one line of help, one exit code.
+
+    QuiesceError            1  unexpected
+    ├── RequestError        2  wrong request; nothing was touched
+    │   └── ConfigError     2  stack.yaml or the env file is wrong; lists every problem
+    ├── StepFailed          3  a step failed; everything was put back
+    ├── StillOwed           4  a step failed and something is still owed
+    ├── Busy                5  another run holds the lock
+    ├── Refused             6  the confirmation was missing or wrong
+    ├── CheckFailed         7  a check found something bad
+    └── Interrupted     128+n  a signal stopped the run, and everything was put back
+
+Facts are lower case without a full stop; a hint is a sentence that can be followed. Neither
+ever holds a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from signal import Signals
+
+
+class QuiesceError(Exception):
+    """A failure the user is told about in `fact` and `hint`, without a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, fact: str, hint: str = "", *, details: Sequence[str] = ()) -> None:
+        super().__init__(fact)
+        self.fact = fact
+        self.hint = hint
+        self.details = tuple(details)
+
+    def __str__(self) -> str:
+        return self.fact
+
+
+class RequestError(QuiesceError):
+    """The request cannot be carried out as given. Nothing was touched."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a configuration file: where it is, what it is, what to write instead."""
+
+    file: str
+    line: int
+    path: str
+    fact: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        where = f"{self.path}: " if self.path else ""
+        help_ = f" ({self.hint})" if self.hint else ""
+        return f"{place}: {where}{self.fact}{help_}"
+
+
+class ConfigError(RequestError):
+    """Configuration is wrong; `problems` holds every mistake found, in file order."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        first = self.problems[0]
+        count = len(self.problems)
+        fact = str(first) if count == 1 else f"{first.file} has {count} mistakes"
+        hint = f"correct {first.file}, then run 'inv check'"
+        details = () if count == 1 else [str(problem) for problem in self.problems]
+        super().__init__(fact, hint, details=details)
+
+
+class StepFailed(QuiesceError):
+    """A step failed, and everything it had changed was put back."""
+
+    exit_code = 3
+
+
+class StillOwed(QuiesceError):
+    """A step failed and something could not be put back; `inv recover` continues."""
+
+    exit_code = 4
+
+
+class Busy(QuiesceError):
+    """Another run holds the instance's lock."""
+
+    exit_code = 5
+
+
+class Refused(QuiesceError):
+    """The confirmation was missing or wrong. Nothing was touched."""
+
+    exit_code = 6
+
+
+class CheckFailed(QuiesceError):
+    """A check found something bad; `details` names each finding."""
+
+    exit_code = 7
+
+
+class Interrupted(QuiesceError):
+    """A signal ended the run; `exit_code` is 128 plus its number."""
+
+    def __init__(self, signal_number: int) -> None:
+        name = Signals(signal_number).name
+        super().__init__(f"interrupted by {name}", "everything was put back; run it again")
+        self.signal_number = signal_number
+        self.exit_code = 128 + signal_number

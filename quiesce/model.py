@@ -1,0 +1,348 @@
+"""The nouns of Quiesce, all frozen: what a stack declares and what a backup set holds.
+
+What is observed of the running world (services, volumes, databases) is in `observed.py`.
+Units: sizes in bytes, durations in seconds, times as aware datetimes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+RuntimeKind = Literal["compose", "host"]
+Priority = Literal["critical", "important", "regenerable", "optional"]
+VolumeBackup = Literal["files", "by-dump", "never"]
+CleanGroup = Literal["logs", "cache"]
+SetKind = Literal["full", "data", "schema"]
+Mode = Literal["consistent", "live", "cold"]
+MemberKind = Literal["database", "globals", "volume", "gone", "stack", "document"]
+
+
+class Secret:
+    """A value that prints as `***`; `reveal()` at the moment of use is the only way out."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+# --------------------------------------------------------------------- what stack.yaml declares
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One place where the stack runs.
+
+    `environment` is what Compose and host services get: the env file's variables. It holds
+    secrets, so it never prints. `state` is where this instance keeps runtime files of its own
+    (host runtime only).
+    """
+
+    name: str
+    runtime: RuntimeKind
+    project: str
+    directory: Path
+    env_file: Path | None
+    files: tuple[Path, ...]
+    context: str | None
+    retention: str
+    profiles: tuple[str, ...]
+    state: Path
+    environment: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A PostgreSQL database to keep. `key` is its name in `stack.yaml`, `name` on the server."""
+
+    key: str
+    name: str
+    service: str
+    user: str
+    password: Secret | None
+    port: int
+    migrations: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A named volume. `key` is Compose's volume key; its real name is looked up when observed."""
+
+    key: str
+    purpose: str
+    priority: Priority
+    backup: VolumeBackup
+    clean: CleanGroup | None
+    exclude: tuple[str, ...]
+    max_size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PathEntry:
+    """A bind-mounted path of the stack's folder that cleaning or backup looks after."""
+
+    key: str
+    path: Path
+    backup: VolumeBackup
+    clean: CleanGroup | None
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """How services come back: declared order, and the least patience for stop and health."""
+
+    order: tuple[str, ...]
+    stop_timeout: float
+    health_timeout: float
+    keep_running: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """A retention profile; rules are ORed per whole set. `keep_within` is in seconds."""
+
+    name: str
+    keep_last: int | None = None
+    keep_within: float | None = None
+    keep_hourly: int | None = None
+    keep_daily: int | None = None
+    keep_weekly: int | None = None
+    keep_monthly: int | None = None
+    keep_yearly: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostService:
+    """A service of `runtime: host`: a process of ours, or the embedded PostgreSQL.
+
+    `volumes` maps a volume key to the environment variable that receives its directory.
+    `health` is a command (exit 0 is healthy) or, with `health_http`, a path asked on `port`.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    cwd: Path
+    environment: Mapping[str, str] = field(repr=False)
+    port: int | None
+    postgres: Literal["embedded"] | None
+    postgres_user: str
+    postgres_password: Secret | None
+    volumes: Mapping[str, str]
+    health: tuple[str, ...]
+    health_http: str | None
+    depends_on: tuple[str, ...]
+    stop_signal: str
+    stop_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A whole `stack.yaml`, resolved for one instance."""
+
+    file: Path
+    digest: str
+    timezone: str
+    instance: Instance
+    instance_names: tuple[str, ...]
+    databases: tuple[Database, ...]
+    excluded_databases: tuple[str, ...]
+    volumes: tuple[Volume, ...]
+    excluded_volumes: tuple[str, ...]
+    paths: tuple[PathEntry, ...]
+    writers: tuple[str, ...]
+    ignored_writers: tuple[str, ...]
+    restart: Restart
+    retention: Retention
+    host_services: tuple[HostService, ...]
+    max_downtime: float | None
+    lock_patience: float
+    helper_image: str | None
+
+    @property
+    def directory(self) -> Path:
+        """The folder of `stack.yaml`; relative paths in it start here."""
+        return self.file.parent
+
+    @property
+    def backups(self) -> Path:
+        return self.directory / "backups"
+
+    def database(self, key: str) -> Database:
+        return next(entry for entry in self.databases if entry.key == key)
+
+    def volume(self, key: str) -> Volume:
+        return next(entry for entry in self.volumes if entry.key == key)
+
+
+# ------------------------------------------------------------------------- what a set holds
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file of a set. `file` is relative to the set; `source` is the key in `stack.yaml`."""
+
+    name: str
+    kind: MemberKind
+    source: str
+    file: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableRecord:
+    """Rows and content digest of one table, read in the dump's own snapshot."""
+
+    schema: str
+    name: str
+    rows: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceRecord:
+    """A sequence's state; `last_value` is text because sequences may exceed JSON's numbers."""
+
+    schema: str
+    name: str
+    last_value: str
+    is_called: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionRecord:
+    name: str
+    version: str
+    schema: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseRecord:
+    """What a set knows of one database, all of it read in the dump's own snapshot.
+
+    `revision` holds the rows of Alembic's version table (none: not migrated; several: branches).
+    `digest_algorithm` names how `TableRecord.digest` was made, so that it can be made again.
+    `settings` are the texts needed to make the database object anew: settings, grants, owner.
+    """
+
+    key: str
+    name: str
+    service: str
+    server_version: str
+    client_version: str
+    revision: tuple[str, ...]
+    version_table: str | None
+    snapshot: str
+    wal_position: str
+    encoding: str
+    collate: str
+    ctype: str
+    locale_provider: str
+    locale: str | None
+    owner: str
+    digest_algorithm: str
+    tables: tuple[TableRecord, ...]
+    sequences: tuple[SequenceRecord, ...]
+    extensions: tuple[ExtensionRecord, ...]
+    roles: tuple[str, ...]
+    settings: tuple[str, ...]
+    large_objects: int
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRecord:
+    """What a set knows of one volume: entries and bytes as a restore of it will have them."""
+
+    key: str
+    name: str
+    files: int
+    bytes: int
+    levels: tuple[str, ...]
+    gone: str | None
+    compression: str
+
+
+@dataclass(frozen=True, slots=True)
+class Downtime:
+    """From the stop request to healthy again, per service; `overall` is first stop to last back."""
+
+    overall: float
+    services: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The sealed description of a set: `manifest.json`. `format` 1 is described here."""
+
+    format: int
+    tool: str
+    name: str
+    instance: str
+    project: str
+    engine: str
+    runtime: RuntimeKind
+    created_at: datetime
+    mode: Mode
+    kind: SetKind
+    label: str
+    pinned: bool
+    consistent: bool
+    inconsistency: str
+    duration_seconds: float
+    downtime_seconds: Downtime
+    services_running_before: tuple[str, ...]
+    services_stopped: tuple[str, ...]
+    members: tuple[Member, ...]
+    databases: tuple[DatabaseRecord, ...]
+    volumes: tuple[VolumeRecord, ...]
+    images: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SetState:
+    """Facts about a set that change after sealing, kept in `backups/.state/<set>.json`."""
+
+    pinned: bool = False
+    verified_at: datetime | None = None
+    verified_level: str | None = None
+    verified_good: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackupSet:
+    """A published set: its folder, its manifest, its mutable state, its size on disk."""
+
+    path: Path
+    manifest: Manifest
+    state: SetState
+    bytes: int
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSwap:
+    """`live` becomes `aside` (when it exists), `side` becomes `live`."""
+
+    database: str
+    live: str
+    side: str
+    aside: str

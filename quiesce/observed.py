@@ -1,0 +1,137 @@
+"""What was seen of the running world, once, before deciding: frozen values, no clients.
+
+`Service` joins what the Compose model (or `stack.yaml`, on the host runtime) declares with the
+containers or processes (`Unit`) that exist for it now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+UnitState = Literal["running", "paused", "restarting", "created", "exited", "dead", "removing"]
+Health = Literal["healthy", "unhealthy", "starting", "none"]
+Condition = Literal["started", "healthy", "completed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One container or process of a service, as it was when looked at.
+
+    `id` is the container's id, or the process's `<pid>:<start time>`. `health` is `none` when
+    the service declares no health check. Plans and journals carry units whole, so a recovery
+    needs neither the Compose file nor `stack.yaml`.
+    """
+
+    service: str
+    id: str
+    name: str
+    state: UnitState
+    health: Health
+    exit_code: int | None = None
+    stop_timeout: float | None = None
+    restart_policy: str = "no"
+
+    @property
+    def runs(self) -> bool:
+        return self.state in ("running", "restarting", "paused")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A volume or folder inside a service. `volume` is the volume's key, or None for a bind."""
+
+    volume: str | None
+    source: str
+    target: str
+    writable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    service: str
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service: what it is declared to be, and the units that exist for it now."""
+
+    name: str
+    depends_on: tuple[Dependency, ...]
+    mounts: tuple[Mount, ...]
+    units: tuple[Unit, ...]
+    image: str
+    has_health: bool
+
+    @property
+    def running(self) -> tuple[Unit, ...]:
+        return tuple(unit for unit in self.units if unit.runs)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeState:
+    """A volume as the engine has it. `name` is its real name, `outside` who else uses it."""
+
+    key: str
+    name: str
+    exists: bool
+    driver: str
+    options: Mapping[str, str]
+    mountpoint: Path | None
+    outside: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseState:
+    """A declared database on its server.
+
+    `revision` are the rows of its Alembic version table; `bytes` is its size on the server;
+    `problem` says why nothing more is known when the server cannot be asked.
+    """
+
+    key: str
+    name: str
+    reachable: bool
+    exists: bool
+    server_version: str
+    revision: tuple[str, ...]
+    bytes: int
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Where services run. `local` only when proven to share this machine's file systems."""
+
+    id: str
+    kind: str
+    version: str
+    local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything a planner may look at, taken at one time."""
+
+    engine: Engine
+    services: tuple[Service, ...]
+    volumes: tuple[VolumeState, ...]
+    databases: tuple[DatabaseState, ...]
+    undeclared_databases: tuple[str, ...]
+    free_bytes: int
+
+    def service(self, name: str) -> Service:
+        return next(service for service in self.services if service.name == name)
+
+    def volume(self, key: str) -> VolumeState:
+        return next(volume for volume in self.volumes if volume.key == key)
+
+    def database(self, key: str) -> DatabaseState:
+        return next(database for database in self.databases if database.key == key)
+
+    @property
+    def running(self) -> tuple[Unit, ...]:
+        return tuple(unit for service in self.services for unit in service.running)

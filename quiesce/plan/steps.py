@@ -1,0 +1,398 @@
+"""The vocabulary of plans: one frozen dataclass per effect, each a goal with a reason.
+
+Every step is idempotent (running it on a world that already shows its goal changes nothing), so
+a recovery may repeat it. Fields are plain values: keys of `stack.yaml`, names, paths as text;
+never a client, a password or a function. Whoever adds a step adds a sentence in `describe.py`
+and a handler in `execute/handlers`; an architecture test compares the three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+from quiesce.model import DatabaseSwap, Mode, SetKind
+from quiesce.observed import Unit
+
+# ------------------------------------------------------------------------------------- services
+
+
+@dataclass(frozen=True, slots=True)
+class UpServices:
+    """Containers of these services exist and run (made by Compose where missing)."""
+
+    services: tuple[str, ...]
+    build: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopServices:
+    """These units do not run. In stop order; each gets at least `timeout` seconds to end."""
+
+    units: tuple[Unit, ...]
+    timeout: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartServices:
+    """These units run again as they ran before. In start order."""
+
+    units: tuple[Unit, ...]
+    timeout: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitHealthy:
+    """Every unit is as well as it was when observed: healthy if it was, running otherwise."""
+
+    units: tuple[Unit, ...]
+    timeout: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitServices:
+    """Every named service runs and, where it has a health check, is healthy."""
+
+    services: tuple[str, ...]
+    timeout: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveServices:
+    """No container and no network of these services exists. Volumes stay, always."""
+
+    services: tuple[str, ...]
+    why: str
+
+
+# ----------------------------------------------------------------------------------- backup sets
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSet:
+    """A staging folder for this set exists and its final name is reserved."""
+
+    set: str
+    kind: SetKind
+    mode: Mode
+    label: str
+    pinned: bool
+    services_running: tuple[str, ...]
+    services_stopped: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldSnapshot:
+    """A session holds a snapshot of this database, its tables locked against rewriting."""
+
+    database: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSnapshot:
+    """No session of this run holds a snapshot of this database."""
+
+    database: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DumpDatabase:
+    """The held snapshot of this database is in `file` of the set, with its record."""
+
+    set: str
+    database: str
+    kind: SetKind
+    file: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DumpGlobals:
+    """Roles and tablespaces of this service's server are in `file` of the set."""
+
+    set: str
+    service: str
+    file: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveVolume:
+    """Level 0: the volume as it is. Level 1: what differs from level 0, and what is gone."""
+
+    set: str
+    volume: str
+    level: int
+    file: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordStack:
+    """`stack.yaml`, the Compose model without secrets and the image digests are in the set."""
+
+    set: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SealSet:
+    """The set is whole, on disk and published under its final name."""
+
+    set: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerifySet:
+    """The published set was read to its end and matches its manifest."""
+
+    set: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSet:
+    """No set of this name exists."""
+
+    set: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardStaging:
+    """No staging folder of this run exists."""
+
+    why: str
+
+
+# ------------------------------------------------------------------------- restoring databases
+
+
+@dataclass(frozen=True, slots=True)
+class CreateDatabase:
+    """An empty database `name` exists beside the live one, with the set's encoding and locale."""
+
+    set: str
+    database: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadDump:
+    """Database `name` holds what `file` of the set holds."""
+
+    set: str
+    database: str
+    name: str
+    file: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckDatabase:
+    """Database `name` matches the set's record, table by table."""
+
+    set: str
+    database: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class MigrateDatabase:
+    """Database `name` is at `revision` of its own Alembic history."""
+
+    database: str
+    name: str
+    revision: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class FenceDatabases:
+    """Nobody is connected to these databases of the service's server, and nobody can be."""
+
+    service: str
+    names: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwapDatabases:
+    """All swaps of one server happened in one transaction."""
+
+    service: str
+    swaps: tuple[DatabaseSwap, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutBackDatabases:
+    """What was live before these swaps is live and takes connections."""
+
+    service: str
+    swaps: tuple[DatabaseSwap, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropDatabase:
+    """No database `name` exists. Only a name that carries `suffix` may be dropped."""
+
+    database: str
+    name: str
+    suffix: str
+    why: str
+
+
+# ----------------------------------------------------------------------------- restoring volumes
+
+
+@dataclass(frozen=True, slots=True)
+class CreateVolume:
+    """The volume exists, made with the labels Compose itself would give it."""
+
+    volume: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageVolume:
+    """The set's content of the volume lies checked beside the live content."""
+
+    set: str
+    volume: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwapVolume:
+    """The staged content is the live content; what was live lies aside."""
+
+    volume: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutBackVolume:
+    """What was live before this run's swap is live again."""
+
+    volume: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettleVolume:
+    """Nothing of this run is left in the volume: no staged content, nothing aside."""
+
+    volume: str
+    why: str
+
+
+# -------------------------------------------------------------------------------------- structure
+
+Step = (
+    UpServices
+    | StopServices
+    | StartServices
+    | WaitHealthy
+    | WaitServices
+    | RemoveServices
+    | OpenSet
+    | HoldSnapshot
+    | ReleaseSnapshot
+    | DumpDatabase
+    | DumpGlobals
+    | ArchiveVolume
+    | RecordStack
+    | SealSet
+    | VerifySet
+    | RemoveSet
+    | DiscardStaging
+    | CreateDatabase
+    | LoadDump
+    | CheckDatabase
+    | MigrateDatabase
+    | FenceDatabases
+    | SwapDatabases
+    | PutBackDatabases
+    | DropDatabase
+    | CreateVolume
+    | StageVolume
+    | SwapVolume
+    | PutBackVolume
+    | SettleVolume
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """Steps whose effects are owed an answer.
+
+    `enter` then `body` run in order. `on_failure` runs when either did not complete, `always`
+    runs whatever happened; both are owed, in writing, before `enter` begins.
+    """
+
+    why: str
+    enter: tuple[Node, ...]
+    body: tuple[Node, ...]
+    on_failure: tuple[Node, ...] = ()
+    always: tuple[Node, ...] = ()
+
+
+Node = Step | Bracket
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will happen, in order, and for which run. The same value is printed and executed.
+
+    `request` is what was asked for, in words; `engine` the engine the plan was made for, which
+    a recovery compares with the one it talks to.
+    """
+
+    run: str
+    verb: str
+    instance: str
+    request: str
+    stack_digest: str
+    engine: str
+    nodes: tuple[Node, ...]
+
+
+PARTS = ("enter", "body", "on_failure", "always")
+
+
+def walk(nodes: tuple[Node, ...], at: str = "") -> Iterator[tuple[str, Node]]:
+    """Yield every node with its position, brackets before what they hold.
+
+    Positions read like paths: `/2` is the third node, `/2/body/0` the first of its body.
+    """
+    for index, node in enumerate(nodes):
+        position = f"{at}/{index}"
+        yield position, node
+        if isinstance(node, Bracket):
+            for part in PARTS:
+                yield from walk(getattr(node, part), f"{position}/{part}")
+
+
+def steps_of(nodes: tuple[Node, ...]) -> Iterator[tuple[str, Step]]:
+    """Yield only the steps of `walk`, with their positions."""
+    for position, node in walk(nodes):
+        if not isinstance(node, Bracket):
+            yield position, node
+
+
+def subject(step: Step) -> dict[str, object]:
+    """The step's fields without its reason, for messages and journals."""
+    return {f.name: getattr(step, f.name) for f in fields(step) if f.name != "why"}

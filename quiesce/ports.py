@@ -1,0 +1,398 @@
+"""What Quiesce needs from the world, as Protocols whose docstrings are promises.
+
+Every method either reaches its goal or raises a `QuiesceError` with a fact and a hint. Methods
+state goals, so calling one twice is as good as once. Adapters implement these in `adapters/`;
+the contract suites in `tests/contract/` hold the real ones and the fakes to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from quiesce.model import (
+    BackupSet,
+    Database,
+    DatabaseRecord,
+    DatabaseSwap,
+    Manifest,
+    Member,
+    SequenceRecord,
+    SetKind,
+    SetState,
+    TableRecord,
+    Volume,
+    VolumeRecord,
+)
+from quiesce.observed import DatabaseState, Engine, Service, Unit, VolumeState
+
+#: In the argv of a tool: replaced by where the tool sees the folder it was given.
+DIRECTORY = "{directory}"
+
+Progress = Callable[[str, int], None]
+"""Called with a short text and a number of bytes done, at most a few times a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopResult:
+    """How a unit ended. 137 means it was killed after its time was up: what it wrote is suspect."""
+
+    unit: Unit
+    exit_code: int | None
+    seconds: float
+
+
+class Runtime(Protocol):
+    """Where services run: Docker Compose, or processes of this machine."""
+
+    def engine(self) -> Engine:
+        """Which engine this is. Raise RequestError when it cannot be reached."""
+        ...
+
+    def services(self) -> tuple[Service, ...]:
+        """Every declared service with the units that exist now, in declaration order.
+
+        Raise RequestError when the declaration itself is wrong (bad Compose file).
+        """
+        ...
+
+    def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
+        """Every declared volume as the engine has it, then the ones of the Compose model that
+        nobody declared. A declared volume that the model does not know raises RequestError."""
+        ...
+
+    def up(self, services: Sequence[str], *, build: bool) -> None:
+        """Containers of these services exist and run; nothing else is started or recreated."""
+        ...
+
+    def remove(self, services: Sequence[str]) -> None:
+        """No container of these services exists, nor a network only they used. Volumes stay."""
+        ...
+
+    def stop(self, units: Sequence[Unit], timeout: float) -> tuple[StopResult, ...]:
+        """Stop these units one after the other, in the order given.
+
+        Each gets the longer of `timeout` and its own stop timeout before it is killed. A unit
+        that does not run, or no longer exists, is already stopped.
+        """
+        ...
+
+    def start(self, units: Sequence[Unit]) -> None:
+        """Start these units in the order given. One that was removed since is made again as its
+        service; one that was paused when observed is paused again."""
+        ...
+
+    def wait_healthy(
+        self, units: Sequence[Unit], timeout: float, waiting: Callable[[str], None]
+    ) -> Mapping[str, float]:
+        """Wait until each unit is as well as it was when observed.
+
+        Calls `waiting` with the name of the service waited for. Returns, per service, the seconds
+        until it was. Raise QuiesceError naming the service, with its last log lines as details,
+        when `timeout` seconds did not suffice or the unit ended.
+        """
+        ...
+
+    def endpoint(self, service: str, port: int) -> Endpoint:
+        """Where this machine reaches that port of a running service; needs no published port."""
+        ...
+
+    def run_tool(
+        self,
+        service: str,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+        writable: bool,
+        label: str,
+    ) -> None:
+        """Run a program of the service's own image beside the running service.
+
+        The program reaches the service's server on `127.0.0.1` and sees `directory` (where
+        `DIRECTORY` stands in argv), read-only unless `writable`. Files it writes belong to the
+        caller. `environment` reaches the program without being in any argv. `label` (the run)
+        marks it so that it can be found and swept. Returns only when the program itself ended
+        with 0; otherwise raises QuiesceError with its last lines of stderr as details. When this
+        method raises or the caller dies, the program does not go on.
+        """
+        ...
+
+    def logs(self, service: str, lines: int) -> str:
+        """The last lines the service logged."""
+        ...
+
+    def description(self) -> Mapping[str, bytes]:
+        """Files that describe the stack (file name → content): the resolved model with every
+        secret replaced. Nothing in it is a literal value of an environment variable."""
+        ...
+
+    def images(self) -> Mapping[str, str]:
+        """The image (with digest or id) each service runs from."""
+        ...
+
+    def sweep(self, run: str) -> tuple[str, ...]:
+        """Remove helpers that carry this run's label. Return what was removed."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseContents:
+    """What a database holds, for comparing with a `DatabaseRecord`."""
+
+    tables: tuple[TableRecord, ...]
+    sequences: tuple[SequenceRecord, ...]
+    revision: tuple[str, ...]
+
+
+class DatabaseAdmin(Protocol):
+    """PostgreSQL: asking, dumping, loading, swapping. Sessions carry the run's name."""
+
+    def observe(self, databases: Sequence[Database]) -> tuple[DatabaseState, ...]:
+        """Each database's state. A server that cannot be asked is `reachable=False` with a
+        `problem`, never an exception."""
+        ...
+
+    def undeclared(self, databases: Sequence[Database]) -> tuple[str, ...]:
+        """Databases on these servers that are neither declared nor PostgreSQL's own."""
+        ...
+
+    def hold(self, database: Database) -> None:
+        """Lock every table in ACCESS SHARE mode, then export a snapshot, and keep the session."""
+        ...
+
+    def release(self, database: Database) -> None:
+        """End the session that holds a snapshot of this database, if there is one."""
+        ...
+
+    def dump(
+        self, database: Database, kind: SetKind, directory: Path, file: str, progress: Progress
+    ) -> DatabaseRecord:
+        """Write the held snapshot to `directory/file` and return what it holds.
+
+        Takes a snapshot of its own when none is held. `full` and `data` are custom-format
+        archives, `schema` too. The file is complete and synced, or an error is raised.
+        """
+        ...
+
+    def dump_globals(self, service: str, directory: Path, file: str) -> None:
+        """Write the roles and tablespaces of the service's server, without passwords."""
+        ...
+
+    def check_loadable(self, database: Database, record: DatabaseRecord) -> tuple[str, ...]:
+        """Everything that would keep the record's dump from loading: version, extensions, roles,
+        encoding. Empty when nothing would. Changes nothing."""
+        ...
+
+    def create(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
+        """An empty database `name` from template0, like the record or else like the live one."""
+        ...
+
+    def load(self, database: Database, name: str, directory: Path, file: str) -> None:
+        """Load `directory/file` into the empty database `name`; any error at all is raised."""
+        ...
+
+    def contents(self, database: Database, name: str, algorithm: str) -> DatabaseContents:
+        """Rows and digests of database `name`, by the algorithm named in a record."""
+        ...
+
+    def finish(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
+        """Statistics gathered, and owner, settings and grants of the database object applied."""
+        ...
+
+    def fence(self, service: str, names: Sequence[str]) -> None:
+        """No one is connected to these databases and no one can be."""
+        ...
+
+    def swap(self, service: str, swaps: Sequence[DatabaseSwap]) -> None:
+        """All renames in one transaction; what is live afterwards takes connections."""
+        ...
+
+    def put_back(self, service: str, swaps: Sequence[DatabaseSwap]) -> None:
+        """What was live before `swap` is live and takes connections, however far it had got."""
+        ...
+
+    def drop(self, database: Database, name: str, suffix: str) -> None:
+        """No database `name`. Refuses a name that, read back from the server, lacks `suffix`."""
+        ...
+
+    def sweep(self, run: str) -> tuple[str, ...]:
+        """End sessions that dead run left in the servers. Return what was ended."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSize:
+    files: int
+    bytes: int
+
+
+class VolumeIO(Protocol):
+    """The bytes of volumes, in and out. Nothing is held in memory."""
+
+    def measure(self, volume: VolumeState) -> VolumeSize:
+        """Entries and apparent bytes in the volume, without stopping anything."""
+        ...
+
+    def begin(self, volume: VolumeState) -> None:
+        """Make ready for archiving this volume, so that `archive` needs nothing that stops:
+        proves direct reading, or starts a helper that stays until `end`."""
+        ...
+
+    def archive(
+        self,
+        volume: VolumeState,
+        level: int,
+        directory: Path,
+        stem: str,
+        exclude: Sequence[str],
+        progress: Progress,
+    ) -> VolumeRecord:
+        """Write `stem.<level>.tar.zst` (and for level 1 `stem.gone`) into `directory`.
+
+        Level 1 holds what differs from this run's level 0 by the T0 rule (RELIABILITY 12); its
+        record describes both levels together. A level 1 without level 0 is a level 0.
+        """
+        ...
+
+    def end(self, volume: VolumeState) -> None:
+        """Let go of what `begin` made."""
+        ...
+
+    def check(self, archives: Sequence[Path]) -> tuple[str, ...]:
+        """Every member that must not be unpacked, with its reason. Reads to the end."""
+        ...
+
+    def create(self, volume: VolumeState) -> None:
+        """The volume exists, as Compose itself would have made it."""
+        ...
+
+    def stage(
+        self, volume: VolumeState, run: str, archives: Sequence[Path], gone: Path | None
+    ) -> VolumeSize:
+        """Unpack beside the live content, in `.quiesce-<run>` inside the volume."""
+        ...
+
+    def swap(self, volume: VolumeState, run: str) -> None:
+        """Exchange live and staged content by renames, also owner, mode and times of the root.
+        Weaker than a transaction: readers must be stopped, and a death between two renames is
+        finished by calling this again or `put_back`."""
+        ...
+
+    def put_back(self, volume: VolumeState, run: str) -> None:
+        """Undo `swap`, however far it had got."""
+        ...
+
+    def settle(self, volume: VolumeState, run: str) -> None:
+        """Remove `.quiesce-<run>` from the volume with all it holds."""
+        ...
+
+    def sweep(self, run: str) -> tuple[str, ...]:
+        """Remove helpers that carry this run's label. Return what was removed."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Migrator(Protocol):
+    """Alembic, one history per database."""
+
+    def heads(self, database: Database) -> tuple[str, ...]:
+        """The newest revisions of the database's history; several only with branches."""
+        ...
+
+    def known(self, database: Database, revision: str) -> bool:
+        """Whether the history has this revision."""
+        ...
+
+    def pending(self, database: Database, current: Sequence[str]) -> tuple[str, ...]:
+        """Revisions between `current` and the heads, oldest first."""
+        ...
+
+    def current(self, database: Database, name: str) -> tuple[str, ...]:
+        """The revisions stored in database `name` (which may be a side database)."""
+        ...
+
+    def upgrade(self, database: Database, name: str, revision: str) -> None:
+        """Migrate database `name` up to `revision` (`head` and `heads` allowed)."""
+        ...
+
+
+class BackupStore(Protocol):
+    """Sets on disk: staged, sealed, published at once, listed, checked, removed."""
+
+    def sets(self) -> tuple[BackupSet, ...]:
+        """Complete sets of the stack's `backups/`, oldest first by creation."""
+        ...
+
+    def unreadable(self) -> tuple[tuple[str, str], ...]:
+        """Folders that look like sets and are not readable ones: name and reason."""
+        ...
+
+    def open(self, run: str, name: str) -> Path:
+        """Make (or find) the staging folder of a set and return it."""
+        ...
+
+    def add(self, run: str, name: str, member: Member) -> None:
+        """Remember a finished member; its sum was taken while it was written or right after."""
+        ...
+
+    def seal(self, run: str, manifest: Manifest, documents: Mapping[str, bytes]) -> BackupSet:
+        """Write documents, sums and manifest, sync everything, publish with one rename that
+        never replaces. Already published by this run: return it."""
+        ...
+
+    def verify(self, backup: BackupSet, progress: Progress) -> tuple[str, ...]:
+        """Everything wrong with the set, each naming the member. Empty when good."""
+        ...
+
+    def remember(self, name: str, state: SetState) -> None:
+        """Keep the set's mutable facts."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """No set of this name: invisible first, then removed."""
+        ...
+
+    def discard(self, run: str) -> None:
+        """No staging folder of this run."""
+        ...
+
+
+class EventSink(Protocol):
+    """Who is told what happens. Never raises, never blocks a run."""
+
+    def step_begins(self, position: str, sentence: str, why: str, depth: int) -> None: ...
+
+    def step_ends(self, position: str, sentence: str, seconds: float, result: str) -> None: ...
+
+    def step_fails(self, position: str, sentence: str, reason: str) -> None: ...
+
+    def progress(self, text: str, done: int) -> None: ...
+
+    def note(self, text: str) -> None:
+        """Something a person should know that is not a step."""
+        ...
+
+    def warn(self, text: str) -> None: ...
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """The time, aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float: ...
