@@ -341,6 +341,9 @@ class Bracket:
 
     `enter` then `body` run in order. `on_failure` runs when either did not complete, `always`
     runs whatever happened; both are owed, in writing, before `enter` begins.
+
+    From the body's node number `forward_from` on, people may have used the new state: a recovery
+    then finishes the body instead of undoing it.
     """
 
     why: str
@@ -348,6 +351,7 @@ class Bracket:
     body: tuple[Node, ...]
     on_failure: tuple[Node, ...] = ()
     always: tuple[Node, ...] = ()
+    forward_from: int | None = None
 
 
 Node = Step | Bracket

@@ -1,0 +1,1 @@
+"""Doing: works through a plan, remembers it on disk, survives. Decides nothing."""

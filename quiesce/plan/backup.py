@@ -1,0 +1,225 @@
+"""How a backup goes, in the order it happens. Pure.
+
+    hot     level 0 archives of volumes               services running
+    quiet   stop writers · hold snapshots · level 1 archives · start them again
+    after   dump the held snapshots · record the stack · seal · verify
+
+The order is the safety argument: the window holds nothing that grows with the data, and nothing
+is published before everything in it is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from quiesce.errors import RequestError
+from quiesce.model import Database, Mode, SetKind, Stack, Volume
+from quiesce.observed import Observed, Unit
+from quiesce.plan.services import nearest, quiet, with_dependents
+from quiesce.plan.steps import (
+    ArchiveVolume,
+    Bracket,
+    DiscardStaging,
+    DumpDatabase,
+    DumpGlobals,
+    HoldSnapshot,
+    Node,
+    OpenSet,
+    Plan,
+    RecordStack,
+    ReleaseSnapshot,
+    SealSet,
+    VerifySet,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRequest:
+    """What was asked for. `only` holds keys of databases and volumes; empty means everything."""
+
+    only: tuple[str, ...] = ()
+    mode: Mode = "consistent"
+    kind: SetKind = "full"
+    label: str = ""
+    pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a set will hold."""
+
+    databases: tuple[Database, ...]
+    volumes: tuple[Volume, ...]
+
+
+def plan_backup(
+    stack: Stack, observed: Observed, request: BackupRequest, run: str, set_name: str
+) -> Plan:
+    """Return the plan of a backup into the set `set_name`.
+
+    Raise RequestError when the request names something unknown, when a database cannot be
+    reached, or when nothing is left to back up.
+    """
+    selection = select(stack, observed, request.only, request.kind)
+    require_databases(selection.databases, observed)
+    units, why = writers(stack, observed, selection)
+    if request.mode == "live" or request.kind != "full" or not _worth_stopping(selection):
+        units = ()
+    held = tuple(
+        HoldSnapshot(d.key, "the dump made later shows this instant") for d in selection.databases
+    )
+    two_levels = bool(units)
+    level_0 = tuple(_archive(set_name, v, 0, not two_levels) for v in selection.volumes)
+    level_1 = tuple(_archive(set_name, v, 1, True) for v in selection.volumes if two_levels)
+    opened = OpenSet(
+        set_name,
+        request.kind,
+        request.mode,
+        request.label,
+        request.pinned,
+        tuple(dict.fromkeys(unit.service for unit in observed.running)),
+        tuple(dict.fromkeys(unit.service for unit in units)),
+        "a set is published whole or not at all",
+    )
+    body: tuple[Node, ...] = (
+        *level_0,
+        *quiet(stack, observed, units, why, (*held, *level_1)),
+        *dumps(set_name, selection.databases, request.kind),
+        RecordStack(set_name, "a set explains itself"),
+        SealSet(set_name, "every member is complete"),
+    )
+    discard: tuple[Node, ...] = (
+        *(ReleaseSnapshot(d.key, "nothing of a failed run stays") for d in selection.databases),
+        DiscardStaging("nothing of a failed run stays"),
+    )
+    nodes: tuple[Node, ...] = (
+        Bracket(f"set {set_name}", (opened,), body, on_failure=discard),
+        VerifySet(set_name, "nothing is called good that was not checked"),
+    )
+    words = f"{request.kind} backup of {stack.instance.name} ({request.mode})"
+    return Plan(
+        run,
+        "backup",
+        stack.instance.name,
+        words,
+        stack.digest,
+        observed.engine.id,
+        nodes,
+    )
+
+
+def select(stack: Stack, observed: Observed, only: Sequence[str], kind: SetKind) -> Selection:
+    """Return what a set of this kind holds. Raise RequestError for unknown or unusable names."""
+    kept = {volume.key: volume for volume in stack.volumes if volume.backup == "files"}
+    databases = {database.key: database for database in stack.databases}
+    for name in only:
+        if name in kept or name in databases:
+            continue
+        declared = next((volume for volume in stack.volumes if volume.key == name), None)
+        if declared is not None:
+            how = "by dump" if declared.backup == "by-dump" else "never"
+            raise RequestError(
+                f"volume {name} is backed up {how}",
+                f"name databases or volumes: {', '.join([*databases, *kept])}",
+            )
+        raise RequestError(
+            f"there is no database or volume {name}",
+            f"{nearest(name, [*databases, *kept])}?",
+        )
+    wanted = tuple(only) or (*databases, *kept)
+    volumes = tuple(kept[key] for key in kept if key in wanted)
+    if kind != "full":
+        named = [volume.key for volume in volumes if volume.key in only]
+        if named:
+            raise RequestError(
+                f"a {kind} backup holds databases only, not {', '.join(named)}",
+                f"leave {', '.join(named)} out, or make a full backup",
+            )
+        volumes = ()
+    present = tuple(volume for volume in volumes if observed.volume(volume.key).exists)
+    absent = [volume.key for volume in volumes if volume.key in only and volume not in present]
+    if absent:
+        raise RequestError(f"volume {absent[0]} does not exist yet", "run 'inv up' first")
+    selection = Selection(tuple(databases[key] for key in databases if key in wanted), present)
+    if not selection.databases and not selection.volumes:
+        raise RequestError("there is nothing to back up", "run 'inv up' first")
+    return selection
+
+
+def require_databases(databases: Sequence[Database], observed: Observed) -> None:
+    """Raise RequestError unless every database can be asked and exists."""
+    for database in databases:
+        state = observed.database(database.key)
+        if not state.reachable:
+            raise RequestError(
+                f"database {database.key} cannot be reached: {state.problem}",
+                f"run 'inv up --service {database.service}', then try again",
+            )
+        if not state.exists:
+            raise RequestError(
+                f"database {database.name} does not exist on {database.service}",
+                "create it, or remove it from databases in stack.yaml",
+            )
+
+
+def writers(stack: Stack, observed: Observed, selection: Selection) -> tuple[tuple[Unit, ...], str]:
+    """Return the running units that may change what is selected, in stop order, and why.
+
+    Derived: who mounts a selected volume read-write, and who depends on the service of a
+    selected database. `writers.services` of stack.yaml adds more. A database's own service goes
+    on running: its snapshot is what is kept.
+    """
+    keys = {volume.key for volume in selection.volumes}
+    servers = {database.service for database in selection.databases}
+    reasons: dict[str, str] = dict.fromkeys(stack.writers, "is named in writers")
+    for service in observed.services:
+        needed = servers & {entry.service for entry in service.depends_on}
+        if needed:
+            reasons[service.name] = f"uses {min(needed)}"
+        mounted = [m.volume for m in service.mounts if m.writable and m.volume in keys]
+        if mounted and service.name in servers:
+            raise RequestError(
+                f"{service.name} is a database server and writes to volume {mounted[0]}",
+                f"mark volume {mounted[0]} 'backup: by-dump' or 'backup: never' in stack.yaml",
+            )
+        if mounted:
+            reasons[service.name] = f"writes to {mounted[0]}"
+    for name in servers:
+        reasons.pop(name, None)
+    return with_dependents(stack, observed, reasons)
+
+
+def _worth_stopping(selection: Selection) -> bool:
+    """One database alone is consistent by its snapshot; anything more needs a common rest."""
+    return bool(selection.volumes) or len(selection.databases) > 1
+
+
+def _archive(set_name: str, volume: Volume, level: int, last: bool) -> ArchiveVolume:
+    why = (
+        "while services run, so that the window holds only the rest"
+        if level == 0
+        else ("only this needs the services at rest")
+    )
+    if level == 0 and last:
+        why = f"{volume.priority}: {volume.purpose}" if volume.purpose else volume.priority
+    return ArchiveVolume(set_name, volume.key, level, f"volumes/{volume.key}", why)
+
+
+def dumps(set_name: str, databases: Sequence[Database], kind: SetKind) -> tuple[Node, ...]:
+    """Return the steps that dump what is held, and each server's roles once."""
+    nodes: list[Node] = [
+        DumpDatabase(
+            set_name,
+            d.key,
+            kind,
+            f"databases/{d.key}.dump",
+            "from the snapshot that is held",
+        )
+        for d in databases
+    ]
+    servers = tuple(dict.fromkeys(database.service for database in databases))
+    for service in servers:
+        file = f"databases/globals{'' if len(servers) == 1 else f'-{service}'}.sql"
+        nodes.append(DumpGlobals(set_name, service, file, "a dump names roles it does not hold"))
+    return tuple(nodes)

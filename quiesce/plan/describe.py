@@ -1,0 +1,111 @@
+"""Plans in words: one sentence per step, indentation for brackets. Pure text, no colour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from quiesce.observed import Unit
+from quiesce.plan import steps as s
+from quiesce.plan.steps import PARTS, Bracket, Node, Plan, Step
+
+_PART_TITLES = {
+    "enter": "",
+    "body": "meanwhile",
+    "on_failure": "if that fails",
+    "always": "whatever happened",
+}
+
+
+def names(units: tuple[Unit, ...]) -> str:
+    """Return the units' services in their order, with a count for replicas."""
+    counts: dict[str, int] = {}
+    for unit in units:
+        counts[unit.service] = counts.get(unit.service, 0) + 1
+    return ", ".join(name if count == 1 else f"{name} ×{count}" for name, count in counts.items())
+
+
+def _listed(values: tuple[str, ...], otherwise: str) -> str:
+    return ", ".join(values) or otherwise
+
+
+def _archive(step: s.ArchiveVolume) -> str:
+    what = "everything" if step.level == 0 else "what changed since"
+    return f"archive volume {step.volume}, level {step.level} ({what})"
+
+
+def _swap(step: s.SwapDatabases) -> str:
+    pairs = ", ".join(f"{swap.side} becomes {swap.live}" for swap in step.swaps)
+    return f"swap databases of {step.service}: {pairs}"
+
+
+SENTENCES: dict[type[Any], Callable[[Any], str]] = {
+    s.UpServices: lambda t: (
+        f"bring up {_listed(t.services, 'every service')}"
+        + (", building images" if t.build else "")
+    ),
+    s.StopServices: lambda t: f"stop {names(t.units)}",
+    s.StartServices: lambda t: f"start {names(t.units)}",
+    s.WaitHealthy: lambda t: f"wait for {names(t.units)}",
+    s.WaitServices: lambda t: f"wait until healthy: {_listed(t.services, 'every service')}",
+    s.RemoveServices: lambda t: f"remove containers of {_listed(t.services, 'every service')}",
+    s.OpenSet: lambda t: f"open set {t.set} ({t.kind}, {t.mode})",
+    s.HoldSnapshot: lambda t: f"hold a snapshot of database {t.database}",
+    s.ReleaseSnapshot: lambda t: f"release the snapshot of database {t.database}",
+    s.DumpDatabase: lambda t: f"dump database {t.database} ({t.kind})",
+    s.DumpGlobals: lambda t: f"dump roles of the server in {t.service}",
+    s.ArchiveVolume: _archive,
+    s.RecordStack: lambda t: "record stack.yaml, the Compose model and image digests",
+    s.SealSet: lambda t: f"seal and publish set {t.set}",
+    s.VerifySet: lambda t: f"verify set {t.set}",
+    s.RemoveSet: lambda t: f"remove set {t.set}",
+    s.DiscardStaging: lambda t: "discard this run's staging folder",
+    s.CreateDatabase: lambda t: f"create empty database {t.name}",
+    s.LoadDump: lambda t: f"load {t.file} of {t.set} into {t.name}",
+    s.CheckDatabase: lambda t: f"compare {t.name} with the record of {t.set}",
+    s.MigrateDatabase: lambda t: f"migrate {t.name} to {t.revision}",
+    s.FenceDatabases: lambda t: f"fence {_listed(t.names, 'no database')}",
+    s.SwapDatabases: _swap,
+    s.PutBackDatabases: lambda t: (
+        "put back " + _listed(tuple(swap.live for swap in t.swaps), "no database")
+    ),
+    s.DropDatabase: lambda t: f"drop database {t.name}",
+    s.CreateVolume: lambda t: f"create volume {t.volume}",
+    s.StageVolume: lambda t: f"stage volume {t.volume} from {t.set}",
+    s.SwapVolume: lambda t: f"swap volume {t.volume}",
+    s.PutBackVolume: lambda t: f"put back volume {t.volume}",
+    s.SettleVolume: lambda t: f"settle volume {t.volume}",
+}
+
+
+def sentence(step: Step) -> str:
+    """Return what the step does, without its reason."""
+    return SENTENCES[type(step)](step)
+
+
+def describe(plan: Plan) -> str:
+    """Return the whole plan as text, one line a step: sentence — reason.
+
+    The text is the same for the dry run and the real run, but for the run's id.
+    """
+    lines = [f"plan: {plan.request}"]
+    lines += _lines(plan.nodes, 1)
+    if not plan.nodes:
+        lines.append("  nothing to do")
+    return "\n".join(lines) + "\n"
+
+
+def _lines(nodes: tuple[Node, ...], depth: int) -> list[str]:
+    lines: list[str] = []
+    indent = "  " * depth
+    for node in nodes:
+        if not isinstance(node, Bracket):
+            lines.append(f"{indent}{sentence(node)} — {node.why}")
+            continue
+        lines.append(f"{indent}[ {node.why} ]")
+        for part in PARTS:
+            inner = getattr(node, part)
+            if inner and _PART_TITLES[part]:
+                lines.append(f"{indent}{_PART_TITLES[part]}:")
+            lines += _lines(inner, depth + 1)
+    return lines

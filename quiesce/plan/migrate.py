@@ -1,0 +1,51 @@
+"""Migrating live databases. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quiesce.errors import RequestError
+from quiesce.model import Stack
+from quiesce.observed import Observed
+from quiesce.plan.backup import require_databases
+from quiesce.plan.services import nearest
+from quiesce.plan.steps import MigrateDatabase, Plan
+
+
+def plan_migrate(
+    stack: Stack, observed: Observed, run: str, names: Sequence[str], revision: str
+) -> Plan:
+    """Bring these databases (none named: every one with migrations) to `revision`.
+
+    Only the database has to be up. Raise RequestError for unknown names and databases that have
+    no migrations or cannot be reached.
+    """
+    known = {database.key: database for database in stack.databases}
+    for name in names:
+        if name not in known:
+            raise RequestError(f"there is no database {name}", f"{nearest(name, known)}?")
+        if known[name].migrations is None:
+            raise RequestError(
+                f"database {name} has no migrations", f"add databases.{name}.migrations"
+            )
+    databases = [d for d in stack.databases if d.migrations and (not names or d.key in names)]
+    require_databases(databases, observed)
+    nodes = tuple(
+        MigrateDatabase(
+            d.key,
+            d.name,
+            revision,
+            f"is at {', '.join(observed.database(d.key).revision) or 'nothing yet'}",
+        )
+        for d in databases
+    )
+    words = f"migrate {', '.join(d.key for d in databases)} of {stack.instance.name}"
+    return Plan(
+        run,
+        "migrate",
+        stack.instance.name,
+        words,
+        stack.digest,
+        observed.engine.id,
+        nodes,
+    )

@@ -1,0 +1,52 @@
+"""Names of runs, sets and side databases, and the rules they keep. Pure: time is an argument."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from datetime import datetime
+
+from quiesce.errors import RequestError
+
+#: PostgreSQL keeps 63 *bytes* of a name and cuts the rest without a word.
+DATABASE_NAME_BYTES = 63
+
+SET_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*-\d{8}-\d{6}(-[a-z]+)?(-\d+)?")
+
+
+def run_id(now: datetime, randomness: str) -> str:
+    """Return the run's id: sorts by time, unique by `randomness` (at least 4 hex digits)."""
+    return f"{now:%Y%m%d%H%M%S}-{randomness}"
+
+
+def suffix_of(run: str) -> str:
+    """Return the few characters that mark names of this run; safe in database names."""
+    return run.rpartition("-")[2]
+
+
+def set_name(instance: str, now: datetime, taken: Collection[str], mark: str = "") -> str:
+    """Return `<instance>-<YYYYMMDD-HHMMSS>`, with `-2`, `-3` … where that is taken.
+
+    `now` is already in the stack's time zone. `mark` (`safety`) goes before the number.
+    """
+    base = f"{instance}-{now:%Y%m%d-%H%M%S}" + (f"-{mark}" if mark else "")
+    name, number = base, 1
+    while name in taken:
+        number += 1
+        name = f"{base}-{number}"
+    return name
+
+
+def side_database(live: str, run: str, role: str, taken: Collection[str]) -> str:
+    """Return a name for a database beside `live`: `<live>__<role>_<run's suffix>`.
+
+    At most 63 bytes, cut at a character, never one of `taken`. Raise RequestError when no such
+    name can be made, which only happens to names that already look like ours.
+    """
+    ending = f"__{role}_{suffix_of(run)}"
+    room = DATABASE_NAME_BYTES - len(ending.encode())
+    stem = live.encode()[:room].decode("utf-8", errors="ignore")
+    name = stem + ending
+    if name in taken or name == live:
+        raise RequestError(f"database {name} exists already", "run 'inv recover', then try again")
+    return name

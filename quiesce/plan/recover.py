@@ -1,0 +1,89 @@
+"""What a dead run still owes, from its plan and its journal's records. Pure.
+
+A bracket is owed from before its first step until its `always` part has worked. Innermost first:
+`on_failure` where the body is not done, then `always`. A stop that had begun and not ended is
+repeated and waited for before anything starts (DETAILS 23: a container still stopping answers
+"healthy", then exits). Where services already ran on the new state, the body is finished instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from quiesce.plan.steps import Bracket, Node, Plan, StopServices
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a journal says of a run: positions by event."""
+
+    owed: Collection[str] = ()
+    begun: Collection[str] = ()
+    ended: Collection[str] = ()
+    body_done: Collection[str] = ()
+    settled: Collection[str] = ()
+    closed: bool = False
+
+
+def owed_nodes(plan: Plan, progress: Progress) -> tuple[Node, ...]:
+    """Return the steps that settle the run, in order; none when nothing is owed."""
+    nodes, forward = _of(plan.nodes, "", progress)
+    if forward:
+        # The new state is in use: what the plan had left to do tidies up after it.
+        nodes += _unfinished(plan.nodes, "", progress)
+    return nodes
+
+
+def _of(nodes: tuple[Node, ...], at: str, progress: Progress) -> tuple[tuple[Node, ...], bool]:
+    owed: tuple[Node, ...] = ()
+    forward = False
+    for index, node in enumerate(nodes):
+        position = f"{at}/{index}"
+        if not isinstance(node, Bracket) or position not in progress.owed:
+            continue
+        if position in progress.settled:
+            continue
+        inner, inner_forward = _inside(node, position, progress)
+        owed += inner
+        forward = forward or inner_forward
+    return owed, forward
+
+
+def _inside(node: Bracket, at: str, progress: Progress) -> tuple[tuple[Node, ...], bool]:
+    entered, _ = _of(node.enter, f"{at}/enter", progress)
+    within, forward = _of(node.body, f"{at}/body", progress)
+    forward = forward or _past_return(node, at, progress)
+    stops = _half_done_stops(node, at, progress)
+    if at in progress.body_done:
+        return (*stops, *entered, *within, *node.always), forward
+    if forward:
+        rest = _unfinished(node.body, f"{at}/body", progress)
+        return (*stops, *within, *rest, *node.always), True
+    return (*stops, *entered, *within, *node.on_failure, *node.always), False
+
+
+def _past_return(node: Bracket, at: str, progress: Progress) -> bool:
+    if node.forward_from is None:
+        return False
+    later = range(node.forward_from, len(node.body))
+    return any(f"{at}/body/{index}" in progress.begun for index in later)
+
+
+def _half_done_stops(node: Bracket, at: str, progress: Progress) -> tuple[Node, ...]:
+    return tuple(
+        step
+        for index, step in enumerate(node.enter)
+        if isinstance(step, StopServices)
+        and f"{at}/enter/{index}" in progress.begun
+        and f"{at}/enter/{index}" not in progress.ended
+    )
+
+
+def _unfinished(nodes: tuple[Node, ...], at: str, progress: Progress) -> tuple[Node, ...]:
+    """The steps (not brackets, they settle themselves) that have not ended."""
+    return tuple(
+        node
+        for index, node in enumerate(nodes)
+        if not isinstance(node, Bracket) and f"{at}/{index}" not in progress.ended
+    )

@@ -1,0 +1,307 @@
+"""How a restore goes, in the order it happens. Pure.
+
+    hot     build side databases, check and migrate them; stage volumes    services running
+    quiet   stop users · safety set · exchange · start them again · healthy
+    after   drop what lies aside
+
+Everything that takes long or can fail on bad data is done while the old state is still live. The
+exchange is renames only; when services do not become healthy on the new state it is undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from quiesce.errors import RequestError
+from quiesce.model import (
+    BackupSet,
+    Database,
+    DatabaseRecord,
+    DatabaseSwap,
+    Stack,
+    Volume,
+)
+from quiesce.observed import Observed, Unit
+from quiesce.plan import backup as backup_plan
+from quiesce.plan.naming import side_database, suffix_of
+from quiesce.plan.services import nearest, quiet, start_nodes, with_dependents
+from quiesce.plan.steps import (
+    ArchiveVolume,
+    Bracket,
+    CheckDatabase,
+    CreateDatabase,
+    CreateVolume,
+    DiscardStaging,
+    DropDatabase,
+    FenceDatabases,
+    HoldSnapshot,
+    LoadDump,
+    MigrateDatabase,
+    Node,
+    OpenSet,
+    Plan,
+    PutBackDatabases,
+    PutBackVolume,
+    RecordStack,
+    SealSet,
+    SettleVolume,
+    StageVolume,
+    StopServices,
+    SwapDatabases,
+    SwapVolume,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """What was asked for. `migrations` says, per database, whether to migrate after loading and
+    to which revision; it was decided from the set and the scripts before planning."""
+
+    only: tuple[str, ...] = ()
+    safety: bool = True
+    restart: bool = True
+    migrations: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    databases: tuple[tuple[Database, DatabaseRecord], ...]
+    volumes: tuple[Volume, ...]
+
+
+def plan_restore(
+    stack: Stack,
+    observed: Observed,
+    source: BackupSet,
+    request: RestoreRequest,
+    run: str,
+    safety_set: str,
+    taken: Sequence[str],
+) -> Plan:
+    """Return the plan that brings back `source`.
+
+    `taken` are the database names that exist on the servers. Raise RequestError when something
+    asked for is not in the set or not declared, or a database server is not reachable.
+    """
+    chosen = choose(stack, source, request.only)
+    _require_servers(chosen, observed)
+    swaps = _swaps(chosen, observed, run, taken)
+    units, why = users(stack, observed, chosen)
+    exchange = _exchange(stack, observed, chosen, swaps, units, request)
+    safety = _safety(stack, observed, chosen, safety_set) if request.safety else ()
+    body: tuple[Node, ...] = (
+        *_build(chosen, swaps, source, request),
+        *_stage(observed, chosen, source),
+        *quiet(stack, observed, units, why, (*safety, exchange), come_back=request.restart),
+    )
+    clear: tuple[Node, ...] = (
+        *(_drop(swap.database, swap.side, run) for swap in swaps),
+        *(SettleVolume(v.key, "nothing of a failed restore stays") for v in chosen.volumes),
+        DiscardStaging("nothing of a failed restore stays"),
+    )
+    after: tuple[Node, ...] = (
+        *(_drop(swap.database, swap.aside, run) for swap in swaps if swap.aside),
+        *(SettleVolume(v.key, "the restored content is live and well") for v in chosen.volumes),
+        DiscardStaging("nothing of this run is needed any more"),
+    )
+    nodes: tuple[Node, ...] = (
+        Bracket(f"restore {source.name}", (), body, on_failure=clear),
+        *after,
+    )
+    words = f"restore {source.name} into {stack.instance.name}"
+    return Plan(
+        run,
+        "restore",
+        stack.instance.name,
+        words,
+        stack.digest,
+        observed.engine.id,
+        nodes,
+    )
+
+
+def choose(stack: Stack, source: BackupSet, only: Sequence[str]) -> Chosen:
+    """Return the databases and volumes of the set to bring back."""
+    records = {record.key: record for record in source.manifest.databases}
+    volumes = {record.key for record in source.manifest.volumes}
+    held = [*records, *sorted(volumes)]
+    for name in only:
+        if name not in records and name not in volumes:
+            raise RequestError(f"{source.name} holds no {name}", f"{nearest(name, held)}?")
+    wanted = set(only) or set(held)
+    declared = {database.key for database in stack.databases}
+    declared |= {volume.key for volume in stack.volumes}
+    unknown = sorted((wanted & set(held)) - declared)
+    if unknown:
+        raise RequestError(
+            f"{source.name} holds {', '.join(unknown)}, which {stack.file.name} does not declare",
+            f"declare it, or choose with --only {','.join(sorted(wanted - set(unknown)))}",
+        )
+    return Chosen(
+        tuple((d, records[d.key]) for d in stack.databases if d.key in wanted & set(records)),
+        tuple(v for v in stack.volumes if v.key in wanted & volumes),
+    )
+
+
+def _require_servers(chosen: Chosen, observed: Observed) -> None:
+    for database, _ in chosen.databases:
+        state = observed.database(database.key)
+        if not state.reachable:
+            raise RequestError(
+                f"database server {database.service} cannot be reached: {state.problem}",
+                f"run 'inv up --service {database.service}', then try again",
+            )
+
+
+def users(stack: Stack, observed: Observed, chosen: Chosen) -> tuple[tuple[Unit, ...], str]:
+    """Return the running units that use what is restored, in stop order, and why."""
+    keys = {volume.key for volume in chosen.volumes}
+    servers = {database.service for database, _ in chosen.databases}
+    reasons: dict[str, str] = {}
+    for service in observed.services:
+        needed = servers & {entry.service for entry in service.depends_on}
+        if needed:
+            reasons[service.name] = f"uses {min(needed)}"
+        mounted = [mount.volume for mount in service.mounts if mount.volume in keys]
+        if mounted and service.name in servers:
+            raise RequestError(
+                f"{service.name} is a database server and uses volume {mounted[0]}",
+                f"restore them one after the other with --only {mounted[0]}",
+            )
+        if mounted:
+            reasons[service.name] = f"uses {mounted[0]}"
+    for name in servers:
+        reasons.pop(name, None)
+    return with_dependents(stack, observed, reasons)
+
+
+def _swaps(
+    chosen: Chosen, observed: Observed, run: str, taken: Sequence[str]
+) -> tuple[DatabaseSwap, ...]:
+    swaps = []
+    for database, _ in chosen.databases:
+        exists = observed.database(database.key).exists
+        swaps.append(
+            DatabaseSwap(
+                database.key,
+                database.name,
+                side_database(database.name, run, "new", taken),
+                side_database(database.name, run, "old", taken) if exists else "",
+            )
+        )
+    return tuple(swaps)
+
+
+def _build(
+    chosen: Chosen,
+    swaps: Sequence[DatabaseSwap],
+    source: BackupSet,
+    request: RestoreRequest,
+) -> tuple[Node, ...]:
+    targets = dict(request.migrations)
+    files = {m.source: m.file for m in source.manifest.members if m.kind == "database"}
+    nodes: list[Node] = []
+    for (database, record), swap in zip(chosen.databases, swaps, strict=True):
+        key, side = database.key, swap.side
+        nodes += [
+            CreateDatabase(source.name, key, side, "built beside the live one"),
+            LoadDump(
+                source.name,
+                key,
+                side,
+                files[key],
+                f"as of {', '.join(record.revision)}" if record.revision else "as it was dumped",
+            ),
+            CheckDatabase(source.name, key, side, "before anything stops"),
+        ]
+        if key in targets:
+            why = f"the set is at {', '.join(record.revision)}; verified before migrating"
+            nodes.append(MigrateDatabase(key, side, targets[key], why))
+    return tuple(nodes)
+
+
+def _stage(observed: Observed, chosen: Chosen, source: BackupSet) -> tuple[Node, ...]:
+    nodes: list[Node] = []
+    for volume in chosen.volumes:
+        if not observed.volume(volume.key).exists:
+            nodes.append(CreateVolume(volume.key, "it does not exist yet"))
+        nodes.append(StageVolume(source.name, volume.key, "unpacked beside the live content"))
+    return tuple(nodes)
+
+
+def _safety(stack: Stack, observed: Observed, chosen: Chosen, name: str) -> tuple[Node, ...]:
+    """A set of exactly what is replaced, while its writers are at rest."""
+    databases = tuple(d for d, _ in chosen.databases if observed.database(d.key).exists)
+    volumes = tuple(v for v in chosen.volumes if observed.volume(v.key).exists)
+    if not databases and not volumes:
+        return ()
+    why = "the way back, should the restore be regretted"
+    running = tuple(dict.fromkeys(unit.service for unit in observed.running))
+    return (
+        OpenSet(name, "full", "consistent", "before restore", False, running, (), why),
+        *(HoldSnapshot(d.key, "its users are at rest") for d in databases),
+        *(
+            ArchiveVolume(name, v.key, 0, f"volumes/{v.key}", "its users are at rest")
+            for v in volumes
+        ),
+        *backup_plan.dumps(name, databases, "full"),
+        RecordStack(name, "a set explains itself"),
+        SealSet(name, why),
+    )
+
+
+def _exchange(
+    stack: Stack,
+    observed: Observed,
+    chosen: Chosen,
+    swaps: tuple[DatabaseSwap, ...],
+    units: tuple[Unit, ...],
+    request: RestoreRequest,
+) -> Bracket:
+    servers = _by_server(chosen, swaps)
+    fences = tuple(
+        FenceDatabases(
+            service,
+            tuple(swap.live for swap in of_server if swap.aside)
+            + tuple(swap.side for swap in of_server),
+            "a database in use cannot be renamed",
+        )
+        for service, of_server in servers
+    )
+    changes: tuple[Node, ...] = (
+        *(SwapDatabases(name, of, "all of a server in one transaction") for name, of in servers),
+        *(SwapVolume(v.key, "by renames; the old content lies aside") for v in chosen.volumes),
+    )
+    starts = start_nodes(stack, observed, units, "on the new state") if request.restart else ()
+    undo: tuple[Node, ...] = (
+        *(
+            (StopServices(units, stack.restart.stop_timeout, "off the new state"),)
+            if units and starts
+            else ()
+        ),
+        *(PutBackVolume(v.key, "the old content is still there") for v in chosen.volumes),
+        *(PutBackDatabases(name, of, "the old databases are still there") for name, of in servers),
+    )
+    return Bracket(
+        "exchange",
+        fences,
+        (*changes, *starts),
+        on_failure=undo,
+        forward_from=len(changes) if starts else None,
+    )
+
+
+def _by_server(
+    chosen: Chosen, swaps: Sequence[DatabaseSwap]
+) -> tuple[tuple[str, tuple[DatabaseSwap, ...]], ...]:
+    service_of = {database.key: database.service for database, _ in chosen.databases}
+    servers = dict.fromkeys(service_of.values())
+    return tuple(
+        (server, tuple(swap for swap in swaps if service_of[swap.database] == server))
+        for server in servers
+    )
+
+
+def _drop(database: str, name: str, run: str) -> DropDatabase:
+    return DropDatabase(database, name, suffix_of(run), "no longer needed beside the live one")

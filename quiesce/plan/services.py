@@ -1,0 +1,190 @@
+"""Pieces of plans that stop and start services, and the plans of the lifecycle verbs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
+
+from quiesce.errors import RequestError
+from quiesce.model import Stack
+from quiesce.observed import Observed, Unit
+from quiesce.plan import order
+from quiesce.plan.steps import (
+    Bracket,
+    Node,
+    Plan,
+    RemoveServices,
+    StartServices,
+    StopServices,
+    UpServices,
+    WaitHealthy,
+    WaitServices,
+)
+
+
+def ordered(stack: Stack, observed: Observed) -> tuple[str, ...]:
+    """Return every service of the stack in start order."""
+    known = {service.name for service in observed.services}
+    for name in stack.restart.order:
+        if name not in known:
+            raise RequestError(
+                f"restart.order names {name}, which is no service of the stack",
+                f"{nearest(name, known)}, or remove it from restart.order in {stack.file.name}",
+            )
+    return order.start_order(order.dependencies(observed.services), stack.restart.order)
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Return `did you mean X` with the most alike known name, or the list of all of them."""
+    alike = get_close_matches(name, sorted(known), n=1)
+    return f"did you mean {alike[0]}" if alike else f"known: {', '.join(sorted(known)) or 'none'}"
+
+
+def chosen(observed: Observed, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the named services, or every one for none. Raise RequestError for unknown ones."""
+    known = {service.name for service in observed.services}
+    for name in names:
+        if name not in known:
+            raise RequestError(f"there is no service {name}", f"{nearest(name, known)}?")
+    return tuple(names) or tuple(service.name for service in observed.services)
+
+
+def with_dependents(
+    stack: Stack, observed: Observed, reasons: Mapping[str, str]
+) -> tuple[tuple[Unit, ...], str]:
+    """Return what has to stop, in stop order, and why.
+
+    `reasons` maps services to the reason why each must not run. Whatever depends on one of them
+    stops too: a proxy that stays up keeps the address its upstream had, and answers 502 for ever
+    (DETAILS 17). `restart.keep_running` opts out. Only what runs is stopped.
+    """
+    needs = order.dependencies(observed.services)
+    whys = dict(reasons)
+    for name in order.all_dependents(needs, tuple(reasons)):
+        because = min(set(needs[name]) & set(whys), default="")
+        whys[name] = f"depends on {because}" if because else "depends on what stops"
+    whys = {name: why for name, why in whys.items() if name not in stack.restart.keep_running}
+    units = order.in_stop_order(
+        (unit for unit in observed.running if unit.service in whys),
+        ordered(stack, observed),
+    )
+    seen = dict.fromkeys(unit.service for unit in units)
+    return units, "; ".join(f"{name} {whys[name]}" for name in seen)
+
+
+def start_nodes(
+    stack: Stack, observed: Observed, units: Sequence[Unit], why: str
+) -> tuple[Node, ...]:
+    """Return the steps that bring these units back in dependency order, each wave healthy
+    before the next."""
+    nodes: list[Node] = []
+    for wave in order.start_waves(units, observed.services, ordered(stack, observed)):
+        nodes.append(StartServices(wave, stack.restart.stop_timeout, why))
+        nodes.append(WaitHealthy(wave, stack.restart.health_timeout, "as well as before the stop"))
+    return tuple(nodes)
+
+
+def quiet(
+    stack: Stack,
+    observed: Observed,
+    units: Sequence[Unit],
+    why: str,
+    body: tuple[Node, ...],
+    *,
+    come_back: bool = True,
+) -> tuple[Node, ...]:
+    """Return `body` with these units stopped around it, or as it is when none runs."""
+    if not units:
+        return body
+    always = start_nodes(stack, observed, units, "was running before") if come_back else ()
+    stop = StopServices(tuple(units), stack.restart.stop_timeout, why)
+    return (Bracket("services at rest", (stop,), body, always=always),)
+
+
+def plan_up(
+    stack: Stack,
+    observed: Observed,
+    run: str,
+    names: Sequence[str],
+    *,
+    build: bool = False,
+) -> Plan:
+    """Containers of these services (none named: all) exist, run and are healthy."""
+    services = chosen(observed, names)
+    needs = order.dependencies(observed.services)
+    wanted = set(services) | set(order.all_needed(needs, services))
+    in_order = tuple(name for name in ordered(stack, observed) if name in wanted)
+    nodes = (
+        UpServices(in_order, build, "asked for, with what they depend on"),
+        WaitServices(in_order, stack.restart.health_timeout, "up means healthy"),
+    )
+    return _plan(stack, observed, run, "up", names, nodes)
+
+
+def plan_start(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:
+    """Existing containers of these services run and are healthy."""
+    services = chosen(observed, names)
+    missing = [name for name in services if not observed.service(name).units]
+    if missing:
+        raise RequestError(
+            f"{', '.join(missing)} has no container yet",
+            f"run 'inv up --service {','.join(missing)}'",
+        )
+    asleep = [
+        unit
+        for name in services
+        for unit in observed.service(name).units
+        if not unit.runs and not _done(unit)
+    ]
+    nodes = start_nodes(stack, observed, asleep, "asked for")
+    return _plan(stack, observed, run, "start", names, nodes)
+
+
+def _done(unit: Unit) -> bool:
+    """Whether this is a one-shot that ended well: it has nothing to run again for."""
+    return (
+        unit.state == "exited"
+        and unit.exit_code == 0
+        and unit.restart_policy == "no"
+        and (unit.health == "none")
+    )
+
+
+def plan_stop(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:
+    """None of these services runs; what depends on them stops first."""
+    reasons = dict.fromkeys(chosen(observed, names), "asked for")
+    units, why = with_dependents(stack, observed, reasons)
+    nodes = (StopServices(units, stack.restart.stop_timeout, why),) if units else ()
+    return _plan(stack, observed, run, "stop", names, nodes)
+
+
+def plan_restart(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:
+    """These services and what depends on them stopped and came back, if they ran."""
+    reasons = dict.fromkeys(chosen(observed, names), "asked for")
+    units, why = with_dependents(stack, observed, reasons)
+    return _plan(stack, observed, run, "restart", names, quiet(stack, observed, units, why, ()))
+
+
+def plan_down(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:
+    """No container of these services exists; volumes stay."""
+    reasons = dict.fromkeys(chosen(observed, names), "asked for")
+    units, why = with_dependents(stack, observed, reasons)
+    gone = {unit.service for unit in units} | set(reasons)
+    removed = tuple(name for name in reversed(ordered(stack, observed)) if name in gone)
+    stop = (StopServices(units, stack.restart.stop_timeout, why),) if units else ()
+    everything = removed if names else ()
+    nodes = (*stop, RemoveServices(everything, "containers hold no data; volumes stay"))
+    return _plan(stack, observed, run, "down", names, nodes)
+
+
+def _plan(
+    stack: Stack,
+    observed: Observed,
+    run: str,
+    verb: str,
+    names: Sequence[str],
+    nodes: tuple[Node, ...],
+) -> Plan:
+    what = ", ".join(names) or "every service"
+    request = f"{verb} {what} of {stack.instance.name}"
+    return Plan(run, verb, stack.instance.name, request, stack.digest, observed.engine.id, nodes)
