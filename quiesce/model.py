@@ -227,6 +227,8 @@ class SequenceRecord:
 
 @dataclass(frozen=True, slots=True)
 class ExtensionRecord:
+    """An installed extension, and the schema its objects live in."""
+
     name: str
     version: str
     schema: str

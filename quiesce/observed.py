@@ -7,7 +7,7 @@ containers or processes (`Unit`) that exist for it now.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -51,6 +51,8 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
+    """A service that has to be started, healthy or completed before another one starts."""
+
     service: str
     condition: Condition
 
@@ -122,6 +124,10 @@ class Observed:
     databases: tuple[DatabaseState, ...]
     undeclared_databases: tuple[str, ...]
     free_bytes: int
+
+    def with_volumes(self, volumes: tuple[VolumeState, ...]) -> Observed:
+        """The same, but for volumes that were made or removed since."""
+        return replace(self, volumes=volumes)
 
     def service(self, name: str) -> Service:
         return next(service for service in self.services if service.name == name)

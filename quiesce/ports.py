@@ -20,6 +20,7 @@ from quiesce.model import (
     DatabaseSwap,
     Manifest,
     Member,
+    MemberKind,
     SequenceRecord,
     SetKind,
     SetState,
@@ -38,6 +39,8 @@ Progress = Callable[[str, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
+    """Where a TCP port is reached from this machine."""
+
     host: str
     port: int
 
@@ -236,6 +239,8 @@ class DatabaseAdmin(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class VolumeSize:
+    """Entries below the root, and apparent bytes of regular files."""
+
     files: int
     bytes: int
 
@@ -346,8 +351,20 @@ class BackupStore(Protocol):
         """Make (or find) the staging folder of a set and return it."""
         ...
 
-    def add(self, run: str, name: str, member: Member) -> None:
-        """Remember a finished member; its sum was taken while it was written or right after."""
+    def names(self) -> frozenset[str]:
+        """Every name that a new set must not take."""
+        ...
+
+    def read(self, path: Path) -> BackupSet:
+        """Return the set in this folder, wherever it lies. Raise RequestError for any other."""
+        ...
+
+    def measure(self, run: str, name: str, file: str, kind: MemberKind, source: str) -> Member:
+        """Sync a finished file of a staged set, read it back for its sum, and make it a member."""
+        ...
+
+    def members(self, run: str, name: str) -> tuple[Member, ...]:
+        """What `measure` made members of this staged set so far."""
         ...
 
     def seal(self, run: str, manifest: Manifest, documents: Mapping[str, bytes]) -> BackupSet:
@@ -391,6 +408,8 @@ class EventSink(Protocol):
 
 
 class Clock(Protocol):
+    """Time as an argument."""
+
     def now(self) -> datetime:
         """The time, aware, in UTC."""
         ...

@@ -1,0 +1,1 @@
+"""What touches the world: one driver, one home. Joined to the rest only in `app`."""

@@ -60,7 +60,7 @@ class Interrupts:
         """The first signal that came, if one did."""
         return self._pending
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._pending is None:
             self._pending = number
         if not self._shields and not self._raised:

@@ -70,8 +70,8 @@ def plan_backup(
         HoldSnapshot(d.key, "the dump made later shows this instant") for d in selection.databases
     )
     two_levels = bool(units)
-    level_0 = tuple(_archive(set_name, v, 0, not two_levels) for v in selection.volumes)
-    level_1 = tuple(_archive(set_name, v, 1, True) for v in selection.volumes if two_levels)
+    level_0 = tuple(_archive(set_name, v, 0, last=not two_levels) for v in selection.volumes)
+    level_1 = tuple(_archive(set_name, v, 1, last=True) for v in selection.volumes if two_levels)
     opened = OpenSet(
         set_name,
         request.kind,
@@ -195,7 +195,7 @@ def _worth_stopping(selection: Selection) -> bool:
     return bool(selection.volumes) or len(selection.databases) > 1
 
 
-def _archive(set_name: str, volume: Volume, level: int, last: bool) -> ArchiveVolume:
+def _archive(set_name: str, volume: Volume, level: int, *, last: bool) -> ArchiveVolume:
     why = (
         "while services run, so that the window holds only the rest"
         if level == 0

@@ -35,6 +35,7 @@ from quiesce.plan.steps import (
     DiscardStaging,
     DropDatabase,
     FenceDatabases,
+    FinishDatabase,
     HoldSnapshot,
     LoadDump,
     MigrateDatabase,
@@ -66,6 +67,8 @@ class RestoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
+    """What of a set is brought back: declared databases with their records, and volumes."""
+
     databases: tuple[tuple[Database, DatabaseRecord], ...]
     volumes: tuple[Volume, ...]
 
@@ -89,7 +92,7 @@ def plan_restore(
     swaps = _swaps(chosen, observed, run, taken)
     units, why = users(stack, observed, chosen)
     exchange = _exchange(stack, observed, chosen, swaps, units, request)
-    safety = _safety(stack, observed, chosen, safety_set) if request.safety else ()
+    safety = _safety(observed, chosen, safety_set) if request.safety else ()
     body: tuple[Node, ...] = (
         *_build(chosen, swaps, source, request),
         *_stage(observed, chosen, source),
@@ -218,6 +221,7 @@ def _build(
         if key in targets:
             why = f"the set is at {', '.join(record.revision)}; verified before migrating"
             nodes.append(MigrateDatabase(key, side, targets[key], why))
+        nodes.append(FinishDatabase(source.name, key, side, "these do not come with a dump"))
     return tuple(nodes)
 
 
@@ -230,7 +234,7 @@ def _stage(observed: Observed, chosen: Chosen, source: BackupSet) -> tuple[Node,
     return tuple(nodes)
 
 
-def _safety(stack: Stack, observed: Observed, chosen: Chosen, name: str) -> tuple[Node, ...]:
+def _safety(observed: Observed, chosen: Chosen, name: str) -> tuple[Node, ...]:
     """A set of exactly what is replaced, while its writers are at rest."""
     databases = tuple(d for d, _ in chosen.databases if observed.database(d.key).exists)
     volumes = tuple(v for v in chosen.volumes if observed.volume(v.key).exists)

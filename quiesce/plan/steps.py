@@ -219,6 +219,16 @@ class MigrateDatabase:
 
 
 @dataclass(frozen=True, slots=True)
+class FinishDatabase:
+    """Database `name` has statistics, and the owner, settings and grants the set recorded."""
+
+    set: str
+    database: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class FenceDatabases:
     """Nobody is connected to these databases of the service's server, and nobody can be."""
 
@@ -323,6 +333,7 @@ Step = (
     | LoadDump
     | CheckDatabase
     | MigrateDatabase
+    | FinishDatabase
     | FenceDatabases
     | SwapDatabases
     | PutBackDatabases

@@ -1,0 +1,115 @@
+"""Files that survive a power cut: written, synced, renamed, their folders synced too."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_BLOCK = 1024 * 1024
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+
+
+def sum_of(path: Path) -> str:
+    """Return the SHA-256 of a file, read in blocks. Never follows a symlink."""
+    digest = hashlib.sha256()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sum_and_sync(path: Path) -> tuple[str, int]:
+    """Sync a file, read it back, and return its SHA-256 and size."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+        size = os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+    return sum_of(path), size
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a new 0600 file and sync it. What was there under this name is replaced."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_synced(path: Path, content: bytes) -> None:
+    """Replace a file by one rename, so that a reader sees the old or the new content whole."""
+    partial = path.with_name(f".{path.name}.partial")
+    write_synced(partial, content)
+    partial.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync a folder's own entries: without it a power cut loses the rename."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folders(top: Path) -> None:
+    """Sync every folder below and including `top`, innermost first."""
+    for folder, _, _ in os.walk(top, topdown=False):
+        sync_folder(Path(folder))
+
+
+def remove_empty_folders(top: Path) -> None:
+    """Remove the folders below `top` that hold nothing."""
+    for folder, _, _ in os.walk(top, topdown=False):
+        path = Path(folder)
+        if path != top and not any(path.iterdir()):
+            path.rmdir()
+
+
+def regular_files(top: Path) -> Iterator[str]:
+    """Yield every entry below `top` that is not a folder, as a path relative to it."""
+    for folder, folders, names in os.walk(top):
+        links = [name for name in folders if (Path(folder) / name).is_symlink()]
+        for name in (*names, *links):
+            yield str((Path(folder) / name).relative_to(top))
+
+
+def is_inside(top: Path, file: str) -> bool:
+    """Whether `file` is a plain relative path that stays below `top`, through no symlink."""
+    path = Path(file)
+    if not file or path.is_absolute() or ".." in path.parts or "\0" in file:
+        return False
+    return not any((top / parent).is_symlink() for parent in (path, *path.parents))
+
+
+def rename_without_replacing(source: Path, target: Path) -> None:
+    """Rename a folder; raise FileExistsError when `target` exists.
+
+    Plain rename(2) replaces an empty folder without a word; renameat2 does not. File systems
+    without it (some network ones) get a check under the instance's lock instead.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "renameat2"):
+        result = libc.renameat2(
+            _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE
+        )
+        if result == 0:
+            return
+        number = ctypes.get_errno()
+        if number not in (errno.EINVAL, errno.ENOSYS):
+            raise OSError(number, os.strerror(number), str(target))
+    if target.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    source.rename(target)

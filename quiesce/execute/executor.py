@@ -1,0 +1,160 @@
+"""Works through a plan: steps, brackets, journal and interrupts; nothing else, and no policy.
+
+Order of a bracket: written down as owed, `enter`, `body`, then, shielded from signals,
+`on_failure` if either did not complete, `always` in any case, and `settled` only if all of that
+worked. A failure in `always` alone does not stop what follows (DETAILS 19): a dump that is held
+and can be sealed is worth more than an early end. It is raised when the plan is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from quiesce.errors import (
+    CheckFailed,
+    Interrupted,
+    QuiesceError,
+    StepFailed,
+    StillOwed,
+)
+from quiesce.execute.interrupts import Interrupts
+from quiesce.execute.journal import Journal
+from quiesce.execute.run import Run
+from quiesce.plan.describe import sentence
+from quiesce.plan.steps import Bracket, Node, Plan, Step
+
+Handlers = Mapping[type[Any], Callable[[Any, Run], str]]
+
+
+class Executor:
+    """Carries out one plan, once."""
+
+    def __init__(
+        self, run: Run, journal: Journal, interrupts: Interrupts, handlers: Handlers
+    ) -> None:
+        self._run = run
+        self._journal = journal
+        self._interrupts = interrupts
+        self._handlers = handlers
+        self._sink = run.ports.sink
+        self._unsettled: list[BaseException] = []
+        self._shielded = False
+
+    def execute(self, plan: Plan) -> None:
+        """Do everything the plan says.
+
+        Raise StepFailed (3) when a step failed and everything was put back, StillOwed (4) when
+        something is still owed, CheckFailed (7) when only a check found something bad,
+        Interrupted when a signal ended the run and everything was put back.
+        """
+        failure: BaseException | None = None
+        try:
+            self._nodes(plan.nodes, "", 0)
+            self._interrupts.check()
+        except BaseException as error:  # noqa: BLE001  whatever it is, it is told and journalled
+            failure = error
+        if self._unsettled:
+            self._journal.leave_open()
+            raise self._owed(failure)
+        self._journal.close("failed" if failure else "done")
+        if failure is not None:
+            raise _outcome(failure) from failure
+
+    def _owed(self, failure: BaseException | None) -> StillOwed:
+        reasons = [*([failure] if failure else []), *self._unsettled]
+        return StillOwed(
+            f"something is still owed: {reasons[-1]}",
+            "correct the cause, then run 'inv recover'",
+            details=[_told(reason) for reason in reasons],
+        )
+
+    def _nodes(self, nodes: Sequence[Node], at: str, depth: int) -> None:
+        for index, node in enumerate(nodes):
+            self._node(node, f"{at}/{index}", depth)
+
+    def _node(self, node: Node, position: str, depth: int) -> None:
+        if isinstance(node, Bracket):
+            self._bracket(node, position, depth)
+        else:
+            self._step(node, position, depth)
+
+    def _bracket(self, bracket: Bracket, at: str, depth: int) -> None:
+        # Before `enter`: a half-done enter is owed its answer too.
+        self._record("owed", at)
+        failure: BaseException | None = None
+        try:
+            self._nodes(bracket.enter, f"{at}/enter", depth + 1)
+            self._nodes(bracket.body, f"{at}/body", depth + 1)
+        except BaseException as error:  # noqa: BLE001  raised again below, after putting back
+            failure = error
+        with self._interrupts.shield():
+            if failure is None:
+                self._record("body-done", at)
+            broken: list[BaseException] = []
+            if failure is not None:
+                broken += self._all(bracket.on_failure, f"{at}/on_failure", depth + 1)
+            broken += self._all(bracket.always, f"{at}/always", depth + 1)
+            if broken:
+                self._unsettled += broken
+            else:
+                self._record("settled", at)
+        if failure is not None:
+            raise failure
+        self._interrupts.check()
+
+    def _all(self, nodes: Sequence[Node], at: str, depth: int) -> list[BaseException]:
+        """Try each node, even when one fails: a later service can start without an earlier one.
+
+        Journal errors in here are kept too, but never keep a step from running (DETAILS 24).
+        """
+        broken: list[BaseException] = []
+        before, self._shielded = self._shielded, True
+        for index, node in enumerate(nodes):
+            try:
+                self._node(node, f"{at}/{index}", depth)
+            except BaseException as error:  # noqa: BLE001  collected: the rest is owed as well
+                broken.append(error)
+        self._shielded = before
+        return broken
+
+    def _step(self, step: Step, at: str, depth: int) -> None:
+        words = sentence(step)
+        self._record("begin", at)
+        self._sink.step_begins(at, words, step.why, depth)
+        began = self._run.ports.clock.monotonic()
+        try:
+            result = self._handlers[type(step)](step, self._run)
+        except BaseException as error:
+            self._sink.step_fails(at, words, _told(error))
+            raise
+        self._sink.step_ends(at, words, self._run.ports.clock.monotonic() - began, result)
+        self._record("end", at)
+
+    def _record(self, event: str, at: str) -> None:
+        try:
+            self._journal.write(event, position=at)
+        except OSError as error:
+            if not self._shielded and event in ("owed", "begin"):
+                # What cannot be written down is not begun.
+                raise QuiesceError(
+                    f"cannot write the journal: {error.strerror}", "free some space in backups/"
+                ) from error
+            self._sink.warn(f"cannot write the journal: {error.strerror}")
+
+
+def _outcome(failure: BaseException) -> QuiesceError:
+    """What the user is told when everything was put back."""
+    if isinstance(failure, Interrupted | CheckFailed | StepFailed):
+        return failure
+    if isinstance(failure, QuiesceError):
+        return StepFailed(failure.fact, failure.hint, details=failure.details)
+    if isinstance(failure, KeyboardInterrupt):
+        return Interrupted(2)
+    return StepFailed(
+        f"unexpected: {_told(failure)}", "everything was put back; --debug shows where"
+    )
+
+
+def _told(error: BaseException) -> str:
+    return str(error) if isinstance(error, QuiesceError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,48 @@
+"""How each step is done: one small function per step class, found through `HANDLERS`.
+
+A handler asks a port to reach the step's goal and returns a short result for the report. If one
+needs an `if` about policy, that `if` belongs in the planner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from quiesce.execute.handlers import databases, services, sets, volumes
+from quiesce.execute.run import Run
+from quiesce.plan import steps as s
+
+HANDLERS: dict[type[Any], Callable[[Any, Run], str]] = {
+    s.UpServices: services.up,
+    s.StopServices: services.stop,
+    s.StartServices: services.start,
+    s.WaitHealthy: services.wait_healthy,
+    s.WaitServices: services.wait_services,
+    s.RemoveServices: services.remove,
+    s.OpenSet: sets.open_set,
+    s.RecordStack: sets.record_stack,
+    s.SealSet: sets.seal,
+    s.VerifySet: sets.verify,
+    s.RemoveSet: sets.remove,
+    s.DiscardStaging: sets.discard_staging,
+    s.HoldSnapshot: databases.hold,
+    s.ReleaseSnapshot: databases.release,
+    s.DumpDatabase: databases.dump,
+    s.DumpGlobals: databases.dump_globals,
+    s.CreateDatabase: databases.create,
+    s.LoadDump: databases.load,
+    s.CheckDatabase: databases.check,
+    s.MigrateDatabase: databases.migrate,
+    s.FinishDatabase: databases.finish,
+    s.FenceDatabases: databases.fence,
+    s.SwapDatabases: databases.swap,
+    s.PutBackDatabases: databases.put_back,
+    s.DropDatabase: databases.drop,
+    s.ArchiveVolume: volumes.archive,
+    s.CreateVolume: volumes.create,
+    s.StageVolume: volumes.stage,
+    s.SwapVolume: volumes.swap,
+    s.PutBackVolume: volumes.put_back,
+    s.SettleVolume: volumes.settle,
+}

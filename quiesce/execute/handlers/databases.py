@@ -1,0 +1,105 @@
+"""Databases: held, dumped, built beside, compared, swapped."""
+
+from __future__ import annotations
+
+from quiesce.errors import CheckFailed
+from quiesce.execute.comparison import differences
+from quiesce.execute.run import Run
+from quiesce.model import DatabaseRecord
+from quiesce.plan import steps as s
+
+
+def hold(step: s.HoldSnapshot, run: Run) -> str:
+    run.ports.databases.hold(run.stack.database(step.database))
+    return ""
+
+
+def release(step: s.ReleaseSnapshot, run: Run) -> str:
+    run.ports.databases.release(run.stack.database(step.database))
+    return ""
+
+
+def dump(step: s.DumpDatabase, run: Run) -> str:
+    draft = run.drafts[step.set]
+    database = run.stack.database(step.database)
+    record = run.ports.databases.dump(
+        database, step.kind, draft.directory, step.file, run.ports.sink.progress
+    )
+    run.ports.databases.release(database)
+    draft.databases.append(record)
+    draft.files.append((step.file, "database", step.database))
+    rows = sum(table.rows for table in record.tables)
+    return f"{len(record.tables)} tables, {rows} rows"
+
+
+def dump_globals(step: s.DumpGlobals, run: Run) -> str:
+    draft = run.drafts[step.set]
+    run.ports.databases.dump_globals(step.service, draft.directory, step.file)
+    draft.files.append((step.file, "globals", step.service))
+    return ""
+
+
+def _record(set_name: str, key: str, run: Run) -> DatabaseRecord:
+    records = run.sources[set_name].manifest.databases
+    return next(record for record in records if record.key == key)
+
+
+def create(step: s.CreateDatabase, run: Run) -> str:
+    record = _record(step.set, step.database, run)
+    run.ports.databases.create(run.stack.database(step.database), step.name, record)
+    return ""
+
+
+def load(step: s.LoadDump, run: Run) -> str:
+    source = run.sources[step.set]
+    run.ports.databases.load(run.stack.database(step.database), step.name, source.path, step.file)
+    return ""
+
+
+def check(step: s.CheckDatabase, run: Run) -> str:
+    """Compare the loaded database with the record. Raise CheckFailed listing every difference."""
+    record = _record(step.set, step.database, run)
+    contents = run.ports.databases.contents(
+        run.stack.database(step.database), step.name, record.digest_algorithm
+    )
+    wrong = differences(record, contents)
+    if wrong:
+        raise CheckFailed(
+            f"database {step.database} of {step.set} is not what the set recorded",
+            f"run 'inv verify --file {step.set}', or restore an older set",
+            details=wrong,
+        )
+    rows = sum(table.rows for table in record.tables)
+    run.compared[step.database] = (len(record.tables), rows)
+    return f"{len(record.tables)} tables, {rows} rows identical"
+
+
+def migrate(step: s.MigrateDatabase, run: Run) -> str:
+    run.ports.migrator.upgrade(run.stack.database(step.database), step.name, step.revision)
+    return ""
+
+
+def finish(step: s.FinishDatabase, run: Run) -> str:
+    record = _record(step.set, step.database, run)
+    run.ports.databases.finish(run.stack.database(step.database), step.name, record)
+    return ""
+
+
+def fence(step: s.FenceDatabases, run: Run) -> str:
+    run.ports.databases.fence(step.service, step.names)
+    return ""
+
+
+def swap(step: s.SwapDatabases, run: Run) -> str:
+    run.ports.databases.swap(step.service, step.swaps)
+    return ""
+
+
+def put_back(step: s.PutBackDatabases, run: Run) -> str:
+    run.ports.databases.put_back(step.service, step.swaps)
+    return ""
+
+
+def drop(step: s.DropDatabase, run: Run) -> str:
+    run.ports.databases.drop(run.stack.database(step.database), step.name, step.suffix)
+    return ""

@@ -1,0 +1,74 @@
+"""Services: up, stopped, started, well."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from quiesce.errors import QuiesceError
+from quiesce.execute.run import Run
+from quiesce.observed import Health
+from quiesce.plan import steps as s
+
+_KILLED = 137
+
+
+def up(step: s.UpServices, run: Run) -> str:
+    run.ports.runtime.up(step.services, build=step.build)
+    return ""
+
+
+def stop(step: s.StopServices, run: Run) -> str:
+    """Stop one unit after the other, so that each downtime begins with its own request."""
+    killed = []
+    for unit in step.units:
+        run.downtime.stopping(unit.service, run.ports.clock.monotonic())
+        results = run.ports.runtime.stop([unit], step.timeout)
+        killed += [r.unit.service for r in results if r.exit_code == _KILLED]
+    if killed:
+        run.ports.sink.warn(
+            f"{', '.join(killed)} had to be killed: raise its stop_grace_period, or make its "
+            "first process end on SIGTERM"
+        )
+    return ""
+
+
+def start(step: s.StartServices, run: Run) -> str:
+    run.ports.runtime.start(step.units)
+    return ""
+
+
+def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
+    began = run.ports.clock.monotonic()
+    waited = run.ports.runtime.wait_healthy(
+        step.units, step.timeout, lambda name: run.ports.sink.progress(f"waiting for {name}", 0)
+    )
+    for service, seconds in waited.items():
+        run.downtime.well(service, began + seconds)
+    return ""
+
+
+def wait_services(step: s.WaitServices, run: Run) -> str:
+    """Units made by this very run are looked up now, and have to be as well as they can be."""
+    wanted = []
+    for service in run.ports.runtime.services():
+        if service.name not in step.services:
+            continue
+        best: Health = "healthy" if service.has_health else "none"
+        if not service.units:
+            raise QuiesceError(
+                f"{service.name} has no container", f"run 'inv up --service {service.name}'"
+            )
+        for unit in service.units:
+            one_shot = unit.state == "exited" and unit.exit_code == 0
+            wanted.append(unit if one_shot else replace(unit, state="running", health=best))
+    rank = {name: index for index, name in enumerate(step.services)}
+    wanted.sort(key=lambda unit: rank[unit.service])
+    run.ports.runtime.wait_healthy(
+        wanted, step.timeout, lambda name: run.ports.sink.progress(f"waiting for {name}", 0)
+    )
+    return ""
+
+
+def remove(step: s.RemoveServices, run: Run) -> str:
+    run.ports.runtime.remove(step.services)
+    return ""

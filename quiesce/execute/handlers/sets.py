@@ -1,0 +1,107 @@
+"""Backup sets: opened, recorded, sealed, verified, removed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from quiesce import __version__
+from quiesce.errors import CheckFailed
+from quiesce.execute.handlers.volumes import files_of
+from quiesce.execute.instructions import restore_instructions
+from quiesce.execute.run import Draft, Run
+from quiesce.model import Manifest
+from quiesce.plan import steps as s
+
+FORMAT = 1
+
+
+def open_set(step: s.OpenSet, run: Run) -> str:
+    directory = run.ports.store.open(run.id, step.set)
+    clock = run.ports.clock
+    run.drafts[step.set] = Draft(step, directory, clock.now(), clock.monotonic())
+    return ""
+
+
+def record_stack(step: s.RecordStack, run: Run) -> str:
+    documents = run.drafts[step.set].documents
+    documents["stack/stack.yaml"] = run.stack.file.read_bytes()
+    for name, content in run.ports.runtime.description().items():
+        documents[f"stack/{name}"] = content
+    return ""
+
+
+def seal(step: s.SealSet, run: Run) -> str:
+    """Take the sums of all members, then publish. Nothing is in the set that was not read back."""
+    draft = run.drafts[step.set]
+    for key, record in draft.volumes.items():
+        for file in files_of(record):
+            kind = "gone" if file == record.gone else "volume"
+            draft.files.append((file, kind, key))  # type: ignore[arg-type]
+    store = run.ports.store
+    for file, kind, source in draft.files:
+        run.ports.sink.progress(f"summing {file}", 0)
+        store.measure(run.id, step.set, file, kind, source)
+    manifest = _manifest(draft, run)
+    draft.documents["RESTORE.md"] = restore_instructions(manifest).encode()
+    sealed = store.seal(run.id, manifest, draft.documents)
+    run.published.append(sealed)
+    return str(sealed.path)
+
+
+def _manifest(draft: Draft, run: Run) -> Manifest:
+    opened = draft.opened
+    runtime = run.ports.runtime
+    return Manifest(
+        format=FORMAT,
+        tool=f"quiesce {__version__}",
+        name=opened.set,
+        instance=run.stack.instance.name,
+        project=run.stack.instance.project,
+        engine=run.observed.engine.id,
+        runtime=run.stack.instance.runtime,
+        created_at=draft.created_at,
+        mode=opened.mode,
+        kind=opened.kind,
+        label=opened.label,
+        pinned=opened.pinned,
+        consistent=opened.mode != "live",
+        inconsistency="" if opened.mode != "live" else "services were not stopped",
+        duration_seconds=round(run.ports.clock.monotonic() - draft.began, 3),
+        downtime_seconds=run.downtime.result(),
+        services_running_before=opened.services_running,
+        services_stopped=opened.services_stopped,
+        members=run.ports.store.members(run.id, opened.set),
+        databases=tuple(draft.databases),
+        volumes=tuple(draft.volumes.values()),
+        images=runtime.images(),
+    )
+
+
+def verify(step: s.VerifySet, run: Run) -> str:
+    store = run.ports.store
+    sealed = next(s for s in (*run.published, *store.sets()) if s.name == step.set)
+    wrong = store.verify(sealed, run.ports.sink.progress)
+    now = run.ports.clock.now()
+    state = replace(
+        sealed.state,
+        pinned=sealed.manifest.pinned or sealed.state.pinned,
+        verified_at=now,
+        verified_level="sums",
+        verified_good=not wrong,
+    )
+    store.remember(step.set, state)
+    if wrong:
+        raise CheckFailed(
+            f"set {step.set} is damaged", "do not rely on it; make another one", details=wrong
+        )
+    return f"{len(sealed.manifest.members)} members good"
+
+
+def remove(step: s.RemoveSet, run: Run) -> str:
+    run.ports.store.remove(step.set)
+    return ""
+
+
+def discard_staging(step: s.DiscardStaging, run: Run) -> str:
+    run.ports.store.discard(run.id)
+    return ""

@@ -1,0 +1,80 @@
+"""Volumes: archived, staged, exchanged."""
+
+from __future__ import annotations
+
+from quiesce.errors import CheckFailed, QuiesceError
+from quiesce.execute.run import Run
+from quiesce.model import VolumeRecord
+from quiesce.plan import steps as s
+
+
+def archive(step: s.ArchiveVolume, run: Run) -> str:
+    """Archive one level. What level 0 needs stays ready until level 1 is done or the run ends."""
+    draft = run.drafts[step.set]
+    state = run.observed.volume(step.volume)
+    if step.level == 0:
+        run.ports.volumes.begin(state)
+    record = run.ports.volumes.archive(
+        state,
+        step.level,
+        draft.directory,
+        step.file,
+        run.stack.volume(step.volume).exclude,
+        run.ports.sink.progress,
+    )
+    draft.volumes[step.volume] = record
+    return f"{record.files} files"
+
+
+def create(step: s.CreateVolume, run: Run) -> str:
+    run.ports.volumes.create(run.observed.volume(step.volume))
+    run.observed = run.observed.with_volumes(run.ports.runtime.volumes(run.stack.volumes))
+    return ""
+
+
+def stage(step: s.StageVolume, run: Run) -> str:
+    source = run.sources[step.set]
+    record = next(r for r in source.manifest.volumes if r.key == step.volume)
+    archives = [source.path / file for file in record.levels]
+    _refuse_unsafe(step.volume, run.ports.volumes.check(archives))
+    gone = source.path / record.gone if record.gone else None
+    size = run.ports.volumes.stage(run.observed.volume(step.volume), run.id, archives, gone)
+    if (size.files, size.bytes) != (record.files, record.bytes):
+        raise CheckFailed(
+            f"volume {step.volume} unpacked to {size.files} entries with {size.bytes} bytes, "
+            f"the set recorded {record.files} with {record.bytes}",
+            f"run 'inv verify --file {step.set}', or restore an older set",
+        )
+    run.staged[step.volume] = (size.files, size.bytes)
+    return f"{size.files} files"
+
+
+def _refuse_unsafe(volume: str, unsafe: tuple[str, ...]) -> None:
+    if unsafe:
+        raise QuiesceError(
+            f"the archive of volume {volume} has members that must not be unpacked",
+            "restore another set; this one was not made by Quiesce, or was changed",
+            details=unsafe[:20],
+        )
+
+
+def swap(step: s.SwapVolume, run: Run) -> str:
+    run.ports.volumes.swap(run.observed.volume(step.volume), run.id)
+    return ""
+
+
+def put_back(step: s.PutBackVolume, run: Run) -> str:
+    run.ports.volumes.put_back(run.observed.volume(step.volume), run.id)
+    return ""
+
+
+def settle(step: s.SettleVolume, run: Run) -> str:
+    state = run.observed.volume(step.volume)
+    if state.exists:
+        run.ports.volumes.settle(state, run.id)
+    return ""
+
+
+def files_of(record: VolumeRecord) -> tuple[str, ...]:
+    """Return the files of a set that hold this volume, relative to the set."""
+    return (*record.levels, *([record.gone] if record.gone else []))

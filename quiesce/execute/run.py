@@ -1,0 +1,98 @@
+"""What a run carries with it while its plan is worked through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from quiesce.model import (
+    BackupSet,
+    DatabaseRecord,
+    Downtime,
+    MemberKind,
+    Stack,
+    VolumeRecord,
+)
+from quiesce.observed import Observed
+from quiesce.plan.steps import OpenSet
+from quiesce.ports import (
+    BackupStore,
+    Clock,
+    DatabaseAdmin,
+    EventSink,
+    Migrator,
+    Runtime,
+    VolumeIO,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world, as `app` put it together for this run."""
+
+    runtime: Runtime
+    databases: DatabaseAdmin
+    volumes: VolumeIO
+    migrator: Migrator
+    store: BackupStore
+    sink: EventSink
+    clock: Clock
+
+
+class DowntimeMeter:
+    """From the stop request to well again, per service. Seconds of the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._stopped: dict[str, float] = {}
+        self._back: dict[str, float] = {}
+
+    def stopping(self, service: str, at: float) -> None:
+        self._stopped.setdefault(service, at)
+
+    def well(self, service: str, at: float) -> None:
+        if service in self._stopped:
+            self._back[service] = at
+
+    def result(self) -> Downtime:
+        """Services that did not come back are left out: their downtime is not known yet."""
+        spans = {name: round(self._back[name] - self._stopped[name], 3) for name in self._back}
+        if not spans:
+            return Downtime(0.0, {})
+        first = min(self._stopped[name] for name in self._back)
+        return Downtime(round(max(self._back.values()) - first, 3), spans)
+
+
+@dataclass(slots=True)
+class Draft:
+    """A set while it is being made."""
+
+    opened: OpenSet
+    directory: Path
+    created_at: datetime
+    began: float
+    databases: list[DatabaseRecord] = field(default_factory=list)
+    volumes: dict[str, VolumeRecord] = field(default_factory=dict)
+    files: list[tuple[str, MemberKind, str]] = field(default_factory=list)
+    documents: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Run:
+    """One run: its id, what was observed for it, and what its steps found out so far.
+
+    `sources` are the sets a restore reads, by name. `published` are the sets sealed by this run,
+    `compared` the rows and tables that were found identical, per database.
+    """
+
+    id: str
+    stack: Stack
+    observed: Observed
+    ports: Ports
+    sources: Mapping[str, BackupSet] = field(default_factory=dict)
+    drafts: dict[str, Draft] = field(default_factory=dict)
+    downtime: DowntimeMeter = field(default_factory=DowntimeMeter)
+    published: list[BackupSet] = field(default_factory=list)
+    compared: dict[str, tuple[int, int]] = field(default_factory=dict)
+    staged: dict[str, tuple[int, int]] = field(default_factory=dict)
