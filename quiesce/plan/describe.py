@@ -106,7 +106,7 @@ def _lines(nodes: tuple[Node, ...], depth: int) -> list[str]:
         lines.append(f"{indent}[ {node.why} ]")
         for part in PARTS:
             inner = getattr(node, part)
-            if inner and _PART_TITLES[part]:
+            if inner and _PART_TITLES[part] and not (part == "body" and not node.enter):
                 lines.append(f"{indent}{_PART_TITLES[part]}:")
             lines += _lines(inner, depth + 1)
     return lines

@@ -43,8 +43,10 @@ def _of(nodes: tuple[Node, ...], at: str, progress: Progress) -> tuple[tuple[Nod
         if not isinstance(node, Bracket) or position not in progress.owed:
             continue
         if position in progress.settled:
-            continue
-        inner, inner_forward = _inside(node, position, progress)
+            # Settled itself; a bracket inside it may still owe a restart that failed.
+            inner, inner_forward = _of(node.body, f"{position}/body", progress)
+        else:
+            inner, inner_forward = _inside(node, position, progress)
         owed += inner
         forward = forward or inner_forward
     return owed, forward

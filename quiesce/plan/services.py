@@ -136,8 +136,12 @@ def plan_start(stack: Stack, observed: Observed, run: str, names: Sequence[str])
         for unit in observed.service(name).units
         if not unit.runs and not _done(unit)
     ]
-    nodes = start_nodes(stack, observed, asleep, "asked for")
-    return _plan(stack, observed, run, "start", names, nodes)
+    nodes: list[Node] = []
+    for wave in order.start_waves(asleep, observed.services, ordered(stack, observed)):
+        named = tuple(dict.fromkeys(unit.service for unit in wave))
+        nodes.append(StartServices(wave, stack.restart.stop_timeout, "asked for"))
+        nodes.append(WaitServices(named, stack.restart.health_timeout, "started means healthy"))
+    return _plan(stack, observed, run, "start", names, tuple(nodes))
 
 
 def _done(unit: Unit) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quiesce.errors import CheckFailed
+from quiesce.errors import QuiesceError
 from quiesce.execute.comparison import differences
 from quiesce.execute.run import Run
 from quiesce.model import DatabaseRecord
@@ -57,14 +57,14 @@ def load(step: s.LoadDump, run: Run) -> str:
 
 
 def check(step: s.CheckDatabase, run: Run) -> str:
-    """Compare the loaded database with the record. Raise CheckFailed listing every difference."""
+    """Compare the loaded database with the record. Raise QuiesceError listing every difference."""
     record = _record(step.set, step.database, run)
     contents = run.ports.databases.contents(
         run.stack.database(step.database), step.name, record.digest_algorithm
     )
     wrong = differences(record, contents)
     if wrong:
-        raise CheckFailed(
+        raise QuiesceError(
             f"database {step.database} of {step.set} is not what the set recorded",
             f"run 'inv verify --file {step.set}', or restore an older set",
             details=wrong,

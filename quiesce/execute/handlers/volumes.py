@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quiesce.errors import CheckFailed, QuiesceError
+from quiesce.errors import QuiesceError
 from quiesce.execute.run import Run
 from quiesce.model import VolumeRecord
 from quiesce.plan import steps as s
@@ -40,7 +40,7 @@ def stage(step: s.StageVolume, run: Run) -> str:
     gone = source.path / record.gone if record.gone else None
     size = run.ports.volumes.stage(run.observed.volume(step.volume), run.id, archives, gone)
     if (size.files, size.bytes) != (record.files, record.bytes):
-        raise CheckFailed(
+        raise QuiesceError(
             f"volume {step.volume} unpacked to {size.files} entries with {size.bytes} bytes, "
             f"the set recorded {record.files} with {record.bytes}",
             f"run 'inv verify --file {step.set}', or restore an older set",

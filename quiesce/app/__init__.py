@@ -1,0 +1,296 @@
+"""The composition root: one method per verb. Only here do adapters and planners meet."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quiesce.app import choosing
+from quiesce.app.changing import changing, runs_folder
+from quiesce.app.connect import SystemClock, connect, disconnect
+from quiesce.app.restoring import prepare_restore
+from quiesce.errors import CheckFailed, Refused, RequestError
+from quiesce.observe import observe
+from quiesce.plan import backup as backups
+from quiesce.plan import migrate, naming, services
+from quiesce.plan.restore import RestoreRequest, plan_restore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quiesce.execute.run import Ports, Run
+    from quiesce.model import BackupSet, Stack
+    from quiesce.observed import Observed
+    from quiesce.plan.steps import Plan
+    from quiesce.report import Reporter
+
+Planner = Callable[["Ports", "Observed", str], "Plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What every task understands. `wait` is in seconds, `environ` the process's environment."""
+
+    dry_run: bool = False
+    yes: bool = False
+    confirm: str | None = None
+    wait: float = 0.0
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+
+
+class App:
+    """Quiesce for one instance of one stack."""
+
+    def __init__(self, stack: Stack, reporter: Reporter, options: Options) -> None:
+        self.stack = stack
+        self.reporter = reporter
+        self.options = options
+        self.clock = SystemClock()
+
+    # -------------------------------------------------------------------------- lifecycle
+
+    def up(self, names: Sequence[str], *, build: bool = False) -> None:
+        """Make and start services, in order, and wait until they are healthy."""
+        self._change(
+            "up",
+            lambda _, seen, run: services.plan_up(self.stack, seen, run, names, build=build),
+            "up and healthy",
+        )
+
+    def start(self, names: Sequence[str]) -> None:
+        """Start existing containers again."""
+        self._change(
+            "start",
+            lambda _, seen, run: services.plan_start(self.stack, seen, run, names),
+            "started",
+        )
+
+    def stop(self, names: Sequence[str]) -> None:
+        """Stop services, what depends on them first."""
+        self._change(
+            "stop", lambda _, seen, run: services.plan_stop(self.stack, seen, run, names), "stopped"
+        )
+
+    def restart(self, names: Sequence[str]) -> None:
+        """Stop and start what runs of these services, with what depends on them."""
+        self._change(
+            "restart",
+            lambda _, seen, run: services.plan_restart(self.stack, seen, run, names),
+            "restarted",
+        )
+
+    def down(self, names: Sequence[str]) -> None:
+        """Remove containers and networks; volumes stay."""
+        self._change(
+            "down",
+            lambda _, seen, run: services.plan_down(self.stack, seen, run, names),
+            "down; every volume is still there",
+        )
+
+    # -------------------------------------------------------------------- backup and restore
+
+    def backup(self, request: backups.BackupRequest) -> None:
+        """Make a backup set, verified, with services at rest for as short as possible."""
+
+        def plan(ports: Ports, seen: Observed, run: str) -> Plan:
+            name = self._new_set_name(ports)
+            return backups.plan_backup(self.stack, seen, request, run, name)
+
+        run = self._change("backup", plan)
+        if run is not None:
+            self.reporter.backup_done(run.published[-1])
+
+    def restore(
+        self, file: str | None, only: Sequence[str], *, safety: bool, restart: bool
+    ) -> None:
+        """Bring a set back: built beside, checked, exchanged at the end."""
+        source = choosing.resolve(self.stack, self._store_sets(), file, self._ask_for_set)
+
+        def plan(ports: Ports, seen: Observed, run: str) -> Plan:
+            prepared = prepare_restore(self.stack, ports, seen, source, tuple(only))
+            request = RestoreRequest(tuple(only), safety, restart, prepared.migrations)
+            safety_set = self._new_set_name(ports, "safety")
+            return plan_restore(self.stack, seen, source, request, run, safety_set, prepared.taken)
+
+        question = f"restore {source.name} into {self.stack.instance.name}?"
+        run = self._change("restore", plan, confirm=question, sources={source.name: source})
+        if run is not None:
+            self.reporter.restore_done(source, run)
+
+    def backups(self) -> None:
+        """List the catalogue."""
+        from quiesce.adapters.store import LocalStore
+
+        store = LocalStore(self.stack.backups)
+        self.reporter.sets(store.sets(), self.clock.now(), unreadable=store.unreadable())
+
+    def verify(self, file: str | None, *, everything: bool) -> None:
+        """Read sets to their end and compare them with their manifests."""
+        from quiesce.adapters.store import LocalStore
+        from quiesce.app.verifying import verify_sets
+
+        store = LocalStore(self.stack.backups)
+        sets = store.sets()
+        chosen = (
+            sets if everything else (choosing.resolve(self.stack, sets, file, lambda _: "latest"),)
+        )
+        wrong = verify_sets(store, chosen, self.reporter, self.clock)
+        wrong += [f"{name}: {reason}" for name, reason in store.unreadable() if everything]
+        if wrong:
+            raise CheckFailed(
+                f"{len(wrong)} of {len(chosen)} sets are damaged"
+                if everything
+                else f"{chosen[0].name} is damaged",
+                "do not rely on it; make another one with 'inv backup'",
+                details=wrong,
+            )
+        self.reporter.done("verified", {"sets": [s.name for s in chosen]})
+
+    # --------------------------------------------------------------------------- databases
+
+    def migrate(self, names: Sequence[str], revision: str) -> None:
+        """Bring databases to a revision; only their server has to be up."""
+        self._change(
+            "migrate",
+            lambda _, seen, run: migrate.plan_migrate(self.stack, seen, run, names, revision),
+            "migrated",
+        )
+
+    # ----------------------------------------------------------------------------- looking
+
+    def status(self) -> None:
+        """Show what runs, what is kept and how old the newest backup is."""
+        from quiesce.app.looking import show_status
+
+        with self._looking() as (ports, seen):
+            show_status(self.stack, ports, seen, self.reporter)
+
+    def check(self) -> None:
+        """Compare stack.yaml with the Compose model and the servers; exit 7 for any error."""
+        from quiesce.app.looking import find_findings
+
+        with self._looking() as (ports, seen):
+            findings = find_findings(self.stack, ports, seen)
+        self.reporter.findings(findings)
+        if any(finding.level == "error" for finding in findings):
+            count = sum(finding.level == "error" for finding in findings)
+            raise CheckFailed(f"check found {count} errors", "each has a hint beside it")
+
+    def recover(self) -> None:
+        """Finish what an interrupted run owes."""
+        run = self._run_id()
+        with changing(
+            self.stack,
+            run,
+            "recover",
+            self.clock.now(),
+            lambda: self._connect(run),
+            wait=self.options.wait,
+            recover=False,
+        ) as work:
+            settled = work.recover()
+        words = "settled: " + "; ".join(settled) if settled else "nothing is owed"
+        self.reporter.done(words, {"settled": list(settled)})
+
+    # ---------------------------------------------------------------------------- the frame
+
+    def _change(
+        self,
+        task: str,
+        planner: Planner,
+        done: str = "",
+        *,
+        confirm: str = "",
+        sources: Mapping[str, BackupSet] | None = None,
+    ) -> Run | None:
+        """Look, decide, do; or look, decide and show. Returns None for a dry run."""
+        run_id = self._run_id()
+        if self.options.dry_run:
+            ports = self._connect(run_id)
+            try:
+                seen = observe(self.stack, ports.runtime, ports.databases)
+                self.reporter.plan(planner(ports, seen, run_id))
+            finally:
+                disconnect(ports)
+            return None
+        with changing(
+            self.stack,
+            run_id,
+            task,
+            self.clock.now(),
+            lambda: self._connect(run_id),
+            wait=self.options.wait,
+        ) as work:
+            seen = work.observe()
+            plan = planner(work.ports, seen, run_id)
+            if confirm:
+                self._require_yes(confirm)
+            run = work.carry_out(plan, seen, sources)
+        if done:
+            self.reporter.done(done, {})
+        return run
+
+    def _require_yes(self, question: str) -> None:
+        if self.options.yes:
+            return
+        answer = self.reporter.ask(f"{question} [yes/no]", ())
+        if answer is None or answer.strip().lower() not in ("y", "yes"):
+            raise Refused("not confirmed", "answer yes, or give --yes")
+
+    def _ask_for_set(self, sets: Sequence[BackupSet]) -> str:
+        self.reporter.sets(sets, self.clock.now(), unreadable=())
+        answer = self.reporter.ask("restore which set?", ())
+        if not answer or not answer.strip():
+            raise Refused("no set was chosen", "name one with --file, for example --file latest")
+        return answer.strip()
+
+    @contextmanager
+    def _looking(self) -> Iterator[tuple[Ports, Observed]]:
+        """Look without a lock; say aloud when an interrupted run waits for recovery."""
+        ports = self._connect(self._run_id())
+        try:
+            yield ports, observe(self.stack, ports.runtime, ports.databases)
+        finally:
+            disconnect(ports)
+
+    def _connect(self, run: str) -> Ports:
+        return connect(self.stack, run, self.reporter)
+
+    def _store_sets(self) -> tuple[BackupSet, ...]:
+        from quiesce.adapters.store import LocalStore
+
+        return LocalStore(self.stack.backups).sets()
+
+    def _run_id(self) -> str:
+        return naming.run_id(self.clock.now(), secrets.token_hex(3))
+
+    def _new_set_name(self, ports: Ports, mark: str = "") -> str:
+        from zoneinfo import ZoneInfo
+
+        local = self.clock.now().astimezone(ZoneInfo(self.stack.timezone))
+        return naming.set_name(self.stack.instance.name, local, ports.store.names(), mark)
+
+
+def open_app(
+    start: Path, stack: str | None, instance: str | None, reporter: Reporter, options: Options
+) -> App:
+    """Read `stack.yaml` and return the application for one instance of it.
+
+    `stack` or `QUIESCE_STACK` names the file; otherwise it lies in `start`, beside the tasks.py
+    that was loaded. Raise ConfigError or RequestError for what is wrong with it.
+    """
+    from quiesce.config import load_stack
+
+    named = stack or options.environ.get("QUIESCE_STACK")
+    file = Path(named).expanduser() if named else start / "stack.yaml"
+    if not file.is_file():
+        raise RequestError(f"there is no {file}", "name it with --stack PATH or QUIESCE_STACK")
+    return App(load_stack(file.absolute(), instance, options.environ), reporter, options)
+
+
+__all__ = ["App", "Options", "open_app", "runs_folder"]

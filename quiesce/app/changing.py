@@ -1,0 +1,154 @@
+"""The frame around every verb that changes something: lock, recovery, plan, journal, execution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from quiesce.app.connect import disconnect
+from quiesce.errors import QuiesceError, RequestError, StillOwed
+from quiesce.execute import journal as journals
+from quiesce.execute import lock
+from quiesce.execute.executor import Executor, Handlers
+from quiesce.execute.handlers import HANDLERS
+from quiesce.execute.interrupts import Interrupts
+from quiesce.execute.journal import DeadRun, Journal
+from quiesce.execute.run import Ports, Run
+from quiesce.model import BackupSet, Stack
+from quiesce.observe import observe
+from quiesce.observed import Observed
+from quiesce.plan.recover import owed_nodes
+from quiesce.plan.steps import Plan
+
+KEPT_JOURNALS = 50
+
+Planner = Callable[[Observed], Plan]
+
+
+def runs_folder(stack: Stack) -> Path:
+    """Where the instance's journals and its lock are."""
+    return stack.backups / ".runs" / stack.instance.name
+
+
+@dataclass
+class Changing:
+    """A verb at work, holding the instance's lock. Made by `changing`."""
+
+    stack: Stack
+    run: str
+    ports: Ports
+    interrupts: Interrupts
+    handlers: Handlers = field(default_factory=lambda: HANDLERS)
+
+    def observe(self) -> Observed:
+        return observe(self.stack, self.ports.runtime, self.ports.databases)
+
+    def carry_out(
+        self, plan: Plan, observed: Observed, sources: Mapping[str, BackupSet] | None = None
+    ) -> Run:
+        """Execute the plan, journalled; return what the run found out. Raises as the executor."""
+        run = Run(plan.run, self.stack, observed, self.ports, sources or {})
+        journal = Journal(runs_folder(self.stack), plan.run)
+        journal.open(plan, self.ports.clock.now())
+        Executor(run, journal, self.interrupts, self.handlers).execute(plan)
+        journals.forget_old(runs_folder(self.stack), KEPT_JOURNALS)
+        return run
+
+    def recover(self) -> tuple[str, ...]:
+        """Settle every dead run, newest first, aloud. Return what was settled.
+
+        Raise StillOwed when something of it fails again.
+        """
+        done = []
+        for dead in journals.unfinished(runs_folder(self.stack)):
+            done.append(self._settle(dead))
+        return tuple(done)
+
+    def _settle(self, dead: DeadRun) -> str:
+        sink = self.ports.sink
+        if dead.plan is None:
+            raise StillOwed(
+                f"run {dead.run} was interrupted, and {dead.problem}",
+                f"see what it stopped with 'inv status', start it, then remove {dead.path}",
+            )
+        sink.note(f"run {dead.run} ({dead.plan.request}) was interrupted: settling it first")
+        for port in (self.ports.runtime, self.ports.databases, self.ports.volumes):
+            for what in port.sweep(dead.run):
+                sink.note(f"removed {what}")
+        nodes = owed_nodes(dead.plan, dead.progress)
+        if nodes:
+            observed = self.observe()
+            self._same_engine(dead.plan, observed)
+            # Its own id stays: side names and staging folders carry it.
+            run = Run(dead.run, self.stack, observed, self.ports)
+            Executor(run, _Unwritten(), self.interrupts, self.handlers).execute(
+                Plan(
+                    dead.run,
+                    "recover",
+                    dead.plan.instance,
+                    f"recover {dead.plan.request}",
+                    dead.plan.stack_digest,
+                    dead.plan.engine,
+                    nodes,
+                )
+            )
+        journals.close_dead(dead, "recovered")
+        sink.note(f"run {dead.run} is settled")
+        return dead.plan.request
+
+    def _same_engine(self, plan: Plan, observed: Observed) -> None:
+        if plan.engine != observed.engine.id:
+            raise StillOwed(
+                "the interrupted run worked on another engine than the one that answers now",
+                "switch back to its Docker context, then run 'inv recover'",
+            )
+
+
+class _Unwritten(Journal):
+    """A recovery needs no journal of its own: the dead run's is settled when all of it worked,
+    and every step may be repeated."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(), "")
+
+
+@contextmanager
+def changing(
+    stack: Stack,
+    run: str,
+    task: str,
+    started: datetime,
+    make_ports: Callable[[], Ports],
+    *,
+    wait: float = 0.0,
+    recover: bool = True,
+) -> Iterator[Changing]:
+    """Hold the lock, handle signals and settle dead runs first, while the block runs.
+
+    Raise Busy when another run holds the lock for longer than `wait` seconds.
+    """
+    if not stack.directory.is_dir():
+        raise RequestError(f"{stack.directory} is not a folder", "name another with --stack")
+    interrupts = Interrupts()
+    with interrupts.installed():
+        with lock.held(runs_folder(stack) / "lock", run, task, started, wait):
+            ports = make_ports()
+            try:
+                work = Changing(stack, run, ports, interrupts)
+                if recover:
+                    work.recover()
+                yield work
+            finally:
+                with interrupts.shield():
+                    _close(ports)
+        interrupts.check()
+
+
+def _close(ports: Ports) -> None:
+    try:
+        disconnect(ports)
+    except QuiesceError as error:
+        ports.sink.warn(str(error))

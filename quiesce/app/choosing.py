@@ -1,0 +1,87 @@
+"""Which set a `--file` means: a folder, a name, `latest`, or the answer to a question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from quiesce.errors import RequestError
+from quiesce.model import BackupSet, Stack
+
+_HINT = "run 'inv backups' for the sets that are there"
+
+
+def resolve(
+    stack: Stack,
+    sets: Sequence[BackupSet],
+    file: str | None,
+    ask: Callable[[Sequence[BackupSet]], str],
+) -> BackupSet:
+    """Return the set that was asked for.
+
+    `latest` is the newest complete full set of this instance that was no safety set;
+    `latest:data`, `latest:schema`, `latest:safety` and `latest:<database or volume>` narrow it
+    differently. A relative path counts from the working directory, then from `backups/`. Raise
+    RequestError with the nearest names for what does not exist.
+    """
+    if file is None:
+        own = [s for s in sets if s.manifest.instance == stack.instance.name]
+        if not own:
+            raise RequestError("there is no backup set yet", "run 'inv backup' first")
+        file = ask(own)
+    if file == "latest" or file.startswith("latest:"):
+        return _latest(stack, sets, file.partition(":")[2])
+    named = [s for s in sets if s.name == file]
+    if named:
+        return _of_instance(stack, named[0])
+    for path in (Path(file), stack.backups / file):
+        if path.is_dir():
+            from quiesce.adapters.store import LocalStore
+
+            return _of_instance(stack, LocalStore(stack.backups).read(path.resolve()))
+        if path.exists():
+            raise RequestError(
+                f"{file} is a single file, and this version restores whole sets",
+                f"name a set's folder; {_HINT}",
+            )
+    names = [s.name for s in sets]
+    alike = get_close_matches(Path(file).name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(alike)}?" if alike else _HINT
+    raise RequestError(f"there is no set {file}", hint)
+
+
+def _latest(stack: Stack, sets: Sequence[BackupSet], what: str) -> BackupSet:
+    own = [s for s in sets if s.manifest.instance == stack.instance.name]
+    safety = [s for s in own if is_safety(s)]
+    ordinary = [s for s in own if not is_safety(s)]
+    if what == "":
+        found = [s for s in ordinary if s.manifest.kind == "full"]
+    elif what == "safety":
+        found = safety
+    elif what in ("full", "data", "schema"):
+        found = [s for s in ordinary if s.manifest.kind == what]
+    else:
+        found = [s for s in ordinary if s.manifest.kind == "full" and what in _sources(s)]
+    if not found:
+        words = f"a set for {what}" if what else "a full set"
+        raise RequestError(f"{stack.instance.name} has not {words} yet", _HINT)
+    return max(found, key=lambda s: (s.manifest.created_at, s.name))
+
+
+def is_safety(backup: BackupSet) -> bool:
+    """Whether the set was made by a restore, of what it was about to replace."""
+    return backup.manifest.label == "before restore"
+
+
+def _sources(backup: BackupSet) -> set[str]:
+    return {member.source for member in backup.manifest.members}
+
+
+def _of_instance(stack: Stack, backup: BackupSet) -> BackupSet:
+    if backup.manifest.instance != stack.instance.name:
+        raise RequestError(
+            f"{backup.name} was made of instance {backup.manifest.instance}",
+            f"restore it with --instance {backup.manifest.instance}",
+        )
+    return backup

@@ -1,0 +1,86 @@
+"""Everything about a restore that can be checked before anything stops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quiesce.errors import RequestError
+from quiesce.execute.run import Ports
+from quiesce.model import BackupSet, Database, DatabaseRecord, Stack
+from quiesce.observed import Observed
+from quiesce.plan.restore import choose
+
+_ROOM = 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the planner needs to know: migrations after loading, and database names in use."""
+
+    migrations: tuple[tuple[str, str], ...]
+    taken: tuple[str, ...]
+
+
+def prepare_restore(
+    stack: Stack, ports: Ports, observed: Observed, source: BackupSet, only: tuple[str, ...]
+) -> Prepared:
+    """Check sums, kind, space, loadability and revisions. Raise RequestError listing problems."""
+    if source.manifest.kind != "full":
+        raise RequestError(
+            f"{source.name} holds {source.manifest.kind} only, and this version restores full sets",
+            f"choose a full set, or follow {source.path / 'RESTORE.md'} by hand",
+        )
+    wrong = ports.store.verify(source, ports.sink.progress)
+    if wrong:
+        raise RequestError(
+            f"{source.name} is damaged: {wrong[0]}",
+            "restore another set; 'inv backups' lists them",
+            # The first one is the fact already.
+            details=wrong[1:],
+        )
+    chosen = choose(stack, source, only)
+    problems: list[str] = []
+    migrations: list[tuple[str, str]] = []
+    for database, record in chosen.databases:
+        if observed.database(database.key).reachable:
+            problems += ports.databases.check_loadable(database, record)
+        problems += _revision(ports, database, record, migrations)
+    if problems:
+        raise RequestError(
+            f"{source.name} cannot be restored here: {problems[0]}",
+            "correct that, then try again; nothing was touched",
+            details=problems[1:],
+        )
+    _require_room(observed, source)
+    taken = tuple(d.name for d in observed.databases) + observed.undeclared_databases
+    return Prepared(tuple(migrations), taken)
+
+
+def _revision(
+    ports: Ports, database: Database, record: DatabaseRecord, into: list[tuple[str, str]]
+) -> list[str]:
+    """Decide by POSTGRES.md 4.4: known and older is migrated, unknown is refused."""
+    if database.migrations is None or not record.revision:
+        return []
+    unknown = [r for r in record.revision if not ports.migrator.known(database, r)]
+    if unknown:
+        return [
+            f"database {database.key} is at revision {', '.join(unknown)}, which "
+            f"{database.migrations.name} does not know: check out the code that has it"
+        ]
+    heads = ports.migrator.heads(database)
+    if set(heads) != set(record.revision):
+        into.append((database.key, "head" if len(heads) == 1 else "heads"))
+    return []
+
+
+def _require_room(observed: Observed, source: BackupSet) -> None:
+    """The side copies and the safety set need about twice the data; refuse what is hopeless."""
+    if not observed.engine.local:
+        return
+    needed = int(sum(volume.bytes for volume in source.manifest.volumes) * _ROOM)
+    if observed.free_bytes < needed:
+        raise RequestError(
+            f"{needed} bytes are needed to unpack {source.name}, {observed.free_bytes} are free",
+            "free some space, or restore less with --only",
+        )

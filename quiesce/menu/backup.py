@@ -1,0 +1,57 @@
+"""Tasks: backup, backups, verify."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quiesce.menu.command import command, listed
+
+if TYPE_CHECKING:
+    from quiesce.app import App
+
+
+@command(
+    only="databases and volumes, comma-separated (default: everything)",
+    mode="consistent (services rest briefly) or live (nothing stops)",
+    data_only="databases only, without their schema; nothing stops",
+    schema_only="databases only, without their data; nothing stops",
+    label="a few words kept with the set",
+    keep="pin the set: retention never removes it",
+)
+def backup(
+    app: App,
+    only: str | None = None,
+    mode: str = "consistent",
+    data_only: bool = False,
+    schema_only: bool = False,
+    label: str = "",
+    keep: bool = False,
+) -> None:
+    """Back up databases and volumes as one verified set."""
+    from quiesce.app.requests import backup_request
+
+    request = backup_request(
+        listed(only),
+        mode,
+        data_only=data_only,
+        schema_only=schema_only,
+        label=label,
+        keep=keep,
+    )
+    app.backup(request)
+
+
+@command(changes=False)
+def backups(app: App) -> None:
+    """List the backup sets: age, size, contents, verified, pinned."""
+    app.backups()
+
+
+@command(
+    changes=False,
+    file="a set's name or folder, or latest (default: latest)",
+    all="every set in backups/",
+)
+def verify(app: App, file: str = "latest", all: bool = False) -> None:  # noqa: A002  the flag's name
+    """Read sets to their end and compare them with their manifests."""
+    app.verify(file, everything=all)

@@ -1,0 +1,121 @@
+"""How a function becomes a task: common options, one error boundary, nothing else.
+
+A task's function gets the application and its own options; the options that every task
+understands are added here, once. Names of options are long only: letters derived from names
+would shift with their order.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import Task, task
+
+if TYPE_CHECKING:
+    from quiesce.app import App
+
+_LOOKING = {
+    "instance": (None, "which instance of stack.yaml (default: its default_instance)"),
+    "stack": (None, "path of stack.yaml (default: beside tasks.py, or QUIESCE_STACK)"),
+    "json": (False, "one JSON document on standard output"),
+    "debug": (False, "show the traceback of an error"),
+}
+_CHANGING = {
+    **_LOOKING,
+    "dry_run": (False, "print the plan and change nothing"),
+    "yes": (False, "answer yes to questions; never stands in for a typed phrase"),
+    "wait": (0, "seconds to wait for another run to end"),
+}
+_CONFIRM = {"confirm": (None, "the phrase that a destroying task asks for")}
+
+
+def command(
+    *, changes: bool = True, phrase: bool = False, **help_texts: str
+) -> Callable[[Callable[..., None]], Task[Any]]:
+    """Make a task of `function(app, **own options)`.
+
+    `changes` adds `--dry-run`, `--yes` and `--wait`; `phrase` adds `--confirm`. `help_texts` are
+    the sentences for the function's own options.
+    """
+    common = dict(_CHANGING if changes else _LOOKING) | (_CONFIRM if phrase else {})
+
+    def decorate(function: Callable[..., None]) -> Task[Any]:
+        own = list(inspect.signature(function).parameters.values())[1:]
+
+        def body(context: Context, **given: Any) -> None:
+            shared = {name: given.pop(name) for name in common}
+            _run(context, function, given, shared)
+
+        body.__name__ = function.__name__
+        body.__doc__ = function.__doc__
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        added = [inspect.Parameter(n, kind, default=d) for n, (d, _) in common.items()]
+        first = inspect.Parameter("context", kind)
+        body.__signature__ = inspect.Signature([first, *own, *added])  # type: ignore[attr-defined]
+        texts = {name: text for name, (_, text) in common.items()}
+        made: Task[Any] = task(help={**help_texts, **texts}, auto_shortflags=False, positional=[])(
+            body
+        )
+        return made
+
+    return decorate
+
+
+def listed(value: str | None) -> tuple[str, ...]:
+    """Return the names in a comma-separated option."""
+    return tuple(name.strip() for name in (value or "").split(",") if name.strip())
+
+
+def _run(
+    context: Context,
+    function: Callable[..., None],
+    own: Mapping[str, Any],
+    shared: Mapping[str, Any],
+) -> None:
+    from quiesce.errors import Interrupted, QuiesceError
+    from quiesce.report import make_reporter
+
+    name = function.__name__.replace("_", "-")
+    reporter = make_reporter(name, json=shared["json"], environ=os.environ)
+    debug = shared["debug"] or bool(os.environ.get("QUIESCE_DEBUG"))
+    failure: QuiesceError
+    try:
+        function(_open(context, reporter, shared), **own)
+    except QuiesceError as error:
+        failure = error
+    except KeyboardInterrupt:
+        failure = Interrupted(2)
+    except Exception as error:  # noqa: BLE001  the boundary: whatever it is, it is told plainly
+        failure = QuiesceError(
+            f"unexpected {type(error).__name__}: {error}", "run it again with --debug and report it"
+        )
+        failure.__cause__ = error
+    else:
+        reporter.close()
+        return
+    reporter.error(failure)
+    reporter.close()
+    if debug:
+        traceback.print_exception(failure, file=sys.stderr)
+    raise Exit(code=failure.exit_code)
+
+
+def _open(context: Context, reporter: Any, shared: Mapping[str, Any]) -> App:
+    from quiesce.app import Options, open_app
+
+    options = Options(
+        dry_run=shared.get("dry_run", False) or bool(context.config.run.dry),
+        yes=shared.get("yes", False),
+        confirm=shared.get("confirm"),
+        wait=float(shared.get("wait", 0)),
+    )
+    folder = Path(getattr(context.config, "_project_prefix", None) or Path.cwd())
+    return open_app(folder, shared["stack"], shared["instance"], reporter, options)

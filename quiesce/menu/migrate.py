@@ -1,0 +1,19 @@
+"""Tasks: migrate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quiesce.menu.command import command, listed
+
+if TYPE_CHECKING:
+    from quiesce.app import App
+
+
+@command(
+    database="databases, comma-separated (default: all that have migrations)",
+    revision="the Alembic revision to go to",
+)
+def migrate(app: App, database: str | None = None, revision: str = "head") -> None:
+    """Migrate databases; only their server has to be up."""
+    app.migrate(listed(database), revision)

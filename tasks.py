@@ -1,0 +1,33 @@
+"""The menu of this stack: Quiesce's tasks, this project's own, and yours.
+
+`./inv --list` shows them, `./inv --help TASK` explains one.
+"""
+
+from __future__ import annotations
+
+from invoke import Context, Exit, task
+
+from quiesce.menu import compose
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "long": "add the tests that take minutes",
+        "provision": "install and start a Docker Engine where there is none (as CI=true does)",
+        "only": "stages, comma-separated (default: all)",
+        "expression": "only tests whose names match, as pytest -k",
+    },
+)
+def test(
+    _: Context, long: bool = False, provision: bool = False, only: str = "", expression: str = ""
+) -> None:
+    """Check format, types and every test."""
+    from tests import command
+
+    code = command.main(long=long, provision=provision, only=only, expression=expression)
+    if code:
+        raise Exit(code=code)
+
+
+namespace = compose(globals())

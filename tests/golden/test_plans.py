@@ -1,0 +1,75 @@
+"""Plans compared whole, as text: the order is the safety argument, so the order is the test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from quiesce.plan import services
+from quiesce.plan.backup import BackupRequest, plan_backup
+from quiesce.plan.describe import describe
+from quiesce.plan.migrate import plan_migrate
+from quiesce.plan.restore import RestoreRequest, plan_restore
+from quiesce.plan.steps import Plan
+from tests.support.builders import RUN, a_set, a_stack, a_world
+
+FOLDER = Path(__file__).parent / "plans"
+NAME = "core-20261121-020000"
+
+
+def _backup(request: BackupRequest = BackupRequest(), **world: object) -> Plan:
+    return plan_backup(a_stack(), a_world(**world), request, RUN, NAME)  # type: ignore[arg-type]
+
+
+def _restore(request: RestoreRequest = RestoreRequest(), **world: object) -> Plan:
+    safety = f"{NAME}-safety"
+    observed = a_world(**world)  # type: ignore[arg-type]
+    return plan_restore(a_stack(), observed, a_set(), request, RUN, safety, ())
+
+
+ASLEEP = dict.fromkeys(("redis", "backend", "frontend", "proxy"), "exited")
+
+PLANS: dict[str, Callable[[], Plan]] = {
+    "backup_everything_runs": _backup,
+    "backup_proxy_was_stopped": lambda: _backup(states={"proxy": "exited"}),
+    "backup_only_the_database_runs": lambda: _backup(states=ASLEEP),
+    "backup_live": lambda: _backup(BackupRequest(mode="live")),
+    "backup_data_only": lambda: _backup(BackupRequest(kind="data", mode="live")),
+    "backup_only_one_volume": lambda: _backup(BackupRequest(only=("backend-media",))),
+    "backup_only_one_database": lambda: _backup(BackupRequest(only=("rulesdb",))),
+    "restore_everything": _restore,
+    "restore_migrating": lambda: _restore(RestoreRequest(migrations=(("rulesdb", "head"),))),
+    "restore_one_volume": lambda: _restore(RestoreRequest(only=("backend-media",))),
+    "restore_empty_machine": lambda: _restore(
+        states=ASLEEP,
+        missing_volumes=("redis-data", "backend-media"),
+        missing_databases=("rulesdb", "memorydb"),
+    ),
+    "restore_without_safety_or_restart": lambda: _restore(
+        RestoreRequest(safety=False, restart=False)
+    ),
+    "up": lambda: services.plan_up(a_stack(), a_world(), RUN, ("backend",)),
+    "start": lambda: services.plan_start(a_stack(), a_world(ASLEEP), RUN, ()),
+    "stop_redis": lambda: services.plan_stop(a_stack(), a_world(), RUN, ("redis",)),
+    "restart_frontend": lambda: services.plan_restart(a_stack(), a_world(), RUN, ("frontend",)),
+    "down": lambda: services.plan_down(a_stack(), a_world(), RUN, ()),
+    "migrate": lambda: plan_migrate(a_stack(), a_world(), RUN, (), "head"),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_plan_reads_as_it_was_reviewed(name: str) -> None:
+    """UPDATE_GOLDEN=1 rewrites the files; the difference is for a person to read."""
+    text = describe(PLANS[name]())
+    file = FOLDER / f"{name}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        file.write_text(text)
+    assert text == file.read_text()
+
+
+def test_no_golden_file_is_left_without_a_plan() -> None:
+    """A file nobody compares proves nothing."""
+    assert {file.stem for file in FOLDER.glob("*.txt")} == set(PLANS)
