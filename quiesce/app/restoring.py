@@ -64,9 +64,11 @@ def _revision(
         return []
     unknown = [r for r in record.revision if not ports.migrator.known(database, r)]
     if unknown:
+        where = database.migrations.name
+        names = ", ".join(unknown)
         return [
-            f"database {database.key} is at revision {', '.join(unknown)}, which "
-            f"{database.migrations.name} does not know: check out the code that has it"
+            f"database {database.key} is at revision {names}, unknown to {where}: "
+            + "check out the code that has it"
         ]
     heads = ports.migrator.heads(database)
     if set(heads) != set(record.revision):

@@ -103,8 +103,9 @@ class World:
 
     def recover(self, handlers: dict[Any, Any] | None = None) -> None:
         self.dead = False
-        work = Changing(self.stack, "other", self.ports(), Interrupts(), handlers or self.handlers())
-        work.observe = lambda: a_world()  # type: ignore[method-assign]
+        handlers = handlers or self.handlers()
+        work = Changing(self.stack, "other", self.ports(), Interrupts(), handlers)
+        work.observe = a_world  # type: ignore[method-assign]
         work.recover()
 
 

@@ -20,11 +20,15 @@ FOLDER = Path(__file__).parent / "plans"
 NAME = "core-20261121-020000"
 
 
-def _backup(request: BackupRequest = BackupRequest(), **world: object) -> Plan:
+EVERYTHING = BackupRequest()
+ALL_OF_IT = RestoreRequest()
+
+
+def _backup(request: BackupRequest = EVERYTHING, **world: object) -> Plan:
     return plan_backup(a_stack(), a_world(**world), request, RUN, NAME)  # type: ignore[arg-type]
 
 
-def _restore(request: RestoreRequest = RestoreRequest(), **world: object) -> Plan:
+def _restore(request: RestoreRequest = ALL_OF_IT, **world: object) -> Plan:
     safety = f"{NAME}-safety"
     observed = a_world(**world)  # type: ignore[arg-type]
     return plan_restore(a_stack(), observed, a_set(), request, RUN, safety, ())

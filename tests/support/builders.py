@@ -137,9 +137,7 @@ def a_world(
         engine=Engine("ENGINE", "compose", "28.0", local=True),
         services=services,
         volumes=tuple(
-            VolumeState(
-                v.key, f"app-{v.key}", v.key not in missing_volumes, "local", {}, None, ()
-            )
+            VolumeState(v.key, f"app-{v.key}", v.key not in missing_volumes, "local", {}, None, ())
             for v in stack.volumes
         ),
         databases=tuple(

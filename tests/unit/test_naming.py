@@ -1,0 +1,53 @@
+"""Names of runs, sets and side databases."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quiesce.errors import RequestError
+from quiesce.plan import naming
+
+BERLIN = ZoneInfo("Europe/Berlin")
+RUN = "20261121020000-abc123"
+
+
+def test_two_sets_in_one_second_get_different_names() -> None:
+    """Nothing is ever overwritten by a name."""
+    now = datetime(2026, 11, 21, 2, 0, tzinfo=BERLIN)
+    first = naming.set_name("core", now, ())
+    second = naming.set_name("core", now, {first})
+    third = naming.set_name("core", now, {first, second})
+    assert (first, second, third) == (
+        "core-20261121-020000",
+        "core-20261121-020000-2",
+        "core-20261121-020000-3",
+    )
+    assert naming.set_name("core", now, {first}, "safety") == "core-20261121-020000-safety"
+
+
+def test_the_repeated_hour_of_a_clock_change_loses_nothing() -> None:
+    """02:30 comes twice on 25 October 2026 in Berlin."""
+    first = datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=0)
+    again = (first.astimezone(ZoneInfo("UTC")) + timedelta(hours=1)).astimezone(BERLIN)
+    name = naming.set_name("core", first, ())
+    assert naming.set_name("core", again, {name}) == f"{name}-2"
+
+
+@given(st.text(min_size=1, max_size=80).filter(lambda text: len(text.encode()) <= 63))
+def test_a_side_name_fits_in_63_bytes_and_never_is_the_live_one(live: str) -> None:
+    """PostgreSQL would cut a longer one silently, down to the live name."""
+    name = naming.side_database(live, RUN, "new", ())
+    assert len(name.encode()) <= 63
+    assert name != live
+    assert name.endswith("__new_abc123")
+
+
+def test_a_side_name_that_is_taken_is_refused() -> None:
+    """Somebody else's database is not ours to fill."""
+    with pytest.raises(RequestError, match="exists already"):
+        naming.side_database("rulesdb", RUN, "new", {"rulesdb__new_abc123"})

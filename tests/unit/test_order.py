@@ -1,0 +1,63 @@
+"""Start and stop order."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quiesce.errors import RequestError
+from quiesce.plan import order
+from tests.strategies import acyclic_needs
+from tests.support.builders import ORDER, a_world
+
+
+@given(acyclic_needs())
+def test_every_service_follows_what_it_needs(needs: dict[str, tuple[str, ...]]) -> None:
+    """And none is lost or doubled."""
+    ordered = order.start_order(needs, ())
+    assert sorted(ordered) == sorted(needs)
+    for name, required in needs.items():
+        assert all(ordered.index(other) < ordered.index(name) for other in required)
+
+
+@given(acyclic_needs(), st.randoms())
+def test_the_order_does_not_depend_on_how_the_input_was_ordered(
+    needs: dict[str, tuple[str, ...]], random: object
+) -> None:
+    """The same services give the same order on every machine."""
+    items = [(name, tuple(reversed(required))) for name, required in reversed(needs.items())]
+    assert order.start_order(dict(items), ()) == order.start_order(needs, ())
+
+
+def test_ties_follow_the_declared_order_then_the_name() -> None:
+    """`restart.order` decides between services that do not need each other."""
+    needs: dict[str, tuple[str, ...]] = {"a": (), "b": (), "c": (), "d": ()}
+    assert order.start_order(needs, ("c", "b")) == ("c", "b", "a", "d")
+
+
+def test_a_cycle_is_named_by_its_path() -> None:
+    """A person has to see which dependency to cut."""
+    with pytest.raises(RequestError, match="a → b → c → a"):
+        order.start_order({"a": ("b",), "b": ("c",), "c": ("a",), "d": ()}, ())
+
+
+def test_a_declared_order_against_a_dependency_names_both() -> None:
+    """It is never silently overruled."""
+    with pytest.raises(RequestError, match="starts web before db, but web depends on it"):
+        order.start_order({"web": ("db",), "db": ()}, ("web", "db"))
+
+
+def test_what_depends_on_a_service_is_found_through_others() -> None:
+    """A proxy depends on the cache through the backend."""
+    needs = order.dependencies(a_world().services)
+    assert order.all_dependents(needs, ["redis"]) == ("backend", "frontend", "proxy")
+    assert order.all_needed(needs, ["frontend"]) == ("backend", "db", "redis")
+
+
+def test_units_are_started_in_waves_that_wait_for_health() -> None:
+    """Nothing starts before what it needs healthy is in an earlier wave."""
+    world = a_world()
+    waves = order.start_waves(world.running, world.services, ORDER)
+    names = [[unit.service for unit in wave] for wave in waves]
+    assert names == [["db", "redis"], ["backend"], ["frontend"], ["proxy"]]

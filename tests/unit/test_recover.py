@@ -1,0 +1,90 @@
+"""What a dead run owes, from its plan and its journal."""
+
+from __future__ import annotations
+
+from quiesce.plan import steps as s
+from quiesce.plan.backup import BackupRequest, plan_backup
+from quiesce.plan.recover import Progress, owed_nodes
+from quiesce.plan.restore import RestoreRequest, plan_restore
+from quiesce.plan.steps import Bracket, Plan, walk
+from tests.support.builders import RUN, a_set, a_stack, a_world
+
+
+def _backup() -> Plan:
+    return plan_backup(a_stack(), a_world(), BackupRequest(), RUN, "core-1")
+
+
+def _restore() -> Plan:
+    request = RestoreRequest()
+    return plan_restore(a_stack(), a_world(), a_set(), request, RUN, "core-1-safety", ())
+
+
+def _position(plan: Plan, kind: type, title: str = "") -> str:
+    return next(
+        at
+        for at, node in walk(plan.nodes)
+        if isinstance(node, kind) and (not isinstance(node, Bracket) or node.why == title)
+    )
+
+
+def _kinds(nodes: tuple[s.Node, ...]) -> list[str]:
+    return [type(node).__name__ for node in nodes]
+
+
+def test_a_run_that_wrote_nothing_owes_nothing() -> None:
+    """Its plan is on disk, and no bracket was entered."""
+    assert owed_nodes(_backup(), Progress()) == ()
+
+
+def test_a_stop_that_was_cut_short_is_repeated_before_anything_starts() -> None:
+    """A container still stopping answers "healthy", then exits (DETAILS 23)."""
+    plan = _backup()
+    outer = _position(plan, Bracket, "set core-1")
+    window = _position(plan, Bracket, "services at rest")
+    stop = _position(plan, s.StopServices)
+    owed = owed_nodes(plan, Progress(owed={outer, window}, begun={stop}))
+    assert _kinds(owed)[:2] == ["StopServices", "StartServices"]
+    ended = owed_nodes(plan, Progress(owed={outer, window}, begun={stop}, ended={stop}))
+    assert _kinds(ended)[0] == "StartServices"
+
+
+def test_a_failed_set_is_discarded_only_when_it_was_not_finished() -> None:
+    """Without `body-done` a death right after success would undo it."""
+    plan = _backup()
+    outer = _position(plan, Bracket, "set core-1")
+    assert "DiscardStaging" in _kinds(owed_nodes(plan, Progress(owed={outer})))
+    assert owed_nodes(plan, Progress(owed={outer}, body_done={outer})) == ()
+
+
+def test_a_restore_that_died_before_any_service_ran_is_undone() -> None:
+    """Nobody has seen the new state."""
+    plan = _restore()
+    brackets = {at for at, node in walk(plan.nodes) if isinstance(node, Bracket)}
+    swap = _position(plan, s.SwapDatabases)
+    kinds = _kinds(owed_nodes(plan, Progress(owed=brackets, begun={swap})))
+    assert "PutBackDatabases" in kinds
+    assert "PutBackVolume" in kinds
+    assert kinds.index("PutBackDatabases") < kinds.index("StartServices")
+    assert kinds.index("PutBackVolume") < kinds.index("SettleVolume")
+
+
+def test_a_restore_that_died_after_a_service_ran_on_it_goes_forward() -> None:
+    """What people have written since is never rolled back."""
+    plan = _restore()
+    brackets = {at for at, node in walk(plan.nodes) if isinstance(node, Bracket)}
+    exchange = _position(plan, Bracket, "exchange")
+    start = next(
+        at
+        for at, n in walk(plan.nodes)
+        if at.startswith(f"{exchange}/body") and isinstance(n, s.StartServices)
+    )
+    kinds = _kinds(owed_nodes(plan, Progress(owed=brackets, begun={start})))
+    assert "PutBackDatabases" not in kinds
+    assert "PutBackVolume" not in kinds
+    assert kinds.index("StartServices") < kinds.index("DropDatabase")
+    dropped = {
+        n.name
+        for n in owed_nodes(plan, Progress(owed=brackets, begun={start}))
+        if isinstance(n, s.DropDatabase)
+    }
+    assert all("__old_" in name for name in dropped)
