@@ -97,7 +97,7 @@ class DeadRun:
 
 def read(path: Path) -> DeadRun:
     """Return what the journal says. Never raises for its content: `problem` says what is wrong."""
-    events = _events(path)
+    events, _ = _read_events(path)
     if not events or events[0].get("event") != "run-begin":
         # Nothing was done before the plan was on disk.
         return DeadRun(path, None, Progress(closed=True))
@@ -140,12 +140,12 @@ def unfinished(folder: Path, own: str = "") -> tuple[DeadRun, ...]:
 
 def close_dead(run: DeadRun, outcome: str) -> None:
     """Add `run-end` to a dead run's journal, after what it owed was done."""
-    content = path_content(run.path)
+    _, end = _read_events(run.path)
     line = json.dumps({"event": "run-end", "outcome": outcome}).encode() + b"\n"
     descriptor = os.open(run.path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        os.pwrite(descriptor, line, len(content))
-        os.ftruncate(descriptor, len(content) + len(line))
+        os.pwrite(descriptor, line, end)
+        os.ftruncate(descriptor, end + len(line))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -158,23 +158,23 @@ def forget_old(folder: Path, keep: int) -> None:
         path.unlink(missing_ok=True)
 
 
-def path_content(path: Path) -> bytes:
-    """Return the whole lines of a journal, without the room behind them or a torn last line."""
-    data = path.read_bytes().split(b"\0", 1)[0]
-    return data[: data.rfind(b"\n") + 1]
+def _read_events(path: Path) -> tuple[list[Mapping[str, Any]], int]:
+    """Return the events of a journal and where the next one goes.
 
-
-def _events(path: Path) -> list[Mapping[str, Any]]:
+    What follows the last good line (the room taken in advance, a torn line) is as if not there.
+    """
     events: list[Mapping[str, Any]] = []
-    for line in path_content(path).splitlines():
+    end = 0
+    for line in path.read_bytes().split(b"\0", 1)[0].splitlines(keepends=True):
         try:
-            event = json.loads(line)
+            event = json.loads(line) if line.endswith(b"\n") else None
         except ValueError:
-            break
+            event = None
         if not isinstance(event, dict):
             break
         events.append(event)
-    return events
+        end += len(line)
+    return events, end
 
 
 def _sync_folder(folder: Path) -> None:
