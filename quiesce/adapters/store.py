@@ -62,7 +62,8 @@ class LocalStore:
         """Return the set in this folder, wherever it lies. Raise RequestError for any other."""
         manifest = _read_manifest(path)
         size = sum(member.bytes for member in manifest.members)
-        return BackupSet(path, manifest, self._read_state(path.name), size)
+        state = self._read_state(path.name) or SetState(pinned=manifest.pinned)
+        return BackupSet(path, manifest, state, size)
 
     def _candidates(self) -> Iterator[Path]:
         if not self.folder.is_dir():
@@ -210,13 +211,14 @@ class LocalStore:
             wrong.append(f"{MANIFEST}: {SUMS} does not name it")
         return documents, wrong
 
-    def _read_state(self, name: str) -> SetState:
+    def _read_state(self, name: str) -> SetState | None:
+        """What was remembered of a set; None when that was nothing, or cannot be read."""
         try:
             state: SetState = decode(
                 SetState, json.loads((self._state / f"{name}.json").read_text())
             )
         except (OSError, ValueError, NotDecodable):
-            return SetState()
+            return None
         return state
 
 

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from quiesce.app import choosing
 from quiesce.app.changing import changing, runs_folder
 from quiesce.app.connect import SystemClock, connect, disconnect
-from quiesce.app.restoring import prepare_restore
+from quiesce.app.restoring import prepare_restore, restore_outcome
 from quiesce.errors import CheckFailed, Refused, RequestError
 from quiesce.observe import observe
 from quiesce.plan import backup as backups
@@ -118,9 +119,10 @@ class App:
             return plan_restore(self.stack, seen, source, request, run, safety_set, prepared.taken)
 
         question = f"restore {source.name} into {self.stack.instance.name}?"
+        began = self.clock.monotonic()
         run = self._change("restore", plan, confirm=question, sources={source.name: source})
         if run is not None:
-            self.reporter.restore_done(source, run)
+            self.reporter.restore_done(restore_outcome(source, run, self.clock.monotonic() - began))
 
     def backups(self) -> None:
         """List the catalogue."""
@@ -216,7 +218,7 @@ class App:
                 seen = observe(self.stack, ports.runtime, ports.databases)
                 self.reporter.plan(planner(ports, seen, run_id))
             finally:
-                disconnect(ports)
+                disconnect(ports, run_id)
             return None
         with changing(
             self.stack,
@@ -252,11 +254,12 @@ class App:
     @contextmanager
     def _looking(self) -> Iterator[tuple[Ports, Observed]]:
         """Look without a lock; say aloud when an interrupted run waits for recovery."""
-        ports = self._connect(self._run_id())
+        run = self._run_id()
+        ports = self._connect(run)
         try:
             yield ports, observe(self.stack, ports.runtime, ports.databases)
         finally:
-            disconnect(ports)
+            disconnect(ports, run)
 
     def _connect(self, run: str) -> Ports:
         return connect(self.stack, run, self.reporter)
@@ -270,10 +273,13 @@ class App:
         return naming.run_id(self.clock.now(), secrets.token_hex(3))
 
     def _new_set_name(self, ports: Ports, mark: str = "") -> str:
-        from zoneinfo import ZoneInfo
-
         local = self.clock.now().astimezone(ZoneInfo(self.stack.timezone))
         return naming.set_name(self.stack.instance.name, local, ports.store.names(), mark)
+
+
+def _nobody(_: Sequence[BackupSet]) -> str:
+    """Nobody is asked: `latest` is meant."""
+    return "latest"
 
 
 def open_app(
@@ -290,7 +296,9 @@ def open_app(
     file = Path(named).expanduser() if named else start / "stack.yaml"
     if not file.is_file():
         raise RequestError(f"there is no {file}", "name it with --stack PATH or QUIESCE_STACK")
-    return App(load_stack(file.absolute(), instance, options.environ), reporter, options)
+    loaded = load_stack(file.absolute(), instance, options.environ)
+    reporter.use_zone(ZoneInfo(loaded.timezone))
+    return App(loaded, reporter, options)
 
 
 __all__ = ["App", "Options", "open_app", "runs_folder"]

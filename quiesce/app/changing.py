@@ -143,12 +143,12 @@ def changing(
                 yield work
             finally:
                 with interrupts.shield():
-                    _close(ports)
+                    _close(ports, run)
         interrupts.check()
 
 
-def _close(ports: Ports) -> None:
+def _close(ports: Ports, run: str) -> None:
     try:
-        disconnect(ports)
+        disconnect(ports, run)
     except QuiesceError as error:
         ports.sink.warn(str(error))

@@ -5,11 +5,15 @@ Drivers are imported in here, when a verb needs them: `inv --list` needs none.
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from quiesce.execute.run import Ports
 from quiesce.model import Stack
+from quiesce.observed import VolumeState
 from quiesce.ports import EventSink, Runtime, VolumeIO
 
 
@@ -29,24 +33,70 @@ def connect(stack: Stack, run: str, sink: EventSink) -> Ports:
     from quiesce.adapters.postgres import PostgresAdmin
     from quiesce.adapters.store import LocalStore
 
-    runtime, volumes = _world(stack, run)
+    if stack.instance.runtime == "host":
+        runtime, volumes = _host(stack, run)
+    else:
+        runtime, volumes = _compose(stack, run)
     return Ports(
         runtime=runtime,
         databases=PostgresAdmin(runtime, stack.databases, run),
         volumes=volumes,
-        migrator=AlembicMigrator(runtime, stack.databases, run),
+        migrator=AlembicMigrator(runtime.endpoint, run),
         store=LocalStore(stack.backups),
         sink=sink,
         clock=SystemClock(),
     )
 
 
-def _world(stack: Stack, run: str) -> tuple[Runtime, VolumeIO]:
-    raise NotImplementedError
+def staging_folder(backups: Path, run: str) -> Path:
+    """Where a run works; nothing in it is ever listed as a set."""
+    return backups / ".staging" / run
 
 
-def disconnect(ports: Ports) -> None:
-    """Close every session and helper of this run, whatever state they are in."""
+def _compose(stack: Stack, run: str) -> tuple[Runtime, VolumeIO]:
+    from quiesce.adapters.compose import ComposeRuntime
+    from quiesce.adapters.volume_helper import HelperEngine
+    from quiesce.adapters.volumes import VolumeFiles
+
+    runtime = ComposeRuntime(stack)
+
+    def direct(volume: VolumeState) -> Path | None:
+        # Others are mounted only while somebody uses them: after the stop the folder is empty.
+        plain = volume.driver == "local" and not volume.options
+        if not plain or volume.mountpoint is None or os.geteuid() != 0 or not runtime.is_local():
+            return None
+        return volume.mountpoint
+
+    def images() -> Sequence[str]:
+        own = (stack.helper_image,) if stack.helper_image else ()
+        return tuple(dict.fromkeys((*own, *runtime.image_ids())))
+
+    helper = HelperEngine(api=runtime.api, images=images, is_local=runtime.is_local)
+    staging = staging_folder(stack.backups, run)
+    volumes = VolumeFiles(
+        run=run, project=stack.instance.project, staging=staging, direct=direct, helper=helper
+    )
+    return runtime, volumes
+
+
+def _host(stack: Stack, run: str) -> tuple[Runtime, VolumeIO]:
+    from quiesce.adapters.host import HostRuntime
+    from quiesce.adapters.volumes import VolumeFiles
+
+    runtime = HostRuntime(stack)
+    staging = staging_folder(stack.backups, run)
+    volumes = VolumeFiles(
+        run=run,
+        project=stack.instance.project,
+        staging=staging,
+        direct=lambda volume: volume.mountpoint,
+    )
+    return runtime, volumes
+
+
+def disconnect(ports: Ports, run: str) -> None:
+    """Close every session and helper of this run, and remove its scratch files."""
     ports.databases.close()
     ports.volumes.close()
     ports.runtime.close()
+    ports.store.discard(run)

@@ -12,7 +12,7 @@ from quiesce.findings import Finding
 from quiesce.model import Stack
 from quiesce.observed import Observed
 from quiesce.plan.services import nearest, ordered
-from quiesce.report import Reporter
+from quiesce.report import Reporter, UnfinishedRun
 
 
 def show_status(stack: Stack, ports: Ports, observed: Observed, reporter: Reporter) -> None:
@@ -28,13 +28,13 @@ def show_status(stack: Stack, ports: Ports, observed: Observed, reporter: Report
     )
 
 
-def interrupted(stack: Stack) -> tuple[tuple[str, str], ...]:
-    """Return run id and request of every run that died owing something."""
+def interrupted(stack: Stack) -> tuple[UnfinishedRun, ...]:
+    """Return every run that died owing something."""
     folder = runs_folder(stack)
     if not folder.is_dir() or not lock.is_free(folder / "lock"):
         return ()
     return tuple(
-        (dead.run, dead.plan.request if dead.plan else dead.problem)
+        UnfinishedRun(dead.run, dead.plan.request if dead.plan else dead.problem)
         for dead in journal.unfinished(folder)
     )
 
@@ -57,10 +57,14 @@ def _sizes(stack: Stack, ports: Ports, observed: Observed) -> Mapping[str, tuple
 def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Finding, ...]:
     """Return what `inv check` found: stack.yaml against the Compose model and the servers."""
     found = [*_services(stack, observed), *_volumes(stack, observed), *_databases(stack, observed)]
-    for run, request in interrupted(stack):
-        found.append(Finding("error", run, f"{request} was interrupted", "run 'inv recover'"))
-    for name, reason in ports.store.unreadable():
-        found.append(Finding("warning", name, reason, "move it out of backups/, or remove it"))
+    found += [
+        Finding("error", dead.run, f"{dead.verb} was interrupted", "run 'inv recover'")
+        for dead in interrupted(stack)
+    ]
+    found += [
+        Finding("warning", name, reason, "move it out of backups/, or remove it")
+        for name, reason in ports.store.unreadable()
+    ]
     if not any(finding.level == "error" for finding in found):
         found.append(Finding("ok", stack.file.name, "agrees with the stack", ""))
     return tuple(found)

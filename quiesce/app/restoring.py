@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from quiesce.errors import RequestError
-from quiesce.execute.run import Ports
+from quiesce.execute.run import Ports, Run
 from quiesce.model import BackupSet, Database, DatabaseRecord, Stack
 from quiesce.observed import Observed
 from quiesce.plan.restore import choose
+from quiesce.report import RestoredDatabase, RestoredVolume, RestoreOutcome
 
 _ROOM = 1.2
 
@@ -86,3 +87,18 @@ def _require_room(observed: Observed, source: BackupSet) -> None:
             f"{needed} bytes are needed to unpack {source.name}, {observed.free_bytes} are free",
             "free some space, or restore less with --only",
         )
+
+
+def restore_outcome(source: BackupSet, run: Run, seconds: float) -> RestoreOutcome:
+    """Return what a restore did, for the report."""
+    safety = [published.name for published in run.published]
+    return RestoreOutcome(
+        source=source.name,
+        databases=tuple(
+            RestoredDatabase(key, tables, rows) for key, (tables, rows) in run.compared.items()
+        ),
+        volumes=tuple(RestoredVolume(key, *size) for key, size in run.staged.items()),
+        seconds=seconds,
+        downtime=run.downtime.result(),
+        safety_set=safety[0] if safety else None,
+    )

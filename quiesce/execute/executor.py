@@ -56,7 +56,7 @@ class Executor:
             failure = error
         if self._unsettled:
             self._journal.leave_open()
-            raise self._owed(failure)
+            raise self._owed(failure) from (failure or self._unsettled[0])
         self._journal.close("failed" if failure else "done")
         if failure is not None:
             raise _outcome(failure) from failure

@@ -57,9 +57,16 @@ def is_free(file: Path) -> bool:
     return True
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder and the missing ones above it, each 0700: mkdir gives that to the last only."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
 def _open(file: Path) -> int:
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(file.parent)
         return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise RequestError(

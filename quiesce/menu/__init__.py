@@ -19,7 +19,7 @@ from quiesce.menu.backup import backup, backups, verify
 from quiesce.menu.check import check, status
 from quiesce.menu.lifecycle import down, restart, start, stop, up
 from quiesce.menu.migrate import migrate
-from quiesce.menu.restore import recover, restore
+from quiesce.menu.restore import recover, restore, undo_restore
 
 TASKS: tuple[Task[Any], ...] = (
     up,
@@ -33,6 +33,7 @@ TASKS: tuple[Task[Any], ...] = (
     backups,
     verify,
     restore,
+    undo_restore,
     recover,
     check,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "start",
     "status",
     "stop",
+    "undo_restore",
     "up",
     "verify",
 ]

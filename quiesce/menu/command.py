@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +83,14 @@ def _run(
     from quiesce.report import make_reporter
 
     name = function.__name__.replace("_", "-")
-    reporter = make_reporter(name, json=shared["json"], environ=os.environ)
+    reporter = make_reporter(
+        task=name,
+        json=shared["json"],
+        stdout=sys.stdout,
+        stderr=sys.stderr,
+        stdin=sys.stdin,
+        environ=os.environ,
+    )
     debug = shared["debug"] or bool(os.environ.get("QUIESCE_DEBUG"))
     failure: QuiesceError
     try:
@@ -101,10 +107,8 @@ def _run(
     else:
         reporter.close()
         return
-    reporter.error(failure)
+    reporter.error(failure, debug=debug)
     reporter.close()
-    if debug:
-        traceback.print_exception(failure, file=sys.stderr)
     raise Exit(code=failure.exit_code)
 
 

@@ -1,4 +1,4 @@
-"""Tasks: restore, recover."""
+"""Tasks: restore, undo-restore, recover."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ def restore(
 ) -> None:
     """Bring a set back: built beside, checked, exchanged at the end."""
     app.restore(file, listed(only), safety=not no_safety, restart=not no_restart)
+
+
+@command(no_restart="leave stopped services stopped")
+def undo_restore(app: App, no_restart: bool = False) -> None:
+    """Go back to what was there before the last restore."""
+    app.restore("latest:safety", (), safety=True, restart=not no_restart)
 
 
 @command()

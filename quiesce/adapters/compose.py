@@ -1,0 +1,334 @@
+"""The Compose runtime: services are containers of one Compose project on one Docker Engine.
+
+Compose itself resolves the model, makes containers and removes them. Which ones stop and start
+goes through the Engine API, container by container: `docker compose start` would also start what
+was down before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quiesce.adapters.compose_address import find_address
+from quiesce.adapters.compose_command import ComposeCommand
+from quiesce.adapters.compose_describe import redact
+from quiesce.adapters.compose_endpoint import WAYS, ComposeReach, Relay, Way
+from quiesce.adapters.compose_engine import EngineConnection, absent, told
+from quiesce.adapters.compose_model import ComposeModel, declaration_order, parse_model
+from quiesce.adapters.compose_tool import Tool, run_beside, sweep_helpers
+from quiesce.adapters.compose_units import ComposeUnits, Inspected, service_of
+from quiesce.adapters.compose_world import joined, volume_states
+from quiesce.errors import QuiesceError, RequestError
+from quiesce.model import Stack, Volume
+from quiesce.observed import Engine, Service, Unit, VolumeState
+from quiesce.ports import Endpoint, StopResult
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+
+class ComposeRuntime:
+    """Implements `Runtime` for one instance of a stack. Nothing happens at construction.
+
+    `ways` are the ways `endpoint` may take, in order; tests force each of them.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        *,
+        environment: Mapping[str, str] | None = None,
+        ways: Sequence[Way] = WAYS,
+    ) -> None:
+        self._instance = stack.instance
+        self._outer = dict(os.environ if environment is None else environment)
+        self._ways = tuple(ways)
+        self._models: dict[str, ComposeModel] = {}
+        self._tunnel: Relay | None = None
+
+    # ------------------------------------------------------------------------------------ asking
+
+    def engine(self) -> Engine:
+        """Return which engine this is; `local` as far as can be told without a container.
+
+        `local` here means that nothing speaks against it; `is_local` is the proof.
+        """
+        return self._connection.engine()
+
+    def is_local(self) -> bool:
+        """Whether the engine sees this machine's file systems: proven, once per process.
+
+        Needs an image that a container of the project runs from, and one `docker create`.
+        """
+        containers = self._units.containers()
+        return self._connection.is_local(containers[0]["Image"] if containers else None)
+
+    def services(self) -> tuple[Service, ...]:
+        """Return the services of the active profiles in declaration order, then strays.
+
+        A stray is a container of this project whose service is not among them (another profile,
+        or no longer declared): it runs, mounts and writes all the same. What a container really
+        mounts is added to what its service declares.
+        """
+        model = self._model()
+        containers = self._units.containers()
+        found = []
+        for declared in model.services:
+            own = [entry for entry in containers if service_of(entry) == declared.name]
+            if declared.active or own:
+                service = Service(
+                    name=declared.name,
+                    depends_on=declared.depends_on,
+                    mounts=declared.mounts,
+                    units=(),
+                    image=declared.image,
+                    has_health=declared.has_health,
+                )
+                found.append(joined(service, own, model))
+        names = {service.name for service in found}
+        for name in dict.fromkeys(map(service_of, containers)):
+            if name not in names:
+                own = [entry for entry in containers if service_of(entry) == name]
+                image = str(own[0]["Config"].get("Image") or own[0]["Image"])
+                stray = Service(name, (), (), (), image, has_health=False)
+                found.append(joined(stray, own, model))
+        return tuple(found)
+
+    def api(self) -> APIClient:
+        """Return the SDK's client of this engine; it is closed with the runtime."""
+        return self._connection.api
+
+    def image_ids(self) -> tuple[str, ...]:
+        """Return the images the project's containers were made from: they are on the engine."""
+        return tuple(dict.fromkeys(entry["Image"] for entry in self._units.containers()))
+
+    def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
+        """Return the declared volumes, then the others of the Compose model.
+
+        `outside` names the containers that mount it and do not belong to this project's services,
+        also one-offs of this project (`compose run`). `mountpoint` is None unless the engine may
+        be local.
+        """
+        model = self._model()
+        keys = [model.volume(volume.key).key for volume in declared]
+        keys += [key for key in model.volumes if key not in keys]
+        chosen = [model.volumes[key] for key in keys]
+        return volume_states(self._connection, self._instance.project, chosen)
+
+    def endpoint(self, service: str, port: int) -> Endpoint:
+        """Return where this machine reaches that port: directly, published, or through a relay."""
+        return self._reach.endpoint(service, self._running(service), port)
+
+    def logs(self, service: str, lines: int) -> str:
+        """Return the last lines of each of the service's containers."""
+        self._require([service])
+        return "".join(
+            self._units.logs(entry["Id"], lines).decode("utf-8", "replace")
+            for entry in self._units.containers()
+            if service_of(entry) == service
+        )
+
+    def images(self) -> Mapping[str, str]:
+        """Return, per service, the image its container runs from, by digest or id."""
+        found: dict[str, str] = {}
+        for entry in self._units.containers():
+            found.setdefault(service_of(entry), self._image_name(entry))
+        return found
+
+    def description(self) -> Mapping[str, bytes]:
+        """Return `compose.yaml`: the model before interpolation, its literals digested."""
+        import yaml
+
+        done = self._compose.run("config", "--no-interpolate", profiles=("*",))
+        model = redact(yaml.safe_load(done.stdout) or {})
+        text = yaml.safe_dump(model, sort_keys=True, allow_unicode=True)
+        for value in self._compose.secrets():
+            text = text.replace(value, "***")
+        return {"compose.yaml": text.encode()}
+
+    # ---------------------------------------------------------------------------------- changing
+
+    def up(self, services: Sequence[str], *, build: bool) -> None:
+        """Make and start these services (all active ones when none is named).
+
+        Compose makes a container anew when its configuration or image changed. It does not where
+        something that is needed is not named: Compose then drops that need from the
+        configuration, and takes this (before 2.30) for a change.
+        """
+        self._require(services)
+        self.engine()
+        arguments = ["up", "--detach", *(["--build"] if build else [])]
+        if services and not self._model().is_closed(services):
+            arguments += ["--no-deps", *([] if build else ["--no-recreate"])]
+        self._compose.run(*arguments, *services, hint="see what it said, then run 'inv up' again")
+
+    def remove(self, services: Sequence[str]) -> None:
+        """Remove these services' containers; if that is all of them, the project's networks too."""
+        self._require(services)
+        self.engine()
+        if services and not {service.name for service in self.services()} <= set(services):
+            self._compose.run("rm", "--stop", "--force", *services, profiles=("*",))
+        else:
+            self._compose.run("down", "--remove-orphans", profiles=("*",))
+
+    def stop(self, units: Sequence[Unit], timeout: float) -> tuple[StopResult, ...]:
+        """Stop these units one after the other, each with its own time if that is longer."""
+        return tuple(self._units.stop(unit, timeout) for unit in units)
+
+    def start(self, units: Sequence[Unit]) -> None:
+        """Start these units in order; Compose makes again what was removed since."""
+        for unit in units:
+            if not self._units.start(unit):
+                self._require([unit.service])
+                arguments = ("up", "--detach", "--no-deps", "--no-recreate", unit.service)
+                self._compose.run(*arguments)
+                if unit.state == "paused":
+                    self._units.start(unit)
+
+    def wait_healthy(
+        self, units: Sequence[Unit], timeout: float, waiting: Callable[[str], None]
+    ) -> Mapping[str, float]:
+        """Wait until each unit is as well as it was when observed.
+
+        Healthy means that the engine says so or, while it still says `starting`, that the
+        container's own health command, run by us every 250 ms, succeeded: the engine asks only
+        once per interval. A unit without a health check, or one that was not healthy, is well
+        when it has run for a second without a restart. Whatever did not run needs nothing, and a
+        one-shot (others wait for its end) may have ended with 0.
+        """
+        model = self._model_if_readable()
+        one_shots = model.completing if model else frozenset[str]()
+        return self._units.wait(units, timeout, waiting, one_shots)
+
+    def run_tool(
+        self,
+        service: str,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+        writable: bool,
+        label: str,
+    ) -> None:
+        """Run a program in a helper container beside the service; see `compose_tool`."""
+        container = self._running(service)
+        tool = Tool(
+            service=service,
+            argv=tuple(argv),
+            directory=directory,
+            writable=writable,
+            run=label,
+            project=self._instance.project,
+            environment=dict(environment),
+        )
+        run_beside(self._connection, container["Id"], container["Image"], tool)
+
+    def sweep(self, run: str) -> tuple[str, ...]:
+        """Remove the helper containers that carry this run's label, and nothing else."""
+        return sweep_helpers(self._connection, run)
+
+    def close(self) -> None:
+        """End relays and connections."""
+        if "_reach" in self.__dict__:
+            self._reach.close()
+        if "_connection" in self.__dict__:
+            self._connection.close()
+        if self._tunnel is not None:
+            self._tunnel.close()
+            self._tunnel = None
+
+    # ------------------------------------------------------------------------------------- inside
+
+    @cached_property
+    def _connection(self) -> EngineConnection:
+        address = find_address(self._instance.context, self._outer, Path.home())
+        return EngineConnection(address, self._open_tunnel, self._engine_of_command_line)
+
+    @cached_property
+    def _compose(self) -> ComposeCommand:
+        return ComposeCommand(self._instance, self._connection.address, self._outer)
+
+    @cached_property
+    def _units(self) -> ComposeUnits:
+        return ComposeUnits(self._connection, self._instance.project)
+
+    @cached_property
+    def _reach(self) -> ComposeReach:
+        return ComposeReach(self._connection, self._units, self._relay, self._ways)
+
+    def _relay(self, arguments: Sequence[str]) -> Relay:
+        return Relay(self._compose.docker_argv(*arguments), self._compose.environment())
+
+    def _open_tunnel(self) -> Path:
+        """Reach an engine over ssh the way the CLI does, with the user's own ssh settings."""
+        self._tunnel = self._relay(["system", "dial-stdio"])
+        return self._tunnel.listen_on_socket()
+
+    def _engine_of_command_line(self) -> str:
+        return self._compose.docker("info", "--format", "{{.ID}}", timeout=60)
+
+    def _model(self) -> ComposeModel:
+        """Return the resolved Compose model, anew when one of its files changed."""
+        files = self._compose.files()
+        content = hashlib.sha256()
+        for path in (*files, *self._compose.env_files()):
+            content.update(path.read_bytes() if path.is_file() else b"")
+        key = content.hexdigest()
+        if key not in self._models:
+            self._models = {key: self._read_model(files)}
+        return self._models[key]
+
+    def _read_model(self, files: Sequence[Path]) -> ComposeModel:
+        try:
+            # With every profile: a volume that only an inactive service uses is a volume, too.
+            done = self._compose.run("config", "--format", "json", profiles=("*",))
+        except RequestError:
+            raise
+        except QuiesceError as error:
+            raise RequestError(
+                f"the Compose file of {self._instance.project} cannot be used",
+                "correct it until 'docker compose config' prints it",
+                details=error.details,
+            ) from None
+        config: Mapping[str, Any] = json.loads(done.stdout)
+        return parse_model(config, declaration_order(files), self._compose.profiles())
+
+    def _model_if_readable(self) -> ComposeModel | None:
+        """Return the model, None without one: a recovery needs no Compose file."""
+        try:
+            return self._model()
+        except QuiesceError:
+            return None
+
+    def _require(self, services: Sequence[str]) -> None:
+        if services:
+            self._model().require(services)
+
+    def _running(self, service: str) -> Inspected:
+        containers = [e for e in self._units.containers() if service_of(e) == service]
+        for entry in containers:
+            if entry["State"]["Status"] == "running":
+                return entry
+        self._require([service])
+        raise QuiesceError(
+            f"service {service} does not run", f"start it with 'inv up --service {service}'"
+        )
+
+    def _image_name(self, container: Inspected) -> str:
+        name, identity = str(container["Config"].get("Image") or ""), str(container["Image"])
+        api: Any = self._connection.api
+        with told("an image cannot be inspected"):
+            try:
+                image = api.inspect_image(identity)
+            except Exception as error:
+                if not absent(error):
+                    raise
+                return f"{name} ({identity})"
+        digests = image.get("RepoDigests") or []
+        return str(digests[0]) if digests else f"{name} ({identity})"

@@ -1,0 +1,106 @@
+"""The Compose model as it may be kept in a set: every literal that could be a secret digested.
+
+Pure. `docker compose config --no-interpolate` leaves `${NAME}` where a value comes from outside;
+what stands there literally (also a default after `:-`) may be a password somebody wrote down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+#: Keys below which no literal is kept, wherever they occur in a service or at the top.
+CLOSED = frozenset(
+    {
+        "annotations",
+        "args",
+        "command",
+        "content",
+        "credential_spec",
+        "driver_opts",
+        "entrypoint",
+        "environment",
+        "extra_hosts",
+        "healthcheck",
+        "label_file",
+        "labels",
+        "options",
+        "post_start",
+        "pre_stop",
+        "ssh",
+        "sysctls",
+    }
+)
+#: Below a closed key, what says nothing about anybody's secrets and much about the stack.
+OPEN = frozenset({"disable", "interval", "retries", "start_interval", "start_period", "timeout"})
+
+_REFERENCE = re.compile(r"\$(?:\{(?P<braced>[A-Za-z_]\w*)|(?P<bare>[A-Za-z_]\w*))")
+_ONLY_REFERENCE = re.compile(r"\$(?:\{[A-Za-z_]\w*(?::?\?[^{}]*)?\}|[A-Za-z_]\w*)")
+_DEFAULTED = re.compile(r"\$\{([A-Za-z_]\w*):?[-+]")
+
+
+def redact(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the model with every literal under a closed key, and every default, digested."""
+    return {key: _value(key, value, closed=_closes(key)) for key, value in model.items()}
+
+
+def digest(text: str) -> str:
+    """Return what stands for a literal: equal for equal literals, and nothing to read back."""
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _value(key: str, value: Any, *, closed: bool) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            name: _value(str(name), inner, closed=_below(str(name), closed=closed))
+            for name, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_item(key, item, closed=closed) for item in value]
+    return _text(value, closed=closed)
+
+
+def _item(key: str, item: Any, *, closed: bool) -> Any:
+    if closed and key != "command" and isinstance(item, str) and "=" in item:
+        name, _, rest = item.partition("=")
+        if re.fullmatch(r"[A-Za-z_][\w.-]*", name):
+            return f"{name}={_text(rest, closed=True)}"
+    return _value(key, item, closed=closed)
+
+
+def _text(value: Any, *, closed: bool) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    text = str(value)
+    if closed and not _ONLY_REFERENCE.fullmatch(text):
+        return _digested(text)
+    if not closed and isinstance(value, str) and _holds_credentials(text):
+        return _digested(text)
+    if isinstance(value, str) and _DEFAULTED.search(text) and _looks_secret(text):
+        return _digested(text)
+    return value
+
+
+def _digested(text: str) -> str:
+    names = sorted({m["braced"] or m["bare"] for m in _REFERENCE.finditer(text)})
+    return f"{digest(text)} with {', '.join(names)}" if names else digest(text)
+
+
+def _holds_credentials(text: str) -> bool:
+    """Whether a text holds `scheme://user:password@`."""
+    return re.search(r"://[^/@\s]+@", text) is not None
+
+
+def _looks_secret(text: str) -> bool:
+    names = [m["braced"] or m["bare"] for m in _REFERENCE.finditer(text)]
+    return any(re.search(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL", n, re.IGNORECASE) for n in names)
+
+
+def _closes(key: str) -> bool:
+    return key in CLOSED or key.startswith("x-")
+
+
+def _below(key: str, *, closed: bool) -> bool:
+    return (closed and key not in OPEN) or _closes(key)

@@ -1,0 +1,233 @@
+"""`docker compose config --format json`, read: services, what they mount and depend on, volumes.
+
+Pure but for `declaration_order`, which reads the Compose files: the JSON comes sorted by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quiesce.errors import RequestError
+from quiesce.observed import Condition, Dependency, Mount
+
+CONDITIONS: Mapping[str, Condition] = {
+    "service_started": "started",
+    "service_healthy": "healthy",
+    "service_completed_successfully": "completed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredService:
+    """A service as the resolved Compose model has it. `active` by the chosen profiles."""
+
+    name: str
+    image: str
+    depends_on: tuple[Dependency, ...]
+    mounts: tuple[Mount, ...]
+    has_health: bool
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredVolume:
+    """A volume as the resolved Compose model has it; `name` is its real name."""
+
+    key: str
+    name: str
+    driver: str
+    options: Mapping[str, str]
+    external: bool
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeModel:
+    """Everything the runtime takes from the Compose files, services in declaration order."""
+
+    services: tuple[DeclaredService, ...]
+    volumes: Mapping[str, DeclaredVolume]
+
+    def service(self, name: str) -> DeclaredService | None:
+        """Return the service of this name, if it is declared."""
+        return next((service for service in self.services if service.name == name), None)
+
+    def volume(self, key: str) -> DeclaredVolume:
+        """Return a volume by its key. Raise RequestError naming the nearest key there is."""
+        if key in self.volumes:
+            return self.volumes[key]
+        raise RequestError(
+            f"no service of the Compose file uses a volume {key}",
+            _nearest(key, self.volumes, "volumes") or "declare it under volumes and mount it",
+        )
+
+    def require(self, names: Collection[str]) -> None:
+        """Raise RequestError naming the first of these services that is not declared."""
+        known = [service.name for service in self.services]
+        for name in names:
+            if name not in known:
+                raise RequestError(
+                    f"the Compose file has no service {name}",
+                    _nearest(name, known, "services") or "see 'inv status'",
+                )
+
+    def is_closed(self, names: Collection[str]) -> bool:
+        """Whether everything these services depend on is among them."""
+        needs = (need.service for s in self.services if s.name in names for need in s.depends_on)
+        return set(needs) <= set(names)
+
+    @property
+    def completing(self) -> frozenset[str]:
+        """The one-shots: services that others want to have ended well."""
+        return frozenset(
+            need.service
+            for service in self.services
+            for need in service.depends_on
+            if need.condition == "completed"
+        )
+
+
+def parse_model(
+    config: Mapping[str, Any], order: Sequence[str], profiles: Collection[str]
+) -> ComposeModel:
+    """Return the model of a resolved configuration that was asked for with every profile.
+
+    `order` are the names in the order they were declared; others follow by name. Volumes that no
+    service uses are left out by Compose itself.
+    """
+    services = config.get("services") or {}
+    rank = {name: index for index, name in enumerate(order)}
+    names = sorted(services, key=lambda name: (rank.get(name, len(rank)), name))
+    project = str(config.get("name", ""))
+    return ComposeModel(
+        services=tuple(
+            DeclaredService(
+                name=name,
+                image=str(services[name].get("image") or f"{project}-{name}"),
+                depends_on=dependencies_of(services[name]),
+                mounts=mounts_of(name, services),
+                has_health=_has_health(services[name].get("healthcheck")),
+                active=_is_active(services[name].get("profiles") or (), profiles),
+            )
+            for name in names
+        ),
+        volumes={
+            key: DeclaredVolume(
+                key=key,
+                name=str(entry.get("name") or f"{project}_{key}"),
+                driver=str(entry.get("driver") or "local"),
+                options={k: str(v) for k, v in (entry.get("driver_opts") or {}).items()},
+                external=bool(entry.get("external")),
+                labels={k: str(v) for k, v in (entry.get("labels") or {}).items()},
+            )
+            for key, entry in ((k, v or {}) for k, v in (config.get("volumes") or {}).items())
+        },
+    )
+
+
+def dependencies_of(service: Mapping[str, Any]) -> tuple[Dependency, ...]:
+    """Return what a service depends on: declared, or by sharing another's network or the like.
+
+    Who shares a namespace, volumes or a link must come after its owner: started before, it is
+    left without network, or holds on to a namespace that is gone.
+    """
+    found: dict[str, Condition] = {
+        name: CONDITIONS.get((entry or {}).get("condition", "service_started"), "started")
+        for name, entry in (service.get("depends_on") or {}).items()
+    }
+    shared = [str(service.get(key) or "") for key in ("network_mode", "ipc", "pid", "uts")]
+    others = [value.removeprefix("service:") for value in shared if value.startswith("service:")]
+    others += [str(link).partition(":")[0] for link in service.get("links") or ()]
+    others += [name for name, _ in _volumes_from(service)]
+    for name in others:
+        found.setdefault(name, "started")
+    return tuple(Dependency(name, condition) for name, condition in found.items())
+
+
+def mounts_of(name: str, services: Mapping[str, Any]) -> tuple[Mount, ...]:
+    """Return what a service mounts, also what it takes over from others by `volumes_from`."""
+    return tuple(_mounts(name, services, frozenset()))
+
+
+def _mounts(name: str, services: Mapping[str, Any], seen: frozenset[str]) -> list[Mount]:
+    service = services.get(name) or {}
+    found = [
+        Mount(
+            volume=(entry.get("source") or None) if entry["type"] == "volume" else None,
+            source=str(entry.get("source") or ""),
+            target=str(entry.get("target") or ""),
+            writable=not entry.get("read_only", False),
+        )
+        for entry in service.get("volumes") or ()
+        if entry.get("type") in ("volume", "bind")
+    ]
+    taken = {mount.target for mount in found}
+    for other, writable in _volumes_from(service):
+        if other in seen or other == name:
+            continue
+        for mount in _mounts(other, services, seen | {name}):
+            if mount.target not in taken:
+                allowed = mount.writable and writable
+                found.append(Mount(mount.volume, mount.source, mount.target, allowed))
+    return found
+
+
+def _volumes_from(service: Mapping[str, Any]) -> list[tuple[str, bool]]:
+    found = []
+    for entry in service.get("volumes_from") or ():
+        parts = str(entry).split(":")
+        if parts[0] != "container":
+            found.append((parts[0], "ro" not in parts[1:]))
+    return found
+
+
+def _has_health(check: Mapping[str, Any] | None) -> bool:
+    if not check or check.get("disable"):
+        return False
+    test = check.get("test") or []
+    return bool(test) and test[0] != "NONE"
+
+
+def _is_active(wanted: Collection[str], chosen: Collection[str]) -> bool:
+    return not wanted or "*" in chosen or not set(wanted).isdisjoint(chosen)
+
+
+def _nearest(name: str, known: Collection[str], what: str) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"its {what} are {', '.join(known)}" if known else ""
+
+
+def declaration_order(files: Sequence[Path]) -> tuple[str, ...]:
+    """Return the names of the services in the order the files declare them.
+
+    Only keys are read, so interpolation and Compose's own tags do not matter. A file that cannot
+    be read adds nothing: saying so is Compose's own business.
+    """
+    import yaml
+
+    names: dict[str, None] = {}
+    for path in files:
+        try:
+            root = yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader)
+        except (OSError, ValueError, yaml.YAMLError):
+            continue
+        for name in _keys(_child(root, "services")):
+            names.setdefault(name)
+    return tuple(names)
+
+
+def _child(node: Any, key: str) -> Any:
+    pairs = getattr(node, "value", ()) if getattr(node, "id", "") == "mapping" else ()
+    return next((value for name, value in pairs if name.value == key), None)
+
+
+def _keys(node: Any) -> tuple[str, ...]:
+    if getattr(node, "id", "") != "mapping":
+        return ()
+    return tuple(name.value for name, _ in node.value if isinstance(name.value, str))

@@ -1,0 +1,100 @@
+"""What the Compose model declares, joined with what the engine really has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from quiesce.adapters.compose_engine import (
+    LABEL_HELPER,
+    LABEL_PROJECT,
+    EngineConnection,
+    absent,
+    told,
+)
+from quiesce.adapters.compose_model import ComposeModel, DeclaredVolume
+from quiesce.adapters.compose_units import (
+    LABEL_ONEOFF,
+    LABEL_PROJECT_NAME,
+    Inspected,
+    has_health,
+    mounts_seen,
+    unit_of,
+)
+from quiesce.observed import Mount, Service, VolumeState
+
+
+def volume_states(
+    connection: EngineConnection, project: str, volumes: Sequence[DeclaredVolume]
+) -> tuple[VolumeState, ...]:
+    """Return each volume as the engine has it, and who else uses it."""
+    users = _outside_users(connection, project)
+    return tuple(_state(connection, volume, users.get(volume.name, ())) for volume in volumes)
+
+
+def joined(service: Service, containers: Sequence[Inspected], model: ComposeModel) -> Service:
+    """Return the service with its units, and with what they really mount and check."""
+    keys = {volume.name: key for key, volume in model.volumes.items()}
+    known = {(mount.volume or mount.source, mount.target) for mount in service.mounts}
+    # An anonymous volume is declared without a source and has a name once it exists.
+    unnamed = {mount.target for mount in service.mounts if not mount.source}
+    more: dict[tuple[str, str], Mount] = {}
+    for container in containers:
+        for mount in mounts_seen(container, keys):
+            place = (mount.volume or mount.source, mount.target)
+            if place not in known and mount.target not in unnamed:
+                more.setdefault(place, mount)
+    return replace(
+        service,
+        units=tuple(unit_of(container) for container in containers),
+        mounts=(*service.mounts, *more.values()),
+        has_health=service.has_health or any(map(has_health, containers)),
+    )
+
+
+def _outside_users(connection: EngineConnection, project: str) -> Mapping[str, tuple[str, ...]]:
+    """Return, per real volume name, who mounts it and is no unit of ours or helper of ours."""
+    users: dict[str, set[str]] = {}
+    with told("the users of volumes cannot be listed"):
+        everyone = connection.api.containers(all=True)
+    for entry in everyone:
+        labels = entry.get("Labels") or {}
+        ours = labels.get(LABEL_PROJECT_NAME) == project
+        helper = LABEL_HELPER in labels and labels.get(LABEL_PROJECT) == project
+        if helper or (ours and labels.get(LABEL_ONEOFF) != "True"):
+            continue
+        name = str((entry.get("Names") or [entry["Id"]])[0]).removeprefix("/")
+        for mount in entry.get("Mounts") or ():
+            if mount.get("Type") == "volume":
+                users.setdefault(str(mount.get("Name")), set()).add(name)
+    return {volume: tuple(sorted(names)) for volume, names in users.items()}
+
+
+def _state(
+    connection: EngineConnection, declared: DeclaredVolume, outside: tuple[str, ...]
+) -> VolumeState:
+    state = VolumeState(
+        key=declared.key,
+        name=declared.name,
+        exists=False,
+        driver=declared.driver,
+        options=declared.options,
+        mountpoint=None,
+        outside=outside,
+    )
+    with told(f"volume {declared.name} cannot be inspected"):
+        try:
+            found = connection.api.inspect_volume(declared.name)
+        except Exception as error:
+            if absent(error):
+                return state
+            raise
+    place = str(found.get("Mountpoint") or "")
+    return replace(
+        state,
+        exists=True,
+        driver=str(found["Driver"]),
+        options={k: str(v) for k, v in (found.get("Options") or {}).items()},
+        mountpoint=Path(place) if place and connection.engine().local else None,
+    )

@@ -1,0 +1,369 @@
+"""PostgreSQL: asking, dumping, loading, exchanging. The port `DatabaseAdmin`, for real servers.
+
+Sessions come from psycopg2, through `runtime.endpoint`; the clients are the server's own, run
+beside it through `runtime.run_tool`. Everything of a run carries `quiesce:<run>` as its
+application name, so that whatever a dead run left can be found and ended (`sweep`).
+
+What each part knows: `postgres_session` how to connect, `postgres_snapshot` how to hold,
+`postgres_record` what to read, `postgres_dump` what to ask of the clients, `postgres_archive`
+what an archive holds, `postgres_side` how a database is made, `postgres_swap` how databases are
+exchanged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from quiesce.adapters import postgres_record as records
+from quiesce.adapters import postgres_side as side
+from quiesce.adapters import postgres_swap as exchange
+from quiesce.adapters.postgres_archive import read_archive
+from quiesce.adapters.postgres_client import Client, checked_file, publish
+from quiesce.adapters.postgres_dump import decode_arguments, globals_arguments, load_arguments
+from quiesce.adapters.postgres_session import (
+    NoDatabase,
+    Session,
+    SessionError,
+    end_sessions,
+    open_session,
+    version_text,
+)
+from quiesce.adapters.postgres_snapshot import Held, hold_snapshot
+from quiesce.errors import QuiesceError
+from quiesce.model import (
+    Database,
+    DatabaseRecord,
+    DatabaseSwap,
+    SequenceRecord,
+    SetKind,
+    TableRecord,
+)
+from quiesce.observed import DatabaseState
+from quiesce.ports import DatabaseContents, Progress, Runtime
+
+MAINTENANCE = ("postgres", "template1")
+T = TypeVar("T")
+GLOBALS_TRAILER = b"-- PostgreSQL database cluster dump complete"
+
+
+class PostgresAdmin:
+    """The servers of these databases. `run` names the run that everything is done for.
+
+    Databases may be dumped by several threads at once, one database by one thread.
+    """
+
+    def __init__(self, runtime: Runtime, databases: Sequence[Database], run: str) -> None:
+        self._runtime = runtime
+        self._databases = tuple(databases)
+        self._run = run
+        self._application = f"quiesce:{run}"
+        self._held: dict[str, Held] = {}
+        self._client = Client(runtime, run)
+
+    # ------------------------------------------------------------------------------- asking
+
+    def observe(self, databases: Sequence[Database]) -> tuple[DatabaseState, ...]:
+        return tuple(self._observe(database) for database in databases)
+
+    def undeclared(self, databases: Sequence[Database]) -> tuple[str, ...]:
+        names: set[str] = set()
+        for first in _one_per_server(databases):
+            declared = {d.name for d in databases if _server(d) == _server(first)}
+            with self._maintenance(first) as session:
+                found = session.rows("SELECT datname FROM pg_database WHERE NOT datistemplate")
+            names |= {name for (name,) in found} - declared - {"postgres"}
+            if "postgres" not in declared and self._holds_tables(first, "postgres"):
+                names.add("postgres")  # made by initdb, but people do keep things in it
+        return tuple(sorted(names))
+
+    def contents(self, database: Database, name: str, algorithm: str) -> DatabaseContents:
+        with self._open(database, name) as session:
+            session.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            return DatabaseContents(
+                records.digest_tables(session, algorithm),
+                records.read_sequences(session),
+                records.read_revision(session),
+            )
+
+    def check_loadable(self, database: Database, record: DatabaseRecord) -> tuple[str, ...]:
+        with self._maintenance(database) as session:
+            return side.problems(session, record)
+
+    # ------------------------------------------------------------------------------ dumping
+
+    def hold(self, database: Database) -> None:
+        if database.key not in self._held:
+            self._held[database.key] = hold_snapshot(lambda: self._open(database, database.name))
+
+    def release(self, database: Database) -> None:
+        if held := self._held.pop(database.key, None):
+            held.session.close()
+
+    def dump(
+        self, database: Database, kind: SetKind, directory: Path, file: str, progress: Progress
+    ) -> DatabaseRecord:
+        own = database.key not in self._held
+        self.hold(database)
+        try:
+            return self._dump(database, self._held[database.key], kind, directory, file, progress)
+        finally:
+            if own:
+                self.release(database)
+
+    def dump_globals(self, service: str, directory: Path, file: str) -> None:
+        database = self._of(service)
+        with self._maintenance(database) as session:
+            version = session.version
+        with self._client.writing(directory, file) as partial:
+            self._client.run(
+                database,
+                globals_arguments(partial.relative_to(directory).as_posix()),
+                name=MAINTENANCE[0],
+                version=version,
+                directory=directory,
+                writable=True,
+                what=f"dump of the roles of {service}",
+            )
+            if GLOBALS_TRAILER not in partial.read_bytes()[-200:]:
+                raise QuiesceError(f"the dump of the roles of {service} is incomplete", "try again")
+            publish(partial, directory / file)
+
+    # ------------------------------------------------------------------------------ loading
+
+    def create(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
+        with self._maintenance(database) as session:
+            side.create(session, database, name, record, self._run)
+
+    def load(self, database: Database, name: str, directory: Path, file: str) -> None:
+        checked_file(directory, file)
+        with self._open(database, name) as session:
+            side.require_empty(session, name)
+            version = session.version
+        self._client.run(
+            database,
+            load_arguments(file, side.load_jobs()),
+            name=name,
+            version=version,
+            directory=directory,
+            writable=False,
+            what=f"loading of {Path(file).name} into database {name}",
+            interrupted=lambda: self._end_clients(database, name),
+        )
+
+    def finish(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
+        with self._open(database, name) as session:
+            session.run("ANALYZE")
+        with self._maintenance(database) as session:
+            side.finish(session, database, name, record)
+
+    # --------------------------------------------------------------------------- exchanging
+
+    def fence(self, service: str, names: Sequence[str]) -> None:
+        with self._maintenance(self._of(service)) as session:
+            exchange.fence(session, names)
+
+    def swap(self, service: str, swaps: Sequence[DatabaseSwap]) -> None:
+        with self._maintenance(self._of(service)) as session:
+            exchange.swap(session, swaps, self._run)
+
+    def put_back(self, service: str, swaps: Sequence[DatabaseSwap]) -> None:
+        with self._maintenance(self._of(service)) as session:
+            exchange.put_back(session, swaps, self._run)
+
+    def drop(self, database: Database, name: str, suffix: str) -> None:
+        if any(name == d.name for d in self._databases if _server(d) == _server(database)):
+            raise QuiesceError(
+                f"database {name} is declared in stack.yaml, so it is not dropped",
+                "nothing of Quiesce drops a live database",
+            )
+        with self._maintenance(database) as session:
+            exchange.drop(session, name, suffix)
+
+    def sweep(self, run: str) -> tuple[str, ...]:
+        ended: list[str] = []
+        for database in _one_per_server(self._databases):
+            try:
+                session = self._maintenance(database)
+            except QuiesceError:
+                continue  # a server that is down has no sessions
+            with session:
+                ended += [
+                    f"session {pid} in database {name} of {database.service}"
+                    for pid, name in end_sessions(session, f"quiesce:{run}")
+                ]
+        return tuple(ended)
+
+    def close(self) -> None:
+        for held in list(self._held.values()):
+            held.session.close()
+        self._held.clear()
+
+    # ------------------------------------------------------------------------------ in parts
+
+    def _open(self, database: Database, name: str) -> Session:
+        endpoint = self._runtime.endpoint(database.service, database.port)
+        return open_session(database, name, endpoint, self._application)
+
+    def _maintenance(self, database: Database) -> Session:
+        try:
+            return self._open(database, MAINTENANCE[0])
+        except NoDatabase:
+            return self._open(database, MAINTENANCE[1])
+
+    def _of(self, service: str) -> Database:
+        for database in self._databases:
+            if database.service == service:
+                return database
+        raise QuiesceError(f"no database is declared for service {service}", "see stack.yaml")
+
+    def _holds_tables(self, database: Database, name: str) -> bool:
+        try:
+            with self._open(database, name) as session:
+                return bool(records.read_tables(session))
+        except SessionError:
+            return False
+
+    def _observe(self, database: Database) -> DatabaseState:
+        version, exists, size = "", False, 0
+        try:
+            with self._maintenance(database) as session:
+                version = version_text(session.version)
+                found = session.rows(
+                    "SELECT pg_database_size(oid) FROM pg_database WHERE datname = %s",
+                    [database.name],
+                )
+            exists, size = bool(found), found[0][0] if found else 0
+            revision: tuple[str, ...] = ()
+            if exists:
+                with self._open(database, database.name) as session:
+                    revision = records.read_revision(session)
+        except QuiesceError as problem:
+            return DatabaseState(
+                database.key, database.name, bool(version), exists, version, (), size, problem.fact
+            )
+        return DatabaseState(database.key, database.name, True, exists, version, revision, size)
+
+    def _dump(
+        self,
+        database: Database,
+        held: Held,
+        kind: SetKind,
+        directory: Path,
+        file: str,
+        progress: Progress,
+    ) -> DatabaseRecord:
+        # The holder only holds; another session reads, so that no failure costs the snapshot.
+        with (
+            self._open(database, database.name) as reader,
+            _aside(reader, lambda: _read(reader, held.snapshot, database.name, kind)) as reading,
+            self._client.writing(directory, file) as partial,
+        ):
+            with _size_told(partial, database.key, progress):
+                self._client.dump(
+                    database,
+                    held,
+                    kind,
+                    directory,
+                    partial,
+                    lambda: self._end_clients(database, database.name, (held.session.pid,)),
+                    lambda text: progress(f"{database.key}: {text}", 0),
+                )
+            archive = read_archive(partial)
+            self._client.run(
+                database,
+                decode_arguments(partial.relative_to(directory).as_posix()),
+                name=database.name,
+                version=reader.version,
+                directory=directory,
+                writable=False,
+                what=f"reading back of the dump of {database.key}",
+            )
+            tables, sequences, facts = reading()
+            publish(partial, directory / file)
+        return DatabaseRecord(
+            key=database.key,
+            name=database.name,
+            service=database.service,
+            server_version=version_text(reader.version),
+            client_version=archive.client_version,
+            snapshot=held.snapshot,
+            wal_position=held.wal_position,
+            tables=tables,
+            sequences=sequences if kind == "schema" else archive.sequences(),
+            **facts,
+        )
+
+    def _end_clients(self, database: Database, name: str, spared: Sequence[int] = ()) -> None:
+        """End what a client of ours left in `name`: killing a client does not end its session."""
+        with contextlib.suppress(QuiesceError), self._maintenance(database) as session:
+            end_sessions(session, self._application, name, spared)
+
+
+def _read(
+    reader: Session, snapshot: str, name: str, kind: SetKind
+) -> tuple[tuple[TableRecord, ...], tuple[SequenceRecord, ...], Mapping[str, Any]]:
+    reader.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    reader.run("SET TRANSACTION SNAPSHOT %s", [snapshot])
+    facts = records.facts_of(reader, name)
+    if kind == "schema":
+        return records.empty_tables(reader), records.fresh_sequences(reader), facts
+    return records.digest_tables(reader, records.DIGEST_ALGORITHM), (), facts
+
+
+@contextlib.contextmanager
+def _aside(session: Session, read: Callable[[], T]) -> Iterator[Callable[[], T]]:
+    """Run `read` in a thread; the yielded function waits for its result. Left early, it ends."""
+    results: list[T] = []
+    failures: list[Exception] = []
+
+    def work() -> None:
+        try:
+            results.append(read())
+        except Exception as problem:  # noqa: BLE001 - raised again where the result is wanted
+            failures.append(problem)
+
+    thread = threading.Thread(target=work, name=f"digests {session.where}", daemon=True)
+    thread.start()
+
+    def result() -> T:
+        thread.join()
+        if failures:
+            raise failures[0]
+        return results[0]
+
+    try:
+        yield result
+    finally:
+        while thread.is_alive():
+            session.cancel()
+            thread.join(0.2)
+
+
+@contextlib.contextmanager
+def _size_told(path: Path, key: str, progress: Progress) -> Iterator[None]:
+    done = threading.Event()
+
+    def tell() -> None:
+        while not done.wait(0.5):
+            with contextlib.suppress(OSError):
+                progress(f"dumping {key}", path.stat().st_size)
+
+    thread = threading.Thread(target=tell, name=f"size of {key}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _server(database: Database) -> tuple[str, int]:
+    return database.service, database.port
+
+
+def _one_per_server(databases: Sequence[Database]) -> tuple[Database, ...]:
+    return tuple({_server(database): database for database in reversed(databases)}.values())

@@ -1,0 +1,116 @@
+"""What is asked of pg_dump, pg_dumpall and pg_restore: arguments and environment, nothing else.
+
+Pure. Names of databases are in no argument, where a client would take some for a connection
+string or an option: they travel in `PGDATABASE`. Passwords travel in the environment, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from quiesce.model import Database, SetKind
+from quiesce.ports import DIRECTORY
+
+#: What pg_dump says when it was built without zstd, or is older than 16.
+NO_ZSTD = (
+    "does not support compression with ZSTD",
+    "compression level must be in range",
+    'invalid value "zstd',
+    "invalid compression",
+)
+
+#: Since 16, if built with it. Level 1 is as fast as not compressing at all.
+ZSTD = "zstd:1"
+#: Level 1 of gzip: level 6, the default, takes three times as long for a few percent.
+GZIP = "1"
+
+ZSTD_SINCE = 160000
+LOCK_WAIT_MILLISECONDS = 10_000
+
+_KINDS: Mapping[SetKind, tuple[str, ...]] = {
+    "full": (),
+    "data": ("--data-only",),
+    "schema": ("--schema-only",),
+}
+
+
+def client_environment(database: Database, name: str, run: str, version: int) -> dict[str, str]:
+    """Return the environment for a client that works on database `name`, beside its server.
+
+    `version` is the server's number: it refuses a session with settings it does not know.
+    """
+    settings = {
+        "statement_timeout": "0",
+        "lock_timeout": "0",
+        "idle_in_transaction_session_timeout": "0",
+        "default_transaction_read_only": "off",
+    }
+    if version >= 140000:
+        settings["idle_session_timeout"] = "0"
+    if version >= 170000:
+        settings["transaction_timeout"] = "0"
+    environment = {
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(database.port),
+        "PGUSER": database.user,
+        "PGDATABASE": name,
+        "PGAPPNAME": f"quiesce:{run}",
+        "PGCONNECT_TIMEOUT": "10",
+        "PGOPTIONS": " ".join(f"-c {key}={value}" for key, value in settings.items()),
+        "LC_ALL": "C",
+    }
+    if database.password is not None:
+        environment["PGPASSWORD"] = database.password.reveal()
+    return environment
+
+
+def dump_arguments(kind: SetKind, file: str, snapshot: str, compression: str) -> tuple[str, ...]:
+    """Return the command that writes the snapshot of `PGDATABASE` to `file` of the folder."""
+    return (
+        "pg_dump",
+        "--format=custom",
+        f"--compress={compression}",
+        f"--snapshot={snapshot}",
+        f"--lock-wait-timeout={LOCK_WAIT_MILLISECONDS}",
+        "--no-password",
+        *_KINDS[kind],
+        f"--file={DIRECTORY}/{file}",
+    )
+
+
+def globals_arguments(file: str) -> tuple[str, ...]:
+    """Return the command that writes roles and tablespaces, without passwords, to `file`."""
+    return (
+        "pg_dumpall",
+        "--globals-only",
+        "--no-role-passwords",
+        "--no-password",
+        f"--file={DIRECTORY}/{file}",
+    )
+
+
+def decode_arguments(file: str) -> tuple[str, ...]:
+    """Return the command that reads every byte of an archive and writes nothing: only this
+    tells a whole archive from one that was cut."""
+    return ("pg_restore", "--file=/dev/null", f"{DIRECTORY}/{file}")
+
+
+def load_arguments(file: str, jobs: int) -> tuple[str, ...]:
+    """Return the command that loads `file` of the folder into the database `PGDATABASE`.
+
+    Without --dbname it would write a script. A connection string that names no database leaves
+    that to `PGDATABASE`.
+    """
+    return (
+        "pg_restore",
+        "--exit-on-error",
+        f"--jobs={jobs}",
+        "--no-password",
+        "--dbname=host=127.0.0.1",
+        f"{DIRECTORY}/{file}",
+    )
+
+
+def lacks_zstd(said: tuple[str, ...]) -> bool:
+    """Whether a failed pg_dump failed because it cannot write zstd."""
+    return any(sign in line for line in said for sign in NO_ZSTD)

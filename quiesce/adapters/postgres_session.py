@@ -1,0 +1,351 @@
+"""Sessions with PostgreSQL: opened with every setting that matters, failing in our own words.
+
+Settings of a server, database or role must not change what we read: `SETTINGS` are set in every
+session, after connecting, where they beat `ALTER DATABASE … SET` and `ALTER ROLE … SET`. The
+operator's own `PG*` variables are kept out by giving each parameter explicitly.
+
+No error of the driver leaves this module, and none of ours holds a password or a connection
+string.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import re
+import select
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, Self
+
+import psycopg2
+import psycopg2.extensions as driver
+from psycopg2.sql import SQL, Composable, Identifier
+
+from quiesce.errors import QuiesceError
+from quiesce.model import Database
+from quiesce.ports import Endpoint
+
+CONNECT_SECONDS = 10.0
+
+#: The values must read the same everywhere: `content` of a row is its text.
+SETTINGS: Mapping[str, str] = {
+    "extra_float_digits": "3",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "timezone": "UTC",
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+    "xmloption": "content",
+    "search_path": "pg_catalog",
+    "standard_conforming_strings": "on",
+    "row_security": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",
+}
+
+#: What a database's own settings could break before there is a session to set anything in: the
+#: driver itself sends a statement when dates are not ISO.
+STARTUP_OPTIONS = "-c statement_timeout=0 -c datestyle=ISO"
+
+#: Settings that came with a version of the server (its number as in `server_version_num`).
+SETTINGS_SINCE: Mapping[str, tuple[int, str]] = {
+    "idle_session_timeout": (140000, "0"),
+    "transaction_timeout": (170000, "0"),
+}
+
+END_SECONDS = 10.0
+
+_SESSIONS_OF = """
+SELECT pid, coalesce(datname, ''), pg_terminate_backend(pid) FROM pg_stat_activity
+ WHERE application_name = left(%s, 63) AND pid <> pg_backend_pid()
+   AND (%s::text IS NULL OR datname = %s) AND pid <> ALL (%s::int[])
+"""
+
+__all__ = ["SQL", "Identifier"]  # the rest is public by its name
+
+Row = tuple[Any, ...]
+Statement = str | Composable
+
+_waiting = threading.local()
+
+
+class SessionError(QuiesceError):
+    """The server refused a statement, or a session could not be had.
+
+    `sqlstate` is the server's own code, empty where there is none.
+    """
+
+    def __init__(
+        self, fact: str, hint: str = "", *, details: Sequence[str] = (), sqlstate: str = ""
+    ) -> None:
+        super().__init__(fact, hint, details=details)
+        self.sqlstate = sqlstate
+
+
+class NoDatabase(SessionError):
+    """The server has no database of this name."""
+
+
+class Unreachable(SessionError):
+    """Nobody answers where the server should be."""
+
+
+def identifier(name: str) -> str:
+    """Quote a name for SQL. Always quoted, so that what we wrote can be recognised again."""
+    if "\0" in name:
+        raise QuiesceError("a database object's name holds a NUL character")
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Quote a text for SQL, for sessions with standard_conforming_strings (all of ours)."""
+    if "\0" in text:
+        raise QuiesceError("a text for the database holds a NUL character")
+    return "'" + text.replace("'", "''") + "'"
+
+
+def version_text(number: int) -> str:
+    """Turn the server's `server_version_num` into words: 150018 is `15.18`."""
+    return f"{number // 10000}.{number % 10000}"
+
+
+class Session:
+    """One open session. Every statement commits by itself unless `BEGIN` was sent.
+
+    `pid` is the server's process, `version` its `server_version_num`. Statements can be cancelled
+    by another thread (`cancel`), and a signal's exception ends a waiting one.
+    """
+
+    def __init__(self, connection: driver.connection, where: str) -> None:
+        self._connection = connection
+        self.where = where
+        self.version = connection.info.server_version
+        self.pid = connection.info.backend_pid
+
+    def rows(self, statement: Statement, values: Sequence[Any] | None = None) -> list[Row]:
+        """Run one statement and return its rows (none for a statement that has none)."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(statement, values)
+                return cursor.fetchall() if cursor.description is not None else []
+        except UnicodeDecodeError as problem:
+            raise SessionError(
+                f"{self.where} holds names that are not text in its own encoding",
+                "rename the objects whose names are damaged",
+            ) from problem
+        except psycopg2.Error as problem:
+            raise _in_our_words(problem, self.where) from problem
+
+    def row(self, statement: Statement, values: Sequence[Any] | None = None) -> Row:
+        """Run a statement that has exactly one row."""
+        return self.rows(statement, values)[0]
+
+    def value(self, statement: Statement, values: Sequence[Any] | None = None) -> Any:
+        """Run a statement that has exactly one row, and return its first column."""
+        return self.row(statement, values)[0]
+
+    def run(self, statement: Statement, values: Sequence[Any] | None = None) -> None:
+        """Run a statement for its effect."""
+        self.rows(statement, values)
+
+    def cancel(self) -> None:
+        """End what this session runs right now. Harmless when it runs nothing."""
+        with contextlib.suppress(psycopg2.Error):
+            self._connection.cancel()
+
+    def close(self) -> None:
+        """End the session, with whatever transaction it has."""
+        with contextlib.suppress(psycopg2.Error):
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_session(database: Database, name: str, endpoint: Endpoint, application: str) -> Session:
+    """Open a session with database `name` (any text; never read as a connection string).
+
+    Raise `NoDatabase`, `Unreachable` or another SessionError when that is not possible.
+    """
+    parameters = connection_parameters(database, name, endpoint, application)
+    driver.set_wait_callback(_wait)
+    _waiting.until = time.monotonic() + CONNECT_SECONDS
+    try:
+        connection = psycopg2.connect(**parameters)
+        connection.autocommit = True
+    except psycopg2.Error as problem:
+        raise _no_session(problem, database, name, endpoint) from problem
+    finally:
+        _waiting.until = None
+    session = Session(connection, f"database {name}")
+    try:
+        _apply_settings(session)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def connection_parameters(
+    database: Database, name: str, endpoint: Endpoint, application: str
+) -> dict[str, Any]:
+    """Return libpq's parameters for a session; they hold the password.
+
+    Every one that a `PG*` variable of the environment could set is given, and the host as an
+    address as well, because PGHOSTADDR would beat it.
+    """
+    return {
+        "host": endpoint.host,
+        "hostaddr": endpoint.host if _is_address(endpoint.host) else "",
+        "port": endpoint.port,
+        "user": database.user,
+        "dbname": name,
+        "password": database.password.reveal() if database.password else "",
+        "passfile": "/dev/null",
+        "options": STARTUP_OPTIONS,
+        "application_name": application,
+        "client_encoding": "UTF8",
+        "gssencmode": "disable",
+        "target_session_attrs": "any",
+        "keepalives": 1,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+    }
+
+
+def end_sessions(
+    session: Session, application: str, name: str | None = None, spared: Sequence[int] = ()
+) -> tuple[tuple[int, str], ...]:
+    """End sessions that carry `application` (in database `name`, or in any), wait until they
+    are gone, and return pid and database of each. This session and `spared` pids go on.
+
+    Killing a client does not end its session: the server notices only when it next writes.
+    """
+    ended: dict[int, str] = {}
+    deadline = time.monotonic() + END_SECONDS
+    while found := session.rows(_SESSIONS_OF, [application, name, name, list(spared)]):
+        ended |= {pid: database for pid, database, _ in found}
+        if time.monotonic() > deadline:
+            pids = ", ".join(str(pid) for pid, *_ in found)
+            raise SessionError(
+                f"sessions of {application} do not end: pid {pids}",
+                "restart the database's service",
+            )
+        time.sleep(0.05)
+    return tuple(ended.items())
+
+
+def _apply_settings(session: Session) -> None:
+    settings = dict(SETTINGS)
+    for setting, (since, value) in SETTINGS_SINCE.items():
+        if session.version >= since:
+            settings[setting] = value
+    calls = ", ".join("pg_catalog.set_config(%s, %s, false)" for _ in settings)
+    session.run(f"SELECT {calls}", [part for pair in settings.items() for part in pair])
+    session.run("SET ROLE NONE")  # ALTER DATABASE … SET role is possible
+    if session.version >= 140000:
+        # A server that outlives us notices within seconds; not every platform can.
+        with contextlib.suppress(SessionError):
+            session.run("SET client_connection_check_interval = '10s'")
+
+
+def _wait(connection: driver.connection) -> None:
+    """Wait for the server so that a signal's exception gets through, and stops the statement."""
+    until = getattr(_waiting, "until", None)
+    try:
+        while True:
+            state = connection.poll()
+            if state == driver.POLL_OK:
+                return
+            poller = select.poll()
+            poller.register(
+                connection.fileno(),
+                select.POLLIN if state == driver.POLL_READ else select.POLLOUT,
+            )
+            left = None if until is None else max(0.0, until - time.monotonic()) * 1000
+            if not poller.poll(left):
+                _give_up()
+    except psycopg2.Error:
+        raise
+    except BaseException:
+        with contextlib.suppress(psycopg2.Error):
+            connection.cancel()
+        raise
+
+
+def _give_up() -> NoReturn:
+    raise psycopg2.OperationalError("timeout expired")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _in_our_words(problem: psycopg2.Error, where: str) -> SessionError:
+    primary = problem.diag.message_primary
+    lines = [line for line in str(problem).splitlines() if line.strip()]
+    said = primary or (lines[0] if lines else "the connection was lost")
+    details = [text for text in (problem.diag.message_detail, problem.diag.message_hint) if text]
+    if problem.pgcode is None or problem.pgcode.startswith("57P"):
+        return Unreachable(
+            f"{where}: the server ended the session ({said})",
+            "see whether it runs with 'inv status', then try again",
+            details=details,
+            sqlstate=problem.pgcode or "",
+        )
+    return SessionError(f"{where}: {said}", details=details, sqlstate=problem.pgcode)
+
+
+def _no_session(
+    problem: psycopg2.Error, database: Database, name: str, endpoint: Endpoint
+) -> SessionError:
+    said = str(problem).strip().splitlines()
+    last = re.sub(r"^.*?(FATAL|failed): +", "", said[0]) if said else "no reason given"
+    text = " ".join(said)
+    service, user = database.service, database.user
+    if re.search(r"password authentication failed|no password supplied|authentication", text):
+        return SessionError(
+            f"service {service} does not accept the password of user {user}",
+            f"set databases.{database.key}.password to what the server was made with",
+        )
+    if re.search(r'database ".*" does not exist', text, re.DOTALL):
+        return NoDatabase(
+            f"service {service} has no database {name}",
+            f"create it with 'inv up', or correct databases.{database.key}",
+        )
+    if re.search(r'role ".*" does not exist', text, re.DOTALL):
+        return SessionError(
+            f"service {service} has no user {user}", f"correct databases.{database.key}.user"
+        )
+    if "not currently accepting connections" in text:
+        return SessionError(
+            f"database {name} is closed to connections",
+            "an exchange was interrupted: run 'inv recover'",
+        )
+    if re.search(
+        r"refused|timeout|timed out|could not|closed the connection|reset|starting up|"
+        r"shutting down|No route|Network",
+        text,
+    ):
+        return Unreachable(
+            f"PostgreSQL of service {service} does not answer on {endpoint.host}:{endpoint.port}",
+            f"start it with 'inv up --service {service}', then run 'inv status'",
+            details=(last,),
+        )
+    return SessionError(
+        f"database {name} of service {service} cannot be opened: {last}",
+        "see the server's own log with 'inv logs'",
+    )

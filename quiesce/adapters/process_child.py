@@ -1,0 +1,181 @@
+"""What a running child is and says: its identity, the end of its group, the tail of its words.
+
+The guard uses this too, on the children a dead run left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+#: Seconds between TERM and KILL for a child whose run is ending.
+PATIENCE = 5.0
+TAIL_LINES = 20
+TAIL_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A child that runs.
+
+    `pid` is its group too; `started` (clock ticks since boot, 0 where the system does not say)
+    tells it apart from a later process with the same number.
+    """
+
+    pid: int
+    started: int
+    program: str
+
+
+def end_group(child: Child, patience: float = PATIENCE) -> bool:
+    """End the group of a child, also one of a run that died: TERM, then KILL after `patience`.
+
+    Return False, touching nothing, when that process has ended or its number is another's now.
+    """
+    if started_at(child.pid) != child.started or not _alive(child.pid):
+        return False
+    signal_group(child.pid, signal.SIGTERM)
+    deadline = time.monotonic() + patience
+    while _alive(child.pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    signal_group(child.pid, signal.SIGKILL)
+    wait_for_group(child.pid, seconds=1.0)
+    return True
+
+
+def started_at(pid: int) -> int:
+    """When the process began, in clock ticks since boot; 0 when it is not there or unknown."""
+    fields = _stat_fields(pid)
+    return int(fields[19]) if fields else 0
+
+
+class Reader:
+    """Reads a stream to its end in a thread, keeping its last or first `limit` bytes."""
+
+    def __init__(self, stream: IO[bytes] | None, limit: int, *, keep_end: bool) -> None:
+        self.content = b""
+        self.overflowed = False
+        self._thread: threading.Thread | None = None
+        if stream is not None:
+            self._thread = threading.Thread(
+                target=self._read, args=(stream, limit), kwargs={"keep_end": keep_end}, daemon=True
+            )
+            self._thread.start()
+
+    def _read(self, stream: IO[bytes], limit: int, *, keep_end: bool) -> None:
+        chunks = bytearray()
+        with stream:
+            while chunk := os.read(stream.fileno(), 64 * 1024):
+                chunks += chunk
+                if len(chunks) > limit:
+                    self.overflowed = True
+                    del chunks[slice(0, -limit) if keep_end else slice(limit, None)]
+                if keep_end:
+                    self.content = bytes(chunks)
+        self.content = bytes(chunks)
+
+    def wait(self, seconds: float | None, *, strict: bool = True) -> None:
+        """Wait for the end of the stream; when it does not come, raise TimeoutError if `strict`."""
+        if self._thread is None:
+            return
+        self._thread.join(seconds)
+        if strict and self._thread.is_alive():
+            raise TimeoutError
+
+
+def tail(content: bytes, secrets: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the last lines of what a program said, without control characters and secrets."""
+    text = content.decode("utf-8", "replace")
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    lines = [
+        "".join(letter if letter.isprintable() else " " for letter in line).rstrip()
+        for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    ]
+    return tuple(line for line in lines if line)[-TAIL_LINES:]
+
+
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a whole process group; none left in it is fine."""
+    # Permission is what macOS says of a group in which only zombies are left.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def wait_for_group(pid: int, seconds: float) -> None:
+    """Wait until nobody of a killed group lives any more: a signal is sent before it is felt."""
+    deadline = time.monotonic() + seconds
+    while _has_living_member(pid) and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def tied_to_us(command: Sequence[str]) -> list[str]:
+    """Return the command so that the kernel ends it with TERM when we die (also by `kill -9`).
+
+    `setpriv` asks the kernel for that and then *becomes* the program: same pid, 2 ms. Asking
+    between fork and exec in Python (`preexec_fn`) can deadlock in a program with threads. What
+    remains (death in the first 2 ms; a system without util-linux) is the guard's, who ends the
+    groups named in the journal.
+    """
+    setpriv = _setpriv()
+    return [setpriv, "--pdeathsig", "TERM", "--", *command] if setpriv else list(command)
+
+
+@functools.cache
+def _setpriv() -> str | None:
+    found = shutil.which("setpriv", path="/usr/bin:/bin:/usr/sbin:/sbin")
+    if found is None:
+        return None
+    probe = [found, "--pdeathsig", "TERM", "--", found, "--version"]  # busybox's has no such option
+    tried = subprocess.run(
+        probe,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return found if tried.returncode == 0 else None
+
+
+def _has_living_member(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    # Zombies that nobody collects (a container without an init) stay members for ever.
+    others = (_stat_fields(int(path.name)) for path in Path("/proc").glob("[0-9]*"))
+    return any(f[2] == str(group) and f[0] not in ("Z", "X") for f in others if f)
+
+
+def _alive(pid: int) -> bool:
+    fields = _stat_fields(pid)
+    if fields:
+        return fields[0] not in ("Z", "X")
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return not Path("/proc/self").is_dir()
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """Return the fields of /proc/<pid>/stat from the state on.
+
+    The name before it may hold anything, also parentheses.
+    """
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []

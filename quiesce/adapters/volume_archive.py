@@ -1,0 +1,335 @@
+"""Two-level archives of a volume: everything while services run, then only what changed.
+
+Level 0 is GNU tar's own walk, which holds open directories and so cannot be led out of the
+volume by one that becomes a symbolic link meanwhile. Level 1 is a list of names, read while
+nobody writes: every warning of tar is an error there. Between the two stands `volume_scan`.
+
+Both are plain tar archives (pax: nanoseconds, long names) through zstd. Tar runs the compressor
+and checks how it ended, so that no pipe can hide a failure.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from quiesce.adapters.volume_scan import (
+    EXCHANGE,
+    FORMAT,
+    MARGIN_SECONDS,
+    SORT_KEY,
+    Difference,
+    Listed,
+    exchanged,
+    excluder,
+    level_zero_records,
+    listing_record,
+    parse_listing,
+    records,
+)
+from quiesce.adapters.volume_transport import Ended, Place, last_lines, make_empty, report_growth
+from quiesce.errors import QuiesceError
+from quiesce.ports import Progress
+
+COMPRESSION = "zstd"
+#: Where the T0 rule was proven, a write through mmap during level 0 included. Anywhere else (a
+#: server's clock, a tmpfs that does not date such writes) level 1 is the whole volume.
+PROVEN_FILESYSTEMS = frozenset({"ext2/ext3", "xfs", "btrfs"})
+#: More than this between the two clocks since T0 means that one of them was set.
+STEP_SECONDS = 1.0
+
+_KEEP_ALL = "--xattrs --xattrs-include=* --acls --sparse --numeric-owner".split()
+_CREATE = [
+    "tar",
+    "--create",
+    "--force-local",  # a colon in the path of the set is no host
+    "--format=posix",
+    "--pax-option=delete=atime,delete=ctime",
+    *_KEEP_ALL,
+    # The host's label, not the volume's content: another host could not set it.
+    "--xattrs-exclude=security.selinux",
+    "--use-compress-program=zstd -T0 -1 -q",
+    "--warning=no-file-ignored",  # sockets
+    "--quoting-style=escape",
+]
+_LIVE = ["--ignore-failed-read", "--verbose", "--verbose", "--full-time", "--utc"]
+
+_CLOCKS = """
+cd "$1" && date +%s.%N && cut -d ' ' -f 1 /proc/uptime && stat -f -c %T . && stat -c %d:%i .
+"""
+# A scan while services run only tells inodes: what it misses is taken again, so it may stumble.
+_SCAN = """
+cd "$1" || exit
+find . -path './.quiesce-*' -prune -o -printf "$5" >"$2" || [ "$6" = live ] || exit
+tr "$8" "$9" <"$2" >"$3" || exit
+sort -z -s -t ' ' "$7" -S 64M -T "$4" -o "$3" "$3"
+"""
+_SORT = 'sort -z -s -t " " "$4" -S 64M -T "$3" -o "$2" "$1"'
+
+# tar: NAME: what; colons in NAME are escaped.
+_SAID = re.compile(r"tar: (?:\\.|[^\\:])*: (.*)")
+_VANISHED = re.compile(
+    r".*: (No such file or directory|Not a directory|Too many levels of symbolic links"
+    r"|Stale file handle)|File removed before we read it|file changed as we read it"
+    r"|File shrank by \d+ bytes?; padding with zeros"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The clock of the volume's file system, that since boot, and which file system it is."""
+
+    now: float
+    uptime: float
+    filesystem: str
+    root: str
+
+    def stepped_since(self, earlier: Clocks) -> bool:
+        """Whether the clock was set between two readings."""
+        drift = (self.now - earlier.now) - (self.uptime - earlier.uptime)
+        return abs(drift) > STEP_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class LevelZero:
+    """What level 1 needs to know of level 0."""
+
+    archive: Path
+    clocks: Clocks
+    records: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """What one call wrote: the archives a restore needs in their order, and what they hold."""
+
+    files: int
+    bytes: int
+    levels: tuple[Path, ...]
+    gone: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Archiver:
+    """Archives of one volume at one place, written to `<stem>.<level>.tar.zst`."""
+
+    place: Place
+    stem: Path
+    exclude: Sequence[str]
+    allow_devices: bool
+    progress: Progress
+
+    def level_zero(self) -> tuple[Archived, LevelZero]:
+        """Archive everything while services run, and remember what the archive truly holds."""
+        place, archive = self.place, self._archive(0)
+        clocks = self._clocks()
+        # After T0: pages that were dirty before it are written now, so that the next write to
+        # them, through mmap too, is dated after T0.
+        self._run(["sync", "-f", place.root])
+        scan = self._scan(live=True)
+        listing = place.output("listing")
+        arguments = [*_LIVE, f"--index-file={place.see(listing)}", *self._exclusions()]
+        with _removed_on_failure(archive):
+            ended = self._tar(archive, [*arguments, "--directory", place.root, "."], (0, 1))
+            self._refuse_unread(ended)
+            size, records_file = self._read_listing(listing, scan)
+        archived = Archived(size.files, size.bytes, (archive,), None)
+        return archived, LevelZero(archive, clocks, records_file)
+
+    def level_one(
+        self, zero: LevelZero | None, fresh: Callable[[], Place | None]
+    ) -> tuple[Archived, Archiver]:
+        """Archive what differs from level 0, or everything where the T0 rule does not hold.
+
+        `fresh` opens the volume through a mount of its own; that place, if it had to be used, is
+        in the archiver returned, for the caller to close.
+        """
+        clocks = self._clocks()
+        if zero is not None and _is_unproven(clocks, zero.clocks):
+            return self._everything(zero), self
+        lost_root = zero is not None and clocks.root != zero.clocks.root
+        difference, take, gone = self._compare(None if lost_root else zero)
+        if lost_root or (difference.files == 0 and difference.dropped > 0):
+            # An empty root is what a volume looks like that was unmounted when its users ended.
+            other = fresh()
+            if other is not None:
+                return self._at(other).level_one(zero, lambda: None)
+            if lost_root:
+                raise QuiesceError(
+                    f"volume {self.place.volume} is not the folder it was when level 0 was made",
+                    "see whether it is still mounted, then run the backup again",
+                )
+        return self._write_level_one(zero, difference, take, gone), self
+
+    def _everything(self, zero: LevelZero) -> Archived:
+        difference, take, _ = self._compare(None)
+        archived = self._write_level_one(None, difference, take, None)
+        zero.archive.unlink()
+        return archived
+
+    def _write_level_one(
+        self, zero: LevelZero | None, difference: Difference, take: Path, gone: Path | None
+    ) -> Archived:
+        self._refuse_devices(difference.devices)
+        archive = self._archive(1)
+        names = ["--null", "--no-unquote", "--no-recursion"]
+        names += ["--directory", self.place.root, f"--files-from={self.place.see(take)}"]
+        with _removed_on_failure(archive):
+            self._tar(archive, names, (0,))
+        if zero is None or gone is None:
+            return Archived(difference.files, difference.size, (archive,), None)
+        kept = make_empty(self.stem.with_name(f"{self.stem.name}.gone"))
+        with gone.open("rb") as source, kept.open("wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+        return Archived(difference.files, difference.size, (zero.archive, archive), kept)
+
+    # ------------------------------------------------------------------------------- looking
+
+    def _clocks(self) -> Clocks:
+        ended = self._run(["sh", "-c", _CLOCKS, "clocks", self.place.root])
+        now, uptime, filesystem, root = ended.output.read_text().split("\n")[:4]
+        return Clocks(float(now), float(uptime), filesystem, root)
+
+    def _scan(self, *, live: bool) -> Path:
+        place = self.place
+        raw, scan = place.output("raw"), place.output("scan-live" if live else "scan")
+        script = ["sh", "-c", _SCAN, "scan", place.root, place.see(raw), place.see(scan)]
+        folder = place.see(scan.parent)
+        self._run([*script, folder, FORMAT, "live" if live else "", SORT_KEY, *EXCHANGE])
+        raw.unlink()
+        return scan
+
+    def _compare(self, zero: LevelZero | None) -> tuple[Difference, Path, Path]:
+        found, gone = self.place.output("found"), self.place.output("gone")
+        before: Iterable[bytes] = records(zero.records) if zero is not None else ()
+        since = zero.clocks.now - MARGIN_SECONDS if zero is not None else 0.0
+        scan = self._scan(live=False)
+        with found.open("wb") as taken, gone.open("wb") as dropped:
+            difference = Difference(
+                take=lambda path: taken.write(path + b"\0"),
+                drop=lambda path: dropped.write(exchanged(path) + b"\0"),
+            )
+            difference.compare(before, records(scan), since, excluder(self.exclude))
+        take = self.place.output("take")
+        with take.open("wb") as names:
+            for path in heapq.merge(records(found), difference.linked()):
+                names.write(exchanged(path) + b"\0")
+        return difference, take, gone
+
+    def _read_listing(self, listing: Path, scan: Path) -> tuple[_Size, Path]:
+        """Return what the archive holds, and the file of its records for level 1."""
+        place, size = self.place, _Size()
+        raw, ordered = place.output("raw"), place.output("listed")
+        with raw.open("wb") as target, listing.open("rb") as lines:
+            for entry in parse_listing(lines):
+                size.add(entry)
+                target.write(listing_record(entry) + b"\0")
+        self._refuse_devices(size.devices)
+        with listing.open("rb") as lines:
+            size.add_links(parse_listing(lines))
+        folder = place.see(ordered.parent)
+        sort = ["sh", "-c", _SORT, "sort", place.see(raw), place.see(ordered), folder, SORT_KEY]
+        self._run(sort)
+        known = place.output("level-0")
+        with known.open("wb") as target:
+            for record in level_zero_records(records(ordered), records(scan)):
+                target.write(record + b"\0")
+        for file in (raw, ordered, listing, scan):
+            file.unlink()
+        return size, known
+
+    # ------------------------------------------------------------------------------- running
+
+    def _run(self, argv: Sequence[str]) -> Ended:
+        return self.place.run(argv, what=f"looking into volume {self.place.volume}")
+
+    def _tar(self, archive: Path, arguments: Sequence[str], accept: Sequence[int]) -> Ended:
+        what = f"archiving volume {self.place.volume}"
+        argv = [*_CREATE, f"--file={self.place.see(archive)}", *arguments]
+        with report_growth(archive, what, self.progress):
+            return self.place.run(argv, what=what, accept=accept)
+
+    def _exclusions(self) -> list[str]:
+        ours = ["--anchored", "--no-wildcards-match-slash", "--exclude=./.quiesce-*"]
+        theirs = [f"--exclude={pattern.rstrip('/')}" for pattern in self.exclude]
+        return [*ours, "--no-anchored", "--wildcards-match-slash", *theirs]
+
+    def _archive(self, level: int) -> Path:
+        return make_empty(self.stem.with_name(f"{self.stem.name}.{level}.tar.zst"))
+
+    def _at(self, place: Place) -> Archiver:
+        return Archiver(place, self.stem, self.exclude, self.allow_devices, self.progress)
+
+    def _refuse_unread(self, ended: Ended) -> None:
+        """Entries may vanish and change while they are read; anything else is an error now: it
+        would be one in level 1 as well, and without a level 1 nobody would ever know."""
+        if not any(map(_is_serious, _lines(ended.errors))):
+            return
+        raise QuiesceError(
+            f"not everything in volume {self.place.volume} could be read",
+            "see the details: give the right to read it, repair the disk, or exclude it",
+            details=last_lines(ended.errors),
+        )
+
+    def _refuse_devices(self, devices: Sequence[bytes]) -> None:
+        if devices and not self.allow_devices:
+            raise QuiesceError(
+                f"volume {self.place.volume} holds device nodes, which no restore would unpack",
+                "exclude them in stack.yaml, or allow devices",
+                details=[path.decode(errors="backslashreplace") for path in devices[:20]],
+            )
+
+
+class _Size:
+    """Entries and bytes of an archive, from tar's list."""
+
+    def __init__(self) -> None:
+        self.files = 0
+        self.bytes = 0
+        self.devices: list[bytes] = []
+        self._targets: dict[bytes, int] = {}
+
+    def add(self, entry: Listed) -> None:
+        self.files += entry.path != b"."
+        if entry.type == b"f":
+            self.bytes += entry.size
+        elif entry.type == b"h":
+            self._targets[entry.target] = self._targets.get(entry.target, 0) + 1
+        elif entry.type in (b"b", b"c"):
+            self.devices.append(entry.path)
+
+    def add_links(self, entries: Iterable[Listed]) -> None:
+        """Count the bytes of hard links, of which the list only names the target."""
+        if self._targets:
+            for entry in entries:
+                if entry.type == b"f" and entry.path in self._targets:
+                    self.bytes += entry.size * self._targets[entry.path]
+
+
+def _is_unproven(now: Clocks, then: Clocks) -> bool:
+    return now.stepped_since(then) or now.filesystem not in PROVEN_FILESYSTEMS
+
+
+def _is_serious(line: str) -> bool:
+    said = _SAID.fullmatch(line)
+    return said is None or _VANISHED.fullmatch(said[1]) is None
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open("rb") as stream:
+        for line in stream:
+            yield line.decode(errors="backslashreplace").rstrip("\n")
+
+
+@contextmanager
+def _removed_on_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

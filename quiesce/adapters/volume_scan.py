@@ -1,0 +1,331 @@
+"""What is in a volume, written down and compared: the T0 rule (RELIABILITY 12). Pure.
+
+GNU find writes one record per entry, GNU sort puts them in order of their names' bytes, and all
+that reads them here goes through two sorted files side by side: memory stays flat for any number
+of entries. A record is `CTIME LINKS TYPE SIZE MTIME DEVICE INODE PATH`, ended by NUL. The part
+from TYPE on is the *identity*: text that is compared as it is. Paths start with `./`, and in
+records their slashes and bytes 1 have changed places: so a folder sorts right before all that is
+in it, and tar, which dates a folder when it leaves it, gets names in an order it can restore.
+
+Level 0 is described by a file of the same form, made of two sources, because neither is enough:
+tar's own list says what truly is in the archive (type, size and mtime as tar saw them), and the
+scan before it knows the inode. Where the two differ, the record has no inode, so that level 1
+takes the entry again.
+"""
+
+from __future__ import annotations
+
+import re
+from calendar import timegm
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import translate
+from functools import lru_cache
+from pathlib import Path
+from typing import IO
+
+#: For find. `%y` is the type's letter, times are seconds with a fraction.
+FORMAT = r"%C@ %n %y %s %T@ %D %i %p\0"
+#: For sort: the path is the eighth field and may hold spaces.
+SORT_KEY = "-k8"
+
+#: For tr: what changes places in a record, both ways.
+EXCHANGE = (r"/\001", r"\001/")
+
+_EXCHANGE = bytes.maketrans(b"/\x01", b"\x01/")
+_SLASH = b"\x01"
+_CHUNK = 1 << 20
+#: In place of ctime and links in a record of level 0, and what marks one that had extended
+#: attributes (they are not in what find prints).
+_PLAIN, _WITH_ATTRIBUTES = b"0 0", b"0 x"
+#: Time stamps of files are up to a tick older than the clock; and clocks are trimmed.
+MARGIN_SECONDS = 2.0
+
+
+def records(path: Path) -> Iterator[bytes]:
+    """Yield the records of a file, without their NUL. A cut-off last one raises ValueError."""
+    with path.open("rb") as stream:
+        yield from _split(stream)
+
+
+def _split(stream: IO[bytes]) -> Iterator[bytes]:
+    rest = b""
+    while chunk := stream.read(_CHUNK):
+        parts = (rest + chunk).split(b"\0")
+        rest = parts.pop()
+        yield from parts
+    if rest:
+        raise ValueError("the list of entries is cut off")
+
+
+def exchanged(path: bytes) -> bytes:
+    """A path of the file system as it is in a record, and the other way round."""
+    return path.translate(_EXCHANGE)
+
+
+def _path_of(identity: bytes) -> bytes:
+    return identity.split(b" ", 5)[5]
+
+
+# ------------------------------------------------------------------------------------- exclusion
+
+
+def excluder(patterns: Sequence[str]) -> Callable[[bytes], bool] | None:
+    """Return a test for paths, or None when nothing is excluded.
+
+    The rules are GNU tar's for `--exclude`: a pattern matches from the start of any name in the
+    path, `*` matches slashes too, and what lies below a match is excluded with it. `./x` matches
+    only in the volume's root.
+    """
+    expressions = []
+    for pattern in patterns:
+        body = translate(pattern.rstrip("/")).removesuffix(r"\Z").removesuffix(r"\z")
+        expressions.append(f"(?:^|/){body}(?:/|$)")
+    if not expressions:
+        return None
+    matcher = re.compile("|".join(expressions).encode("utf-8", "surrogateescape"))
+    return lambda path: matcher.search(path) is not None
+
+
+# ------------------------------------------------------------------------- what tar says it wrote
+
+_LINE = re.compile(
+    rb"(.)[-rwxsStT]{9}(.) +\S+ +(\d+|\d+,\d+) "
+    rb"(\d+)-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d+))? *(\./.*)",
+    re.DOTALL,
+)
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
+_LETTERS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+_LETTERS |= {b"v": b"\v"}
+_TYPES = {b"-": b"f", b"C": b"f"}
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of `tar -vv`. A hard link is type `h`; `target` is what a link points to."""
+
+    type: bytes
+    size: int
+    mtime: bytes
+    path: bytes
+    target: bytes
+    has_attributes: bool
+
+
+def parse_listing(lines: Iterable[bytes]) -> Iterator[Listed]:
+    """Read what `tar -c -vv --full-time --utc --quoting-style=escape` said in the C locale.
+
+    Raise ValueError for a line that is not of that form: a list that is not understood whole
+    proves nothing.
+    """
+    for line in lines:
+        match = _LINE.fullmatch(line.rstrip(b"\n"))
+        if match is None:
+            raise ValueError(f"tar listed {line[:120]!r}")
+        letter, mark, size, *date, name = match.groups()
+        kind = _TYPES.get(letter, letter)
+        target = b""
+        if kind in (b"l", b"h"):
+            # Names are quoted, spaces are not: the first separator may be part of the name. Then
+            # the entry gets a wrong path, is "not in level 0", and is taken again.
+            name, _, target = name.partition(b" -> " if kind == b"l" else b" link to ")
+        elif kind == b"d":
+            name = name.rstrip(b"/") or b"."
+        yield Listed(
+            type=kind,
+            size=int(size) if b"," not in size else 0,
+            mtime=_timestamp(tuple(date)),
+            path=unquote(name),
+            target=unquote(target),
+            has_attributes=mark == b"*",
+        )
+
+
+def unquote(name: bytes) -> bytes:
+    """Undo tar's quoting style `escape`."""
+    return _ESCAPE.sub(_unquoted, name) if b"\\" in name else name
+
+
+def _unquoted(match: re.Match[bytes]) -> bytes:
+    text = match[1]
+    return bytes([int(text, 8) & 0xFF]) if len(text) == 3 else _LETTERS.get(text, text)
+
+
+def _timestamp(date: tuple[bytes | None, ...]) -> bytes:
+    """The time as find prints it with `%T@`: ten digits of fraction."""
+    year, month, day, hour, minute, second, fraction = date
+    minutes = _minutes(year, month, day, hour, minute)
+    return b"%d.%s" % (minutes + int(second or 0), (fraction or b"").ljust(10, b"0"))
+
+
+@lru_cache(maxsize=4096)
+def _minutes(*fields: bytes | None) -> int:
+    year, month, day, hour, minute = (int(text or 0) for text in fields)
+    return timegm((year, month, day, hour, minute, 0))
+
+
+# ------------------------------------------------------------------------------------ level 0
+
+
+def listing_record(entry: Listed) -> bytes:
+    """What tar said of an entry in the form of a record, to be sorted like a scan."""
+    mark = _WITH_ATTRIBUTES if entry.has_attributes else _PLAIN
+    path = exchanged(entry.path)
+    return b"%s %s %d %s 0 0 %s" % (mark, entry.type, entry.size, entry.mtime, path)
+
+
+def level_zero_records(listed: Iterable[bytes], scanned: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the records of level 0 in order, given tar's list and the scan made before it, both
+    sorted."""
+    scan = _Cursor(scanned)
+    for record in listed:
+        mark, (kind, size, mtime, _, _, path) = record[:3], record[4:].split(b" ", 5)
+        seen = scan.find(path)
+        if kind == b"d" or not seen:
+            # Level 1 has every directory anyway; only that it was one counts.
+            same = False
+        elif kind == b"h":
+            # Tar tells neither type nor size of a hard link's inode.
+            same = seen.split(b" ", 3)[2] == mtime
+        else:
+            same = seen.split(b" ", 3)[:3] == [kind, size, mtime]
+        if not same:
+            seen = b"%s 0 0 0 0 %s" % (b"?" if kind == b"h" else kind, path)
+        yield b"%s %s" % (mark, seen)
+
+
+class _Cursor:
+    """Sorted records that are asked for paths in the same order."""
+
+    def __init__(self, sorted_records: Iterable[bytes]) -> None:
+        self._rest = iter(sorted_records)
+        self.advance()
+
+    def advance(self) -> None:
+        self.record = next(self._rest, b"")
+        self.identity = self.record.split(b" ", 2)[2] if self.record else b""
+        self.path = _path_of(self.identity) if self.record else b""
+
+    def find(self, path: bytes, passed: Callable[[bytes], object] = len) -> bytes:
+        """Return the identity of this path or nothing; call `passed` for each path before it."""
+        while self.record and self.path < path:
+            passed(self.path)
+            self.advance()
+        return self.identity if self.path == path else b""
+
+
+# ------------------------------------------------------------------------------------ level 1
+
+
+@dataclass(slots=True)
+class Difference:
+    """What level 1 takes and what is gone, told to `take` and `drop` as they are found.
+
+    Both get paths as they are in records, in order. Those of `linked` are to be taken too, in
+    their place in that order; which they are is only known in the end.
+
+    `files` and `size` (bytes) are those of the whole volume as a restore will have it; `dropped`
+    is how many entries are gone, `devices` are device nodes, which a restore would refuse.
+    """
+
+    take: Callable[[bytes], object]
+    drop: Callable[[bytes], object]
+    files: int = 0
+    size: int = 0
+    dropped: int = 0
+    devices: list[bytes] = field(default_factory=list)
+    _again: tuple[bytes, ...] = ()
+    _linked: dict[tuple[bytes, bytes], _Names] = field(default_factory=dict)
+
+    def compare(
+        self,
+        before: Iterable[bytes],
+        now: Iterable[bytes],
+        since: float,
+        excluded: Callable[[bytes], bool] | None = None,
+    ) -> None:
+        """Go through level 0 and the scan of now side by side.
+
+        `since` is T0 less the margin, in seconds by the clock of the volume's file system. With
+        an empty `before` everything is taken.
+        """
+        old = _Cursor(before)
+        for record in now:
+            ctime, links, identity = record.split(b" ", 2)
+            if identity == old.identity:
+                path, known = old.path, True
+            else:
+                path = _path_of(identity)
+                if excluded is not None and excluded(exchanged(path)):
+                    continue
+                known = bool(old.find(path, self._drop))
+            kind, size, mtime, device, inode, _ = identity.split(b" ", 5)
+            recent = float(ctime) >= since or float(mtime) >= since
+            entry = _Entry(path, links, ctime, kind, size, mtime, device, inode, recent)
+            changed = entry.recent or identity != old.identity
+            self._judge(entry, old.record if known else b"", changed=changed)
+            if known:
+                old.advance()
+        while old.record:
+            self._drop(old.path)
+            old.advance()
+
+    def linked(self) -> list[bytes]:
+        """The names of files with several names of which one is taken, in order."""
+        return sorted(path for n in self._linked.values() if n.taken for path in n.paths)
+
+    def _judge(self, entry: _Entry, known: bytes, *, changed: bool) -> None:
+        if entry.type == b"s":  # a socket belongs to a process, not to a backup
+            if known:
+                self._drop(entry.path)
+            return
+        self.files += entry.path != b"."
+        if entry.type == b"f":
+            self.size += int(entry.size)
+        if entry.type in (b"b", b"c"):
+            self.devices.append(exchanged(entry.path))
+        if known and known.split(b" ", 3)[2] != entry.type:
+            # Extraction must never meet what was there before: it could be a symbolic link.
+            self._drop(entry.path)
+        if entry.type == b"d":
+            self._take_directory(entry, known)
+        elif entry.links != b"1":
+            # The names of one inode go together, or the restored ones would be several files.
+            names = self._linked.setdefault((entry.device, entry.inode), _Names())
+            names.paths.append(entry.path)
+            names.taken = names.taken or changed or entry.path.startswith(self._again)
+        elif changed or entry.path.startswith(self._again):
+            self.take(entry.path)
+
+    def _take_directory(self, entry: _Entry, known: bytes) -> None:
+        had_attributes = known.startswith(_WITH_ATTRIBUTES) and entry.path != b"."
+        if had_attributes and entry.recent and entry.ctime != entry.mtime:
+            # Some may have been removed since, which an archive cannot say: it is made anew.
+            self._drop(entry.path)
+            self._again = (*self._again, entry.path + _SLASH)
+        self.take(entry.path)
+
+    def _drop(self, path: bytes) -> None:
+        self.dropped += 1
+        self.drop(path)
+
+
+@dataclass(slots=True)
+class _Entry:
+    path: bytes
+    links: bytes
+    ctime: bytes
+    type: bytes
+    size: bytes
+    mtime: bytes
+    device: bytes
+    inode: bytes
+    recent: bool
+
+
+@dataclass(slots=True)
+class _Names:
+    """The names of one inode that has several."""
+
+    paths: list[bytes] = field(default_factory=list)
+    taken: bool = False

@@ -1,0 +1,255 @@
+"""The bytes of volumes, in and out: `ports.VolumeIO` over the parts in `volume_*`.
+
+A volume is read directly where that was proven safe, else through a helper container. It is
+written through a helper wherever there can be one, because its services may still run then: what
+they could do to a program that writes among their files ends at the helper's walls.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from quiesce.adapters import volume_stage
+from quiesce.adapters.volume_archive import COMPRESSION, Archived, Archiver, LevelZero
+from quiesce.adapters.volume_helper import HelperEngine, HelperPlace
+from quiesce.adapters.volume_members import check_archives
+from quiesce.adapters.volume_transport import (
+    DirectPlace,
+    Place,
+    is_suitable,
+    refuse_unsuitable,
+)
+from quiesce.errors import QuiesceError, RequestError
+from quiesce.model import VolumeRecord
+from quiesce.observed import VolumeState
+from quiesce.ports import Progress, VolumeSize
+
+
+class VolumeFiles:
+    """`ports.VolumeIO` for both runtimes.
+
+    `direct` gives the folder of a volume that this process may read as it is, or None; on the
+    host runtime that is every volume. `helper` is the engine for the others (None on the host
+    runtime). `staging` is a folder of this run that is made when missing and that an engine on
+    this machine sees: every `directory` given to `archive` lies below it, and so do scratch
+    files. `project` is the Compose project whose labels new volumes get.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: str,
+        project: str,
+        staging: Path,
+        direct: Callable[[VolumeState], Path | None],
+        helper: HelperEngine | None = None,
+        allow_devices: bool = False,
+    ) -> None:
+        self._run = run
+        self._project = project
+        self._staging = staging
+        self._direct = direct
+        self._helper = helper
+        self._allow_devices = allow_devices
+        self._open: dict[str, Place] = {}
+        self._zero: dict[str, LevelZero] = {}
+        self._lock = threading.Lock()
+
+    # ----------------------------------------------------------------------------- backing up
+
+    def measure(self, volume: VolumeState) -> VolumeSize:
+        with self._lock:
+            place = self._open.get(volume.name)
+        if place is not None:
+            return volume_stage.measure(place)
+        with self._place(volume) as place:
+            return volume_stage.measure(place)
+
+    def begin(self, volume: VolumeState) -> None:
+        with self._lock:
+            if volume.name in self._open:
+                return
+        place = self._reading_place(volume)
+        with self._lock:
+            self._open[volume.name] = place
+
+    def archive(
+        self,
+        volume: VolumeState,
+        level: int,
+        directory: Path,
+        stem: str,
+        exclude: Sequence[str],
+        progress: Progress,
+    ) -> VolumeRecord:
+        self.begin(volume)
+        place = self._open[volume.name]
+        archiver = Archiver(place, directory / stem, exclude, self._allow_devices, progress)
+        if level == 0:
+            archived, self._zero[volume.name] = archiver.level_zero()
+        else:
+            zero = self._zero.get(volume.name)
+            fresh = functools.partial(self._fresh_place, volume)
+            archived, used = archiver.level_one(zero, fresh)
+            if used is not archiver:
+                used.place.close()
+        return _record(volume, directory, archived)
+
+    def end(self, volume: VolumeState) -> None:
+        with self._lock:
+            place = self._open.pop(volume.name, None)
+            self._zero.pop(volume.name, None)
+        if place is not None:
+            place.close()
+
+    # ------------------------------------------------------------------------------ restoring
+
+    def check(self, archives: Sequence[Path]) -> tuple[str, ...]:
+        return check_archives(archives, allow_devices=self._allow_devices)
+
+    def create(self, volume: VolumeState) -> None:
+        if self._helper is not None:
+            labels = {
+                "com.docker.compose.project": self._project,
+                "com.docker.compose.volume": volume.key,
+            }
+            if self._helper.compose_version:
+                labels["com.docker.compose.version"] = self._helper.compose_version
+            self._helper.create_volume(volume.name, volume.driver, volume.options, labels)
+            return
+        folder = self._direct(volume)
+        if folder is None:
+            raise QuiesceError(f"volume {volume.name} has no folder", "see 'inv volumes'")
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise QuiesceError(
+                f"volume {volume.name} cannot be made: {error.strerror}",
+                f"see who may write in {folder.parent}",
+            ) from error
+
+    def stage(
+        self, volume: VolumeState, run: str, archives: Sequence[Path], gone: Path | None
+    ) -> VolumeSize:
+        folders = [path.parent for path in (*archives, *([gone] if gone else []))]
+        with self._place(volume, writable=True, folders=folders) as place:
+            return volume_stage.stage(place, run, archives, gone)
+
+    def swap(self, volume: VolumeState, run: str) -> None:
+        with self._place(volume, writable=True) as place:
+            volume_stage.swap(place, run)
+
+    def put_back(self, volume: VolumeState, run: str) -> None:
+        with self._place(volume, writable=True) as place:
+            volume_stage.put_back(place, run)
+
+    def settle(self, volume: VolumeState, run: str) -> None:
+        with self._place(volume, writable=True) as place:
+            volume_stage.settle(place, run)
+
+    def sweep(self, run: str) -> tuple[str, ...]:
+        return self._helper.sweep(run) if self._helper is not None else ()
+
+    def close(self) -> None:
+        with self._lock:
+            places = tuple(self._open.values())
+            self._open.clear()
+            self._zero.clear()
+        for place in places:
+            place.close()
+
+    # --------------------------------------------------------------------------------- places
+
+    def _reading_place(self, volume: VolumeState) -> Place:
+        folder = self._direct(volume)
+        if folder is not None and (self._helper is None or self._has_programs()):
+            return self._direct_place(volume, folder)
+        return self._helper_place(volume, writable=False, folders=())
+
+    def _writing_place(self, volume: VolumeState, folders: Sequence[Path]) -> Place:
+        folder = self._direct(volume)
+        if self._helper is not None:
+            try:
+                return self._helper_place(volume, writable=True, folders=folders)
+            except RequestError:
+                if folder is None or not self._has_programs():
+                    raise
+        if folder is None:
+            raise _unreachable(volume)
+        return self._direct_place(volume, folder)
+
+    def _fresh_place(self, volume: VolumeState) -> Place | None:
+        if self._helper is None:
+            return None
+        return self._helper_place(volume, writable=False, folders=())
+
+    @contextmanager
+    def _place(
+        self, volume: VolumeState, *, writable: bool = False, folders: Sequence[Path] = ()
+    ) -> Iterator[Place]:
+        reading = self._reading_place
+        place = self._writing_place(volume, folders) if writable else reading(volume)
+        try:
+            yield place
+        finally:
+            place.close()
+
+    def _direct_place(self, volume: VolumeState, folder: Path) -> Place:
+        if not folder.is_dir():
+            raise RequestError(
+                f"volume {volume.name} does not exist: there is no folder {folder}",
+                "see 'inv volumes'; a restore makes it",
+            )
+        if not self._has_programs():
+            raise refuse_unsuitable("this machine")
+        return DirectPlace(volume.name, folder, self._staging)
+
+    def _helper_place(
+        self, volume: VolumeState, *, writable: bool, folders: Sequence[Path]
+    ) -> Place:
+        if self._helper is None:
+            raise _unreachable(volume)
+        return HelperPlace(
+            self._helper,
+            self._run,
+            volume.name,
+            self._staging,
+            writable=writable,
+            folders=folders,
+        )
+
+    @functools.cached_property
+    def _programs(self) -> bool:
+        place = DirectPlace("", Path("/"), self._staging)
+        try:
+            return is_suitable(place)
+        finally:
+            place.close()
+
+    def _has_programs(self) -> bool:
+        with self._lock:
+            return self._programs
+
+
+def _record(volume: VolumeState, directory: Path, archived: Archived) -> VolumeRecord:
+    gone = archived.gone
+    return VolumeRecord(
+        key=volume.key,
+        name=volume.name,
+        files=archived.files,
+        bytes=archived.bytes,
+        levels=tuple(str(path.relative_to(directory)) for path in archived.levels),
+        gone=str(gone.relative_to(directory)) if gone is not None else None,
+        compression=COMPRESSION,
+    )
+
+
+def _unreachable(volume: VolumeState) -> RequestError:
+    return RequestError(
+        f"volume {volume.name} can be reached neither directly nor through a helper",
+        "see 'inv doctor'",
+    )

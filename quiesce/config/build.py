@@ -1,0 +1,162 @@
+"""The typed `Stack` out of sections without mistakes: defaults, absolute paths, secrets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from quiesce.config.findings import YamlPath
+from quiesce.config.schema import InstanceSection, RestartSection, ServiceSection, StackFile
+from quiesce.config.variables import Variables
+from quiesce.model import (
+    Database,
+    HostService,
+    Instance,
+    PathEntry,
+    Restart,
+    Retention,
+    Secret,
+    Stack,
+    Volume,
+)
+
+
+def build_stack(
+    sections: StackFile,
+    *,
+    instance: str,
+    file: Path,
+    digest: str,
+    timezone: str,
+    variables: Variables,
+    secrets: Mapping[YamlPath, Secret],
+) -> Stack:
+    """Return the stack. Relative paths start at the folder of `file`."""
+    directory = file.parent
+    chosen = sections.instances[instance]
+    return Stack(
+        file=file,
+        digest=digest,
+        timezone=timezone,
+        instance=_instance(instance, chosen, directory, variables),
+        instance_names=tuple(sections.instances),
+        databases=_databases(sections, directory, secrets),
+        excluded_databases=_texts(sections.exclude_databases),
+        volumes=_volumes(sections),
+        excluded_volumes=_texts(sections.exclude_volumes),
+        paths=tuple(
+            PathEntry(key, _below(directory, entry.path), entry.backup, entry.clean)
+            for key, entry in sections.paths.items()
+        ),
+        writers=_texts(sections.writers.services),
+        ignored_writers=_texts(sections.writers.ignore),
+        restart=_restart(sections.restart),
+        retention=_retention(sections, chosen),
+        host_services=tuple(
+            _host_service(name, entry, directory, secrets.get(("services", name)))
+            for name, entry in sections.services.items()
+            if chosen.runtime == "host"
+        ),
+        max_downtime=sections.max_downtime,
+        lock_patience=sections.lock_patience,
+        helper_image=_text(sections.helper_image),
+    )
+
+
+def _instance(
+    name: str, section: InstanceSection, directory: Path, variables: Variables
+) -> Instance:
+    return Instance(
+        name=name,
+        runtime=section.runtime,
+        project=_text(section.project) or name,
+        directory=directory,
+        env_file=variables.env_file,
+        files=tuple(_below(directory, entry) for entry in section.files),
+        context=_text(section.context),
+        retention=str(section.retention),
+        profiles=_texts(section.profiles),
+        state=directory / ".quiesce" / name,
+        environment=variables.values,
+    )
+
+
+def _databases(
+    sections: StackFile, directory: Path, secrets: Mapping[YamlPath, Secret]
+) -> tuple[Database, ...]:
+    return tuple(
+        Database(
+            key=key,
+            name=_text(entry.name) or key,
+            service=str(entry.service),
+            user=str(entry.user),
+            password=secrets.get(("databases", key)),
+            port=entry.port,
+            migrations=None if entry.migrations is None else _below(directory, entry.migrations),
+        )
+        for key, entry in sections.databases.items()
+    )
+
+
+def _volumes(sections: StackFile) -> tuple[Volume, ...]:
+    return tuple(
+        Volume(
+            key=key,
+            purpose=_text(entry.purpose) or "",
+            priority=entry.priority,
+            backup=entry.backup,
+            clean=entry.clean,
+            exclude=_texts(entry.exclude),
+            max_size=entry.max_size,
+        )
+        for key, entry in sections.volumes.items()
+    )
+
+
+def _restart(section: RestartSection) -> Restart:
+    return Restart(
+        order=_texts(section.order),
+        stop_timeout=section.stop_timeout,
+        health_timeout=section.health_timeout,
+        keep_running=_texts(section.keep_running),
+    )
+
+
+def _retention(sections: StackFile, chosen: InstanceSection) -> Retention:
+    rules = sections.retention[chosen.retention]
+    return Retention(name=str(chosen.retention), **rules.model_dump())
+
+
+def _host_service(
+    name: str, section: ServiceSection, directory: Path, password: Secret | None
+) -> HostService:
+    return HostService(
+        name=name,
+        command=tuple(section.command or ()),
+        cwd=_below(directory, section.cwd or "."),
+        environment={key: str(value) for key, value in section.environment.items()},
+        port=section.port,
+        postgres=section.postgres,
+        postgres_user=str(section.user),
+        postgres_password=password,
+        volumes={key: str(value) for key, value in section.volumes.items()},
+        health=tuple(section.health or ()),
+        health_http=_text(section.health_http),
+        depends_on=_texts(section.depends_on),
+        stop_signal=section.stop_signal,
+        stop_timeout=section.stop_timeout,
+    )
+
+
+def _text(value: str | None) -> str | None:
+    """Plain text: what came from a variable remembers how it was written until here."""
+    return None if value is None else str(value)
+
+
+def _texts(values: list[str]) -> tuple[str, ...]:
+    return tuple(str(value) for value in values)
+
+
+def _below(directory: Path, text: str) -> Path:
+    return Path(os.path.normpath(directory / text))

@@ -1,0 +1,262 @@
+"""Rules of `stack.yaml` that need more than one value, the disk, or the chosen instance.
+
+A check sees only what has the right shape, but all names there are, so that one mistake does not
+bring others.
+"""
+
+from __future__ import annotations
+
+import os
+import zoneinfo
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from quiesce.config.findings import (
+    Findings,
+    YamlPath,
+    clip,
+    is_there,
+    nearest,
+    read_bounded,
+    suggest,
+)
+from quiesce.config.host_checks import check_host_services
+from quiesce.config.scalars import Unresolved, show
+from quiesce.config.schema import InstanceSection, StackFile
+from quiesce.config.yaml_nodes import Value
+from quiesce.model import Secret
+
+_RULES = "write at least one, for example 'keep_last: 7'"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is checked: the sections, the names in the file, and where the file lies.
+
+    `secrets` is filled with the passwords found, by the place of what they belong to.
+    """
+
+    stack: StackFile
+    data: Mapping[str, Value]
+    instance: str | None
+    file: Path
+    env_file: Path | None
+    findings: Findings
+    secrets: dict[YamlPath, Secret] = field(default_factory=dict)
+
+    def names(self, section: str) -> list[str]:
+        """The keys of a section, of entries with mistakes too."""
+        entries = self.data.get(section)
+        return list(entries) if isinstance(entries, dict) else []
+
+    @property
+    def directory(self) -> Path:
+        """The folder of the file, where relative paths start."""
+        return self.file.parent
+
+    @property
+    def chosen(self) -> InstanceSection | None:
+        """The chosen instance, when its shape is right."""
+        return self.stack.instances.get(self.instance) if self.instance else None
+
+
+def check_stack(subject: Subject) -> None:
+    """Note every mistake that the shape alone does not show."""
+    _check_lists(subject)
+    _check_instances(subject)
+    _check_databases(subject)
+    _check_volumes(subject)
+    _check_paths(subject)
+    _check_retention(subject)
+    if subject.chosen:
+        _check_chosen(subject, subject.chosen)
+
+
+def check_timezone(zone: str, findings: Findings, *, of_environment: bool = False) -> None:
+    """Note a time zone that the zone database does not know."""
+    try:
+        zoneinfo.ZoneInfo(zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        what, hint = show(zone), "write it like Europe/Berlin or UTC"
+        if match := nearest(zone, zoneinfo.available_timezones()):
+            hint = f"did you mean '{match}'?"
+        if of_environment:
+            what, hint = "TZ of the environment", "add 'timezone: Europe/Berlin', or unset TZ"
+        findings.add(("timezone",), f"{what} is not a time zone", hint)
+
+
+def _check_lists(subject: Subject) -> None:
+    stack = subject.stack
+    lists: dict[YamlPath, Iterable[str]] = {
+        ("exclude_databases",): stack.exclude_databases,
+        ("exclude_volumes",): stack.exclude_volumes,
+        ("writers", "services"): stack.writers.services,
+        ("writers", "ignore"): stack.writers.ignore,
+        ("restart", "order"): stack.restart.order,
+        ("restart", "keep_running"): stack.restart.keep_running,
+    }
+    for name, instance in stack.instances.items():
+        lists["instances", name, "files"] = instance.files
+        lists["instances", name, "profiles"] = instance.profiles
+    for name, service in stack.services.items():
+        lists["services", name, "depends_on"] = service.depends_on
+    for path, words in lists.items():
+        first: dict[str, int] = {}
+        for index, word in enumerate(words):
+            if isinstance(word, Unresolved):
+                continue
+            if word in first:
+                line = subject.findings.line((*path, first[word]))
+                fact = f"{show(word)} is there twice, first in line {line}"
+                subject.findings.add((*path, index), fact, "keep one of them")
+            first.setdefault(word, index)
+
+
+def _check_instances(subject: Subject) -> None:
+    known = subject.names("retention")
+    projects: dict[tuple[str, str | None], str] = {}
+    for name, entry in subject.stack.instances.items():
+        path: YamlPath = ("instances", name)
+        if not isinstance(entry.retention, Unresolved) and entry.retention not in known:
+            hint = suggest(entry.retention, known) or "add 'retention:' with this entry"
+            fact = f"there is no {show(entry.retention)} in retention"
+            subject.findings.add((*path, "retention"), fact, hint)
+        if entry.runtime == "host":
+            for key in ("files", "context", "profiles"):
+                if getattr(entry, key):
+                    fact = "is for 'runtime: compose' only"
+                    subject.findings.add((*path, key), fact, "take it out")
+        elif not any(isinstance(word, Unresolved) for word in (entry.project, entry.context)):
+            place = (entry.project or name, entry.context)
+            if other := projects.get(place):
+                fact = f"the project {show(place[0])} is the one of instance '{other}' too"
+                hint = "give each its own 'project:'"
+                subject.findings.add((*path, "project") if entry.project else path, fact, hint)
+            projects.setdefault(place, name)
+
+
+def _check_databases(subject: Subject) -> None:
+    servers: dict[tuple[str, str], str] = {}
+    for key, entry in subject.stack.databases.items():
+        path: YamlPath = ("databases", key)
+        name = entry.name or key
+        if (entry.service, name) in servers:
+            other = servers[entry.service, name]
+            line = subject.findings.line(("databases", other))
+            fact = f"the same database as '{other}' in line {line}"
+            subject.findings.add(path, fact, "take one out, or give it another 'name:'")
+        servers.setdefault((entry.service, name), key)
+        if name in subject.stack.exclude_databases:
+            _note_excluded(subject, path, "exclude_databases")
+        _check_password(subject, path, entry.password, entry.password_file)
+
+
+def _check_volumes(subject: Subject) -> None:
+    for key, entry in subject.stack.volumes.items():
+        path: YamlPath = ("volumes", key)
+        if key in subject.stack.exclude_volumes:
+            _note_excluded(subject, path, "exclude_volumes")
+        if entry.backup != "by-dump":
+            continue
+        if not subject.names("databases"):
+            fact = "'by-dump' without any database: nothing would keep this volume"
+            hint = "declare its databases in 'databases:', or write 'backup: files'"
+            subject.findings.add((*path, "backup"), fact, hint)
+        if entry.clean:
+            fact = "a database's volume cannot be cleaned"
+            subject.findings.add((*path, "clean"), fact, "take 'clean' out")
+
+
+def _note_excluded(subject: Subject, path: YamlPath, section: str) -> None:
+    line = subject.findings.line((section,))
+    fact = f"also excluded in line {line}"
+    subject.findings.add(path, fact, f"take it out here or from '{section}'")
+
+
+def _check_password(
+    subject: Subject, path: YamlPath, password: str | None, file: str | None
+) -> None:
+    place = (*path, "password_file")
+    if file is None or isinstance(file, Unresolved):
+        if password is not None:
+            subject.secrets[path] = Secret(str(password))
+        return
+    if password is not None:
+        subject.findings.add(place, "there is a 'password' too", "keep one of them")
+    try:
+        text = read_bounded(subject.directory / file).decode().removesuffix("\n").removesuffix("\r")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        subject.findings.add(place, f"{show(file)} cannot be read: {reason}", "check the path")
+        return
+    if not text or "\n" in text or "\0" in text:
+        fact = f"{show(file)} does not hold one line"
+        subject.findings.add(place, fact, "write the password in it and nothing else")
+    subject.secrets[path] = Secret(text)
+
+
+def _check_paths(subject: Subject) -> None:
+    directory = subject.directory
+    kept = [subject.file.name, "backups", ".quiesce", ".env"]
+    kept += subject.chosen.files if subject.chosen else []
+    kept += [entry.migrations for entry in subject.stack.databases.values() if entry.migrations]
+    kept += [str(subject.env_file)] if subject.env_file else []
+    keep = [Path(os.path.normpath(directory / name)) for name in kept]
+    for key, entry in subject.stack.paths.items():
+        if isinstance(entry.path, Unresolved):
+            continue
+        if fact := _refuse_path(entry.path, directory, keep):
+            hint = "name a folder below this file's, as in 'backend/logs'"
+            subject.findings.add(("paths", key, "path"), f"{show(entry.path)} {fact}", hint)
+
+
+def _refuse_path(text: str, directory: Path, keep: Iterable[Path]) -> str | None:
+    """Why a path must not be cleaned, or None. What lies in it is looked at when it is cleaned."""
+    pure = PurePosixPath(text)
+    if pure.is_absolute() or ".." in pure.parts or not pure.parts:
+        return "is not below this file's folder"
+    path = directory / pure
+    for other in keep:
+        if path == other or path in other.parents or other in path.parents:
+            return f"and '{clip(other.name)}' cannot be cleaned apart"
+    for part in [path, *path.parents]:
+        if part == directory:
+            break
+        if is_there(part.is_symlink):
+            return "leads over a symbolic link"
+    return None
+
+
+def _check_retention(subject: Subject) -> None:
+    written = subject.data.get("retention")
+    for name in subject.stack.retention:
+        if isinstance(written, dict) and written.get(name) == {}:
+            subject.findings.add(("retention", name), "has no rule: nothing would be kept", _RULES)
+
+
+def _check_chosen(subject: Subject, chosen: InstanceSection) -> None:
+    findings, directory = subject.findings, subject.directory
+    if chosen.runtime != "host":
+        for index, name in enumerate(chosen.files):
+            path: YamlPath = ("instances", str(subject.instance), "files", index)
+            _expect_file(name, path, directory, findings)
+    for key, database in subject.stack.databases.items():
+        if database.migrations is not None:
+            path = ("databases", key, "migrations")
+            _expect_file(database.migrations, path, directory, findings)
+    if chosen.runtime == "host":
+        check_host_services(
+            subject.stack,
+            subject.names("services"),
+            subject.names("volumes"),
+            directory,
+            findings,
+        )
+        for name, service in subject.stack.services.items():
+            _check_password(subject, ("services", name), service.password, service.password_file)
+
+
+def _expect_file(name: str, path: YamlPath, directory: Path, findings: Findings) -> None:
+    if not isinstance(name, Unresolved) and not is_there((directory / name).is_file):
+        findings.add(path, f"{show(name)} does not exist", f"a path starts at {directory.name}/")

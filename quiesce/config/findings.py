@@ -1,0 +1,120 @@
+"""Where mistakes are collected, so that all of them are told at once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import stat
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from quiesce.errors import ConfigError, Problem
+
+YamlPath = tuple[str | int, ...]
+"""A place in a document: the keys and list positions from the top."""
+
+#: Far more than any of these files needs; parsing time grows with the size.
+LARGEST_FILE = 1_000_000
+
+
+class Findings:
+    """Every mistake found so far in `file` and in the files it names.
+
+    `lines` is filled by the reader of the document and turns a place into its line. Places in
+    `spoiled` have no usable value for a reason already noted.
+    """
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.lines: dict[YamlPath, int] = {}
+        self.spoiled: set[YamlPath] = set()
+        self._problems: list[Problem] = []
+
+    def add(self, path: YamlPath, fact: str, hint: str = "", *, line: int | None = None) -> None:
+        """Note a mistake at a place of the document; without `line`, at the place's own."""
+        self._note(Problem(self.file, line or self.line(path), dotted(path), fact, hint))
+
+    def add_elsewhere(self, file: str, line: int, name: str, fact: str, hint: str = "") -> None:
+        """Note a mistake in another file, `name` being the variable it is about."""
+        self._note(Problem(file, line, name, fact, hint))
+
+    def line(self, path: YamlPath) -> int:
+        """The line of a place, or of the nearest place around it that has one, or 0."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 0)
+
+    def raise_if_any(self) -> None:
+        """Raise ConfigError with all mistakes, the document's first, each file's by line."""
+        if self._problems:
+            files = [self.file, *(problem.file for problem in self._problems)]
+            raise ConfigError(
+                sorted(self._problems, key=lambda item: (files.index(item.file), item.line))
+            )
+
+    def _note(self, problem: Problem) -> None:
+        # An alias brings the same place to several paths, a check the same mistake twice.
+        if problem not in self._problems:
+            self._problems.append(problem)
+
+
+def dotted(path: YamlPath) -> str:
+    """Return a place as people write it: `restart.order[1]`."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{clip(part)}" if text else clip(part)
+    return text
+
+
+def clip(text: str) -> str:
+    """Return a text short enough for a message."""
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that `word` was probably meant to be."""
+    matches = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return a hint: the nearest known word, or else all of them."""
+    words = sorted(known)
+    if match := nearest(word, words):
+        return f"did you mean '{match}'?"
+    return f"known: {', '.join(words)}" if words else ""
+
+
+def shown(file: Path) -> str:
+    """Return how a file is named in messages: from the working directory when it is below it."""
+    try:
+        return str(file.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(file)
+
+
+def is_there(check: Callable[[], bool]) -> bool:
+    """Whether a question to a path is answered with yes; no where it cannot be asked."""
+    try:
+        return check()
+    except (OSError, ValueError):
+        return False
+
+
+def read_bounded(file: Path) -> bytes:
+    """Return the content of a regular file of at most `LARGEST_FILE` bytes.
+
+    Raise OSError with a sentence in `strerror` otherwise.
+    """
+    # Not blocking: a named pipe would otherwise be waited for before it can be refused.
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(0, "not a regular file")
+        content = stream.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise OSError(0, f"larger than {LARGEST_FILE:,} bytes")
+    return content

@@ -1,0 +1,290 @@
+"""The kinds of text in `stack.yaml`: names, durations, sizes, numbers, choices.
+
+Each is checked by a function of ours, so that the message says what to write instead, and has a
+JSON Schema for editors. Text that came from a variable is never shown; a value that cannot be
+known, as it belongs to another instance, passes every check.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from quiesce.config.findings import clip, suggest
+from quiesce.model import CleanGroup, Priority, RuntimeKind, VolumeBackup
+
+
+class Interpolated(str):
+    """Text with variables filled in; `source` is how it is written in the file."""
+
+    __slots__ = ("source",)
+    source: str
+
+    def __new__(cls, value: str, source: str) -> Self:
+        text = super().__new__(cls, value)
+        text.source = source
+        return text
+
+
+class Unresolved(str):
+    """Text whose variables are not known here. It passes every check and is never used."""
+
+    __slots__ = ()
+
+
+def show(value: object) -> str:
+    """Return a value as a message may show it."""
+    if isinstance(value, str):
+        return f"'{clip(value.source if isinstance(value, Interpolated) else value)}'"
+    return describe(value)
+
+
+def describe(value: object) -> str:
+    """Return what kind of thing a value is."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return "text"
+    return "a list" if isinstance(value, list) else "a mapping"
+
+
+def mistake(fact: str, hint: str = "") -> PydanticCustomError:
+    """Return the error that carries a fact and a hint through the validation."""
+    return PydanticCustomError("quiesce", "{fact}", {"fact": fact, "hint": hint})
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Pydantic metadata: the function that checks a value, and what editors are told."""
+
+    check: Callable[[Any], Any]
+    schema: dict[str, Any] = field(hash=False)
+
+    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.check)
+
+    def __get_pydantic_json_schema__(
+        self, _: CoreSchema, __: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return dict(self.schema)
+
+
+def _scalar(check: Callable[[str], Any], schema: dict[str, Any]) -> Kind:
+    def validate(value: object) -> Any:
+        if isinstance(value, Unresolved):
+            return value
+        if not isinstance(value, str):
+            fact = f"expected text, found {describe(value)}"
+            raise mistake(fact, "put it in quotes" if isinstance(value, bool) else "")
+        return check(value)
+
+    return Kind(validate, schema)
+
+
+def _text(value: str) -> str:
+    if value:
+        return value
+    if isinstance(value, Interpolated):
+        raise mistake(f"{show(value)} is empty", "give the variable a value")
+    raise mistake("is empty", "write a value, or take the key out")
+
+
+def _named(pattern: str, what: str, hint: str, *, longest: int = 200) -> Kind:
+    expression = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not expression.fullmatch(value) or ".." in value or len(value) > longest:
+            raise mistake(f"{show(value)} is not {what}", hint)
+        return value
+
+    # A reference is as good as a name for an editor, which does not know the env file.
+    return _scalar(check, {"type": "string", "pattern": rf"^({pattern}|.*\$\{{.*)$"})
+
+
+def _choice(*words: str) -> Kind:
+    def check(value: str) -> str:
+        if value not in words:
+            hint = suggest(value, words)
+            known = f": {', '.join(words)}" if hint.startswith("did") else ""
+            raise mistake(f"{show(value)} is not one of the known words{known}", hint)
+        return value
+
+    return _scalar(check, {"type": "string", "enum": list(words)})
+
+
+def _path_backup(value: str) -> str:
+    if value != "never":
+        hint = "write 'never', or make it a named volume of the Compose file"
+        raise mistake(f"{show(value)} is not supported by this version", hint)
+    return value
+
+
+def _whole(least: int, most: int) -> Kind:
+    def check(value: str) -> int:
+        if not re.fullmatch("0|[1-9][0-9]{0,9}", value):
+            raise mistake(f"expected a whole number, found {show(value)}", "write digits only")
+        if not least <= int(value) <= most:
+            raise mistake(
+                f"{show(value)} is out of range", f"write a number from {least} to {most}"
+            )
+        return int(value)
+
+    number = {"type": "integer", "minimum": least, "maximum": most}
+    return _scalar(check, {"anyOf": [number, {"type": "string", "pattern": r"^\$\{"}]})
+
+
+_SECONDS: dict[str, int | Fraction] = {
+    "w": 604_800,
+    "d": 86_400,
+    "h": 3_600,
+    "m": 60,
+    "s": 1,
+    "ms": Fraction(1, 1000),
+}
+_DURATION = "".join(rf"(?:([0-9]{{1,9}}){unit})?" for unit in _SECONDS)
+_LONGEST = 100 * 366 * 86_400
+
+
+def _seconds(value: str) -> float:
+    found = re.fullmatch(_DURATION, value)
+    if not found or not value:
+        hint = "write it like 60s, 1h30m, 7d or 4w"
+        raise mistake(f"{show(value)} is not a duration", hint)
+    seconds = sum(
+        int(number or 0) * unit
+        for number, unit in zip(found.groups(), _SECONDS.values(), strict=True)
+    )
+    if not 0 < seconds <= _LONGEST:
+        raise mistake(f"{show(value)} is out of range", "write more than 0s and at most 100 years")
+    return float(seconds)
+
+
+_BYTES = {"B": 1} | {
+    f"{prefix}{end}": base ** (power + 1)
+    for end, base in (("B", 1000), ("iB", 1024))
+    for power, prefix in enumerate("KMGTP")
+}
+_SIZE = r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([KMGTPkmgtp]?i?B)"
+
+
+def _size(value: str) -> int:
+    found = re.fullmatch(_SIZE, value)
+    unit = _BYTES.get(found[2][:1].upper() + found[2][1:]) if found else None
+    if not found or not unit:
+        raise mistake(f"{show(value)} is not a size", "write it like 500MB or 2GiB")
+    return int(Fraction(found[1]) * unit)
+
+
+def _signal(value: str) -> str:
+    name = value if value.startswith("SIG") else f"SIG{value}"
+    if name not in signal.Signals.__members__:
+        raise mistake(f"{show(value)} is not a signal", "write it like SIGTERM or SIGINT")
+    return name
+
+
+def _exclude(value: str) -> str:
+    parts = value.split("/")
+    if not value or value.startswith("/") or ".." in parts or "\n" in value:
+        hint = "write a pattern that starts at the volume's root, like 'cache/*'"
+        raise mistake(f"{show(value)} is not a pattern below the volume", hint)
+    return value
+
+
+def _version(value: str) -> int:
+    if value != "1":
+        hint = "write 'version: 1', or use a newer version of this tool"
+        raise mistake(f"version {show(value)} is not known", hint)
+    return 1
+
+
+def _words(value: object) -> list[str]:
+    """A command: a list of words, or one text split as a shell would, without a shell."""
+    if isinstance(value, Unresolved):
+        return []
+    if isinstance(value, str):
+        try:
+            value = shlex.split(value)
+        except ValueError:
+            raise mistake(
+                f"{show(value)} has an open quote", "write the command as a list"
+            ) from None
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise mistake("expected the words of a command", "write it like [python, -m, app]")
+    if not value or not value[0]:
+        raise mistake("the command is empty", "write it like [python, -m, app]")
+    return [str(word) for word in value]
+
+
+def _environment_value(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str):
+        raise mistake(f"expected text, found {describe(value)}")
+    return value
+
+
+_DATABASE_RULE = "use a-z, 0-9, _ - and $, starting with a letter or _, at most 63 characters"
+_COMPOSE_RULE = "use letters, digits, _ - and ., starting with a letter or digit, and no '..'"
+_COMPOSE_NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
+_PLAIN_RULE = "use a-z, 0-9, _ and -, starting with a letter or digit"
+
+Text = Annotated[str, _scalar(_text, {"type": "string", "minLength": 1})]
+DatabaseName = Annotated[str, _named(r"[a-z_][a-z0-9_$-]{0,62}", "a database name", _DATABASE_RULE)]
+InstanceName = Annotated[
+    str, _named(r"[a-z0-9][a-z0-9_-]*", "an instance name", _PLAIN_RULE, longest=60)
+]
+ProjectName = Annotated[str, _named(r"[a-z0-9][a-z0-9_-]*", "a Compose project name", _PLAIN_RULE)]
+ServiceName = Annotated[str, _named(_COMPOSE_NAME, "a service name", _COMPOSE_RULE)]
+ProfileName = Annotated[str, _named(_COMPOSE_NAME, "a profile name", _COMPOSE_RULE)]
+VolumeKey = Annotated[str, _named(_COMPOSE_NAME, "a volume key", _COMPOSE_RULE)]
+PathKey = Annotated[str, _named(_COMPOSE_NAME, "a name for a path", _COMPOSE_RULE)]
+RetentionName = Annotated[str, _named(_COMPOSE_NAME, "a name for a profile", _COMPOSE_RULE)]
+ContextName = Annotated[
+    str,
+    _named(
+        r"[A-Za-z0-9][A-Za-z0-9_.+-]*", "the name of a Docker context", "see 'docker context ls'"
+    ),
+]
+ImageName = Annotated[
+    str,
+    _named(
+        r"[A-Za-z0-9][A-Za-z0-9._:/@-]*", "the name of an image", "write it like debian:12-slim"
+    ),
+]
+VariableName = Annotated[
+    str, _named(r"[A-Za-z_][A-Za-z0-9_]*", "the name of a variable", "use letters, digits and _")
+]
+HttpPath = Annotated[str, _named(r"/[!-~]*", "a path of a URL", "write it like /health")]
+SignalName = Annotated[str, _scalar(_signal, {"type": "string", "pattern": "^(SIG)?[A-Z0-9+]+$"})]
+Exclude = Annotated[str, _scalar(_exclude, {"type": "string", "minLength": 1})]
+Duration = Annotated[
+    float, _scalar(_seconds, {"type": "string", "pattern": rf"^({_DURATION}|\$\{{.*)$"})
+]
+Size = Annotated[int, _scalar(_size, {"type": "string", "pattern": rf"^({_SIZE}|\$\{{.*)$"})]
+Port = Annotated[int, _whole(1, 65_535)]
+Count = Annotated[int, _whole(1, 100_000)]
+Version = Annotated[int, _scalar(_version, {"const": 1})]
+RuntimeWord = Annotated[RuntimeKind, _choice("compose", "host")]
+PriorityWord = Annotated[Priority, _choice("critical", "important", "regenerable", "optional")]
+BackupWord = Annotated[VolumeBackup, _choice("files", "by-dump", "never")]
+PathBackupWord = Annotated[VolumeBackup, _scalar(_path_backup, {"const": "never"})]
+CleanWord = Annotated[CleanGroup, _choice("logs", "cache")]
+PostgresWord = Annotated[Literal["embedded"], _choice("embedded")]
+Words = Annotated[
+    list[str],
+    Kind(_words, {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+EnvironmentValue = Annotated[
+    str, Kind(_environment_value, {"type": ["string", "boolean", "number"]})
+]

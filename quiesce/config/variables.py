@@ -1,0 +1,190 @@
+"""The variables of an instance, and putting them into the document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from quiesce.config.env_file import read_env_file
+from quiesce.config.findings import Findings, YamlPath, clip, is_there, nearest, shown
+from quiesce.config.scalars import Interpolated, Unresolved
+from quiesce.config.template import (
+    Missing,
+    Template,
+    TemplateError,
+    expand,
+    is_only_references,
+    parse_template,
+)
+from quiesce.config.yaml_nodes import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Variables:
+    """What `${VAR}` may stand for. `values` are `.env` and the env file over it.
+
+    `complete` is false when one of the files could not be read: then it is not known what is
+    undefined. `define_in` is where a missing variable belongs.
+    """
+
+    values: Mapping[str, str]
+    environ: Mapping[str, str]
+    env_file: Path | None
+    define_in: str
+    complete: bool
+
+    def lookup(self, name: str) -> str | None:
+        """Return a variable: the files go before the environment."""
+        return self.values.get(name, self.environ.get(name))
+
+
+def read_variables(
+    data: Mapping[str, Value],
+    instance: str,
+    directory: Path,
+    environ: Mapping[str, str],
+    findings: Findings,
+) -> Variables:
+    """Read `.env` beside the stack file, if there is one, and the instance's env file over it."""
+    beside = directory / ".env"
+    values: dict[str, str] | None = {}
+    if is_there(beside.exists):
+        try:
+            values = read_env_file(beside, {}, environ, findings)
+        except OSError as error:
+            findings.add_elsewhere(shown(beside), 0, "", f"cannot be read: {error.strerror}")
+            values = None
+    base = Variables(values or {}, environ, None, shown(beside), values is not None)
+    path: YamlPath = ("instances", instance, "env_file")
+    named = _value_at(data, path)
+    if named is None:
+        return base
+    written = _expand_quietly(named, base)
+    if written is None:
+        return Variables(base.values, environ, None, base.define_in, complete=False)
+    file = directory / written
+    try:
+        over = read_env_file(file, base.values, environ, findings)
+    except OSError as error:
+        _note_unreadable(path, file, Interpolated(written, named), error, findings)
+        over = None
+    merged = {**base.values, **(over or {})}
+    complete = base.complete and over is not None
+    return Variables(merged, environ, file, shown(file), complete)
+
+
+def no_variables() -> Variables:
+    """Return what is known where no instance is chosen: nothing."""
+    return Variables({}, {}, None, "", complete=False)
+
+
+def interpolate(
+    data: Mapping[str, Value], instance: str | None, variables: Variables, findings: Findings
+) -> dict[str, Value]:
+    """Return the document with every `${VAR}` filled in, noting mistakes.
+
+    What belongs to other instances becomes Unresolved: their env files need not exist here.
+    """
+    runtime = _value_at(data, ("instances", instance, "runtime")) if instance else None
+    is_host = runtime is not None and _expand_quietly(runtime, variables) == "host"
+    return _Interpolation(instance, variables, findings, is_host=is_host).mapping(data, ())
+
+
+class _Interpolation:
+    def __init__(
+        self, instance: str | None, variables: Variables, findings: Findings, *, is_host: bool
+    ) -> None:
+        self._instance = instance
+        self._variables = variables
+        self._findings = findings
+        self._is_host = is_host
+
+    def mapping(self, data: Mapping[str, Value], path: YamlPath) -> dict[str, Value]:
+        return {key: self._value(value, (*path, key)) for key, value in data.items()}
+
+    def _value(self, value: Value, path: YamlPath) -> Value:
+        if isinstance(value, dict):
+            return self.mapping(value, path)
+        if isinstance(value, list):
+            return [self._value(child, (*path, index)) for index, child in enumerate(value)]
+        is_secret = len(path) == 3 and path[-1] == "password"
+        if is_secret and isinstance(value, bool):
+            value = "literal"
+        if not isinstance(value, str) or (path == ("default_instance",)):
+            return value
+        try:
+            template = parse_template(value)
+        except TemplateError as error:
+            # A password that is no reference is told as that, whatever is in it.
+            if not is_secret:
+                self._findings.add(path, error.fact, error.hint)
+                return Unresolved()
+            template = ("",)
+        if is_secret and not is_only_references(template):
+            fact = "a password cannot stand in this file"
+            hint = "write '${NAME}' and define NAME in the env file, or use password_file"
+            self._findings.add(path, fact, hint)
+            return Unresolved()
+        return self._fill(value, template, path)
+
+    def _fill(self, value: str, template: Template, path: YamlPath) -> Value:
+        if all(isinstance(part, str) for part in template):
+            return "".join(part for part in template if isinstance(part, str))
+        if not self._concerns_instance(path):
+            return Unresolved()
+        missing: list[Missing] = []
+        text = expand(template, self._variables.lookup, missing)
+        for entry in missing:
+            self._note(entry, path)
+        return Unresolved() if missing else Interpolated(text, value)
+
+    def _concerns_instance(self, path: YamlPath) -> bool:
+        if self._instance is None or (path[0] == "services" and not self._is_host):
+            return False
+        return path[0] != "instances" or path[1] == self._instance
+
+    def _note(self, entry: Missing, path: YamlPath) -> None:
+        """Note an undefined variable, unless it may be defined in a file that cannot be read."""
+        variables = self._variables
+        if not variables.complete and path[-1] != "env_file":
+            return
+        fact = f"variable '{entry.name}' is {'empty' if entry.empty else 'not defined'}"
+        if entry.message:
+            fact += f": {clip(entry.message)}"
+        hint = f"define it in {variables.define_in}"
+        if match := nearest(entry.name, variables.values):
+            hint += f"; did you mean '{match}'?"
+        self._findings.add(path, fact, hint)
+
+
+def _value_at(data: Mapping[str, Value], path: tuple[str | int | None, ...]) -> str | None:
+    value: Value | Mapping[str, Value] = data
+    for part in path:
+        value = value.get(str(part)) if isinstance(value, Mapping) else None
+    return value if isinstance(value, str) and value else None
+
+
+def _expand_quietly(text: str, variables: Variables) -> str | None:
+    """Return a text filled in, or None where that is noted with the rest of the document."""
+    missing: list[Missing] = []
+    try:
+        value = expand(parse_template(text), variables.lookup, missing)
+    except TemplateError:
+        return None
+    return None if missing or "\0" in value else value
+
+
+def _note_unreadable(
+    path: YamlPath, file: Path, name: Interpolated, error: OSError, findings: Findings
+) -> None:
+    what = clip(name.source)
+    example = file.with_name(f"{file.name}.example")
+    if not isinstance(error, FileNotFoundError):
+        findings.add(path, f"'{what}' cannot be read: {error.strerror}", "check the path")
+    elif is_there(example.is_file) and name == name.source:
+        hint = f"run 'cp {shown(example)} {shown(file)}' and fill it in"
+        findings.add(path, f"'{what}' does not exist", hint)
+    else:
+        hint = "create it, or take 'env_file' out"
+        findings.add(path, f"'{what}' does not exist", hint)

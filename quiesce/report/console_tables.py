@@ -1,0 +1,110 @@
+"""Tables, facts and plans for a terminal, made with Rich. Texts come in printable already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table as RichTable
+from rich.text import Text
+from rich.tree import Tree
+
+from quiesce.report import words
+from quiesce.report.blocks import Cell, Table
+
+STYLES = {"plain": "", "good": "green", "bad": "bold red", "warning": "yellow", "faint": "dim"}
+
+_GAP = 2
+
+
+def table(block: Table, columns: int) -> list[object]:
+    """Return the table, or one record a row where the terminal is too narrow for it."""
+    title = [Text(block.title, "bold")] if block.title else []
+    if not block.rows:
+        return [Text.assemble((f"{block.title}: " if block.title else "", "bold"), block.empty)]
+    if _least_width(block) > columns:
+        return [*title, *(_record(block, row) for row in block.rows)]
+    body = RichTable(box=None, header_style="dim", padding=(0, _GAP, 0, 0), pad_edge=False)
+    for index, column in enumerate(block.columns):
+        body.add_column(
+            column.title,
+            justify="right" if column.numeric else "left",
+            no_wrap=not column.wraps,
+            overflow="fold",
+            min_width=min(column.wraps, _widest(block, index)) or None,
+        )
+    for row in block.rows:
+        body.add_row(*(_styled(cell) for cell in row))
+    return [*title, body]
+
+
+def facts(rows: Sequence[tuple[str, Cell]]) -> object:
+    """Return names and values in two columns, indented."""
+    return Padding(_pairs(rows), (0, 0, 0, 2))
+
+
+def outline(text: str, shaped: Callable[[str], str]) -> object:
+    """Return a plan as `describe` wrote it as a tree: reasons dim, parts under their bracket.
+
+    The structure is read from the text's indentation, so that the words are the same everywhere;
+    `shaped` makes them printable.
+    """
+    first, *lines = text.rstrip("\n").split("\n")
+    tree = Tree(Text(shaped(first), "bold"), guide_style="dim")
+    holders: list[Tree] = [tree]
+    brackets: dict[int, Tree] = {}
+    for line in lines:
+        depth = max(1, (len(line) - len(line.lstrip(" "))) // 2)
+        words_ = line.strip()
+        sentence, dash, why = words_.partition(" — ")
+        if words_.startswith("[ "):
+            parent = holders[min(depth, len(holders)) - 1]
+            node = brackets[depth] = parent.add(Text(shaped(words_[2:-2]), "bold"))
+        elif not dash and words_.endswith(":") and depth in brackets:
+            node = brackets[depth].add(Text(shaped(words_[:-1]), "italic"))
+        else:
+            holders[min(depth, len(holders)) - 1].add(
+                Text.assemble(shaped(sentence), (shaped(dash + why), "dim"))
+            )
+            continue
+        holders[depth:] = [node]
+    return tree
+
+
+def _least_width(block: Table) -> int:
+    total = 0
+    for index, column in enumerate(block.columns):
+        widest = _widest(block, index)
+        if column.wraps:
+            widest = min(widest, column.wraps)
+        total += max(widest, words.width(column.title)) + _GAP
+    return total - _GAP
+
+
+def _widest(block: Table, index: int) -> int:
+    return max(words.width(row[index].text) for row in block.rows)
+
+
+def _record(block: Table, row: Sequence[Cell]) -> object:
+    head, *rest = row
+    pairs = [
+        (column.title, cell)
+        for column, cell in zip(block.columns[1:], rest, strict=True)
+        if cell.text != "-"
+    ]
+    name = Text(head.text, STYLES[head.tone] or "bold", overflow="fold")
+    return Group(name, Padding(_pairs(pairs), (0, 0, 0, 2)))
+
+
+def _pairs(rows: Sequence[tuple[str, Cell]]) -> RichTable:
+    grid = RichTable.grid(padding=(0, _GAP, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, cell in rows:
+        grid.add_row(name, _styled(cell))
+    return grid
+
+
+def _styled(cell: Cell) -> Text:
+    return Text(cell.text, STYLES[cell.tone])

@@ -1,0 +1,258 @@
+"""Results as JSON values: the keys of `docs/json.md`. Times are UTC, sizes bytes, spans seconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from quiesce.report import words
+from quiesce.report.values import MigrationRow, RestoreOutcome, Sizes, UnfinishedRun
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from quiesce.errors import QuiesceError
+    from quiesce.findings import Finding
+    from quiesce.model import BackupSet, Downtime, Stack
+    from quiesce.observed import Observed, Service, VolumeState
+    from quiesce.plan.steps import Plan
+
+Document = dict[str, Any]
+
+#: Exit codes whose details are ours. Those of failed steps may hold lines that services logged,
+#: which go to stderr only (DETAILS 31).
+_DETAILS_ARE_OURS = (2, 7)
+
+
+def plan(value: Plan, text: str) -> Document:
+    """Return the plan as data and in words."""
+    from quiesce.codec import encode
+
+    return {"plan": encode(value), "plan_text": text}
+
+
+def backup_set(backup: BackupSet, now: datetime | None = None) -> Document:
+    """Return one set; with `now` also its age."""
+    manifest, state = backup.manifest, backup.state
+    age = {} if now is None else {"age_seconds": (now - manifest.created_at).total_seconds()}
+    return {
+        "name": backup.name,
+        "path": str(backup.path),
+        "instance": manifest.instance,
+        "created_at": words.utc(manifest.created_at),
+        **age,
+        "kind": manifest.kind,
+        "mode": manifest.mode,
+        "label": manifest.label,
+        "pinned": state.pinned,
+        "consistent": manifest.consistent,
+        "inconsistency": manifest.inconsistency,
+        "bytes": backup.bytes,
+        "duration_seconds": manifest.duration_seconds,
+        "downtime_seconds": downtime(manifest.downtime_seconds),
+        "databases": [
+            {
+                "key": record.key,
+                "name": record.name,
+                "tables": len(record.tables),
+                "rows": sum(table.rows for table in record.tables),
+                "revision": list(record.revision),
+            }
+            for record in manifest.databases
+        ],
+        "volumes": [
+            {"key": record.key, "files": record.files, "bytes": record.bytes}
+            for record in manifest.volumes
+        ],
+        "verified_at": words.utc(state.verified_at) if state.verified_at else None,
+        "verified_level": state.verified_level,
+        "verified_good": state.verified_good,
+    }
+
+
+def downtime(value: Downtime) -> Document:
+    """Return how long services were away."""
+    return {"overall": value.overall, "services": dict(value.services)}
+
+
+def sets(
+    backups: Sequence[BackupSet],
+    now: datetime,
+    reasons: Mapping[str, tuple[str, ...]] | None,
+    unreadable: Sequence[tuple[str, str]],
+) -> Document:
+    """Return the catalogue. `kept_by` is null where retention was not asked."""
+    return {
+        "sets": [
+            {
+                **backup_set(backup, now),
+                "kept_by": None if reasons is None else list(reasons.get(backup.name, ())),
+            }
+            for backup in backups
+        ],
+        "unreadable": [{"name": name, "reason": reason} for name, reason in unreadable],
+    }
+
+
+def restore(outcome: RestoreOutcome) -> Document:
+    """Return what a restore brought back."""
+    return {
+        "restored": {
+            "source": outcome.source,
+            "databases": [
+                {"key": d.key, "tables": d.tables, "rows": d.rows, "compared": d.compared}
+                for d in outcome.databases
+            ],
+            "volumes": [
+                {"key": v.key, "files": v.files, "bytes": v.bytes} for v in outcome.volumes
+            ],
+            "seconds": outcome.seconds,
+            "downtime_seconds": downtime(outcome.downtime) if outcome.downtime else None,
+            "safety_set": outcome.safety_set,
+        }
+    }
+
+
+def status(
+    stack: Stack,
+    observed: Observed,
+    last: BackupSet | None,
+    verified: BackupSet | None,
+    now: datetime,
+    unfinished: Sequence[UnfinishedRun],
+    sizes: Sizes,
+) -> Document:
+    """Return everything `status` shows."""
+    engine = observed.engine
+    return {
+        "instance": stack.instance.name,
+        "project": stack.instance.project,
+        "runtime": stack.instance.runtime,
+        "engine": {"id": engine.id, "kind": engine.kind, "version": engine.version},
+        "services": [_service(service) for service in observed.services],
+        "databases": [
+            {
+                "key": state.key,
+                "name": state.name,
+                "reachable": state.reachable,
+                "exists": state.exists,
+                "server_version": state.server_version,
+                "revision": list(state.revision),
+                "bytes": state.bytes,
+                "problem": state.problem,
+            }
+            for state in observed.databases
+        ],
+        "undeclared_databases": list(observed.undeclared_databases),
+        **volumes(stack, observed, sizes),
+        "last_backup": backup_set(last, now) if last else None,
+        "last_verified": backup_set(verified, now) if verified else None,
+        "interrupted_runs": [
+            {
+                "run": run.run,
+                "verb": run.verb,
+                "started": words.utc(run.started) if run.started else None,
+            }
+            for run in unfinished
+        ],
+        "free_bytes": observed.free_bytes,
+    }
+
+
+def _service(service: Service) -> Document:
+    return {
+        "name": service.name,
+        "units": [
+            {
+                "name": unit.name,
+                "state": unit.state,
+                "health": unit.health,
+                "exit_code": unit.exit_code,
+            }
+            for unit in service.units
+        ],
+    }
+
+
+def volumes(stack: Stack, observed: Observed, sizes: Sizes) -> Document:
+    """Return the inventory. `files` and `bytes` are null where nobody measured."""
+    return {"volumes": [_volume(stack, observed, state, sizes) for state in observed.volumes]}
+
+
+def _volume(stack: Stack, observed: Observed, state: VolumeState, sizes: Sizes) -> Document:
+    declared = next((entry for entry in stack.volumes if entry.key == state.key), None)
+    size = sizes.get(state.key)
+    return {
+        "key": state.key,
+        "name": state.name,
+        "declared": declared is not None,
+        "exists": state.exists,
+        "driver": state.driver,
+        "mountpoint": str(state.mountpoint) if state.mountpoint else None,
+        "mounts": [
+            {"service": service.name, "path": mount.target, "writable": mount.writable}
+            for service in observed.services
+            for mount in service.mounts
+            if mount.volume == state.key
+        ],
+        "purpose": declared.purpose if declared else "",
+        "priority": declared.priority if declared else None,
+        "backup": declared.backup if declared else None,
+        "clean": declared.clean if declared else None,
+        "files": size[0] if size else None,
+        "bytes": size[1] if size else None,
+        "max_bytes": declared.max_size if declared else None,
+    }
+
+
+def migrations(rows: Sequence[MigrationRow]) -> Document:
+    """Return where each database stands."""
+    return {
+        "migrations": [
+            {
+                "database": row.database,
+                "current": list(row.current),
+                "heads": list(row.heads),
+                "pending": list(row.pending),
+                "unknown": list(row.unknown),
+                "problem": row.problem,
+            }
+            for row in rows
+        ]
+    }
+
+
+def findings(found: Sequence[Finding]) -> Document:
+    """Return the findings; not `ok` with an error among them."""
+    bad = any(finding.level == "error" for finding in found)
+    return {
+        "ok": not bad,
+        "findings": [
+            {"level": f.level, "subject": f.subject, "fact": f.fact, "hint": f.hint} for f in found
+        ],
+    }
+
+
+def error(failure: QuiesceError) -> Document:
+    """Return the error, without lines that services logged."""
+    details = failure.details if failure.exit_code in _DETAILS_ARE_OURS else ()
+    return {
+        "ok": False,
+        "error": {
+            "fact": failure.fact,
+            "hint": failure.hint,
+            "exit_code": failure.exit_code,
+            "details": list(details),
+        },
+    }
+
+
+def as_text(document: Mapping[str, Any], encoding: str) -> str:
+    """Return the document so that every reader of JSON can read it, in any encoding."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, default=str)
+    # Bytes of file names that are no text are surrogates, which no encoding has.
+    text = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
+    if words.legible(text, encoding) != text:
+        text = json.dumps(json.loads(text), indent=2)
+    return text

@@ -1,0 +1,119 @@
+"""The seam between what is told and how it looks; a step as a face remembers it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from quiesce.report.blocks import Block
+
+#: So many lines of an error's details are printed; the rest is counted.
+DETAIL_LINES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """When something was told: the time of day, and seconds of a clock that is never set."""
+
+    when: datetime
+    clock: float
+
+
+@dataclass(slots=True)
+class Running:
+    """A step at work. `thread` is who began it, which is who tells its progress."""
+
+    position: str
+    sentence: str
+    why: str
+    depth: int
+    thread: int
+    text: str = ""
+    done: int = 0
+    told: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as it is shown: a fact, lines about it, and a way out."""
+
+    fact: str
+    details: tuple[str, ...]
+    hint: str
+    trace: str = ""
+
+
+class Face(Protocol):
+    """How a command looks to one kind of reader. Called from one thread at a time."""
+
+    #: The zone of the times that are printed; None is this machine's.
+    zone: tzinfo | None
+
+    def begins(self, step: Running, at: Instant, /) -> None: ...
+
+    def ends(
+        self, position: str, sentence: str, seconds: float, result: str, at: Instant
+    ) -> None: ...
+
+    def fails(self, position: str, sentence: str, reason: str, at: Instant, /) -> None: ...
+
+    def progress(self, thread: int, text: str, done: int, at: Instant, /) -> None: ...
+
+    def note(self, text: str, at: Instant, /) -> None: ...
+
+    def warn(self, text: str, at: Instant, /) -> None: ...
+
+    def show(self, blocks: Sequence[Block], at: Instant, /) -> None:
+        """Print a result."""
+        ...
+
+    def failure(self, failure: Failure) -> None: ...
+
+    def prompt(self, question: str, banner: Sequence[str]) -> None:
+        """Leave the cursor behind the question."""
+        ...
+
+    def answered(self) -> None:
+        """End the question's line where the answer did not."""
+        ...
+
+    def leave(self) -> None:
+        """Leave nothing on the screen that was only live."""
+        ...
+
+    def tick(self, at: Instant, /) -> None:
+        """Time has passed."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether `tick` has something to do."""
+        ...
+
+
+class Steps:
+    """The steps that run now, in the order they began."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, Running] = {}
+
+    def add(self, step: Running) -> None:
+        self._running[step.position] = step
+
+    def remove(self, position: str) -> Running | None:
+        return self._running.pop(position, None)
+
+    def progressing(self, thread: int) -> Running | None:
+        """The step whose progress this thread tells: its own newest, or else the newest."""
+        own = [step for step in self._running.values() if step.thread == thread]
+        steps = own or list(self._running.values())
+        return steps[-1] if steps else None
+
+    def all(self) -> tuple[Running, ...]:
+        return tuple(self._running.values())
+
+    def __bool__(self) -> bool:
+        return bool(self._running)

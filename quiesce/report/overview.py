@@ -1,0 +1,226 @@
+"""`status` and `volumes` as blocks: what runs, what is kept, and how long ago. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from quiesce.report import words
+from quiesce.report.blocks import Block, Cell, Column, Facts, Headline, Remark, Table
+from quiesce.report.values import Sizes, UnfinishedRun
+from quiesce.report.views import verified
+
+if TYPE_CHECKING:
+    from datetime import datetime, tzinfo
+
+    from quiesce.model import BackupSet, Stack, Volume
+    from quiesce.observed import DatabaseState, Observed, Service, Unit, VolumeState
+
+
+def newest(sets: Iterable[BackupSet], instance: str, *, verified: bool) -> BackupSet | None:
+    """Return the instance's newest full set (verified good, if asked), or its newest of any kind.
+
+    Sets that a restore made for safety hold only what it replaced; they count last.
+    """
+    wanted = [
+        backup
+        for backup in sets
+        if backup.manifest.instance == instance
+        and (backup.state.verified_good is True or not verified)
+    ]
+
+    def rank(backup: BackupSet) -> tuple[bool, bool, datetime]:
+        safety = "-safety" in backup.name.removeprefix(instance)
+        return not safety, backup.manifest.kind == "full", backup.manifest.created_at
+
+    return max(wanted, key=rank, default=None)
+
+
+def status(
+    stack: Stack,
+    observed: Observed,
+    last: BackupSet | None,
+    last_verified: BackupSet | None,
+    now: datetime,
+    unfinished: Sequence[UnfinishedRun],
+    sizes: Sizes,
+    zone: tzinfo | None,
+) -> list[Block]:
+    """Return everything at a glance: services, databases, volumes, backups, what is owed."""
+    instance, engine = stack.instance, observed.engine
+    title = f"{instance.name}: {instance.runtime} project {instance.project}"
+    blocks: list[Block] = [
+        Headline(f"{title}, {engine.kind} {engine.version}".rstrip()),
+        _services(observed.services),
+        _databases(observed),
+        _volumes(stack, observed, sizes),
+        Headline(""),
+        Facts(
+            (
+                ("last backup", _backup(last, now, none="never", good=True)),
+                ("last verified", _backup(last_verified, now, none="never", good=False)),
+                ("free space", Cell(words.size(observed.free_bytes))),
+                ("interrupted runs", Cell("none") if not unfinished else _count(unfinished)),
+            )
+        ),
+    ]
+    for run in unfinished:
+        since = f", begun {words.moment(run.started, zone)}" if run.started else ""
+        text = f"{run.verb} was interrupted{since}"
+        blocks.append(Remark("bad", run.run, text, "run 'inv recover'"))
+    return blocks
+
+
+def _count(unfinished: Sequence[UnfinishedRun]) -> Cell:
+    return Cell(str(len(unfinished)), "bad")
+
+
+def _backup(backup: BackupSet | None, now: datetime, *, none: str, good: bool) -> Cell:
+    if backup is None:
+        return Cell(none, "warning")
+    when = words.age(backup.manifest.created_at, now)
+    if good:
+        return Cell(f"{when}, {words.size(backup.bytes)} ({backup.name})")
+    return Cell(f"{verified(backup, now).text} ({backup.name})")
+
+
+def _services(services: Sequence[Service]) -> Table:
+    rows = tuple(
+        (Cell(service.name), _state(service.units), _health(service)) for service in services
+    )
+    columns = (Column("service"), Column("state", wraps=10), Column("health"))
+    return Table("services", columns, rows)
+
+
+def _state(units: Sequence[Unit]) -> Cell:
+    if not units:
+        return Cell("not created", "faint")
+    counts: dict[str, int] = {}
+    for unit in units:
+        ended = unit.state in ("exited", "dead") and unit.exit_code is not None
+        words_ = f"{unit.state} ({unit.exit_code})" if ended else unit.state
+        counts[words_] = counts.get(words_, 0) + 1
+    text = ", ".join(name if n == 1 else f"{name} ×{n}" for name, n in counts.items())
+    if all(unit.state == "running" for unit in units):
+        return Cell(text, "good")
+    if any(unit.state in ("dead", "restarting") or unit.exit_code for unit in units):
+        return Cell(text, "bad")
+    return Cell(text, "warning" if any(unit.runs for unit in units) else "faint")
+
+
+def _health(service: Service) -> Cell:
+    states = dict.fromkeys(unit.health for unit in service.running if unit.health != "none")
+    if not states:
+        return Cell("-", "faint")
+    text = ", ".join(states)
+    if "unhealthy" in states:
+        return Cell(text, "bad")
+    return Cell(text, "warning" if "starting" in states else "good")
+
+
+def _databases(observed: Observed) -> Table:
+    columns = (
+        Column("database"),
+        Column("server"),
+        Column("size", numeric=True),
+        Column("revision", wraps=10),
+    )
+    rows = [_database(state) for state in observed.databases]
+    for name in observed.undeclared_databases:
+        row = (Cell(name), Cell(""), Cell(""), Cell("not declared in stack.yaml", "warning"))
+        rows.append(row)
+    return Table("databases", columns, tuple(rows))
+
+
+def _database(state: DatabaseState) -> tuple[Cell, ...]:
+    name = Cell(state.key if state.key == state.name else f"{state.key} ({state.name})")
+    if state.problem or not state.reachable:
+        problem = Cell(state.problem or "not reachable", "bad")
+        return name, Cell(state.server_version), Cell(""), problem
+    if not state.exists:
+        return name, Cell(state.server_version), Cell(""), Cell("does not exist", "warning")
+    revision = ", ".join(state.revision)
+    shown = Cell(revision) if revision else Cell("not migrated", "faint")
+    return name, Cell(state.server_version), Cell(words.size(state.bytes)), shown
+
+
+def _volumes(stack: Stack, observed: Observed, sizes: Sizes) -> Table:
+    columns = (
+        Column("volume"),
+        Column("priority"),
+        Column("files", numeric=True),
+        Column("size", numeric=True),
+        Column("backup"),
+    )
+    rows = []
+    for state in observed.volumes:
+        declared = _declared(stack, state)
+        priority = Cell(declared.priority) if declared else Cell("undeclared", "warning")
+        rows.append(
+            (
+                Cell(state.key),
+                priority,
+                *_size(state, declared, sizes),
+                Cell(declared.backup if declared else ""),
+            )
+        )
+    return Table("volumes", columns, tuple(rows))
+
+
+def volumes(stack: Stack, observed: Observed, sizes: Sizes) -> list[Block]:
+    """Return the inventory: what each volume is for, where it is, how it is kept."""
+    columns = (
+        Column("volume"),
+        Column("purpose", wraps=10),
+        Column("priority"),
+        Column("files", numeric=True),
+        Column("size", numeric=True),
+        Column("backup"),
+        Column("clean"),
+        Column("name", wraps=10),
+        Column("driver"),
+        Column("used at", wraps=10),
+        Column("mountpoint", wraps=10),
+    )
+    rows = []
+    for state in observed.volumes:
+        declared = _declared(stack, state)
+        uses = (
+            f"{service.name}:{mount.target}"
+            for service in observed.services
+            for mount in service.mounts
+            if mount.volume == state.key
+        )
+        rows.append(
+            (
+                Cell(state.key),
+                Cell(declared.purpose if declared else ""),
+                Cell(declared.priority) if declared else Cell("undeclared", "warning"),
+                *_size(state, declared, sizes),
+                Cell(declared.backup if declared else ""),
+                Cell((declared.clean if declared else None) or ""),
+                Cell(state.name),
+                Cell(state.driver),
+                Cell(", ".join(uses)),
+                Cell(str(state.mountpoint) if state.mountpoint else ""),
+            )
+        )
+    return [Table("", columns, tuple(rows), "no volumes")]
+
+
+def _declared(stack: Stack, state: VolumeState) -> Volume | None:
+    return next((volume for volume in stack.volumes if volume.key == state.key), None)
+
+
+def _size(state: VolumeState, declared: Volume | None, sizes: Sizes) -> tuple[Cell, Cell]:
+    size = sizes.get(state.key)
+    if not state.exists:
+        return Cell(""), Cell("absent", "warning")
+    if size is None:
+        return Cell(""), Cell("unknown", "faint")
+    count, taken = size
+    files, text = Cell(f"{count:,}"), words.size(taken)
+    limit = declared.max_size if declared else None
+    if limit is not None and taken > limit:
+        return files, Cell(f"{text} > {words.size(limit)}", "bad")
+    return files, Cell(text)

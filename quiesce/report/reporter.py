@@ -1,0 +1,346 @@
+"""The one object that a command tells everything to."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
+
+from quiesce.report.face import Face, Failure, Instant, Running
+from quiesce.report.streams import Outlet, Stream
+
+if TYPE_CHECKING:
+    from quiesce.errors import QuiesceError
+    from quiesce.findings import Finding
+    from quiesce.model import BackupSet, Stack
+    from quiesce.observed import Observed
+    from quiesce.plan.steps import Plan
+    from quiesce.report.blocks import Block
+    from quiesce.report.values import MigrationRow, RestoreOutcome, Sizes, UnfinishedRun
+
+_RESERVED = ("ok", "task", "error")
+
+
+class _Clock(Protocol):
+    def now(self) -> datetime: ...
+
+    def monotonic(self) -> float: ...
+
+
+class _ThisMachine:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+def make_reporter(
+    *,
+    task: str,
+    json: bool,
+    stdout: TextIO | None,
+    stderr: TextIO | None,
+    environ: Mapping[str, str],
+    stdin: TextIO | None = None,
+    clock: _Clock | None = None,
+    zone: tzinfo | None = None,
+    plain: bool | None = None,
+    columns: int | None = None,
+    background: bool = True,
+) -> Reporter:
+    """Return the command's reporter. `task` is its name, for documents.
+
+    A terminal on stdout gets the console face; `plain` decides that instead where it is given.
+    `zone` is for the times in plain lines: None is this machine's (`use_zone` sets it later).
+    `columns` fixes the width. Without `background` everything is written by the calling thread,
+    which may then have to wait for the terminal.
+    """
+    from quiesce.report.plain import PlainFace
+
+    out, err = Stream(stdout), Stream(stderr)
+    if plain is None:
+        plain = not out.terminal or environ.get("TERM", "") in ("", "dumb", "unknown")
+    face: Face
+    if json:
+        face = PlainFace(err, err)
+    elif plain:
+        face = PlainFace(out, err)
+    else:
+        from quiesce.report.console import ConsoleFace
+
+        face = ConsoleFace(out, err, environ, columns)
+    face.zone = zone
+    return Reporter(
+        task=task,
+        face=face,
+        out=out,
+        err=err,
+        stdin=stdin,
+        json=json,
+        clock=clock or _ThisMachine(),
+        background=background,
+    )
+
+
+class Reporter:
+    """Told what happens (an `EventSink`) and what came of it, by the same calls for every face.
+
+    A context manager: leaving it writes what is still to be written, with `--json` the one
+    document. Several results of a command are joined in it; `ok` is true if all of them are.
+
+    What is told while a run is under way returns at once and never raises. Results and errors
+    wait until they are written; a reader that left (`| head`) is no error.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: str,
+        face: Face,
+        out: Stream,
+        err: Stream,
+        stdin: TextIO | None,
+        json: bool,
+        clock: _Clock,
+        background: bool,
+    ) -> None:
+        self._task = task
+        self.json = json
+        self._face = face
+        self._out = out
+        self._err = err
+        self._stdin = stdin
+        self._clock = clock
+        self._document: dict[str, Any] = {"ok": True, "task": task}
+        self._closed = False
+        self._unshown: list[Block] = []
+        self._outlet = Outlet(self._tick, lambda: face.busy, seconds=0.1, background=background)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.result({"ok": False})
+        self.close()
+
+    def close(self) -> None:
+        """Write what is left, with `--json` the document, once.
+
+        Whoever hands the terminal to another program (`shell`) closes first.
+        """
+        self._outlet.run(self._face.leave)
+        self._outlet.close()
+        if self._closed:
+            return
+        self._closed = True
+        if self.json:
+            from quiesce.report import documents
+
+            self._out.write(documents.as_text(self._document, self._out.encoding) + "\n")
+        if problem := self._outlet.problem:
+            self._err.write(f"warning: not everything could be shown: {problem!r}\n")
+        if self._out.problem is not None and not self._out.reader_left:
+            self._err.write(f"warning: cannot write to stdout: {self._out.problem}\n")
+
+    def use_zone(self, zone: tzinfo | None) -> None:
+        """Tell times in this zone from now on (the one of stack.yaml, once it is read)."""
+        self._face.zone = zone
+
+    # ----------------------------------------------------------------- events, while a run works
+
+    def step_begins(self, position: str, sentence: str, why: str, depth: int) -> None:
+        step = Running(position, sentence, why, depth, threading.get_ident())
+        self._tell(self._face.begins, step)
+
+    def step_ends(self, position: str, sentence: str, seconds: float, result: str) -> None:
+        self._tell(self._face.ends, position, sentence, seconds, result)
+
+    def step_fails(self, position: str, sentence: str, reason: str) -> None:
+        self._tell(self._face.fails, position, sentence, reason)
+
+    def progress(self, text: str, done: int) -> None:
+        self._tell(self._face.progress, threading.get_ident(), text, done)
+
+    def note(self, text: str) -> None:
+        self._tell(self._face.note, text)
+
+    def warn(self, text: str) -> None:
+        self._tell(self._face.warn, text)
+
+    def _tell(self, action: Callable[..., None], *arguments: object) -> None:
+        self._outlet.post(partial(action, *arguments, self._instant()))
+
+    def _instant(self) -> Instant:
+        return Instant(self._clock.now(), self._clock.monotonic())
+
+    def _tick(self) -> None:
+        self._face.tick(self._instant())
+
+    # ------------------------------------------------------------------------------------ results
+
+    def result(self, document: Mapping[str, Any]) -> None:
+        """Add to the JSON document. Shows nothing: the other faces are told by other calls."""
+        ok = self._document["ok"] and document.get("ok", True)
+        self._document = {**self._document, **document, "ok": ok, "task": self._task}
+
+    def _show(self, document: Mapping[str, Any], blocks: Sequence[Block]) -> None:
+        self.result(document)
+        if self.json:
+            self._unshown += blocks
+        else:
+            self._outlet.run(partial(self._face.show, blocks, self._instant()))
+
+    def plan(self, plan: Plan) -> None:
+        """Show the plan, with the reason of every step."""
+        from quiesce.plan.describe import describe
+        from quiesce.report import documents
+        from quiesce.report.blocks import Outline
+
+        text = describe(plan)
+        self._show(documents.plan(plan, text), [Outline(text)])
+
+    def sets(
+        self,
+        sets: Sequence[BackupSet],
+        now: datetime,
+        *,
+        reasons: Mapping[str, tuple[str, ...]] | None = None,
+        unreadable: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Show the catalogue in the order given. `reasons` says, by set name, which retention
+        rules keep it; a set without any is one that `prune` would remove."""
+        from quiesce.report import documents, views
+
+        self._show(
+            documents.sets(sets, now, reasons, unreadable),
+            views.sets(sets, now, reasons, unreadable),
+        )
+
+    def status(
+        self,
+        observed: Observed,
+        stack: Stack,
+        sets: Sequence[BackupSet],
+        now: datetime,
+        unfinished: Sequence[UnfinishedRun],
+        sizes: Sizes,
+    ) -> None:
+        """Show everything at a glance."""
+        from quiesce.report import documents, overview
+
+        last = overview.newest(sets, stack.instance.name, verified=False)
+        good = overview.newest(sets, stack.instance.name, verified=True)
+        zone = self._face.zone
+        self._show(
+            documents.status(stack, observed, last, good, now, unfinished, sizes),
+            overview.status(stack, observed, last, good, now, unfinished, sizes, zone),
+        )
+
+    def volumes(self, observed: Observed, stack: Stack, sizes: Sizes) -> None:
+        """Show the inventory of volumes; one above its `max_size` is marked."""
+        from quiesce.report import documents, overview
+
+        self._show(
+            documents.volumes(stack, observed, sizes), overview.volumes(stack, observed, sizes)
+        )
+
+    def migrations(self, rows: Sequence[MigrationRow]) -> None:
+        """Show where each database stands in its migrations."""
+        from quiesce.report import documents, views
+
+        self._show(documents.migrations(rows), views.migrations(rows))
+
+    def findings(self, found: Sequence[Finding]) -> None:
+        """Show what a check found; with an error among it the document is not `ok`."""
+        from quiesce.report import documents, views
+
+        self._show(documents.findings(found), views.findings(found))
+
+    def backup_done(self, backup: BackupSet) -> None:
+        """Show what a backup made."""
+        from quiesce.report import documents, views
+
+        self._show({"set": documents.backup_set(backup)}, views.backup_done(backup))
+
+    def restore_done(self, outcome: RestoreOutcome) -> None:
+        """Show what a restore brought back."""
+        from quiesce.report import documents, views
+
+        self._show(documents.restore(outcome), views.restore_done(outcome))
+
+    def done(self, text: str, facts: Mapping[str, Any] | None = None) -> None:
+        """Show any other result. Facts are plain values and become keys of the document;
+        names that end in `seconds` or `bytes` are shown in such units."""
+        from quiesce.report import views
+
+        facts = facts or {}
+        if taken := [name for name in facts if name in (*_RESERVED, "message")]:
+            raise ValueError(f"{taken[0]} is not a name for a fact")
+        self._show({"message": text, **facts}, views.done(text, facts))
+
+    def text(self, content: str) -> None:
+        """Print text meant for a file or another program (crontab lines), as it is."""
+        from quiesce.report.blocks import Verbatim
+
+        self._show({"text": content}, [Verbatim(content)])
+
+    def error(self, error: QuiesceError, *, debug: bool = False) -> None:
+        """Show an error on stderr, with `debug` its traceback too; the document says it as well."""
+        from quiesce.report import documents
+
+        trace = _trace(error) if debug else ""
+        failure = Failure(error.fact, error.details, error.hint, trace)
+        self.result(documents.error(error))
+        self._outlet.run(partial(self._face.failure, failure))
+
+    # ------------------------------------------------------------------------------------- asking
+
+    def ask(self, question: str, banner: Sequence[str] = ()) -> str | None:
+        """Ask on stderr and return one line of standard input, None at its end.
+
+        Works with a terminal and with a pipe; what the answer means is the caller's to say.
+        """
+        if self._unshown:
+            # With --json the question may be about what only the document would tell.
+            self._outlet.run(partial(self._face.show, self._unshown, self._instant()))
+            self._unshown = []
+        self._outlet.run(partial(self._face.prompt, question, banner))
+        answer = self._read()
+        if answer is None or not self._answer_shows():
+            self._outlet.run(self._face.answered)
+        return answer
+
+    def _read(self) -> str | None:
+        if self._stdin is None:
+            return None
+        try:
+            line = self._stdin.readline()
+        except UnicodeDecodeError:
+            # It was a line, and no answer that could be right.
+            return ""
+        except (OSError, ValueError):
+            return None
+        return line.rstrip("\r\n") if line else None
+
+    def _answer_shows(self) -> bool:
+        try:
+            return self._stdin is not None and self._stdin.isatty()
+        except ValueError:
+            return False
+
+
+def _trace(error: BaseException) -> str:
+    import traceback
+
+    return "".join(traceback.format_exception(error))

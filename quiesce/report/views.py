@@ -1,0 +1,246 @@
+"""Results as blocks: which tables and lines a person sees. Pure; no face, no colour codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from quiesce.report import words
+from quiesce.report.blocks import Block, Cell, Column, Facts, Headline, Mark, Remark, Table, Tone
+from quiesce.report.values import MigrationRow, RestoreOutcome
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from quiesce.findings import Finding
+    from quiesce.model import BackupSet, Downtime
+
+_FAINT_NONE = Cell("-", "faint")
+
+
+def sets(
+    backups: Sequence[BackupSet],
+    now: datetime,
+    reasons: Mapping[str, tuple[str, ...]] | None,
+    unreadable: Sequence[tuple[str, str]],
+) -> list[Block]:
+    """Return the catalogue as a table, then what looks like a set and is none."""
+    labelled = any(backup.manifest.label for backup in backups)
+    kept = reasons is not None or any(backup.state.pinned for backup in backups)
+    columns = [
+        Column("set"),
+        Column("age"),
+        Column("size", numeric=True),
+        Column("kind", wraps=10),
+        Column("contents", wraps=13),
+        Column("verified"),
+    ]
+    columns += [Column("label", wraps=10)] if labelled else []
+    columns += [Column("kept by", wraps=8)] if kept else []
+    rows = []
+    for backup in backups:
+        row = [
+            Cell(backup.name),
+            _age(backup.manifest.created_at, now),
+            Cell(words.size(backup.bytes)),
+            _kind(backup),
+            _contents(backup),
+            _verified(backup),
+        ]
+        row += [Cell(backup.manifest.label)] if labelled else []
+        row += [_kept(backup, reasons)] if kept else []
+        rows.append(tuple(row))
+    remarks = [Remark("warning", name, f"not a readable set: {why}") for name, why in unreadable]
+    return [Table("", tuple(columns), tuple(rows), "no backup sets"), *remarks]
+
+
+def _age(created: datetime, now: datetime) -> Cell:
+    seconds = int((now - created).total_seconds())
+    return Cell(words.span(seconds)) if seconds >= 0 else Cell("in future", "warning")
+
+
+def _verified(backup: BackupSet) -> Cell:
+    good = backup.state.verified_good
+    if good is None:
+        return Cell("no", "faint")
+    return Cell("yes", "good") if good else Cell("DAMAGED", "bad")
+
+
+def _kind(backup: BackupSet) -> Cell:
+    """Return the kind, with the mode where it is not the usual one."""
+    manifest = backup.manifest
+    if manifest.mode != "consistent":
+        return Cell(f"{manifest.kind}, {manifest.mode}")
+    if not manifest.consistent:
+        return Cell(f"{manifest.kind}, NOT consistent", "warning")
+    return Cell(manifest.kind)
+
+
+def _contents(backup: BackupSet) -> Cell:
+    manifest = backup.manifest
+    databases = ", ".join(record.key for record in manifest.databases)
+    volumes = ", ".join(record.key for record in manifest.volumes)
+    return Cell(" + ".join(part for part in (databases, volumes) if part))
+
+
+def _kept(backup: BackupSet, reasons: Mapping[str, tuple[str, ...]] | None) -> Cell:
+    if reasons is None:
+        return Cell("pinned") if backup.state.pinned else _FAINT_NONE
+    rules = reasons.get(backup.name, ())
+    return Cell(", ".join(rules)) if rules else Cell("nothing", "warning")
+
+
+def verified(backup: BackupSet, now: datetime) -> Cell:
+    """Return when and how well the set was last verified."""
+    state = backup.state
+    if state.verified_good is None or state.verified_at is None:
+        return Cell("no", "faint")
+    when = words.age(state.verified_at, now)
+    return Cell(when, "good") if state.verified_good else Cell(f"DAMAGED, {when}", "bad")
+
+
+def backup_done(backup: BackupSet) -> list[Block]:
+    """Return what a backup made, in numbers."""
+    manifest = backup.manifest
+    seconds = words.duration(manifest.duration_seconds)
+    rows = [
+        (
+            f"database {record.key}",
+            Cell(_tables(len(record.tables), sum(table.rows for table in record.tables))),
+        )
+        for record in manifest.databases
+    ]
+    rows += [
+        (f"volume {record.key}", Cell(_files(record.files, record.bytes)))
+        for record in manifest.volumes
+    ]
+    rows += _downtime(manifest.downtime_seconds)
+    rows += [("label", Cell(manifest.label))] if manifest.label else []
+    if backup.state.pinned or manifest.pinned:
+        rows.append(("pinned", Cell("retention never removes it")))
+    state = backup.state
+    if state.verified_good is not None:
+        good = state.verified_good
+        rows.append(("verified", Cell("good", "good") if good else Cell("DAMAGED", "bad")))
+    rows.append(("path", Cell(str(backup.path))))
+    text = f"backed up into {backup.name}: {words.size(backup.bytes)} in {seconds}"
+    blocks: list[Block] = [Headline(text, "good", event=True), Facts(tuple(rows))]
+    if not manifest.consistent:
+        blocks.append(Remark("warning", "not consistent", manifest.inconsistency))
+    return blocks
+
+
+def restore_done(outcome: RestoreOutcome) -> list[Block]:
+    """Return what a restore brought back, and the way to undo it."""
+    rows = [
+        (
+            f"database {database.key}",
+            Cell(
+                _tables(database.tables, database.rows)
+                + (", compared and equal" if database.compared else ", nothing to compare with")
+            ),
+        )
+        for database in outcome.databases
+    ]
+    rows += [(f"volume {v.key}", Cell(_files(v.files, v.bytes))) for v in outcome.volumes]
+    if outcome.downtime:
+        rows += _downtime(outcome.downtime)
+    if outcome.safety_set:
+        way_back = f"{outcome.safety_set} ('inv undo-restore' goes back)"
+        rows.append(("safety set", Cell(way_back)))
+    text = f"restored {outcome.source} in {words.duration(outcome.seconds)}"
+    return [Headline(text, "good", event=True), Facts(tuple(rows))]
+
+
+def _tables(tables: int, rows: int) -> str:
+    return f"{words.counted(tables, 'table')}, {words.counted(rows, 'row')}"
+
+
+def _files(files: int, size: int) -> str:
+    return f"{words.counted(files, 'file')}, {words.size(size)}"
+
+
+def _downtime(downtime: Downtime) -> list[tuple[str, Cell]]:
+    if not downtime.services:
+        return [("downtime", Cell("none"))]
+    each = ", ".join(f"{name} {words.duration(s)}" for name, s in downtime.services.items())
+    return [("downtime", Cell(f"{words.duration(downtime.overall)} ({each})"))]
+
+
+def migrations(rows: Sequence[MigrationRow]) -> list[Block]:
+    """Return where each database stands in its history."""
+    columns = (
+        Column("database"),
+        Column("current", wraps=10),
+        Column("heads", wraps=10),
+        Column("pending", wraps=10),
+        Column("state", wraps=10),
+    )
+    table = Table("", columns, tuple(_migration(row) for row in rows), "no databases")
+    return [table]
+
+
+def _migration(row: MigrationRow) -> tuple[Cell, ...]:
+    state = Cell("up to date", "good")
+    if row.problem:
+        state = Cell(row.problem, "bad")
+    elif row.unknown:
+        state = Cell(f"unknown to this code: {', '.join(row.unknown)}", "bad")
+    elif row.pending:
+        state = Cell(words.counted(len(row.pending), "pending", "pending"), "warning")
+    elif not row.heads:
+        state = Cell("no migrations", "faint")
+    return (
+        Cell(row.database),
+        Cell(", ".join(row.current)),
+        Cell(", ".join(row.heads)),
+        Cell(", ".join(row.pending)),
+        state,
+    )
+
+
+_FINDING_MARKS: dict[str, Mark] = {"ok": "good", "warning": "warning", "error": "bad"}
+
+
+def findings(found: Sequence[Finding]) -> list[Block]:
+    """Return every finding, then how many of each level there are."""
+    blocks: list[Block] = [
+        Remark(_FINDING_MARKS[f.level], f.subject, f.fact, f.hint) for f in found
+    ]
+    errors = sum(finding.level == "error" for finding in found)
+    warnings = sum(finding.level == "warning" for finding in found)
+    counts = f"{words.counted(errors, 'error')}, {words.counted(warnings, 'warning')}"
+    mark: Mark = "bad" if errors else "warning" if warnings else "good"
+    return [*blocks, Headline(counts if errors or warnings else "everything is in order", mark)]
+
+
+def done(text: str, facts: Mapping[str, Any]) -> list[Block]:
+    """Return a general result. Names that end in `seconds` or `bytes` are told in such units."""
+    rows = tuple((_label(name), _value(name, value)) for name, value in facts.items())
+    return [Headline(text, "good", event=True), *([Facts(rows)] if rows else [])]
+
+
+def _label(name: str) -> str:
+    for unit in ("_seconds", "_bytes"):
+        name = name.removesuffix(unit)
+    return name.replace("_", " ")
+
+
+def _value(name: str, value: Any) -> Cell:
+    tone: Tone = "plain"
+    if isinstance(value, bool):
+        return Cell("yes", "good") if value else Cell("no", "bad")
+    if value is None:
+        return _FAINT_NONE
+    if isinstance(value, int | float):
+        if name == "seconds" or name.endswith("_seconds"):
+            return Cell(words.duration(value))
+        if name == "bytes" or name.endswith("_bytes"):
+            return Cell(words.size(int(value)))
+        return Cell(f"{value:,}")
+    if isinstance(value, Mapping):
+        inner = (f"{key} {_value(name, item).text}" for key, item in value.items())
+        return Cell(", ".join(inner), tone)
+    if isinstance(value, list | tuple):
+        return Cell(", ".join(_value(name, item).text for item in value))
+    return Cell(str(value))

@@ -1,0 +1,229 @@
+"""The body of `inv test`: format and lint, types, then every test, and one table at the end.
+
+Only the standard library is needed until `requirements-dev.txt` is installed, which happens here,
+into the environment this runs in. The last line is always `N passed, N failed, N skipped`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from tests.outcome import Outcome, count_tests, print_summary
+
+ROOT = Path(__file__).resolve().parent.parent
+CHECKS = ("lint", "types")
+GROUPS = ("unit", "golden", "architecture", "contract", "integration", "stack", "crash", "e2e")
+# Settings of the caller's shell that would change what the tests see.
+FOREIGN = ("BACKUP_RESTORE_PHASE", "COMPOSE_", "INVOKE_", "PG", "QUIESCE_")
+KEPT = ("QUIESCE_PYTHON", "QUIESCE_TEST_")
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The Docker Engine for the tests; `started` when it is ours to stop."""
+
+    docker_host: str
+    started: bool
+    images: dict[str, str]
+
+
+def main(
+    *, long: bool = False, provision: bool = False, only: str = "", expression: str = ""
+) -> int:
+    """Run the stages named in `only` (comma-separated, all by default); return the exit code.
+
+    `long` adds the tests that take minutes, `expression` is pytest's -k and leaves out format,
+    lint and types, `provision` installs and starts a Docker Engine where there is none, as
+    CI=true does. 0 means that something ran and all of it passed, 1 that something failed or
+    nothing ran, 2 that the request was wrong or the tools could not be installed.
+    """
+    groups = find_groups()
+    chosen = [name for name in only.replace(" ", "").split(",") if name]
+    if unknown := sorted(set(chosen) - {*CHECKS, *groups}):
+        return _refuse(
+            f"no stage of this name: {', '.join(unknown)}", f"use {', '.join([*CHECKS, *groups])}"
+        )
+    checks = [] if expression else [name for name in CHECKS if not chosen or name in chosen]
+    groups = [name for name in groups if not chosen or name in chosen]
+    outcomes: list[Outcome] = []
+    with _ending_on_sigterm():
+        if not _install_tools():
+            return _refuse(
+                "requirements-dev.txt could not be installed",
+                "check the network and pip's settings (pip config list), then run this again",
+            )
+        outcomes += map(_check, checks)
+        if groups:
+            outcomes += _test(groups, long=long, provision=provision, expression=expression)
+    return print_summary(outcomes, tests_wanted=bool(groups))
+
+
+def find_groups() -> list[str]:
+    """Return the folders of tests/ that hold tests: those of `GROUPS` first, in its order."""
+    found = {
+        path.relative_to(ROOT / "tests").parts[0] for path in ROOT.glob("tests/*/**/test_*.py")
+    }
+    return [name for name in GROUPS if name in found] + sorted(found - set(GROUPS))
+
+
+def _refuse(fact: str, hint: str) -> int:
+    print(f"{fact}\nHINT: {hint}", file=sys.stderr, flush=True)
+    print("0 passed, 1 failed, 0 skipped", flush=True)
+    return 2
+
+
+def _install_tools() -> bool:
+    """Install requirements-dev.txt where this Python runs, unless it is there; tell if it is."""
+    names = ("requirements.txt", "requirements-dev.txt")
+    wanted = "".join((ROOT / name).read_text(encoding="utf-8") for name in names)
+    stamp = Path(sys.prefix) / "quiesce-requirements-dev.txt"
+    with (Path(sys.prefix) / "quiesce-requirements-dev.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+            return True
+        print("quiesce: installing the tools of the tests", file=sys.stderr, flush=True)
+        pip = [sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+        install = [*pip, "--requirement", str(ROOT / "requirements-dev.txt")]
+        stamp.unlink(missing_ok=True)
+        environment = {**os.environ, "PIP_USER": "0"}
+        with tempfile.TemporaryFile("w+", errors="replace") as log:
+            if _run(install, environment, stdout=log, stderr=log) != 0:
+                log.seek(0)
+                print("".join(log.readlines()[-20:]), end="", file=sys.stderr)
+                return False
+        # Written last: without it an installation that was killed is done again.
+        stamp.write_text(wanted, encoding="utf-8")
+        return True
+
+
+def _check(name: str) -> Outcome:
+    python = [sys.executable, "-m"]
+    commands = {
+        "lint": [[*python, "ruff", "format", "--check", "."], [*python, "ruff", "check", "."]],
+        "types": [[*python, "mypy"]],
+    }
+    _announce(name)
+    begun = time.monotonic()
+    # All of them even if the first fails: both lists of findings are wanted at once.
+    codes = [_run(command, _clean_environment()) for command in commands[name]]
+    seconds = time.monotonic() - begun
+    return Outcome(name, passed=int(not any(codes)), failed=int(any(codes)), seconds=seconds)
+
+
+def _test(groups: Sequence[str], *, long: bool, provision: bool, expression: str) -> list[Outcome]:
+    """Run the groups in one pytest process, with an engine if there is one."""
+    in_ci = os.environ.get("CI") == "true"
+    environment = _clean_environment()
+    outcomes = []
+    _announce("engine")
+    begun = time.monotonic()
+    engine, reason = _find_engine(provision=provision or in_ci)
+    if engine is None:
+        print(f"no engine: {reason}", flush=True)
+        environment["QUIESCE_TEST_NO_ENGINE"] = reason
+        if in_ci:
+            outcomes.append(Outcome("engine", failed=1, seconds=time.monotonic() - begun))
+    else:
+        print(f"using {engine.docker_host}", flush=True)
+        environment |= {"QUIESCE_TEST_ENGINE": "1", "DOCKER_HOST": engine.docker_host}
+        environment |= engine.images
+    try:
+        _announce(", ".join(groups))
+        with tempfile.TemporaryDirectory(prefix="quiesce-test-") as folder:
+            record = Path(folder) / "results.xml"
+            command = [sys.executable, "-m", "pytest", f"--junitxml={record}", "--durations=15"]
+            command += ["-o", "junit_duration_report=total"]
+            command += ["--long"] if long else []
+            command += ["-k", expression] if expression else []
+            code = _run([*command, *(f"tests/{name}" for name in groups)], environment)
+            return outcomes + count_tests(record, groups, pytest_code=code)
+    finally:
+        if engine is not None and engine.started and in_ci:
+            _run([sys.executable, "-m", "tests.engine", "down"], os.environ)
+
+
+def _find_engine(*, provision: bool) -> tuple[Engine | None, str]:
+    """Return the engine for the tests, or None and the reason in one line."""
+    command = [sys.executable, "-m", "tests.engine", "up", *(["--provision"] * provision)]
+    line = ""
+    with tempfile.TemporaryFile("w+") as answer:
+        process = _start(command, os.environ, stdout=answer, stderr=subprocess.PIPE, text=True)
+        with _awaiting(process):
+            for line in process.stderr or ():
+                print(line, end="", file=sys.stderr, flush=True)
+        if process.returncode == 0:
+            answer.seek(0)
+            report = json.load(answer)
+            return Engine(report["docker_host"], report["started"], report["images"]), ""
+    reason = line.strip() or f"tests.engine ended with {process.returncode}"
+    return None, reason.removeprefix("engine unavailable: ")
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str], **streams: Any) -> int:
+    process = _start(command, environment, **streams)
+    with _awaiting(process):
+        return process.wait()
+
+
+def _start(
+    command: Sequence[str], environment: Mapping[str, str], **streams: Any
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, **streams)
+
+
+@contextmanager
+def _awaiting(process: subprocess.Popen[str]) -> Iterator[None]:
+    """See the process to its end, also when this one is interrupted meanwhile."""
+    try:
+        yield
+        process.wait()
+    except BaseException as interruption:
+        # Tests put back what they changed when they are interrupted, not when they are killed. A
+        # terminal has sent its Ctrl-C to the child as well; a second one would cut that short.
+        if not isinstance(interruption, KeyboardInterrupt):
+            process.send_signal(signal.SIGINT)
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise
+
+
+def _clean_environment() -> dict[str, str]:
+    """Return the environment without what would change how Quiesce, Compose or psql behave."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(KEPT) or not name.startswith(FOREIGN)
+    }
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    def end(signal_number: int, frame: FrameType | None) -> NoReturn:
+        sys.exit(128 + signal_number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _announce(name: str) -> None:
+    print(f"\n== {name} {'=' * max(0, 76 - len(name))}", flush=True)

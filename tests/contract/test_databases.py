@@ -1,0 +1,338 @@
+"""What every DatabaseAdmin and Migrator promises, held against real servers and the fakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from quiesce.adapters.alembic_env import AlembicMigrator
+from quiesce.adapters.postgres import PostgresAdmin
+from quiesce.errors import QuiesceError
+from quiesce.model import Database, DatabaseSwap
+from quiesce.ports import DatabaseAdmin, Migrator
+from tests.fakes.databases import FakeDatabase, FakeDatabases, FakeMigrator
+from tests.support.postgres import LocalRuntime, new_database, nothing, shared_server
+
+RUN = "20261121020000-ab12"
+LIVE, SIDE, ASIDE = "contractdb", "contractdb__new_ab12", "contractdb__old_ab12"
+SWAP = DatabaseSwap(LIVE, LIVE, SIDE, ASIDE)
+REVISIONS = ("c1", "c2")
+DUMP = "databases/contractdb.dump"
+
+
+@dataclass
+class World:
+    """One server with one live database of a table `notes`, and ways around the port."""
+
+    admin: DatabaseAdmin
+    migrator: Migrator
+    database: Database
+    write: Callable[[str, str], None]
+    names: Callable[[], dict[str, bool]]
+    stop: Callable[[], None]
+
+
+@pytest.fixture(params=["fake", pytest.param("postgres", marks=pytest.mark.postgres)])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """The same world, in memory and on a real server."""
+    yield from (_fake() if request.param == "fake" else _real(tmp_path))
+
+
+def _fake() -> Iterator[World]:
+    rows = FakeDatabase(tables={"notes": ("one", "two")})
+    fake = FakeDatabases({"db": {LIVE: rows}}, RUN)
+
+    def write(name: str, row: str) -> None:
+        there = fake.servers["db"][name]
+        there.tables["notes"] = (*there.tables["notes"], row)
+
+    yield World(
+        fake,
+        FakeMigrator(fake, {LIVE: REVISIONS}),
+        Database(LIVE, LIVE, "db", "postgres", None, 5432, Path("alembic.ini")),
+        write,
+        lambda: {name: there.is_open for name, there in fake.servers["db"].items()},
+        lambda: fake.down.add("db"),
+    )
+
+
+def _real(folder: Path) -> Iterator[World]:
+    server = shared_server()
+    statements = "CREATE TABLE notes (text text); INSERT INTO notes VALUES ('one'), ('two')"
+    with new_database(server, LIVE, statements) as there:
+        runtime = LocalRuntime(server)
+        database = replace(there, migrations=_history(folder))
+        admin = PostgresAdmin(runtime, [database], RUN)
+        names = "SELECT datname, datallowconn FROM pg_database WHERE NOT datistemplate"
+        yield World(
+            admin,
+            AlembicMigrator(runtime.endpoint, RUN),
+            database,
+            lambda name, row: server.run(f"INSERT INTO notes VALUES ('{row}')", name) and None,
+            lambda: {str(name): bool(open_) for name, open_ in server.run(names)},
+            lambda: setattr(runtime, "running", False),
+        )
+        admin.close()
+
+
+def _history(folder: Path) -> Path:
+    scripts = folder / "scripts"
+    (scripts / "versions").mkdir(parents=True)
+    (scripts / "env.py").write_text(
+        "from alembic import context\n"
+        "context.configure(connection=context.config.attributes['connection'])\n"
+        "with context.begin_transaction():\n    context.run_migrations()\n"
+    )
+    before = None
+    for revision in REVISIONS:
+        (scripts / "versions" / f"{revision}.py").write_text(
+            f"from alembic import op\nrevision = {revision!r}\ndown_revision = {before!r}\n"
+            f"def upgrade():\n    op.execute('CREATE TABLE of_{revision} ()')\n"
+        )
+        before = revision
+    ini = folder / "alembic.ini"
+    ini.write_text("[alembic]\nscript_location = %(here)s/scripts\npath_separator = os\n")
+    return ini
+
+
+def build(world: World, folder: Path, name: str = SIDE) -> None:
+    """Dump the live database and load it into a new one."""
+    record = world.admin.dump(world.database, "full", folder, DUMP, nothing)
+    world.admin.create(world.database, name, record)
+    world.admin.load(world.database, name, folder, DUMP)
+
+
+def rows(world: World, name: str, algorithm: str) -> int:
+    """Rows of the table `notes` in database `name`."""
+    contents = world.admin.contents(world.database, name, algorithm)
+    return next(table.rows for table in contents.tables if table.name == "notes")
+
+
+def algorithm_of(world: World, folder: Path) -> str:
+    """The digest algorithm of this admin's records."""
+    return world.admin.dump(world.database, "full", folder, "a.dump", nothing).digest_algorithm
+
+
+def test_what_was_dumped_and_loaded_is_what_the_record_says(world: World, tmp_path: Path) -> None:
+    """A record is only of use if a load of its dump compares equal to it."""
+    record = world.admin.dump(world.database, "full", tmp_path, DUMP, nothing)
+    assert world.admin.check_loadable(world.database, record) == ()
+    world.admin.create(world.database, SIDE, record)
+    world.admin.load(world.database, SIDE, tmp_path, DUMP)
+    world.admin.finish(world.database, SIDE, record)
+    contents = world.admin.contents(world.database, SIDE, record.digest_algorithm)
+    assert contents.tables == record.tables
+    assert contents.sequences == record.sequences
+    assert [table.rows for table in contents.tables] == [2]
+
+
+def test_a_held_snapshot_does_not_see_what_is_written_later(world: World, tmp_path: Path) -> None:
+    """The quiet point is where it was held, however long the dump waits."""
+    world.admin.hold(world.database)
+    world.write(LIVE, "three")
+    record = world.admin.dump(world.database, "full", tmp_path, DUMP, nothing)
+    world.admin.release(world.database)
+    assert record.tables[0].rows == 2
+    later = world.admin.dump(world.database, "full", tmp_path, "later.dump", nothing)
+    assert later.tables[0].rows == 3
+    assert later.tables[0].digest != record.tables[0].digest
+
+
+def test_holding_and_releasing_twice_is_as_good_as_once(world: World) -> None:
+    """A recovery repeats steps."""
+    world.admin.hold(world.database)
+    world.admin.hold(world.database)
+    world.admin.release(world.database)
+    world.admin.release(world.database)
+
+
+def test_a_swap_makes_the_new_one_live_and_keeps_the_old_aside(
+    world: World, tmp_path: Path
+) -> None:
+    """Twice, because a recovery repeats steps: the second time there is nothing to do."""
+    algorithm = algorithm_of(world, tmp_path)
+    build(world, tmp_path)
+    world.write(LIVE, "three")
+    world.admin.fence("db", [LIVE, SIDE])
+    assert world.names()[LIVE] is False
+    for _ in range(2):
+        world.admin.swap("db", [SWAP])
+        names = world.names()
+        assert (names[LIVE], names[ASIDE], SIDE in names) == (True, False, False)
+        assert rows(world, LIVE, algorithm) == 2
+
+
+@pytest.mark.parametrize("state", ["not fenced", "fenced", "swapped", "put back"])
+def test_put_back_makes_the_old_one_live_from_every_state(
+    world: World, tmp_path: Path, state: str
+) -> None:
+    """However far the exchange had got, the old database is live and open afterwards."""
+    algorithm = algorithm_of(world, tmp_path)
+    build(world, tmp_path)
+    world.write(LIVE, "three")
+    if state != "not fenced":
+        world.admin.fence("db", [LIVE, SIDE])
+    if state in ("swapped", "put back"):
+        world.admin.swap("db", [SWAP])
+    for _ in range(2 if state == "put back" else 1):
+        world.admin.put_back("db", [SWAP])
+    names = world.names()
+    assert names[LIVE] is True
+    assert ASIDE not in names
+    assert rows(world, LIVE, algorithm) == 3
+
+
+def test_an_absent_database_comes_to_life_and_goes_away_again(world: World, tmp_path: Path) -> None:
+    """The main disaster: nothing is live, so there is nothing to put aside."""
+    build(world, tmp_path)
+    world.admin.fence("db", [LIVE])
+    world.admin.swap("db", [SWAP])
+    world.admin.drop(world.database, ASIDE, "ab12")
+    world.admin.put_back("db", [replace(SWAP, aside="")])
+    assert LIVE not in world.names()
+    for _ in range(2):
+        world.admin.swap("db", [replace(SWAP, aside="")])
+        assert world.names()[LIVE] is True
+    world.admin.put_back("db", [replace(SWAP, aside="")])
+    assert LIVE not in world.names()
+
+
+def test_put_back_leaves_alone_what_was_always_there(world: World) -> None:
+    """Without anything aside, a live database that the run did not make stays live."""
+    world.admin.put_back("db", [replace(SWAP, aside="")])
+    assert world.names()[LIVE] is True
+
+
+def test_a_swap_without_its_side_database_changes_nothing(world: World) -> None:
+    """Nothing was built, so nothing is exchanged."""
+    with pytest.raises(QuiesceError, match=SIDE):
+        world.admin.swap("db", [SWAP])
+    assert world.names()[LIVE] is True
+
+
+def test_all_swaps_of_a_server_happen_or_none(world: World, tmp_path: Path) -> None:
+    """A second swap that cannot happen takes the first one back with it."""
+    build(world, tmp_path)
+    world.admin.fence("db", [LIVE, SIDE])
+    before = set(world.names())
+    with pytest.raises(QuiesceError):
+        world.admin.swap("db", [SWAP, DatabaseSwap("other", "other", "other__new_ab12", "")])
+    assert set(world.names()) == before
+
+
+def test_only_a_name_with_the_suffix_is_dropped(world: World, tmp_path: Path) -> None:
+    """Dropping twice is as good as once; a foreign name and the live one are refused."""
+    build(world, tmp_path)
+    for foreign in (LIVE, SIDE):
+        with pytest.raises(QuiesceError, match=foreign):
+            world.admin.drop(world.database, foreign, "ff99")
+    with pytest.raises(QuiesceError, match=LIVE):
+        world.admin.drop(world.database, LIVE, "contractdb")
+    world.admin.drop(world.database, SIDE, "ab12")
+    world.admin.drop(world.database, SIDE, "ab12")
+    assert SIDE not in world.names()
+    assert LIVE in world.names()
+
+
+def test_creating_makes_an_own_database_anew_and_refuses_another(
+    world: World, tmp_path: Path
+) -> None:
+    """Repeated after a crash, the half-loaded database of this run is replaced by an empty one."""
+    build(world, tmp_path)
+    record = world.admin.dump(world.database, "full", tmp_path, DUMP, nothing)
+    world.admin.create(world.database, SIDE, record)
+    assert world.admin.contents(world.database, SIDE, record.digest_algorithm).tables == ()
+    with pytest.raises(QuiesceError, match="exists already"):
+        world.admin.create(world.database, LIVE, record)
+
+
+def test_a_damaged_dump_does_not_load(world: World, tmp_path: Path) -> None:
+    """Cut at half its length: an error, never a shorter database that looks whole."""
+    record = world.admin.dump(world.database, "full", tmp_path, DUMP, nothing)
+    path = tmp_path / DUMP
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    world.admin.create(world.database, SIDE, record)
+    with pytest.raises(QuiesceError):
+        world.admin.load(world.database, SIDE, tmp_path, DUMP)
+
+
+def test_a_dump_is_not_loaded_over_something(world: World, tmp_path: Path) -> None:
+    """A table without a key would hold every row twice."""
+    build(world, tmp_path)
+    with pytest.raises(QuiesceError, match="not empty"):
+        world.admin.load(world.database, SIDE, tmp_path, DUMP)
+
+
+def test_a_schema_dump_loads_as_its_record_says(world: World, tmp_path: Path) -> None:
+    """Every table, no rows."""
+    record = world.admin.dump(world.database, "schema", tmp_path, DUMP, nothing)
+    world.admin.create(world.database, SIDE, record)
+    world.admin.load(world.database, SIDE, tmp_path, DUMP)
+    contents = world.admin.contents(world.database, SIDE, record.digest_algorithm)
+    assert contents.tables == record.tables
+    assert [table.rows for table in contents.tables] == [0]
+
+
+def test_what_is_there_is_seen(world: World, tmp_path: Path) -> None:
+    """Declared and there, declared and missing, there and not declared."""
+    build(world, tmp_path, "contractdb_stray")
+    missing = replace(world.database, key="absent", name="contract_absent")
+    states = world.admin.observe([world.database, missing])
+    assert [(state.reachable, state.exists) for state in states] == [(True, True), (True, False)]
+    assert "contractdb_stray" in world.admin.undeclared([world.database])
+    assert LIVE not in world.admin.undeclared([world.database])
+
+
+def test_a_server_that_is_down_is_seen_and_never_an_exception(world: World) -> None:
+    """Observing is how everybody finds out; only acting raises."""
+    world.stop()
+    (state,) = world.admin.observe([world.database])
+    assert (state.reachable, state.exists) == (False, False)
+    assert state.problem
+    with pytest.raises(QuiesceError):
+        world.admin.hold(world.database)
+    assert world.admin.sweep("r-9999") == ()
+
+
+def test_globals_are_written_without_passwords(world: World, tmp_path: Path) -> None:
+    """Roles belong to the server, so once per server."""
+    world.admin.dump_globals("db", tmp_path, "databases/globals.sql")
+    text = (tmp_path / "databases/globals.sql").read_text()
+    assert "CREATE ROLE postgres" in text
+    assert "PASSWORD" not in text
+
+
+def test_a_database_is_migrated_step_by_step_and_to_the_head(world: World) -> None:
+    """Pending shrinks as current moves; at the head nothing happens any more."""
+    migrator, database = world.migrator, world.database
+    assert migrator.heads(database) == ("c2",)
+    assert migrator.known(database, "c1")
+    assert not migrator.known(database, "zz")
+    assert migrator.pending(database, ()) == REVISIONS
+    migrator.upgrade(database, LIVE, "c1")
+    assert migrator.current(database, LIVE) == ("c1",)
+    assert migrator.pending(database, ("c1",)) == ("c2",)
+    for _ in range(2):
+        migrator.upgrade(database, LIVE, "head")
+        assert migrator.current(database, LIVE) == ("c2",)
+    assert migrator.pending(database, ("c2",)) == ()
+
+
+def test_an_unknown_revision_is_refused_by_name(world: World) -> None:
+    """The set was made by newer code: say which revision is missing, change nothing."""
+    with pytest.raises(QuiesceError, match="zz"):
+        world.migrator.pending(world.database, ("zz",))
+    with pytest.raises(QuiesceError, match="zz"):
+        world.migrator.upgrade(world.database, LIVE, "zz")
+    assert world.migrator.current(world.database, LIVE) == ()
+
+
+def test_a_side_database_is_migrated_and_the_live_one_is_not(world: World, tmp_path: Path) -> None:
+    """The restore of an older set migrates what it built, beside what is in use."""
+    build(world, tmp_path)
+    world.migrator.upgrade(world.database, SIDE, "head")
+    assert world.migrator.current(world.database, SIDE) == ("c2",)
+    assert world.migrator.current(world.database, LIVE) == ()

@@ -1,0 +1,427 @@
+"""Trees of every kind of entry, what to compare in them, and the churn that changes them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import mmap
+import os
+import random
+import shutil
+import stat
+import struct
+import subprocess
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from quiesce.adapters.volume_archive import PROVEN_FILESYSTEMS
+from quiesce.adapters.volumes import VolumeFiles
+from quiesce.model import VolumeRecord
+from quiesce.observed import VolumeState
+
+TAR = "--xattrs --xattrs-include=* --acls --sparse --numeric-owner".split()
+ODD_NAMES = (
+    b"-rf",
+    b"--checkpoint-action=exec=x",
+    b" leading and trailing ",
+    b"new\nline",
+    b"back\\slash\\n",
+    b"quote'\"$HOME`x`",
+    b"\xff\xfe not utf-8",
+    b"colon: said",
+    b"a -> b",
+    b"a link to b",
+    "ünïcode".encode(),
+    b"*?[x]",
+    b"x" * 250,
+    b"tab\there",
+)
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def volume(root: Path, key: str = "media") -> VolumeState:
+    """A volume of the host runtime in this folder."""
+    return VolumeState(key, f"name-{key}", root.is_dir(), "local", {}, root, ())
+
+
+def files_of(staging: Path, **options: object) -> VolumeFiles:
+    """The adapter as the host runtime has it: every volume is a folder of this machine."""
+    return VolumeFiles(
+        run="r1",
+        project="project",
+        staging=staging,
+        direct=lambda state: state.mountpoint,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def silent(text: str, done: int) -> None:
+    """Progress nobody looks at."""
+
+
+def two_levels_hold(folder: Path) -> bool:
+    """Whether the T0 rule is proven for the file system of this folder."""
+    found = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, check=True)
+    return found.stdout.decode().strip() in PROVEN_FILESYSTEMS
+
+
+def require_two_levels(folder: Path) -> None:
+    if not two_levels_hold(folder):
+        pytest.skip(f"{folder} is on a file system where level 1 is always the whole volume")
+
+
+# --------------------------------------------------------------------------------- description
+
+
+def describe(root: Path) -> dict[bytes, tuple[object, ...]]:
+    """Everything a restore must bring back, by path; our own folders in the root left out."""
+    top = os.fsencode(root)
+    found: dict[bytes, tuple[object, ...]] = {}
+    inodes: dict[tuple[int, int], list[bytes]] = {}
+    paths = [top]
+    for folder, directories, files in os.walk(top):
+        if folder == top:
+            directories[:] = [name for name in directories if not name.startswith(b".quiesce-")]
+        paths += [os.path.join(folder, name) for name in (*directories, *files)]
+    for path in paths:
+        status = os.lstat(path)
+        name = os.path.relpath(path, top)
+        if stat.S_ISSOCK(status.st_mode):
+            continue
+        if not stat.S_ISDIR(status.st_mode):
+            inodes.setdefault((status.st_dev, status.st_ino), []).append(name)
+        found[name] = (*_metadata(status), _attributes(path), _content(path, status))
+    for names in inodes.values():
+        if len(names) > 1:
+            for name in names:
+                found[name] = (*found[name], frozenset(names))
+    return found
+
+
+def _metadata(status: os.stat_result) -> tuple[object, ...]:
+    return (
+        stat.filemode(status.st_mode),
+        status.st_uid,
+        status.st_gid,
+        status.st_mtime_ns,
+        status.st_rdev,
+    )
+
+
+def _attributes(path: bytes) -> dict[str, bytes]:
+    names = os.listxattr(path, follow_symlinks=False)
+    return {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
+
+
+def _content(path: bytes, status: os.stat_result) -> tuple[object, ...]:
+    if stat.S_ISLNK(status.st_mode):
+        return ("link", os.readlink(path))
+    if not stat.S_ISREG(status.st_mode):
+        return ()
+    digest = hashlib.sha256(Path(os.fsdecode(path)).read_bytes()).hexdigest()
+    # A megabyte of holes is kept as holes; less is up to the file system.
+    hollow = status.st_size - status.st_blocks * 512 > 1 << 20
+    return (status.st_size, digest, "hollow" if hollow else "full")
+
+
+def differences(expected: dict[bytes, object], actual: dict[bytes, object]) -> list[str]:
+    """One line for each path that differs: what pytest can show of two large trees."""
+    paths = sorted({*expected, *actual})
+    return [
+        f"{path!r}: {expected.get(path)} != {actual.get(path)}"
+        for path in paths
+        if expected.get(path) != actual.get(path)
+    ]
+
+
+def assert_same(expected: dict[bytes, tuple[object, ...]], root: Path) -> None:
+    found = differences(dict(expected), dict(describe(root)))
+    assert not found, "\n".join(found[:20])
+
+
+# ---------------------------------------------------------------------------------------- trees
+
+
+def access_list(*, user: int) -> bytes:
+    """A POSIX ACL (as the kernel stores it) that also gives `user` the right to read."""
+    anyone = 0xFFFFFFFF
+    entries = [(1, 6, anyone), (2, 4, user), (4, 4, anyone), (16, 4, anyone), (32, 0, anyone)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def capability() -> bytes:
+    """The capability CAP_NET_BIND_SERVICE, permitted and effective, as the kernel stores it."""
+    return struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
+
+
+def make_tree(root: Path) -> None:
+    """Put one of each kind of entry into a folder."""
+    top = os.fsencode(root)
+    for name in ODD_NAMES:
+        Path(os.fsdecode(os.path.join(top, name))).write_bytes(name * 3)
+    folder = root / "folder"
+    (folder / "empty").mkdir(parents=True)
+    deep = folder.joinpath(*["a name of some length that makes long paths"] * 6)
+    deep.mkdir(parents=True)
+    (deep / "file").write_text("deep")
+    (folder / "one").write_text("linked")
+    (folder / "two").hardlink_to(folder / "one")
+    (root / "three").hardlink_to(folder / "one")
+    (root / "relative").symlink_to("folder/one")
+    (root / "outside").symlink_to("/etc/hostname")
+    (root / "above").symlink_to("../../x")
+    (root / "dangling").symlink_to("nowhere")
+    os.mkfifo(root / "fifo", 0o640)
+    (root / "empty file").touch()
+    with (root / "sparse").open("wb") as stream:
+        stream.seek(8 << 20)
+        stream.write(b"end")
+        stream.truncate(32 << 20)
+    (root / "private").write_text("x")
+    (root / "private").chmod(0o400)
+    os.setxattr(root / "private", "user.note", b"\0binary\xff")
+    os.setxattr(folder, "user.folder", b"yes")
+    os.setxattr(root / "empty file", "system.posix_acl_access", access_list(user=4242))
+    os.setxattr(folder / "empty", "system.posix_acl_default", access_list(user=4243))
+    if is_root():
+        (root / "capable").write_bytes(b"\x7fELF")
+        os.setxattr(root / "capable", "security.capability", capability())
+        os.chown(folder / "one", 1234, 5678)
+        os.lchown(root / "relative", 77, 88)
+        os.chown(folder / "empty", 999, 999)
+        (root / "setuid").write_text("x")
+        (root / "setuid").chmod(0o6755)
+        os.chown(root, 70, 71)
+    (folder / "empty").chmod(0o1777)
+    os.utime(root / "private", ns=(1, 1_111_111_111_123_456_789))
+    os.utime(root / "relative", ns=(1, 1_222_222_222_000_000_001), follow_symlinks=False)
+    os.utime(folder, ns=(1, 1_333_333_333_987_654_321))
+    root.chmod(0o2750)
+    os.utime(root, ns=(1, 1_444_444_444_444_444_444))
+
+
+class Churn:
+    """Random changes to a tree, of every kind, from a seed."""
+
+    def __init__(self, root: Path, seed: int) -> None:
+        self.root = root
+        self.random = random.Random(seed)
+        self.done = 0
+        self._kinds = [
+            self.write, self.write, self.write_through_map, self.append, self.rename,
+            self.rename, self.remove, self.make_folder, self.replace, self.swap, self.link,
+            self.symlink, self.attributes, self.times, self.recreate,
+        ]  # fmt: skip
+
+    def seed(self, count: int) -> None:
+        """Make the tree to start from."""
+        for _ in range(count):
+            with contextlib.suppress(OSError):
+                self.make_folder() if self.random.random() < 0.25 else self.write()
+
+    def step(self) -> None:
+        """Change something. What cannot be done to the entry that was drawn is not done."""
+        with contextlib.suppress(OSError, ValueError):
+            self.random.choice(self._kinds)()
+        self.done += 1
+
+    def run_until(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            self.step()
+
+    # -------------------------------------------------------------------------- drawing
+
+    def folder(self) -> str:
+        return self.random.choice(self._all(folders=True))
+
+    def entry(self) -> str:
+        return self.random.choice(self._all(folders=False))
+
+    def _all(self, *, folders: bool) -> list[str]:
+        found = [str(self.root)] if folders else []
+        for parent, directories, files in os.walk(self.root):
+            directories[:] = [name for name in directories if not name.startswith(".quiesce-")]
+            kept = [name for name in directories if not os.path.islink(f"{parent}/{name}")]
+            found += [f"{parent}/{name}" for name in kept]
+            if not folders:
+                found += [f"{parent}/{name}" for name in files]
+        return found
+
+    def new_name(self) -> str:
+        if self.random.random() < 0.2:
+            return f"{self.folder()}/{os.fsdecode(self.random.choice(ODD_NAMES))}"
+        return f"{self.folder()}/n{self.random.randrange(40)}"
+
+    # ------------------------------------------------------------------------- changing
+
+    def write(self) -> None:
+        size = self.random.choice((0, 10, 5000, 200_000))
+        Path(self.new_name()).write_bytes(self.random.randbytes(size))
+
+    def append(self) -> None:
+        with Path(self.entry()).open("ab") as stream:
+            stream.write(self.random.randbytes(100))
+
+    def write_through_map(self) -> None:
+        path = self.entry()
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return
+        with Path(path).open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as content:
+            content[0] = self.random.randrange(256)
+
+    def rename(self) -> None:
+        os.rename(self.entry(), self.new_name())
+
+    def remove(self) -> None:
+        path = self.entry()
+        if os.path.isdir(path) and not os.path.islink(path):
+            if self.random.random() < 0.5:
+                shutil.rmtree(path)
+        else:
+            os.unlink(path)
+
+    def make_folder(self) -> None:
+        os.mkdir(self.new_name())
+
+    def replace(self) -> None:
+        """An entry becomes one of another kind."""
+        path = self.entry()
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+        kind = self.random.randrange(4)
+        if kind == 0:
+            os.mkdir(path)
+            Path(path, "inside").write_bytes(self.random.randbytes(50))
+        elif kind == 1:
+            os.symlink(self.random.choice(("..", "/tmp", "n1", "nowhere")), path)
+        elif kind == 2:
+            Path(path).write_bytes(self.random.randbytes(60))
+        else:
+            os.mkfifo(path)
+
+    def swap(self) -> None:
+        """Two folders, or two files, change places."""
+        first, second = self.entry(), self.entry()
+        aside = f"{self.root}/aside"
+        os.rename(first, aside)
+        os.rename(second, first)
+        os.rename(aside, second)
+
+    def recreate(self) -> None:
+        """A folder is removed and one of the same name and other content is made."""
+        path = self.folder()
+        if path != str(self.root):
+            shutil.rmtree(path)
+            os.mkdir(path)
+            Path(path, f"n{self.random.randrange(40)}").write_bytes(b"again")
+
+    def link(self) -> None:
+        os.link(self.entry(), self.new_name(), follow_symlinks=False)
+
+    def symlink(self) -> None:
+        os.symlink(self.random.choice(("n1", "../n2", "/etc", "n3/n4")), self.new_name())
+
+    def attributes(self) -> None:
+        path = self.entry()
+        choice = self.random.randrange(4)
+        if choice == 0 and not os.path.islink(path):
+            os.chmod(path, self.random.choice((0o700, 0o755, 0o777, 0o750)))
+        elif choice == 1 and is_root():
+            os.lchown(path, self.random.randrange(2000), self.random.randrange(2000))
+        elif choice == 2:
+            os.setxattr(path, f"user.n{self.random.randrange(3)}", self.random.randbytes(9))
+        elif not os.path.islink(path):
+            os.setxattr(path, "system.posix_acl_access", access_list(user=4000))
+
+    def times(self) -> None:
+        """A file claims to be old, as after an unpacking or a copy that keeps times."""
+        moment = self.random.choice((10**18, 1_500_000_000_123_456_789))
+        os.utime(self.entry(), ns=(moment, moment), follow_symlinks=False)
+
+
+@contextlib.contextmanager
+def churning(churn: Churn) -> Iterator[None]:
+    """Change the tree all the time in between."""
+    stop = threading.Event()
+    thread = threading.Thread(target=churn.run_until, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+# ------------------------------------------------------------------------------------- restoring
+
+
+def restore_by_hand(folder: Path, record: VolumeRecord, target: Path) -> None:
+    """Restore with tar, xargs and zstd alone, as RESTORE.md says. `target` is an empty folder."""
+    command = ["tar", "-x", *TAR, "-C", str(target), "-I", "zstd", "-f"]
+    subprocess.run([*command, str(folder / record.levels[0])], check=True)
+    if record.gone:
+        with (folder / record.gone).open("rb") as names:
+            rm = ["xargs", "-0", "-r", "rm", "-rf", "--"]
+            subprocess.run(rm, stdin=names, cwd=target, check=True)
+    for level in record.levels[1:]:
+        subprocess.run([*command, str(folder / level)], check=True)
+
+
+def restore(files: VolumeFiles, folder: Path, record: VolumeRecord, target: VolumeState) -> None:
+    """Restore as Quiesce does; the size that comes out is the one the record promised."""
+    archives = [folder / level for level in record.levels]
+    assert files.check(archives) == ()
+    gone = folder / record.gone if record.gone else None
+    size = files.stage(target, "r1", archives, gone)
+    assert (record.files, record.bytes) == (size.files, size.bytes)
+    files.swap(target, "r1")
+    files.settle(target, "r1")
+
+
+@contextlib.contextmanager
+def small_disk(size: str) -> Iterator[Path]:
+    """A tmpfs of this size, mounted for a while. Root only."""
+    with tempfile.TemporaryDirectory() as folder:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "none", folder]
+        subprocess.run(mount, check=True)
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def as_user(user: int, function: Callable[[], str]) -> str:
+    """Call a function in a child process that runs as this ordinary user; return what it did.
+
+    A forked child, because that user may not be able to read the interpreter's own files.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(user, user, user)
+            os.setresuid(user, user, user)
+            said = function()
+        except BaseException:
+            said = traceback.format_exc()
+        os.write(writing, said.encode(errors="replace"))
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as stream:
+        said = stream.read().decode()
+    os.waitpid(child, 0)
+    return said
+
+
+needs_root = pytest.mark.skipif(not is_root(), reason="only root may change owners and mount")

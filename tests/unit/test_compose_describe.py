@@ -1,0 +1,83 @@
+"""What of a Compose file may be kept in a set."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from quiesce.adapters.compose_describe import digest, redact
+
+MODEL = """
+name: app
+x-common: &common
+  PLAIN: hunter2-anchor
+services:
+  db:
+    image: ${POSTGRES_IMAGE:-pgvector/pgvector:pg17}
+    command: [postgres, -c, password=hunter2-command]
+    entrypoint: /start --token hunter2-entrypoint
+    environment:
+      POSTGRES_PASSWORD: hunter2-literal
+      FROM_OUTSIDE: ${DB_PASSWORD}
+      REQUIRED: ${DB_PASSWORD:?set it}
+      DEFAULTED: ${DB_PASSWORD:-hunter2-default}
+      URL: postgres://app:${DB_PASSWORD}@db/hunter2-part
+      EMPTY:
+    labels: {traefik.auth: hunter2-label}
+    healthcheck:
+      test: [CMD, curl, -u, "a:hunter2-health"]
+      interval: 5s
+    build:
+      context: https://user:hunter2-context@example.com/repo.git
+      args: [TOKEN=hunter2-arg, "OTHER=${OTHER}"]
+    logging: {driver: splunk, options: {splunk-token: hunter2-logging}}
+    extra_hosts: ["hunter2-host:10.0.0.1"]
+    ports: ["${DB_PORT:-5432}:5432"]
+    volumes: ["data:/var/lib/postgresql/data"]
+    hostname: ${DB_PASSWORD_HOST:-hunter2-hostname}
+    restart: unless-stopped
+volumes:
+  data: {name: "${STACK:-app}-data"}
+  share: {driver_opts: {o: "username=a,password=hunter2-mount"}}
+configs:
+  inline: {content: "key: hunter2-config"}
+"""
+
+
+@pytest.fixture
+def redacted() -> dict:
+    """The model above, redacted."""
+    return redact(yaml.safe_load(MODEL))
+
+
+def test_no_literal_of_a_closed_place_is_left(redacted: dict):
+    """Wherever people write passwords down."""
+    assert "hunter2" not in yaml.safe_dump(redacted)
+
+
+def test_what_describes_the_stack_is_left(redacted: dict):
+    """Images, ports, volumes and their names, and how services come back."""
+    db = redacted["services"]["db"]
+    assert db["image"] == "${POSTGRES_IMAGE:-pgvector/pgvector:pg17}"
+    assert db["ports"] == ["${DB_PORT:-5432}:5432"]
+    assert db["volumes"] == ["data:/var/lib/postgresql/data"]
+    assert db["restart"] == "unless-stopped"
+    assert db["healthcheck"]["interval"] == "5s"
+    assert redacted["volumes"]["data"]["name"] == "${STACK:-app}-data"
+
+
+def test_references_stay_and_literals_are_comparable(redacted: dict):
+    """Two sets tell whether a literal changed, not what it was; names of variables stay."""
+    environment = redacted["services"]["db"]["environment"]
+    assert environment["FROM_OUTSIDE"] == "${DB_PASSWORD}"
+    assert environment["REQUIRED"] == "${DB_PASSWORD:?set it}"
+    assert environment["POSTGRES_PASSWORD"] == digest("hunter2-literal")
+    assert environment["DEFAULTED"].endswith(" with DB_PASSWORD")
+    assert environment["EMPTY"] is None
+
+
+def test_lists_of_assignments_keep_their_names(redacted: dict):
+    """Which arguments a build takes is no secret."""
+    first, second = redacted["services"]["db"]["build"]["args"]
+    assert first == f"TOKEN={digest('hunter2-arg')}"
+    assert second == "OTHER=${OTHER}"

@@ -1,0 +1,63 @@
+"""What the closing line and the exit code of `inv test` are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.outcome import Outcome, count_tests, print_summary
+
+RECORD = """<testsuites><testsuite>
+<testcase classname="tests.unit.test_order" name="test_a" time="1.5" />
+<testcase classname="tests.unit.test_order.TestTies" name="test_b" time="0.5">
+  <failure message="no">...</failure></testcase>
+<testcase classname="tests.contract.test_store" name="test_c" time="0.1">
+  <skipped type="pytest.skip" message="no engine">...</skipped></testcase>
+<testcase classname="tests.contract.test_store" name="test_d" time="0.1">
+  <error message="fixture">...</error></testcase>
+<testcase classname="" name="tests.e2e.test_broken" time="0.0">
+  <error message="collection failure">...</error></testcase>
+</testsuite></testsuites>"""
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    """A record as pytest writes it."""
+    path = tmp_path / "results.xml"
+    path.write_text(RECORD)
+    return path
+
+
+def test_each_test_counts_once_in_its_group(record: Path) -> None:
+    """Failures, errors of a fixture and modules that cannot be imported are all failed."""
+    outcomes = count_tests(record, ["unit", "contract", "e2e"], pytest_code=1)
+    counts = [(one.stage, one.passed, one.failed, one.skipped) for one in outcomes]
+    assert counts == [("unit", 1, 1, 0), ("contract", 0, 1, 1), ("e2e", 0, 1, 0)]
+    assert outcomes[0].seconds == 2.0
+    assert outcomes[1].skips == [("tests.contract.test_store.test_c", "no engine")]
+
+
+@pytest.mark.parametrize("code", [-11, 1, 2, 3, 4])
+def test_a_run_that_ended_badly_never_counts_as_passed(tmp_path: Path, code: int) -> None:
+    """Killed, interrupted, or failed without saying which test it was."""
+    outcomes = count_tests(tmp_path / "absent.xml", ["unit"], pytest_code=code)
+    assert sum(one.failed for one in outcomes) == 1
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code", "line"),
+    [
+        ([Outcome("lint", 1), Outcome("unit", 5, 0, 2)], 0, "6 passed, 0 failed, 2 skipped"),
+        ([Outcome("lint", 0, 1), Outcome("unit", 5)], 1, "5 passed, 1 failed, 0 skipped"),
+        ([Outcome("lint", 1), Outcome("unit", 0, 0, 2)], 1, "1 passed, 0 failed, 2 skipped"),
+        ([Outcome("lint", 1), Outcome("engine", 0, 1)], 1, "1 passed, 1 failed, 0 skipped"),
+        ([], 1, "0 passed, 0 failed, 0 skipped"),
+    ],
+)
+def test_the_last_line_is_the_sum_and_only_a_run_without_failure_is_a_success(
+    outcomes: list[Outcome], code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run in which no test ran is none either."""
+    assert print_summary(outcomes, tests_wanted=True) == code
+    assert capsys.readouterr().out.splitlines()[-1] == line

@@ -1,0 +1,241 @@
+"""The runner of programs: statuses, ends of children, and what its errors may say."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from quiesce.adapters import process, process_child
+from quiesce.errors import QuiesceError, RequestError
+
+ROOT = Path(__file__).parents[2]
+
+
+def _wait_until(condition, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come about"
+        time.sleep(0.01)
+
+
+def _lives(pid: int) -> bool:
+    return process_child.started_at(pid) != 0 and process_child._alive(pid)
+
+
+def test_output_and_exit_code_come_back():
+    """A program's output is returned whole, its stderr as lines."""
+    done = process.run(["sh", "-c", "printf 'a\\nb'; echo said >&2"])
+    assert (done.exit_code, done.stdout, done.stderr) == (0, b"a\nb", ("said",))
+
+
+def test_bytes_are_fed_and_an_absent_input_is_empty():
+    """`stdin` reaches the program; without it reading ends at once instead of asking a terminal."""
+    content = os.urandom(300_000)
+    assert process.run(["cat"], stdin=content).stdout == content
+    assert process.run(["cat"]).stdout == b""
+
+
+def test_output_goes_to_a_file(tmp_path: Path):
+    """With `stdout_to` nothing is held in memory: the file has it all."""
+    with (tmp_path / "out").open("wb") as out:
+        done = process.run(["printf", "abc"], stdout_to=out)
+    assert done.stdout == b""
+    assert (tmp_path / "out").read_bytes() == b"abc"
+
+
+def test_a_failure_tells_the_last_lines_and_neither_arguments_nor_environment():
+    """The error holds the program, the code and the end of stderr; secrets are blotted out."""
+    script = "echo first >&2; echo password is $PASSWORD >&2; exit 4 # hidden-argument"
+    environment = {"PASSWORD": "hunter2", "PATH": os.environ["PATH"]}
+    with pytest.raises(QuiesceError) as caught:
+        process.run(["sh", "-c", script], environment=environment, secrets=["hunter2"], hint="look")
+    assert caught.value.fact == "sh failed with exit code 4"
+    assert caught.value.hint == "look"
+    assert caught.value.details == ("first", "password is ***")
+    told = str(caught.value.__dict__)
+    assert "hunter2" not in told
+    assert "hidden-argument" not in told
+
+
+def test_an_accepted_exit_code_is_no_failure():
+    """`accept` says which codes are good, and 0 is not among them unless it is named."""
+    assert process.run(["sh", "-c", "exit 1"], accept=(0, 1)).exit_code == 1
+    with pytest.raises(QuiesceError):
+        process.run(["true"], accept=(1,))
+
+
+def test_a_program_ended_by_a_signal_is_a_failure_that_names_it():
+    """No exit code hides a kill."""
+    with pytest.raises(QuiesceError, match="sh was ended by SIGKILL"):
+        process.run(["sh", "-c", "kill -9 $$"])
+
+
+def test_a_missing_program_is_a_request_error_with_a_hint():
+    """Nothing was started, and the hint says what to install."""
+    with pytest.raises(RequestError, match="the program no-such-program is not on") as caught:
+        process.run(["no-such-program", "secret"])
+    assert caught.value.hint == "install no-such-program and see that it is on PATH"
+
+
+def test_a_program_that_takes_too_long_is_ended_with_all_it_started():
+    """After the timeout nothing of the group is left, grandchildren included."""
+    with pytest.raises(QuiesceError, match="sh did not end within 0 seconds"):
+        process.run(["sh", "-c", "sleep 987 & echo $!; wait"], timeout=0.3)
+    assert process.children() == ()
+    assert _sleeping("987") == []
+
+
+def _sleeping(seconds: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if entry.read_bytes().endswith(b"sleep\0" + seconds.encode() + b"\0"):
+                found.append(int(entry.parent.name))
+        except OSError:
+            continue
+    return [pid for pid in found if _lives(pid)]
+
+
+def test_an_exception_in_the_waiting_thread_ends_the_group():
+    """What a signal handler raises while we wait leaves no child behind."""
+
+    class Stopped(Exception):
+        pass
+
+    def handler(number, frame):
+        raise Stopped
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        with pytest.raises(Stopped):
+            process.run(["sh", "-c", "sleep 986 & sleep 986"])
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert _sleeping("986") == []
+    assert process.children() == ()
+
+
+def test_a_child_that_ignores_term_is_killed(monkeypatch: pytest.MonkeyPatch):
+    """Patience ends with SIGKILL."""
+    monkeypatch.setattr(process, "PATIENCE", 0.2)
+    with pytest.raises(QuiesceError, match="did not end"):
+        process.run(["sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"], timeout=0.3)
+    assert process.children() == ()
+
+
+def test_children_of_other_threads_can_be_ended():
+    """The main thread, interrupted, ends what workers run; their calls raise."""
+    raised = []
+
+    def work():
+        try:
+            process.run(["sleep", "985"])
+        except QuiesceError as error:
+            raised.append(error.fact)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    _wait_until(lambda: process.children() and _sleeping("985"))
+    process.end_children()
+    worker.join(10)
+    assert raised == ["sleep was ended by SIGTERM"]
+
+
+def test_children_die_with_a_killed_run(tmp_path: Path):
+    """`kill -9` of the run ends its children too, by the kernel."""
+    program = (
+        "from quiesce.adapters import process\n"
+        "process.watch(lambda child: print(child.pid, child.started, flush=True))\n"
+        "process.run(['sleep', '984'])\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    with parent:
+        pid, started = map(int, parent.stdout.readline().split())
+        _wait_until(lambda: _sleeping("984"))
+        assert process_child.started_at(pid) == started
+        parent.kill()
+    _wait_until(lambda: not _lives(pid))
+
+
+def test_a_child_leads_a_session_of_its_own():
+    """A Ctrl-C in the terminal does not reach it."""
+    seen = process.run([sys.executable, "-c", "import os; print(os.getsid(0), os.getpid())"])
+    session, pid = map(int, seen.stdout.split())
+    assert session == pid != os.getsid(0)
+
+
+def test_a_daemon_left_behind_does_not_hold_up_the_result():
+    """Who keeps stderr open after the program ended is not waited for."""
+    done = process.run(["sh", "-c", "sleep 983 >/dev/null & echo done"], timeout=30)
+    assert done.stdout == b"done\n"
+    for pid in _sleeping("983"):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_every_status_of_a_pipe_counts():
+    """`false | gzip` exits 0 in a shell; here the first failure is raised by name."""
+    with pytest.raises(QuiesceError, match="false failed with exit code 1"):
+        process.pipe([["false"], ["cat"]])
+
+
+def test_a_pipe_blames_the_program_that_failed_and_not_its_writer(tmp_path: Path):
+    """The writer that loses its reader dies of SIGPIPE, which is not the cause."""
+    reader = tmp_path / "reader"
+    reader.write_text("#!/bin/sh\nread line\nexit 3\n")
+    reader.chmod(0o755)
+    with pytest.raises(QuiesceError, match="reader failed with exit code 3"):
+        process.pipe([["yes"], [str(reader)]])
+
+
+def test_a_pipe_carries_everything():
+    """What went in comes out, through three programs."""
+    content = os.urandom(500_000)
+    results = process.pipe([["cat"], ["gzip", "-c"], ["gzip", "-dc"]], stdin=content)
+    assert results[-1].stdout == content
+    assert [result.exit_code for result in results] == [0, 0, 0]
+
+
+def test_a_pipe_whose_second_program_is_missing_leaves_no_first():
+    """The one that had begun is ended before the error leaves."""
+    with pytest.raises(RequestError):
+        process.pipe([["sleep", "982"], ["no-such-program"]])
+    assert _sleeping("982") == []
+
+
+def test_a_group_is_ended_only_if_it_is_still_the_same_process(tmp_path: Path):
+    """A recycled process number is left alone: the start time tells."""
+    with (tmp_path / "log").open("wb") as log:
+        child, popen = process.spawn(
+            ["sleep", "981"], environment=dict(os.environ), cwd=tmp_path, output=log
+        )
+    try:
+        other = process_child.Child(child.pid, child.started + 1, child.program)
+        assert process_child.end_group(other) is False
+        assert _lives(child.pid)
+        assert process_child.end_group(child) is True
+        assert popen.wait(10) == -signal.SIGTERM
+        assert process_child.end_group(child) is False
+    finally:
+        popen.kill()
+        popen.wait()
+
+
+def test_tails_are_bounded_and_printable():
+    """However much a program says, errors stay short, and terminals are left alone."""
+    content = (
+        b"x" * 10 + b"\n" * 3 + b"".join(b"line %d\r\n" % i for i in range(500)) + b"\x1b[2J\n"
+    )
+    lines = process_child.tail(content)
+    assert len(lines) == process_child.TAIL_LINES
+    assert lines[-1] == " [2J"
+    assert lines[-2] == "line 499"
