@@ -111,10 +111,13 @@ def read_bounded(file: Path) -> bytes:
     """
     # Not blocking: a named pipe would otherwise be waited for before it can be refused.
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(0, "not a regular file")
-        content = stream.read(LARGEST_FILE + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            content = stream.read(LARGEST_FILE + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > LARGEST_FILE:
         raise OSError(0, f"larger than {LARGEST_FILE:,} bytes")
     return content

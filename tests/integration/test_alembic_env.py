@@ -266,7 +266,7 @@ def test_a_broken_script_is_a_fact_and_not_a_traceback(
     server: PostgresServer, migrator: AlembicMigrator, make: Maker
 ) -> None:
     """Found while looking, before anything is changed."""
-    database = make({"a1": "this is not python"})
+    database = make({"a1": "def (:"})
     with pytest.raises(QuiesceError, match="migrations of migrated: SyntaxError"):
         migrator.heads(database)
 

@@ -49,7 +49,10 @@ shared_buffers = 64MB
 
 
 def installed() -> dict[int, Path]:
-    """The folders with server and clients that this machine has, by major version."""
+    """The folders with server and clients that this machine has, by major version.
+
+    `QUIESCE_TEST_POSTGRES` names more, as folders of programs with a colon between them.
+    """
     found: dict[int, Path] = {}
     for folder in sorted(SYSTEM_PROGRAMS.glob("*/bin")):
         if (folder / "initdb").exists():
@@ -58,6 +61,9 @@ def installed() -> dict[int, Path]:
         folder = Path(spec.origin).parent / "pginstall" / "bin"
         if (folder / "initdb").exists():
             found[18] = folder
+    for text in filter(None, os.environ.get("QUIESCE_TEST_POSTGRES", "").split(":")):
+        told = subprocess.run([Path(text) / "postgres", "-V"], capture_output=True, check=True)
+        found[int(told.stdout.split(b")")[-1].split()[0].split(b".")[0])] = Path(text)
     return found
 
 
@@ -157,7 +163,8 @@ class PostgresServer:
         if whom:
             for path in (self.home, password):
                 os.chown(path, int(whom["user"]), int(whom["group"]))
-        major = int(self.programs.parent.name) if self.programs.parent.name.isdigit() else 18
+        told = subprocess.run([self.programs / "initdb", "-V"], capture_output=True, check=True)
+        major = int(told.stdout.split(b")")[-1].split()[0].split(b".")[0])
         locale = ["--locale=C.UTF-8"]
         if major >= 17:
             locale.append("--locale-provider=builtin")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -147,8 +148,6 @@ def test_a_file_that_cannot_be_read_is_told(folder: Path) -> None:
     file.mkdir()
     assert message() == f"stack.yaml: cannot be read: not a regular file {hint}"
     file.rmdir()
-    import os
-
     os.mkfifo(file)
     assert message() == f"stack.yaml: cannot be read: not a regular file {hint}"
     file.unlink()
@@ -300,8 +299,8 @@ ADDED = {
         f"6: exclude_volumes[0]: 'a/b' is not a volume key ({NAME})",
     ),
     "image": (
-        "helper_image: --privileged",
-        "6: helper_image: '--privileged' is not the name of an image (write it like debian:12-slim)",
+        "helper_image: --rm",
+        "6: helper_image: '--rm' is not the name of an image (write it like debian:12-slim)",
     ),
     "pattern": (
         "volumes: {a: {exclude: [/etc]}}",
@@ -592,7 +591,7 @@ def test_a_mistake_of_an_instance_is_told(folder: Path, content: str, expected: 
 SERVICES = {
     "unknown service": (
         "databases: {a: {service: bd}}\nservices: {db: {postgres: embedded}}",
-        "6: databases.a.service: there is no service 'bd' (did you mean 'db'?)",
+        "6: databases.a.service: there is no service 'bd' (known: db)",
     ),
     "no services": (
         "databases: {a: {service: db}}",
@@ -648,7 +647,7 @@ SERVICES = {
     ),
     "unknown dependency": (
         "services: {web: {command: a, depends_on: [bd]}, db: {postgres: embedded}}",
-        "6: services.web.depends_on[0]: there is no service 'bd' (did you mean 'db'?)",
+        "6: services.web.depends_on[0]: there is no service 'bd' (known: db, web)",
     ),
     "cycle": (
         "services:\n"
@@ -767,7 +766,7 @@ def test_other_instances_are_checked_in_shape_but_need_no_env_file(folder: Path)
     """A misspelt key is told; a variable that only they have is not."""
     content = GOOD.replace(
         "short}\n",
-        "short}\n  other: {env_file: absent.env, project: ${THEIRS}, contxt: a, retention: short}\n",
+        "short}\n  other: {env_file: no.env, project: ${THEIRS}, contxt: a, retention: short}\n",
         1,
     )
     assert told(f"{content}default_instance: core\n") == [
