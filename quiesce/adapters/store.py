@@ -84,6 +84,9 @@ class LocalStore:
         with _told(self.folder):
             for folder in (self.folder, self._staging, self._staging / run):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.folder.stat().st_mode & 0o077:
+                # Made by git, or by hand with the usual umask.
+                self.folder.chmod(0o700)
             path = self._staging / run / name
             for folder in (path, path / "databases", path / "volumes", path / "stack"):
                 folder.mkdir(mode=0o700, exist_ok=True)
