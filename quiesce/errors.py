@@ -110,3 +110,14 @@ class Interrupted(QuiesceError):
         super().__init__(f"interrupted by {name}", "everything was put back; run it again")
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number
+
+
+def place_of(error: BaseException) -> str:
+    """Return kind and place of an unexpected error, not its text: that may quote a secret."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    name = type(error).__name__
+    if trace is None:
+        return name
+    return f"{name} in {trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"

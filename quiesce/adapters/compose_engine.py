@@ -116,15 +116,15 @@ class EngineConnection:
         host, hint = self.address.host, "start Docker, then run 'inv status'"
         silent = f"docker engine at {host} does not answer"
         try:
+            if self.address.socket is not None:
+                _knock(self.address.socket)
             base = f"unix://{self._tunnel()}" if self.address.scheme == "ssh" else host
             api = docker.APIClient(base_url=base, version="auto", tls=self._tls(), timeout=PATIENCE)
             return api, api.info()
-        except PermissionError as error:
-            raise RequestError(silent, f"{hint} ({error.strerror})") from None
-        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-            if "PermissionError" in str(error) or "Permission denied" in str(error):
-                user = "this user may not use its socket: add it to the group docker"
-                raise RequestError(silent, user) from None
+        except PermissionError:
+            user = "add this user to the group that owns its socket, or run this as root"
+            raise RequestError(silent, user, details=["permission denied"]) from None
+        except (docker.errors.DockerException, requests.RequestException, OSError):
             raise RequestError(
                 silent, hint, details=[f"taken from {self.address.source}"]
             ) from None
@@ -186,6 +186,12 @@ def absent(error: Exception) -> bool:
     import docker
 
     return isinstance(error, docker.errors.NotFound)
+
+
+def _knock(path: Path) -> None:
+    """Connect to a unix socket and leave. The SDK's own attempt would leak its socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
 
 
 def _listener(path: Path) -> str:

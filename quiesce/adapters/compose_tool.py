@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 MOUNT_POINT = "/quiesce"
 
 #: Ends the program when the helper's input ends, which it does when this process dies, however it
-#: dies. A background command of sh reads /dev/null unless told otherwise, hence the 3.
+#: dies. A background command of sh reads /dev/null unless told otherwise, hence the 3. What it
+#: writes is a backup: for its owner only.
 SCRIPT = """
+umask 077
 exec 3<&0
 "$@" </dev/null 3<&- &
 program=$!

@@ -13,10 +13,9 @@ exchanged.
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from quiesce.adapters import postgres_record as records
 from quiesce.adapters import postgres_side as side
@@ -33,35 +32,39 @@ from quiesce.adapters.postgres_session import (
     version_text,
 )
 from quiesce.adapters.postgres_snapshot import Held, hold_snapshot
+from quiesce.adapters.postgres_threads import beside, size_told
+from quiesce.adapters.postgres_watch import Watch
 from quiesce.errors import QuiesceError
-from quiesce.model import (
-    Database,
-    DatabaseRecord,
-    DatabaseSwap,
-    SequenceRecord,
-    SetKind,
-    TableRecord,
-)
+from quiesce.model import Database, DatabaseRecord, DatabaseSwap, SetKind
 from quiesce.observed import DatabaseState
 from quiesce.ports import DatabaseContents, Progress, Runtime
 
 MAINTENANCE = ("postgres", "template1")
-T = TypeVar("T")
 GLOBALS_TRAILER = b"-- PostgreSQL database cluster dump complete"
 
 
 class PostgresAdmin:
     """The servers of these databases. `run` names the run that everything is done for.
 
-    Databases may be dumped by several threads at once, one database by one thread.
+    Databases may be dumped by several threads at once, one database by one thread. When held
+    locks keep anybody waiting for longer than `lock_patience` seconds (None: for ever), they are
+    let go and the dump raises `InTheWay`.
     """
 
-    def __init__(self, runtime: Runtime, databases: Sequence[Database], run: str) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        databases: Sequence[Database],
+        run: str,
+        lock_patience: float | None = None,
+    ) -> None:
         self._runtime = runtime
         self._databases = tuple(databases)
         self._run = run
         self._application = f"quiesce:{run}"
+        self._patience = lock_patience
         self._held: dict[str, Held] = {}
+        self._watches: dict[str, Watch] = {}
         self._client = Client(runtime, run)
 
     # ------------------------------------------------------------------------------- asking
@@ -96,10 +99,21 @@ class PostgresAdmin:
     # ------------------------------------------------------------------------------ dumping
 
     def hold(self, database: Database) -> None:
-        if database.key not in self._held:
-            self._held[database.key] = hold_snapshot(lambda: self._open(database, database.name))
+        if database.key in self._held:
+            return
+
+        def open_one() -> Session:
+            return self._open(database, database.name)
+
+        self._held[database.key] = hold_snapshot(open_one)
+        if self._patience is not None:
+            self._watches[database.key] = Watch(
+                open_one, self._application, database.key, self._patience
+            )
 
     def release(self, database: Database) -> None:
+        if watch := self._watches.pop(database.key, None):
+            watch.stop()
         if held := self._held.pop(database.key, None):
             held.session.close()
 
@@ -108,8 +122,13 @@ class PostgresAdmin:
     ) -> DatabaseRecord:
         own = database.key not in self._held
         self.hold(database)
+        watch = self._watches.get(database.key)
         try:
             return self._dump(database, self._held[database.key], kind, directory, file, progress)
+        except QuiesceError as problem:
+            if watch is not None and watch.problem is not None:
+                raise watch.problem from problem
+            raise
         finally:
             if own:
                 self.release(database)
@@ -198,8 +217,11 @@ class PostgresAdmin:
         return tuple(ended)
 
     def close(self) -> None:
-        for held in list(self._held.values()):
+        for watch in self._watches.values():
+            watch.stop()
+        for held in self._held.values():
             held.session.close()
+        self._watches.clear()
         self._held.clear()
 
     # ------------------------------------------------------------------------------ in parts
@@ -259,10 +281,10 @@ class PostgresAdmin:
         # The holder only holds; another session reads, so that no failure costs the snapshot.
         with (
             self._open(database, database.name) as reader,
-            _aside(reader, lambda: _read(reader, held.snapshot, database.name, kind)) as reading,
+            beside(reader, lambda: _read(reader, held.snapshot, database.name, kind)) as reading,
             self._client.writing(directory, file) as partial,
         ):
-            with _size_told(partial, database.key, progress):
+            with size_told(partial, database.key, progress):
                 self._client.dump(
                     database,
                     held,
@@ -305,60 +327,13 @@ class PostgresAdmin:
 
 def _read(
     reader: Session, snapshot: str, name: str, kind: SetKind
-) -> tuple[tuple[TableRecord, ...], tuple[SequenceRecord, ...], Mapping[str, Any]]:
+) -> tuple[Any, Any, Mapping[str, Any]]:
     reader.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     reader.run("SET TRANSACTION SNAPSHOT %s", [snapshot])
     facts = records.facts_of(reader, name)
     if kind == "schema":
         return records.empty_tables(reader), records.fresh_sequences(reader), facts
     return records.digest_tables(reader, records.DIGEST_ALGORITHM), (), facts
-
-
-@contextlib.contextmanager
-def _aside(session: Session, read: Callable[[], T]) -> Iterator[Callable[[], T]]:
-    """Run `read` in a thread; the yielded function waits for its result. Left early, it ends."""
-    results: list[T] = []
-    failures: list[Exception] = []
-
-    def work() -> None:
-        try:
-            results.append(read())
-        except Exception as problem:  # noqa: BLE001 - raised again where the result is wanted
-            failures.append(problem)
-
-    thread = threading.Thread(target=work, name=f"digests {session.where}", daemon=True)
-    thread.start()
-
-    def result() -> T:
-        thread.join()
-        if failures:
-            raise failures[0]
-        return results[0]
-
-    try:
-        yield result
-    finally:
-        while thread.is_alive():
-            session.cancel()
-            thread.join(0.2)
-
-
-@contextlib.contextmanager
-def _size_told(path: Path, key: str, progress: Progress) -> Iterator[None]:
-    done = threading.Event()
-
-    def tell() -> None:
-        while not done.wait(0.5):
-            with contextlib.suppress(OSError):
-                progress(f"dumping {key}", path.stat().st_size)
-
-    thread = threading.Thread(target=tell, name=f"size of {key}", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def _server(database: Database) -> tuple[str, int]:

@@ -117,13 +117,15 @@ def version_text(number: int) -> str:
 class Session:
     """One open session. Every statement commits by itself unless `BEGIN` was sent.
 
-    `pid` is the server's process, `version` its `server_version_num`. Statements can be cancelled
-    by another thread (`cancel`), and a signal's exception ends a waiting one.
+    `database` is the database's name, `pid` the server's process, `version` its
+    `server_version_num`. Another thread can `cancel` a statement, and the exception of a signal
+    ends a waiting one.
     """
 
     def __init__(self, connection: driver.connection, where: str) -> None:
         self._connection = connection
         self.where = where
+        self.database = connection.info.dbname
         self.version = connection.info.server_version
         self.pid = connection.info.backend_pid
 

@@ -181,9 +181,11 @@ def level_zero_records(listed: Iterable[bytes], scanned: Iterable[bytes]) -> Ite
     for record in listed:
         mark, (kind, size, mtime, _, _, path) = record[:3], record[4:].split(b" ", 5)
         seen = scan.find(path)
-        if kind == b"d" or not seen:
-            # Level 1 has every directory anyway; only that it was one counts.
+        if not seen:
             same = False
+        elif kind == b"d":
+            # Level 1 has every directory anyway; only which one it was counts.
+            same = seen.startswith(b"d")
         elif kind == b"h":
             # Tar tells neither type nor size of a hard link's inode.
             same = seen.split(b" ", 3)[2] == mtime
@@ -298,9 +300,11 @@ class Difference:
             self.take(entry.path)
 
     def _take_directory(self, entry: _Entry, known: bytes) -> None:
+        # It had attributes, and is another one now or was last changed other than by what is in
+        # it. They may be gone, which an archive cannot say: it is made anew, with all it holds.
         had_attributes = known.startswith(_WITH_ATTRIBUTES) and entry.path != b"."
-        if had_attributes and entry.recent and entry.ctime != entry.mtime:
-            # Some may have been removed since, which an archive cannot say: it is made anew.
+        another = known.split(b" ", 7)[5:7] != [entry.device, entry.inode]
+        if had_attributes and (another or (entry.recent and entry.ctime != entry.mtime)):
             self._drop(entry.path)
             self._again = (*self._again, entry.path + _SLASH)
         self.take(entry.path)

@@ -30,28 +30,9 @@ if TYPE_CHECKING:
     from quiesce.plan.steps import Plan
     from quiesce.report import Reporter
 
-Planner = Callable[["Ports", "Observed", str], "Plan"]
 
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What every task understands. `wait` is in seconds, `environ` the process's environment."""
-
-    dry_run: bool = False
-    yes: bool = False
-    confirm: str | None = None
-    wait: float = 0.0
-    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
-
-
-class App:
+class App(Frame):
     """Quiesce for one instance of one stack."""
-
-    def __init__(self, stack: Stack, reporter: Reporter, options: Options) -> None:
-        self.stack = stack
-        self.reporter = reporter
-        self.options = options
-        self.clock = SystemClock()
 
     # -------------------------------------------------------------------------- lifecycle
 
@@ -95,16 +76,21 @@ class App:
 
     # -------------------------------------------------------------------- backup and restore
 
-    def backup(self, request: backups.BackupRequest) -> None:
-        """Make a backup set, verified, with services at rest for as short as possible."""
+    def backup(self, request: backups.BackupRequest) -> BackupSet | None:
+        """Make a backup set, verified, with services at rest for as short as possible.
+
+        Return the set; None for a dry run.
+        """
 
         def plan(ports: Ports, seen: Observed, run: str) -> Plan:
             name = self._new_set_name(ports)
             return backups.plan_backup(self.stack, seen, request, run, name)
 
         run = self._change("backup", plan)
-        if run is not None:
-            self.reporter.backup_done(run.published[-1])
+        if run is None:
+            return None
+        self.reporter.backup_done(run.published[-1])
+        return run.published[-1]
 
     def restore(
         self, file: str | None, only: Sequence[str], *, safety: bool, restart: bool
@@ -198,83 +184,6 @@ class App:
             settled = work.recover()
         words = "settled: " + "; ".join(settled) if settled else "nothing is owed"
         self.reporter.done(words, {"settled": list(settled)})
-
-    # ---------------------------------------------------------------------------- the frame
-
-    def _change(
-        self,
-        task: str,
-        planner: Planner,
-        done: str = "",
-        *,
-        confirm: str = "",
-        sources: Mapping[str, BackupSet] | None = None,
-    ) -> Run | None:
-        """Look, decide, do; or look, decide and show. Returns None for a dry run."""
-        run_id = self._run_id()
-        if self.options.dry_run:
-            ports = self._connect(run_id)
-            try:
-                seen = observe(self.stack, ports.runtime, ports.databases)
-                self.reporter.plan(planner(ports, seen, run_id))
-            finally:
-                disconnect(ports, run_id)
-            return None
-        with changing(
-            self.stack,
-            run_id,
-            task,
-            self.clock.now(),
-            lambda: self._connect(run_id),
-            wait=self.options.wait,
-        ) as work:
-            seen = work.observe()
-            plan = planner(work.ports, seen, run_id)
-            if confirm:
-                self._require_yes(confirm)
-            run = work.carry_out(plan, seen, sources)
-        if done:
-            self.reporter.done(done, {})
-        return run
-
-    def _require_yes(self, question: str) -> None:
-        if self.options.yes:
-            return
-        answer = self.reporter.ask(f"{question} [yes/no]", ())
-        if answer is None or answer.strip().lower() not in ("y", "yes"):
-            raise Refused("not confirmed", "answer yes, or give --yes")
-
-    def _ask_for_set(self, sets: Sequence[BackupSet]) -> str:
-        self.reporter.sets(sets, self.clock.now(), unreadable=())
-        answer = self.reporter.ask("restore which set?", ())
-        if not answer or not answer.strip():
-            raise Refused("no set was chosen", "name one with --file, for example --file latest")
-        return answer.strip()
-
-    @contextmanager
-    def _looking(self) -> Iterator[tuple[Ports, Observed]]:
-        """Look without a lock; say aloud when an interrupted run waits for recovery."""
-        run = self._run_id()
-        ports = self._connect(run)
-        try:
-            yield ports, observe(self.stack, ports.runtime, ports.databases)
-        finally:
-            disconnect(ports, run)
-
-    def _connect(self, run: str) -> Ports:
-        return connect(self.stack, run, self.reporter)
-
-    def _store_sets(self) -> tuple[BackupSet, ...]:
-        from quiesce.adapters.store import LocalStore
-
-        return LocalStore(self.stack.backups).sets()
-
-    def _run_id(self) -> str:
-        return naming.run_id(self.clock.now(), secrets.token_hex(3))
-
-    def _new_set_name(self, ports: Ports, mark: str = "") -> str:
-        local = self.clock.now().astimezone(ZoneInfo(self.stack.timezone))
-        return naming.set_name(self.stack.instance.name, local, ports.store.names(), mark)
 
 
 def _nobody(_: Sequence[BackupSet]) -> str:

@@ -94,6 +94,13 @@ def _host(stack: Stack, run: str) -> tuple[Runtime, VolumeIO]:
     return runtime, volumes
 
 
+def end_host_processes(folder: Path) -> None:
+    """End every process of host instances in this folder; for folders that are thrown away."""
+    from quiesce.adapters.host_sweep import end_everything_in
+
+    end_everything_in(folder)
+
+
 def disconnect(ports: Ports, run: str) -> None:
     """Close every session and helper of this run, and remove its scratch files."""
     ports.databases.close()

@@ -153,6 +153,5 @@ def _unescape(found: re.Match[str], quote: str) -> str:
         code = int(found["octal"], 8)
         if not 0 < code < 256:
             raise TemplateError("an escape that stands for no character", "write '\\\\' for '\\'")
-        # A dollar sign made this way is text, as an escaped one is.
-        return "$$" if code == ord("$") else chr(code)
+        return chr(code)
     return _ESCAPES.get(found["character"], found[0])

@@ -17,6 +17,7 @@ from quiesce.errors import (
     QuiesceError,
     StepFailed,
     StillOwed,
+    place_of,
 )
 from quiesce.execute.interrupts import Interrupts
 from quiesce.execute.journal import Journal
@@ -157,4 +158,4 @@ def _outcome(failure: BaseException) -> QuiesceError:
 
 
 def _told(error: BaseException) -> str:
-    return str(error) if isinstance(error, QuiesceError) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, QuiesceError) else place_of(error)

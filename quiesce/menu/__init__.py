@@ -17,6 +17,7 @@ from invoke.tasks import Task
 
 from quiesce.menu.backup import backup, backups, verify
 from quiesce.menu.check import check, status
+from quiesce.menu.demo import demo
 from quiesce.menu.lifecycle import down, restart, start, stop, up
 from quiesce.menu.migrate import migrate
 from quiesce.menu.restore import recover, restore, undo_restore
@@ -36,6 +37,7 @@ TASKS: tuple[Task[Any], ...] = (
     undo_restore,
     recover,
     check,
+    demo,
 )
 
 
@@ -62,6 +64,7 @@ __all__ = [
     "backups",
     "check",
     "compose",
+    "demo",
     "down",
     "migrate",
     "namespace",

@@ -37,14 +37,17 @@ _CONFIRM = {"confirm": (None, "the phrase that a destroying task asks for")}
 
 
 def command(
-    *, changes: bool = True, phrase: bool = False, **help_texts: str
+    *, changes: bool = True, phrase: bool = False, stack: bool = True, **help_texts: str
 ) -> Callable[[Callable[..., None]], Task[Any]]:
     """Make a task of `function(app, **own options)`.
 
+    Without `stack` no stack.yaml is read, and the function is given the reporter instead.
     `changes` adds `--dry-run`, `--yes` and `--wait`; `phrase` adds `--confirm`. `help_texts` are
     the sentences for the function's own options.
     """
     common = dict(_CHANGING if changes else _LOOKING) | (_CONFIRM if phrase else {})
+    if not stack:
+        common = {name: common[name] for name in ("json", "debug")}
 
     def decorate(function: Callable[..., None]) -> Task[Any]:
         own = list(inspect.signature(function).parameters.values())[1:]
@@ -79,7 +82,7 @@ def _run(
     own: Mapping[str, Any],
     shared: Mapping[str, Any],
 ) -> None:
-    from quiesce.errors import Interrupted, QuiesceError
+    from quiesce.errors import Interrupted, QuiesceError, place_of
     from quiesce.report import make_reporter
 
     name = function.__name__.replace("_", "-")
@@ -94,14 +97,16 @@ def _run(
     debug = shared["debug"] or bool(os.environ.get("QUIESCE_DEBUG"))
     failure: QuiesceError
     try:
-        function(_open(context, reporter, shared), **own)
+        subject = _open(context, reporter, shared) if "stack" in shared else reporter
+        function(subject, **own)
     except QuiesceError as error:
         failure = error
     except KeyboardInterrupt:
         failure = Interrupted(2)
     except Exception as error:  # noqa: BLE001  the boundary: whatever it is, it is told plainly
         failure = QuiesceError(
-            f"unexpected {type(error).__name__}: {error}", "run it again with --debug and report it"
+            f"unexpected {place_of(error)}",
+            "run it again with --debug, and report what it shows",
         )
         failure.__cause__ = error
     else:

@@ -13,6 +13,7 @@ import pytest
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.observed import Dependency, Service, Unit
 from quiesce.ports import DIRECTORY, Runtime
+from tests.contract.host_world import HostWorld
 from tests.contract.runtime_worlds import (
     LITERAL,
     SECRET,
@@ -26,6 +27,7 @@ from tests.support.builders import a_volume
 
 WORLDS = [
     pytest.param(FakeWorld, id="fake"),
+    pytest.param(HostWorld, id="host"),
     pytest.param(ComposeWorld, id="compose", marks=pytest.mark.engine),
 ]
 #: A minute is plenty for a stack of sleepers; a runtime that needs it has failed.

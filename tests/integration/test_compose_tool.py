@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -87,12 +88,12 @@ def test_a_dump_of_the_services_own_image_lands_in_the_folder(
         label="run-dump",
     )
     assert (tmp_path / "d").read_bytes().startswith(b"PGDMP")
+    assert stat.S_IMODE((tmp_path / "d").stat().st_mode) == 0o600
     assert helpers("run-dump") == []
 
 
 def test_a_helper_leaves_no_volume_that_its_image_declares(runtime: ComposeRuntime, tmp_path: Path):
     """PostgreSQL's image declares a volume: every helper would leave an anonymous one."""
-
     before = set(docker("volume", "ls", "--quiet").split())
     seen: set[str] = set()
 
@@ -214,11 +215,11 @@ def test_a_missing_program_is_named(runtime: ComposeRuntime, tmp_path: Path):
 
 def test_arguments_reach_the_program_unchanged(runtime: ComposeRuntime, tmp_path: Path):
     """No shell looks at them on the way."""
+    script = f"import sys; open('{DIRECTORY}/a', 'w').write(repr(sys.argv[1:]))"
     hostile = ["$(touch /tmp/x)", "a b", "'", '"', "*", ";", "", "-n", "\\"]
     runtime.run_tool(
         "db",
-        ["python3", "-c", f"import sys; open('{DIRECTORY}/a', 'w').write(repr(sys.argv[1:]))"]
-        + hostile,
+        ["python3", "-c", script, *hostile],
         environment={},
         directory=tmp_path,
         writable=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,28 @@ def test_equal_row_counts_with_other_contents_are_told_apart(
         found = admin.contents(database, "hostile", record.digest_algorithm)
         assert found.tables[0].rows == record.tables[0].rows
         assert found.tables[0].digest != record.tables[0].digest
+
+
+@pytest.mark.skipif(len(MAJORS) < 2, reason="only one major of PostgreSQL is installed")
+@pytest.mark.parametrize("hazard", ["names", "sequences", "values", "partitions", "keys"])
+def test_a_dump_loads_into_a_newer_server_and_not_into_an_older(
+    hazard: str, tmp_path: Path
+) -> None:
+    """The digests agree across majors; the other way round is refused before anything happens."""
+    old, new = shared_server(MAJORS[0]), shared_server(MAJORS[-1])
+    side = "hostile__new_ab12"
+    with new_database(old, "hostile", SCHEMAS[hazard]) as database:
+        admin = PostgresAdmin(LocalRuntime(old), [database], RUN)
+        record = admin.dump(database, "full", tmp_path, DUMP, nothing)
+    with new_database(new, "hostile", SCHEMAS[hazard]) as database:
+        admin = PostgresAdmin(LocalRuntime(new), [database], RUN)
+        record = replace(record, locale_provider="libc", collate="C", ctype="C")
+        assert admin.check_loadable(database, record) == ()
+        admin.create(database, side, record)
+        admin.load(database, side, tmp_path, DUMP)
+        contents = admin.contents(database, side, record.digest_algorithm)
+        assert differences(record, contents) == ()
+        newer = admin.dump(database, "schema", tmp_path, DUMP, nothing)
+    with new_database(old, "hostile") as database:
+        admin = PostgresAdmin(LocalRuntime(old), [database], RUN)
+        assert "the server is older" in admin.check_loadable(database, newer)[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +17,7 @@ import pytest
 from quiesce.adapters import postgres_snapshot
 from quiesce.adapters.postgres import PostgresAdmin
 from quiesce.adapters.postgres_session import Session
+from quiesce.adapters.postgres_watch import InTheWay
 from quiesce.errors import QuiesceError
 from quiesce.execute.comparison import differences
 from quiesce.model import Database, DatabaseSwap, Secret
@@ -183,6 +186,25 @@ def test_who_holds_a_lock_is_named(
     migration.close()
 
 
+def test_somebody_who_waits_too_long_for_our_locks_gets_through(
+    server: PostgresServer, runtime: LocalRuntime, database: Database, tmp_path: Path
+) -> None:
+    """A service that changes tables at its start must get healthy; the dump is given up."""
+    admin = PostgresAdmin(runtime, [database], RUN, lock_patience=0.5)
+    admin.hold(database)
+    server.run("SELECT * FROM t", LIVE)  # readers and writers do not wait at all
+    server.run("INSERT INTO t VALUES (-1)", LIVE)
+    server.run("ALTER TABLE t ADD x int", LIVE)
+    with pytest.raises(InTheWay, match="kept pid") as failure:
+        admin.dump(database, "full", tmp_path, "x.dump", nothing)
+    assert "ALTER TABLE t ADD x int" in " ".join(failure.value.details)
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+    admin.release(database)
+    wait_until(lambda: not server.run(OURS), "no session of ours is left")
+    assert admin.dump(database, "full", tmp_path, "x.dump", nothing).tables[0].rows == 2001
+    admin.close()
+
+
 def test_a_busy_client_is_put_out_by_the_fence(
     server: PostgresServer, admin: PostgresAdmin, database: Database, tmp_path: Path
 ) -> None:
@@ -213,6 +235,27 @@ def test_a_busy_client_is_put_out_by_the_fence(
             client.join(30)
     server.run(f"ALTER DATABASE {ASIDE} ALLOW_CONNECTIONS true")
     assert server.run("SELECT count(*) > 0 FROM t WHERE v LIKE '%x'", ASIDE) == [(True,)]
+
+
+def test_a_swap_that_fails_in_the_middle_takes_back_what_it_had_renamed(
+    server: PostgresServer, admin: PostgresAdmin, database: Database, tmp_path: Path
+) -> None:
+    """The second database is in use again: the first one is live under its own name, as before."""
+    build(admin, database, tmp_path)
+    with new_database(server, "zz_second") as second:
+        admin.create(second, "zz_second__new_ab12", None)
+        admin.fence("db", [LIVE, SIDE])
+        client = server.connect("zz_second")
+        other = DatabaseSwap("x", "zz_second", "zz_second__new_ab12", "zz_second__old_ab12")
+        with pytest.raises(QuiesceError, match="being accessed"):
+            admin.swap("db", [SWAP, other])
+        client.close()
+        names = {str(name) for (name,) in server.run("SELECT datname FROM pg_database")}
+        assert {LIVE, SIDE, "zz_second", "zz_second__new_ab12"} <= names
+        assert ASIDE not in names
+        admin.fence("db", ["zz_second"])
+        admin.swap("db", [SWAP, other])
+        assert admin.observe([database])[0].exists
 
 
 def test_a_prepared_transaction_is_named_instead_of_waited_for(
@@ -332,6 +375,33 @@ def test_an_interrupted_client_leaves_no_session_and_no_lock(
     wait_until(lambda: not server.run(OURS), "no session of ours is left")
     server.run("SET lock_timeout = '1s'; ALTER TABLE t ADD x int", LIVE)
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def test_a_signal_gets_through_to_a_statement_that_waits(
+    server: PostgresServer, database: Database, runtime: LocalRuntime
+) -> None:
+    """Without our own waiting, the handler would run only when the server answers."""
+    admin = PostgresAdmin(runtime, [database], RUN)
+
+    def interrupt(*_: object) -> None:
+        raise Interruption
+
+    sleeping = f"{OURS} AND query LIKE '%pg_sleep(600%' AND state = 'active'"
+
+    def send() -> None:
+        wait_until(lambda: server.run(sleeping), "the statement runs")
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        with admin._open(database, LIVE) as session, pytest.raises(Interruption):
+            session.run("SELECT pg_sleep(600)")
+    finally:
+        sender.join()
+        signal.signal(signal.SIGUSR1, before)
+    wait_until(lambda: not server.run(OURS), "the statement was cancelled")
 
 
 def test_sweeping_ends_what_a_dead_run_left_and_nothing_else(

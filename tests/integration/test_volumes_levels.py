@@ -242,15 +242,19 @@ def test_attributes_taken_from_a_folder_do_not_come_back(
     files: VolumeFiles, live: Path, set_: Path
 ) -> None:
     """An archive cannot say that an attribute is gone, so the folder is made anew."""
-    for name in ("noted", "shared"):
+    for name in ("noted", "shared", "replaced"):
         (live / name / "below").mkdir(parents=True)
         (live / name / "below" / "file").write_text("x")
     os.setxattr(live / "noted", "user.note", b"1")
+    os.setxattr(live / "replaced", "user.note", b"1")
     os.setxattr(live / "shared", "system.posix_acl_access", access_list(user=4000))
     os.setxattr(live / "shared", "system.posix_acl_default", access_list(user=4000))
     age(live)
     archive(files, live, 0, set_)
     os.removexattr(live / "noted", "user.note")
+    shutil.rmtree(live / "replaced")
+    (live / "replaced").mkdir()
+    (live / "replaced" / "file").write_text("in another folder of that name")
     os.removexattr(live / "shared", "system.posix_acl_access")
     os.removexattr(live / "shared", "system.posix_acl_default")
     record = archive(files, live, 1, set_)

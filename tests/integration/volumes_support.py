@@ -11,6 +11,7 @@ import shutil
 import stat
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import traceback
@@ -186,8 +187,8 @@ def make_tree(root: Path) -> None:
         stream.write(b"end")
         stream.truncate(32 << 20)
     (root / "private").write_text("x")
-    (root / "private").chmod(0o400)
     os.setxattr(root / "private", "user.note", b"\0binary\xff")
+    (root / "private").chmod(0o400)
     os.setxattr(folder, "user.folder", b"yes")
     os.setxattr(root / "empty file", "system.posix_acl_access", access_list(user=4242))
     os.setxattr(folder / "empty", "system.posix_acl_default", access_list(user=4243))
@@ -264,11 +265,16 @@ class Churn:
 
     def write(self) -> None:
         size = self.random.choice((0, 10, 5000, 200_000))
-        Path(self.new_name()).write_bytes(self.random.randbytes(size))
+        self._write(self.new_name(), os.O_TRUNC, size)
 
     def append(self) -> None:
-        with Path(self.entry()).open("ab") as stream:
-            stream.write(self.random.randbytes(100))
+        self._write(self.entry(), os.O_APPEND, 100)
+
+    def _write(self, path: str, how: int, size: int) -> None:
+        # Without waiting: what was drawn may be a FIFO nobody reads.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | how
+        with open(os.open(path, flags, 0o644), "wb") as stream:
+            stream.write(self.random.randbytes(size))
 
     def write_through_map(self) -> None:
         path = self.entry()
@@ -414,7 +420,7 @@ def as_user(user: int, function: Callable[[], str]) -> str:
             os.setresuid(user, user, user)
             said = function()
         except BaseException:
-            said = traceback.format_exc()
+            said = traceback.format_exc() + str(getattr(sys.exc_info()[1], "details", ""))
         os.write(writing, said.encode(errors="replace"))
         os._exit(0)
     os.close(writing)

@@ -62,9 +62,14 @@ def installed() -> dict[int, Path]:
         if (folder / "initdb").exists():
             found[18] = folder
     for text in filter(None, os.environ.get("QUIESCE_TEST_POSTGRES", "").split(":")):
-        told = subprocess.run([Path(text) / "postgres", "-V"], capture_output=True, check=True)
-        found[int(told.stdout.split(b")")[-1].split()[0].split(b".")[0])] = Path(text)
+        found[major_of(Path(text))] = Path(text)
     return found
+
+
+def major_of(programs: Path) -> int:
+    """The major version of the programs in a folder."""
+    told = subprocess.run([programs / "postgres", "-V"], capture_output=True, check=True)
+    return int(told.stdout.split(b"(PostgreSQL) ")[1].split(b".")[0])
 
 
 class PostgresServer:
@@ -163,8 +168,7 @@ class PostgresServer:
         if whom:
             for path in (self.home, password):
                 os.chown(path, int(whom["user"]), int(whom["group"]))
-        told = subprocess.run([self.programs / "initdb", "-V"], capture_output=True, check=True)
-        major = int(told.stdout.split(b")")[-1].split()[0].split(b".")[0])
+        major = major_of(self.programs)
         locale = ["--locale=C.UTF-8"]
         if major >= 17:
             locale.append("--locale-provider=builtin")

@@ -32,6 +32,7 @@ VALUES = {
     "double quotes": ('X="a # b" # c', "a # b"),
     "double quotes inside": (r'X="a \"b\""', 'a "b"'),
     "escapes": (r'X="a\tb\\n\z"', "a\tb\\n\\z"),
+    "octal": (r'X="\0101\0044HOME_TOWN"', "AUlm"),
     "escaped dollar": (r'X="\$HOME_TOWN $$HOME_TOWN"', "$HOME_TOWN $HOME_TOWN"),
     "several lines": ('X="a\n  b "', "a\n  b "),
     "reference": ("X=${HOME_TOWN}/$HOME_TOWN", "Ulm/Ulm"),

@@ -1,0 +1,122 @@
+"""The frame of every verb: how it connects, looks, asks, plans and carries out. No verb is in here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from quiesce.app.changing import changing
+from quiesce.app.connect import SystemClock, connect, disconnect
+from quiesce.errors import Refused
+from quiesce.observe import observe
+from quiesce.plan import naming
+
+if TYPE_CHECKING:
+    from quiesce.execute.run import Ports, Run
+    from quiesce.model import BackupSet, Stack
+    from quiesce.observed import Observed
+    from quiesce.plan.steps import Plan
+    from quiesce.report import Reporter
+
+Planner = Callable[["Ports", "Observed", str], "Plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What every task understands. `wait` is in seconds, `environ` the process's environment."""
+
+    dry_run: bool = False
+    yes: bool = False
+    confirm: str | None = None
+    wait: float = 0.0
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+
+
+class Frame:
+    """What every verb of an instance stands on."""
+
+    def __init__(self, stack: Stack, reporter: Reporter, options: Options) -> None:
+        self.stack = stack
+        self.reporter = reporter
+        self.options = options
+        self.clock = SystemClock()
+
+    def _change(
+        self,
+        task: str,
+        planner: Planner,
+        done: str = "",
+        *,
+        confirm: str = "",
+        sources: Mapping[str, BackupSet] | None = None,
+    ) -> Run | None:
+        """Look, decide, do; or look, decide and show. Returns None for a dry run."""
+        run_id = self._run_id()
+        if self.options.dry_run:
+            ports = self._connect(run_id)
+            try:
+                seen = observe(self.stack, ports.runtime, ports.databases)
+                self.reporter.plan(planner(ports, seen, run_id))
+            finally:
+                disconnect(ports, run_id)
+            return None
+        with changing(
+            self.stack,
+            run_id,
+            task,
+            self.clock.now(),
+            lambda: self._connect(run_id),
+            wait=self.options.wait,
+        ) as work:
+            seen = work.observe()
+            plan = planner(work.ports, seen, run_id)
+            if confirm:
+                self._require_yes(confirm)
+            run = work.carry_out(plan, seen, sources)
+        if done:
+            self.reporter.done(done, {})
+        return run
+
+    def _require_yes(self, question: str) -> None:
+        if self.options.yes:
+            return
+        answer = self.reporter.ask(f"{question} [yes/no]", ())
+        if answer is None or answer.strip().lower() not in ("y", "yes"):
+            raise Refused("not confirmed", "answer yes, or give --yes")
+
+    def _ask_for_set(self, sets: Sequence[BackupSet]) -> str:
+        self.reporter.sets(sets, self.clock.now(), unreadable=())
+        answer = self.reporter.ask("restore which set?", ())
+        if not answer or not answer.strip():
+            raise Refused("no set was chosen", "name one with --file, for example --file latest")
+        return answer.strip()
+
+    @contextmanager
+    def _looking(self) -> Iterator[tuple[Ports, Observed]]:
+        """Look without a lock; say aloud when an interrupted run waits for recovery."""
+        run = self._run_id()
+        ports = self._connect(run)
+        try:
+            yield ports, observe(self.stack, ports.runtime, ports.databases)
+        finally:
+            disconnect(ports, run)
+
+    def _connect(self, run: str) -> Ports:
+        return connect(self.stack, run, self.reporter)
+
+    def _store_sets(self) -> tuple[BackupSet, ...]:
+        from quiesce.adapters.store import LocalStore
+
+        return LocalStore(self.stack.backups).sets()
+
+    def _run_id(self) -> str:
+        return naming.run_id(self.clock.now(), secrets.token_hex(3))
+
+    def _new_set_name(self, ports: Ports, mark: str = "") -> str:
+        local = self.clock.now().astimezone(ZoneInfo(self.stack.timezone))
+        return naming.set_name(self.stack.instance.name, local, ports.store.names(), mark)

@@ -1,0 +1,165 @@
+"""`inv demo`: the whole main job on a throwaway instance, with neither Docker nor PostgreSQL.
+
+up → migrate → fill → backup → destroy → restore → compare, each by the same verbs that a real
+stack uses, on the host runtime. Nothing outside one temporary folder is written.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from quiesce.app import App, Options
+from quiesce.app.connect import connect, disconnect, end_host_processes
+from quiesce.config import load_stack
+from quiesce.demo import fingerprint, seed
+from quiesce.demo.place import throwaway
+from quiesce.demo.stack import write_stack
+from quiesce.errors import CheckFailed
+from quiesce.execute.interrupts import Interrupts
+from quiesce.execute.run import Ports
+from quiesce.model import Stack
+from quiesce.plan.backup import BackupRequest
+from quiesce.ports import DIRECTORY
+from quiesce.report import Reporter
+
+_CHAPTERS = 7
+
+
+@dataclass(slots=True)
+class Demo:
+    """One run of the demo. `seconds` holds what each chapter took."""
+
+    reporter: Reporter
+    stack: Stack
+    amounts: seed.Amounts
+    chapter: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def run(self) -> Mapping[str, object]:
+        """Do everything, and return the facts for the report.
+
+        Raise CheckFailed listing what differs, should anything differ.
+        """
+        app = App(self.stack, self.reporter, Options(yes=True))
+        self._tell("start an empty PostgreSQL and the API, migrate two databases")
+        app.up(())
+        app.migrate((), "head")
+        self._tell(f"fill them: {self.amounts.rules} rules, {self.amounts.memories} vectors, files")
+        self._fill()
+        self._tell("back up: one consistent set of databases and files")
+        began = app.clock.monotonic()
+        made = app.backup(BackupRequest(label="demo"))
+        self.seconds["backup"] = app.clock.monotonic() - began
+        assert made is not None
+        before = self._fingerprint(made.manifest.databases[0].digest_algorithm)
+        self._tell("lose everything: services removed, every volume deleted")
+        app.down(())
+        self._destroy()
+        self._tell("start again with nothing, and restore")
+        app.up(("db",))
+        began = app.clock.monotonic()
+        app.restore("latest", (), safety=False, restart=True)
+        self.seconds["restore"] = app.clock.monotonic() - began
+        app.up(())
+        self._tell("compare, table by table and file by file")
+        after = self._fingerprint(made.manifest.databases[0].digest_algorithm)
+        different = fingerprint.differences(before, after)
+        if different:
+            raise CheckFailed(
+                f"{len(different)} tables or files differ after the restore",
+                "this is a defect of Quiesce: please report it",
+                details=different,
+            )
+        self._tell("remove all of it")
+        return {
+            "identical": True,
+            "tables": len(before.tables),
+            "rows": before.rows,
+            "files": len(before.files),
+            "bytes": before.bytes,
+            "set_bytes": made.bytes,
+            "backup_seconds": round(self.seconds["backup"], 3),
+            "downtime_seconds": made.manifest.downtime_seconds.overall,
+            "restore_seconds": round(self.seconds["restore"], 3),
+            "runtime": self.stack.instance.runtime,
+        }
+
+    def _tell(self, what: str) -> None:
+        self.chapter += 1
+        self.reporter.note(f"[{self.chapter}/{_CHAPTERS}] {what}")
+
+    def _connected(self) -> Ports:
+        return connect(self.stack, "demo", self.reporter)
+
+    def _fill(self) -> None:
+        ports = self._connected()
+        folder = self.stack.directory / "seed"
+        folder.mkdir(mode=0o700)
+        try:
+            self._load(ports, folder, "rulesdb", seed.rules_sql(self.amounts))
+            self._load(ports, folder, "memorydb", seed.memories_sql(self.amounts))
+            for volume in ports.runtime.volumes(self.stack.volumes):
+                if volume.key == "backend-media" and volume.mountpoint is not None:
+                    seed.write_uploads(volume.mountpoint, self.amounts)
+        finally:
+            disconnect(ports, "demo")
+
+    def _load(self, ports: Ports, folder: Path, key: str, lines: Iterable[str]) -> None:
+        database = self.stack.database(key)
+        with (folder / f"{key}.sql").open("w") as file:
+            file.writelines(lines)
+        password = database.password.reveal() if database.password else ""
+        ports.runtime.run_tool(
+            database.service,
+            ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", f"{DIRECTORY}/{key}.sql"],
+            environment={
+                "PGHOST": "127.0.0.1",
+                "PGPORT": str(database.port),
+                "PGUSER": database.user,
+                "PGPASSWORD": password,
+                "PGDATABASE": database.name,
+            },
+            directory=folder,
+            writable=False,
+            label="demo",
+        )
+
+    def _fingerprint(self, algorithm: str) -> fingerprint.Fingerprint:
+        ports = self._connected()
+        try:
+            return fingerprint.take(self.stack, ports, algorithm)
+        finally:
+            disconnect(ports, "demo")
+
+    def _destroy(self) -> None:
+        ports = self._connected()
+        try:
+            for volume in ports.runtime.volumes(self.stack.volumes):
+                if volume.mountpoint is not None:
+                    shutil.rmtree(volume.mountpoint)
+        finally:
+            disconnect(ports, "demo")
+
+
+def run_demo(reporter: Reporter, environ: Mapping[str, str]) -> None:
+    """Run the demo and report it. Leaves nothing behind; removes what a killed one left."""
+    example = Path(__file__).resolve().parents[2]
+    interrupts = Interrupts()
+
+    def end_processes(folder: Path) -> None:
+        with interrupts.shield():
+            end_host_processes(folder)
+
+    with interrupts.installed():
+        with throwaway(end_processes) as folder:
+            stack = load_stack(write_stack(example, folder), None, environ)
+            facts = Demo(reporter, stack, seed.Amounts()).run()
+        interrupts.check()
+    reporter.done(
+        f"identical: {facts['tables']} tables with {facts['rows']} rows and {facts['files']} files "
+        "came back as they were",
+        facts,
+    )

@@ -1,0 +1,73 @@
+"""The demo's throwaway folder: made, found again after a crash, and removed with all it ran.
+
+A folder belongs to a demo that is alive as long as its lock is held: the kernel frees the lock on
+any death, so the next demo can remove what a killed one left, and never what another one uses.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_LOCK = "demo.lock"
+
+
+def _prefix() -> str:
+    return f"quiesce-demo-{os.getuid()}-"
+
+
+@contextmanager
+def throwaway(end_processes: Callable[[Path], None]) -> Iterator[Path]:
+    """Make a folder of our own, and remove it at the end, whatever happened.
+
+    `end_processes` is given a folder and ends every process that was started in it; it is called
+    before the folder is removed, here and for what dead demos left behind.
+    """
+    parent = Path(tempfile.gettempdir())
+    sweep(parent, end_processes)
+    folder = Path(tempfile.mkdtemp(prefix=_prefix(), dir=parent))
+    # The embedded server of root runs as another user, who has to get in.
+    folder.chmod(0o711 if os.getuid() == 0 else 0o700)
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        yield folder
+    finally:
+        end_processes(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def sweep(parent: Path, end_processes: Callable[[Path], None]) -> tuple[Path, ...]:
+    """Remove the folders of demos that died. Return which."""
+    removed = []
+    for folder in sorted(parent.glob(f"{_prefix()}*")):
+        if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.getuid():
+            continue
+        if _is_dead(folder):
+            end_processes(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            removed.append(folder)
+    return tuple(removed)
+
+
+def _is_dead(folder: Path) -> bool:
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        # Between mkdtemp and the lock lies a moment; a folder of that moment is empty.
+        return False
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True

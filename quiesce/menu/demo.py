@@ -1,0 +1,19 @@
+"""Tasks: demo."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from quiesce.menu.command import command
+
+if TYPE_CHECKING:
+    from quiesce.report import Reporter
+
+
+@command(stack=False)
+def demo(reporter: Reporter) -> None:
+    """Show the whole main job on a throwaway instance, without Docker."""
+    from quiesce.demo import run_demo
+
+    run_demo(reporter, os.environ)

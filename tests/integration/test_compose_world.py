@@ -1,0 +1,309 @@
+"""Units, health, volumes and Compose itself, where a real engine decides."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from quiesce.adapters.compose import ComposeRuntime
+from quiesce.errors import QuiesceError, RequestError
+from quiesce.observed import Unit
+from tests.contract.runtime_worlds import compose_stack, docker, remove_project
+from tests.support.builders import a_volume
+
+pytestmark = pytest.mark.engine
+
+PROJECT = f"qcompose-world-{os.getpid()}"
+COMPOSE = """
+services:
+  slow:
+    image: ${TINY_IMAGE}
+    command: [sh, -c, "sleep 1; touch /tmp/well; exec sleep infinity"]
+    stop_grace_period: 2s
+    healthcheck: {test: "test -e /tmp/well", interval: 6s}
+  deaf:
+    image: ${TINY_IMAGE}
+    entrypoint: [sh, -c, "trap : TERM; while :; do sleep 1; done"]
+    stop_grace_period: 1s
+  patient:
+    image: ${TINY_IMAGE}
+    entrypoint: [sh, -c, "trap 'sleep 2; exit 0' TERM; while :; do sleep 0.1; done"]
+    stop_grace_period: 20s
+  crashing:
+    image: ${TINY_IMAGE}
+    command: [sh, -c, "test -e /flag/well && exec sleep 99; echo no flag >&2; exit 7"]
+    restart: on-failure
+    volumes: ["./flag:/flag:ro"]
+  web:
+    image: ${TINY_IMAGE}
+    stop_grace_period: 1s
+    volumes: ["data:/data", "/anonymous"]
+    environment: {SEEN: "${WHO}"}
+  debug:
+    image: ${TINY_IMAGE}
+    profiles: [debug]
+    stop_grace_period: 1s
+    volumes: ["traces:/traces", "data:/data:ro"]
+volumes:
+  data: {name: "${STACK}-data"}
+  traces: {}
+  memory: {driver_opts: {type: tmpfs, device: tmpfs, o: size=1m}}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Iterator[Path]:
+    """The folder of a project; nothing of it is up, everything of it is removed afterwards."""
+    found = tmp_path_factory.mktemp("compose")
+    (found / "flag").mkdir()
+    (found / "docker-compose.yml").write_text(COMPOSE)
+    image = os.environ.get("TINY_IMAGE", "quiesce-test/tiny")
+    variables = {"STACK": PROJECT, "TINY_IMAGE": image, "WHO": "env-file"}
+    (found / "core.env").write_text("".join(f"{k}={v}\n" for k, v in variables.items()))
+    try:
+        yield found
+    finally:
+        remove_project(PROJECT, found)
+
+
+@pytest.fixture
+def runtime(folder: Path) -> Iterator[ComposeRuntime]:
+    """A runtime onto the project."""
+    made = runtime_of(folder)
+    yield made
+    made.close()
+
+
+def runtime_of(folder: Path, **fields) -> ComposeRuntime:
+    """Return a runtime onto the project, its instance's fields overridden."""
+    lines = (folder / "core.env").read_text().splitlines()
+    variables = dict(line.split("=", 1) for line in lines)
+    environment = fields.pop("outer", None)
+    stack = compose_stack(folder, PROJECT, folder / "core.env", variables, **fields)
+    return ComposeRuntime(stack, environment=environment)
+
+
+def unit(runtime: ComposeRuntime, service: str) -> Unit:
+    """Return the only unit of a service as it is now."""
+    (found,) = next(entry for entry in runtime.services() if entry.name == service).units
+    return found
+
+
+def up(runtime: ComposeRuntime, service: str) -> Unit:
+    """Bring one service up and return its unit."""
+    runtime.up([service], build=False)
+    return unit(runtime, service)
+
+
+def ignore(service: str) -> None:
+    """Nobody listens."""
+
+
+def test_its_own_health_command_answers_before_the_engine_does(runtime: ComposeRuntime):
+    """The engine asks every 6 s only; the first start is left to its judgement."""
+    fresh = replace(up(runtime, "slow"), health="healthy")
+    first = runtime.wait_healthy([fresh], 60, ignore)["slow"]
+    assert unit(runtime, "slow").health == "healthy", "the first start was taken for healthy early"
+    runtime.stop([fresh], 0)
+    runtime.start([fresh])
+    again = runtime.wait_healthy([fresh], 60, ignore)["slow"]
+    assert unit(runtime, "slow").health == "starting"
+    assert again < first
+
+
+def test_a_unit_that_never_gets_well_fails_in_time_with_its_last_words(
+    runtime: ComposeRuntime, folder: Path
+):
+    """A crash loop runs for an instant again and again: that is not running."""
+    (folder / "flag" / "well").touch()
+    well = up(runtime, "crashing")
+    runtime.stop([well], 0)
+    (folder / "flag" / "well").unlink()
+    runtime.start([well])
+    begun = time.monotonic()
+    with pytest.raises(
+        QuiesceError, match="service crashing was not well again within 4"
+    ) as caught:
+        runtime.wait_healthy([well], 4, ignore)
+    assert time.monotonic() - begun >= 4
+    assert "no flag" in caught.value.details
+    assert caught.value.hint.startswith("see 'inv logs --service crashing'")
+
+
+def test_a_unit_deaf_to_its_stop_signal_is_killed_and_says_so(runtime: ComposeRuntime):
+    """137: what it wrote is suspect."""
+    (result,) = runtime.stop([up(runtime, "deaf")], 0)
+    assert result.exit_code == 137
+    assert result.seconds >= 1
+
+
+def test_a_unit_gets_its_own_time_to_end_although_less_was_asked_for(runtime: ComposeRuntime):
+    """A database with a long grace period is not killed by a hasty backup."""
+    (result,) = runtime.stop([up(runtime, "patient")], 0.1)
+    assert result.exit_code == 0
+
+
+def test_somebody_elses_use_of_a_volume_is_named(runtime: ComposeRuntime):
+    """A container outside the project, and a one-off inside it, write without being stopped."""
+    up(runtime, "web")
+    image = os.environ.get("TINY_IMAGE", "quiesce-test/tiny")
+    outsider = f"{PROJECT}-outsider"
+    docker("run", "--detach", "--name", outsider, "--volume", f"{PROJECT}-data:/d", image)
+    once = f"{PROJECT}-once"
+    docker(
+        *["create", "--name", once, "--volume", f"{PROJECT}-data:/d"],
+        *["--label", f"com.docker.compose.project={PROJECT}"],
+        *["--label", "com.docker.compose.service=web"],
+        *["--label", "com.docker.compose.oneoff=True", image],
+    )
+    helper = f"{PROJECT}-helper"
+    docker(
+        *["create", "--name", helper, "--volume", f"{PROJECT}-data:/d"],
+        *["--label", "quiesce.helper=1", "--label", f"quiesce.project={PROJECT}", image],
+    )
+    try:
+        (data, *_) = runtime.volumes([a_volume("data")])
+        assert data.outside == (once, outsider)
+        assert unit(runtime, "web").name == f"{PROJECT}-web-1"
+    finally:
+        docker("rm", "--force", outsider, once, helper)
+
+
+def test_volumes_have_real_names_and_exist_or_not(runtime: ComposeRuntime):
+    """A volume that only an inactive profile uses is one, too; an unused one is not."""
+    up(runtime, "web")
+    states = {state.key: state for state in runtime.volumes([])}
+    assert set(states) == {"data", "traces"}
+    assert states["data"].name == f"{PROJECT}-data"
+    assert states["data"].exists
+    mountpoint = states["data"].mountpoint
+    assert mountpoint is not None
+    assert stat.S_ISDIR(mountpoint.stat().st_mode)
+    assert states["traces"].name == f"{PROJECT}_traces"
+    assert not states["traces"].exists
+    assert states["traces"].mountpoint is None
+
+
+def test_a_running_service_of_another_profile_is_seen(runtime: ComposeRuntime, folder: Path):
+    """It was begun with `--profile debug`; it writes all the same."""
+    assert "debug" not in {service.name for service in runtime.services()}
+    other = runtime_of(folder, profiles=("debug",))
+    up(other, "debug")
+    other.close()
+    debug = next(service for service in runtime.services() if service.name == "debug")
+    assert debug.running
+    assert {(mount.volume, mount.writable) for mount in debug.mounts} == {
+        ("traces", True),
+        ("data", False),
+    }
+    runtime.remove(["debug"])
+    assert "debug" not in {service.name for service in runtime.services()}
+
+
+def test_a_container_whose_service_was_taken_out_of_the_file_is_seen(
+    runtime: ComposeRuntime, folder: Path
+):
+    """An orphan keeps its mounts and runs on."""
+    file = folder / "docker-compose.yml"
+    old = "services:\n  old: {image: $TINY_IMAGE, volumes: ['data:/o']}\n"
+    try:
+        file.write_text(COMPOSE.replace("services:\n", old, 1))
+        up(runtime, "old")
+        file.write_text(COMPOSE)
+        orphan = next(service for service in runtime.services() if service.name == "old")
+        assert [(mount.volume, mount.target) for mount in orphan.mounts] == [("data", "/o")]
+        assert orphan.running
+    finally:
+        docker("rm", "--force", f"{PROJECT}-old-1")
+
+
+def test_the_env_file_wins_over_the_shell(folder: Path):
+    """Compose lets the shell win: a name exported at home must not rename a volume."""
+    outer = {**os.environ, "STACK": "somebody", "WHO": "shell"}
+    runtime = runtime_of(folder, outer=outer)
+    up(runtime, "web")
+    (data,) = runtime.volumes([a_volume("data")])[:1]
+    assert data.name == f"{PROJECT}-data"
+    inside = docker("exec", unit(runtime, "web").name, "printenv", "SEEN")
+    assert inside == "env-file"
+    runtime.close()
+
+
+def test_the_instances_env_file_wins_over_the_shared_one(folder: Path):
+    """`.env` is for all instances, the instance's own file comes after it."""
+    (folder / ".env").write_text("STACK=shared\nWHO=shared\n")
+    try:
+        runtime = runtime_of(folder)
+        (data,) = runtime.volumes([a_volume("data")])[:1]
+        assert data.name == f"{PROJECT}-data"
+        runtime.close()
+    finally:
+        (folder / ".env").unlink()
+
+
+def test_an_empty_environment_is_enough(folder: Path):
+    """A cron job has no HOME, and a PATH without /usr/local/bin."""
+    outer = {"PATH": "/usr/bin:/bin", "DOCKER_HOST": os.environ["DOCKER_HOST"]}
+    runtime = runtime_of(folder, outer=outer)
+    assert runtime.services()
+    runtime.close()
+
+
+def test_a_wrong_compose_file_is_a_request_error_with_its_reason(
+    runtime: ComposeRuntime, folder: Path
+):
+    """Nothing is touched, and the reason is Compose's own."""
+    file = folder / "docker-compose.yml"
+    file.write_text("services:\n  web: {imagine: nothing}\n")
+    try:
+        with pytest.raises(RequestError, match="cannot be used") as caught:
+            runtime.services()
+        assert any("imagine" in line for line in caught.value.details)
+    finally:
+        file.write_text(COMPOSE)
+    assert runtime.services()
+
+
+def test_an_engine_that_does_not_answer_is_a_request_error(folder: Path, tmp_path: Path):
+    """With the address that was tried, and what to do."""
+    silent = f"unix://{tmp_path}/nobody.sock"
+    runtime = runtime_of(folder, outer={**os.environ, "DOCKER_HOST": silent})
+    with pytest.raises(RequestError) as caught:
+        runtime.engine()
+    assert caught.value.fact == f"docker engine at {silent} does not answer"
+    assert caught.value.hint == "start Docker, then run 'inv status'"
+    runtime.close()
+
+
+def test_a_failing_start_tells_why(runtime: ComposeRuntime, folder: Path):
+    """The port it publishes is taken meanwhile: the engine's reason is in the details."""
+    file = folder / "docker-compose.yml"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        text = f"services:\n  taker: {{image: $TINY_IMAGE, ports: ['127.0.0.1:{port}:80']}}\n"
+        file.write_text(text)
+        try:
+            docker("compose", "--project-name", PROJECT, "create", "taker", cwd=folder)
+            with pytest.raises(QuiesceError, match="service taker cannot be started") as caught:
+                runtime.start([unit(runtime, "taker")])
+            assert str(port) in " ".join(caught.value.details)
+        finally:
+            docker("rm", "--force", f"{PROJECT}-taker-1")
+            file.write_text(COMPOSE)
+
+
+def test_the_proof_of_being_local_needs_no_running_container(runtime: ComposeRuntime):
+    """It reads our own shared memory through a container that never starts, and leaves none."""
+    up(runtime, "web")
+    before = docker("ps", "--all", "--quiet", "--filter", "label=quiesce.run=locality")
+    assert runtime.is_local() is True
+    assert (
+        docker("ps", "--all", "--quiet", "--filter", "label=quiesce.run=locality") == before == ""
+    )
