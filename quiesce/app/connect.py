@@ -14,7 +14,7 @@ from pathlib import Path
 from quiesce.execute.run import Ports
 from quiesce.model import Stack
 from quiesce.observed import VolumeState
-from quiesce.ports import EventSink, Runtime, VolumeIO
+from quiesce.ports import EventSink, Premises, Runtime, VolumeIO
 
 
 class SystemClock:
@@ -34,9 +34,9 @@ def connect(stack: Stack, run: str, sink: EventSink) -> Ports:
     from quiesce.adapters.store import LocalStore
 
     if stack.instance.runtime == "host":
-        runtime, volumes = _host(stack, run)
+        runtime, volumes, premises = _host(stack, run)
     else:
-        runtime, volumes = _compose(stack, run)
+        runtime, volumes, premises = _compose(stack, run)
     return Ports(
         runtime=runtime,
         databases=PostgresAdmin(runtime, stack.databases, run),
@@ -45,6 +45,7 @@ def connect(stack: Stack, run: str, sink: EventSink) -> Ports:
         store=LocalStore(stack.backups),
         sink=sink,
         clock=SystemClock(),
+        premises=premises,
     )
 
 
@@ -53,7 +54,7 @@ def staging_folder(backups: Path, run: str) -> Path:
     return backups / ".staging" / run
 
 
-def _compose(stack: Stack, run: str) -> tuple[Runtime, VolumeIO]:
+def _compose(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Premises]:
     from quiesce.adapters.compose import ComposeRuntime
     from quiesce.adapters.volume_helper import HelperEngine
     from quiesce.adapters.volumes import VolumeFiles
@@ -76,11 +77,12 @@ def _compose(stack: Stack, run: str) -> tuple[Runtime, VolumeIO]:
     volumes = VolumeFiles(
         run=run, project=stack.instance.project, staging=staging, direct=direct, helper=helper
     )
-    return runtime, volumes
+    return runtime, volumes, runtime.premises()
 
 
-def _host(stack: Stack, run: str) -> tuple[Runtime, VolumeIO]:
+def _host(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Premises]:
     from quiesce.adapters.host import HostRuntime
+    from quiesce.adapters.host_premises import HostPremises
     from quiesce.adapters.volumes import VolumeFiles
 
     runtime = HostRuntime(stack)
@@ -91,7 +93,14 @@ def _host(stack: Stack, run: str) -> tuple[Runtime, VolumeIO]:
         staging=staging,
         direct=lambda volume: volume.mountpoint,
     )
-    return runtime, volumes
+    return runtime, volumes, HostPremises(stack, runtime)
+
+
+def require_embedded() -> None:
+    """Raise RequestError, with what to do, where the embedded PostgreSQL cannot run."""
+    from quiesce.adapters import embedded
+
+    embedded.find_binaries()
 
 
 def end_host_processes(folder: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from quiesce.app import App, Options
-from quiesce.app.connect import connect, disconnect, end_host_processes
+from quiesce.app.connect import connect, disconnect, end_host_processes, require_embedded
 from quiesce.config import load_stack
 from quiesce.demo import fingerprint, seed
 from quiesce.demo.place import throwaway
@@ -145,7 +145,11 @@ class Demo:
 
 
 def run_demo(reporter: Reporter, environ: Mapping[str, str]) -> None:
-    """Run the demo and report it. Leaves nothing behind; removes what a killed one left."""
+    """Run the demo and report it. Leaves nothing behind; removes what a killed one left.
+
+    Raise RequestError, before anything is made, where the embedded PostgreSQL cannot run.
+    """
+    require_embedded()
     example = Path(__file__).resolve().parents[2]
     interrupts = Interrupts()
 

@@ -35,7 +35,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "report": (*NOUNS, "plan", "ports"),
     "adapters": (*NOUNS, "ports", "plan.naming"),
     "app": (*NOUNS, "adapters", "config", "execute", "observe", "plan", "ports", "report"),
-    "menu": ("__init__", "app", "errors", "report"),
+    "demo": (*NOUNS, "app", "config", "execute", "plan", "ports", "report"),
+    "menu": ("__init__", "app", "demo", "errors", "report"),
 }
 # Where a third-party package may be imported. A new one needs a row here and in pyproject.toml.
 HOMES: dict[str, tuple[str, ...]] = {
