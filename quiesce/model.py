@@ -7,7 +7,7 @@ Units: sizes in bytes, durations in seconds, times as aware datetimes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,8 @@ VolumeBackup = Literal["files", "by-dump", "never"]
 CleanGroup = Literal["logs", "cache"]
 SetKind = Literal["full", "data", "schema"]
 Mode = Literal["consistent", "live", "cold"]
+#: How far a set was read: its sums, or every member decoded to its end.
+Level = Literal["sums", "deep"]
 MemberKind = Literal["database", "globals", "volume", "gone", "stack", "document"]
 
 
@@ -281,6 +283,25 @@ class VolumeRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterRecord:
+    """A PostgreSQL data directory in a volume, as its own control file describes it.
+
+    `volume` is the volume's key, `directory` the data directory below the volume's root ("." for
+    the root itself), `version` the major version in `PG_VERSION`. `state` is in the words of
+    `pg_controldata`; `open` says that a `postmaster.pid` is there. `checkpoint` is the WAL
+    position of the last checkpoint.
+    """
+
+    volume: str
+    directory: str
+    version: str
+    state: str
+    open: bool
+    system_identifier: str
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Downtime:
     """From the stop request to healthy again, per service; `overall` is first stop to last back."""
 
@@ -314,6 +335,15 @@ class Manifest:
     databases: tuple[DatabaseRecord, ...]
     volumes: tuple[VolumeRecord, ...]
     images: Mapping[str, str]
+    clusters: tuple[ClusterRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What came of reading a set, and when."""
+
+    at: datetime
+    good: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +354,23 @@ class SetState:
     verified_at: datetime | None = None
     verified_level: str | None = None
     verified_good: bool | None = None
+    #: The last result at each level.
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    #: Somebody said that it is right that the set holds so much less than the one before.
+    accepted: bool = False
+
+    def checked(self, level: Level, at: datetime, *, good: bool) -> SetState:
+        """The same with this result. A set is good while the last result of no level is bad."""
+        check = Check(at, good)
+        # Reading a set deeply takes its sums first.
+        checks = {**self.checks, "sums": check, level: check}
+        return replace(
+            self,
+            verified_at=at,
+            verified_level=level,
+            verified_good=all(check.good for check in checks.values()),
+            checks=checks,
+        )
 
 
 @dataclass(frozen=True, slots=True)

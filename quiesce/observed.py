@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +34,7 @@ class Unit:
     exit_code: int | None = None
     stop_timeout: float | None = None
     restart_policy: str = "no"
+    started_at: datetime | None = None
 
     @property
     def runs(self) -> bool:
@@ -75,7 +77,11 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class VolumeState:
-    """A volume as the engine has it. `name` is its real name, `outside` who else uses it."""
+    """A volume as the engine has it. `name` is its real name, `outside` who else uses it.
+
+    `external`: the Compose file says that it is not the stack's. `project` is the one that its
+    label names, "" without a label.
+    """
 
     key: str
     name: str
@@ -84,6 +90,8 @@ class VolumeState:
     options: Mapping[str, str]
     mountpoint: Path | None
     outside: tuple[str, ...]
+    external: bool = False
+    project: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +113,29 @@ class DatabaseState:
 
 
 @dataclass(frozen=True, slots=True)
+class Visitor:
+    """A session that is not ours in a database that is held. `database` is its name there."""
+
+    pid: int
+    database: str
+    user: str
+    application: str
+
+
+@dataclass(frozen=True, slots=True)
+class AtRest:
+    """What was seen around held snapshots.
+
+    `moved` are the keys of databases on whose server something was written between the first
+    snapshot and now. `maintenance`: the server's own housekeeping was at work there.
+    """
+
+    visitors: tuple[Visitor, ...]
+    moved: tuple[str, ...]
+    maintenance: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Engine:
     """Where services run. `local` only when proven to share this machine's file systems."""
 
@@ -112,6 +143,28 @@ class Engine:
     kind: str
     version: str
     local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """Names of all that carries the project's label on the engine, declared or not."""
+
+    containers: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CoveredFolder:
+    """A folder of an image that is not empty and that a bind mount hides.
+
+    `entries` are some of the names in it.
+    """
+
+    service: str
+    source: str
+    target: str
+    entries: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ the contract suites in `tests/contract/` hold the real ones and the fakes to the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from quiesce.model import (
     BackupSet,
+    ClusterRecord,
     Database,
     DatabaseRecord,
     DatabaseSwap,
@@ -28,7 +29,16 @@ from quiesce.model import (
     Volume,
     VolumeRecord,
 )
-from quiesce.observed import DatabaseState, Engine, Service, Unit, VolumeState
+from quiesce.observed import (
+    AtRest,
+    Belongings,
+    CoveredFolder,
+    DatabaseState,
+    Engine,
+    Service,
+    Unit,
+    VolumeState,
+)
 
 #: In the argv of a tool: replaced by where the tool sees the folder it was given.
 DIRECTORY = "{directory}"
@@ -151,6 +161,68 @@ class Runtime(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class CommandLine:
+    """A program that takes over this process's terminal: its arguments and its whole environment.
+
+    Nothing secret is in `argv`.
+    """
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(repr=False)
+    directory: Path
+
+
+class Premises(Protocol):
+    """What belongs to an instance on its engine besides what its services do, and the ways in."""
+
+    def belongings(self) -> Belongings:
+        """All that carries the project's label now."""
+        ...
+
+    def build(self, services: Sequence[str]) -> None:
+        """Images of these services are built. Services that are not built are left alone."""
+        ...
+
+    def remove_project(self) -> None:
+        """No container (running ones, strays and one-offs too) and no network of the project is
+        left. Volumes stay."""
+        ...
+
+    def remove_volume(self, name: str) -> None:
+        """No volume of this real name. Raise QuiesceError naming the containers that use it."""
+        ...
+
+    def covered_folders(self) -> tuple[CoveredFolder, ...]:
+        """Bind mounts over folders that are not empty in their service's image. Starts nothing;
+        an image that is not there hides nothing."""
+        ...
+
+    def deaf_services(self) -> Mapping[str, str]:
+        """Running services whose first process neither handles nor waits for its stop signal,
+        with the signal's name: they can only be killed."""
+        ...
+
+    def tools(self) -> Mapping[str, str]:
+        """The programs that this runtime needs on this machine, and their versions. Raise
+        RequestError when one is missing."""
+        ...
+
+    def inside(
+        self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
+    ) -> CommandLine:
+        """How to run `argv` in the running service with our own input and output.
+
+        `environment` is added there without being in any argv. Raise QuiesceError when the
+        service does not run.
+        """
+        ...
+
+    def following(self, services: Sequence[str], lines: int) -> CommandLine:
+        """How to print the last lines of these services' logs, and then each new one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseContents:
     """What a database holds, for comparing with a `DatabaseRecord`."""
 
@@ -173,6 +245,11 @@ class DatabaseAdmin(Protocol):
 
     def hold(self, database: Database) -> None:
         """Lock every table in ACCESS SHARE mode, then export a snapshot, and keep the session."""
+        ...
+
+    def at_rest(self, databases: Sequence[Database]) -> AtRest:
+        """Who else is connected to these held databases, and on whose server something was
+        written since the first of them was held. Changes nothing."""
         ...
 
     def release(self, database: Database) -> None:
@@ -277,6 +354,11 @@ class VolumeIO(Protocol):
         """Let go of what `begin` made."""
         ...
 
+    def clusters(self, volume: VolumeState) -> tuple[ClusterRecord, ...]:
+        """Every PostgreSQL data directory in the volume, as its control file describes it. Raise
+        QuiesceError for one that cannot be understood."""
+        ...
+
     def check(self, archives: Sequence[Path]) -> tuple[str, ...]:
         """Every member that must not be unpacked, with its reason. Reads to the end."""
         ...
@@ -303,6 +385,18 @@ class VolumeIO(Protocol):
 
     def settle(self, volume: VolumeState, run: str) -> None:
         """Remove `.quiesce-<run>` from the volume with all it holds."""
+        ...
+
+    def empty(self, volume: VolumeState) -> None:
+        """Nothing is in the volume but what a restore set aside; its root keeps owner and mode."""
+        ...
+
+    def empty_folder(self, base: Path, folder: Path) -> int:
+        """Nothing is in `base/folder`; return how many entries went from it.
+
+        Follows no symbolic link, not even in the way there below `base`. A folder that does not
+        exist is empty.
+        """
         ...
 
     def sweep(self, run: str) -> tuple[str, ...]:
@@ -382,6 +476,10 @@ class BackupStore(Protocol):
 
     def remove(self, name: str) -> None:
         """No set of this name: invisible first, then removed."""
+        ...
+
+    def half_removed(self) -> tuple[str, ...]:
+        """Names of sets whose removal was interrupted: invisible already, not yet gone."""
         ...
 
     def discard(self, run: str) -> None:

@@ -21,6 +21,7 @@ from quiesce.adapters.compose_describe import redact
 from quiesce.adapters.compose_endpoint import WAYS, ComposeReach, Relay, Way
 from quiesce.adapters.compose_engine import EngineConnection, absent, told
 from quiesce.adapters.compose_model import ComposeModel, declaration_order, parse_model
+from quiesce.adapters.compose_premises import ComposePremises
 from quiesce.adapters.compose_tool import Tool, run_beside, sweep_helpers
 from quiesce.adapters.compose_units import ComposeUnits, Inspected, service_of
 from quiesce.adapters.compose_world import joined, volume_states
@@ -232,6 +233,12 @@ class ComposeRuntime:
     def sweep(self, run: str) -> tuple[str, ...]:
         """Remove the helper containers that carry this run's label, and nothing else."""
         return sweep_helpers(self._connection, run)
+
+    def premises(self) -> ComposePremises:
+        """Return what belongs to this project, and the ways in; closed with the runtime."""
+        return ComposePremises(
+            self._connection, self._compose, self._units, self._instance, self.services
+        )
 
     def close(self) -> None:
         """End relays and connections."""

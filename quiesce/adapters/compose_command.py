@@ -79,6 +79,12 @@ class ComposeCommand:
         """Return the command line of `docker` against this engine."""
         return [*self._docker(), *arguments]
 
+    def argv(self, *arguments: str) -> list[str]:
+        """Return the command line of `docker compose` for this instance."""
+        self._check_version()
+        options = self._options(self._instance.profiles)
+        return [*self._docker(), "compose", *options, *arguments]
+
     def environment(self) -> dict[str, str]:
         """Return the whole environment a child gets. What an env file sets is not in it."""
         filed = {*self._instance.environment, *self._names_in_dot_env()}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -81,14 +82,19 @@ def run_beside(connection: EngineConnection, container: str, image: str, tool: T
     try:
         with told(f"{tool.name} beside service {tool.service} could not be watched to its end"):
             code, said = _run(connection.api, helper)
-    finally:
+    except BaseException:
+        # What went wrong first is what must be told; a sweep finds what cannot be removed now.
+        with contextlib.suppress(QuiesceError), told("a helper container cannot be removed"):
+            remove_helper(connection.api, helper)
+        raise
+    with told("a helper container cannot be removed"):
         remove_helper(connection.api, helper)
     if code != 0:
-        secrets = [value for name, value in tool.environment.items() if is_secret(name, value)]
+        hidden = [value for name, value in tool.environment.items() if is_secret(name, value)]
         raise QuiesceError(
             f"{tool.name} beside service {tool.service} failed with exit code {code}",
             f"see its last lines, and 'inv logs --service {tool.service}'",
-            details=tail(said, secrets),
+            details=tail(said, hidden),
         )
 
 
@@ -142,6 +148,7 @@ def _create(api: APIClient, container: str, image: str, tool: Tool) -> str:
     argv = [part.replace(DIRECTORY, MOUNT_POINT) for part in tool.argv]
     made = api.create_container(
         image,
+        name=f"quiesce-{tool.run}-{tool.service}-{secrets.token_hex(4)}",
         entrypoint=["sh", "-c", SCRIPT, "quiesce"],
         command=argv,
         stdin_open=True,

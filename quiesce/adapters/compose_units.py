@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from quiesce.adapters.compose_engine import EngineConnection, absent, told
@@ -248,7 +250,16 @@ def unit_of(container: Inspected) -> Unit:
         exit_code=int(state["ExitCode"]) if ended else None,
         stop_timeout=None if own is None else float(own),
         restart_policy=policy,
+        started_at=None if ended else _moment(str(state.get("StartedAt") or NEVER)),
     )
+
+
+def _moment(text: str) -> datetime | None:
+    """Return the engine's time (nanoseconds, UTC), None for "never"."""
+    found = re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", text)
+    if found is None or text.startswith("0001-"):
+        return None
+    return datetime.fromisoformat(found[0]).replace(tzinfo=UTC)
 
 
 def service_of(container: Inspected) -> str:

@@ -82,6 +82,7 @@ def _state(
         options=declared.options,
         mountpoint=None,
         outside=outside,
+        external=declared.external,
     )
     with told(f"volume {declared.name} cannot be inspected"):
         try:
@@ -96,5 +97,6 @@ def _state(
         exists=True,
         driver=str(found["Driver"]),
         options={k: str(v) for k, v in (found.get("Options") or {}).items()},
+        project=str((found.get("Labels") or {}).get(LABEL_PROJECT_NAME, "")),
         mountpoint=Path(place) if place and connection.engine().local else None,
     )

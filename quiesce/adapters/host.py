@@ -43,8 +43,12 @@ class HostRuntime:
     # ------------------------------------------------------------------------------------ asking
 
     def engine(self) -> Engine:
-        """Return which machine and instance this is; the id stays over reboots."""
+        """Return which machine and instance this is; the id stays over reboots.
+
+        Raise RequestError where processes cannot be known, or are another user's.
+        """
         host_process.require_proc()
+        self._units.require_owner()
         identity = f"{_machine_id()}\0{self._units.state}".encode()
         return Engine(
             id=f"host:{hashlib.sha256(identity).hexdigest()[:32]}",
@@ -59,6 +63,7 @@ class HostRuntime:
         Each running unit with a health check is asked once, and briefly.
         """
         host_process.require_proc()
+        self._units.require_owner()
         found = self._units.find()
         services = []
         for name, running in found.items():

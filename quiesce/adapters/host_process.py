@@ -214,7 +214,7 @@ def end(live: Live, number: signal.Signals, patience: float, *, group: bool) -> 
     if not wait_until(lambda: not _any_lives({live, *helpers}), KILL_SECONDS):
         raise QuiesceError(
             f"process {live.pid} still runs after it was killed",
-            "it waits for a disk or a network drive that does not answer; see 'dmesg'",
+            f"is it another user's, or does it wait for a device? See 'ps -l {live.pid}'",
         )
     return killed
 
@@ -266,7 +266,7 @@ def _send(live: Live, number: signal.Signals, *, group: bool) -> None:
     if group and live.group == live.pid:
         signal_group(live.pid, number)
         return
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(live.pid, number)
 
 

@@ -8,7 +8,6 @@ by record, so neither a lost record nor a program that hides its environment los
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -16,13 +15,14 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from quiesce.adapters import host_process
 from quiesce.adapters.host_postgres import EmbeddedServer
 from quiesce.adapters.host_process import MARK_SERVICE, MARK_STATE, Launch, Live
+from quiesce.adapters.host_record import Record, read_record, write_record
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import HostService, Stack
 from quiesce.observed import Unit
@@ -41,21 +41,6 @@ INHERITED = {
 INTERPRETERS = ("python", "python3")
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """The process begun last for a service. `started` is in ticks since the boot `boot`."""
-
-    pid: int
-    started: int
-    boot: str
-    started_at: str
-    exit_code: int | None = None
-
-    @property
-    def identity(self) -> str:
-        return f"{self.pid}:{self.started}"
-
-
 class HostUnits:
     """The processes of one instance. Nothing is touched at construction."""
 
@@ -72,6 +57,24 @@ class HostUnits:
         }
 
     # ---------------------------------------------------------------------------------- looking
+
+    def require_owner(self) -> None:
+        """Raise RequestError when the instance is another user's: his processes and records are
+        hidden, and everything would seem to be down."""
+        try:
+            owner = self.state.stat().st_uid
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise RequestError(
+                f"{self.state} cannot be looked at: {error.strerror}",
+                "run the command as the user who started the instance",
+            ) from None
+        if owner != os.geteuid():
+            raise RequestError(
+                f"the instance in {self.state} belongs to another user ({owner})",
+                "run the command as that user",
+            )
 
     def find(self) -> dict[str, tuple[Live, ...]]:
         """Return, per service, its living processes without their helpers."""
@@ -127,10 +130,8 @@ class HostUnits:
 
     def record(self, service: str) -> Record | None:
         """Return what is written of a service's last process, with its exit code if known."""
-        try:
-            fields = json.loads(self._record_file(service).read_text(encoding="utf-8"))
-            record = Record(**fields)
-        except (OSError, ValueError, TypeError):
+        record = read_record(self._record_file(service))
+        if record is None:
             return None
         if record.exit_code is None and record.boot == host_process.boot_id():
             code = host_process.exit_code(record.pid, record.started)
@@ -167,10 +168,12 @@ class HostUnits:
         self._write(service.name, Record(live.pid, live.started, host_process.boot_id(), now))
 
     def stop(self, unit: Unit, timeout: float) -> StopResult:
-        """Stop one unit, with the longer of `timeout` and its own time."""
+        """Stop one unit, with the longer of `timeout` and its own time.
+
+        What was started again since it was observed is the same unit under another id.
+        """
         begun = time.monotonic()
-        found = self.find().get(unit.service, ())
-        live = next((live for live in found if live.identity == unit.id), None)
+        live = self._current(unit)
         if live is None:
             return StopResult(unit, self._code(unit), time.monotonic() - begun)
         declared = self.services.get(unit.service)
@@ -295,6 +298,14 @@ class HostUnits:
         live = host_process.look(record.pid)
         return live if live is not None and live.started == record.started else None
 
+    def _current(self, unit: Unit) -> Live | None:
+        found = self.find().get(unit.service, ())
+        same = next((live for live in found if live.identity == unit.id), None)
+        if same is not None:
+            return same
+        named = zip(self.units(unit.service, found), found, strict=False)
+        return next((live for now, live in named if now.name == unit.name), None)
+
     def _code(self, unit: Unit) -> int | None:
         record = self.record(unit.service)
         return record.exit_code if record is not None and record.identity == unit.id else None
@@ -308,18 +319,6 @@ class HostUnits:
             self._write(service, replace(record, exit_code=code))
 
     def _write(self, service: str, record: Record) -> None:
-        """Write whole or not at all, and never fail: the marks find what no record names."""
-        file = self._record_file(service)
-        partial = file.with_suffix(".partial")
+        # A full disk must not keep a service down, and the marks find what no record names.
         with contextlib.suppress(OSError):
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                json.dump(asdict(record), stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            partial.replace(file)
-            folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            write_record(self._record_file(service), record)

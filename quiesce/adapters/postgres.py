@@ -23,6 +23,7 @@ from quiesce.adapters import postgres_swap as exchange
 from quiesce.adapters.postgres_archive import read_archive
 from quiesce.adapters.postgres_client import Client, checked_file, publish
 from quiesce.adapters.postgres_dump import decode_arguments, globals_arguments, load_arguments
+from quiesce.adapters.postgres_rest import look_around, together
 from quiesce.adapters.postgres_session import (
     NoDatabase,
     Session,
@@ -36,7 +37,7 @@ from quiesce.adapters.postgres_threads import beside, size_told
 from quiesce.adapters.postgres_watch import Watch
 from quiesce.errors import QuiesceError
 from quiesce.model import Database, DatabaseRecord, DatabaseSwap, SetKind
-from quiesce.observed import DatabaseState
+from quiesce.observed import AtRest, DatabaseState
 from quiesce.ports import DatabaseContents, Progress, Runtime
 
 MAINTENANCE = ("postgres", "template1")
@@ -110,6 +111,16 @@ class PostgresAdmin:
             self._watches[database.key] = Watch(
                 open_one, self._application, database.key, self._patience
             )
+
+    def at_rest(self, databases: Sequence[Database]) -> AtRest:
+        parts = []
+        for first in _one_per_server(databases):
+            here = [d for d in databases if _server(d) == _server(first)]
+            held = [self._held[d.key].instant for d in here if d.key in self._held]
+            with self._maintenance(first) as session:
+                seen = look_around(session, [d.name for d in here], self._application, held)
+            parts.append((tuple(d.key for d in here), *seen))
+        return together(parts)
 
     def release(self, database: Database) -> None:
         if watch := self._watches.pop(database.key, None):

@@ -152,9 +152,10 @@ def publish(partial: Path, path: Path) -> None:
 
 
 def _reason(said: Sequence[str]) -> str:
-    """The first line of a client's words that says what was wrong."""
-    for line in said:
-        _, found, reason = line.partition("error: ")
-        if found:
-            return reason.strip()
+    """What was wrong, from a client's words: what the server said, else its own first error."""
+    for sign in ("ERROR: ", "FATAL: ", "error: "):
+        for line in said:
+            _, found, reason = line.partition(sign)
+            if found:
+                return reason.strip()
     return ""

@@ -29,6 +29,10 @@ SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid 
  ORDER BY c.oid
 """
 
+#: Running and next transaction of the whole server. Reading needs no transaction id, so this
+#: stays the same for as long as nobody writes; WAL positions move by housekeeping alone.
+INSTANT = "txid_current_snapshot()::text"
+
 _IN_THE_WAY = """
 SELECT a.pid, coalesce(nullif(a.application_name, ''), a.backend_type),
        coalesce(a.usename, ''), left(a.query, 200), l.relation::regclass::text
@@ -43,11 +47,16 @@ Table = tuple[int, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A session that keeps a snapshot and its locks until it is closed."""
+    """A session that keeps a snapshot and its locks until it is closed.
+
+    `instant` tells which of the server's transactions the snapshot shows: equal texts of one
+    server are one instant, in whichever of its databases.
+    """
 
     session: Session
     snapshot: str
     wal_position: str
+    instant: str
 
 
 def hold_snapshot(open_one: Callable[[], Session]) -> Held:
@@ -90,13 +99,13 @@ def _try_once(holder: Session, looker: Session) -> Held | None:
         raise
     holder.run("SET LOCAL lock_timeout = 0")
     # not inside a savepoint: a snapshot of a subtransaction cannot be exported
-    snapshot, position = holder.row(
+    snapshot, position, instant = holder.row(
         "SELECT pg_export_snapshot(), CASE WHEN pg_is_in_recovery()"
-        " THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END::text"
+        " THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END::text, " + INSTANT
     )
     if _list(looker) != tables:
         return None
-    return Held(holder, snapshot, position)
+    return Held(holder, snapshot, position, instant)
 
 
 def _list(looker: Session) -> Sequence[Table]:

@@ -149,6 +149,13 @@ class LocalStore:
             shutil.rmtree(self._trash / name, ignore_errors=True)
             (self._state / f"{name}.json").unlink(missing_ok=True)
 
+    def half_removed(self) -> tuple[str, ...]:
+        if not self._trash.is_dir():
+            return ()
+        names = sorted(path.name for path in self._trash.iterdir())
+        # A new set may have got the name meanwhile, by a clock that was set back.
+        return tuple(name for name in names if not (self.folder / name).exists())
+
     def discard(self, run: str) -> None:
         with _told(self.folder):
             if (self._staging / run).is_dir():

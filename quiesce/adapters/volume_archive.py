@@ -141,17 +141,14 @@ class Archiver:
         archived = Archived(size.files, size.bytes, (archive,), None)
         return archived, LevelZero(archive, clocks, records_file)
 
-    def level_one(
-        self, zero: LevelZero | None, fresh: Callable[[], Place | None]
-    ) -> tuple[Archived, Archiver]:
+    def level_one(self, zero: LevelZero | None, fresh: Callable[[], Place | None]) -> Archived:
         """Archive what differs from level 0, or everything where the T0 rule does not hold.
 
-        `fresh` opens the volume through a mount of its own; that place, if it had to be used, is
-        in the archiver returned, for the caller to close.
+        `fresh` opens the volume through a mount of its own, if there can be one.
         """
         clocks = self._clocks()
         if zero is not None and _is_unproven(clocks, zero.clocks):
-            return self._everything(zero), self
+            return self._everything(zero)
         lost_root = zero is not None and clocks.root != zero.clocks.root
         difference, take, gone = self._compare(None if lost_root else zero)
         if lost_root or (difference.files == 0 and difference.dropped > 0):
@@ -164,7 +161,7 @@ class Archiver:
                     f"volume {self.place.volume} is not the folder it was when level 0 was made",
                     "see whether it is still mounted, then run the backup again",
                 )
-        return self._write_level_one(zero, difference, take, gone), self
+        return self._write_level_one(zero, difference, take, gone)
 
     def _everything(self, zero: LevelZero) -> Archived:
         difference, take, _ = self._compare(None)

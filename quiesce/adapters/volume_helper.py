@@ -260,16 +260,19 @@ class _Container:
             return False
 
     def close(self) -> None:
-        if self._input is not None:
-            with contextlib.suppress(OSError):
-                self._input.close()
-            response = getattr(self._input, "_response", None)
-            if response is not None:
-                # The socket under it is closed already, which some versions of Python call an error.
+        connection, self._input = self._input, None
+        if connection is not None:
+            # The SDK gives a reader on the socket; the socket ends only when both are closed. Its
+            # response reads what is left, which some versions of Python then call an error.
+            for part in (connection, getattr(connection, "_sock", None), _response_of(connection)):
                 with contextlib.suppress(OSError, ValueError):
-                    response.close()
-            self._input = None
+                    if part is not None:
+                        part.close()
         _remove(self._api, self.id)
+
+
+def _response_of(connection: Any) -> Any:
+    return getattr(connection, "_response", None)
 
 
 def _remove(api: Any, container: str) -> None:

@@ -254,16 +254,13 @@ class Difference:
         old = _Cursor(before)
         for record in now:
             ctime, links, identity = record.split(b" ", 2)
-            if identity == old.identity:
-                path, known = old.path, True
-            else:
-                path = _path_of(identity)
-                if excluded is not None and excluded(exchanged(path)):
-                    continue
-                known = bool(old.find(path, self._drop))
+            path = old.path if identity == old.identity else _path_of(identity)
+            if excluded is not None and excluded(exchanged(path)):
+                continue
+            known = path == old.path or bool(old.find(path, self._drop))
             kind, size, mtime, device, inode, _ = identity.split(b" ", 5)
             recent = float(ctime) >= since or float(mtime) >= since
-            entry = _Entry(path, links, ctime, kind, size, mtime, device, inode, recent)
+            entry = _Entry(path, links, kind, size, device, inode, recent)
             changed = entry.recent or identity != old.identity
             self._judge(entry, old.record if known else b"", changed=changed)
             if known:
@@ -300,11 +297,11 @@ class Difference:
             self.take(entry.path)
 
     def _take_directory(self, entry: _Entry, known: bytes) -> None:
-        # It had attributes, and is another one now or was last changed other than by what is in
-        # it. They may be gone, which an archive cannot say: it is made anew, with all it holds.
+        # It had attributes and is another one or changed since. They may be gone, which an archive
+        # cannot say: it is made anew, with all it holds. (A new folder often has the old inode.)
         had_attributes = known.startswith(_WITH_ATTRIBUTES) and entry.path != b"."
         another = known.split(b" ", 7)[5:7] != [entry.device, entry.inode]
-        if had_attributes and (another or (entry.recent and entry.ctime != entry.mtime)):
+        if had_attributes and (another or entry.recent):
             self._drop(entry.path)
             self._again = (*self._again, entry.path + _SLASH)
         self.take(entry.path)
@@ -318,10 +315,8 @@ class Difference:
 class _Entry:
     path: bytes
     links: bytes
-    ctime: bytes
     type: bytes
     size: bytes
-    mtime: bytes
     device: bytes
     inode: bytes
     recent: bool

@@ -74,7 +74,8 @@ chmod u+rwx "$h/new.part"
 
 _FIND_LINKS = 'cd "$1" && find . -type l -printf "%p\\0"'
 _REMOVE_GONE = 'cd "$1" && xargs -0 -r rm -rf -- <"$2"'
-_PUBLISH = _BEGIN + 'mv -T "$h/new.part" "$h/new"\nsync -f .\n'
+# On disk before its name says that it is whole.
+_PUBLISH = _BEGIN + 'sync -f .\nmv -T "$h/new.part" "$h/new"\nsync "$h"\n'
 
 # Renames only, never a copy: everything is on one file system.
 _EXCHANGE = (
@@ -178,6 +179,11 @@ cd "$1" && find . -ignore_readdir_race -path './.quiesce-*' -prune -o -mindepth 
 -printf '%y %s\\0'
 """
 
+_EMPTY = """
+cd "$1" && find . -mindepth 1 -maxdepth 1 ! -name '.quiesce-*' \
+-exec rm -rf --one-file-system -- {} + && sync -f .
+"""
+
 
 def measure(place: Place, folder: str = "") -> VolumeSize:
     """Count the entries and bytes of the volume, or of a folder of ours in it."""
@@ -190,6 +196,15 @@ def measure(place: Place, folder: str = "") -> VolumeSize:
         if record.startswith(b"f"):
             size += int(record[2:])
     return VolumeSize(files, size)
+
+
+def empty(place: Place) -> None:
+    """Remove all that is in the volume but folders of restores that are not settled.
+
+    The root stays as it is: a new one would have another owner and mode.
+    """
+    what = f"emptying volume {place.volume}"
+    place.run(["sh", "-c", _EMPTY, "empty", place.root], what=what)
 
 
 def stage(place: Place, run: str, archives: Sequence[Path], gone: Path | None) -> VolumeSize:

@@ -7,6 +7,7 @@ they could do to a program that writes among their files ends at the helper's wa
 
 from __future__ import annotations
 
+import errno
 import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from quiesce.adapters import volume_stage
+from quiesce.adapters.folders import empty_folder
 from quiesce.adapters.volume_archive import COMPRESSION, Archived, Archiver, LevelZero
+from quiesce.adapters.volume_clusters import find_clusters
 from quiesce.adapters.volume_helper import HelperEngine, HelperPlace
 from quiesce.adapters.volume_members import check_archives
 from quiesce.adapters.volume_transport import (
@@ -24,7 +27,7 @@ from quiesce.adapters.volume_transport import (
     refuse_unsuitable,
 )
 from quiesce.errors import QuiesceError, RequestError
-from quiesce.model import VolumeRecord
+from quiesce.model import ClusterRecord, VolumeRecord
 from quiesce.observed import VolumeState
 from quiesce.ports import Progress, VolumeSize
 
@@ -73,7 +76,8 @@ class VolumeFiles:
         with self._lock:
             if volume.name in self._open:
                 return
-        place = self._reading_place(volume)
+        with _told(self._staging):
+            place = self._reading_place(volume)
         with self._lock:
             self._open[volume.name] = place
 
@@ -89,15 +93,35 @@ class VolumeFiles:
         self.begin(volume)
         place = self._open[volume.name]
         archiver = Archiver(place, directory / stem, exclude, self._allow_devices, progress)
-        if level == 0:
-            archived, self._zero[volume.name] = archiver.level_zero()
-        else:
-            zero = self._zero.get(volume.name)
-            fresh = functools.partial(self._fresh_place, volume)
-            archived, used = archiver.level_one(zero, fresh)
-            if used is not archiver:
-                used.place.close()
+        with _told(directory):
+            if level == 0:
+                archived, self._zero[volume.name] = archiver.level_zero()
+            else:
+                archived = self._level_one(volume, archiver)
         return _record(volume, directory, archived)
+
+    def _level_one(self, volume: VolumeState, archiver: Archiver) -> Archived:
+        """Archive level 1; where the volume looks empty, as a fresh mount of it shows it."""
+        opened: list[Place] = []
+
+        def fresh() -> Place | None:
+            if self._helper is not None:
+                opened.append(self._helper_place(volume, writable=False, folders=()))
+            return opened[-1] if opened else None
+
+        try:
+            return archiver.level_one(self._zero.get(volume.name), fresh)
+        finally:
+            for place in opened:
+                place.close()
+
+    def clusters(self, volume: VolumeState) -> tuple[ClusterRecord, ...]:
+        with self._lock:
+            place = self._open.get(volume.name)
+        if place is not None:
+            return find_clusters(place, volume.key)
+        with self._place(volume) as place:
+            return find_clusters(place, volume.key)
 
     def end(self, volume: VolumeState) -> None:
         with self._lock:
@@ -151,6 +175,13 @@ class VolumeFiles:
         with self._place(volume, writable=True) as place:
             volume_stage.settle(place, run)
 
+    def empty(self, volume: VolumeState) -> None:
+        with self._place(volume, writable=True) as place:
+            volume_stage.empty(place)
+
+    def empty_folder(self, base: Path, folder: Path) -> int:
+        return empty_folder(base, folder)
+
     def sweep(self, run: str) -> tuple[str, ...]:
         return self._helper.sweep(run) if self._helper is not None else ()
 
@@ -182,21 +213,17 @@ class VolumeFiles:
             raise _unreachable(volume)
         return self._direct_place(volume, folder)
 
-    def _fresh_place(self, volume: VolumeState) -> Place | None:
-        if self._helper is None:
-            return None
-        return self._helper_place(volume, writable=False, folders=())
-
     @contextmanager
     def _place(
         self, volume: VolumeState, *, writable: bool = False, folders: Sequence[Path] = ()
     ) -> Iterator[Place]:
         reading = self._reading_place
-        place = self._writing_place(volume, folders) if writable else reading(volume)
-        try:
-            yield place
-        finally:
-            place.close()
+        with _told(self._staging):
+            place = self._writing_place(volume, folders) if writable else reading(volume)
+            try:
+                yield place
+            finally:
+                place.close()
 
     def _direct_place(self, volume: VolumeState, folder: Path) -> Place:
         if not folder.is_dir():
@@ -233,6 +260,19 @@ class VolumeFiles:
     def _has_programs(self) -> bool:
         with self._lock:
             return self._programs
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Files of ours that cannot be written are told like everything else that goes wrong."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise QuiesceError(
+            f"cannot write {error.filename or folder}: {error.strerror}",
+            "free some space there, then try again" if full else f"see who may write in {folder}",
+        ) from error
 
 
 def _record(volume: VolumeState, directory: Path, archived: Archived) -> VolumeRecord:

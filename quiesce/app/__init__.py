@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from quiesce.app import choosing
+from quiesce.app.backing_up import BackingUp
 from quiesce.app.changing import changing, runs_folder
-from quiesce.app.connect import SystemClock, connect, disconnect
+from quiesce.app.cleaning import Cleaning
+from quiesce.app.entering import Entering
+from quiesce.app.frame import Options
+from quiesce.app.keeping import Keeping
 from quiesce.app.restoring import prepare_restore, restore_outcome
-from quiesce.errors import CheckFailed, Refused, RequestError
-from quiesce.observe import observe
-from quiesce.plan import backup as backups
-from quiesce.plan import migrate, naming, services
+from quiesce.app.shutting_down import ShuttingDown
+from quiesce.errors import CheckFailed, RequestError
+from quiesce.plan import migrate, services
 from quiesce.plan.restore import RestoreRequest, plan_restore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from quiesce.execute.run import Ports, Run
-    from quiesce.model import BackupSet, Stack
+    from quiesce.execute.run import Ports
+    from quiesce.model import BackupSet
     from quiesce.observed import Observed
     from quiesce.plan.steps import Plan
     from quiesce.report import Reporter
 
 
-class App(Frame):
+class App(BackingUp, Keeping, Cleaning, ShuttingDown, Entering):
     """Quiesce for one instance of one stack."""
 
     # -------------------------------------------------------------------------- lifecycle
@@ -66,6 +63,14 @@ class App(Frame):
             "restarted",
         )
 
+    def rebuild(self, names: Sequence[str]) -> None:
+        """Build images anew, replace their containers, and restart what depends on them."""
+        self._change(
+            "rebuild",
+            lambda _, seen, run: services.plan_rebuild(self.stack, seen, run, names),
+            "rebuilt and healthy",
+        )
+
     def down(self, names: Sequence[str]) -> None:
         """Remove containers and networks; volumes stay."""
         self._change(
@@ -75,22 +80,6 @@ class App(Frame):
         )
 
     # -------------------------------------------------------------------- backup and restore
-
-    def backup(self, request: backups.BackupRequest) -> BackupSet | None:
-        """Make a backup set, verified, with services at rest for as short as possible.
-
-        Return the set; None for a dry run.
-        """
-
-        def plan(ports: Ports, seen: Observed, run: str) -> Plan:
-            name = self._new_set_name(ports)
-            return backups.plan_backup(self.stack, seen, request, run, name)
-
-        run = self._change("backup", plan)
-        if run is None:
-            return None
-        self.reporter.backup_done(run.published[-1])
-        return run.published[-1]
 
     def restore(
         self, file: str | None, only: Sequence[str], *, safety: bool, restart: bool
@@ -115,7 +104,8 @@ class App(Frame):
         from quiesce.adapters.store import LocalStore
 
         store = LocalStore(self.stack.backups)
-        self.reporter.sets(store.sets(), self.clock.now(), unreadable=store.unreadable())
+        sets, now = store.sets(), self.clock.now()
+        self.reporter.sets(sets, now, reasons=self._reasons(sets), unreadable=store.unreadable())
 
     def verify(self, file: str | None, *, everything: bool) -> None:
         """Read sets to their end and compare them with their manifests."""
@@ -158,6 +148,13 @@ class App(Frame):
         with self._looking() as (ports, seen):
             show_status(self.stack, ports, seen, self.reporter)
 
+    def volumes(self, max_size: str | None) -> None:
+        """Show the inventory of volumes; exit 7 when one is larger than it may be."""
+        from quiesce.app.looking import show_volumes
+
+        with self._looking() as (ports, seen):
+            show_volumes(self.stack, ports, seen, self.reporter, max_size)
+
     def check(self) -> None:
         """Compare stack.yaml with the Compose model and the servers; exit 7 for any error."""
         from quiesce.app.looking import find_findings
@@ -168,6 +165,15 @@ class App(Frame):
         if any(finding.level == "error" for finding in findings):
             count = sum(finding.level == "error" for finding in findings)
             raise CheckFailed(f"check found {count} errors", "each has a hint beside it")
+
+    def doctor(self) -> None:
+        """Check everything that a backup or a restore relies on; exit 7 for any error."""
+        from quiesce.app.doctor import examine
+
+        findings = examine(self.stack, self.clock, self._looking, self.options.environ)
+        self.reporter.findings(findings)
+        if count := sum(finding.level == "error" for finding in findings):
+            raise CheckFailed(f"doctor found {count} errors", "each has a hint beside it")
 
     def recover(self) -> None:
         """Finish what an interrupted run owes."""

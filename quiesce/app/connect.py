@@ -39,7 +39,7 @@ def connect(stack: Stack, run: str, sink: EventSink) -> Ports:
         runtime, volumes, premises = _compose(stack, run)
     return Ports(
         runtime=runtime,
-        databases=PostgresAdmin(runtime, stack.databases, run),
+        databases=PostgresAdmin(runtime, stack.databases, run, stack.lock_patience),
         volumes=volumes,
         migrator=AlembicMigrator(runtime.endpoint, run),
         store=LocalStore(stack.backups),

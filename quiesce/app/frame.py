@@ -1,4 +1,4 @@
-"""The frame of every verb: how it connects, looks, asks, plans and carries out. No verb is in here."""
+"""What every verb stands on: how it connects, looks, asks, plans and carries out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from quiesce.app.changing import changing
+from quiesce.app.confirming import require_yes
 from quiesce.app.connect import SystemClock, connect, disconnect
 from quiesce.errors import Refused
 from quiesce.observe import observe
@@ -24,16 +25,21 @@ if TYPE_CHECKING:
     from quiesce.report import Reporter
 
 Planner = Callable[["Ports", "Observed", str], "Plan"]
+Confirm = Callable[["Ports", "Observed", "Plan"], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What every task understands. `wait` is in seconds, `environ` the process's environment."""
+    """What every task understands. `wait` is in seconds, `environ` the process's environment.
+
+    `instance` is the one that was named on the command line, if one was.
+    """
 
     dry_run: bool = False
     yes: bool = False
     confirm: str | None = None
     wait: float = 0.0
+    instance: str | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
 
@@ -52,10 +58,14 @@ class Frame:
         planner: Planner,
         done: str = "",
         *,
-        confirm: str = "",
+        confirm: str | Confirm = "",
         sources: Mapping[str, BackupSet] | None = None,
     ) -> Run | None:
-        """Look, decide, do; or look, decide and show. Returns None for a dry run."""
+        """Look, decide, do; or look, decide and show. Returns None for a dry run.
+
+        `confirm` is a yes/no question, or is called with the plan and raises Refused. A plan
+        with nothing in it is not asked about.
+        """
         run_id = self._run_id()
         if self.options.dry_run:
             ports = self._connect(run_id)
@@ -75,19 +85,18 @@ class Frame:
         ) as work:
             seen = work.observe()
             plan = planner(work.ports, seen, run_id)
-            if confirm:
-                self._require_yes(confirm)
+            if isinstance(confirm, str):
+                if confirm:
+                    self._require_yes(confirm)
+            elif plan.nodes:
+                confirm(work.ports, seen, plan)
             run = work.carry_out(plan, seen, sources)
         if done:
             self.reporter.done(done, {})
         return run
 
     def _require_yes(self, question: str) -> None:
-        if self.options.yes:
-            return
-        answer = self.reporter.ask(f"{question} [yes/no]", ())
-        if answer is None or answer.strip().lower() not in ("y", "yes"):
-            raise Refused("not confirmed", "answer yes, or give --yes")
+        require_yes(self.reporter, question, (), yes=self.options.yes)
 
     def _ask_for_set(self, sets: Sequence[BackupSet]) -> str:
         self.reporter.sets(sets, self.clock.now(), unreadable=())

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 from quiesce.app.changing import runs_folder
-from quiesce.errors import QuiesceError
+from quiesce.app.measuring import measure
+from quiesce.errors import CheckFailed, QuiesceError, RequestError
 from quiesce.execute import journal, lock
 from quiesce.execute.run import Ports
 from quiesce.findings import Finding
 from quiesce.model import Stack
-from quiesce.observed import Observed
+from quiesce.observed import CoveredFolder, Mount, Observed
 from quiesce.plan.services import nearest, ordered
-from quiesce.report import Reporter, UnfinishedRun
+from quiesce.report import Reporter, UnfinishedRun, words
 
 
 def show_status(stack: Stack, ports: Ports, observed: Observed, reporter: Reporter) -> None:
@@ -24,8 +28,57 @@ def show_status(stack: Stack, ports: Ports, observed: Observed, reporter: Report
         sets,
         ports.clock.now(),
         interrupted(stack),
-        _sizes(stack, ports, observed),
+        measure(ports, observed.volumes),
+        covered=covered_folders(ports),
     )
+
+
+def show_volumes(
+    stack: Stack, ports: Ports, observed: Observed, reporter: Reporter, max_size: str | None
+) -> None:
+    """Report the inventory. Raise CheckFailed when a volume is larger than its `max_size`, or
+    than this one where it has none."""
+    limit = None if max_size is None else size_in_bytes(max_size)
+    if limit is not None:
+        limited = (
+            replace(volume, max_size=limit) if volume.max_size is None else volume
+            for volume in stack.volumes
+        )
+        stack = replace(stack, volumes=tuple(limited))
+    sizes = measure(ports, observed.volumes)
+    reporter.volumes(observed, stack, sizes)
+    above = [
+        f"{volume.key} has {words.size(size[1])}, at most {words.size(volume.max_size)}"
+        for volume in stack.volumes
+        if volume.max_size is not None
+        and (size := sizes.get(volume.key)) is not None
+        and size[1] > volume.max_size
+    ]
+    if above:
+        raise CheckFailed(
+            f"{words.counted(len(above), 'volume is', 'volumes are')} larger than allowed",
+            "make room with 'inv clean-logs' or 'inv clean-cache', or raise max_size",
+            details=above,
+        )
+
+
+def size_in_bytes(text: str) -> int:
+    """Return the bytes that `500MB` or `10GiB` are. Raise RequestError for other words."""
+    from quiesce.config.scalars import read_size
+
+    try:
+        return read_size(text)
+    except ValueError:
+        raise RequestError(f"{text} is no size", "write it like 500MB or 10GiB") from None
+
+
+def covered_folders(ports: Ports) -> tuple[CoveredFolder, ...]:
+    """Return the bind mounts that hide something of an image; none where nobody can look."""
+    try:
+        return ports.premises.covered_folders()
+    except QuiesceError as error:
+        ports.sink.warn(str(error))
+        return ()
 
 
 def interrupted(stack: Stack) -> tuple[UnfinishedRun, ...]:
@@ -39,24 +92,10 @@ def interrupted(stack: Stack) -> tuple[UnfinishedRun, ...]:
     )
 
 
-def _sizes(stack: Stack, ports: Ports, observed: Observed) -> Mapping[str, tuple[int, int]]:
-    sizes = {}
-    for volume in stack.volumes:
-        state = observed.volume(volume.key)
-        if not state.exists:
-            continue
-        try:
-            size = ports.volumes.measure(state)
-        except QuiesceError as error:
-            ports.sink.warn(f"volume {volume.key} cannot be measured: {error}")
-            continue
-        sizes[volume.key] = (size.files, size.bytes)
-    return sizes
-
-
 def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Finding, ...]:
     """Return what `inv check` found: stack.yaml against the Compose model and the servers."""
     found = [*_services(stack, observed), *_volumes(stack, observed), *_databases(stack, observed)]
+    found += _folders(stack, observed)
     found += [
         Finding("error", dead.run, f"{dead.verb} was interrupted", "run 'inv recover'")
         for dead in interrupted(stack)
@@ -122,6 +161,57 @@ def _volumes(stack: Stack, observed: Observed) -> list[Finding]:
                 )
             )
     return found
+
+
+def _folders(stack: Stack, observed: Observed) -> list[Finding]:
+    """Return the bind mounts whose data nobody looks after.
+
+    Only folders that a service may write in: a file, or what is read-only, came with the code.
+    On another machine's engine nothing can be said about them.
+    """
+    if not observed.engine.local:
+        return []
+    listed = [entry.path for entry in stack.paths]
+    found = []
+    for source, service in _writable_folders(observed):
+        if any(source.is_relative_to(path) for path in listed) or not _has_data(source):
+            continue
+        shown = os.path.relpath(source, stack.directory)
+        key = source.name.lower() or "root"
+        found.append(
+            Finding(
+                "error",
+                str(source),
+                f"is mounted into {service}, holds data, and stack.yaml does not list it",
+                f"add to paths:  {key}: {{path: {shown}, backup: never}}; "
+                "a set holds named volumes only, so move what must be kept into one",
+            )
+        )
+    return found
+
+
+def _writable_folders(observed: Observed) -> Iterator[tuple[Path, str]]:
+    seen: set[str] = set()
+    for service in observed.services:
+        for mount in service.mounts:
+            if _is_writable_bind(mount) and mount.source not in seen:
+                seen.add(mount.source)
+                yield Path(mount.source), service.name
+
+
+def _is_writable_bind(mount: Mount) -> bool:
+    return mount.volume is None and mount.writable and mount.source.startswith("/")
+
+
+def _has_data(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(True for _ in entries)
+    except NotADirectoryError:
+        return False
+    except OSError:
+        # It is there and we may not look: then it holds something of somebody.
+        return folder.is_dir()
 
 
 def _databases(stack: Stack, observed: Observed) -> list[Finding]:

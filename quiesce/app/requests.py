@@ -8,6 +8,7 @@ from quiesce.errors import RequestError
 from quiesce.model import Mode, SetKind
 from quiesce.plan.backup import BackupRequest
 from quiesce.plan.services import nearest
+from quiesce.plan.shutdown import ShutdownRequest
 
 
 def backup_request(
@@ -23,11 +24,23 @@ def backup_request(
     modes = get_args(Mode)
     if mode not in modes:
         raise RequestError(f"there is no mode {mode}", f"{nearest(mode, modes)}?")
-    if mode == "cold":
-        raise RequestError("this version makes no cold backups", "use --mode consistent or live")
     if data_only and schema_only:
         raise RequestError("--data-only and --schema-only exclude each other", "give one of them")
     if any(not character.isprintable() for character in label) or len(label) > 200:
         raise RequestError("the label is not one printable line", "use at most 200 characters")
+    if mode == "cold" and (data_only or schema_only):
+        raise RequestError("a cold backup copies whole servers", "leave out --data-only")
     kind: SetKind = "data" if data_only else "schema" if schema_only else "full"
     return BackupRequest(only, "live" if kind != "full" else mode, kind, label, keep)  # type: ignore[arg-type]
+
+
+def shutdown_request(keep_running: tuple[str, ...], *, full: bool, force: bool) -> ShutdownRequest:
+    """Return what `inv shutdown` was asked for."""
+    return ShutdownRequest(full, keep_running, force)
+
+
+def program(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the program to run. Raise RequestError when none was given."""
+    if not argv:
+        raise RequestError("no program was given", "write it after --, as in: inv exec … -- ls -l")
+    return argv

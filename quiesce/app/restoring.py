@@ -46,6 +46,7 @@ def prepare_restore(
         if observed.database(database.key).reachable:
             problems += ports.databases.check_loadable(database, record)
         problems += _revision(ports, database, record, migrations)
+    problems += _other_servers(stack, observed, source)
     if problems:
         raise RequestError(
             f"{source.name} cannot be restored here: {problems[0]}",
@@ -55,6 +56,20 @@ def prepare_restore(
     _require_room(observed, source)
     taken = tuple(d.name for d in observed.databases) + observed.undeclared_databases
     return Prepared(tuple(migrations), taken)
+
+
+def _other_servers(stack: Stack, observed: Observed, source: BackupSet) -> list[str]:
+    """Data directories are read by their own major version only."""
+    majors = {
+        state.server_version.partition(".")[0] for state in observed.databases if state.reachable
+    }
+    return [
+        f"volume {cluster.volume} is of PostgreSQL {cluster.version}, the server here is {major}: "
+        + "bring it up with the image it was made with"
+        for cluster in source.manifest.clusters
+        for major in sorted(majors)
+        if cluster.volume in {volume.key for volume in stack.volumes} and cluster.version != major
+    ]
 
 
 def _revision(

@@ -178,7 +178,8 @@ _BYTES = {"B": 1} | {
 _SIZE = r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([KMGTPkmgtp]?i?B)"
 
 
-def _size(value: str) -> int:
+def read_size(value: str) -> int:
+    """Return the bytes that `500MB` or `2GiB` are. Raise ValueError for anything else."""
     found = re.fullmatch(_SIZE, value)
     unit = _BYTES.get(found[2][:1].upper() + found[2][1:]) if found else None
     if not found or not unit:
@@ -271,7 +272,7 @@ Exclude = Annotated[str, _scalar(_exclude, {"type": "string", "minLength": 1})]
 Duration = Annotated[
     float, _scalar(_seconds, {"type": "string", "pattern": rf"^({_DURATION}|\$\{{.*)$"})
 ]
-Size = Annotated[int, _scalar(_size, {"type": "string", "pattern": rf"^({_SIZE}|\$\{{.*)$"})]
+Size = Annotated[int, _scalar(read_size, {"type": "string", "pattern": rf"^({_SIZE}|\$\{{.*)$"})]
 Port = Annotated[int, _whole(1, 65_535)]
 Count = Annotated[int, _whole(1, 100_000)]
 Version = Annotated[int, _scalar(_version, {"const": 1})]

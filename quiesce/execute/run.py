@@ -9,6 +9,7 @@ from pathlib import Path
 
 from quiesce.model import (
     BackupSet,
+    ClusterRecord,
     DatabaseRecord,
     Downtime,
     MemberKind,
@@ -23,6 +24,7 @@ from quiesce.ports import (
     DatabaseAdmin,
     EventSink,
     Migrator,
+    Premises,
     Runtime,
     VolumeIO,
 )
@@ -39,6 +41,7 @@ class Ports:
     store: BackupStore
     sink: EventSink
     clock: Clock
+    premises: Premises
 
 
 class DowntimeMeter:
@@ -76,6 +79,8 @@ class Draft:
     volumes: dict[str, VolumeRecord] = field(default_factory=dict)
     files: list[tuple[str, MemberKind, str]] = field(default_factory=list)
     documents: dict[str, bytes] = field(default_factory=dict)
+    clusters: list[ClusterRecord] = field(default_factory=list)
+    inconsistency: str = ""
 
 
 @dataclass(slots=True)
@@ -83,7 +88,8 @@ class Run:
     """One run: its id, what was observed for it, and what its steps found out so far.
 
     `sources` are the sets a restore reads, by name. `published` are the sets sealed by this run,
-    `compared` the rows and tables that were found identical, per database.
+    `compared` the rows and tables that were found identical, per database. `exit_codes` are those
+    of services that were stopped, of several units the one that is not 0.
     """
 
     id: str
@@ -96,3 +102,4 @@ class Run:
     published: list[BackupSet] = field(default_factory=list)
     compared: dict[str, tuple[int, int]] = field(default_factory=dict)
     staged: dict[str, tuple[int, int]] = field(default_factory=dict)
+    exit_codes: dict[str, int] = field(default_factory=dict)

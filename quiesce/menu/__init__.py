@@ -16,27 +16,48 @@ from invoke.collection import Collection
 from invoke.tasks import Task
 
 from quiesce.menu.backup import backup, backups, verify
-from quiesce.menu.check import check, status
+from quiesce.menu.check import check, doctor, status, volumes
+from quiesce.menu.clean import clean, clean_all, clean_cache, clean_containers, clean_logs, nuke
 from quiesce.menu.demo import demo
-from quiesce.menu.lifecycle import down, restart, start, stop, up
+from quiesce.menu.enter import db_shell, exec_, logs, shell
+from quiesce.menu.keep import keep, prune, unkeep
+from quiesce.menu.lifecycle import down, rebuild, restart, start, stop, up
 from quiesce.menu.migrate import migrate
 from quiesce.menu.restore import recover, restore, undo_restore
+from quiesce.menu.shutdown import shutdown
 
 TASKS: tuple[Task[Any], ...] = (
     up,
     start,
     stop,
     restart,
+    rebuild,
     down,
     status,
+    volumes,
+    logs,
+    exec_,
+    shell,
+    db_shell,
     migrate,
     backup,
     backups,
     verify,
+    prune,
+    keep,
+    unkeep,
     restore,
     undo_restore,
     recover,
+    clean,
+    clean_containers,
+    clean_logs,
+    clean_cache,
+    clean_all,
+    nuke,
+    shutdown,
     check,
+    doctor,
     demo,
 )
 
@@ -51,7 +72,7 @@ def compose(own: Mapping[str, Any]) -> Collection:
         if isinstance(value, Task) and value not in TASKS:
             collection.tasks.pop(collection.transform(value.name), None)
             collection.add_task(value)
-        elif isinstance(value, Collection):
+        elif isinstance(value, Collection) and value is not globals().get("namespace"):
             collection.add_collection(value)
     return collection
 
@@ -63,18 +84,35 @@ __all__ = [
     "backup",
     "backups",
     "check",
+    "clean",
+    "clean_all",
+    "clean_cache",
+    "clean_containers",
+    "clean_logs",
     "compose",
+    "db_shell",
     "demo",
+    "doctor",
     "down",
+    "exec_",
+    "keep",
+    "logs",
     "migrate",
     "namespace",
+    "nuke",
+    "prune",
+    "rebuild",
     "recover",
     "restart",
     "restore",
+    "shell",
+    "shutdown",
     "start",
     "status",
     "stop",
     "undo_restore",
+    "unkeep",
     "up",
     "verify",
+    "volumes",
 ]

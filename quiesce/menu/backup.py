@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @command(
     only="databases and volumes, comma-separated (default: everything)",
-    mode="consistent (services rest briefly) or live (nothing stops)",
+    mode="consistent (services rest briefly), live (nothing stops) or cold (everything stops)",
     data_only="databases only, without their schema; nothing stops",
     schema_only="databases only, without their data; nothing stops",
     label="a few words kept with the set",

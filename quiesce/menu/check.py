@@ -1,4 +1,4 @@
-"""Tasks: status, check."""
+"""Tasks: status, volumes, check, doctor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,19 @@ def status(app: App) -> None:
     app.status()
 
 
+@command(changes=False, max_size="exit 7 for a volume above this size, like 10GiB")
+def volumes(app: App, max_size: str | None = None) -> None:
+    """List the volumes: purpose, size, where they are, how they are kept."""
+    app.volumes(max_size)
+
+
 @command(changes=False)
 def check(app: App) -> None:
     """Compare stack.yaml with the Compose model and the servers."""
     app.check()
+
+
+@command(changes=False)
+def doctor(app: App) -> None:
+    """Check everything that a backup or a restore relies on."""
+    app.doctor()

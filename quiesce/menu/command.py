@@ -36,14 +36,41 @@ _CHANGING = {
 _CONFIRM = {"confirm": (None, "the phrase that a destroying task asks for")}
 
 
+#: The changing tasks of this command line, in order: filled before the first of them runs.
+_announced: list[str] = []
+
+
+class ChangingTask(Task[Any]):
+    """A task that changes something, and says so before any task of the command line runs.
+
+    Invoke expands the whole command line first, asking every task for its `pre` tasks, and only
+    then begins: whoever is asked is going to run (DETAILS 25).
+    """
+
+    @property
+    def pre(self) -> list[Any]:
+        _announced.append(self.name)
+        return self._pre
+
+    @pre.setter
+    def pre(self, tasks: list[Any]) -> None:
+        self._pre = tasks
+
+
 def command(
-    *, changes: bool = True, phrase: bool = False, stack: bool = True, **help_texts: str
+    *,
+    changes: bool = True,
+    phrase: bool = False,
+    stack: bool = True,
+    name: str | None = None,
+    **help_texts: str,
 ) -> Callable[[Callable[..., None]], Task[Any]]:
     """Make a task of `function(app, **own options)`.
 
     Without `stack` no stack.yaml is read, and the function is given the reporter instead.
-    `changes` adds `--dry-run`, `--yes` and `--wait`; `phrase` adds `--confirm`. `help_texts` are
-    the sentences for the function's own options.
+    `changes` adds `--dry-run`, `--yes` and `--wait`; `phrase` adds `--confirm`. `name` is the
+    task's, where it is not the function's. `help_texts` are the sentences for the function's own
+    options.
     """
     common = dict(_CHANGING if changes else _LOOKING) | (_CONFIRM if phrase else {})
     if not stack:
@@ -63,9 +90,13 @@ def command(
         first = inspect.Parameter("context", kind)
         body.__signature__ = inspect.Signature([first, *own, *added])  # type: ignore[attr-defined]
         texts = {name: text for name, (_, text) in common.items()}
-        made: Task[Any] = task(help={**help_texts, **texts}, auto_shortflags=False, positional=[])(
-            body
-        )
+        made: Task[Any] = task(
+            name=name,
+            klass=ChangingTask if changes else Task,
+            help={**help_texts, **texts},
+            auto_shortflags=False,
+            positional=[],
+        )(body)
         return made
 
     return decorate
@@ -97,6 +128,7 @@ def _run(
     debug = shared["debug"] or bool(os.environ.get("QUIESCE_DEBUG"))
     failure: QuiesceError
     try:
+        _refuse_second_change()
         subject = _open(context, reporter, shared) if "stack" in shared else reporter
         function(subject, **own)
     except QuiesceError as error:
@@ -117,6 +149,18 @@ def _run(
     raise Exit(code=failure.exit_code)
 
 
+def _refuse_second_change() -> None:
+    """Raise RequestError when this command line has two changing tasks, before the first runs."""
+    from quiesce.errors import RequestError
+
+    announced, _announced[:] = tuple(_announced), []
+    if len(announced) > 1:
+        raise RequestError(
+            f"{' and '.join(announced)} change something, and one command line takes one of them",
+            f"run 'inv {announced[0]}' first, then the other",
+        )
+
+
 def _open(context: Context, reporter: Any, shared: Mapping[str, Any]) -> App:
     from quiesce.app import Options, open_app
 
@@ -125,6 +169,7 @@ def _open(context: Context, reporter: Any, shared: Mapping[str, Any]) -> App:
         yes=shared.get("yes", False),
         confirm=shared.get("confirm"),
         wait=float(shared.get("wait", 0)),
+        instance=shared["instance"],
     )
     folder = Path(getattr(context.config, "_project_prefix", None) or Path.cwd())
     return open_app(folder, shared["stack"], shared["instance"], reporter, options)

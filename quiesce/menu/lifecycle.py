@@ -1,4 +1,4 @@
-"""Tasks: up, start, stop, restart, down."""
+"""Tasks: up, start, stop, restart, rebuild, down."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ def stop(app: App, service: str | None = None) -> None:
 def restart(app: App, service: str | None = None) -> None:
     """Stop and start services that run, and what depends on them."""
     app.restart(listed(service))
+
+
+@command(service=_SERVICE)
+def rebuild(app: App, service: str | None = None) -> None:
+    """Build images anew and replace their containers. Volumes stay."""
+    app.rebuild(listed(service))
 
 
 @command(service=_SERVICE)

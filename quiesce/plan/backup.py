@@ -16,10 +16,14 @@ from dataclasses import dataclass
 from quiesce.errors import RequestError
 from quiesce.model import Database, Mode, SetKind, Stack, Volume
 from quiesce.observed import Observed, Unit
+from quiesce.plan.outcome import downtime_words
 from quiesce.plan.services import nearest, quiet, with_dependents
 from quiesce.plan.steps import (
     ArchiveVolume,
     Bracket,
+    CheckConsistent,
+    CheckDowntime,
+    CheckRest,
     DiscardStaging,
     DumpDatabase,
     DumpGlobals,
@@ -36,13 +40,19 @@ from quiesce.plan.steps import (
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
-    """What was asked for. `only` holds keys of databases and volumes; empty means everything."""
+    """What was asked for. `only` holds keys of databases and volumes; empty means everything.
+
+    `in_window`, when not empty, is the reason to dump while services rest. `recent_downtime` are
+    the seconds that the last sets needed, for comparing with `max_downtime`.
+    """
 
     only: tuple[str, ...] = ()
     mode: Mode = "consistent"
     kind: SetKind = "full"
     label: str = ""
     pinned: bool = False
+    in_window: str = ""
+    recent_downtime: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +74,17 @@ def plan_backup(
     selection = select(stack, observed, request.only, request.kind)
     require_databases(selection.databases, observed)
     units, why = writers(stack, observed, selection)
-    if request.mode == "live" or request.kind != "full" or not _worth_stopping(selection):
+    rests = request.mode == "consistent" and request.kind == "full" and _worth_stopping(selection)
+    if not rests:
         units = ()
-    held = tuple(
+    held: tuple[Node, ...] = tuple(
         HoldSnapshot(d.key, "the dump made later shows this instant") for d in selection.databases
     )
+    if rests:
+        held += check_rest(stack, set_name, selection.databases)
     two_levels = bool(units)
-    level_0 = tuple(_archive(set_name, v, 0, last=not two_levels) for v in selection.volumes)
-    level_1 = tuple(_archive(set_name, v, 1, last=True) for v in selection.volumes if two_levels)
+    level_0 = tuple(archive(set_name, v, 0, last=not two_levels) for v in selection.volumes)
+    level_1 = tuple(archive(set_name, v, 1, last=True) for v in selection.volumes if two_levels)
     opened = OpenSet(
         set_name,
         request.kind,
@@ -82,10 +95,14 @@ def plan_backup(
         tuple(dict.fromkeys(unit.service for unit in units)),
         "a set is published whole or not at all",
     )
+    dumped = dumps(set_name, selection.databases, request.kind)
+    within: tuple[Node, ...] = ()
+    if units and request.in_window:
+        within, dumped = dumps(set_name, selection.databases, request.kind, request.in_window), ()
     body: tuple[Node, ...] = (
         *level_0,
-        *quiet(stack, observed, units, why, (*held, *level_1)),
-        *dumps(set_name, selection.databases, request.kind),
+        *quiet(stack, observed, units, why, (*held, *level_1, *within)),
+        *dumped,
         RecordStack(set_name, "a set explains itself"),
         SealSet(set_name, "every member is complete"),
     )
@@ -96,6 +113,13 @@ def plan_backup(
     nodes: tuple[Node, ...] = (
         Bracket(f"set {set_name}", (opened,), body, on_failure=discard),
         VerifySet(set_name, "nothing is called good that was not checked"),
+        *judgement(
+            stack,
+            request,
+            set_name,
+            checked=rests and bool(selection.databases),
+            stops=bool(units),
+        ),
     )
     words = f"{request.kind} backup of {stack.instance.name} ({request.mode})"
     return Plan(
@@ -190,12 +214,38 @@ def writers(stack: Stack, observed: Observed, selection: Selection) -> tuple[tup
     return with_dependents(stack, observed, reasons)
 
 
+def check_rest(stack: Stack, set_name: str, databases: Sequence[Database]) -> tuple[Node, ...]:
+    """Return the step that looks for other writers, for after the last snapshot is held."""
+    if not databases:
+        return ()
+    keys = tuple(database.key for database in databases)
+    why = "nobody but the stack's own services was asked to rest"
+    return (CheckRest(set_name, keys, stack.ignored_writers, why),)
+
+
+def judgement(
+    stack: Stack, request: BackupRequest, set_name: str, *, checked: bool, stops: bool
+) -> tuple[Node, ...]:
+    """Return the steps that judge a published set; failing, they leave it published.
+
+    `checked`: the plan has looked for other writers. `stops`: services stop in it.
+    """
+    nodes: list[Node] = []
+    if checked:
+        nodes.append(CheckConsistent(set_name, "consistent is checked, not claimed"))
+    if stops and stack.max_downtime is not None:
+        why = downtime_words(stack.max_downtime, request.recent_downtime)
+        nodes.append(CheckDowntime(set_name, stack.max_downtime, why))
+    return tuple(nodes)
+
+
 def _worth_stopping(selection: Selection) -> bool:
     """One database alone is consistent by its snapshot; anything more needs a common rest."""
     return bool(selection.volumes) or len(selection.databases) > 1
 
 
-def _archive(set_name: str, volume: Volume, level: int, *, last: bool) -> ArchiveVolume:
+def archive(set_name: str, volume: Volume, level: int, *, last: bool) -> ArchiveVolume:
+    """Return the step for one level of a volume; `last`: no other level follows it."""
     why = (
         "while services run, so that the window holds only the rest"
         if level == 0
@@ -206,17 +256,15 @@ def _archive(set_name: str, volume: Volume, level: int, *, last: bool) -> Archiv
     return ArchiveVolume(set_name, volume.key, level, f"volumes/{volume.key}", why)
 
 
-def dumps(set_name: str, databases: Sequence[Database], kind: SetKind) -> tuple[Node, ...]:
+def dumps(
+    set_name: str,
+    databases: Sequence[Database],
+    kind: SetKind,
+    why: str = "from the snapshot that is held",
+) -> tuple[Node, ...]:
     """Return the steps that dump what is held, and each server's roles once."""
     nodes: list[Node] = [
-        DumpDatabase(
-            set_name,
-            d.key,
-            kind,
-            f"databases/{d.key}.dump",
-            "from the snapshot that is held",
-        )
-        for d in databases
+        DumpDatabase(set_name, d.key, kind, f"databases/{d.key}.dump", why) for d in databases
     ]
     servers = tuple(dict.fromkeys(database.service for database in databases))
     for service in servers:

@@ -19,11 +19,13 @@ from quiesce.model import (
     Database,
     DatabaseRecord,
     DatabaseSwap,
+    Mode,
     Stack,
     Volume,
 )
 from quiesce.observed import Observed, Unit
 from quiesce.plan import backup as backup_plan
+from quiesce.plan.cold import copies
 from quiesce.plan.naming import side_database, suffix_of
 from quiesce.plan.services import nearest, quiet, start_nodes, with_dependents
 from quiesce.plan.steps import (
@@ -92,7 +94,8 @@ def plan_restore(
     swaps = _swaps(chosen, observed, run, taken)
     units, why = users(stack, observed, chosen)
     exchange = _exchange(stack, observed, chosen, swaps, units, request)
-    safety = _safety(observed, chosen, safety_set) if request.safety else ()
+    servers = _servers(observed, chosen, source)
+    safety = _safety(observed, chosen, safety_set, servers) if request.safety else ()
     body: tuple[Node, ...] = (
         *_build(chosen, swaps, source, request),
         *_stage(observed, chosen, source),
@@ -234,20 +237,43 @@ def _stage(observed: Observed, chosen: Chosen, source: BackupSet) -> tuple[Node,
     return tuple(nodes)
 
 
-def _safety(observed: Observed, chosen: Chosen, name: str) -> tuple[Node, ...]:
-    """A set of exactly what is replaced, while its writers are at rest."""
+def _servers(
+    observed: Observed, chosen: Chosen, source: BackupSet
+) -> tuple[tuple[str, Volume], ...]:
+    """Service and volume of each server that a cold set brings back whole, and that is there."""
+    cold = {cluster.volume for cluster in source.manifest.clusters}
+    found = []
+    for volume in chosen.volumes:
+        users = [
+            service.name
+            for service in observed.services
+            if any(mount.volume == volume.key and mount.writable for mount in service.mounts)
+        ]
+        if volume.key in cold and users and observed.volume(volume.key).exists:
+            found.append((users[0], volume))
+    return tuple(found)
+
+
+def _safety(
+    observed: Observed, chosen: Chosen, name: str, servers: Sequence[tuple[str, Volume]]
+) -> tuple[Node, ...]:
+    """A set of exactly what is replaced, while its writers are at rest; `servers` are stopped."""
     databases = tuple(d for d, _ in chosen.databases if observed.database(d.key).exists)
     volumes = tuple(v for v in chosen.volumes if observed.volume(v.key).exists)
     if not databases and not volumes:
         return ()
+    whole = [volume for _, volume in servers]
+    mode: Mode = "cold" if whole else "consistent"
     why = "the way back, should the restore be regretted"
     running = tuple(dict.fromkeys(unit.service for unit in observed.running))
     return (
-        OpenSet(name, "full", "consistent", "before restore", False, running, (), why),
+        OpenSet(name, "full", mode, "before restore", False, running, (), why),
         *(HoldSnapshot(d.key, "its users are at rest") for d in databases),
+        *copies(name, servers),
         *(
             ArchiveVolume(name, v.key, 0, f"volumes/{v.key}", "its users are at rest")
             for v in volumes
+            if v not in whole
         ),
         *backup_plan.dumps(name, databases, "full"),
         RecordStack(name, "a set explains itself"),

@@ -11,6 +11,7 @@ from quiesce.observed import Observed, Unit
 from quiesce.plan import order
 from quiesce.plan.steps import (
     Bracket,
+    BuildServices,
     Node,
     Plan,
     RemoveServices,
@@ -167,6 +168,33 @@ def plan_restart(stack: Stack, observed: Observed, run: str, names: Sequence[str
     reasons = dict.fromkeys(chosen(observed, names), "asked for")
     units, why = with_dependents(stack, observed, reasons)
     return _plan(stack, observed, run, "restart", names, quiet(stack, observed, units, why, ()))
+
+
+def plan_rebuild(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:
+    """Images are built from what is there now, containers replaced, and all is healthy.
+
+    Running services that depend on a replaced one restart too: they would keep its old address.
+    """
+    services = chosen(observed, names)
+    needs = order.dependencies(observed.services)
+    wanted = set(services) | set(order.all_needed(needs, services))
+    in_order = tuple(name for name in ordered(stack, observed) if name in wanted)
+    dependents = {
+        name: f"depends on {min(set(order.all_needed(needs, [name])) & set(services))}"
+        for name in order.all_dependents(needs, services)
+        if name not in wanted
+    }
+    units, why = with_dependents(stack, observed, dependents)
+    replaced: tuple[Node, ...] = (
+        UpServices(in_order, False, "containers of new images take the place of the old"),
+        WaitServices(in_order, stack.restart.health_timeout, "up means healthy"),
+    )
+    nodes = (
+        # Before anything stops: building takes long, and may fail.
+        BuildServices(tuple(n for n in in_order if n in services), "asked for"),
+        *quiet(stack, observed, units, why, replaced),
+    )
+    return _plan(stack, observed, run, "rebuild", names, nodes)
 
 
 def plan_down(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:

@@ -70,6 +70,48 @@ class RemoveServices:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class BuildServices:
+    """The images of these services are built from what is in their folders now."""
+
+    services: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveProject:
+    """No container and no network carries the project's label. Volumes stay."""
+
+    why: str
+
+
+# -------------------------------------------------------------------------------------- cleaning
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyVolume:
+    """Nothing is in the volume. Its root keeps owner and mode."""
+
+    volume: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyPath:
+    """Nothing is in this folder, which lies below the stack's. The folder itself stays."""
+
+    path: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveVolume:
+    """No volume of this real name exists. One that a container still uses is an error."""
+
+    name: str
+    why: str
+
+
 # ----------------------------------------------------------------------------------- backup sets
 
 
@@ -92,6 +134,29 @@ class HoldSnapshot:
     """A session holds a snapshot of this database, its tables locked against rewriting."""
 
     database: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRest:
+    """Whoever else is in these databases is named; when one wrote, the set will say so.
+
+    `ignored` are application and user names that may be there.
+    """
+
+    set: str
+    databases: tuple[str, ...]
+    ignored: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckShutdown:
+    """The PostgreSQL of `service` ended by itself, and its data directory in `volume` says so."""
+
+    set: str
+    service: str
+    volume: str
     why: str
 
 
@@ -160,8 +225,53 @@ class VerifySet:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckConsistent:
+    """The published set shows one instant."""
+
+    set: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckDowntime:
+    """Services were down for `limit` seconds at most. The set is published either way."""
+
+    set: str
+    limit: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveSet:
     """No set of this name exists."""
+
+    set: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveExpired:
+    """No set of these names exists; but when `new` holds suspiciously less than `before` does,
+    all of them are still there and that was said aloud. `before` is "" for a first set."""
+
+    sets: tuple[str, ...]
+    new: str
+    before: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PinSet:
+    """Retention never removes this set while it is pinned."""
+
+    set: str
+    pinned: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptSet:
+    """It is written down that this set rightly holds so much less than the one before it."""
 
     set: str
     why: str
@@ -318,8 +428,15 @@ Step = (
     | WaitHealthy
     | WaitServices
     | RemoveServices
+    | BuildServices
+    | RemoveProject
+    | EmptyVolume
+    | EmptyPath
+    | RemoveVolume
     | OpenSet
     | HoldSnapshot
+    | CheckRest
+    | CheckShutdown
     | ReleaseSnapshot
     | DumpDatabase
     | DumpGlobals
@@ -327,7 +444,12 @@ Step = (
     | RecordStack
     | SealSet
     | VerifySet
+    | CheckConsistent
+    | CheckDowntime
     | RemoveSet
+    | RemoveExpired
+    | PinSet
+    | AcceptSet
     | DiscardStaging
     | CreateDatabase
     | LoadDump

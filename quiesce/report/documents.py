@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from quiesce.errors import QuiesceError
     from quiesce.findings import Finding
     from quiesce.model import BackupSet, Downtime, Stack
-    from quiesce.observed import Observed, Service, VolumeState
+    from quiesce.observed import CoveredFolder, Observed, Service, VolumeState
     from quiesce.plan.steps import Plan
 
 Document = dict[str, Any]
@@ -122,6 +122,7 @@ def status(
     now: datetime,
     unfinished: Sequence[UnfinishedRun],
     sizes: Sizes,
+    covered: Sequence[CoveredFolder] = (),
 ) -> Document:
     """Return everything `status` shows."""
     engine = observed.engine
@@ -157,6 +158,15 @@ def status(
             for run in unfinished
         ],
         "free_bytes": observed.free_bytes,
+        "covered_folders": [
+            {
+                "service": folder.service,
+                "source": folder.source,
+                "target": folder.target,
+                "entries": list(folder.entries),
+            }
+            for folder in covered
+        ],
     }
 
 
@@ -169,6 +179,7 @@ def _service(service: Service) -> Document:
                 "state": unit.state,
                 "health": unit.health,
                 "exit_code": unit.exit_code,
+                "started_at": words.utc(unit.started_at) if unit.started_at else None,
             }
             for unit in service.units
         ],

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
     from quiesce.model import BackupSet, Stack, Volume
-    from quiesce.observed import DatabaseState, Observed, Service, Unit, VolumeState
+    from quiesce.observed import (
+        CoveredFolder,
+        DatabaseState,
+        Observed,
+        Service,
+        Unit,
+        VolumeState,
+    )
 
 
 def newest(sets: Iterable[BackupSet], instance: str, *, verified: bool) -> BackupSet | None:
@@ -45,13 +52,14 @@ def status(
     unfinished: Sequence[UnfinishedRun],
     sizes: Sizes,
     zone: tzinfo | None,
+    covered: Sequence[CoveredFolder] = (),
 ) -> list[Block]:
     """Return everything at a glance: services, databases, volumes, backups, what is owed."""
     instance, engine = stack.instance, observed.engine
     title = f"{instance.name}: {instance.runtime} project {instance.project}"
     blocks: list[Block] = [
         Headline(f"{title}, {engine.kind} {engine.version}".rstrip()),
-        _services(observed.services),
+        _services(observed.services, now),
         _databases(observed),
         _volumes(stack, observed, sizes),
         Headline(""),
@@ -68,7 +76,18 @@ def status(
         since = f", begun {words.moment(run.started, zone)}" if run.started else ""
         text = f"{run.verb} was interrupted{since}"
         blocks.append(Remark("bad", run.run, text, "run 'inv recover'"))
-    return blocks
+    return [*blocks, *(_covered(folder) for folder in covered)]
+
+
+def _covered(folder: CoveredFolder) -> Remark:
+    """Say what a bind mount hides: programs that the image brought are not there any more."""
+    names = ", ".join(folder.entries)
+    return Remark(
+        "warning",
+        folder.service,
+        f"{folder.target} of its image ({names}, …) is hidden by {folder.source}",
+        f"mount a named volume on {folder.target}, which begins with what the image has there",
+    )
 
 
 def _count(unfinished: Sequence[UnfinishedRun]) -> Cell:
@@ -84,12 +103,21 @@ def _backup(backup: BackupSet | None, now: datetime, *, none: str, good: bool) -
     return Cell(f"{verified(backup, now).text} ({backup.name})")
 
 
-def _services(services: Sequence[Service]) -> Table:
+def _services(services: Sequence[Service], now: datetime) -> Table:
     rows = tuple(
-        (Cell(service.name), _state(service.units), _health(service)) for service in services
+        (Cell(service.name), _state(service.units), _health(service), _uptime(service.units, now))
+        for service in services
     )
-    columns = (Column("service"), Column("state", wraps=10), Column("health"))
+    columns = (Column("service"), Column("state", wraps=10), Column("health"), Column("up for"))
     return Table("services", columns, rows)
+
+
+def _uptime(units: Sequence[Unit], now: datetime) -> Cell:
+    """Return how long the service runs: its youngest container decides."""
+    begun = [unit.started_at for unit in units if unit.runs and unit.started_at]
+    if not begun:
+        return Cell("-", "faint")
+    return Cell(words.span(max(0, int((now - max(begun)).total_seconds()))))
 
 
 def _state(units: Sequence[Unit]) -> Cell:

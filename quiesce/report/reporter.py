@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from quiesce.errors import QuiesceError
     from quiesce.findings import Finding
     from quiesce.model import BackupSet, Stack
-    from quiesce.observed import Observed
+    from quiesce.observed import CoveredFolder, Observed
     from quiesce.plan.steps import Plan
     from quiesce.report.blocks import Block
     from quiesce.report.values import MigrationRow, RestoreOutcome, Sizes, UnfinishedRun
@@ -235,6 +235,8 @@ class Reporter:
         now: datetime,
         unfinished: Sequence[UnfinishedRun],
         sizes: Sizes,
+        *,
+        covered: Sequence[CoveredFolder] = (),
     ) -> None:
         """Show everything at a glance."""
         from quiesce.report import documents, overview
@@ -243,8 +245,8 @@ class Reporter:
         good = overview.newest(sets, stack.instance.name, verified=True)
         zone = self._face.zone
         self._show(
-            documents.status(stack, observed, last, good, now, unfinished, sizes),
-            overview.status(stack, observed, last, good, now, unfinished, sizes, zone),
+            documents.status(stack, observed, last, good, now, unfinished, sizes, covered),
+            overview.status(stack, observed, last, good, now, unfinished, sizes, zone, covered),
         )
 
     def volumes(self, observed: Observed, stack: Stack, sizes: Sizes) -> None:

@@ -16,7 +16,7 @@ from quiesce.model import (
     SetKind,
     TableRecord,
 )
-from quiesce.observed import DatabaseState
+from quiesce.observed import AtRest, DatabaseState
 from quiesce.ports import DatabaseContents, Progress
 
 ALGORITHM = "fake/1"
@@ -65,6 +65,7 @@ class FakeDatabases:
         self.held: dict[str, FakeDatabase] = {}
         self.sessions: dict[str, list[str]] = {}
         self.closed = False
+        self.rest = AtRest((), (), maintenance=False)
 
     # ------------------------------------------------------------------------------- asking
 
@@ -111,6 +112,10 @@ class FakeDatabases:
             if database.key not in self.held:
                 there = self._get(database, database.name)
                 self.held[database.key] = replace(there, tables=dict(there.tables))
+
+    def at_rest(self, databases: Sequence[Database]) -> AtRest:
+        with self._call("at_rest"):
+            return self.rest
 
     def release(self, database: Database) -> None:
         with self._call(f"release:{database.key}"):

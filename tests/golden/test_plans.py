@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from quiesce.observed import Belongings
 from quiesce.plan import services
 from quiesce.plan.backup import BackupRequest, plan_backup
+from quiesce.plan.clean import plan_clean, plan_clean_all, plan_empty, plan_nuke
+from quiesce.plan.cold import plan_cold
 from quiesce.plan.describe import describe
 from quiesce.plan.migrate import plan_migrate
 from quiesce.plan.restore import RestoreRequest, plan_restore
+from quiesce.plan.shutdown import ShutdownRequest, plan_shutdown, plan_stop_all
 from quiesce.plan.steps import Plan
-from tests.support.builders import RUN, a_set, a_stack, a_world
+from tests.support.builders import RUN, a_cleanable_stack, a_cold_set, a_set, a_stack, a_world
 
 FOLDER = Path(__file__).parent / "plans"
 NAME = "core-20261121-020000"
@@ -34,12 +38,34 @@ def _restore(request: RestoreRequest = ALL_OF_IT, **world: object) -> Plan:
     return plan_restore(a_stack(), observed, a_set(), request, RUN, safety, ())
 
 
+def _shutdown(request: ShutdownRequest, **world: object) -> Plan:
+    observed = a_world(**world)  # type: ignore[arg-type]
+    return plan_shutdown(a_stack(), observed, request, RUN, NAME)
+
+
+OWNED = Belongings(("core-db-1",), ("core_default",), ("app-redis-data", "app-forgotten"))
+TIDY = a_cleanable_stack()
 ASLEEP = dict.fromkeys(("redis", "backend", "frontend", "proxy"), "exited")
 
 PLANS: dict[str, Callable[[], Plan]] = {
     "backup_everything_runs": _backup,
     "backup_proxy_was_stopped": lambda: _backup(states={"proxy": "exited"}),
     "backup_only_the_database_runs": lambda: _backup(states=ASLEEP),
+    "backup_with_max_downtime": lambda: plan_backup(
+        a_stack(max_downtime=2.0),
+        a_world(),
+        BackupRequest(recent_downtime=(1.5, 3.2)),
+        RUN,
+        NAME,
+    ),
+    "backup_dumping_in_the_window": lambda: _backup(BackupRequest(in_window="locks were there")),
+    "backup_cold": lambda: plan_cold(a_stack(), a_world(), BackupRequest(mode="cold"), RUN, NAME),
+    "backup_cold_asleep": lambda: plan_cold(
+        a_stack(), a_world({**ASLEEP, "db": "exited"}), BackupRequest(mode="cold"), RUN, NAME
+    ),
+    "restore_cold": lambda: plan_restore(
+        a_stack(), a_world(), a_cold_set(), ALL_OF_IT, RUN, f"{NAME}-safety", ()
+    ),
     "backup_live": lambda: _backup(BackupRequest(mode="live")),
     "backup_data_only": lambda: _backup(BackupRequest(kind="data", mode="live")),
     "backup_only_one_volume": lambda: _backup(BackupRequest(only=("backend-media",))),
@@ -59,6 +85,21 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "start": lambda: services.plan_start(a_stack(), a_world(ASLEEP), RUN, ()),
     "stop_redis": lambda: services.plan_stop(a_stack(), a_world(), RUN, ("redis",)),
     "restart_frontend": lambda: services.plan_restart(a_stack(), a_world(), RUN, ("frontend",)),
+    "rebuild_backend": lambda: services.plan_rebuild(a_stack(), a_world(), RUN, ("backend",)),
+    "clean": lambda: plan_clean(TIDY, a_world(), OWNED, RUN, "clean"),
+    "clean_logs": lambda: plan_empty(TIDY, a_world(), RUN, "logs"),
+    "clean_cache": lambda: plan_empty(TIDY, a_world({"proxy": "exited"}), RUN, "cache"),
+    "clean_cache_asleep": lambda: plan_empty(TIDY, a_world(ASLEEP), RUN, "cache"),
+    "clean_all": lambda: plan_clean_all(TIDY, a_world(), OWNED, RUN, force=False),
+    "clean_all_asleep": lambda: plan_clean_all(TIDY, a_world(ASLEEP), OWNED, RUN, force=False),
+    "nuke": lambda: plan_nuke(TIDY, a_world(), RUN, force=False),
+    "shutdown": lambda: _shutdown(ShutdownRequest()),
+    "shutdown_full": lambda: _shutdown(ShutdownRequest(full=True)),
+    "shutdown_keeping_redis": lambda: _shutdown(ShutdownRequest(keep_running=("redis",))),
+    "shutdown_forced": lambda: _shutdown(ShutdownRequest(force=True)),
+    "shutdown_without_backup": lambda: plan_stop_all(
+        a_stack(), a_world(), ShutdownRequest(force=True), RUN
+    ),
     "down": lambda: services.plan_down(a_stack(), a_world(), RUN, ()),
     "migrate": lambda: plan_migrate(a_stack(), a_world(), RUN, (), "head"),
 }

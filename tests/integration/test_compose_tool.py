@@ -61,6 +61,11 @@ def runtime_of(folder: Path) -> ComposeRuntime:
     return ComposeRuntime(compose_stack(folder, PROJECT, folder / "core.env", {}))
 
 
+def label(name: str) -> str:
+    """Return a run of these tests alone: others may use the engine at the same time."""
+    return f"{PROJECT}-{name}"
+
+
 def helpers(run: str) -> list[str]:
     """Return the names of this run's helpers, whatever state they are in."""
     listing = ["ps", "--all", "--format", "{{.Names}} {{.State}}", "--filter"]
@@ -85,11 +90,11 @@ def test_a_dump_of_the_services_own_image_lands_in_the_folder(
         environment={"PGPASSWORD": "postgres"},
         directory=tmp_path,
         writable=True,
-        label="run-dump",
+        label=label("dump"),
     )
     assert (tmp_path / "d").read_bytes().startswith(b"PGDMP")
     assert stat.S_IMODE((tmp_path / "d").stat().st_mode) == 0o600
-    assert helpers("run-dump") == []
+    assert helpers(label("dump")) == []
 
 
 def test_a_helper_leaves_no_volume_that_its_image_declares(runtime: ComposeRuntime, tmp_path: Path):
@@ -98,9 +103,9 @@ def test_a_helper_leaves_no_volume_that_its_image_declares(runtime: ComposeRunti
     seen: set[str] = set()
 
     def look() -> None:
-        wait_until(lambda: helpers("run-volume"))
+        wait_until(lambda: helpers(label("volume")))
         inspected = docker(
-            "inspect", helpers("run-volume")[0].split()[0], "--format", "{{json .Mounts}}"
+            "inspect", helpers(label("volume"))[0].split()[0], "--format", "{{json .Mounts}}"
         )
         seen.update(
             name
@@ -110,7 +115,7 @@ def test_a_helper_leaves_no_volume_that_its_image_declares(runtime: ComposeRunti
 
     watcher = threading.Thread(target=look)
     watcher.start()
-    run_sleeper(runtime, tmp_path, "run-volume", seconds="2")
+    run_sleeper(runtime, tmp_path, label("volume"), seconds="2")
     watcher.join()
     assert seen, "the helper had no volume of its own, so nothing was shown"
     assert not seen & set(docker("volume", "ls", "--quiet").split())
@@ -135,7 +140,7 @@ def test_a_silent_tool_may_take_longer_than_any_timeout_of_the_connection(
     """An hour of dumping says nothing for an hour."""
     monkeypatch.setattr(compose_engine, "PATIENCE", 1)
     runtime = runtime_of(folder)
-    run_sleeper(runtime, tmp_path, "run-silent", seconds="3")
+    run_sleeper(runtime, tmp_path, label("silent"), seconds="3")
     runtime.close()
     assert (tmp_path / "begun").exists()
 
@@ -147,21 +152,21 @@ from pathlib import Path
 from tests.integration.test_compose_tool import run_sleeper, runtime_of
 import tests.integration.test_compose_tool as own
 own.PROJECT = {PROJECT!r}
-run_sleeper(runtime_of(Path({str(folder)!r})), Path({str(tmp_path)!r}), "run-killed")
+run_sleeper(runtime_of(Path({str(folder)!r})), Path({str(tmp_path)!r}), {label("killed")!r})
 """
     child = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
     try:
         wait_until((tmp_path / "begun").exists)
-        (running,) = helpers("run-killed")
+        (running,) = helpers(label("killed"))
         assert running.endswith("running")
     finally:
         child.send_signal(signal.SIGKILL)
         child.wait()
-    wait_until(lambda: [line.split()[1] for line in helpers("run-killed")] == ["exited"])
+    wait_until(lambda: [line.split()[1] for line in helpers(label("killed"))] == ["exited"])
     runtime = runtime_of(folder)
-    assert runtime.sweep("run-killed") == (running.split()[0],)
+    assert runtime.sweep(label("killed")) == (running.split()[0],)
     runtime.close()
-    assert helpers("run-killed") == []
+    assert helpers(label("killed")) == []
 
 
 def test_an_interrupted_tool_leaves_no_helper(runtime: ComposeRuntime, tmp_path: Path):
@@ -182,11 +187,11 @@ def test_an_interrupted_tool_leaves_no_helper(runtime: ComposeRuntime, tmp_path:
     thread.start()
     try:
         with pytest.raises(Stopped):
-            run_sleeper(runtime, tmp_path, "run-interrupted")
+            run_sleeper(runtime, tmp_path, label("interrupted"))
     finally:
         thread.join()
         signal.signal(signal.SIGUSR1, before)
-    assert helpers("run-interrupted") == []
+    assert helpers(label("interrupted")) == []
 
 
 def test_a_helper_removed_by_somebody_else_is_a_failure(runtime: ComposeRuntime, tmp_path: Path):
@@ -194,12 +199,12 @@ def test_a_helper_removed_by_somebody_else_is_a_failure(runtime: ComposeRuntime,
 
     def remove() -> None:
         wait_until((tmp_path / "begun").exists)
-        docker("rm", "--force", helpers("run-removed")[0].split()[0])
+        docker("rm", "--force", helpers(label("removed"))[0].split()[0])
 
     thread = threading.Thread(target=remove)
     thread.start()
     with pytest.raises(QuiesceError, match="sh beside service db"):
-        run_sleeper(runtime, tmp_path, "run-removed")
+        run_sleeper(runtime, tmp_path, label("removed"))
     thread.join()
 
 
@@ -207,10 +212,15 @@ def test_a_missing_program_is_named(runtime: ComposeRuntime, tmp_path: Path):
     """The image has no such tool."""
     with pytest.raises(QuiesceError, match="pg_dumb beside service db failed with exit") as caught:
         runtime.run_tool(
-            "db", ["pg_dumb"], environment={}, directory=tmp_path, writable=False, label="run-none"
+            "db",
+            ["pg_dumb"],
+            environment={},
+            directory=tmp_path,
+            writable=False,
+            label=label("none"),
         )
     assert any("pg_dumb" in line and "not found" in line for line in caught.value.details)
-    assert helpers("run-none") == []
+    assert helpers(label("none")) == []
 
 
 def test_arguments_reach_the_program_unchanged(runtime: ComposeRuntime, tmp_path: Path):
@@ -223,6 +233,6 @@ def test_arguments_reach_the_program_unchanged(runtime: ComposeRuntime, tmp_path
         environment={},
         directory=tmp_path,
         writable=True,
-        label="run-arguments",
+        label=label("arguments"),
     )
     assert (tmp_path / "a").read_text() == repr(hostile)

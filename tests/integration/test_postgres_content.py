@@ -9,6 +9,7 @@ import pytest
 
 from quiesce.adapters.postgres import PostgresAdmin
 from quiesce.adapters.postgres_archive import read_archive
+from quiesce.errors import QuiesceError
 from quiesce.execute.comparison import differences
 from tests.support.hostile import NEEDS, ROLES, SCHEMAS
 from tests.support.postgres import (
@@ -199,6 +200,24 @@ def test_equal_row_counts_with_other_contents_are_told_apart(
         found = admin.contents(database, "hostile", record.digest_algorithm)
         assert found.tables[0].rows == record.tables[0].rows
         assert found.tables[0].digest != record.tables[0].digest
+
+
+@pytest.mark.long
+def test_a_row_that_is_longer_than_a_text_can_be_is_digested_by_columns(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    """600 MB in one value: the digest works, the dump cannot, and says so in the server's words."""
+    statements = """
+        CREATE TABLE wide (a bytea, b text); ALTER TABLE wide ALTER a SET STORAGE EXTERNAL;
+        WITH part AS (SELECT decode(repeat('00ff', 100000000), 'hex') AS d)
+        INSERT INTO wide SELECT d || d || d, 'x' FROM part;
+    """
+    with new_database(server, "hostile", statements) as database:
+        admin = PostgresAdmin(LocalRuntime(server), [database], RUN)
+        (table,) = admin.contents(database, "hostile", "hashtextextended-sum/1").tables
+        assert (table.rows, table.digest[:5]) == (1, "wide:")
+        with pytest.raises(QuiesceError, match="invalid memory alloc request size"):
+            admin.dump(database, "full", tmp_path, DUMP, nothing)
 
 
 @pytest.mark.skipif(len(MAJORS) < 2, reason="only one major of PostgreSQL is installed")

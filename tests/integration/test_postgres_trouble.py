@@ -404,6 +404,22 @@ def test_a_signal_gets_through_to_a_statement_that_waits(
     wait_until(lambda: not server.run(OURS), "the statement was cancelled")
 
 
+def test_a_lost_snapshot_is_an_error_and_not_a_newer_one(
+    server: PostgresServer, admin: PostgresAdmin, database: Database, tmp_path: Path
+) -> None:
+    """The quiet point is gone with its session: no dump of a later point may pass for it."""
+    admin.hold(database)
+    server.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid IN ({OURS})")
+    wait_until(lambda: not server.run(OURS), "the holder is gone")
+    server.run("INSERT INTO t VALUES (-1)", LIVE)
+    for _ in range(2):
+        with pytest.raises(QuiesceError, match="snapshot"):
+            admin.dump(database, "full", tmp_path, "x.dump", nothing)
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+    admin.release(database)
+    assert admin.dump(database, "full", tmp_path, "x.dump", nothing).tables[0].rows == 2001
+
+
 def test_sweeping_ends_what_a_dead_run_left_and_nothing_else(
     server: PostgresServer, admin: PostgresAdmin, database: Database
 ) -> None:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -45,6 +45,7 @@ ODD_NAMES = (
 
 
 def is_root() -> bool:
+    """Whether owners, capabilities and mounts can be part of a test."""
     return os.geteuid() == 0
 
 
@@ -75,6 +76,7 @@ def two_levels_hold(folder: Path) -> bool:
 
 
 def require_two_levels(folder: Path) -> None:
+    """Skip a test that is about what level 1 leaves out."""
     if not two_levels_hold(folder):
         pytest.skip(f"{folder} is on a file system where level 1 is always the whole volume")
 
@@ -144,6 +146,7 @@ def differences(expected: dict[bytes, object], actual: dict[bytes, object]) -> l
 
 
 def assert_same(expected: dict[bytes, tuple[object, ...]], root: Path) -> None:
+    """Fail with a line for each of the first differences."""
     found = differences(dict(expected), dict(describe(root)))
     assert not found, "\n".join(found[:20])
 
@@ -187,8 +190,9 @@ def make_tree(root: Path) -> None:
         stream.write(b"end")
         stream.truncate(32 << 20)
     (root / "private").write_text("x")
-    os.setxattr(root / "private", "user.note", b"\0binary\xff")
     (root / "private").chmod(0o400)
+    (root / "noted").write_text("x")
+    os.setxattr(root / "noted", "user.note", b"\0binary\xff")
     os.setxattr(folder, "user.folder", b"yes")
     os.setxattr(root / "empty file", "system.posix_acl_access", access_list(user=4242))
     os.setxattr(folder / "empty", "system.posix_acl_default", access_list(user=4243))
@@ -406,7 +410,7 @@ def small_disk(size: str) -> Iterator[Path]:
             subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def as_user(user: int, function: Callable[[], str]) -> str:
+def as_user(user: int, function: Callable[[], str], groups: Sequence[int] = ()) -> str:
     """Call a function in a child process that runs as this ordinary user; return what it did.
 
     A forked child, because that user may not be able to read the interpreter's own files.
@@ -415,11 +419,11 @@ def as_user(user: int, function: Callable[[], str]) -> str:
     child = os.fork()
     if child == 0:
         try:
-            os.setgroups([])
+            os.setgroups(list(groups))
             os.setresgid(user, user, user)
             os.setresuid(user, user, user)
             said = function()
-        except BaseException:
+        except BaseException:  # noqa: BLE001 whatever it is, the parent must hear of it
             said = traceback.format_exc() + str(getattr(sys.exc_info()[1], "details", ""))
         os.write(writing, said.encode(errors="replace"))
         os._exit(0)

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from quiesce.model import (
     BackupSet,
+    ClusterRecord,
     Database,
     DatabaseRecord,
     Downtime,
     Instance,
     Manifest,
     Member,
+    PathEntry,
     Restart,
     Retention,
     Secret,
@@ -100,6 +102,15 @@ def a_stack(folder: Path = Path("/stack"), **fields: object) -> Stack:
         helper_image=None,
     )
     return replace(stack, **fields)  # type: ignore[arg-type]
+
+
+def a_cleanable_stack(folder: Path = Path("/stack"), **fields: object) -> Stack:
+    """The example stack with its cache, its logs and the backend's log folder marked."""
+    marks = {"redis-data": "cache", "proxy-logs": "logs"}
+    stack = a_stack(folder)
+    volumes = tuple(replace(v, clean=marks.get(v.key)) for v in stack.volumes)  # type: ignore[arg-type]
+    logs = PathEntry("backend-logs", folder / "backend" / "logs", "never", "logs")
+    return replace(stack, volumes=volumes, paths=(logs,), **fields)  # type: ignore[arg-type]
 
 
 def a_service(name: str, state: UnitState | None = "running") -> Service:
@@ -232,3 +243,11 @@ def a_set(
     )
     manifest = replace(manifest, **fields)  # type: ignore[arg-type]
     return BackupSet(folder / name, manifest, SetState(), sum(m.bytes for m in members))
+
+
+def a_cold_set() -> BackupSet:
+    """A set of the database's volume and one of files, nothing dumped."""
+    cluster = ClusterRecord("postgres-data", ".", "17", "shut down", False, "1234", "0/15D6B78")
+    return a_set(
+        databases=(), volumes=("postgres-data", "backend-media"), mode="cold", clusters=(cluster,)
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from quiesce.execute.handlers import databases, services, sets, volumes
+from quiesce.execute.handlers import checks, cleaning, databases, keeping, services, sets, volumes
 from quiesce.execute.run import Run
 from quiesce.plan import steps as s
 
@@ -20,11 +20,23 @@ HANDLERS: dict[type[Any], Callable[[Any, Run], str]] = {
     s.WaitHealthy: services.wait_healthy,
     s.WaitServices: services.wait_services,
     s.RemoveServices: services.remove,
+    s.BuildServices: cleaning.build,
+    s.RemoveProject: cleaning.remove_project,
+    s.EmptyVolume: cleaning.empty_volume,
+    s.EmptyPath: cleaning.empty_path,
+    s.RemoveVolume: cleaning.remove_volume,
     s.OpenSet: sets.open_set,
     s.RecordStack: sets.record_stack,
     s.SealSet: sets.seal,
     s.VerifySet: sets.verify,
+    s.CheckRest: checks.rest,
+    s.CheckShutdown: checks.shutdown,
+    s.CheckConsistent: checks.consistent,
+    s.CheckDowntime: checks.downtime,
     s.RemoveSet: sets.remove,
+    s.RemoveExpired: keeping.remove_expired,
+    s.PinSet: keeping.pin,
+    s.AcceptSet: keeping.accept,
     s.DiscardStaging: sets.discard_staging,
     s.HoldSnapshot: databases.hold,
     s.ReleaseSnapshot: databases.release,

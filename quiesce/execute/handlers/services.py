@@ -24,6 +24,9 @@ def stop(step: s.StopServices, run: Run) -> str:
         run.downtime.stopping(unit.service, run.ports.clock.monotonic())
         results = run.ports.runtime.stop([unit], step.timeout)
         killed += [r.unit.service for r in results if r.exit_code == _KILLED]
+        for result in results:
+            code = result.exit_code or 0
+            run.exit_codes[unit.service] = run.exit_codes.get(unit.service) or code
     if killed:
         run.ports.sink.warn(
             f"{', '.join(killed)} had to be killed: raise its stop_grace_period, or make its "

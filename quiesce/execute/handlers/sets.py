@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from quiesce import __version__
 from quiesce.errors import CheckFailed
 from quiesce.execute.handlers.volumes import files_of
@@ -51,6 +49,9 @@ def seal(step: s.SealSet, run: Run) -> str:
 def _manifest(draft: Draft, run: Run) -> Manifest:
     opened = draft.opened
     runtime = run.ports.runtime
+    inconsistency = draft.inconsistency
+    if opened.mode == "live":
+        inconsistency = "services were not stopped"
     return Manifest(
         format=FORMAT,
         tool=f"quiesce {__version__}",
@@ -64,8 +65,8 @@ def _manifest(draft: Draft, run: Run) -> Manifest:
         kind=opened.kind,
         label=opened.label,
         pinned=opened.pinned,
-        consistent=opened.mode != "live",
-        inconsistency="" if opened.mode != "live" else "services were not stopped",
+        consistent=not inconsistency,
+        inconsistency=inconsistency,
         duration_seconds=round(run.ports.clock.monotonic() - draft.began, 3),
         downtime_seconds=run.downtime.result(),
         services_running_before=opened.services_running,
@@ -74,6 +75,7 @@ def _manifest(draft: Draft, run: Run) -> Manifest:
         databases=tuple(draft.databases),
         volumes=tuple(draft.volumes.values()),
         images=runtime.images(),
+        clusters=tuple(draft.clusters),
     )
 
 
@@ -82,13 +84,7 @@ def verify(step: s.VerifySet, run: Run) -> str:
     sealed = next(s for s in (*run.published, *store.sets()) if s.name == step.set)
     wrong = store.verify(sealed, run.ports.sink.progress)
     now = run.ports.clock.now()
-    state = replace(
-        sealed.state,
-        verified_at=now,
-        verified_level="sums",
-        verified_good=not wrong,
-    )
-    store.remember(step.set, state)
+    store.remember(step.set, sealed.state.checked("sums", now, good=not wrong))
     if wrong:
         raise CheckFailed(
             f"set {step.set} is damaged", "do not rely on it; make another one", details=wrong

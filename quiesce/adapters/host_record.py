@@ -1,0 +1,48 @@
+"""What is written of the process that a service of `runtime: host` was begun as last."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The process begun last for a service. `started` is in ticks since the boot `boot`."""
+
+    pid: int
+    started: int
+    boot: str
+    started_at: str
+    exit_code: int | None = None
+
+    @property
+    def identity(self) -> str:
+        return f"{self.pid}:{self.started}"
+
+
+def read_record(file: Path) -> Record | None:
+    """Return what is written; None when nothing is, or nothing that can be read."""
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+        return Record(**fields)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write_record(file: Path, record: Record) -> None:
+    """Write a record whole or not at all, on disk when this returns. Raise OSError."""
+    partial = file.with_suffix(".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        json.dump(asdict(record), stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(file)
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,33 @@
+"""Handing the terminal over: this process becomes another program, for good."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import NoReturn
+
+from quiesce.errors import RequestError
+from quiesce.ports import CommandLine
+
+
+def become(command: CommandLine) -> NoReturn:
+    """Become the program, with our input, output, terminal and signals; never return.
+
+    Its exit code is ours. Raise RequestError when it is not there.
+    """
+    program = shutil.which(command.argv[0], path=command.environment.get("PATH", os.defpath))
+    if program is None:
+        raise RequestError(f"the program {command.argv[0]} is not on this machine", "install it")
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.chdir(command.directory)
+    os.execve(program, command.argv, dict(command.environment))  # noqa: S606  that is its purpose
+
+
+def has_terminal() -> bool:
+    """Whether a person sits at our input and our output."""
+    try:
+        return sys.stdin.isatty() and sys.stdout.isatty()
+    except (AttributeError, ValueError):
+        return False

@@ -1,0 +1,65 @@
+"""The verb that makes a set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from quiesce.app.choosing import is_safety
+from quiesce.app.frame import Frame
+from quiesce.app.holding import reason_for_window, remember_window
+from quiesce.app.keeping import with_pruning
+from quiesce.errors import StepFailed
+from quiesce.plan.backup import BackupRequest, plan_backup
+from quiesce.plan.cold import plan_cold
+from quiesce.plan.outcome import downtime_warning, recent_downtime
+
+if TYPE_CHECKING:
+    from quiesce.execute.run import Ports
+    from quiesce.model import BackupSet
+    from quiesce.observed import Observed
+    from quiesce.plan.steps import Plan
+
+
+class BackingUp(Frame):
+    """Back up as one verified set."""
+
+    def backup(self, request: BackupRequest) -> BackupSet | None:
+        """Make a backup set, verified, with services at rest for as short as possible.
+
+        Return the set; None for a dry run. Raise CheckFailed when a set was published that shows
+        no one instant, or that kept services down for longer than `max_downtime`.
+        """
+
+        def plan(ports: Ports, seen: Observed, run: str) -> Plan:
+            recent = recent_downtime(self._past(ports))
+            if request.mode == "consistent" and (
+                words := downtime_warning(self.stack.max_downtime, recent)
+            ):
+                ports.sink.warn(words)
+            known = replace(
+                request,
+                in_window=reason_for_window(self.stack),
+                recent_downtime=recent,
+            )
+            planner = plan_cold if request.mode == "cold" else plan_backup
+            made = planner(self.stack, seen, known, run, self._new_set_name(ports))
+            return with_pruning(self.stack, ports, made, self.clock.now())
+
+        try:
+            run = self._change("backup", plan)
+        except StepFailed as failure:
+            if remember_window(self.stack, failure):
+                self.reporter.note("the next backup dumps databases while services rest")
+            raise
+        if run is None:
+            return None
+        self.reporter.backup_done(run.published[-1])
+        return run.published[-1]
+
+    def _past(self, ports: Ports) -> tuple[BackupSet, ...]:
+        """Ordinary sets of this instance, oldest first."""
+        own = self.stack.instance.name
+        return tuple(
+            s for s in ports.store.sets() if s.manifest.instance == own and not is_safety(s)
+        )

@@ -1,0 +1,138 @@
+"""Asking before something is lost: a yes, or a phrase that is typed exactly.
+
+`--yes` answers questions and never stands in for a phrase; `--confirm` gives the phrase, and so
+does standard input, terminal or pipe. The end of input means no.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from quiesce.errors import Refused
+from quiesce.report import words
+
+if TYPE_CHECKING:
+    from quiesce.model import BackupSet, Stack
+    from quiesce.observed import Observed
+    from quiesce.report import Reporter
+    from quiesce.report.values import Sizes
+
+
+def require_yes(reporter: Reporter, question: str, banner: Sequence[str], *, yes: bool) -> None:
+    """Return when the answer is yes, or was given with `--yes`. Raise Refused for any other."""
+    if yes:
+        return
+    answer = reporter.ask(f"{question} [yes/no]", banner)
+    if answer is None or answer.strip().lower() not in ("y", "yes"):
+        raise Refused("not confirmed", "answer yes, or give --yes")
+
+
+def require_phrase(
+    reporter: Reporter, phrase: str, banner: Sequence[str], given: str | None
+) -> None:
+    """Return when exactly this phrase was `given`, or is typed. Raise Refused for any other.
+
+    The banner is shown in every case: who gives the phrase on the command line sees it in the log.
+    """
+    if given is None:
+        answer = reporter.ask(f"Type {phrase} to go on:", banner)
+    else:
+        for line in banner:
+            reporter.warn(line)
+        answer = given
+    if answer == phrase:
+        return
+    fact = "not confirmed: no phrase was given" if answer is None else "not confirmed"
+    how = "on the terminal, through a pipe, or with --confirm"
+    raise Refused(fact, f'give exactly "{phrase}" {how}')
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Something that is about to be lost: what it is, and the sources a set would keep it under.
+
+    Every one of `sources` has to be in a set for it to bring this back; none means that no set
+    ever holds it. `bytes` is None where nobody could measure.
+    """
+
+    what: str
+    files: int | None
+    bytes: int | None
+    sources: tuple[str, ...]
+
+
+def losses(stack: Stack, observed: Observed, keys: Sequence[str], sizes: Sizes) -> tuple[Loss, ...]:
+    """Return what emptying or removing these volumes loses. Volumes that do not exist lose
+    nothing. Keys that `stack.yaml` does not declare are in no set."""
+    found = []
+    for state in observed.volumes:
+        if state.key not in keys or not state.exists:
+            continue
+        declared = next((v for v in stack.volumes if v.key == state.key), None)
+        about = [part for part in (declared.purpose, declared.priority) if part] if declared else []
+        sources: tuple[str, ...] = ()
+        if declared is not None and declared.backup == "files":
+            sources = (state.key,)
+        elif declared is not None and declared.backup == "by-dump":
+            sources = databases_in(stack, observed, state.key)
+        files, size = sizes.get(state.key) or (None, None)
+        what = f"volume {state.key}" + (f" ({', '.join(about)})" if about else "")
+        found.append(Loss(what, files, size, sources))
+    return tuple(found)
+
+
+def databases_in(stack: Stack, observed: Observed, key: str) -> tuple[str, ...]:
+    """Return the declared databases whose server keeps its data in this volume."""
+    servers = {
+        service.name
+        for service in observed.services
+        if any(mount.volume == key for mount in service.mounts)
+    }
+    return tuple(d.key for d in stack.databases if d.service in servers)
+
+
+def loss_lines(lost: Sequence[Loss], sets: Sequence[BackupSet], now: datetime) -> list[str]:
+    """Return a line for each loss: how much it is, and how old the newest verified backup is."""
+    return [f"  {loss.what}: {_how_much(loss)}; {_backup(loss, sets, now)}" for loss in lost]
+
+
+def _how_much(loss: Loss) -> str:
+    if loss.bytes is None:
+        return "size unknown"
+    files = f", {words.counted(loss.files, 'file')}" if loss.files is not None else ""
+    return f"{words.size(loss.bytes)}{files}"
+
+
+def _backup(loss: Loss, sets: Sequence[BackupSet], now: datetime) -> str:
+    if not loss.sources:
+        return "is never backed up"
+    found = newest_verified(sets, loss.sources)
+    if found is None:
+        return "NO verified backup"
+    return f"newest verified backup {words.age(found.manifest.created_at, now)} ({found.name})"
+
+
+def newest_verified(sets: Sequence[BackupSet], sources: Sequence[str]) -> BackupSet | None:
+    """Return the newest set that was verified good and holds the data of all these sources."""
+    good = [
+        backup
+        for backup in sets
+        if backup.state.verified_good is True
+        and backup.manifest.kind != "schema"
+        and set(sources) <= _contents(backup)
+    ]
+    return max(good, key=lambda backup: backup.manifest.created_at, default=None)
+
+
+def _contents(backup: BackupSet) -> set[str]:
+    databases, volumes = backup.manifest.databases, backup.manifest.volumes
+    return {record.key for record in databases} | {record.key for record in volumes}
+
+
+def suggestion(stack: Stack, only: Sequence[str] = ()) -> str:
+    """Return the exact command that makes a backup first."""
+    named = f" --only {','.join(only)}" if only else ""
+    return f"make a backup first: inv backup --instance {stack.instance.name}{named}"

@@ -1,0 +1,207 @@
+"""`doctor`: everything of `check`, and what a backup or a restore relies on beside it.
+
+A machine that is not well must not keep the doctor from looking at the rest: what cannot be
+looked into is a finding.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from quiesce.app.changing import runs_folder
+from quiesce.app.looking import find_findings
+from quiesce.errors import QuiesceError
+from quiesce.execute import lock
+from quiesce.execute.run import Ports
+from quiesce.findings import Finding
+from quiesce.model import BackupSet, Stack
+from quiesce.observe import free_bytes
+from quiesce.observed import Observed
+from quiesce.ports import Clock
+from quiesce.report import words
+
+#: The next set needs as much room as the last one, and some more.
+ROOM = 1.2
+#: Seconds after which a verified backup is called old.
+OLD = 8 * 24 * 3600
+
+Looking = Callable[[], AbstractContextManager[tuple[Ports, Observed]]]
+
+
+def examine(
+    stack: Stack, clock: Clock, looking: Looking, environ: Mapping[str, str]
+) -> tuple[Finding, ...]:
+    """Return everything that was found, the good too."""
+    found: list[Finding] = []
+    try:
+        with looking() as (ports, seen):
+            found += find_findings(stack, ports, seen)
+            found += _engine(seen)
+            found += _databases(seen)
+            found += _tools(ports)
+            found += _attempt("bind mounts", lambda: _covered(ports))
+            found += _attempt("stop signals", lambda: _deaf(ports))
+            sets = tuple(ports.store.sets())
+    except QuiesceError as error:
+        found.append(Finding("error", "engine", error.fact, error.hint))
+        from quiesce.adapters.store import LocalStore
+
+        sets = LocalStore(stack.backups).sets()
+    own = tuple(s for s in sets if s.manifest.instance == stack.instance.name)
+    found += _permissions(stack)
+    found += _space(stack, own)
+    found += _age(stack, own, clock)
+    found += _lock(stack)
+    found += _cron(stack, environ)
+    return tuple(found)
+
+
+def _attempt(subject: str, look: Callable[[], list[Finding]]) -> list[Finding]:
+    try:
+        return look()
+    except QuiesceError as error:
+        return [Finding("warning", subject, error.fact, error.hint)]
+
+
+def _engine(seen: Observed) -> list[Finding]:
+    where = "on this machine" if seen.engine.local else "on another machine"
+    return [Finding("ok", "engine", f"{seen.engine.kind} {seen.engine.version}, {where}")]
+
+
+def _databases(seen: Observed) -> list[Finding]:
+    found = []
+    for state in seen.databases:
+        if not state.reachable:
+            hint = "start its service with 'inv up', then run 'inv doctor' again"
+            found.append(Finding("warning", state.key, state.problem, hint))
+        elif not state.exists:
+            fact = f"there is no database {state.name} on its server"
+            found.append(Finding("error", state.key, fact, "create it, or run 'inv migrate'"))
+        else:
+            # Dumps are made by the programs in the server's own image, so they match.
+            found.append(Finding("ok", state.key, f"PostgreSQL {state.server_version} answers"))
+    return found
+
+
+def _tools(ports: Ports) -> list[Finding]:
+    try:
+        tools = ports.premises.tools()
+    except QuiesceError as error:
+        return [Finding("error", "tools", error.fact, error.hint)]
+    return [Finding("ok", name, version) for name, version in tools.items()]
+
+
+def _covered(ports: Ports) -> list[Finding]:
+    return [
+        Finding(
+            "warning",
+            folder.service,
+            f"{folder.target} of its image ({', '.join(folder.entries)}, …) is hidden by the "
+            f"bind mount of {folder.source}",
+            f"mount a named volume on {folder.target}, which begins with what the image has there",
+        )
+        for folder in ports.premises.covered_folders()
+    ]
+
+
+def _deaf(ports: Ports) -> list[Finding]:
+    return [
+        Finding(
+            "warning",
+            service,
+            f"its first process ignores {name}: every stop takes its whole time and kills it",
+            f"add 'init: true' to services.{service}, or 'exec' before the command in its script",
+        )
+        for service, name in ports.premises.deaf_services().items()
+    ]
+
+
+def _permissions(stack: Stack) -> list[Finding]:
+    folder = stack.backups
+    if not folder.exists():
+        hint = "the first 'inv backup' makes it, 0700"
+        return [Finding("ok", "backups", f"{folder} is not there yet", hint)]
+    shown = shlex.quote(str(folder))
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        hint = f"sudo chown -R $(id -un) {shown}"
+        return [Finding("error", "backups", f"{folder} is not ours to write in", hint)]
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    open_ = [path for path in _files(folder) if stat.S_IMODE(path.lstat().st_mode) & 0o077]
+    if mode & 0o077:
+        fact = f"{folder} is open to others: its mode is {mode:04o}"
+        return [Finding("error", "backups", fact, f"chmod 0700 {shown}")]
+    if open_:
+        fact = f"{words.counted(len(open_), 'file is', 'files are')} readable by others"
+        return [Finding("warning", "backups", fact, f"chmod -R go-rwx {shown}")]
+    return [Finding("ok", "backups", "private: 0700, and its files 0600")]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield what is in the folder and in its sets, without following a link."""
+    for root, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(root) / name
+            if not path.is_symlink():
+                yield path
+
+
+def _space(stack: Stack, sets: tuple[BackupSet, ...]) -> list[Finding]:
+    free = free_bytes(stack.backups)
+    full = [s for s in sets if s.manifest.kind == "full"] or list(sets)
+    if not full:
+        return [Finding("ok", "free space", f"{words.size(free)} free")]
+    need = int(max(full, key=lambda s: s.manifest.created_at).bytes * ROOM)
+    fact = f"{words.size(free)} free, the next set needs about {words.size(need)}"
+    if free < need:
+        hint = f"free some space: du -sh {shlex.quote(str(stack.backups))}/*"
+        return [Finding("error", "free space", fact, hint)]
+    return [Finding("ok", "free space", fact)]
+
+
+def _age(stack: Stack, sets: tuple[BackupSet, ...], clock: Clock) -> list[Finding]:
+    hint = f"inv backup --instance {stack.instance.name}"
+    good = [s for s in sets if s.state.verified_good and s.manifest.kind == "full"]
+    if not good:
+        return [Finding("warning", "last backup", "there is no verified full backup", hint)]
+    last = max(good, key=lambda s: s.manifest.created_at)
+    now = clock.now()
+    fact = f"{last.name}, verified, {words.age(last.manifest.created_at, now)}"
+    old = (now - last.manifest.created_at).total_seconds() > OLD
+    return [Finding("warning" if old else "ok", "last backup", fact, hint if old else "")]
+
+
+def _lock(stack: Stack) -> list[Finding]:
+    file = runs_folder(stack) / "lock"
+    if lock.is_free(file):
+        return [Finding("ok", "lock", "free: no other run is under way")]
+    return [Finding("ok", "lock", "held: another run is under way", "wait with --wait SECONDS")]
+
+
+def _cron(stack: Stack, environ: Mapping[str, str]) -> list[Finding]:
+    """Look for a cron line of this stack, and try what it runs in cron's bare environment."""
+    from quiesce.adapters.cron import backup_lines, works_from_bare_environment
+
+    command = f"cd {shlex.quote(str(stack.directory))} && ./inv"
+    lines = backup_lines(stack.directory, environ)
+    if lines is None:
+        return [Finding("ok", "schedule", "this machine has no cron", "")]
+    if not lines:
+        return [
+            Finding(
+                "warning",
+                "schedule",
+                "no line of this user's crontab makes backups here",
+                f"add with 'crontab -e':  0 2 * * * {command} backup --instance "
+                f"{stack.instance.name} --wait 3600",
+            )
+        ]
+    problem = works_from_bare_environment(lines[0], stack.directory, stack.instance.name)
+    if problem:
+        hint = f"try it: env -i HOME=$HOME PATH=/usr/bin:/bin sh -c '{command} status'"
+        return [Finding("error", "schedule", f"does not work from cron: {problem}", hint)]
+    return [Finding("ok", "schedule", "a cron line makes backups, and works from cron")]

@@ -1,0 +1,100 @@
+"""The verbs that look into services or go into them: logs, exec, shell, db-shell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from quiesce.app.connect import disconnect
+from quiesce.app.frame import Frame
+from quiesce.errors import RequestError
+from quiesce.plan.services import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quiesce.execute.run import Ports
+    from quiesce.ports import CommandLine
+
+#: bash where the image has it, else what every image with a shell has.
+_SHELL = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi"
+
+
+class Entering(Frame):
+    """Ways into a service. They take no lock: they last as long as somebody types."""
+
+    def logs(self, names: Sequence[str], lines: int, *, follow: bool) -> None:
+        """Print the last lines of services' logs, and with `follow` each new one."""
+        with self._reaching() as ports:
+            known = ports.runtime.services()
+            _refuse_unknown(names, [service.name for service in known])
+            wanted = tuple(names) or tuple(service.name for service in known if service.units)
+            if not follow:
+                text = "".join(_named(n, ports.runtime.logs(n, lines)) for n in wanted)
+                self.reporter.text(text)
+                return
+            command = ports.premises.following(wanted, lines)
+        self._become(command)
+
+    def enter(self, service: str | None, argv: Sequence[str]) -> None:
+        """Run a program in a service, or a shell for none; its exit code is this command's."""
+        if service is None:
+            raise RequestError("no service was named", "give it with --service NAME")
+        with self._reaching() as ports:
+            _refuse_unknown([service], [entry.name for entry in ports.runtime.services()])
+            command = self._inside(ports, service, tuple(argv) or ("sh", "-c", _SHELL), {})
+        self._become(command)
+
+    def database_shell(self, key: str | None, argv: Sequence[str]) -> None:
+        """Become psql in a database's service. `argv` are further arguments of psql."""
+        if not self.stack.databases:
+            raise RequestError("stack.yaml declares no databases", "add one under databases")
+        keys = [database.key for database in self.stack.databases]
+        if key is not None and key not in keys:
+            raise RequestError(f"there is no database {key}", f"{nearest(key, keys)}?")
+        database = self.stack.database(key or keys[0])
+        if key is None and len(keys) > 1:
+            self.reporter.warn(f"this is {database.key}; name another with --database")
+        psql = ["psql", "-h", "127.0.0.1", "-p", str(database.port), "-U", database.user]
+        password = {} if database.password is None else {"PGPASSWORD": database.password.reveal()}
+        with self._reaching() as ports:
+            whole = (*psql, "-d", database.name, *argv)
+            command = self._inside(ports, database.service, whole, password)
+        self._become(command)
+
+    # ------------------------------------------------------------------------------------ inside
+
+    @contextmanager
+    def _reaching(self) -> Iterator[Ports]:
+        run = self._run_id()
+        ports = self._connect(run)
+        try:
+            yield ports
+        finally:
+            disconnect(ports, run)
+
+    def _inside(
+        self, ports: Ports, service: str, argv: Sequence[str], environment: Mapping[str, str]
+    ) -> CommandLine:
+        from quiesce.adapters.terminal import has_terminal
+
+        return ports.premises.inside(service, argv, environment, terminal=has_terminal())
+
+    def _become(self, command: CommandLine) -> None:
+        from quiesce.adapters.terminal import become
+
+        # Nothing of ours may be written once another program has the terminal.
+        self.reporter.close()
+        become(command)
+
+
+def _refuse_unknown(names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise RequestError(f"there is no service {name}", f"{nearest(name, known)}?")
+
+
+def _named(service: str, text: str) -> str:
+    lines = text.splitlines()
+    return "".join(f"{service} | {line}\n" for line in lines)

@@ -1,0 +1,75 @@
+"""The verb that makes it safe to power off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quiesce.app.frame import Frame
+from quiesce.errors import Interrupted, QuiesceError
+from quiesce.plan.shutdown import ShutdownRequest, going_down, plan_shutdown, plan_stop_all
+
+if TYPE_CHECKING:
+    from quiesce.execute.run import Ports
+    from quiesce.observed import Observed
+    from quiesce.plan.steps import Plan
+
+
+class ShuttingDown(Frame):
+    """Back up, verify, stop everything, and say that it is safe."""
+
+    def shutdown(self, request: ShutdownRequest) -> None:
+        """Make a verified set, then stop all services in order.
+
+        Without `force` nothing is stopped when there is no such set.
+        """
+        stopped: list[str] = []
+
+        def plan(ports: Ports, seen: Observed, run: str) -> Plan:
+            stopped[:] = _names(self._going_down(seen, request))
+            return plan_shutdown(self.stack, seen, request, run, self._new_set_name(ports))
+
+        try:
+            run = self._change("shutdown", plan)
+        except Interrupted:
+            raise
+        except QuiesceError as error:
+            if not request.force:
+                raise
+            self._stop_without_backup(request, error)
+            return
+        if run is None:
+            return
+        backup = run.published[-1]
+        self.reporter.backup_done(backup)
+        self._safe(f"{backup.name} is verified", backup.name, stopped, request)
+
+    def _stop_without_backup(self, request: ShutdownRequest, error: QuiesceError) -> None:
+        self.reporter.warn(f"there is NO backup of now: {error}")
+        stopped: list[str] = []
+
+        def plan(_: Ports, seen: Observed, run: str) -> Plan:
+            stopped[:] = _names(self._going_down(seen, request))
+            return plan_stop_all(self.stack, seen, request, run)
+
+        if self._change("shutdown", plan) is not None:
+            self._safe("WITHOUT a new backup", None, stopped, request)
+
+    def _going_down(self, seen: Observed, request: ShutdownRequest) -> tuple[str, ...]:
+        units = going_down(self.stack, seen, request.keep_running)
+        return tuple(unit.service for unit in units)
+
+    def _safe(
+        self, how: str, name: str | None, stopped: list[str], request: ShutdownRequest
+    ) -> None:
+        kept = ", ".join(request.keep_running)
+        rest = f"every service but {kept}" if kept else "every service"
+        facts = {"set": name, "stopped": stopped, "keep_running": list(request.keep_running)}
+        self.reporter.result({"shutdown": facts, "safe_to_power_off": not kept})
+        if kept:
+            self.reporter.done(f"shut down: {how}, {rest} is stopped")
+        else:
+            self.reporter.done(f"it is safe to power off: {how}, {rest} is stopped")
+
+
+def _names(services: tuple[str, ...]) -> list[str]:
+    return list(dict.fromkeys(services))

@@ -1,0 +1,64 @@
+"""What a backup finds out about itself: rest, clean shutdown, one instant, downtime."""
+
+from __future__ import annotations
+
+from quiesce.errors import CheckFailed, QuiesceError
+from quiesce.execute.run import Run
+from quiesce.model import Manifest
+from quiesce.plan import outcome
+from quiesce.plan import steps as s
+
+
+def rest(step: s.CheckRest, run: Run) -> str:
+    """Name whoever else is there; write down in the set what that means for it."""
+    databases = [run.stack.database(key) for key in step.databases]
+    seen = run.ports.databases.at_rest(databases)
+    unknown = outcome.strangers(seen, step.ignored)
+    for visitor in unknown:
+        run.ports.sink.warn(f"also connected: {outcome.visitor_words(visitor)}")
+    run.drafts[step.set].inconsistency = outcome.inconsistency(seen, step.ignored)
+    return f"{len(unknown)} others connected" if unknown else ""
+
+
+def shutdown(step: s.CheckShutdown, run: Run) -> str:
+    """Raise QuiesceError unless the server's files may be copied."""
+    state = run.observed.volume(step.volume)
+    units = run.observed.service(step.service).units
+    before = next((unit.exit_code for unit in units if unit.exit_code), None)
+    code = run.exit_codes.get(step.service, before)
+    clusters = run.ports.volumes.clusters(state)
+    wrong = outcome.unclean(step.service, code, clusters)
+    if wrong:
+        raise QuiesceError(
+            f"{wrong}: a copy of it would not be sound",
+            f"start {step.service}, give it a longer stop_grace_period, and see its log with "
+            f"'inv logs --service {step.service}'",
+        )
+    run.drafts[step.set].clusters += clusters
+    return ", ".join(f"PostgreSQL {c.version}, {c.state} at {c.checkpoint}" for c in clusters)
+
+
+def consistent(step: s.CheckConsistent, run: Run) -> str:
+    manifest = _published(step.set, run)
+    if not manifest.consistent:
+        raise CheckFailed(
+            f"{step.set} is published, but does not show one instant: {manifest.inconsistency}",
+            "stop that client and back up again, or name it in writers.ignore of stack.yaml",
+        )
+    return ""
+
+
+def downtime(step: s.CheckDowntime, run: Run) -> str:
+    spent = _published(step.set, run).downtime_seconds
+    if spent.overall > step.limit:
+        raise CheckFailed(
+            f"{step.set} is published, but services were down for {spent.overall:.1f} s, more "
+            f"than max_downtime ({step.limit:g} s)",
+            "see which service took longest to stop or to get healthy, or raise max_downtime",
+            details=[f"{name}: {seconds:.1f} s" for name, seconds in spent.services.items()],
+        )
+    return f"{spent.overall:.1f} s"
+
+
+def _published(name: str, run: Run) -> Manifest:
+    return next(sealed for sealed in run.published if sealed.name == name).manifest

@@ -1,0 +1,35 @@
+"""Cleaning: emptied, removed, built anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from quiesce.execute.run import Run
+from quiesce.plan import steps as s
+
+
+def build(step: s.BuildServices, run: Run) -> str:
+    run.ports.premises.build(step.services)
+    return ""
+
+
+def remove_project(step: s.RemoveProject, run: Run) -> str:
+    run.ports.premises.remove_project()
+    return ""
+
+
+def empty_volume(step: s.EmptyVolume, run: Run) -> str:
+    state = run.observed.volume(step.volume)
+    if state.exists:
+        run.ports.volumes.empty(state)
+    return ""
+
+
+def empty_path(step: s.EmptyPath, run: Run) -> str:
+    gone = run.ports.volumes.empty_folder(run.stack.directory, Path(step.path))
+    return f"{gone} entries"
+
+
+def remove_volume(step: s.RemoveVolume, run: Run) -> str:
+    run.ports.premises.remove_volume(step.name)
+    return ""

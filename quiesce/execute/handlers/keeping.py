@@ -1,0 +1,47 @@
+"""Which sets stay: pinned, accepted as they are, removed when their time is over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from quiesce.errors import RequestError
+from quiesce.execute.run import Run
+from quiesce.model import BackupSet
+from quiesce.plan import retention
+from quiesce.plan import steps as s
+
+
+def remove_expired(step: s.RemoveExpired, run: Run) -> str:
+    """Remove the sets, oldest first, unless the new one looks like a loss."""
+    store = run.ports.store
+    present = {backup.name: retention.candidate(backup) for backup in store.sets()}
+    new, before = present.get(step.new), present.get(step.before)
+    fact = retention.loss(before, new) if before and new and not new.accepted else ""
+    if fact:
+        run.ports.sink.warn(
+            f"nothing is pruned: {step.new} {fact} of {step.before}; "
+            "if that is right, run 'inv prune --force'"
+        )
+        return "held back"
+    for name in step.sets:
+        store.remove(name)
+    return f"{len(step.sets)} removed"
+
+
+def pin(step: s.PinSet, run: Run) -> str:
+    backup = _set(step.set, run)
+    run.ports.store.remember(step.set, replace(backup.state, pinned=step.pinned))
+    return ""
+
+
+def accept(step: s.AcceptSet, run: Run) -> str:
+    backup = _set(step.set, run)
+    run.ports.store.remember(step.set, replace(backup.state, accepted=True))
+    return ""
+
+
+def _set(name: str, run: Run) -> BackupSet:
+    for backup in run.ports.store.sets():
+        if backup.name == name:
+            return backup
+    raise RequestError(f"there is no set {name} any more", "run 'inv backups'")

@@ -1,0 +1,48 @@
+"""Tasks: logs, exec, shell, db-shell."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from quiesce.menu.command import command, listed
+
+if TYPE_CHECKING:
+    from quiesce.app import App
+
+
+@command(
+    changes=False,
+    service="services, comma-separated (default: all)",
+    lines="how many of the last lines",
+    follow="go on printing new lines",
+)
+def logs(app: App, service: str | None = None, lines: int = 100, follow: bool = False) -> None:
+    """Print the last lines that services logged."""
+    app.logs(listed(service), lines, follow=follow)
+
+
+@command(changes=False, name="exec", service="the service to run it in")
+def exec_(app: App, service: str | None = None) -> None:
+    """Run a program in a service: inv exec --service S -- PROGRAM ARGUMENTS."""
+    from quiesce.app.requests import program
+
+    app.enter(service, program(_after_dashes()))
+
+
+@command(changes=False, service="the service to open it in")
+def shell(app: App, service: str | None = None) -> None:
+    """Open a shell in a service."""
+    app.enter(service, ())
+
+
+@command(changes=False, database="which database (default: the first of stack.yaml)")
+def db_shell(app: App, database: str | None = None) -> None:
+    """Open psql in a database; after -- come further arguments of psql."""
+    app.database_shell(database, _after_dashes())
+
+
+def _after_dashes() -> tuple[str, ...]:
+    """Return the arguments after the first `--` as they were given: Invoke joins them."""
+    arguments = sys.argv[1:]
+    return tuple(arguments[arguments.index("--") + 1 :]) if "--" in arguments else ()

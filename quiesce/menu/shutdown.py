@@ -1,0 +1,24 @@
+"""Tasks: shutdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quiesce.menu.command import command, listed
+
+if TYPE_CHECKING:
+    from quiesce.app import App
+
+
+@command(
+    full="back up the volumes too, not only the databases",
+    keep_running="services that go on running, comma-separated",
+    force="stop everything even when the backup fails",
+)
+def shutdown(
+    app: App, full: bool = False, keep_running: str | None = None, force: bool = False
+) -> None:
+    """Back up, verify, stop everything: then it is safe to power off."""
+    from quiesce.app.requests import shutdown_request
+
+    app.shutdown(shutdown_request(listed(keep_running), full=full, force=force))

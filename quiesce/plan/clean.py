@@ -1,0 +1,240 @@
+"""What cleaning removes and what it leaves, step by step. Pure.
+
+    clean, clean-containers   containers and networks go, every volume stays
+    clean-logs, clean-cache   what stack.yaml marks is emptied, its users at rest meanwhile
+    nuke                      the volumes that hold the databases go
+    clean-all                 containers, networks and volumes of the instance go; backups stay
+
+A failure on the way starts again what ran: what is left of the instance goes on. A recovery
+never removes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from quiesce.errors import RequestError
+from quiesce.model import CleanGroup, PathEntry, Stack, Volume
+from quiesce.observed import Belongings, Observed, Unit, VolumeState
+from quiesce.plan.order import in_stop_order
+from quiesce.plan.services import ordered, quiet, start_nodes, with_dependents
+from quiesce.plan.steps import (
+    Bracket,
+    EmptyPath,
+    EmptyVolume,
+    Node,
+    Plan,
+    RemoveProject,
+    RemoveServices,
+    RemoveVolume,
+    StopServices,
+)
+
+
+def plan_clean(
+    stack: Stack, observed: Observed, belongings: Belongings, run: str, verb: str
+) -> Plan:
+    """Return the plan that removes every container and network and keeps every volume."""
+    nodes: tuple[Node, ...] = ()
+    if belongings.containers or belongings.networks or _units(observed):
+        nodes = (
+            *_stop_everything(stack, observed, "their containers are removed"),
+            RemoveProject("containers hold no data; volumes stay"),
+        )
+    return _plan(stack, observed, run, verb, f"remove the containers of {_name(stack)}", nodes)
+
+
+def marked(stack: Stack, group: CleanGroup) -> tuple[tuple[Volume, ...], tuple[PathEntry, ...]]:
+    """Return the volumes and paths that are marked `clean: <group>`.
+
+    Raise RequestError when there is none.
+    """
+    volumes = tuple(volume for volume in stack.volumes if volume.clean == group)
+    paths = tuple(entry for entry in stack.paths if entry.clean == group)
+    if not volumes and not paths:
+        raise RequestError(
+            f"nothing in {stack.file.name} is marked 'clean: {group}'",
+            f"add 'clean: {group}' to the volumes and paths that may be emptied",
+        )
+    return volumes, paths
+
+
+def plan_empty(stack: Stack, observed: Observed, run: str, group: CleanGroup) -> Plan:
+    """Return the plan that empties what is marked `clean: <group>` and touches nothing else.
+
+    Who uses it stops first, with what depends on that, and comes back. What was down stays down.
+    Raise RequestError when nothing is marked, or when somebody outside the project uses it.
+    """
+    volumes, paths = marked(stack, group)
+    there = [v for v in volumes if observed.volume(v.key).exists]
+    for volume in there:
+        refuse_shared(stack, observed.volume(volume.key), ())
+    reasons: dict[str, str] = {}
+    for service in observed.services:
+        for mount in service.mounts:
+            used = [v.key for v in there if mount.volume == v.key]
+            if mount.volume is None:
+                used += [entry.key for entry in paths if _overlap(mount.source, entry.path)]
+            if used:
+                reasons.setdefault(service.name, f"uses {used[0]}")
+    units, why = with_dependents(stack, observed, reasons)
+    body: tuple[Node, ...] = (
+        *(EmptyVolume(volume.key, f"is marked clean: {group}") for volume in there),
+        *(_empty_path(stack, entry, f"is marked clean: {group}") for entry in paths),
+    )
+    nodes = quiet(stack, observed, units, why, body) if body else ()
+    return _plan(stack, observed, run, f"clean-{group}", f"empty {group} of {_name(stack)}", nodes)
+
+
+def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Plan:
+    """Return the plan that removes the volumes holding the databases; the rest stays down.
+
+    Raise RequestError when no volume is known to hold them, when one is not ours to remove, or
+    (without `force`) when a server holds a database that `stack.yaml` does not know.
+    """
+    keys = [volume.key for volume in stack.volumes if volume.backup == "by-dump"]
+    if not keys:
+        raise RequestError(
+            "no volume is marked as holding databases",
+            f"mark it 'backup: by-dump' in {stack.file.name}",
+        )
+    refuse_undeclared(stack, observed, force=force)
+    doomed = [observed.volume(key) for key in keys if observed.volume(key).exists]
+    for state in doomed:
+        refuse_shared(stack, state, ())
+        if state.external:
+            raise RequestError(
+                f"volume {state.key} is external: it is not the stack's to remove",
+                f"remove it yourself: docker volume rm {state.name}",
+            )
+    reasons = {
+        service.name: f"uses {mount.volume}"
+        for service in observed.services
+        for mount in service.mounts
+        if mount.volume in [state.key for state in doomed]
+    }
+    units, why = with_dependents(stack, observed, reasons)
+    owners = tuple(name for name in reasons if observed.service(name).units)
+    body: tuple[Node, ...] = tuple(
+        RemoveVolume(state.name, f"{_purpose(stack, state)}; 'inv up' makes it anew, empty")
+        for state in doomed
+    )
+    if owners:
+        body = (RemoveServices(owners, "a volume in use cannot be removed"), *body)
+    nodes = _until_gone(stack, observed, units, why, body) if doomed else ()
+    return _plan(stack, observed, run, "nuke", f"remove the databases of {_name(stack)}", nodes)
+
+
+def plan_clean_all(
+    stack: Stack, observed: Observed, belongings: Belongings, run: str, *, force: bool
+) -> Plan:
+    """Return the plan that removes all of the instance but its backups.
+
+    That is what carries the project's label, the volumes the Compose file resolves to, and what
+    paths are marked `clean`; never an external volume. Raise RequestError when somebody outside
+    the project uses one of the volumes, or (without `force`) when a server holds a database that
+    `stack.yaml` does not know.
+    """
+    refuse_undeclared(stack, observed, force=force)
+    doomed = doomed_volumes(observed)
+    for state in doomed:
+        refuse_shared(stack, state, belongings.containers)
+    named = [state.name for state in doomed]
+    kept = [state.name for state in observed.volumes if state.external]
+    unknown = [name for name in belongings.volumes if name not in (*named, *kept)]
+    units = _in_order(stack, observed)
+    body: list[Node] = []
+    if units or belongings.containers or belongings.networks or _units(observed):
+        body.append(RemoveProject("everything of the instance goes"))
+    body += [RemoveVolume(state.name, _purpose(stack, state)) for state in doomed]
+    body += [RemoveVolume(name, "carries the project's label") for name in unknown]
+    if body:
+        body += [
+            _empty_path(stack, entry, f"is marked clean: {entry.clean}")
+            for entry in stack.paths
+            if entry.clean
+        ]
+    nodes = _until_gone(stack, observed, units, "everything of the instance goes", tuple(body))
+    return _plan(stack, observed, run, "clean-all", f"remove everything of {_name(stack)}", nodes)
+
+
+def doomed_volumes(observed: Observed) -> tuple[VolumeState, ...]:
+    """Return the volumes that exist and are the instance's own."""
+    return tuple(state for state in observed.volumes if state.exists and not state.external)
+
+
+def refuse_undeclared(stack: Stack, observed: Observed, *, force: bool) -> None:
+    """Raise RequestError naming the databases that no set of ours would bring back."""
+    unknown = [n for n in observed.undeclared_databases if n not in stack.excluded_databases]
+    if unknown and not force:
+        raise RequestError(
+            f"the server also holds {', '.join(unknown)}, which {stack.file.name} does not know",
+            f"add {unknown[0]} to databases and back it up, or lose it with --force",
+        )
+
+
+def refuse_shared(stack: Stack, state: VolumeState, own: Sequence[str]) -> None:
+    """Raise RequestError when a volume is not this project's alone; `own` are its containers."""
+    others = [name for name in state.outside if name not in own]
+    if others:
+        raise RequestError(
+            f"volume {state.key} ({state.name}) is also used by {', '.join(others)}",
+            f"remove {others[0]} first ('docker rm -f {others[0]}'): it is not of this project",
+        )
+    if state.project and state.project != stack.instance.project:
+        raise RequestError(
+            f"volume {state.key} ({state.name}) belongs to project {state.project}",
+            "give each instance volume names of its own, for example with ${STACK}",
+        )
+
+
+def _until_gone(
+    stack: Stack, observed: Observed, units: Sequence[Unit], why: str, body: tuple[Node, ...]
+) -> tuple[Node, ...]:
+    """Stop, then remove; a failure on the way starts again what ran."""
+    if not units:
+        return body
+    stop = StopServices(tuple(units), stack.restart.stop_timeout, why)
+    back = start_nodes(stack, observed, units, "not everything could be removed")
+    return (Bracket("removed, or running as before", (stop,), body, on_failure=back),)
+
+
+def _stop_everything(stack: Stack, observed: Observed, why: str) -> tuple[Node, ...]:
+    units = _in_order(stack, observed)
+    return (StopServices(units, stack.restart.stop_timeout, why),) if units else ()
+
+
+def _in_order(stack: Stack, observed: Observed) -> tuple[Unit, ...]:
+    return in_stop_order(observed.running, ordered(stack, observed))
+
+
+def _units(observed: Observed) -> bool:
+    return any(service.units for service in observed.services)
+
+
+def _empty_path(stack: Stack, entry: PathEntry, why: str) -> EmptyPath:
+    return EmptyPath(str(entry.path.relative_to(stack.directory)), why)
+
+
+def _overlap(source: str, path: PurePath) -> bool:
+    """Whether a mounted folder is the path, lies in it, or holds it."""
+    mounted = PurePath(source)
+    return mounted.is_absolute() and (mounted.is_relative_to(path) or path.is_relative_to(mounted))
+
+
+def _purpose(stack: Stack, state: VolumeState) -> str:
+    declared = next((volume for volume in stack.volumes if volume.key == state.key), None)
+    return (declared.purpose or declared.priority) if declared else "is not in stack.yaml"
+
+
+def _name(stack: Stack) -> str:
+    return stack.instance.name
+
+
+def _plan(
+    stack: Stack, observed: Observed, run: str, verb: str, request: str, nodes: tuple[Node, ...]
+) -> Plan:
+    return Plan(
+        run, verb, stack.instance.name, request, stack.digest, observed.engine.id, tuple(nodes)
+    )

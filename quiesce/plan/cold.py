@@ -1,0 +1,146 @@
+"""How a cold backup goes, in the order it happens. Pure.
+
+    hot     level 0 archives of plain volumes              services running
+    quiet   stop everything · see that PostgreSQL shut down cleanly · its volumes, whole ·
+            level 1 archives of the plain ones · start again what ran
+    after   record the stack · seal · verify
+
+A data directory is copied in one pass while nothing runs, and only if its server ended by itself
+and says so in its control file: a copy of a killed server starts, too, and has lost data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quiesce.errors import RequestError
+from quiesce.model import Stack, Volume
+from quiesce.observed import Observed
+from quiesce.plan import order
+from quiesce.plan.backup import BackupRequest, archive, judgement
+from quiesce.plan.services import nearest, ordered, quiet
+from quiesce.plan.steps import (
+    ArchiveVolume,
+    Bracket,
+    CheckShutdown,
+    DiscardStaging,
+    Node,
+    OpenSet,
+    Plan,
+    RecordStack,
+    SealSet,
+    VerifySet,
+)
+
+_WHY = "a cold copy is of a stack at rest"
+
+
+def plan_cold(
+    stack: Stack, observed: Observed, request: BackupRequest, run: str, set_name: str
+) -> Plan:
+    """Return the plan of a cold backup: volumes only, those of databases too, and no dumps.
+
+    Raise RequestError when the request names something that is no kept volume, or when nothing
+    is left to back up.
+    """
+    volumes = select_volumes(stack, observed, request.only)
+    plain = tuple(volume for volume in volumes if volume.backup == "files")
+    servers = database_volumes(stack, observed, volumes)
+    units = order.in_stop_order(observed.running, ordered(stack, observed))
+    opened = OpenSet(
+        set_name,
+        "full",
+        "cold",
+        request.label,
+        request.pinned,
+        tuple(dict.fromkeys(unit.service for unit in observed.running)),
+        tuple(dict.fromkeys(unit.service for unit in units)),
+        "a set is published whole or not at all",
+    )
+    level_0 = tuple(archive(set_name, v, 0, last=not units) for v in plain)
+    level_1 = tuple(archive(set_name, v, 1, last=True) for v in plain if units)
+    body: tuple[Node, ...] = (
+        *level_0,
+        *quiet(stack, observed, units, _WHY, (*copies(set_name, servers), *level_1)),
+        RecordStack(set_name, "a set explains itself"),
+        SealSet(set_name, "every member is complete"),
+    )
+    nodes: tuple[Node, ...] = (
+        Bracket(
+            f"set {set_name}",
+            (opened,),
+            body,
+            on_failure=(DiscardStaging("nothing of a failed run stays"),),
+        ),
+        VerifySet(set_name, "nothing is called good that was not checked"),
+        *judgement(stack, request, set_name, checked=False, stops=bool(units)),
+    )
+    instance = stack.instance.name
+    words = f"full backup of {instance} (cold)"
+    return Plan(run, "backup", instance, words, stack.digest, observed.engine.id, nodes)
+
+
+def select_volumes(stack: Stack, observed: Observed, only: Sequence[str]) -> tuple[Volume, ...]:
+    """Return the volumes a cold set holds, in the order of stack.yaml."""
+    kept = [volume for volume in stack.volumes if volume.backup != "never"]
+    keys = [volume.key for volume in kept]
+    for name in only:
+        if name in {database.key for database in stack.databases}:
+            raise RequestError(
+                f"a cold backup holds whole servers, not database {name} alone",
+                f"name volumes: {', '.join(keys)}; or use --mode consistent",
+            )
+        if name not in keys:
+            raise RequestError(f"there is no volume {name} to back up", f"{nearest(name, keys)}?")
+        if not observed.volume(name).exists:
+            raise RequestError(f"volume {name} does not exist yet", "run 'inv up' first")
+    chosen = tuple(v for v in kept if v.key in (only or keys) and observed.volume(v.key).exists)
+    if not chosen:
+        raise RequestError("there is nothing to back up", "run 'inv up' first")
+    return chosen
+
+
+def database_volumes(
+    stack: Stack, observed: Observed, volumes: Sequence[Volume]
+) -> tuple[tuple[str, Volume], ...]:
+    """Return service and volume for each volume that a database server keeps its files in.
+
+    Raise RequestError for a `by-dump` volume that no service mounts: nobody could say whether its
+    files are whole.
+    """
+    found = []
+    for volume in volumes:
+        users = sorted(
+            service.name
+            for service in observed.services
+            if any(mount.volume == volume.key and mount.writable for mount in service.mounts)
+        )
+        servers = [name for name in users if name in {d.service for d in stack.databases}]
+        if volume.backup == "by-dump":
+            if not servers:
+                raise RequestError(
+                    f"volume {volume.key} is backed up by dump, and no database's service uses it",
+                    "correct databases in stack.yaml",
+                )
+            found.append((servers[0], volume))
+        elif servers:
+            raise RequestError(
+                f"{servers[0]} is a database server and writes to volume {volume.key}",
+                f"mark volume {volume.key} 'backup: by-dump' or 'backup: never' in stack.yaml",
+            )
+    return tuple(found)
+
+
+def copies(set_name: str, servers: Sequence[tuple[str, Volume]]) -> tuple[Node, ...]:
+    """Return the steps that check stopped servers and copy their volumes whole."""
+    checks = tuple(
+        CheckShutdown(set_name, service, volume.key, "a copy of a killed server is not sound")
+        for service, volume in servers
+    )
+    archives = tuple(
+        ArchiveVolume(
+            set_name, volume.key, 0, f"volumes/{volume.key}", f"the whole server of {service}"
+        )
+        for service, volume in servers
+    )
+    return (*checks, *archives)

@@ -1,0 +1,92 @@
+"""What to think of a backup that was made: downtime, rest and clean shutdown. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from quiesce.model import BackupSet, ClusterRecord
+from quiesce.observed import AtRest, Visitor
+
+_RECENT = 3
+CLEAN = "shut down"
+
+
+def recent_downtime(past: Sequence[BackupSet]) -> tuple[float, ...]:
+    """Return the overall downtime, in seconds, of the last sets for which services stopped.
+
+    `past` are sets of one instance, oldest first. Only consistent full sets count: others stop
+    other services, or none.
+    """
+    manifests = [s.manifest for s in past]
+    spans = [
+        m.downtime_seconds.overall
+        for m in manifests
+        if m.mode == "consistent" and m.kind == "full" and m.services_stopped
+    ]
+    return tuple(span for span in spans if span > 0)[-_RECENT:]
+
+
+def downtime_words(limit: float, recent: Sequence[float]) -> str:
+    """Return why the limit is checked, with what the last sets needed."""
+    if not recent:
+        return "max_downtime; there is no earlier set to compare with"
+    spans = ", ".join(f"{span:.1f} s" for span in recent)
+    over = " — this one may exceed it" if max(recent) > limit else ""
+    return f"max_downtime; the last needed {spans}{over}"
+
+
+def downtime_warning(limit: float | None, recent: Sequence[float]) -> str:
+    """Return what to warn of before a backup, "" for nothing."""
+    if limit is None or not recent or max(recent) <= limit:
+        return ""
+    return (
+        f"services were down for {max(recent):.1f} s in one of the last backups, and max_downtime "
+        f"is {limit:g} s: this one may exceed it too"
+    )
+
+
+def strangers(rest: AtRest, ignored: Collection[str]) -> tuple[Visitor, ...]:
+    """Return the visitors that `writers.ignore` names neither by application nor by user."""
+    return tuple(v for v in rest.visitors if not {v.application, v.user} & set(ignored))
+
+
+def visitor_words(visitor: Visitor) -> str:
+    """Return one visitor in words."""
+    name = visitor.application or "a client"
+    return f"{name} (user {visitor.user}, pid {visitor.pid}) in {visitor.database}"
+
+
+def inconsistency(rest: AtRest, ignored: Collection[str]) -> str:
+    """Return why held snapshots do not show one instant, "" when they do.
+
+    A server that wrote nothing between the first snapshot and now shows one instant, whoever is
+    connected. Where it did write, only ignored visitors and its own housekeeping are excuses.
+    """
+    if not rest.moved:
+        return ""
+    where = f"the server of {', '.join(rest.moved)} was written to while services were at rest"
+    unknown = strangers(rest, ignored)
+    if unknown:
+        return f"{where}, and connected were: {'; '.join(map(visitor_words, unknown))}"
+    if rest.visitors or rest.maintenance:
+        return ""
+    return f"{where}, by a session that is gone"
+
+
+def unclean(service: str, exit_code: int | None, clusters: Sequence[ClusterRecord]) -> str:
+    """Return why a stopped server's files must not be copied, "" when they may be.
+
+    `exit_code` is None where nothing was stopped and none is known. `clusters` are the data
+    directories of its volume.
+    """
+    if exit_code:
+        how = "had to be killed" if exit_code == 137 else "did not end by itself"
+        return f"{service} {how} (exit code {exit_code})"
+    if not clusters:
+        return f"the volume of {service} holds no PostgreSQL data directory"
+    for cluster in clusters:
+        if cluster.state != CLEAN:
+            return f"the data directory of {service} is {cluster.state!r}, not {CLEAN!r}"
+        if cluster.open:
+            return f"the data directory of {service} has a postmaster.pid, as if it were in use"
+    return ""

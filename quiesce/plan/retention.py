@@ -1,0 +1,246 @@
+"""Which sets stay, and why. Pure: the time and the zone are arguments.
+
+The rules are restic's: a set stays while any of them keeps it. Days, weeks (ISO, `%G-%V`), months
+and years are those of the configured zone, whatever zone the process is in. What the rules may
+never do is said by guards, which only ever keep more:
+
+    taking part     only sets that were verified good, are not of the future and are no safety
+                    sets; others take nobody's place and are not removed by the rules
+    never removed   the newest of a group, pinned sets, sets nobody has verified yet, the last
+                    `FLOOR` good ones; anything at all where the policy has no rule
+    held back       what is older than a set that looks like a loss: far smaller than the one
+                    before it, until somebody says that this is right
+
+`keep_within` counts from the newest set, not from now: while backups fail, nothing grows too old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta, tzinfo
+from itertools import pairwise
+
+from quiesce.model import BackupSet, Manifest, Retention
+
+#: Good sets of a group that stay whatever the rules say, unless `keep_last` asks for fewer.
+FLOOR = 2
+#: A safety set is the way back from a restore; nobody goes back further than that.
+SAFETY = Retention("safety", keep_last=3, keep_within=7 * 86_400.0)
+#: Less than this part of what was there before looks like a loss …
+SUSPICIOUS = 0.5
+#: … when at least so much is gone. Below that, only nothing at all is a loss.
+NOISE = {"rows": 100, "files": 20, "bytes": 1_000_000}
+
+Reasons = Mapping[str, tuple[str, ...]]
+_Group = tuple[str, str, tuple[str, ...], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What retention needs to know of a set. `verified` is None where nobody has looked.
+
+    `amounts` says how much it holds, by unit and source: `("rows", "rulesdb")`; None for a set
+    that is still to be made. `accepted`: somebody said that it rightly holds so little.
+    """
+
+    name: str
+    group: _Group
+    created_at: datetime
+    pinned: bool = False
+    verified: bool | None = True
+    accepted: bool = False
+    amounts: Mapping[tuple[str, str], int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """A set that looks like a loss. `before` is the set it was compared with."""
+
+    name: str
+    before: str
+    fact: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.fact} of {self.before}"
+
+
+def is_safety(manifest: Manifest) -> bool:
+    """Whether a restore made the set, of what it was about to replace."""
+    return "-safety" in manifest.name.removeprefix(manifest.instance)
+
+
+def contents(manifest: Manifest) -> tuple[str, ...]:
+    """Return the databases and volumes in a set, sorted."""
+    databases = (record.key for record in manifest.databases)
+    return tuple(sorted((*databases, *(record.key for record in manifest.volumes))))
+
+
+def candidate(backup: BackupSet) -> Candidate:
+    """Return what retention looks at of a set."""
+    manifest = backup.manifest
+    amounts: dict[tuple[str, str], int] = {("bytes", "the whole set"): backup.bytes}
+    for database in manifest.databases:
+        amounts["rows", database.key] = sum(table.rows for table in database.tables)
+    for volume in manifest.volumes:
+        amounts["files", volume.key] = volume.files
+        amounts["bytes", volume.key] = volume.bytes
+    return Candidate(
+        name=backup.name,
+        group=(manifest.instance, manifest.kind, contents(manifest), is_safety(manifest)),
+        created_at=manifest.created_at,
+        pinned=backup.state.pinned,
+        verified=backup.state.verified_good,
+        accepted=backup.state.accepted,
+        amounts=amounts,
+    )
+
+
+def decide(sets: Iterable[Candidate], policy: Retention, now: datetime, zone: tzinfo) -> Reasons:
+    """Return, by name, the reasons that keep each set; a set with none is to be removed."""
+    groups: dict[_Group, list[Candidate]] = {}
+    for entry in sets:
+        groups.setdefault(entry.group, []).append(entry)
+    reasons: dict[str, tuple[str, ...]] = {}
+    for group, members in groups.items():
+        safety = group[-1]
+        reasons |= _decide_group(members, SAFETY if safety else policy, now, zone)
+    return reasons
+
+
+def suspicions(sets: Iterable[Candidate], now: datetime) -> tuple[Suspicion, ...]:
+    """Return every set that looks like a loss and that nobody has accepted, oldest first."""
+    groups: dict[_Group, list[Candidate]] = {}
+    for entry in sets:
+        groups.setdefault(entry.group, []).append(entry)
+    found = [_suspicion(_taking_part(members, now)) for members in groups.values()]
+    return tuple(suspicion for suspicion in found if suspicion is not None)
+
+
+def loss(before: Candidate, after: Candidate) -> str:
+    """Return what `after` has so much less of than `before` that it may be lost; "" for nothing."""
+    if before.amounts is None or after.amounts is None:
+        return ""
+    for (unit, source), had in before.amounts.items():
+        has = after.amounts.get((unit, source), 0)
+        gone = had - has
+        emptied = has == 0 and gone > 0
+        if emptied or (has < had * SUSPICIOUS and gone >= NOISE[unit]):
+            return f"holds {has:,} {unit} of {source}, far from the {had:,}"
+    return ""
+
+
+# ---------------------------------------------------------------------------------------- inside
+
+
+def _decide_group(
+    members: Sequence[Candidate], policy: Retention, now: datetime, zone: tzinfo
+) -> dict[str, tuple[str, ...]]:
+    good = _taking_part(members, now)
+    kept: dict[str, list[str]] = {entry.name: [] for entry in members}
+    _apply_rules(good, policy, zone, kept)
+    _apply_guards(members, good, policy, now, kept)
+    # What is damaged takes nobody's place, and goes when no good set as old is left.
+    oldest = min((entry.created_at for entry in good if kept[entry.name]), default=None)
+    for entry in members:
+        if entry.verified is False and (oldest is None or entry.created_at >= oldest):
+            kept[entry.name].append("damaged, for you to decide")
+    return {name: tuple(why) for name, why in kept.items()}
+
+
+def _taking_part(members: Iterable[Candidate], now: datetime) -> list[Candidate]:
+    """The sets that rules may count, newest first."""
+    good = [entry for entry in members if entry.verified is True and entry.created_at <= now]
+    return sorted(good, key=_age, reverse=True)
+
+
+def _age(entry: Candidate) -> tuple[datetime, str]:
+    return entry.created_at, entry.name
+
+
+def _hour(local: datetime) -> str:
+    # With the offset: the hour that a change of the clocks repeats is two hours.
+    return f"{local:%Y-%m-%d %H:00%z}"
+
+
+_BUCKETS: dict[str, Callable[[datetime], str]] = {
+    "keep_hourly": _hour,
+    "keep_daily": lambda local: f"{local:%Y-%m-%d}",
+    # The year of the week, not of the day: 2027-01-01 is in 2026-W53.
+    "keep_weekly": lambda local: f"{local:%G-W%V}",
+    "keep_monthly": lambda local: f"{local:%Y-%m}",
+    "keep_yearly": lambda local: f"{local:%Y}",
+}
+
+
+def _apply_rules(
+    good: Sequence[Candidate], policy: Retention, zone: tzinfo, kept: Mapping[str, list[str]]
+) -> None:
+    if not good:
+        return
+    for entry in good[: policy.keep_last or 0]:
+        kept[entry.name].append("keep_last")
+    if policy.keep_within is not None:
+        since = good[0].created_at - timedelta(seconds=policy.keep_within)
+        for entry in good:
+            if entry.created_at > since:
+                kept[entry.name].append("keep_within")
+    for rule, bucket in _BUCKETS.items():
+        wanted = getattr(policy, rule) or 0
+        # All that were seen, not only the last: where clocks go back over midnight, a day that
+        # has ended comes again.
+        seen: set[str] = set()
+        for entry in good:
+            name = bucket(entry.created_at.astimezone(zone))
+            if name not in seen and len(seen) < wanted:
+                seen.add(name)
+                kept[entry.name].append(f"{rule} {name}")
+
+
+def _apply_guards(
+    members: Sequence[Candidate],
+    good: Sequence[Candidate],
+    policy: Retention,
+    now: datetime,
+    kept: Mapping[str, list[str]],
+) -> None:
+    past = [entry for entry in members if entry.created_at <= now]
+    newest = max(past, key=_age, default=None)
+    floor = FLOOR if policy.keep_last is None else min(FLOOR, policy.keep_last)
+    doubt = _suspicion(good)
+    doubted_at = next((e.created_at for e in good if doubt and e.name == doubt.name), None)
+    for entry in members:
+        why = kept[entry.name]
+        if entry.pinned:
+            why.append("pinned")
+        if entry.verified is None:
+            why.append("not verified")
+        if entry.created_at > now:
+            why.append("from the future")
+        if why:
+            continue
+        if entry is newest:
+            why.append("newest")
+        elif entry in good[:1]:
+            why.append("newest verified")
+        elif entry in good[:floor]:
+            why.append("floor")
+        elif not has_rules(policy):
+            why.append("no rule")
+        elif doubted_at is not None and entry.created_at < doubted_at:
+            why.append("held back")
+
+
+def has_rules(policy: Retention) -> bool:
+    """Whether the policy says anything at all."""
+    return any(getattr(policy, f.name) for f in fields(policy) if f.name != "name")
+
+
+def _suspicion(good: Sequence[Candidate]) -> Suspicion | None:
+    """The newest set, of those newest first, that looks like a loss against the one before."""
+    for after, before in pairwise(good):
+        if after.accepted:
+            continue
+        if fact := loss(before, after):
+            return Suspicion(after.name, before.name, fact)
+    return None

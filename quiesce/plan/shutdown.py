@@ -1,0 +1,157 @@
+"""A safe shutdown, in the order it happens. Pure.
+
+    stop the writers · back up · verify · stop the rest
+
+Nothing is stopped for good before the set is verified: any failure brings the writers back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from quiesce.errors import RequestError
+from quiesce.model import SetKind, Stack
+from quiesce.observed import Observed, Unit
+from quiesce.plan import order
+from quiesce.plan.backup import (
+    Selection,
+    dumps,
+    require_databases,
+    select,
+    writers,
+)
+from quiesce.plan.services import chosen, ordered, start_nodes
+from quiesce.plan.steps import (
+    ArchiveVolume,
+    Bracket,
+    DiscardStaging,
+    HoldSnapshot,
+    Node,
+    OpenSet,
+    Plan,
+    RecordStack,
+    ReleaseSnapshot,
+    SealSet,
+    StopServices,
+    VerifySet,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownRequest:
+    """What was asked for. `full` keeps volumes too; `keep_running` are services that stay up."""
+
+    full: bool = False
+    keep_running: tuple[str, ...] = ()
+    force: bool = False
+
+
+def plan_shutdown(
+    stack: Stack, observed: Observed, request: ShutdownRequest, run: str, set_name: str
+) -> Plan:
+    """Return the plan: a verified set, then everything stopped but what is kept running.
+
+    Raise RequestError when a database cannot be asked, or when a service that is to go on needs
+    one that is to stop. With `force` a failure leaves the writers stopped: the rest follows.
+    """
+    refuse_half_kept(observed, request.keep_running)
+    kind: SetKind = "full" if request.full or not stack.databases else "data"
+    selection = select(stack, observed, (), kind)
+    _require_databases(selection, observed)
+    everything = going_down(stack, observed, request.keep_running)
+    writing, why = writers(stack, observed, selection)
+    first = tuple(unit for unit in writing if unit in everything)
+    kept_writers = [unit.service for unit in writing if unit not in everything]
+    rest = tuple(unit for unit in everything if unit not in first)
+    opened = OpenSet(
+        set_name,
+        kind,
+        "live" if kept_writers else "consistent",
+        "shutdown",
+        False,
+        tuple(dict.fromkeys(unit.service for unit in observed.running)),
+        tuple(dict.fromkeys(unit.service for unit in first)),
+        "a set is published whole or not at all",
+    )
+    backup = Bracket(
+        f"set {set_name}",
+        (opened,),
+        _body(selection, set_name, kind),
+        on_failure=(
+            *(ReleaseSnapshot(d.key, "nothing of a failed run stays") for d in selection.databases),
+            DiscardStaging("nothing of a failed run stays"),
+        ),
+    )
+    body: tuple[Node, ...] = (
+        backup,
+        VerifySet(set_name, "nothing is stopped for good before the set is verified"),
+    )
+    if rest:
+        stop = StopServices(rest, stack.restart.stop_timeout, "the set is verified")
+        # In a bracket of its own, so that a recovery ends a half-done stop before it starts them.
+        body = (*body, Bracket("the rest stops", (stop,), ()))
+    enter = (StopServices(first, stack.restart.stop_timeout, why),) if first else ()
+    back: tuple[Node, ...] = ()
+    if not request.force:
+        back = start_nodes(stack, observed, everything, "there is no verified set: go on")
+    nodes = (Bracket("stopped with a verified set, or as before", enter, body, on_failure=back),)
+    return _plan(stack, observed, run, nodes)
+
+
+def plan_stop_all(stack: Stack, observed: Observed, request: ShutdownRequest, run: str) -> Plan:
+    """Return the plan that stops everything in order, without a backup."""
+    refuse_half_kept(observed, request.keep_running)
+    units = going_down(stack, observed, request.keep_running)
+    nodes = (StopServices(units, stack.restart.stop_timeout, "forced"),) if units else ()
+    return _plan(stack, observed, run, nodes)
+
+
+def going_down(stack: Stack, observed: Observed, kept: Collection[str]) -> tuple[Unit, ...]:
+    """Return every running unit but those of services that are kept, in stop order."""
+    units = (unit for unit in observed.running if unit.service not in kept)
+    return order.in_stop_order(units, ordered(stack, observed))
+
+
+def refuse_half_kept(observed: Observed, kept: tuple[str, ...]) -> None:
+    """Raise RequestError for unknown services, and when one that is kept needs one that is not."""
+    if not kept:
+        return
+    chosen(observed, kept)
+    needs = order.dependencies(observed.services)
+    missing = [name for name in order.all_needed(needs, kept) if name not in kept]
+    if missing:
+        raise RequestError(
+            f"{', '.join(kept)} cannot go on running without {', '.join(missing)}",
+            f"use --keep-running {','.join((*kept, *missing))}",
+        )
+
+
+def _require_databases(selection: Selection, observed: Observed) -> None:
+    try:
+        require_databases(selection.databases, observed)
+    except RequestError as error:
+        raise RequestError(
+            f"{error.fact}: nothing was backed up, and nothing was stopped",
+            f"{error.hint}; or stop without a backup with --force",
+        ) from error
+
+
+def _body(selection: Selection, set_name: str, kind: SetKind) -> tuple[Node, ...]:
+    archives = (
+        ArchiveVolume(set_name, v.key, 0, f"volumes/{v.key}", "its writers are at rest and stay so")
+        for v in selection.volumes
+    )
+    return (
+        *(HoldSnapshot(d.key, "the dump shows this instant") for d in selection.databases),
+        *archives,
+        *dumps(set_name, selection.databases, kind),
+        RecordStack(set_name, "a set explains itself"),
+        SealSet(set_name, "every member is complete"),
+    )
+
+
+def _plan(stack: Stack, observed: Observed, run: str, nodes: tuple[Node, ...]) -> Plan:
+    instance = stack.instance.name
+    engine = observed.engine.id
+    return Plan(run, "shutdown", instance, f"shut down {instance}", stack.digest, engine, nodes)

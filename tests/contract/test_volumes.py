@@ -1,0 +1,286 @@
+"""What every `VolumeIO` keeps, whichever way it reaches the bytes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quiesce.adapters.volume_helper import HelperEngine
+from quiesce.adapters.volumes import VolumeFiles
+from quiesce.errors import QuiesceError
+from quiesce.model import VolumeRecord
+from quiesce.observed import VolumeState
+from tests.integration.volumes_support import (
+    Churn,
+    assert_same,
+    churning,
+    describe,
+    files_of,
+    is_root,
+    make_tree,
+    restore,
+    restore_by_hand,
+    silent,
+    volume,
+)
+
+
+class World:
+    """Folders of this machine, reached directly: the host runtime."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.staging = base / "backups" / ".staging" / "r1"
+        self.set = self.staging / "set"
+        (self.set / "volumes").mkdir(parents=True)
+        self.files = self.adapter()
+
+    def adapter(self) -> VolumeFiles:
+        return files_of(self.staging)
+
+    def state(self, key: str) -> VolumeState:
+        """The volume as it is now."""
+        return volume(self.base / "volumes" / key, key)
+
+    def make(self, key: str) -> Path:
+        """Make an empty volume and return its root."""
+        self.files.create(self.state(key))
+        root = self.state(key).mountpoint
+        assert root is not None
+        return root
+
+    def close(self) -> None:
+        self.files.close()
+
+
+class HelperWorld(World):
+    """Volumes of a real engine, all work done in helper containers."""
+
+    def __init__(self, base: Path, endpoint: str) -> None:
+        from docker import APIClient
+
+        self.api = APIClient(base_url=endpoint, version="auto")
+        self.prefix = f"quiesce-{uuid.uuid4().hex[:8]}"
+        self.run = f"r{uuid.uuid4().hex[:8]}"
+        super().__init__(base)
+
+    def adapter(self) -> VolumeFiles:
+        engine = HelperEngine(
+            api=lambda: self.api,
+            images=lambda: (os.environ["TINY_IMAGE"],),
+            is_local=lambda: True,
+            compose_version="2.26.1",
+        )
+        return VolumeFiles(
+            run=self.run,
+            project=self.prefix,
+            staging=self.staging,
+            direct=self.direct,
+            helper=engine,
+        )
+
+    def direct(self, state: VolumeState) -> Path | None:
+        return None
+
+    def state(self, key: str) -> VolumeState:
+        from docker.errors import NotFound
+
+        name = f"{self.prefix}_{key}"
+        try:
+            found: dict[str, Any] = self.api.inspect_volume(name)
+        except NotFound:
+            return VolumeState(key, name, False, "local", {}, None, ())
+        return VolumeState(key, name, True, "local", {}, Path(found["Mountpoint"]), ())
+
+    def helpers(self) -> list[str]:
+        found = self.api.containers(all=True, filters={"label": f"quiesce.run={self.run}"})
+        return [container["Id"] for container in found]
+
+    def close(self) -> None:
+        super().close()
+        left = self.helpers()
+        for volume_ in self.api.volumes(filters={"name": self.prefix})["Volumes"] or []:
+            self.api.remove_volume(volume_["Name"])
+        self.api.close()
+        assert left == []
+
+
+class MixedWorld(HelperWorld):
+    """The same read directly and written through helpers: root beside its own engine."""
+
+    def direct(self, state: VolumeState) -> Path | None:
+        return state.mountpoint
+
+
+@pytest.fixture(
+    params=[
+        "direct",
+        pytest.param("helper", marks=pytest.mark.engine),
+        pytest.param("mixed", marks=pytest.mark.engine),
+    ]
+)
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """One way to the bytes; nothing of it is left afterwards."""
+    if request.param == "direct":
+        made = World(tmp_path)
+    else:
+        if not is_root():
+            pytest.skip("only root can look into an engine's volumes")
+        endpoint = request.getfixturevalue("engine")
+        made = (HelperWorld if request.param == "helper" else MixedWorld)(tmp_path, endpoint)
+    yield made
+    made.close()
+
+
+def archive(world: World, key: str, level: int) -> VolumeRecord:
+    """Archive one level of a volume into the world's set."""
+    state = world.state(key)
+    return world.files.archive(state, level, world.set, f"volumes/{key}", (), silent)
+
+
+def test_a_volume_is_measured_as_it_will_be_recorded(world: World) -> None:
+    """Entries without the root, apparent bytes of regular files; before and between begin, end."""
+    root = world.make("media")
+    make_tree(root)
+    size = world.files.measure(world.state("media"))
+    world.files.begin(world.state("media"))
+    assert size == world.files.measure(world.state("media"))
+    record = archive(world, "media", 0)
+    assert (size.files, size.bytes) == (record.files, record.bytes)
+    world.files.end(world.state("media"))
+
+
+def test_one_level_brings_everything_back(world: World) -> None:
+    """Staged, exchanged, settled; the volume is wholly what was archived."""
+    source = world.make("source")
+    make_tree(source)
+    expected = describe(source)
+    world.files.begin(world.state("source"))
+    record = archive(world, "source", 0)
+    world.files.end(world.state("source"))
+    assert ("source", world.state("source").name, "zstd") == (
+        record.key,
+        record.name,
+        record.compression,
+    )
+    target = world.make("target")
+    (target / "old").mkdir()
+    restore(world.files, world.set, record, world.state("target"))
+    assert_same(expected, target)
+
+
+def test_two_levels_bring_back_the_volume_as_it_was_at_the_second(world: World) -> None:
+    """Changed all the time during the first; by plain tools, too."""
+    source = world.make("source")
+    churn = Churn(source, 7)
+    churn.seed(150)
+    world.files.begin(world.state("source"))
+    with churning(churn):
+        archive(world, "source", 0)
+    expected = describe(source)
+    record = archive(world, "source", 1)
+    world.files.end(world.state("source"))
+    by_hand = world.base / "by-hand"
+    by_hand.mkdir()
+    restore_by_hand(world.set, record, by_hand)
+    assert_same(expected, by_hand)
+    target = world.make("target")
+    restore(world.files, world.set, record, world.state("target"))
+    assert_same(expected, target)
+
+
+def test_a_second_level_one_describes_the_volume_anew(world: World) -> None:
+    """A step that is repeated by a recovery."""
+    source = world.make("source")
+    (source / "a").write_text("one")
+    archive(world, "source", 0)
+    (source / "b").write_text("two")
+    archive(world, "source", 1)
+    (source / "a").unlink()
+    record = archive(world, "source", 1)
+    assert (1, 3) == (record.files, record.bytes)
+    world.files.end(world.state("source"))
+    target = world.make("target")
+    restore(world.files, world.set, record, world.state("target"))
+    assert [path.name for path in target.iterdir()] == ["b"]
+
+
+def test_an_exchange_is_put_back(world: World) -> None:
+    """Content, owner, mode and times of the root; then there is nothing left to settle."""
+    source, target = world.make("source"), world.make("target")
+    make_tree(source)
+    (target / "old").mkdir()
+    target.chmod(0o711)
+    record = archive(world, "source", 0)
+    world.files.end(world.state("source"))
+    state = world.state("target")
+    world.files.stage(state, "r1", [world.set / record.levels[0]], None)
+    expected = describe(target)
+    world.files.swap(state, "r1")
+    assert_same(describe(source), target)
+    world.files.put_back(state, "r1")
+    assert_same(expected, target)
+    world.files.settle(state, "r1")
+    assert [path.name for path in target.iterdir()] == ["old"]
+
+
+def test_every_goal_that_is_reached_is_reached_again(world: World) -> None:
+    """Ending, settling, putting back and creating what needs none of it."""
+    world.make("media")
+    state = world.state("media")
+    for _ in range(2):
+        world.files.create(state)
+        world.files.begin(state)
+    for _ in range(2):
+        world.files.end(state)
+        world.files.put_back(state, "r1")
+        world.files.settle(state, "r1")
+    assert world.files.sweep("r1") == ()
+    world.files.close()
+
+
+def test_a_volume_that_does_not_exist_is_an_error_and_is_not_made(world: World) -> None:
+    """Mounting it would make it, empty."""
+    with pytest.raises(QuiesceError, match="absent"):
+        world.files.begin(world.state("absent"))
+    with pytest.raises(QuiesceError):
+        world.files.measure(world.state("absent"))
+    assert not world.state("absent").exists
+
+
+def test_two_volumes_are_archived_at_once(world: World) -> None:
+    """Level 0 of both, then level 1 of both: each knows its own."""
+    for key in ("first", "second"):
+        root = world.make(key)
+        (root / key).write_text(key)
+        world.files.begin(world.state(key))
+    records = {}
+    for level in (0, 1):
+        for key in ("first", "second"):
+            (world.state(key).mountpoint / f"{key}-{level}").write_text("x")  # type: ignore[operator]
+            records[key] = archive(world, key, level)
+    for key in ("first", "second"):
+        world.files.end(world.state(key))
+        target = world.base / f"by-hand-{key}"
+        target.mkdir()
+        restore_by_hand(world.set, records[key], target)
+        assert_same(describe(world.state(key).mountpoint), target)  # type: ignore[arg-type]
+
+
+def test_nothing_but_the_archives_is_left(world: World) -> None:
+    """No scratch file, and what there is belongs to the caller alone."""
+    make_tree(world.make("media"))
+    archive(world, "media", 0)
+    archive(world, "media", 1)
+    world.files.close()
+    assert [path.name for path in world.staging.iterdir()] == ["set"]
+    for path in (world.set / "volumes").iterdir():
+        status = path.stat()
+        assert (os.geteuid(), 0o600) == (status.st_uid, status.st_mode & 0o777)
+    shutil.rmtree(world.set)
