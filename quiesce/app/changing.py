@@ -13,6 +13,7 @@ from quiesce.errors import QuiesceError, RequestError, StillOwed
 from quiesce.execute import journal as journals
 from quiesce.execute import lock
 from quiesce.execute.executor import Executor, Handlers
+from quiesce.execute.guard import guarded
 from quiesce.execute.handlers import HANDLERS
 from quiesce.execute.interrupts import Interrupts
 from quiesce.execute.journal import DeadRun, Journal
@@ -53,7 +54,8 @@ class Changing:
         run = Run(plan.run, self.stack, observed, self.ports, sources or {})
         journal = Journal(runs_folder(self.stack), plan.run)
         journal.open(plan, self.ports.clock.now())
-        Executor(run, journal, self.interrupts, self.handlers).execute(plan)
+        with guarded(self.stack, plan, runs_folder(self.stack) / "guard.log"):
+            Executor(run, journal, self.interrupts, self.handlers).execute(plan)
         journals.forget_old(runs_folder(self.stack), KEPT_JOURNALS)
         return run
 

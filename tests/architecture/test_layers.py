@@ -36,6 +36,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "adapters": (*NOUNS, "ports", "plan.naming"),
     "app": (*NOUNS, "adapters", "config", "execute", "observe", "plan", "ports", "report"),
     "demo": (*NOUNS, "app", "config", "execute", "plan", "ports", "report"),
+    "guard": ("app", "config", "errors", "report"),
     "menu": ("__init__", "app", "demo", "errors", "report"),
 }
 # Where a third-party package may be imported. A new one needs a row here and in pyproject.toml.

@@ -90,10 +90,24 @@ def test_no_password_is_in_any_file_of_a_backup(core: Checkout) -> None:
             assert b"pass w%rd$1" not in path.read_bytes(), path
 
 
-def test_a_killed_backup_is_put_back_by_the_next_task(core: Checkout) -> None:
-    """SIGKILL while services are down: `recover` starts exactly what ran, and no set appears."""
+def test_a_killed_backup_is_put_back_by_its_guard(core: Checkout) -> None:
+    """SIGKILL while services are down: they are back with nobody there, and no set appears."""
     sets = core.sets()
     process = core.start_inv("backup")
+    wait_until(lambda: core.running() == {"db"}, "the services to be stopped")
+    kill_group(process)
+    core.wait_until_back(EVERYTHING)
+    journal = max(core.folder.glob("backups/.runs/core/*.jsonl"))
+    wait_until(lambda: b'"run-end"' in journal.read_bytes(), "the run to be settled")
+    assert "nothing is owed" in core.succeed("recover").out
+    assert core.sets() == sets
+    assert core.leftovers() == []
+
+
+def test_a_killed_backup_is_put_back_by_the_next_task(core: Checkout) -> None:
+    """Without its guard: `recover` starts exactly what ran, and no set appears."""
+    sets = core.sets()
+    process = core.start_inv("backup", QUIESCE_GUARD="off")
     wait_until(lambda: core.running() == {"db"}, "the services to be stopped")
     kill_group(process)
     assert "interrupted" in core.inv("status").out

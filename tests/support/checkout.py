@@ -176,6 +176,11 @@ class Checkout:
         assert self.running() == services
         wait_until(lambda: self.healthy() == services, f"{services} to be healthy")
 
+    def wait_until_back(self, services: set[str]) -> None:
+        """Wait until exactly these services run and are healthy, with nobody doing anything."""
+        wait_until(lambda: self.running() == services, f"{services} to run again")
+        self.wait_until_healthy(services)
+
     def started(self) -> list[str]:
         """When each container was started: the same list means that none was stopped."""
         form = "{{.Id}} {{.State.StartedAt}}"

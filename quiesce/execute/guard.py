@@ -1,0 +1,86 @@
+"""The guard: a tiny process beside a run, which finishes what the run owes should it die.
+
+It holds the read end of a pipe whose write end only the run has. When the run ends in order it says
+so and the guard ends, too. When the pipe closes without a word, the run was killed: the guard
+takes the instance's lock, as anybody would, and recovers. A person who recovers first holds the
+lock; the guard then finds nothing left to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from quiesce.model import Stack
+from quiesce.plan.steps import Plan, StopServices, steps_of
+
+#: `off` keeps a run without a guard: its recovery itself, and tests of `inv recover`.
+SWITCH = "QUIESCE_GUARD"
+#: What an orderly end says.
+SETTLED = b"."
+_PATIENCE = 5.0
+
+
+@contextmanager
+def guarded(
+    stack: Stack, plan: Plan, log: Path, environ: Mapping[str, str] = os.environ
+) -> Iterator[None]:
+    """Keep a guard while the block runs, if the plan stops anything.
+
+    `log` is where the guard writes what it did. A guard that cannot be started is no reason not
+    to run: the journal is what the promise stands on.
+    """
+    stops = any(isinstance(step, StopServices) for _, step in steps_of(plan.nodes))
+    if environ.get(SWITCH) == "off" or not stops:
+        yield
+        return
+    try:
+        process, word = _start(stack, log, environ)
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        # Also after a failure: what is still owed then is for a person to see (exit 4).
+        with contextlib.suppress(OSError):
+            os.write(word, SETTLED)
+        os.close(word)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE)
+
+
+def _start(
+    stack: Stack, log: Path, environ: Mapping[str, str]
+) -> tuple[subprocess.Popen[bytes], int]:
+    reading, writing = os.pipe()
+    here = str(Path(__file__).resolve().parents[2])
+    paths = [here, *filter(None, [environ.get("PYTHONPATH")])]
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    try:
+        written = os.open(log, flags, 0o600)
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "quiesce.guard", str(stack.file), stack.instance.name],
+                # The pipe is the one descriptor it inherits for a purpose.
+                stdin=reading,
+                stdout=written,
+                stderr=written,
+                cwd="/",
+                # Of its own, so that neither Ctrl-C nor a closed terminal reaches it.
+                start_new_session=True,
+                env={**environ, "PYTHONPATH": os.pathsep.join(paths), SWITCH: "off"},
+            )
+        finally:
+            os.close(written)
+    except OSError:
+        os.close(writing)
+        raise
+    finally:
+        os.close(reading)
+    return process, writing

@@ -1,0 +1,45 @@
+"""What the guard does: wait for the run's last word, and recover when there was none.
+
+Started by `execute/guard.py` as `python -m quiesce.guard STACK INSTANCE`, with the pipe as its
+standard input. Nothing but the standard library is loaded while it waits.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+#: Seconds to wait for the lock: a person may be recovering already.
+_WAIT = 600.0
+
+
+def main() -> int:
+    """Return 0 when nothing was to be done or all of it worked, else the error's exit code."""
+    if os.read(0, 1):
+        return 0
+    file, instance = Path(sys.argv[1]), sys.argv[2]
+    from quiesce.app import App, Options
+    from quiesce.config import load_stack
+    from quiesce.errors import QuiesceError
+    from quiesce.report import make_reporter
+
+    with make_reporter(
+        task="guard",
+        json=False,
+        stdout=sys.stdout,
+        stderr=sys.stderr,
+        environ=os.environ,
+        plain=True,
+    ) as reporter:
+        try:
+            stack = load_stack(file, instance, os.environ)
+            App(stack, reporter, Options(yes=True, wait=_WAIT)).recover()
+        except QuiesceError as error:
+            reporter.error(error)
+            return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
