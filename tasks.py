@@ -30,4 +30,21 @@ def test(
         raise Exit(code=code)
 
 
+@task(
+    auto_shortflags=False,
+    help={
+        "full": "2 GB of files and 1 GB in the database, instead of a tenth of it",
+        "rounds": "how often everybody takes a turn",
+        "json": "one JSON document on standard output",
+    },
+)
+def bench(_: Context, full: bool = False, rounds: int = 3, json: bool = False) -> None:
+    """Measure Quiesce beside tar, restic and borg on this machine, in one run."""
+    from benchmarks import command
+
+    code = command.main(full=full, rounds=rounds, as_json=json)
+    if code:
+        raise Exit(code=code)
+
+
 namespace = compose(globals())

@@ -130,6 +130,15 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """An entry of `schedule:`: as it was written, its cron expression, and what is done then."""
+
+    text: str
+    cron: str
+    what: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HostService:
     """A service of `runtime: host`: a process of ours, or the embedded PostgreSQL.
 
@@ -175,6 +184,7 @@ class Stack:
     max_downtime: float | None
     lock_patience: float
     helper_image: str | None
+    schedule: tuple[Timing, ...] = ()
 
     @property
     def directory(self) -> Path:

@@ -11,11 +11,15 @@ from quiesce.errors import QuiesceError
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+class NotPermitted(QuiesceError):
+    """This user may not remove what is in the folder: it was made by somebody else."""
+
+
 def empty_folder(base: Path, folder: Path) -> int:
     """Remove all that is in `base/folder` and return how many entries that were.
 
     Below `base` no symbolic link is followed: every part of the way is opened by itself. Raise
-    QuiesceError for a link in the way and for what may not be removed.
+    QuiesceError for a link in the way, NotPermitted for what this user may not remove.
     """
     way = [part for part in folder.parts if part != "."]
     if folder.is_absolute() or not way or ".." in way:
@@ -29,6 +33,8 @@ def empty_folder(base: Path, folder: Path) -> int:
     except FileNotFoundError:
         os.close(descriptor)
         return 0
+    except PermissionError as error:
+        raise _not_permitted(base / folder) from error
     except OSError as error:
         raise QuiesceError(
             f"{base / folder} cannot be emptied: a part of the way there is no folder",
@@ -36,13 +42,21 @@ def empty_folder(base: Path, folder: Path) -> int:
         ) from error
     try:
         return _empty(descriptor)
+    except PermissionError as error:
+        raise _not_permitted(base / folder) from error
     except OSError as error:
         raise QuiesceError(
-            f"{base / folder} cannot be emptied: {error.strerror}",
-            "run it as the owner of what is in there, or as root",
+            f"{base / folder} cannot be emptied: {error.strerror}", "see the reason, then try again"
         ) from error
     finally:
         os.close(descriptor)
+
+
+def _not_permitted(folder: Path) -> NotPermitted:
+    return NotPermitted(
+        f"{folder} cannot be emptied: this user may not",
+        "run it as the owner of what is in there, or as root",
+    )
 
 
 def _empty(descriptor: int) -> int:

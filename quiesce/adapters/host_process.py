@@ -8,12 +8,14 @@ begun and not yet written down is found by the marks in its environment.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,11 @@ class Live:
     @property
     def paused(self) -> bool:
         return self.state == "T"
+
+    @property
+    def started_at(self) -> datetime:
+        """When it began."""
+        return datetime.fromtimestamp(_booted() + self.started / os.sysconf("SC_CLK_TCK"), UTC)
 
     @property
     def age(self) -> float:
@@ -204,6 +211,8 @@ def end(live: Live, number: signal.Signals, patience: float, *, group: bool) -> 
     helpers |= _family(live)
     if killed:
         _send(live, signal.SIGKILL, group=group)
+        wait_until(lambda: again(live) is None, KILL_SECONDS)
+        helpers |= _family(live)  # what it began while it was being killed
     else:
         wait_until(lambda: not _any_lives(helpers), HELPERS_PATIENCE)
     if group and any(helper.group == live.pid for helper in helpers if again(helper)):
@@ -282,6 +291,13 @@ def _family(live: Live) -> set[Live]:
         if other.pid != live.pid
         and (live.pid in _ancestors(other, everybody) or (live.leads and other.session == live.pid))
     }
+
+
+@functools.cache
+def _booted() -> int:
+    """Return when this machine was booted, in seconds; asked once, as a set clock changes it."""
+    lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("btime "))
 
 
 def _ancestors(live: Live, everybody: Mapping[int, Live]) -> set[int]:

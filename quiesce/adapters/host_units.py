@@ -120,6 +120,7 @@ class HostUnits:
                     id=live.identity,
                     name=f"{self.project}-{service}-{number}",
                     state="paused" if live.paused else "running",
+                    started_at=live.started_at,
                 )
                 for number, live in enumerate(running, 1)
             )

@@ -7,6 +7,7 @@ its SQL. Data is not read: whether it is whole, only a full `pg_restore` can tel
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,6 @@ from quiesce.model import SequenceRecord
 MAGIC = b"PGDMP"
 OLDEST, NEWEST = (1, 12), (1, 16)
 CUSTOM_FORMAT = 1
-#: Longer than any one statement can be; a larger length is a damaged file.
-LONGEST_TEXT = 1 << 30
 
 _SETVAL = re.compile(
     r"SELECT pg_catalog\.setval\((E?)'((?:[^']|'')*)', (-?\d+), (true|false)\);\s*", re.DOTALL
@@ -89,6 +88,7 @@ def _sequence(entry: ArchiveEntry) -> SequenceRecord:
 class _Reader:
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
+        self.size = os.fstat(stream.fileno()).st_size
         if self._bytes(5) != MAGIC:
             raise ValueError("it does not begin like one")
         major, minor, _, self.integer_size, self.offset_size, layout = self._bytes(6)
@@ -106,7 +106,10 @@ class _Reader:
         for _ in range(7):  # when it was made
             self._integer()
         database, server, client = self._text(), self._text(), self._text()
-        entries = tuple(self._entry() for _ in range(self._integer()))
+        count = self._integer()
+        if count < 0:
+            raise ValueError("its number of entries is negative")
+        entries = tuple(self._entry() for _ in range(count))
         return Archive(database, server, client, entries)
 
     def _entry(self) -> ArchiveEntry:
@@ -146,8 +149,8 @@ class _Reader:
         length = self._integer()
         if length < 0:
             return None
-        if length > LONGEST_TEXT:
-            raise ValueError("a length in it is impossible")
+        if length > self.size:  # or a damaged length would take that much memory
+            raise EOFError("a length in it goes beyond its end")
         # an archive is in its database's own encoding; only names of ASCII servers are not UTF-8
         return self._bytes(length).decode("utf-8", errors="surrogateescape")
 

@@ -18,6 +18,7 @@ from quiesce.adapters.postgres_settings import read_settings, retarget
 from quiesce.adapters.postgres_swap import existing, mark_of, set_mark
 from quiesce.errors import RequestError
 from quiesce.model import Database, DatabaseRecord
+from quiesce.plan.naming import suffix_of
 
 NAME_BYTES = 63
 MOST_JOBS = 4
@@ -56,7 +57,9 @@ def create(
             f"{name!r} cannot be the name of a database", "PostgreSQL keeps 63 bytes of a name"
         )
     if existing(session, [name]):
-        if name == database.name or mark_of(session, name) != run:
+        # the name counts as well: a run may die, or the server crash, before the mark is there
+        ours = name.endswith(f"_{suffix_of(run)}") or mark_of(session, name) == run
+        if name == database.name or not ours:
             raise RequestError(
                 f"database {name} exists already and is not of this run",
                 "run 'inv recover', then try again",

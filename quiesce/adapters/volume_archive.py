@@ -28,7 +28,7 @@ from quiesce.adapters.volume_scan import (
     exchanged,
     excluder,
     level_zero_records,
-    listing_record,
+    listing_records,
     parse_listing,
     records,
 )
@@ -225,7 +225,7 @@ class Archiver:
         with raw.open("wb") as target, listing.open("rb") as lines:
             for entry in parse_listing(lines):
                 size.add(entry)
-                target.write(listing_record(entry) + b"\0")
+                target.writelines(record + b"\0" for record in listing_records(entry))
         self._refuse_devices(size.devices)
         with listing.open("rb") as lines:
             size.add_links(parse_listing(lines))

@@ -40,7 +40,7 @@ VOLUME_LABEL = "quiesce.volume"
 
 _ROOT = "/quiesce/volume"
 _STAGING = "/quiesce/staging"
-_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP", "SETUID")
+_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP")
 _GONE_SECONDS = 10.0
 
 
@@ -115,7 +115,8 @@ class HelperPlace:
     """A volume seen through a helper container, which stays until `close`.
 
     `folders` of this machine are seen read-only, the scratch folder's parent (`staging`) always
-    and writable. Raise RequestError when no image is good for it or the engine is not local.
+    and writable. A `volume` that is an absolute path is that folder of this machine. Raise
+    RequestError when no image is good for it or the engine is not local.
     """
 
     def __init__(
@@ -148,13 +149,18 @@ class HelperPlace:
         from docker.types import Mount
 
         api = engine.api()
-        # Without no_copy the engine fills an empty volume with what the image has there.
-        mounts = [Mount(_ROOT, self.volume, "volume", read_only=not writable, no_copy=True)]
+        if self.volume.startswith("/"):
+            root = Mount(_ROOT, self.volume, "bind", read_only=not writable)
+        else:
+            # Without no_copy the engine fills an empty volume with what the image has there.
+            root = Mount(_ROOT, self.volume, "volume", read_only=not writable, no_copy=True)
+        mounts = [root]
         for folder, target in self._seen.items():
             mounts.append(Mount(target, str(folder), "bind", read_only=folder != staging))
         with _told(f"starting a helper for volume {self.volume}"):
             # Asked first, because mounting a volume that is not there makes one.
-            api.inspect_volume(self.volume)
+            if not self.volume.startswith("/"):
+                api.inspect_volume(self.volume)
             return _Container(api, image, run, self.volume, mounts)
 
     def see(self, path: Path) -> str:

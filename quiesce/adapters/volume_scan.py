@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import IO
 
@@ -98,11 +99,18 @@ _ESCAPE = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
 _LETTERS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 _LETTERS |= {b"v": b"\v"}
 _TYPES = {b"-": b"f", b"C": b"f"}
+#: Behind the permissions: attributes, or an access list, which hides whether there are any.
+_MARKS = (b"*", b"+")
+_SEPARATORS = {b"l": b" -> ", b"h": b" link to ./"}
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One line of `tar -vv`. A hard link is type `h`; `target` is what a link points to."""
+    """One line of `tar -vv`. A hard link is type `h`; `target` is what a link points to.
+
+    The name of a link may look like another one's name and target: then `others` are the other
+    paths it may be.
+    """
 
     type: bytes
     size: int
@@ -110,6 +118,7 @@ class Listed:
     path: bytes
     target: bytes
     has_attributes: bool
+    others: tuple[bytes, ...] = ()
 
 
 def parse_listing(lines: Iterable[bytes]) -> Iterator[Listed]:
@@ -124,21 +133,29 @@ def parse_listing(lines: Iterable[bytes]) -> Iterator[Listed]:
             raise ValueError(f"tar listed {line[:120]!r}")
         letter, mark, size, *date, name = match.groups()
         kind = _TYPES.get(letter, letter)
-        target = b""
-        if kind in (b"l", b"h"):
-            # Names are quoted, spaces are not: the first separator may be part of the name. Then
-            # the entry gets a wrong path, is "not in level 0", and is taken again.
-            name, _, target = name.partition(b" -> " if kind == b"l" else b" link to ")
+        names, target = [name], b""
+        if kind in _SEPARATORS:
+            names, target = _split_link(name, _SEPARATORS[kind])
         elif kind == b"d":
-            name = name.rstrip(b"/") or b"."
+            names = [name.rstrip(b"/") or b"."]
         yield Listed(
             type=kind,
             size=int(size) if b"," not in size else 0,
             mtime=_timestamp(tuple(date)),
-            path=unquote(name),
+            path=unquote(names[0]),
             target=unquote(target),
-            has_attributes=mark == b"*",
+            has_attributes=mark in _MARKS,
+            others=tuple(map(unquote, names[1:])),
         )
+
+
+def _split_link(text: bytes, separator: bytes) -> tuple[list[bytes], bytes]:
+    """Return every name the text may begin with, and what follows the first of them."""
+    parts = text.split(separator)
+    names = [separator.join(parts[:count]) for count in range(1, len(parts))]
+    # What a hard link points to is a path of the archive, and each of those begins like that.
+    ending = b"./" if separator.endswith(b"./") else b""
+    return names or [text], ending + separator.join(parts[1:])
 
 
 def unquote(name: bytes) -> bytes:
@@ -167,21 +184,25 @@ def _minutes(*fields: bytes | None) -> int:
 # ------------------------------------------------------------------------------------ level 0
 
 
-def listing_record(entry: Listed) -> bytes:
-    """What tar said of an entry in the form of a record, to be sorted like a scan."""
+def listing_records(entry: Listed) -> Iterator[bytes]:
+    """What tar said of an entry in the form of records, to be sorted like a scan: one for each
+    path it may have, of unknown type where there are several."""
     mark = _WITH_ATTRIBUTES if entry.has_attributes else _PLAIN
-    path = exchanged(entry.path)
-    return b"%s %s %d %s 0 0 %s" % (mark, entry.type, entry.size, entry.mtime, path)
+    kind = b"?" if entry.others else entry.type
+    for path in (entry.path, *entry.others):
+        yield b"%s %s %d %s 0 0 %s" % (mark, kind, entry.size, entry.mtime, exchanged(path))
 
 
 def level_zero_records(listed: Iterable[bytes], scanned: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the records of level 0 in order, given tar's list and the scan made before it, both
     sorted."""
     scan = _Cursor(scanned)
-    for record in listed:
-        mark, (kind, size, mtime, _, _, path) = record[:3], record[4:].split(b" ", 5)
+    for path, same_path in groupby(listed, key=lambda record: record[4:].split(b" ", 5)[5]):
+        # Tar lists a path once: beside a certain record the others belong to other paths.
+        record = min(same_path, key=lambda found: found[4:5] == b"?")
+        mark, (kind, size, mtime) = record[:3], record[4:].split(b" ", 3)[:3]
         seen = scan.find(path)
-        if not seen:
+        if not seen or kind == b"?":
             same = False
         elif kind == b"d":
             # Level 1 has every directory anyway; only which one it was counts.

@@ -175,7 +175,7 @@ sync .
 )
 
 _MEASURE = """
-cd "$1" && find . -ignore_readdir_race -path './.quiesce-*' -prune -o -mindepth 1 ! -type s \
+cd "$1" && find . -mindepth 1 -ignore_readdir_race -path './.quiesce-*' -prune -o ! -type s \
 -printf '%y %s\\0'
 """
 

@@ -77,7 +77,9 @@ class Scratch:
     """A folder for a place's files below `folder`, which both sides see."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # One after the other: mkdir gives the mode to the last alone.
+        for path in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+            path.mkdir(mode=0o700, exist_ok=True)
         self.path = Path(tempfile.mkdtemp(prefix=".volume-", dir=folder))
 
     def output(self, name: str) -> Path:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from quiesce.adapters import volume_stage
-from quiesce.adapters.folders import empty_folder
+from quiesce.adapters.folders import NotPermitted, empty_folder
 from quiesce.adapters.volume_archive import COMPRESSION, Archived, Archiver, LevelZero
 from quiesce.adapters.volume_clusters import find_clusters
 from quiesce.adapters.volume_helper import HelperEngine, HelperPlace
@@ -180,7 +180,22 @@ class VolumeFiles:
             volume_stage.empty(place)
 
     def empty_folder(self, base: Path, folder: Path) -> int:
-        return empty_folder(base, folder)
+        try:
+            return empty_folder(base, folder)
+        except NotPermitted:
+            # A service made what is in there as its own user, and we may be in group docker only.
+            if self._helper is None:
+                raise
+        with _told(self._staging):
+            place = HelperPlace(
+                self._helper, self._run, str(base / folder), self._staging, writable=True
+            )
+        try:
+            count = volume_stage.measure(place).files
+            volume_stage.empty(place)
+        finally:
+            place.close()
+        return count
 
     def sweep(self, run: str) -> tuple[str, ...]:
         return self._helper.sweep(run) if self._helper is not None else ()

@@ -14,8 +14,11 @@ from quiesce.app.cleaning import Cleaning
 from quiesce.app.entering import Entering
 from quiesce.app.frame import Options
 from quiesce.app.keeping import Keeping
+from quiesce.app.reports import checked_note
 from quiesce.app.restoring import prepare_restore, restore_outcome
+from quiesce.app.scheduling import Scheduling, rotate_log
 from quiesce.app.shutting_down import ShuttingDown
+from quiesce.app.verifying import Verifying
 from quiesce.errors import CheckFailed, RequestError
 from quiesce.plan import migrate, services
 from quiesce.plan.restore import RestoreRequest, plan_restore
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from quiesce.report import Reporter
 
 
-class App(BackingUp, Keeping, Cleaning, ShuttingDown, Entering):
+class App(BackingUp, Keeping, Verifying, Scheduling, Cleaning, ShuttingDown, Entering):
     """Quiesce for one instance of one stack."""
 
     # -------------------------------------------------------------------------- lifecycle
@@ -82,9 +85,19 @@ class App(BackingUp, Keeping, Cleaning, ShuttingDown, Entering):
     # -------------------------------------------------------------------- backup and restore
 
     def restore(
-        self, file: str | None, only: Sequence[str], *, safety: bool, restart: bool
+        self,
+        file: str | None,
+        only: Sequence[str],
+        *,
+        safety: bool,
+        restart: bool,
+        note: str = "",
     ) -> None:
-        """Bring a set back: built beside, checked, exchanged at the end."""
+        """Bring a set back: built beside, checked, exchanged at the end.
+
+        `note` is for the log of restores.
+        """
+        note = checked_note(note)
         source = choosing.resolve(self.stack, self._store_sets(), file, self._ask_for_set)
 
         def plan(ports: Ports, seen: Observed, run: str) -> Plan:
@@ -95,7 +108,9 @@ class App(BackingUp, Keeping, Cleaning, ShuttingDown, Entering):
 
         question = f"restore {source.name} into {self.stack.instance.name}?"
         began = self.clock.monotonic()
-        run = self._change("restore", plan, confirm=question, sources={source.name: source})
+        run = self._change(
+            "restore", plan, confirm=question, sources={source.name: source}, note=note
+        )
         if run is not None:
             self.reporter.restore_done(restore_outcome(source, run, self.clock.monotonic() - began))
 
@@ -106,28 +121,6 @@ class App(BackingUp, Keeping, Cleaning, ShuttingDown, Entering):
         store = LocalStore(self.stack.backups)
         sets, now = store.sets(), self.clock.now()
         self.reporter.sets(sets, now, reasons=self._reasons(sets), unreadable=store.unreadable())
-
-    def verify(self, file: str | None, *, everything: bool) -> None:
-        """Read sets to their end and compare them with their manifests."""
-        from quiesce.adapters.store import LocalStore
-        from quiesce.app.verifying import verify_sets
-
-        store = LocalStore(self.stack.backups)
-        sets = store.sets()
-        chosen = (
-            sets if everything else (choosing.resolve(self.stack, sets, file, lambda _: "latest"),)
-        )
-        wrong = verify_sets(store, chosen, self.reporter, self.clock)
-        wrong += [f"{name}: {reason}" for name, reason in store.unreadable() if everything]
-        if wrong:
-            raise CheckFailed(
-                f"{len(wrong)} of {len(chosen)} sets are damaged"
-                if everything
-                else f"{chosen[0].name} is damaged",
-                "do not rely on it; make another one with 'inv backup'",
-                details=wrong,
-            )
-        self.reporter.done("verified", {"sets": [s.name for s in chosen]})
 
     # --------------------------------------------------------------------------- databases
 
@@ -147,6 +140,7 @@ class App(BackingUp, Keeping, Cleaning, ShuttingDown, Entering):
 
         with self._looking() as (ports, seen):
             show_status(self.stack, ports, seen, self.reporter)
+            self._tell_overdue(ports.store.sets())
 
     def volumes(self, max_size: str | None) -> None:
         """Show the inventory of volumes; exit 7 when one is larger than it may be."""
@@ -212,6 +206,7 @@ def open_app(
     if not file.is_file():
         raise RequestError(f"there is no {file}", "name it with --stack PATH or QUIESCE_STACK")
     loaded = load_stack(file.absolute(), instance, options.environ)
+    rotate_log(loaded)
     reporter.use_zone(ZoneInfo(loaded.timezone))
     return App(loaded, reporter, options)
 

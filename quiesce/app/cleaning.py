@@ -131,8 +131,8 @@ class Cleaning(Frame):
             *self._losses(ports, seen, keys),
             *(f"  volume {name}, which the Compose file does not know any more" for name in strays),
             *(f"  what is in {entry.path}" for entry in self.stack.paths if entry.clean),
-            f"  {words.counted(len(owned.containers), 'container')}, "
-            f"{words.counted(len(owned.networks), 'network')}",
+            *_counted(owned.containers, "container"),
+            *_counted(owned.networks, "network"),
             *self._unseen(seen),
             *(f"kept: external volume {name}" for name in kept),
             f"kept: {words.counted(len(self._own_sets(ports)), 'backup set')} "
@@ -156,3 +156,7 @@ class Cleaning(Frame):
             if not state.reachable
         )
         return [f"  (not looked into: the databases of {name}, which is down)" for name in down]
+
+
+def _counted(names: Sequence[str], noun: str) -> list[str]:
+    return [f"  {words.counted(len(names), noun)}: {', '.join(names)}"] if names else []

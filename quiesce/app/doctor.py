@@ -136,7 +136,7 @@ def _permissions(stack: Stack) -> list[Finding]:
         fact = f"{folder} is open to others: its mode is {mode:04o}"
         return [Finding("error", "backups", fact, f"chmod 0700 {shown}")]
     if open_:
-        fact = f"{words.counted(len(open_), 'file is', 'files are')} readable by others"
+        fact = f"{words.counted(len(open_), 'file or folder', 'files and folders')} open to others"
         return [Finding("warning", "backups", fact, f"chmod -R go-rwx {shown}")]
     return [Finding("ok", "backups", "private: 0700, and its files 0600")]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from quiesce.app import reports
 from quiesce.app.changing import changing
 from quiesce.app.confirming import require_yes
 from quiesce.app.connect import SystemClock, connect, disconnect
@@ -60,8 +61,11 @@ class Frame:
         *,
         confirm: str | Confirm = "",
         sources: Mapping[str, BackupSet] | None = None,
+        note: str = "",
     ) -> Run | None:
         """Look, decide, do; or look, decide and show. Returns None for a dry run.
+
+        What has `sources` replaces data, and is written into the log of restores with `note`.
 
         `confirm` is a yes/no question, or is called with the plan and raises Refused. A plan
         with nothing in it is not asked about.
@@ -75,14 +79,17 @@ class Frame:
             finally:
                 disconnect(ports, run_id)
             return None
-        with changing(
-            self.stack,
-            run_id,
-            task,
-            self.clock.now(),
-            lambda: self._connect(run_id),
-            wait=self.options.wait,
-        ) as work:
+        with (
+            reports.reported(self.stack, run_id, task, self.clock, self.reporter) as account,
+            changing(
+                self.stack,
+                run_id,
+                task,
+                self.clock.now(),
+                lambda: self._connect(run_id),
+                wait=self.options.wait,
+            ) as work,
+        ):
             seen = work.observe()
             plan = planner(work.ports, seen, run_id)
             if isinstance(confirm, str):
@@ -90,7 +97,10 @@ class Frame:
                     self._require_yes(confirm)
             elif plan.nodes:
                 confirm(work.ports, seen, plan)
+            account.source, account.note = ", ".join(sources or ()), note
+            account.begin_restore(self.clock.now())
             run = work.carry_out(plan, seen, sources)
+            account.facts.update(reports.run_facts(run))
         if done:
             self.reporter.done(done, {})
         return run

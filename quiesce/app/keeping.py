@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from quiesce.app import choosing
+from quiesce.app import choosing, reports
 from quiesce.app.changing import changing
 from quiesce.app.connect import disconnect
 from quiesce.app.frame import Frame
 from quiesce.observed import Engine, Observed
-from quiesce.plan import prune, retention
+from quiesce.plan import describe, prune, retention
 from quiesce.plan.steps import (
     ArchiveVolume,
     DumpDatabase,
@@ -136,19 +136,23 @@ class Keeping(Frame):
             finally:
                 disconnect(ports, run)
             return False
-        with changing(
-            self.stack,
-            run,
-            task,
-            self.clock.now(),
-            lambda: self._connect(run),
-            wait=self.options.wait,
-        ) as work:
+        with (
+            reports.reported(self.stack, run, task, self.clock, self.reporter) as account,
+            changing(
+                self.stack,
+                run,
+                task,
+                self.clock.now(),
+                lambda: self._connect(run),
+                wait=self.options.wait,
+            ) as work,
+        ):
             plan = planner(work.ports, run)
             if asked := question():
                 self._require_yes(asked)
             if plan.nodes:
                 work.carry_out(plan, NOTHING)
+            account.facts["steps"] = [describe.sentence(s) for _, s in steps_of(plan.nodes)]
         return True
 
     def _own(self, backup: BackupSet) -> bool:

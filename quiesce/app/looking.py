@@ -17,6 +17,7 @@ from quiesce.model import Stack
 from quiesce.observed import CoveredFolder, Mount, Observed
 from quiesce.plan.services import nearest, ordered
 from quiesce.report import Reporter, UnfinishedRun, words
+from quiesce.report.values import LastRestore
 
 
 def show_status(stack: Stack, ports: Ports, observed: Observed, reporter: Reporter) -> None:
@@ -30,7 +31,15 @@ def show_status(stack: Stack, ports: Ports, observed: Observed, reporter: Report
         interrupted(stack),
         measure(ports, observed.volumes),
         covered=covered_folders(ports),
+        last_restore=last_restore(stack),
     )
+
+
+def last_restore(stack: Stack) -> LastRestore | None:
+    """Return the newest restore that ended well: every database was compared before it was
+    exchanged. Journals are kept for a while only, so an old one is forgotten."""
+    found = journal.last_done(runs_folder(stack), "restore")
+    return None if found is None else LastRestore(found[0].request, found[1])
 
 
 def show_volumes(

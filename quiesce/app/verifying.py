@@ -1,27 +1,176 @@
-"""Verifying sets, and remembering what came of it."""
+"""Verifying sets, as far as is asked, and remembering what came of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from quiesce.model import BackupSet
-from quiesce.ports import BackupStore, Clock, EventSink
+from quiesce.app import choosing, reports
+from quiesce.app.connect import disconnect
+from quiesce.app.frame import Frame
+from quiesce.errors import CheckFailed, QuiesceError, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quiesce.execute.run import Ports
+    from quiesce.model import BackupSet, DatabaseRecord, Level
+    from quiesce.ports import BackupStore, Clock, EventSink
+
+#: What pg_restore says of an archive that is newer than itself, or that it was not built for.
+_TOO_OLD = ("unsupported version", "does not support compression")
+
+
+@dataclass(slots=True)
+class Reading:
+    """What came of reading one set: what is wrong, and what could not be read this deeply."""
+
+    wrong: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+
+class Verifying(Frame):
+    """Nothing is called good that was not checked."""
+
+    def verify(self, file: str | None, *, everything: bool, deep: bool) -> None:
+        """Read sets to their end and compare them with their manifests.
+
+        `deep` also decodes every archive and dump, the latter with pg_restore beside a running
+        server. Raise CheckFailed naming each damaged member.
+        """
+        from quiesce.adapters.store import LocalStore
+
+        store = LocalStore(self.stack.backups)
+        sets = store.sets()
+        chosen = (
+            sets if everything else (choosing.resolve(self.stack, sets, file, lambda _: "latest"),)
+        )
+        run = self._run_id()
+        with reports.reported(self.stack, run, "verify", self.clock, self.reporter) as account:
+            account.facts |= {"verified": [s.name for s in chosen], "deep": deep}
+            with self._decoder(deep=deep) as decode:
+                wrong = verify_sets(store, chosen, self.reporter, self.clock, decode)
+            wrong += [f"{name}: {reason}" for name, reason in store.unreadable() if everything]
+            if wrong:
+                damaged = len({line.partition("/")[0] for line in wrong})
+                raise CheckFailed(
+                    f"{damaged} of {len(chosen)} sets are damaged"
+                    if everything
+                    else f"{chosen[0].name} is damaged",
+                    "do not rely on it; make another one with 'inv backup'",
+                    details=wrong,
+                )
+        self.reporter.done("verified", {"sets": [s.name for s in chosen]})
+
+    @contextmanager
+    def _decoder(self, *, deep: bool) -> Iterator[Callable[[BackupSet], Reading] | None]:
+        if not deep:
+            yield None
+            return
+        run = self._run_id()
+        ports = self._connect(run)
+        try:
+            yield Decoder(ports, run)
+        finally:
+            disconnect(ports, run)
 
 
 def verify_sets(
-    store: BackupStore, sets: Sequence[BackupSet], sink: EventSink, clock: Clock
+    store: BackupStore,
+    sets: Sequence[BackupSet],
+    sink: EventSink,
+    clock: Clock,
+    decode: Callable[[BackupSet], Reading] | None = None,
 ) -> list[str]:
-    """Verify each set, keep the result with it, and return what is wrong, each naming its set."""
+    """Verify each set, keep the result with it, and return what is wrong, each naming its set.
+
+    With `decode` a set whose sums are good is also read by it.
+    """
     found: list[str] = []
     for backup in sets:
-        wrong = store.verify(backup, sink.progress)
-        state = replace(
-            backup.state,
-            verified_at=clock.now(),
-            verified_level="sums",
-            verified_good=not wrong,
-        )
-        store.remember(backup.name, state)
+        wrong = list(store.verify(backup, sink.progress))
+        level: Level = "sums"
+        if decode is not None and not wrong:
+            reading = decode(backup)
+            wrong = reading.wrong
+            level = "sums" if reading.unread and not wrong else "deep"
+            for reason in reading.unread:
+                sink.warn(f"{backup.name}: only the sums were checked of {reason}")
+        # Read again: somebody may have pinned the set meanwhile.
+        state = store.read(backup.path).state
+        store.remember(backup.name, state.checked(level, clock.now(), good=not wrong))
         found += [f"{backup.name}/{problem}" for problem in wrong]
     return found
+
+
+class Decoder:
+    """Reads members to their end: archives here, dumps by pg_restore beside a server."""
+
+    def __init__(self, ports: Ports, run: str) -> None:
+        self._ports = ports
+        self._run = run
+        self._running: set[str] | None = None
+
+    def __call__(self, backup: BackupSet) -> Reading:
+        reading = Reading()
+        for volume in backup.manifest.volumes:
+            self._volume(backup, volume.levels, reading)
+        dumps = {m.source: m.file for m in backup.manifest.members if m.kind == "database"}
+        for record in backup.manifest.databases:
+            if record.key in dumps:
+                self._dump(backup, record, dumps[record.key], reading)
+        return reading
+
+    def _volume(self, backup: BackupSet, levels: Sequence[str], reading: Reading) -> None:
+        self._ports.sink.progress(f"decoding {', '.join(levels)}", 0)
+        try:
+            refused = self._ports.volumes.check([backup.path / level for level in levels])
+        except QuiesceError as error:
+            reading.wrong.append(f"{levels[0]}: {error}")
+        else:
+            reading.wrong += [f"{levels[0]}: {reason}" for reason in refused]
+
+    def _dump(self, backup: BackupSet, record: DatabaseRecord, file: str, reading: Reading) -> None:
+        from quiesce.adapters.postgres_archive import read_archive
+        from quiesce.adapters.postgres_dump import decode_arguments
+
+        self._ports.sink.progress(f"decoding {file}", 0)
+        try:
+            read_archive(backup.path / file)
+        except RequestError as error:
+            reading.wrong.append(f"{file}: {error}")
+            return
+        if record.service not in self._services():
+            reading.unread.append(f"{file}, because {record.service} does not run")
+            return
+        try:
+            self._ports.runtime.run_tool(
+                record.service,
+                decode_arguments(file),
+                environment={"LC_ALL": "C"},
+                directory=backup.path,
+                writable=False,
+                label=self._run,
+            )
+        except QuiesceError as error:
+            said = [line for line in error.details if "pg_restore:" in line]
+            if not said:
+                # It never came to reading: that says nothing about the dump.
+                raise
+            if any(sign in line for line in said for sign in _TOO_OLD):
+                reading.unread.append(f"{file}, which is newer than the server in {record.service}")
+            else:
+                reading.wrong.append(f"{file}: {said[0].partition('error: ')[2] or said[0]}")
+
+    def _services(self) -> set[str]:
+        """The services that run now. None where no engine answers."""
+        if self._running is None:
+            try:
+                services = self._ports.runtime.services()
+            except QuiesceError as error:
+                self._ports.sink.warn(str(error))
+                services = ()
+            self._running = {service.name for service in services if service.running}
+        return self._running

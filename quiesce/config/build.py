@@ -20,6 +20,7 @@ from quiesce.model import (
     Stack,
     Volume,
 )
+from quiesce.plan.schedule import parse
 
 
 def build_stack(
@@ -61,6 +62,7 @@ def build_stack(
         max_downtime=sections.max_downtime,
         lock_patience=sections.lock_patience,
         helper_image=_text(sections.helper_image),
+        schedule=tuple(parse(str(text)) for text in sections.schedule),
     )
 
 

@@ -26,6 +26,7 @@ from quiesce.config.scalars import Unresolved, show
 from quiesce.config.schema import InstanceSection, StackFile
 from quiesce.config.yaml_nodes import Value
 from quiesce.model import Secret
+from quiesce.plan.schedule import TASKS, parse
 
 _RULES = "write at least one, for example 'keep_last: 7'"
 
@@ -69,6 +70,7 @@ def check_stack(subject: Subject) -> None:
     _check_volumes(subject)
     _check_paths(subject)
     _check_retention(subject)
+    _check_schedule(subject)
     if subject.chosen:
         _check_chosen(subject, subject.chosen)
 
@@ -91,6 +93,7 @@ def _check_lists(subject: Subject) -> None:
     lists: dict[YamlPath, Iterable[str]] = {
         ("exclude_databases",): stack.exclude_databases,
         ("exclude_volumes",): stack.exclude_volumes,
+        ("schedule",): stack.schedule,
         ("writers", "services"): stack.writers.services,
         ("writers", "ignore"): stack.writers.ignore,
         ("restart", "order"): stack.restart.order,
@@ -233,6 +236,29 @@ def _check_retention(subject: Subject) -> None:
     for name in subject.stack.retention:
         if isinstance(written, dict) and written.get(name) == {}:
             subject.findings.add(("retention", name), "has no rule: nothing would be kept", _RULES)
+
+
+def _check_schedule(subject: Subject) -> None:
+    stack = subject.stack
+    files = [key for key, volume in stack.volumes.items() if volume.backup == "files"]
+    names = [*subject.names("databases"), *files]
+    for index, text in enumerate(stack.schedule):
+        if isinstance(text, Unresolved):
+            continue
+        what = parse(text).what
+        if len(what) == 1 and what[0] in TASKS:
+            continue
+        for name in what:
+            if name in TASKS:
+                fact, hint = f"{show(name)} stands alone", "give it an entry of its own"
+            elif name == "drill":
+                fact, hint = "'drill' is not supported by this version", "take it out"
+            elif name in names:
+                continue
+            else:
+                fact = f"{show(name)} is neither a task nor a database or volume that is kept"
+                hint = suggest(name, [*TASKS, *names]) or f"known: {', '.join([*TASKS, *names])}"
+            subject.findings.add(("schedule", index), fact, hint)
 
 
 def _check_chosen(subject: Subject, chosen: InstanceSection) -> None:

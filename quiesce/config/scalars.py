@@ -21,6 +21,8 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from quiesce.config.findings import clip, suggest
 from quiesce.model import CleanGroup, Priority, RuntimeKind, VolumeBackup
+from quiesce.plan.schedule import NotATiming
+from quiesce.plan.schedule import parse as parse_timing
 
 
 class Interpolated(str):
@@ -202,6 +204,14 @@ def _exclude(value: str) -> str:
     return value
 
 
+def _timing(value: str) -> str:
+    try:
+        parse_timing(value)
+    except NotATiming as error:
+        raise mistake(f"{show(value)}: {error}", error.hint) from None
+    return value
+
+
 def _version(value: str) -> int:
     if value != "1":
         hint = "write 'version: 1', or use a newer version of this tool"
@@ -269,6 +279,7 @@ VariableName = Annotated[
 HttpPath = Annotated[str, _named(r"/[!-~]*", "a path of a URL", "write it like /health")]
 SignalName = Annotated[str, _scalar(_signal, {"type": "string", "pattern": "^(SIG)?[A-Z0-9+]+$"})]
 Exclude = Annotated[str, _scalar(_exclude, {"type": "string", "minLength": 1})]
+TimingText = Annotated[str, _scalar(_timing, {"type": "string", "minLength": 1})]
 Duration = Annotated[
     float, _scalar(_seconds, {"type": "string", "pattern": rf"^({_DURATION}|\$\{{.*)$"})
 ]

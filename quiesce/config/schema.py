@@ -235,6 +235,9 @@ class StackFile(Section):
     services: dict[kind.ServiceName, ServiceSection] = Field(
         {}, description="The services of `runtime: host`. Compose has its own."
     )
+    schedule: list[kind.TimingText] = Field(
+        [], description="What `schedule --install` lets cron run, as in `daily 02:00 data`."
+    )
     max_downtime: kind.Duration | None = Field(
         None, description="A backup that keeps services down for longer ends with exit code 7."
     )

@@ -16,7 +16,7 @@ from quiesce.config.yaml_nodes import Value
 #: people believe that it works.
 RESERVED = frozenset(
     {"after", "before", "drill", "dump", "encrypt", "legacy", "notify", "ping", "probes"}
-    | {"profiles", "roles", "schedule", "stores"}
+    | {"profiles", "roles", "stores"}
 )
 _KEY = "[key]"
 

@@ -138,6 +138,23 @@ def unfinished(folder: Path, own: str = "") -> tuple[DeadRun, ...]:
     return tuple(runs)
 
 
+def last_done(folder: Path, verb: str) -> tuple[Plan, datetime] | None:
+    """Return the newest finished run of this verb and when it began, None when there is none."""
+    for path in sorted(folder.glob("*.jsonl"), reverse=True):
+        events, _ = _read_events(path)
+        ended = {"event": "run-end", "outcome": "done"}
+        if not events or events[-1] != ended or events[0].get("version") != VERSION:
+            continue
+        try:
+            plan: Plan = decode(Plan, events[0].get("plan"))
+            began = datetime.fromisoformat(str(events[0].get("at")))
+        except (NotDecodable, ValueError):
+            continue
+        if plan.verb == verb:
+            return plan, began
+    return None
+
+
 def close_dead(run: DeadRun, outcome: str) -> None:
     """Add `run-end` to a dead run's journal, after what it owed was done."""
     _, end = _read_events(run.path)

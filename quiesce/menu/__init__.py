@@ -24,6 +24,7 @@ from quiesce.menu.keep import keep, prune, unkeep
 from quiesce.menu.lifecycle import down, rebuild, restart, start, stop, up
 from quiesce.menu.migrate import migrate
 from quiesce.menu.restore import recover, restore, undo_restore
+from quiesce.menu.schedule import schedule
 from quiesce.menu.shutdown import shutdown
 
 TASKS: tuple[Task[Any], ...] = (
@@ -46,6 +47,7 @@ TASKS: tuple[Task[Any], ...] = (
     prune,
     keep,
     unkeep,
+    schedule,
     restore,
     undo_restore,
     recover,
@@ -105,6 +107,7 @@ __all__ = [
     "recover",
     "restart",
     "restore",
+    "schedule",
     "shell",
     "shutdown",
     "start",

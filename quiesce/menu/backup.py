@@ -51,7 +51,13 @@ def backups(app: App) -> None:
     changes=False,
     file="a set's name or folder, or latest (default: latest)",
     all="every set in backups/",
+    deep="also decode every archive and dump (dumps need their server running)",
 )
-def verify(app: App, file: str = "latest", all: bool = False) -> None:  # noqa: A002  the flag's name
+def verify(
+    app: App,
+    file: str = "latest",
+    all: bool = False,  # noqa: A002  the flag's name
+    deep: bool = False,
+) -> None:
     """Read sets to their end and compare them with their manifests."""
-    app.verify(file, everything=all)
+    app.verify(file, everything=all, deep=deep)

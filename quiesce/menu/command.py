@@ -80,7 +80,8 @@ def command(
         own = list(inspect.signature(function).parameters.values())[1:]
 
         def body(context: Context, **given: Any) -> None:
-            shared = {name: given.pop(name) for name in common}
+            # As a task's `pre`, or called by another task, it is given no options.
+            shared = {name: given.pop(name, default) for name, (default, _) in common.items()}
             _run(context, function, given, shared)
 
         body.__name__ = function.__name__

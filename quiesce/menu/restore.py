@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     only="databases and volumes, comma-separated (default: all that is in the set)",
     no_safety="make no safety set of what is replaced: there is no way back",
     no_restart="leave stopped services stopped",
+    note="a line for the log of restores: who wanted it, and why",
 )
 def restore(
     app: App,
@@ -22,15 +23,19 @@ def restore(
     only: str | None = None,
     no_safety: bool = False,
     no_restart: bool = False,
+    note: str = "",
 ) -> None:
     """Bring a set back: built beside, checked, exchanged at the end."""
-    app.restore(file, listed(only), safety=not no_safety, restart=not no_restart)
+    app.restore(file, listed(only), safety=not no_safety, restart=not no_restart, note=note)
 
 
-@command(no_restart="leave stopped services stopped")
-def undo_restore(app: App, no_restart: bool = False) -> None:
+@command(
+    no_restart="leave stopped services stopped",
+    note="a line for the log of restores: who wanted it, and why",
+)
+def undo_restore(app: App, no_restart: bool = False, note: str = "") -> None:
     """Go back to what was there before the last restore."""
-    app.restore("latest:safety", (), safety=True, restart=not no_restart)
+    app.restore("latest:safety", (), safety=True, restart=not no_restart, note=note)
 
 
 @command()

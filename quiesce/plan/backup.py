@@ -81,7 +81,7 @@ def plan_backup(
         HoldSnapshot(d.key, "the dump made later shows this instant") for d in selection.databases
     )
     if rests:
-        held += check_rest(stack, set_name, selection.databases)
+        held += check_rest(stack, set_name, selection)
     two_levels = bool(units)
     level_0 = tuple(archive(set_name, v, 0, last=not two_levels) for v in selection.volumes)
     level_1 = tuple(archive(set_name, v, 1, last=True) for v in selection.volumes if two_levels)
@@ -214,11 +214,14 @@ def writers(stack: Stack, observed: Observed, selection: Selection) -> tuple[tup
     return with_dependents(stack, observed, reasons)
 
 
-def check_rest(stack: Stack, set_name: str, databases: Sequence[Database]) -> tuple[Node, ...]:
-    """Return the step that looks for other writers, for after the last snapshot is held."""
-    if not databases:
+def check_rest(stack: Stack, set_name: str, selection: Selection) -> tuple[Node, ...]:
+    """Return the step that looks for other writers, for after the last snapshot is held.
+
+    None for what is consistent whoever writes: one database alone, or no database.
+    """
+    if not selection.databases or not _worth_stopping(selection):
         return ()
-    keys = tuple(database.key for database in databases)
+    keys = tuple(database.key for database in selection.databases)
     why = "nobody but the stack's own services was asked to rest"
     return (CheckRest(set_name, keys, stack.ignored_writers, why),)
 

@@ -18,9 +18,8 @@ from quiesce.errors import RequestError
 from quiesce.model import CleanGroup, PathEntry, Stack, Volume
 from quiesce.observed import Belongings, Observed, Unit, VolumeState
 from quiesce.plan.order import in_stop_order
-from quiesce.plan.services import ordered, quiet, start_nodes, with_dependents
+from quiesce.plan.services import ordered, quiet, stopped_or_as_before, with_dependents
 from quiesce.plan.steps import (
-    Bracket,
     EmptyPath,
     EmptyVolume,
     Node,
@@ -28,7 +27,6 @@ from quiesce.plan.steps import (
     RemoveProject,
     RemoveServices,
     RemoveVolume,
-    StopServices,
 )
 
 
@@ -38,10 +36,10 @@ def plan_clean(
     """Return the plan that removes every container and network and keeps every volume."""
     nodes: tuple[Node, ...] = ()
     if belongings.containers or belongings.networks or _units(observed):
-        nodes = (
-            *_stop_everything(stack, observed, "their containers are removed"),
-            RemoveProject("containers hold no data; volumes stay"),
-        )
+        units = _in_order(stack, observed)
+        remove = RemoveProject("containers hold no data; volumes stay")
+        why = "their containers are removed"
+        nodes = stopped_or_as_before(stack, observed, units, why, (remove,))
     return _plan(stack, observed, run, verb, f"remove the containers of {_name(stack)}", nodes)
 
 
@@ -122,7 +120,7 @@ def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Pla
     )
     if owners:
         body = (RemoveServices(owners, "a volume in use cannot be removed"), *body)
-    nodes = _until_gone(stack, observed, units, why, body) if doomed else ()
+    nodes = stopped_or_as_before(stack, observed, units, why, body) if doomed else ()
     return _plan(stack, observed, run, "nuke", f"remove the databases of {_name(stack)}", nodes)
 
 
@@ -155,7 +153,9 @@ def plan_clean_all(
             for entry in stack.paths
             if entry.clean
         ]
-    nodes = _until_gone(stack, observed, units, "everything of the instance goes", tuple(body))
+    nodes = stopped_or_as_before(
+        stack, observed, units, "everything of the instance goes", tuple(body)
+    )
     return _plan(stack, observed, run, "clean-all", f"remove everything of {_name(stack)}", nodes)
 
 
@@ -187,22 +187,6 @@ def refuse_shared(stack: Stack, state: VolumeState, own: Sequence[str]) -> None:
             f"volume {state.key} ({state.name}) belongs to project {state.project}",
             "give each instance volume names of its own, for example with ${STACK}",
         )
-
-
-def _until_gone(
-    stack: Stack, observed: Observed, units: Sequence[Unit], why: str, body: tuple[Node, ...]
-) -> tuple[Node, ...]:
-    """Stop, then remove; a failure on the way starts again what ran."""
-    if not units:
-        return body
-    stop = StopServices(tuple(units), stack.restart.stop_timeout, why)
-    back = start_nodes(stack, observed, units, "not everything could be removed")
-    return (Bracket("removed, or running as before", (stop,), body, on_failure=back),)
-
-
-def _stop_everything(stack: Stack, observed: Observed, why: str) -> tuple[Node, ...]:
-    units = _in_order(stack, observed)
-    return (StopServices(units, stack.restart.stop_timeout, why),) if units else ()
 
 
 def _in_order(stack: Stack, observed: Observed) -> tuple[Unit, ...]:

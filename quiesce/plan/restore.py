@@ -95,7 +95,7 @@ def plan_restore(
     units, why = users(stack, observed, chosen)
     exchange = _exchange(stack, observed, chosen, swaps, units, request)
     servers = _servers(observed, chosen, source)
-    safety = _safety(observed, chosen, safety_set, servers) if request.safety else ()
+    safety = _safety(stack, observed, chosen, safety_set, servers) if request.safety else ()
     body: tuple[Node, ...] = (
         *_build(chosen, swaps, source, request),
         *_stage(observed, chosen, source),
@@ -255,7 +255,11 @@ def _servers(
 
 
 def _safety(
-    observed: Observed, chosen: Chosen, name: str, servers: Sequence[tuple[str, Volume]]
+    stack: Stack,
+    observed: Observed,
+    chosen: Chosen,
+    name: str,
+    servers: Sequence[tuple[str, Volume]],
 ) -> tuple[Node, ...]:
     """A set of exactly what is replaced, while its writers are at rest; `servers` are stopped."""
     databases = tuple(d for d, _ in chosen.databases if observed.database(d.key).exists)
@@ -269,6 +273,7 @@ def _safety(
     return (
         OpenSet(name, "full", mode, "before restore", False, running, (), why),
         *(HoldSnapshot(d.key, "its users are at rest") for d in databases),
+        *backup_plan.check_rest(stack, name, backup_plan.Selection(databases, volumes)),
         *copies(name, servers),
         *(
             ArchiveVolume(name, v.key, 0, f"volumes/{v.key}", "its users are at rest")

@@ -102,6 +102,17 @@ def quiet(
     return (Bracket("services at rest", (stop,), body, always=always),)
 
 
+def stopped_or_as_before(
+    stack: Stack, observed: Observed, units: Sequence[Unit], why: str, body: tuple[Node, ...]
+) -> tuple[Node, ...]:
+    """Return a stop for good, then `body`. A failure on the way starts again what ran."""
+    if not units:
+        return body
+    stop = StopServices(tuple(units), stack.restart.stop_timeout, why)
+    back = start_nodes(stack, observed, units, "it did not get to its end")
+    return (Bracket("stopped, or running as before", (stop,), body, on_failure=back),)
+
+
 def plan_up(
     stack: Stack,
     observed: Observed,
@@ -159,7 +170,7 @@ def plan_stop(stack: Stack, observed: Observed, run: str, names: Sequence[str]) 
     """None of these services runs; what depends on them stops first."""
     reasons = dict.fromkeys(chosen(observed, names), "asked for")
     units, why = with_dependents(stack, observed, reasons)
-    nodes = (StopServices(units, stack.restart.stop_timeout, why),) if units else ()
+    nodes = stopped_or_as_before(stack, observed, units, why, ())
     return _plan(stack, observed, run, "stop", names, nodes)
 
 
@@ -203,9 +214,8 @@ def plan_down(stack: Stack, observed: Observed, run: str, names: Sequence[str]) 
     units, why = with_dependents(stack, observed, reasons)
     gone = {unit.service for unit in units} | set(reasons)
     removed = tuple(name for name in reversed(ordered(stack, observed)) if name in gone)
-    stop = (StopServices(units, stack.restart.stop_timeout, why),) if units else ()
-    everything = removed if names else ()
-    nodes = (*stop, RemoveServices(everything, "containers hold no data; volumes stay"))
+    remove = RemoveServices(removed if names else (), "containers hold no data; volumes stay")
+    nodes = stopped_or_as_before(stack, observed, units, why, (remove,))
     return _plan(stack, observed, run, "down", names, nodes)
 
 

@@ -16,6 +16,7 @@ from quiesce.observed import Observed, Unit
 from quiesce.plan import order
 from quiesce.plan.backup import (
     Selection,
+    check_rest,
     dumps,
     require_databases,
     select,
@@ -77,7 +78,7 @@ def plan_shutdown(
     backup = Bracket(
         f"set {set_name}",
         (opened,),
-        _body(selection, set_name, kind),
+        _body(stack, selection, set_name, kind, checked=not kept_writers),
         on_failure=(
             *(ReleaseSnapshot(d.key, "nothing of a failed run stays") for d in selection.databases),
             DiscardStaging("nothing of a failed run stays"),
@@ -137,13 +138,16 @@ def _require_databases(selection: Selection, observed: Observed) -> None:
         ) from error
 
 
-def _body(selection: Selection, set_name: str, kind: SetKind) -> tuple[Node, ...]:
+def _body(
+    stack: Stack, selection: Selection, set_name: str, kind: SetKind, *, checked: bool
+) -> tuple[Node, ...]:
     archives = (
         ArchiveVolume(set_name, v.key, 0, f"volumes/{v.key}", "its writers are at rest and stay so")
         for v in selection.volumes
     )
     return (
         *(HoldSnapshot(d.key, "the dump shows this instant") for d in selection.databases),
+        *(check_rest(stack, set_name, selection) if checked else ()),
         *archives,
         *dumps(set_name, selection.databases, kind),
         RecordStack(set_name, "a set explains itself"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from quiesce.report import words
-from quiesce.report.values import MigrationRow, RestoreOutcome, Sizes, UnfinishedRun
+from quiesce.report.values import LastRestore, MigrationRow, RestoreOutcome, Sizes, UnfinishedRun
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -68,6 +68,10 @@ def backup_set(backup: BackupSet, now: datetime | None = None) -> Document:
         "verified_at": words.utc(state.verified_at) if state.verified_at else None,
         "verified_level": state.verified_level,
         "verified_good": state.verified_good,
+        "checks": {
+            level: {"at": words.utc(check.at), "good": check.good}
+            for level, check in state.checks.items()
+        },
     }
 
 
@@ -123,6 +127,7 @@ def status(
     unfinished: Sequence[UnfinishedRun],
     sizes: Sizes,
     covered: Sequence[CoveredFolder] = (),
+    last_restore: LastRestore | None = None,
 ) -> Document:
     """Return everything `status` shows."""
     engine = observed.engine
@@ -149,6 +154,12 @@ def status(
         **volumes(stack, observed, sizes),
         "last_backup": backup_set(last, now) if last else None,
         "last_verified": backup_set(verified, now) if verified else None,
+        "last_restore": {
+            "request": last_restore.request,
+            "began": words.utc(last_restore.began),
+        }
+        if last_restore
+        else None,
         "interrupted_runs": [
             {
                 "run": run.run,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from quiesce.report import words
 from quiesce.report.blocks import Block, Cell, Column, Facts, Headline, Remark, Table
-from quiesce.report.values import Sizes, UnfinishedRun
+from quiesce.report.values import LastRestore, Sizes, UnfinishedRun
 from quiesce.report.views import verified
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def status(
     sizes: Sizes,
     zone: tzinfo | None,
     covered: Sequence[CoveredFolder] = (),
+    last_restore: LastRestore | None = None,
 ) -> list[Block]:
     """Return everything at a glance: services, databases, volumes, backups, what is owed."""
     instance, engine = stack.instance, observed.engine
@@ -67,6 +68,7 @@ def status(
             (
                 ("last backup", _backup(last, now, none="never", good=True)),
                 ("last verified", _backup(last_verified, now, none="never", good=False)),
+                ("last restore", _restore(last_restore, now)),
                 ("free space", Cell(words.size(observed.free_bytes))),
                 ("interrupted runs", Cell("none") if not unfinished else _count(unfinished)),
             )
@@ -77,6 +79,13 @@ def status(
         text = f"{run.verb} was interrupted{since}"
         blocks.append(Remark("bad", run.run, text, "run 'inv recover'"))
     return [*blocks, *(_covered(folder) for folder in covered)]
+
+
+def _restore(last: LastRestore | None, now: datetime) -> Cell:
+    """Say when a set was last proven to come back: a restore compares before it exchanges."""
+    if last is None:
+        return Cell("none known", "faint")
+    return Cell(f"{words.age(last.began, now)}, compared and equal ({last.request})")
 
 
 def _covered(folder: CoveredFolder) -> Remark:

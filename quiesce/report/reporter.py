@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from quiesce.observed import CoveredFolder, Observed
     from quiesce.plan.steps import Plan
     from quiesce.report.blocks import Block
-    from quiesce.report.values import MigrationRow, RestoreOutcome, Sizes, UnfinishedRun
+    from quiesce.report.values import (
+        LastRestore,
+        MigrationRow,
+        RestoreOutcome,
+        Sizes,
+        UnfinishedRun,
+    )
 
 _RESERVED = ("ok", "task", "error")
 
@@ -237,6 +243,7 @@ class Reporter:
         sizes: Sizes,
         *,
         covered: Sequence[CoveredFolder] = (),
+        last_restore: LastRestore | None = None,
     ) -> None:
         """Show everything at a glance."""
         from quiesce.report import documents, overview
@@ -245,8 +252,12 @@ class Reporter:
         good = overview.newest(sets, stack.instance.name, verified=True)
         zone = self._face.zone
         self._show(
-            documents.status(stack, observed, last, good, now, unfinished, sizes, covered),
-            overview.status(stack, observed, last, good, now, unfinished, sizes, zone, covered),
+            documents.status(
+                stack, observed, last, good, now, unfinished, sizes, covered, last_restore
+            ),
+            overview.status(
+                stack, observed, last, good, now, unfinished, sizes, zone, covered, last_restore
+            ),
         )
 
     def volumes(self, observed: Observed, stack: Stack, sizes: Sizes) -> None:

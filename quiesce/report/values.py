@@ -24,6 +24,13 @@ class UnfinishedRun(NamedTuple):
     started: datetime | None = None
 
 
+class LastRestore(NamedTuple):
+    """The newest restore that ended well; `request` is what it was, in words."""
+
+    request: str
+    began: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class MigrationRow:
     """Where one database stands in its Alembic history.

@@ -33,7 +33,7 @@ def sets(
         Column("size", numeric=True),
         Column("kind", wraps=10),
         Column("contents", wraps=13),
-        Column("verified"),
+        Column("verified", wraps=9),
     ]
     columns += [Column("label", wraps=10)] if labelled else []
     columns += [Column("kept by", wraps=8)] if kept else []
@@ -45,7 +45,7 @@ def sets(
             Cell(words.size(backup.bytes)),
             _kind(backup),
             _contents(backup),
-            _verified(backup),
+            _verified(backup, now),
         ]
         row += [Cell(backup.manifest.label)] if labelled else []
         row += [_kept(backup, reasons)] if kept else []
@@ -59,11 +59,15 @@ def _age(created: datetime, now: datetime) -> Cell:
     return Cell(words.span(seconds)) if seconds >= 0 else Cell("in future", "warning")
 
 
-def _verified(backup: BackupSet) -> Cell:
-    good = backup.state.verified_good
-    if good is None:
+def _verified(backup: BackupSet, now: datetime) -> Cell:
+    """Return how deeply the set was read last, and how long ago."""
+    state = backup.state
+    if state.verified_good is None or state.verified_at is None:
         return Cell("no", "faint")
-    return Cell("yes", "good") if good else Cell("DAMAGED", "bad")
+    if not state.verified_good:
+        return Cell("DAMAGED", "bad")
+    seconds = max(0, int((now - state.verified_at).total_seconds()))
+    return Cell(f"{state.verified_level} {words.span(seconds)}", "good")
 
 
 def _kind(backup: BackupSet) -> Cell:
@@ -96,7 +100,7 @@ def verified(backup: BackupSet, now: datetime) -> Cell:
     if state.verified_good is None or state.verified_at is None:
         return Cell("no", "faint")
     when = words.age(state.verified_at, now)
-    return Cell(when, "good") if state.verified_good else Cell(f"DAMAGED, {when}", "bad")
+    return Cell(f"{when} ({state.verified_level})", "good") if state.verified_good else Cell(f"DAMAGED, {when}", "bad")
 
 
 def backup_done(backup: BackupSet) -> list[Block]:

@@ -284,3 +284,27 @@ def test_nothing_but_the_archives_is_left(world: World) -> None:
         status = path.stat()
         assert (os.geteuid(), 0o600) == (status.st_uid, status.st_mode & 0o777)
     shutil.rmtree(world.set)
+
+
+def test_an_emptied_volume_keeps_its_root(world: World) -> None:
+    """Owner, mode and inode stay; everything goes, links without what they point at; twice."""
+    root = world.make("logs")
+    make_tree(root)
+    (root / "way out").symlink_to(world.base)
+    aside = root / ".quiesce-20261121020000-abc123"
+    aside.mkdir()
+    (aside / "kept").write_text("a restore that is not settled needs it")
+    root.chmod(0o2770)
+    before = root.stat()
+    for _ in range(2):
+        world.files.empty(world.state("logs"))
+        assert [entry.name for entry in root.iterdir()] == [aside.name]
+    assert (aside / "kept").exists()
+    after = root.stat()
+    assert (after.st_ino, after.st_mode, after.st_uid, after.st_gid) == (
+        before.st_ino,
+        before.st_mode,
+        before.st_uid,
+        before.st_gid,
+    )
+    assert world.base.is_dir()

@@ -27,11 +27,12 @@ from quiesce.observed import Belongings
 from quiesce.plan import steps as s
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.clean import plan_clean_all, plan_empty
+from quiesce.plan.cold import plan_cold
 from quiesce.plan.restore import RestoreRequest, plan_restore
 from quiesce.plan.shutdown import ShutdownRequest, plan_shutdown
 from quiesce.plan.steps import Plan, steps_of
 from tests.fakes.runtime import FakeRuntime
-from tests.support.builders import NOW, RUN, a_cleanable_stack, a_set, a_stack, a_world
+from tests.support.builders import NOW, RUN, a_cleanable_stack, a_cold_set, a_set, a_stack, a_world
 
 REAL = {
     s.StopServices: service_handlers.stop,
@@ -126,7 +127,22 @@ def _clean_cache(world: World) -> Plan:
     return plan_empty(a_cleanable_stack(world.stack.directory), world.observed, RUN, "cache")
 
 
-PLANNERS = {"backup": _backup, "restore": _restore, "clean-cache": _clean_cache}
+def _backup_cold(world: World) -> Plan:
+    return plan_cold(world.stack, world.observed, BackupRequest(mode="cold"), RUN, "core-1")
+
+
+def _restore_cold(world: World) -> Plan:
+    request = RestoreRequest()
+    return plan_restore(world.stack, world.observed, a_cold_set(), request, RUN, "core-2", ())
+
+
+PLANNERS = {
+    "backup": _backup,
+    "backup-cold": _backup_cold,
+    "restore": _restore,
+    "restore-cold": _restore_cold,
+    "clean-cache": _clean_cache,
+}
 
 
 def _effects(name: str) -> int:
@@ -168,10 +184,11 @@ def test_a_recovery_that_dies_itself_is_finished_by_the_next(tmp_path: Path, nam
         world = World(tmp_path / str(number))
         before = world.running
         plan = PLANNERS[name](world)
-        stopped = [type(step) for _, step in steps_of(plan.nodes)].index(s.StopServices)
+        steps = [step for _, step in steps_of(plan.nodes)]
+        stopped = [type(step) for step in steps].index(s.StopServices)
         with pytest.raises((Killed, QuiesceError)):
             world.run(plan, world.handlers(lambda now, at=stopped: now == f"after {at}"))
-        assert world.running == {"db"}
+        assert world.running == before - {unit.service for unit in steps[stopped].units}
         try:
             world.recover(world.handlers(lambda now, at=number: now == f"after {at}"))
         except (Killed, QuiesceError):
@@ -225,6 +242,25 @@ def _shutdown(world: World) -> Plan:
 
 def _clean_all(world: World) -> Plan:
     return plan_clean_all(world.stack, world.observed, Belongings(), RUN, force=False)
+
+
+@pytest.mark.parametrize("planner", [_shutdown, _clean_all])
+def test_an_error_on_the_way_to_a_stop_for_good_is_put_back(tmp_path: Path, planner: Any) -> None:
+    """A backup that fails, a set that is damaged, a volume in use: what ran runs."""
+    steps = [step for _, step in steps_of(planner(World(tmp_path)).nodes)]
+    for kind in dict.fromkeys(map(type, steps)):
+        if kind in (s.StartServices, s.WaitHealthy, s.ReleaseSnapshot, s.DiscardStaging):
+            continue
+        world = World(tmp_path / kind.__name__)
+        before = world.running
+
+        def fail(step: Any, run: Run) -> str:
+            raise QuiesceError("as the test wants")
+
+        with pytest.raises(StepFailed):
+            world.run(planner(world), {**world.handlers(), kind: fail})
+        assert world.running == before, kind
+        assert not journals.unfinished(runs_folder(world.stack))
 
 
 @pytest.mark.parametrize("planner", [_shutdown, _clean_all])

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -214,7 +215,10 @@ def test_a_service_outlives_the_command_that_began_it(make, tmp_path: Path):
     """It leads a session of its own, and another process finds it by the same id and stops it."""
     runtime = make(script("web", tmp_path, SLOW))
 
+    reading, writing = os.pipe()  # what stands for a terminal's input
+
     def start_and_die() -> None:
+        os.dup2(reading, 0)
         runtime.up(["web"], build=False)
         kill_self()
 
@@ -224,6 +228,9 @@ def test_a_service_outlives_the_command_that_began_it(make, tmp_path: Path):
     live = host_process.look(pid_of(found))
     assert live is not None
     assert live.session == live.pid == live.group
+    os.close(reading)
+    os.close(writing)
+    assert Path(f"/proc/{live.pid}/fd/0").readlink() == Path(os.devnull)
     # Field 7 of stat: the controlling terminal; none.
     assert Path(f"/proc/{live.pid}/stat").read_text().rpartition(")")[2].split()[4] == "0"
     again = HostRuntime(a_host_stack(tmp_path, script("web", tmp_path, SLOW)))
@@ -440,6 +447,9 @@ def test_started_again_it_is_another_process_of_the_same_service(make, tmp_path:
     runtime.start([before])
     runtime.wait_healthy([before], PATIENCE, lambda _: None)
     assert unit(runtime, "web").id != before.id
+    begun = unit(runtime, "web").started_at
+    assert before.started_at < begun <= datetime.now(UTC) + timedelta(seconds=1)
+    assert unit(runtime, "job").started_at is None
     assert unit(runtime, "web").state == "running"
     assert unit(runtime, "job").state == "exited"
 

@@ -163,7 +163,12 @@ def live_a_whole_life(folder: Path, port: int) -> None:
     command = Path(f"/proc/{server.pid}/cmdline").read_bytes()
     assert PASSWORD.encode() not in command
 
+    # A client that stays connected does not keep it from ending.
+    session = psycopg2.connect(
+        host="127.0.0.1", port=port, user="postgres", password=PASSWORD, dbname="rulesdb"
+    )
     (result,) = runtime.stop([first], 0.0)
+    session.close()
     assert result.exit_code == 0
     assert (unit(runtime).state, unit(runtime).exit_code) == ("exited", 0)
     runtime.start([first])
@@ -290,6 +295,26 @@ def test_a_server_killed_by_somebody_else_did_not_end_in_order(runtime: HostRunt
     assert unit(runtime).exit_code == 137
     runtime.start([found])
     runtime.wait_healthy([found], PATIENCE, lambda _: None)
+
+
+def test_a_server_that_ends_without_order_while_it_is_stopped_is_suspect(
+    runtime: HostRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only its data directory knows; the exit code of a server of another run is not to be had."""
+    found = up(runtime)
+    monkeypatch.setattr(EmbeddedServer, "ended_in_order", lambda _: False)
+    (result,) = runtime.stop([found], 0.0)
+    assert result.exit_code == 137
+
+
+def test_the_answer_of_another_server_is_not_its_health(runtime: HostRuntime) -> None:
+    """Somebody answers at the port, and it is not the process that was started."""
+    found = up(runtime)
+    server = host_process.look(int(found.id.partition(":")[0]))
+    assert server is not None
+    health = runtime._units.servers["db"]
+    assert health.is_ready(server, 5.0)
+    assert not health.is_ready(dataclasses.replace(server, pid=os.getpid()), 5.0)
 
 
 def test_tools_are_those_of_the_server(runtime: HostRuntime, place: Path) -> None:

@@ -463,6 +463,19 @@ def test_a_damaged_dump_is_refused(
         admin.load(database, SIDE, tmp_path, "x.dump")
 
 
+def test_a_database_made_just_before_a_death_is_made_anew(
+    server: PostgresServer, admin: PostgresAdmin, database: Database
+) -> None:
+    """Without our mark yet, it is known by its name; any other one is somebody else's."""
+    server.run(f"CREATE DATABASE {SIDE}")
+    server.run("CREATE TABLE half (a int)", SIDE)
+    admin.create(database, SIDE, None)
+    assert server.run("SELECT 1 FROM pg_class WHERE relname = 'half'", SIDE) == []
+    server.run(f"CREATE DATABASE {LIVE}__new_ff99")
+    with pytest.raises(QuiesceError, match="exists already"):
+        admin.create(database, f"{LIVE}__new_ff99", None)
+
+
 def test_a_file_outside_its_set_is_refused(
     admin: PostgresAdmin, database: Database, tmp_path: Path
 ) -> None:

@@ -259,7 +259,7 @@ def test_a_list_that_is_cut_off_is_refused(restoring: Restoring) -> None:
 # --------------------------------------------------------------------------------- killed anywhere
 
 # Stands before each program that changes the volume. It lets the first COUNT effects happen, one
-# rename at a time and half a removal, and then kills the whole group, as a power cut or `kill -9` would.
+# rename at a time and half a removal, and then kills the whole group, as `kill -9` would.
 STAND_IN = """#!/bin/sh
 PATH={path}
 name=${{0##*/}}

@@ -30,6 +30,7 @@ from tests.integration.volumes_support import (
     files_of,
     make_tree,
     needs_root,
+    private_disk,
     require_two_levels,
     restore,
     restore_by_hand,
@@ -171,20 +172,22 @@ def test_level_1_holds_only_what_changed(files: VolumeFiles, live: Path, set_: P
     assert (49, 48 + len("changed")) == (record.files, record.bytes)
 
 
+@needs_root
 def test_a_write_through_a_map_that_was_open_before_level_0_is_in_level_1(
-    files: VolumeFiles, live: Path, set_: Path
+    files: VolumeFiles, set_: Path
 ) -> None:
     """The page was dirty before T0, so without a sync its next write would not date the file."""
-    require_two_levels(live)
-    path = live / "mapped"
-    path.write_bytes(bytes(4096))
-    with path.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as content:
-        content[0] = 1
-        age(live)  # the rule allows two seconds; what was dirty longer ago must be caught too
-        archive(files, live, 0, set_)
-        content[0] = 2
-        record = archive(files, live, 1, set_)
-        assert_restores(files, set_, record, describe(live))
+    with private_disk() as disk:
+        path = disk / "mapped"
+        path.write_bytes(bytes(4096))
+        with path.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as content:
+            content[0] = 1
+            age(disk)  # the rule allows two seconds; what was dirty longer ago must be caught too
+            archive(files, disk, 0, set_)
+            content[0] = 2
+            record = archive(files, disk, 1, set_)
+            assert len(record.levels) == 2
+            assert_restores(files, set_, record, describe(disk))
 
 
 def test_a_file_replaced_by_one_of_the_same_size_and_age_is_in_level_1(
@@ -241,16 +244,19 @@ def test_attributes_taken_from_a_folder_do_not_come_back(
     files: VolumeFiles, live: Path, set_: Path
 ) -> None:
     """An archive cannot say that an attribute is gone, so the folder is made anew."""
-    for name in ("noted", "shared", "replaced"):
+    for name in ("noted", "shared", "replaced", "noted and shared"):
         (live / name / "below").mkdir(parents=True)
         (live / name / "below" / "file").write_text("x")
     os.setxattr(live / "noted", "user.note", b"1")
     os.setxattr(live / "replaced", "user.note", b"1")
+    os.setxattr(live / "noted and shared", "user.note", b"1")
+    os.setxattr(live / "noted and shared", "system.posix_acl_access", access_list(user=4000))
     os.setxattr(live / "shared", "system.posix_acl_access", access_list(user=4000))
     os.setxattr(live / "shared", "system.posix_acl_default", access_list(user=4000))
     age(live)
     archive(files, live, 0, set_)
     os.removexattr(live / "noted", "user.note")
+    os.removexattr(live / "noted and shared", "user.note")
     shutil.rmtree(live / "replaced")
     (live / "replaced").mkdir()
     (live / "replaced" / "file").write_text("in another folder of that name")

@@ -99,7 +99,8 @@ def describe(root: Path) -> dict[bytes, tuple[object, ...]]:
         name = os.path.relpath(path, top)
         if stat.S_ISSOCK(status.st_mode):
             continue
-        if not stat.S_ISDIR(status.st_mode):
+        # Tar keeps the names of a FIFO apart; nothing is in it that they could share.
+        if not stat.S_ISDIR(status.st_mode) and not stat.S_ISFIFO(status.st_mode):
             inodes.setdefault((status.st_dev, status.st_ino), []).append(name)
         found[name] = (*_metadata(status), _attributes(path), _content(path, status))
     for names in inodes.values():
@@ -408,6 +409,28 @@ def small_disk(size: str) -> Iterator[Path]:
             yield Path(folder)
         finally:
             subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@contextlib.contextmanager
+def private_disk() -> Iterator[Path]:
+    """An ext4 file system of our own, so that nobody else's sync writes its pages. Root only."""
+    make = shutil.which("mkfs.ext4", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    if make is None:
+        pytest.skip("mkfs.ext4 is not on this machine")
+    with tempfile.TemporaryDirectory() as folder:
+        image, root = Path(folder, "image"), Path(folder, "root")
+        root.mkdir()
+        with image.open("wb") as stream:
+            stream.truncate(32 << 20)
+        subprocess.run([make, "-q", image], check=True)
+        mount = ["mount", "-o", "loop", image, root]
+        mounted = subprocess.run(mount, capture_output=True, check=False)
+        if mounted.returncode:
+            pytest.skip(f"no loop device can be mounted: {mounted.stderr.decode().strip()}")
+        try:
+            yield root
+        finally:
+            subprocess.run(["umount", root], check=True)
 
 
 def as_user(user: int, function: Callable[[], str], groups: Sequence[int] = ()) -> str:

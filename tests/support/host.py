@@ -47,23 +47,25 @@ def a_host_stack(folder: Path, *services: HostService, **fields: object) -> Stac
 
 def end_everything(state: Path) -> None:
     """Nothing with the mark of this state lives, nor PostgreSQL's helpers, which hide theirs."""
-    marked = [
-        live
-        for live in host_process.everyone().values()
-        if host_process.marks(live).get(MARK_STATE) == str(state.resolve())
-    ]
-    for live in marked:
-        with suppress(ProcessLookupError):
-            os.kill(live.pid, signal.SIGKILL)
-        host_process.exit_code(live.pid, live.started)
-    folders = [path for path in (state / "volumes").glob("*") if path.is_dir()]
-    assert host_process.wait_until(
-        lambda: (
-            not any(host_process.again(live) for live in marked)
-            and not any(host_process.in_folder(folder, "postgres") for folder in folders)
-        ),
-        20.0,
-    )
+
+    def marked() -> list[host_process.Live]:
+        return [
+            live
+            for live in host_process.everyone().values()
+            if host_process.marks(live).get(MARK_STATE) == str(state.resolve())
+        ]
+
+    def are_gone() -> bool:
+        # Again and again: one that dies may just have begun another.
+        left = marked()
+        for live in left:
+            with suppress(ProcessLookupError):
+                os.kill(live.pid, signal.SIGKILL)
+            host_process.exit_code(live.pid, live.started)
+        folders = [path for path in (state / "volumes").glob("*") if path.is_dir()]
+        return not left and not any(host_process.in_folder(path, "postgres") for path in folders)
+
+    assert host_process.wait_until(are_gone, 20.0)
 
 
 def port_in_use(port: int) -> bool:

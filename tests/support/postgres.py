@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import functools
 import importlib.util
 import os
@@ -40,7 +41,6 @@ listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
 fsync = off
 full_page_writes = off
-synchronous_commit = off
 max_connections = 80
 max_prepared_transactions = 4
 wal_level = logical
@@ -135,6 +135,7 @@ class PostgresServer:
             [self.programs / "postgres", "-D", str(self.data), "-p", str(self.port)],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
             cwd=self.home, env={"LC_ALL": "C", "PATH": os.defpath}, **_as_whom(),
+            preexec_fn=_die_with_the_tests,  # noqa: PLW1509 - it takes no lock
         )  # fmt: skip
         log.close()
         deadline = time.monotonic() + START_SECONDS
@@ -180,6 +181,11 @@ class PostgresServer:
         )  # fmt: skip
         with (self.data / "postgresql.conf").open("a") as stream:
             stream.write(CONFIGURATION)
+
+
+def _die_with_the_tests() -> None:
+    """Killed tests leave no server: the kernel ends it as a crash would (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGQUIT)
 
 
 def _as_whom() -> dict[str, int]:

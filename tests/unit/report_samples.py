@@ -265,7 +265,8 @@ def observed() -> Observed:
 def _unit(
     service: str, health: str = "none", state: str = "running", exit_code: int | None = None
 ) -> Unit:
-    return Unit(service, "1", f"core-{service}-1", state, health, exit_code)  # type: ignore[arg-type]
+    begun = NOW - timedelta(hours=5) if state != "exited" else None
+    return Unit(service, "1", f"core-{service}-1", state, health, exit_code, started_at=begun)  # type: ignore[arg-type]
 
 
 def _service(name: str, *units: Unit, mount: str = "") -> Service:

@@ -16,6 +16,7 @@ import pytest
 from quiesce.errors import ConfigError, Problem, QuiesceError, StepFailed
 from quiesce.findings import Finding
 from quiesce.model import Downtime
+from quiesce.observed import CoveredFolder
 from quiesce.report import (
     MigrationRow,
     Reporter,
@@ -24,6 +25,7 @@ from quiesce.report import (
     RestoreOutcome,
     UnfinishedRun,
 )
+from quiesce.report.values import LastRestore
 from tests.unit import report_samples as samples
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "report"
@@ -49,7 +51,12 @@ def _status(reporter: Reporter) -> None:
     runs = (UnfinishedRun("20261121020000-ab12", "full backup", samples.NOW - timedelta(hours=3)),)
     sizes = {"postgres-data": (1234, 8_200_000), "backend-media": (62569, 2_000_000_000)}
     sets = samples.several_sets()
-    reporter.status(samples.observed(), samples.stack(), sets, samples.NOW, runs, sizes)
+    covered = (CoveredFolder("worker", "/srv/app", "/app", ("bin", "node_modules", "lib")),)
+    restored = LastRestore("restore core-20261120-153012", samples.NOW - timedelta(days=3))
+    reporter.status(
+        samples.observed(), samples.stack(), sets, samples.NOW, runs, sizes,
+        covered=covered, last_restore=restored,
+    )  # fmt: skip
 
 
 def _volumes(reporter: Reporter) -> None:

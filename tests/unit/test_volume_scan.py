@@ -16,7 +16,7 @@ from quiesce.adapters.volume_scan import (
     exchanged,
     excluder,
     level_zero_records,
-    listing_record,
+    listing_records,
     parse_listing,
     records,
     unquote,
@@ -251,12 +251,47 @@ def test_a_list_that_is_not_understood_proves_nothing() -> None:
         list(parse_listing([b"-rw-r--r-- root 3 Nov 21 ./x\n"]))
 
 
+def test_a_link_with_a_name_like_a_link_may_be_any_of_its_names() -> None:
+    """What is gone is removed whichever it was, and what is there is taken again."""
+    line = b"lrwxrwxrwx  0/0 0 2023-11-14 22:00:00.5 ./a -> b -> c\n"
+    (listed,) = parse_listing([line])
+    assert ((b"./a", b"./a -> b"), b"b -> c") == ((listed.path, *listed.others), listed.target)
+    before = list(level_zero_records(sorted(listing_records(listed)), []))
+    assert [record.split(b" ", 7)[7] for record in before] == [
+        exchanged(b"./a"),
+        exchanged(b"./a -> b"),
+    ]
+    assert compare(before, [ROOT])[1] == ["./a", "./a -> b"]
+    there = entry("./a -> b", "l")
+    assert compare(before, [there])[:2] == (["./a -> b"], ["./a", "./a -> b"])
+
+
+def test_a_name_that_is_certain_is_not_doubted_for_a_link_that_looks_alike() -> None:
+    """The folder `a` is listed as one; its untouched content is not made anew."""
+    folder, inside = entry("./a", "d", inode=3), entry("./a/x")
+    listed = [b"0 0 " + record.split(b" ", 2)[2] for record in (folder, inside)]
+    (link,) = parse_listing([b"lrwxrwxrwx  0/0 0 2023-11-14 22:00:00.5 ./a -> b -> c\n"])
+    path = lambda record: record.split(b" ", 7)[7]  # noqa: E731
+    before = sorted([*listed, *listing_records(link)], key=path)
+    found = compare(list(level_zero_records(before, [folder, inside])), [folder, inside])
+    assert found[:2] == (["./a"], ["./a -> b"])
+
+
+def test_a_hard_link_with_a_name_like_one_is_read_right() -> None:
+    """What it points to begins with `./`."""
+    line = b"hrw-r--r--  0/0 0 2023-11-14 22:00:00.5 ./a link to b link to ./c link to d\n"
+    (listed,) = parse_listing([line])
+    assert (b"./a link to b", b"./c link to d") == (listed.path, listed.target)
+    assert listed.others == ()
+
+
 @given(some.binary(max_size=30))
 def test_a_record_keeps_every_byte_of_a_path(name: bytes) -> None:
     """Spaces, newlines, the bytes that change places."""
     path = b"./" + name.replace(b"\0", b"")
     listed = Listed(b"f", 3, b"5.0000000000", path, b"", has_attributes=False)
-    assert exchanged(listing_record(listed).split(b" ", 7)[7]) == path
+    (record,) = listing_records(listed)
+    assert exchanged(record.split(b" ", 7)[7]) == path
 
 
 @given(some.binary())

@@ -1,0 +1,143 @@
+"""`inv bench`: everything in one run, and a table of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from benchmarks import machine
+from benchmarks.contestants import InTheWindow, Plain, Quiesce, Result, in_the_window
+from benchmarks.stack import FULL, SMALL, Bench, is_reachable
+
+OURS = "quiesce"
+OUR_BARE = "quiesce restart"
+BARE = "bare stop and start"
+CLASSIC = "stop, docker run tar czf, start"
+
+
+def main(*, full: bool, rounds: int, as_json: bool) -> int:
+    """Measure, print, and return the exit code: 0, or 2 where nothing can be measured."""
+    if reason := is_reachable():
+        print(f"nothing is measured: {reason}", file=sys.stderr)
+        return 2
+    folder = Path(tempfile.mkdtemp(prefix="quiesce-bench-"))
+    bench = Bench(folder, FULL if full else SMALL)
+    try:
+        facts = _measure(bench, rounds)
+    except RuntimeError as error:
+        print(f"nothing was measured: {error}", file=sys.stderr)
+        return 1
+    finally:
+        bench.destroy()
+        shutil.rmtree(folder)
+    if as_json:
+        print(json.dumps(facts, indent=2))
+    else:
+        _print(facts)
+    return 0
+
+
+def _measure(bench: Bench, rounds: int) -> Mapping[str, object]:
+    facts: dict[str, object] = {"machine": machine.describe(bench.folder)}
+    _tell(
+        f"filling {bench.amounts.files} files, {bench.amounts.bytes / 1e6:.0f} MB, and a database"
+    )
+    bench.begin()
+    facts["data"] = {
+        "files": bench.amounts.files,
+        "file_bytes": bench.amounts.bytes,
+        "database_bytes": int(bench.psql("SELECT pg_database_size('benchdb')")),
+        "churn": "1 % of the files in every round",
+        "rounds": rounds,
+    }
+    rivals = bench.folder / "rivals"
+    rivals.mkdir()
+    _tell("first, full copies of restic and borg, which are not measured")
+    window, absent = in_the_window(bench, rivals)
+    ours, plain = Quiesce(bench), Plain(bench, bench.folder / "plain")
+    results, backups, restores = _rounds(window, ours, plain, rounds)
+    facts["absent"] = dict(absent)
+    down = {name: statistics.median(r.down for r in found) for name, found in results.items()}
+    facts["downtime_seconds"] = {name: round(value, 2) for name, value in down.items()}
+    facts["downtime_ratio_of_ours"] = {
+        name: round(down[OURS] / value, 2) for name, value in down.items() if name != OURS
+    }
+    copied = [name for name in down if name not in (BARE, OUR_BARE, OURS)]
+    beyond = {name: down[name] - down[BARE] for name in copied}
+    # Each beside the bare stop and start by its own means: ours makes fewer calls than a script.
+    beyond[OURS] = down[OURS] - down[OUR_BARE]
+    facts["beyond_bare_seconds"] = {name: round(value, 2) for name, value in beyond.items()}
+    facts["beyond_bare_ratio_of_ours"] = {
+        name: _ratio(beyond[OURS], beyond[name]) for name in copied
+    }
+    ours_whole = statistics.median(r.whole for r in results[OURS])
+    facts["whole"] = {
+        "backup_seconds": round(ours_whole, 2),
+        "backup_ratio_to_plain": round(ours_whole / statistics.median(backups["plain"]), 2),
+        "restore_seconds": round(statistics.median(restores[OURS]), 2),
+        "restore_ratio_to_plain": round(
+            statistics.median(restores[OURS]) / statistics.median(restores["plain"]), 2
+        ),
+    }
+    facts["doubled_database"] = _doubled(bench, ours, down[OURS], rounds)
+    facts["resident_megabytes"] = round(ours.resident_megabytes())
+    facts["load_at_the_end"] = f"{os.getloadavg()[0]:.1f}"
+    return facts
+
+
+Times = dict[str, list[float]]
+
+
+def _rounds(
+    window: Mapping[str, InTheWindow], ours: Quiesce, plain: Plain, rounds: int
+) -> tuple[dict[str, list[Result]], Times, Times]:
+    """Everybody once in every round, each round beginning with another one."""
+    order: list[tuple[str, Callable[[], Result]]] = [*window.items()]
+    order += [(OURS, ours), (OUR_BARE, ours.restart)]
+    results: dict[str, list[Result]] = {name: [] for name, _ in order}
+    backups: Times = {"plain": []}
+    restores: Times = {"plain": [], OURS: []}
+    for number in range(rounds):
+        turn = number % len(order)
+        for name, contestant in (*order[turn:], *order[:turn]):
+            results[name].append(contestant())
+            _tell(f"round {number + 1}: {name}: down {results[name][-1].down:.2f} s")
+        backups["plain"].append(plain.back_up())
+        restores["plain"].append(plain.restore())
+        restores[OURS].append(ours.restore())
+    return results, backups, restores
+
+
+def _ratio(ours: float, other: float) -> str:
+    if min(ours, other) <= 0:
+        return "lost in the noise"
+    return f"{ours / other:.2f}"
+
+
+def _doubled(bench: Bench, ours: Quiesce, before: float, rounds: int) -> Mapping[str, object]:
+    """How our downtime grows when the database doubles."""
+    _tell("doubling the database")
+    bench.add_rows(bench.amounts.rows)
+    after = statistics.median(ours().down for _ in range(rounds))
+    return {"downtime_seconds": round(after, 2), "ratio": round(after / before, 2)}
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _print(facts: Mapping[str, object], names: Sequence[str] = ()) -> None:
+    for name, value in facts.items():
+        words = ".".join((*names, name.replace("_", " ")))
+        if isinstance(value, Mapping):
+            print(words)
+            for key, entry in value.items():
+                print(f"  {str(key).replace('_', ' '):<34} {entry}")
+        else:
+            print(f"{words:<36} {value}")

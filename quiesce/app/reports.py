@@ -1,0 +1,235 @@
+"""What happened, on disk: a report of each run, and the log of restores that is never cut.
+
+    backups/.reports/<instance>/<run>-<task>.json   for programs
+    backups/.reports/<instance>/<run>-<task>.txt    the same for people
+    backups/.reports/<instance>/restores.jsonl      one line when a restore begins, one at its end
+
+None of it is in a database that a restore replaces. The newest `KEPT` reports stay; the log of
+restores all of it.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from quiesce.adapters import store_files as files
+from quiesce.errors import QuiesceError, Refused, RequestError, place_of
+from quiesce.execute.lock import make_private
+from quiesce.report import words
+
+if TYPE_CHECKING:
+    from quiesce.execute.run import Run
+    from quiesce.model import Stack
+    from quiesce.ports import Clock, EventSink
+
+FORMAT = 1
+KEPT = 200
+LONGEST_NOTE = 500
+
+
+def reports_folder(stack: Stack) -> Path:
+    """Where the instance's reports and its log of restores are."""
+    return stack.backups / ".reports" / stack.instance.name
+
+
+def restore_log(stack: Stack) -> Path:
+    """The file that every restore of this instance is written into."""
+    return reports_folder(stack) / "restores.jsonl"
+
+
+@dataclass(slots=True)
+class Account:
+    """What a run leaves behind of itself. `facts` are plain values, `source` a restore's set."""
+
+    stack: Stack
+    run: str
+    task: str
+    facts: dict[str, Any]
+    source: str = ""
+    note: str = ""
+    logged: bool = False
+
+    def begin_restore(self, at: datetime) -> None:
+        """Write down that data is about to be replaced. Raise QuiesceError when impossible."""
+        if self.source:
+            self._log("begun", at, {})
+            self.logged = True
+
+    def end_restore(self, at: datetime, outcome: dict[str, Any]) -> None:
+        """Write down what came of it."""
+        if self.logged:
+            self._log("ended", at, outcome)
+
+    def _log(self, event: str, at: datetime, outcome: dict[str, Any]) -> None:
+        line = {
+            "at": words.utc(at),
+            "event": event,
+            "run": self.run,
+            "task": self.task,
+            "instance": self.stack.instance.name,
+            "source": self.source,
+            "operator": _operator(),
+            "note": self.note,
+            **outcome,
+        }
+        try:
+            append(restore_log(self.stack), line)
+        except OSError as error:
+            raise QuiesceError(
+                f"cannot write the log of restores: {error.strerror}",
+                f"free some space in {self.stack.backups}, or correct its permissions",
+            ) from error
+
+
+@contextmanager
+def reported(stack: Stack, run: str, task: str, clock: Clock, sink: EventSink) -> Iterator[Account]:
+    """Leave a report of what the block does, however it ends; a refusal leaves none.
+
+    A report that cannot be written is a warning: the run itself is what counts.
+    """
+    account = Account(stack, run, task, {})
+    started, began = clock.now(), clock.monotonic()
+    failure: BaseException | None = None
+    try:
+        yield account
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        if not isinstance(failure, Refused):
+            outcome = _outcome(failure)
+            document = {
+                "format": FORMAT,
+                "run": run,
+                "task": task,
+                "instance": stack.instance.name,
+                "started_at": words.utc(started),
+                "seconds": round(clock.monotonic() - began, 3),
+                **outcome,
+                **({"source": account.source} if account.source else {}),
+                **({"note": account.note} if account.note else {}),
+                **account.facts,
+            }
+            try:
+                account.end_restore(clock.now(), outcome)
+                _write(stack, document, started)
+            except (OSError, QuiesceError) as error:
+                sink.warn(f"the report of this run cannot be written: {error}")
+
+
+def run_facts(run: Run) -> dict[str, Any]:
+    """Return what a run made and compared, for its report."""
+    downtime = run.downtime.result()
+    return {
+        "sets": [
+            {"name": s.name, "bytes": s.bytes, "kind": s.manifest.kind} for s in run.published
+        ],
+        "downtime_seconds": {"overall": downtime.overall, "services": dict(downtime.services)},
+        "compared": {
+            key: {"tables": tables, "rows": rows} for key, (tables, rows) in run.compared.items()
+        },
+    }
+
+
+def last_run(stack: Stack, wanted: Callable[[dict[str, Any]], bool]) -> datetime | None:
+    """Return when the newest run began that ended well and that `wanted` says yes to."""
+    folder = reports_folder(stack)
+    for path in sorted(folder.glob("*.json"), reverse=True) if folder.is_dir() else ():
+        try:
+            document = json.loads(path.read_text())
+            if document["ok"] and wanted(document):
+                return datetime.fromisoformat(document["started_at"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
+
+
+def checked_note(note: str) -> str:
+    """Return the note for the log. Raise RequestError unless it is one printable line."""
+    if len(note) > LONGEST_NOTE or any(not character.isprintable() for character in note):
+        raise RequestError(
+            "the note is not one printable line", f"use at most {LONGEST_NOTE} characters"
+        )
+    return note
+
+
+def append(file: Path, line: dict[str, Any]) -> None:
+    """Add one line to a file of ours, on disk when this returns."""
+    make_private(file.parent)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(file, flags, 0o600)
+    try:
+        # One write, so that lines of two programs never mix.
+        os.write(descriptor, json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# ---------------------------------------------------------------------------------------- inside
+
+
+def _operator() -> str:
+    name = os.environ.get("SUDO_USER", "")
+    try:
+        name = name or getpass.getuser()
+    except (OSError, KeyError):
+        name = f"uid {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"
+
+
+def _outcome(failure: BaseException | None) -> dict[str, Any]:
+    if failure is None:
+        return {"ok": True, "exit_code": 0}
+    if isinstance(failure, QuiesceError):
+        # Not its details: they may hold what services logged.
+        told = {"fact": failure.fact, "hint": failure.hint}
+        return {"ok": False, "exit_code": failure.exit_code, "error": told}
+    told = {"fact": f"unexpected {place_of(failure)}", "hint": ""}
+    return {"ok": False, "exit_code": 1, "error": told}
+
+
+def _write(stack: Stack, document: dict[str, Any], started: datetime) -> None:
+    folder = reports_folder(stack)
+    make_private(folder)
+    stem = f"{document['run']}-{document['task']}"
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    files.replace_synced(folder / f"{stem}.json", text.encode())
+    files.replace_synced(folder / f"{stem}.txt", _for_people(stack, document, started).encode())
+    for suffix in (".json", ".txt"):
+        for path in sorted(folder.glob(f"*{suffix}"), reverse=True)[KEPT:]:
+            path.unlink(missing_ok=True)
+
+
+def _for_people(stack: Stack, document: dict[str, Any], started: datetime) -> str:
+    zone = ZoneInfo(stack.timezone)
+    how = "done" if document["ok"] else f"FAILED (exit code {document['exit_code']})"
+    lines = [
+        f"{document['task']} of {document['instance']}: {how}",
+        f"begun    {started.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}",
+        f"took     {words.duration(document['seconds'])}",
+        f"run      {document['run']}",
+    ]
+    if error := document.get("error"):
+        lines.append(f"error    {error['fact']}")
+        lines += [f"hint     {error['hint']}"] if error["hint"] else []
+    if source := document.get("source"):
+        lines.append(f"source   {source}")
+    if note := document.get("note"):
+        lines.append(f"note     {note}")
+    lines += [f"set      {s['name']}, {words.size(s['bytes'])}" for s in document.get("sets", ())]
+    if downtime := document.get("downtime_seconds", {}).get("overall"):
+        lines.append(f"downtime {words.duration(downtime)}")
+    for key, found in document.get("compared", {}).items():
+        lines.append(f"compared {key}: {found['tables']} tables, {found['rows']:,} rows equal")
+    return "\n".join(lines) + "\n"

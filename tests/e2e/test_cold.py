@@ -1,0 +1,155 @@
+"""Cold sets: whole servers, copied after a clean shutdown, and servers that start from them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from quiesce.adapters import embedded, embedded_files
+from quiesce.errors import RequestError, StepFailed
+from quiesce.model import BackupSet
+from quiesce.plan.backup import BackupRequest
+from tests.support.counting import Counting, unpack, wait_until
+
+COLD = BackupRequest(mode="cold")
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Counting]:
+    """A stack on the host runtime."""
+    yield from _counting(on_engine=False)
+
+
+@pytest.fixture
+def counting(shared: Counting) -> Counting:
+    """It counts."""
+    shared.app().start(())
+    shared.wait_until_it_counts()
+    return shared
+
+
+@pytest.fixture
+def on_engine(engine: str) -> Iterator[Counting]:
+    """The same stack in containers."""
+    yield from _counting(on_engine=True)
+
+
+def _counting(*, on_engine: bool) -> Iterator[Counting]:
+    # Not pytest's own: the embedded server of root runs as another user, who has to get in.
+    folder = Path(tempfile.mkdtemp(prefix="qcold-"))
+    folder.chmod(0o755)
+    made = Counting.make(folder / "app", on_engine=on_engine)
+    try:
+        made.begin()
+        yield made
+    finally:
+        made.destroy()
+        shutil.rmtree(folder)
+
+
+def _number_in(made: BackupSet, scratch: Path) -> int:
+    scratch.mkdir()
+    record = next(volume for volume in made.manifest.volumes if volume.key == "numbers")
+    for level in record.levels:
+        unpack(made.path / level, scratch)
+    return int((scratch / "number").read_text())
+
+
+def _there_and_back(counting: Counting, scratch: Path) -> None:
+    made = counting.app().backup(COLD)
+    assert made is not None
+    number = _number_in(made, scratch)
+    counting.wait_until_it_counts()
+    (cluster,) = made.manifest.clusters
+    assert (cluster.state, cluster.open) == ("shut down", False)
+    assert made.manifest.consistent
+    assert made.manifest.databases == ()
+    assert set(made.manifest.services_stopped) == {"db", "counter"}
+    counting.app().stop(("counter",))
+    assert counting.number() > number
+    counting.app().restore(made.name, (), safety=True, restart=True)
+    # The counter was stopped and stays so: what the server says is what the set holds.
+    for database in ("rulesdb", "memorydb"):
+        assert counting.sql(database, "SELECT n FROM counted") == [(number,)]
+    assert int((counting.volume("numbers") / "number").read_text()) == number
+    identifier = counting.sql("rulesdb", "SELECT system_identifier FROM pg_control_system()")
+    assert identifier == [(int(cluster.system_identifier),)]
+    safety = counting.app()._store_sets()[-1]
+    assert safety.manifest.mode == "cold"
+    counting.app().restore(safety.name, (), safety=False, restart=True)
+    assert counting.number() > number
+    counting.app().start(())
+    counting.wait_until_it_counts()
+
+
+def test_a_cold_set_restores_to_a_server_that_starts(counting: Counting, tmp_path: Path) -> None:
+    """Databases and file show one number again; the safety set is cold, too, and leads back."""
+    _there_and_back(counting, tmp_path / "set")
+
+
+@pytest.mark.engine
+def test_a_cold_set_of_containers_restores_to_a_server_that_starts(
+    on_engine: Counting, tmp_path: Path
+) -> None:
+    """The same, on a real engine."""
+    _there_and_back(on_engine, tmp_path / "set")
+
+
+def test_a_server_that_was_killed_is_not_copied(counting: Counting) -> None:
+    """Its control file says so. No set, exit 3; and what was down stays down."""
+    data = counting.volume("postgres-data")
+    sets = set(counting.folder.glob("backups/*/manifest.json"))
+    counting.app().stop(("counter",))
+    postmaster = embedded.read_postmaster(data)
+    assert postmaster is not None
+    os.kill(postmaster.pid, signal.SIGKILL)
+    wait_until(lambda: counting.is_down("db"), "the killed server to be gone")
+    with pytest.raises(StepFailed) as failure:
+        counting.app().backup(COLD)
+    assert failure.value.exit_code == 3
+    assert "would not be sound" in failure.value.fact
+    assert set(counting.folder.glob("backups/*/manifest.json")) == sets
+    assert list(counting.folder.glob("backups/.staging/*")) == []
+    assert counting.is_down("db")
+    # After a start and a clean stop it is copied, and nothing is started that was down.
+    counting.app().start(("db",))
+    counting.app().stop(("db",))
+    made = counting.app().backup(COLD)
+    assert made is not None
+    found = embedded.controldata(embedded_files.find_binaries(), data)
+    (cluster,) = made.manifest.clusters
+    assert cluster.system_identifier == found.system_identifier
+    assert cluster.state == found.state
+    assert counting.is_down("db")
+
+
+def test_a_cold_set_of_another_major_is_refused(counting: Counting) -> None:
+    """Before anything stops: its files could not be read by the server that is here."""
+    made = counting.app().backup(COLD)
+    assert made is not None
+    manifest = made.path / "manifest.json"
+    version = f'"version": "{made.manifest.clusters[0].version}"'
+    text = manifest.read_text()
+    assert version in text
+    manifest.write_text(text.replace(version, '"version": "9"'))
+    sums = manifest.with_name("SHA256SUMS")
+    lines = [line for line in sums.read_text().splitlines() if "manifest.json" not in line]
+    digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    sums.write_text("\n".join([*lines, f"{digest}  manifest.json", ""]))
+    before = counting.number()
+    with pytest.raises(RequestError, match="PostgreSQL 9"):
+        counting.app().restore(made.name, (), safety=True, restart=True)
+    assert counting.number() >= before
+
+
+def test_a_cold_backup_of_one_database_is_refused(counting: Counting) -> None:
+    """A server is copied whole or not at all."""
+    with pytest.raises(RequestError, match="whole servers"):
+        counting.app().backup(BackupRequest(mode="cold", only=("rulesdb",)))

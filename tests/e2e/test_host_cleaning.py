@@ -1,0 +1,124 @@
+"""Cleaning, going in and shutting down where services are processes: no Docker, no PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from quiesce.app.connect import end_host_processes
+
+ROOT = Path(__file__).resolve().parents[2]
+STACK = """\
+version: 1
+instances:
+  local: {runtime: host, retention: short}
+  second: {runtime: host, retention: short}
+default_instance: local
+services:
+  web:
+    command: [python, -c, "import time; print('web is here', flush=True); time.sleep(1000)"]
+    cwd: .
+    volumes: {media: MEDIA, cache: CACHE}
+  page: {command: [sleep, '1000'], cwd: ., depends_on: [web]}
+volumes:
+  media: {purpose: Uploads, priority: critical}
+  cache: {purpose: Cache, priority: optional, backup: never, clean: cache}
+paths:
+  logs: {path: logs, backup: never, clean: logs}
+retention:
+  short: {keep_last: 3}
+"""
+
+
+class Place:
+    """A project with this stack, and `inv` in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "stack.yaml").write_text(STACK)
+        (folder / "tasks.py").write_text("from quiesce.menu import namespace\n")
+        (folder / "logs").mkdir()
+
+    def inv(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "invoke", *arguments],
+            cwd=self.folder,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(self.folder)},
+            input=typed,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def succeed(self, *arguments: str, typed: str = "") -> str:
+        ended = self.inv(*arguments, typed=typed)
+        assert ended.returncode == 0, f"{arguments}: {ended.stdout}{ended.stderr}"
+        return ended.stdout
+
+    def volume(self, key: str) -> Path:
+        (found,) = self.folder.glob(f".quiesce/local/volumes/{key}")
+        return found
+
+    def running(self) -> set[str]:
+        lines = self.succeed("status").splitlines()
+        return {line.split()[0] for line in lines if " running " in line}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """The stack, up."""
+    made = Place(tmp_path)
+    try:
+        made.succeed("up")
+        yield made
+    finally:
+        end_host_processes(tmp_path)
+
+
+def test_cleaning_keeps_and_removes_the_same_as_on_docker(place: Place) -> None:
+    """Cache and logs by their marks, everything by the phrase, backups never."""
+    (place.volume("media") / "photo").write_text("x")
+    (place.volume("cache") / "entry").write_text("x")
+    (place.folder / "logs" / "app.log").write_text("x")
+    place.succeed("clean-logs", "--yes")
+    assert list((place.folder / "logs").iterdir()) == []
+    assert (place.volume("cache") / "entry").exists()
+    assert place.inv("clean-cache", typed="empty cache\n").returncode == 6
+    place.succeed("clean-cache", typed="EMPTY CACHE\n")
+    assert list(place.volume("cache").iterdir()) == []
+    assert (place.volume("media") / "photo").exists()
+    assert place.running() == {"web", "page"}
+
+    place.succeed("backup")
+    assert place.inv("clean-all", "--confirm", "DELETE EVERYTHING").returncode == 2
+    named = ("clean-all", "--instance", "local")
+    refused = place.inv(*named, typed="DELETE EVERYTHING \n")
+    assert refused.returncode == 6
+    assert "newest verified backup" in refused.stderr
+    assert place.running() == {"web", "page"}
+    place.succeed(*named, typed="DELETE EVERYTHING\n")
+    assert not list(place.folder.glob(".quiesce/local/volumes/*"))
+    assert len(list(place.folder.glob("backups/*/manifest.json"))) == 1
+    assert place.running() == set()
+
+
+def test_going_in_and_looking_work_without_containers(place: Place) -> None:
+    """The service's own environment, arguments and exit code untouched; its log."""
+    done = place.inv("exec", "--service", "web", "--", "sh", "-c", 'printf "%s" "$MEDIA"; exit 7')
+    assert (done.stdout, done.returncode) == (str(place.volume("media")), 7)
+    assert place.succeed("logs", "--service", "web") == "web | web is here\n"
+    place.succeed("doctor")
+
+
+def test_a_shutdown_without_databases_keeps_the_volumes(place: Place) -> None:
+    """There is nothing to dump, so the set is a full one."""
+    (place.volume("media") / "photo").write_text("x")
+    last = place.succeed("shutdown").splitlines()[-1]
+    assert "safe to power off" in last
+    assert place.running() == set()
+    assert list(place.folder.glob("backups/*/volumes/media*"))

@@ -1,0 +1,320 @@
+"""prune, keep, verify and what a backup prunes: real sets on disk, through the application."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quiesce.adapters.store import LocalStore
+from quiesce.app import App, reports
+from quiesce.app.changing import runs_folder
+from quiesce.app.frame import Options
+from quiesce.errors import CheckFailed, Refused, RequestError
+from quiesce.execute.handlers import keeping as handlers
+from quiesce.execute.run import Ports, Run
+from quiesce.model import BackupSet, Retention
+from quiesce.plan.schedule import parse
+from quiesce.plan.steps import RemoveExpired
+from quiesce.report import make_reporter
+from tests.support.builders import a_database_record, a_set, a_world
+from tests.support.host import a_host_stack
+
+NOW = datetime.now(UTC)
+
+
+class Kept:
+    """An instance without any service, whose sets were made on the days given."""
+
+    def __init__(self, folder: Path) -> None:
+        self.stack = a_host_stack(folder, retention=Retention("short", keep_last=2))
+        self.store = LocalStore(self.stack.backups)
+
+    def make(self, days: float, *, rows: int = 1000, good: bool | None = True) -> BackupSet:
+        """Publish a set made so many days ago."""
+        when = NOW - timedelta(days=days)
+        name = f"core-{when:%Y%m%d-%H%M%S}"
+        staged = self.store.open("run", name)
+        (staged / "databases" / "rulesdb.dump").write_bytes(b"d" * 100)
+        self.store.measure("run", name, "databases/rulesdb.dump", "database", "rulesdb")
+        (table,) = a_database_record("rulesdb").tables
+        record = a_database_record("rulesdb", tables=(replace(table, rows=rows),))
+        manifest = replace(
+            a_set(name).manifest,
+            members=self.store.members("run", name),
+            databases=(record,),
+            volumes=(),
+            created_at=when,
+        )
+        made = self.store.seal("run", manifest, {})
+        if good is not None:
+            self.store.remember(name, made.state.checked("sums", NOW, good=good))
+        self.store.discard("run")
+        return self.store.read(made.path)
+
+    def app(self, **options: Any) -> tuple[App, io.StringIO]:
+        """The application, and where its JSON document is written."""
+        out = io.StringIO()
+        reporter = make_reporter(
+            task="prune",
+            json=True,
+            stdout=out,
+            stderr=io.StringIO(),
+            stdin=io.StringIO(""),
+            environ={},
+        )
+        return App(self.stack, reporter, Options(environ={}, **options)), out
+
+    def document(self, verb: str, *, yes: bool = True, dry_run: bool = False, **given: Any) -> Any:
+        """Call a verb and return its JSON document."""
+        app, out = self.app(yes=yes, dry_run=dry_run)
+        getattr(app, verb)(**given)
+        app.reporter.close()
+        return json.loads(out.getvalue())
+
+    def names(self) -> list[str]:
+        """Names of the sets there are, oldest first."""
+        return [s.name for s in self.store.sets()]
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Kept:
+    """An instance whose policy keeps the last two."""
+    return Kept(tmp_path)
+
+
+def _names(sets: Sequence[BackupSet]) -> list[str]:
+    return [s.name for s in sets]
+
+
+def test_prune_removes_what_no_rule_keeps_and_shows_every_set(kept: Kept) -> None:
+    """Each set is in the document with the rules that keep it."""
+    three, two, one = kept.make(3), kept.make(2), kept.make(1)
+    document = kept.document("prune", force=False)
+    shown = {entry["name"]: entry["kept_by"] for entry in document["sets"]}
+    assert shown == {three.name: [], two.name: ["keep_last"], one.name: ["keep_last"]}
+    assert document["removed"] == [three.name]
+    assert kept.names() == [two.name, one.name]
+    assert not three.path.exists()
+    assert not (kept.stack.backups / ".state" / f"{three.name}.json").exists()
+    assert list((kept.stack.backups / ".trash").iterdir()) == []
+    assert kept.document("prune", force=False)["message"] == "there is nothing to prune"
+
+
+def test_a_dry_run_removes_nothing_and_needs_no_answer(kept: Kept) -> None:
+    """It shows the sets with their rules, and the plan."""
+    made = [kept.make(days) for days in (4, 3, 2, 1)]
+    document = kept.document("prune", force=False, yes=False, dry_run=True)
+    steps = [(node["step"], node["set"]) for node in document["plan"]["nodes"]]
+    assert steps == [("RemoveSet", made[0].name), ("RemoveSet", made[1].name)]
+    assert document["plan_text"].splitlines()[1] == (
+        f"  remove set {made[0].name} — no rule of short keeps it"
+    )
+    assert kept.names() == _names(made)
+    assert not runs_folder(kept.stack).exists()
+
+
+def test_without_a_yes_nothing_is_removed(kept: Kept) -> None:
+    """The end of input means no."""
+    made = [kept.make(days) for days in (3, 2, 1)]
+    app, _ = kept.app()
+    with pytest.raises(Refused):
+        app.prune(force=False)
+    assert kept.names() == _names(made)
+
+
+def test_a_pinned_set_is_not_pruned_until_it_is_unpinned(kept: Kept) -> None:
+    """And pinning keeps what verification found out."""
+    three, two, one = kept.make(3), kept.make(2), kept.make(1)
+    assert kept.document("keep", file=three.name, pinned=True)["pinned"] is True
+    assert kept.store.read(three.path).state.verified_good is True
+    assert kept.document("prune", force=False)["removed"] == []
+    kept.document("keep", file=three.name, pinned=False)
+    assert kept.document("prune", force=False)["removed"] == [three.name]
+    assert kept.names() == [two.name, one.name]
+
+
+def test_keeping_a_set_that_is_not_there_says_which_are_alike(kept: Kept) -> None:
+    """Exit 2, and nothing is written."""
+    made = kept.make(1)
+    app, _ = kept.app()
+    with pytest.raises(RequestError) as told:
+        app.keep(f"{made.name[:-1]}x", pinned=True)
+    assert made.name in told.value.hint
+
+
+def test_unverified_sets_are_not_pruned(kept: Kept) -> None:
+    """Nor do they count: with none verified, nothing goes."""
+    made = [kept.make(days, good=None) for days in (4, 3, 2, 1)]
+    assert kept.document("prune", force=False)["removed"] == []
+    assert kept.names() == _names(made)
+
+
+def test_a_suspicious_set_holds_back_until_somebody_accepts_it(kept: Kept) -> None:
+    """`--force` is remembered, so that the next prune needs none."""
+    made = [kept.make(days) for days in (5, 4, 3)]
+    small = kept.make(2, rows=3)
+    also = kept.make(1, rows=3)
+    assert kept.document("prune", force=False)["removed"] == []
+    document = kept.document("prune", force=True)
+    assert document["removed"] == _names(made)
+    assert kept.names() == [small.name, also.name]
+    assert kept.store.read(small.path).state.accepted
+    third = kept.make(0.5, rows=3)
+    assert kept.document("prune", force=False)["removed"] == [small.name]
+    assert kept.names() == [also.name, third.name]
+
+
+def test_a_removal_that_died_is_finished(kept: Kept) -> None:
+    """What was made invisible is no set any more, and goes with the next prune."""
+    made = kept.make(2)
+    kept.make(1)
+    trash = kept.stack.backups / ".trash"
+    trash.mkdir(mode=0o700)
+    made.path.rename(trash / made.name)
+    document = kept.document("prune", force=False, dry_run=True)
+    assert document["plan"]["nodes"][0]["set"] == made.name
+    kept.document("prune", force=False)
+    assert list(trash.iterdir()) == []
+
+
+def test_other_instances_sets_are_left_alone(kept: Kept) -> None:
+    """Each instance has a policy of its own."""
+    made = [kept.make(days) for days in (3, 2, 1)]
+    for backup in made:
+        manifest = backup.path / "manifest.json"
+        text = manifest.read_text().replace('"instance": "core"', '"instance": "other"')
+        manifest.write_text(text)
+    assert kept.document("prune", force=False)["removed"] == []
+    shown = kept.document("backups")["sets"]
+    assert [entry["kept_by"] for entry in shown] == [["instance other"]] * 3
+
+
+def _run(kept: Kept) -> tuple[Run, io.StringIO]:
+    told = io.StringIO()
+    reporter = make_reporter(
+        task="x", json=False, stdout=told, stderr=told, environ={}, background=False
+    )
+    nothing: Any = None
+    ports = Ports(nothing, nothing, nothing, nothing, kept.store, reporter, nothing, nothing)
+    return Run("run", kept.stack, a_world(), ports), told
+
+
+def test_a_backup_removes_nothing_when_its_own_set_looks_like_a_loss(kept: Kept) -> None:
+    """The plan was made before anybody knew what the set would hold."""
+    three, two = kept.make(3), kept.make(2)
+    new = kept.make(1, rows=0)
+    run, told = _run(kept)
+    step = RemoveExpired((three.name,), new.name, two.name, "why")
+    assert handlers.remove_expired(step, run) == "held back"
+    assert f"{new.name} holds 0 rows of rulesdb, far from the 1,000 of {two.name}" in (
+        told.getvalue().replace("\n", " ")
+    )
+    assert three.path.is_dir()
+    fine = kept.make(0.5)
+    step = RemoveExpired((three.name,), fine.name, two.name, "why")
+    assert handlers.remove_expired(step, run) == "1 removed"
+    assert not three.path.exists()
+
+
+def test_each_level_of_verification_is_kept_with_its_time(kept: Kept) -> None:
+    """The catalogue shows the last one; a damaged set is exit 7 and stays known as damaged."""
+    made = kept.make(1, good=None)
+    kept.document("verify", file="latest", everything=False, deep=False)
+    (shown,) = kept.document("backups")["sets"]
+    assert (shown["verified_level"], shown["verified_good"]) == ("sums", True)
+    # Its dump is no dump: the sums are right and the content is not.
+    with pytest.raises(CheckFailed) as told:
+        kept.document("verify", file=made.name, everything=False, deep=True)
+    assert "databases/rulesdb.dump" in told.value.details[0]
+    kept.document("verify", file=made.name, everything=False, deep=False)
+    (shown,) = kept.document("backups")["sets"]
+    assert shown["verified_good"] is False
+    assert shown["checks"]["deep"]["good"] is False
+    assert shown["checks"]["sums"]["good"] is True
+
+
+# -------------------------------------------------------------------------- reports and schedules
+
+
+def test_each_run_leaves_a_report_and_old_ones_go(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for programs and one for people, both private; the log of restores is not counted."""
+    monkeypatch.setattr(reports, "KEPT", 3)
+    kept.make(1)
+    log = reports.restore_log(kept.stack)
+    reports.append(log, {"event": "begun"})
+    for _ in range(5):
+        kept.document("verify", file="latest", everything=False, deep=False)
+    folder = reports.reports_folder(kept.stack)
+    assert len(list(folder.glob("*.json"))) == len(list(folder.glob("*-verify.txt"))) == 3
+    newest = max(folder.glob("*.txt"))
+    assert newest.read_text().startswith("verify of core: done\nbegun ")
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert log.read_text() == '{"event": "begun"}\n'
+
+
+def test_a_failure_is_reported_with_its_exit_code_and_a_refusal_is_not(kept: Kept) -> None:
+    """Nothing happened where nobody said yes."""
+    sets = [kept.make(days) for days in (3, 2, 1)]
+    app, _ = kept.app()
+    with pytest.raises(Refused):
+        app.prune(force=False)
+    assert not reports.reports_folder(kept.stack).exists()
+    (sets[2].path / "databases" / "rulesdb.dump").write_bytes(b"x")
+    with pytest.raises(CheckFailed):
+        app.verify("latest", everything=False, deep=False)
+    (path,) = reports.reports_folder(kept.stack).glob("*.json")
+    document = json.loads(path.read_text())
+    assert (document["ok"], document["exit_code"]) == (False, 7)
+    assert document["error"]["fact"] == f"{sets[2].name} is damaged"
+    assert "FAILED (exit code 7)" in path.with_suffix(".txt").read_text()
+
+
+def test_a_report_that_cannot_be_written_fails_nothing(kept: Kept) -> None:
+    """The run itself is what counts."""
+    kept.make(1)
+    folder = reports.reports_folder(kept.stack)
+    folder.parent.mkdir(mode=0o700)
+    folder.write_text("in the way")
+    assert kept.document("verify", file="latest", everything=False, deep=False)["ok"] is True
+
+
+def _overdue(kept: Kept, *texts: str) -> dict[str, bool]:
+    kept.stack = replace(kept.stack, schedule=tuple(parse(text) for text in texts))
+    app, _ = kept.app()
+    return {entry.timing.text: entry.overdue for entry in app.overdue(kept.store.sets())}
+
+
+def test_what_was_not_done_since_it_was_due_is_overdue(kept: Kept) -> None:
+    """A backup by its sets, a task by its reports, and each kind for itself."""
+    entries = ("hourly rulesdb", "monthly full", "daily schema", "hourly verify", "daily prune")
+    assert _overdue(kept, *entries) == dict.fromkeys(entries, True)
+    kept.make(0)
+    assert _overdue(kept, "hourly rulesdb", "monthly full") == {
+        "hourly rulesdb": False,
+        "monthly full": False,
+    }
+    kept.document("verify", file=None, everything=True, deep=False)
+    after = _overdue(kept, "hourly verify", "hourly verify-deep", "hourly media")
+    assert after == {"hourly verify": False, "hourly verify-deep": True, "hourly media": True}
+    # A run that failed is none.
+    kept.document("prune", force=False)
+    assert _overdue(kept, "daily prune") == {"daily prune": False}
+    for path in reports.reports_folder(kept.stack).glob("*-prune.json"):
+        path.write_text(path.read_text().replace('"ok": true', '"ok": false'))
+    assert _overdue(kept, "daily prune") == {"daily prune": True}
+
+
+def test_a_set_made_too_long_ago_is_not_in_time(kept: Kept) -> None:
+    """Two days old, for what is due every day."""
+    kept.make(2.1)
+    assert _overdue(kept, "daily full", "0 0 30 2 * full") == {"daily full": True}

@@ -1,0 +1,114 @@
+"""What is thought of a backup that was made: downtime, rest, clean shutdown."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+import pytest
+
+from quiesce.adapters.volume_clusters import read_control
+from quiesce.errors import QuiesceError
+from quiesce.model import BackupSet, ClusterRecord, Downtime
+from quiesce.observed import AtRest, Visitor
+from quiesce.plan import outcome
+from tests.support.builders import a_set
+
+PSQL = Visitor(7, "rulesdb", "alice", "psql")
+QUIET = AtRest((), (), maintenance=False)
+CLUSTER = ClusterRecord("postgres-data", ".", "17", "shut down", False, "1", "0/1")
+
+
+def _took(seconds: float, **fields: object) -> BackupSet:
+    return a_set(downtime_seconds=Downtime(seconds, {"backend": seconds}), **fields)
+
+
+def test_only_sets_for_which_services_stopped_tell_what_the_next_will_need() -> None:
+    """Live, cold, data and idle ones are no measure; the last three of the others are."""
+    past = [
+        _took(9.0),
+        _took(1.0),
+        _took(8.0, mode="cold"),
+        _took(2.0),
+        _took(7.0, kind="data"),
+        _took(3.0),
+        _took(0.0, services_stopped=()),
+    ]
+    assert outcome.recent_downtime(past) == (1.0, 2.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("limit", "recent", "warned"),
+    [(None, (5.0,), False), (2.0, (), False), (2.0, (1.0, 2.0), False), (2.0, (3.0, 1.0), True)],
+)
+def test_a_warning_comes_only_where_one_of_the_last_was_over(
+    limit: float | None, recent: tuple[float, ...], *, warned: bool
+) -> None:
+    """And it has both figures."""
+    words = outcome.downtime_warning(limit, recent)
+    assert bool(words) == warned
+    if warned:
+        assert "3.0 s" in words
+        assert "2 s" in words
+
+
+RESTS = [
+    (QUIET, (), ""),
+    (replace(QUIET, visitors=(PSQL,)), (), ""),
+    (replace(QUIET, moved=("rulesdb",)), (), ""),
+    (replace(QUIET, moved=("rulesdb",), maintenance=True), (), ""),
+    (replace(QUIET, moved=("rulesdb",), visitors=(PSQL,)), (), "psql (user alice, pid 7)"),
+    (AtRest((PSQL,), ("rulesdb",), maintenance=True), (), "psql"),
+    (AtRest((PSQL,), ("rulesdb",), maintenance=False), ("psql",), ""),
+    (AtRest((PSQL,), ("rulesdb",), maintenance=False), ("alice",), ""),
+    (AtRest((PSQL,), ("rulesdb",), maintenance=False), ("bob",), "psql"),
+]
+
+
+@pytest.mark.parametrize(("rest", "ignored", "words"), RESTS)
+def test_a_set_shows_one_instant_unless_somebody_unknown_wrote(
+    rest: AtRest, ignored: tuple[str, ...], words: str
+) -> None:
+    """Being connected is no crime, and housekeeping changes no content."""
+    found = outcome.inconsistency(rest, ignored)
+    assert words in found
+    assert bool(found) == bool(words)
+
+
+SHUTDOWNS = [
+    (0, (CLUSTER,), ""),
+    (None, (CLUSTER,), ""),
+    (137, (CLUSTER,), "had to be killed"),
+    (1, (CLUSTER,), "did not end by itself"),
+    (0, (), "no PostgreSQL data directory"),
+    (0, (replace(CLUSTER, state="in production"),), "in production"),
+    (0, (replace(CLUSTER, state="shut down in recovery"),), "shut down in recovery"),
+    (0, (replace(CLUSTER, open=True),), "postmaster.pid"),
+    (0, (CLUSTER, replace(CLUSTER, state="in production")), "in production"),
+]
+
+
+@pytest.mark.parametrize(("code", "clusters", "words"), SHUTDOWNS)
+def test_only_a_server_that_ended_by_itself_is_copied(
+    code: int | None, clusters: tuple[ClusterRecord, ...], words: str
+) -> None:
+    """Exit code and control file both have to say so."""
+    found = outcome.unclean("db", code, clusters)
+    assert words in found
+    assert bool(found) == bool(words)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 8192,
+        b"x" * 8192,
+        struct.pack("=QIIi4xqQ", 1, 1700, 1, 7, 0, 0),
+        struct.pack("=QIIi4xqQ", 1, 1700, 1, -1, 0, 0),
+    ],
+)
+def test_what_is_no_control_file_is_refused(content: bytes) -> None:
+    """Rather no cold set than one whose state was guessed."""
+    with pytest.raises(QuiesceError, match="is no control file"):
+        read_control(content, "global/pg_control")
