@@ -42,6 +42,8 @@ _ROOT = "/quiesce/volume"
 _STAGING = "/quiesce/staging"
 _CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP")
 _GONE_SECONDS = 10.0
+_DYING_SECONDS = 2.0
+_KILLED = 128 + 9
 
 
 @dataclass(slots=True)
@@ -255,7 +257,20 @@ class _Container:
             self.close()
             raise
         code: int | None = state["ExitCode"]
-        return code if code is not None and self._runs() else None
+        return None if code is None or self._ends(code) else code
+
+    def _ends(self, code: int) -> bool:
+        """Whether the container is what ended, not the program alone.
+
+        When a container is killed, its programs are dead a moment before the engine says that it
+        is: a program that was killed is given that moment.
+        """
+        deadline = time.monotonic() + (_DYING_SECONDS if code == _KILLED else 0.0)
+        while self._runs():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.02)
+        return True
 
     def _runs(self) -> bool:
         from docker.errors import NotFound

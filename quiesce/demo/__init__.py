@@ -17,7 +17,7 @@ from quiesce.config import load_stack
 from quiesce.demo import fingerprint, seed
 from quiesce.demo.place import throwaway
 from quiesce.demo.stack import write_stack
-from quiesce.errors import CheckFailed
+from quiesce.errors import CheckFailed, QuiesceError
 from quiesce.execute.interrupts import Interrupts
 from quiesce.execute.run import Ports
 from quiesce.model import Stack
@@ -53,7 +53,8 @@ class Demo:
         began = app.clock.monotonic()
         made = app.backup(BackupRequest(label="demo"))
         self.seconds["backup"] = app.clock.monotonic() - began
-        assert made is not None
+        if made is None:
+            raise QuiesceError("the demo made no backup", "this is a defect: please report it")
         before = self._fingerprint(made.manifest.databases[0].digest_algorithm)
         self._tell("lose everything: services removed, every volume deleted")
         app.down(())

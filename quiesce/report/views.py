@@ -100,7 +100,9 @@ def verified(backup: BackupSet, now: datetime) -> Cell:
     if state.verified_good is None or state.verified_at is None:
         return Cell("no", "faint")
     when = words.age(state.verified_at, now)
-    return Cell(f"{when} ({state.verified_level})", "good") if state.verified_good else Cell(f"DAMAGED, {when}", "bad")
+    if not state.verified_good:
+        return Cell(f"DAMAGED, {when}", "bad")
+    return Cell(f"{when} ({state.verified_level})", "good")
 
 
 def backup_done(backup: BackupSet) -> list[Block]:

@@ -31,18 +31,6 @@ CELLS = [(operation, kind) for operation in OPERATIONS for kind in KINDS]
 
 
 @pytest.fixture(scope="module")
-def core(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """The example stack, up and migrated."""
-    checkout = Checkout.make(tmp_path_factory.mktemp("clean") / "app")
-    try:
-        checkout.succeed("up", "--build")
-        checkout.succeed("migrate")
-        yield checkout
-    finally:
-        checkout.destroy()
-
-
-@pytest.fixture(scope="module")
 def other(core: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """Another instance of the same stack on the same engine: database and cache are enough."""
     checkout = Checkout.make(tmp_path_factory.mktemp("other") / "app")

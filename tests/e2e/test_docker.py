@@ -15,18 +15,6 @@ pytestmark = pytest.mark.engine
 EVERYTHING = {"db", "redis", "backend", "frontend", "proxy"}
 
 
-@pytest.fixture(scope="module")
-def core(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """The example stack, up and migrated."""
-    checkout = Checkout.make(tmp_path_factory.mktemp("docker") / "app")
-    try:
-        checkout.succeed("up", "--build")
-        checkout.succeed("migrate")
-        yield checkout
-    finally:
-        checkout.destroy()
-
-
 def test_what_was_there_at_the_backup_is_back_after_the_restore(core: Checkout) -> None:
     """Rules, memories with vectors, files and redis; and everything that ran runs again."""
     core.wait_until_healthy(EVERYTHING)

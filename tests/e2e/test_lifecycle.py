@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,18 +14,6 @@ from tests.support.terminal import inv_in_terminal
 
 pytestmark = pytest.mark.engine
 EVERYTHING = {"db", "redis", "backend", "frontend", "proxy"}
-
-
-@pytest.fixture(scope="module")
-def core(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """The example stack, up and migrated."""
-    checkout = Checkout.make(tmp_path_factory.mktemp("life") / "app")
-    try:
-        checkout.succeed("up", "--build")
-        checkout.succeed("migrate")
-        yield checkout
-    finally:
-        checkout.destroy()
 
 
 def test_exec_passes_arguments_and_exit_code_through(core: Checkout) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,18 +11,6 @@ from tests.support.terminal import inv_in_terminal
 
 pytestmark = pytest.mark.engine
 EVERYTHING = {"db", "redis", "backend", "frontend", "proxy"}
-
-
-@pytest.fixture(scope="module")
-def core(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """The example stack, up and migrated."""
-    checkout = Checkout.make(tmp_path_factory.mktemp("shutdown") / "app")
-    try:
-        checkout.succeed("up", "--build")
-        checkout.succeed("migrate")
-        yield checkout
-    finally:
-        checkout.destroy()
 
 
 def test_a_failed_backup_stops_nothing(core: Checkout) -> None:

@@ -85,8 +85,7 @@ class Docker:
 
     def close(self) -> None:
         left = self.helpers()
-        for container in left:
-            self.api.remove_container(container, force=True)
+        self.files().sweep(self.run)
         self.api.remove_volume(self.name)
         self.api.close()
         assert left == [], "a helper was left behind"
