@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quiesce.adapters.compose_engine import LABEL_HELPER, LABEL_PROJECT, LABEL_RUN
 from quiesce.adapters.volume_transport import (
     ENVIRONMENT,
     NEEDS,
@@ -33,8 +34,6 @@ from quiesce.errors import QuiesceError, RequestError
 if TYPE_CHECKING:
     from docker import APIClient
 
-#: On every helper: the run it belongs to, so that it can be found and swept.
-RUN_LABEL = "quiesce.run"
 #: On every helper: the real name of its volume.
 VOLUME_LABEL = "quiesce.volume"
 
@@ -52,13 +51,15 @@ class HelperEngine:
 
     `images` are tried in order, once; the first with the programs is used from then on, and none
     is ever pulled. `is_local` tells whether the engine is proven to share this machine's file
-    systems. `api` gives the SDK's client; it belongs to the caller, who closes it.
+    systems. `api` gives the SDK's client; it belongs to the caller, who closes it. `project` marks
+    helpers as this project's: they are no strangers to its volumes.
     """
 
     api: Callable[[], APIClient]
     images: Callable[[], Sequence[str]]
     is_local: Callable[[], bool]
     compose_version: str = ""
+    project: str = ""
     _image: str | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -93,7 +94,7 @@ class HelperEngine:
     def sweep(self, run: str) -> tuple[str, ...]:
         """Remove every helper of this run and return their names."""
         api = self.api()
-        wanted = {"label": [f"{RUN_LABEL}={run}", VOLUME_LABEL]}
+        wanted = {"label": [f"{LABEL_RUN}={run}", VOLUME_LABEL]}
         with _told("sweeping helpers"):
             found = api.containers(all=True, filters=wanted)
             for container in found:
@@ -104,7 +105,7 @@ class HelperEngine:
         from docker.errors import APIError
 
         try:
-            container = _Container(self.api(), image, run, volume="", mounts=[])
+            container = _Container(self.api(), image, run, self.project, volume="", mounts=[])
         except APIError:
             return False  # no such image, or no `cat` in it
         try:
@@ -163,7 +164,7 @@ class HelperPlace:
             # Asked first, because mounting a volume that is not there makes one.
             if not self.volume.startswith("/"):
                 api.inspect_volume(self.volume)
-            return _Container(api, image, run, self.volume, mounts)
+            return _Container(api, image, run, engine.project, self.volume, mounts)
 
     def see(self, path: Path) -> str:
         resolved = path.parent.resolve() / path.name
@@ -198,7 +199,13 @@ class _Container:
     """One running helper. Ends with this process: its input is a connection of ours."""
 
     def __init__(
-        self, api: Any, image: str, run: str, volume: str, mounts: Sequence[Mapping[str, Any]]
+        self,
+        api: Any,
+        image: str,
+        run: str,
+        project: str,
+        volume: str,
+        mounts: Sequence[Mapping[str, Any]],
     ) -> None:
         from docker.types import LogConfig
 
@@ -221,7 +228,12 @@ class _Container:
             command=[],
             user="0:0",
             stdin_open=True,
-            labels={RUN_LABEL: run, VOLUME_LABEL: volume},
+            labels={
+                LABEL_HELPER: "1",
+                LABEL_RUN: run,
+                LABEL_PROJECT: project,
+                VOLUME_LABEL: volume,
+            },
             healthcheck={"test": ["NONE"]},
             host_config=host,
         )

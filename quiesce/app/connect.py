@@ -72,7 +72,12 @@ def _compose(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Premises]:
         own = (stack.helper_image,) if stack.helper_image else ()
         return tuple(dict.fromkeys((*own, *runtime.image_ids())))
 
-    helper = HelperEngine(api=runtime.api, images=images, is_local=runtime.is_local)
+    helper = HelperEngine(
+        api=runtime.api,
+        images=images,
+        is_local=runtime.is_local,
+        project=stack.instance.project,
+    )
     staging = staging_folder(stack.backups, run)
     volumes = VolumeFiles(
         run=run, project=stack.instance.project, staging=staging, direct=direct, helper=helper
