@@ -146,7 +146,7 @@ def plan_start(stack: Stack, observed: Observed, run: str, names: Sequence[str])
         unit
         for name in services
         for unit in observed.service(name).units
-        if not unit.runs and not _done(unit)
+        if not unit.runs and (name in names or not _is_done(observed, unit))
     ]
     nodes: list[Node] = []
     for wave in order.start_waves(asleep, observed.services, ordered(stack, observed)):
@@ -156,14 +156,15 @@ def plan_start(stack: Stack, observed: Observed, run: str, names: Sequence[str])
     return _plan(stack, observed, run, "start", names, tuple(nodes))
 
 
-def _done(unit: Unit) -> bool:
-    """Whether this is a one-shot that ended well: it has nothing to run again for."""
-    return (
-        unit.state == "exited"
-        and unit.exit_code == 0
-        and unit.restart_policy == "no"
-        and (unit.health == "none")
-    )
+def _is_done(observed: Observed, unit: Unit) -> bool:
+    """Whether this is a one-shot that ended well: others wait for its end, not for its running."""
+    awaited = {
+        entry.service
+        for service in observed.services
+        for entry in service.depends_on
+        if entry.condition == "completed"
+    }
+    return unit.service in awaited and unit.state == "exited" and unit.exit_code == 0
 
 
 def plan_stop(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:

@@ -1,0 +1,52 @@
+"""Which units `start` starts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from quiesce.observed import Dependency, Observed
+from quiesce.plan import steps as s
+from quiesce.plan.services import plan_start
+from quiesce.plan.steps import steps_of
+from tests.support.builders import RUN, a_service, a_stack, a_world
+
+
+def _with_one_shot(*, awaited: bool) -> Observed:
+    """A stack whose redis ended with 0, and a backend that waits for its end or its health."""
+    world = a_world({"redis": "exited"})
+    condition = "completed" if awaited else "healthy"
+    redis = a_service("redis", "exited")
+    redis = replace(
+        redis,
+        units=tuple(
+            replace(u, exit_code=0, restart_policy="no", health="none") for u in redis.units
+        ),
+    )
+    services = {service.name: service for service in world.services}
+    services["redis"] = redis
+    services["backend"] = replace(
+        services["backend"],
+        depends_on=(Dependency("redis", condition),),  # type: ignore[arg-type]
+    )
+    return replace(world, services=tuple(services.values()))
+
+
+def _started(observed: Observed, *names: str) -> list[str]:
+    plan = plan_start(a_stack(), observed, RUN, names)
+    return [
+        unit.service
+        for _, step in steps_of(plan.nodes)
+        if isinstance(step, s.StartServices)
+        for unit in step.units
+    ]
+
+
+def test_a_service_that_was_stopped_in_order_is_started() -> None:
+    """Ending with 0 is how a well-made service answers a stop."""
+    assert _started(_with_one_shot(awaited=False)) == ["redis"]
+
+
+def test_a_one_shot_that_is_done_is_not_run_again_unless_it_is_named() -> None:
+    """What others wait for the end of has had its run."""
+    assert _started(_with_one_shot(awaited=True)) == []
+    assert _started(_with_one_shot(awaited=True), "redis") == ["redis"]
