@@ -97,6 +97,9 @@ class ComposePremises:
         for container in self.units.containers():
             if container["State"]["Status"] != "running":
                 continue
+            if container["HostConfig"].get("Init"):
+                # The engine's own init passes signals on, whatever its masks show.
+                continue
             name = str(container["Config"].get("StopSignal") or "SIGTERM")
             status = self._status_of_first_process(container)
             if status and is_deaf(status, signal_number(name)):

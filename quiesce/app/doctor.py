@@ -131,7 +131,12 @@ def _permissions(stack: Stack) -> list[Finding]:
         hint = f"sudo chown -R $(id -un) {shown}"
         return [Finding("error", "backups", f"{folder} is not ours to write in", hint)]
     mode = stat.S_IMODE(folder.stat().st_mode)
-    open_ = [path for path in _files(folder) if stat.S_IMODE(path.lstat().st_mode) & 0o077]
+    open_ = [
+        path
+        for path in _files(folder)
+        # What git put there to keep the folder holds nothing.
+        if path.name != ".gitkeep" and stat.S_IMODE(path.lstat().st_mode) & 0o077
+    ]
     if mode & 0o077:
         fact = f"{folder} is open to others: its mode is {mode:04o}"
         return [Finding("error", "backups", fact, f"chmod 0700 {shown}")]
@@ -196,8 +201,8 @@ def _cron(stack: Stack, environ: Mapping[str, str]) -> list[Finding]:
                 "warning",
                 "schedule",
                 "no line of this user's crontab makes backups here",
-                f"add with 'crontab -e':  0 2 * * * {command} backup --instance "
-                f"{stack.instance.name} --wait 3600",
+                f"say 'schedule: [daily 02:00 full]' in {stack.file.name}, then run "
+                "'inv schedule --install'",
             )
         ]
     problem = works_from_bare_environment(lines[0], stack.directory, stack.instance.name)

@@ -167,6 +167,8 @@ def test_the_doctor_finds_what_is_wrong_and_how_to_mend_it(core: Checkout) -> No
         hidden, nosy = found["deaf"], found[str(source)]
         facts = [f["fact"] for f in result.document["findings"] if f["subject"] == "deaf"]
         assert any("ignores SIGTERM" in fact for fact in facts)
+        # They have 'init: true', which is what the hint asks for.
+        assert not {"backend", "frontend"} & set(found)
         assert any("/usr/share" in fact and "hidden" in fact for fact in facts)
         assert hidden["hint"]
         assert "paths:  hiding: {path: hiding, backup: never}" in nosy["hint"]
