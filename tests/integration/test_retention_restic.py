@@ -5,7 +5,6 @@ restic has neither groups, verification nor floors, so all sets are good and `ke
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import random
@@ -21,6 +20,7 @@ import pytest
 
 from quiesce.model import Retention
 from quiesce.plan.retention import decide
+from tests.support.programs import require_programs
 from tests.support.year import made_at
 
 ZONE = "Europe/Vienna"
@@ -30,14 +30,7 @@ RULES = ("keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearl
 @pytest.fixture(scope="module")
 def restic() -> str:
     """The program; from Debian where we may install it."""
-    if not shutil.which("restic"):
-        if os.geteuid() != 0 or not shutil.which("apt-get"):
-            pytest.skip("restic is not installed")
-        with Path("/tmp/apt.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            argv = ["apt-get", "install", "-y", "--no-install-recommends", "restic"]
-            if subprocess.run(argv, capture_output=True, check=False).returncode:
-                pytest.skip("restic cannot be installed here")
+    require_programs(["restic"], ["restic"])
     return str(shutil.which("restic"))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkout import ROOT, wait_until
+from tests.support.programs import require_programs
 
 SPOOL = "/var/spool/cron/crontabs"
 STACK = """
@@ -87,8 +87,7 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     """Skips, with the reason, where there is no cron or no way to give it a spool."""
-    if not shutil.which("crontab") or not shutil.which("cron"):
-        pytest.skip("cron is not installed")
+    require_programs(["cron"], ["crontab", "cron"])
     probe = ["unshare", "--mount", "--propagation", "private", "true"]
     if os.geteuid() != 0 or subprocess.run(probe, capture_output=True, check=False).returncode:
         pytest.skip("giving cron a spool of its own needs root and mount namespaces")
