@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,5 +87,6 @@ def _print_skips(outcomes: Sequence[Outcome]) -> None:
         print("\nnot run:")
     for reason, names in by_reason.items():
         print(f"  {len(names)} × {reason}")
-        for name in names:
-            print(f"      {name}")
+        # One line a test: two hundred seeds of one are one thing that was not tried.
+        for name, count in Counter(name.partition("[")[0] for name in names).items():
+            print(f"      {name}" + (f" ({count} variants)" if count > 1 else ""))
