@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import shlex
 
-from quiesce.model import DatabaseRecord, Manifest, VolumeRecord
+from quiesce.model import DatabaseRecord, Manifest, SetKind, VolumeRecord
 
 _TAR = "--xattrs --xattrs-include='*' --acls --sparse --numeric-owner --same-permissions"
 
 
 def restore_instructions(manifest: Manifest) -> str:
     """Return the page for a person who has this folder, and not Quiesce."""
+    with_quiesce = (
+        f"With Quiesce: `inv restore --file {manifest.name}`."
+        if manifest.kind == "full"
+        else "This version of Quiesce restores full sets only."
+    )
     parts = [
         f"# Restoring {manifest.name} by hand\n",
-        (
-            f"Made by {manifest.tool} on {manifest.created_at:%Y-%m-%d %H:%M:%S %z} of instance "
-            f"`{manifest.instance}` ({manifest.kind}, {manifest.mode}). With Quiesce: "
-            f"`inv restore --file {manifest.name}`. Without it, in this folder:\n"
-        ),
+        f"Made by {manifest.tool} on {manifest.created_at:%Y-%m-%d %H:%M:%S %z} of instance "
+        f"`{manifest.instance}` ({manifest.kind}, {manifest.mode}). {with_quiesce} "
+        "Without it, in this folder:\n",
         "```sh\nsha256sum -c SHA256SUMS    # every line has to say OK\n```\n",
     ]
-    parts += [_database(record) for record in manifest.databases]
+    parts += [_database(record, manifest.kind) for record in manifest.databases]
     parts += [_volume(record) for record in manifest.volumes]
     parts.append(
         "## What is not in here\n\nThe images, the values of the environment files (passwords "
@@ -30,16 +33,29 @@ def restore_instructions(manifest: Manifest) -> str:
     return "\n".join(parts)
 
 
-def _database(record: DatabaseRecord) -> str:
+def _database(record: DatabaseRecord, kind: SetKind) -> str:
     name = shlex.quote(record.name)
-    return (
+    dump = shlex.quote(f"databases/{record.key}.dump")
+    revision = ", ".join(record.revision) or "none"
+    about = (
         f"## Database {record.name}\n\n"
-        f"PostgreSQL {record.server_version}, encoding {record.encoding}, "
-        f"revision {', '.join(record.revision) or 'none'}. Into an empty database, with the "
-        "clients of the same or a newer version:\n\n"
+        f"PostgreSQL {record.server_version}, encoding {record.encoding}, revision {revision}. "
+    )
+    if kind == "data":
+        # Without the version table: the target has its own row, two would stop all migrations.
+        table = shlex.quote((record.version_table or "alembic_version").rpartition(".")[2])
+        return (
+            f"{about}Rows only. Make an empty database, bring its tables to exactly revision "
+            f"{revision}, empty them (seed rows too), and load as a superuser:\n\n"
+            f"```sh\npg_restore -l {dump} | grep -v ' TABLE DATA [^ ]* '{table}' ' > toc\n"
+            f"pg_restore -U postgres --exit-on-error --single-transaction --disable-triggers "
+            f"-L toc -d {name} {dump}\npsql -X -U postgres -d {name} -c ANALYZE\n```\n"
+        )
+    what = "Its schema, without rows. " if kind == "schema" else ""
+    return (
+        f"{about}{what}Into an empty database, with the clients of the same or a newer version:\n\n"
         f"```sh\ncreatedb -U postgres -T template0 -E {shlex.quote(record.encoding)} {name}\n"
-        f"pg_restore -U postgres --exit-on-error -j 2 -d {name} "
-        f"{shlex.quote(f'databases/{record.key}.dump')}\n"
+        f"pg_restore -U postgres --exit-on-error -j 2 -d {name} {dump}\n"
         f"psql -X -U postgres -d {name} -c ANALYZE\n```\n"
     )
 

@@ -207,3 +207,30 @@ def test_everything_works_from_a_bare_environment(core: Checkout) -> None:
         )  # fmt: skip
         assert ended.returncode == 0, f"{task}: {ended.stderr}"
         assert "\x1b" not in ended.stdout + ended.stderr
+
+
+def test_every_task_works_in_a_terminal(core: Checkout) -> None:
+    """What the other tests run in a pipe and a bare environment, typed at a terminal."""
+    wanted = [
+        (["up"], ()),
+        (["status"], ()),
+        (["volumes"], ()),
+        (["check"], ()),
+        (["doctor"], ()),
+        (["logs", "--service", "redis"], ()),
+        (["restart", "--service", "frontend"], ()),
+        (["rebuild", "--service", "frontend"], ()),
+        (["stop", "--service", "frontend"], ()),
+        (["start"], ()),
+        (["clean-logs"], [("[yes/no]", "yes\r")]),
+        (["clean-cache"], [("to go on", "EMPTY CACHE\r")]),
+        (["down"], ()),
+        (["clean-containers"], ()),
+        (["clean"], ()),
+        (["nuke"], [("to go on", "NUKE core\r")]),
+        (["up"], ()),
+    ]
+    for arguments, typed in wanted:
+        code, shown = inv_in_terminal(core, arguments, typed)
+        assert code == 0, f"{arguments}: {shown}"
+    core.wait_until_healthy(EVERYTHING)
