@@ -8,8 +8,8 @@ never do is said by guards, which only ever keep more:
                     sets; others take nobody's place and are not removed by the rules
     never removed   the newest of a group, pinned sets, sets nobody has verified yet, the last
                     `FLOOR` good ones; anything at all where the policy has no rule
-    held back       what is older than a set that looks like a loss: far smaller than the one
-                    before it, until somebody says that this is right
+    held back       a set that looks like a loss, far smaller than the one before it, and what is
+                    older, until somebody says that this is right
 
 `keep_within` counts from the newest set, not from now: while backups fail, nothing grows too old.
 """
@@ -227,7 +227,8 @@ def _apply_guards(
             why.append("floor")
         elif not has_rules(policy):
             why.append("no rule")
-        elif doubted_at is not None and entry.created_at < doubted_at:
+        elif doubted_at is not None and entry.created_at <= doubted_at:
+            # With the doubtful set itself: without it the next run would have no doubt left.
             why.append("held back")
 
 
