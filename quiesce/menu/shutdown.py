@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @command(
-    full="back up the volumes too, not only the databases",
+    full="a full set, which restore takes; without it rows only, restored by hand so far",
     keep_running="services that go on running, comma-separated",
     force="stop everything even when the backup fails",
 )
