@@ -13,10 +13,10 @@ from quiesce.app.changing import changing, runs_folder
 from quiesce.app.cleaning import Cleaning
 from quiesce.app.entering import Entering
 from quiesce.app.frame import Options
-from quiesce.app.keeping import Keeping
+from quiesce.app.reporting import Reporting
 from quiesce.app.reports import checked_note
 from quiesce.app.restoring import prepare_restore, restore_outcome
-from quiesce.app.scheduling import Scheduling, rotate_log
+from quiesce.app.scheduling import rotate_log
 from quiesce.app.shutting_down import ShuttingDown
 from quiesce.app.verifying import Verifying
 from quiesce.errors import CheckFailed, RequestError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from quiesce.report import Reporter
 
 
-class App(BackingUp, Keeping, Verifying, Scheduling, Cleaning, ShuttingDown, Entering):
+class App(BackingUp, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
     """Quiesce for one instance of one stack."""
 
     # -------------------------------------------------------------------------- lifecycle

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 KEPT = 200
 LONGEST_NOTE = 500
+#: What every report has.
+_ALWAYS_THERE = frozenset({"run", "task", "started_at", "seconds", "ok", "exit_code"})
 
 
 def reports_folder(stack: Stack) -> Path:
@@ -141,16 +143,24 @@ def run_facts(run: Run) -> dict[str, Any]:
     }
 
 
-def last_run(stack: Stack, wanted: Callable[[dict[str, Any]], bool]) -> datetime | None:
-    """Return when the newest run began that ended well and that `wanted` says yes to."""
+def read_reports(stack: Stack) -> Iterator[dict[str, Any]]:
+    """Yield the reports that are kept, newest first. One that cannot be understood is no report."""
     folder = reports_folder(stack)
     for path in sorted(folder.glob("*.json"), reverse=True) if folder.is_dir() else ():
         try:
             document = json.loads(path.read_text())
-            if document["ok"] and wanted(document):
-                return datetime.fromisoformat(document["started_at"])
-        except (OSError, ValueError, KeyError, TypeError):
+            datetime.fromisoformat(document["started_at"])
+            if document.keys() >= _ALWAYS_THERE:
+                yield document
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
+
+
+def last_run(stack: Stack, wanted: Callable[[dict[str, Any]], bool]) -> datetime | None:
+    """Return when the newest run began that ended well and that `wanted` says yes to."""
+    for document in read_reports(stack):
+        if document["ok"] and wanted(document):
+            return datetime.fromisoformat(document["started_at"])
     return None
 
 

@@ -23,6 +23,7 @@ from quiesce.menu.enter import db_shell, exec_, logs, shell
 from quiesce.menu.keep import keep, prune, unkeep
 from quiesce.menu.lifecycle import down, rebuild, restart, start, stop, up
 from quiesce.menu.migrate import migrate
+from quiesce.menu.report import report
 from quiesce.menu.restore import recover, restore, undo_restore
 from quiesce.menu.schedule import schedule
 from quiesce.menu.shutdown import shutdown
@@ -48,6 +49,7 @@ TASKS: tuple[Task[Any], ...] = (
     keep,
     unkeep,
     schedule,
+    report,
     restore,
     undo_restore,
     recover,
@@ -105,6 +107,7 @@ __all__ = [
     "prune",
     "rebuild",
     "recover",
+    "report",
     "restart",
     "restore",
     "schedule",

@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from quiesce.report import words
-from quiesce.report.values import LastRestore, MigrationRow, RestoreOutcome, Sizes, UnfinishedRun
+from quiesce.report.values import (
+    LastRestore,
+    MigrationRow,
+    RestoreOutcome,
+    RunRecord,
+    Sizes,
+    UnfinishedRun,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -72,6 +79,25 @@ def backup_set(backup: BackupSet, now: datetime | None = None) -> Document:
             level: {"at": words.utc(check.at), "good": check.good}
             for level, check in state.checks.items()
         },
+    }
+
+
+def runs(records: Sequence[RunRecord]) -> Document:
+    """Return the runs that left a report."""
+    return {
+        "runs": [
+            {
+                "run": record.run,
+                "task": record.task,
+                "started_at": words.utc(record.at),
+                "seconds": record.seconds,
+                "ok": record.ok,
+                "exit_code": record.exit_code,
+                "fact": record.fact,
+                "sets": list(record.sets),
+            }
+            for record in records
+        ]
     }
 
 

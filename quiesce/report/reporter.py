@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         LastRestore,
         MigrationRow,
         RestoreOutcome,
+        RunRecord,
         Sizes,
         UnfinishedRun,
     )
@@ -232,6 +233,12 @@ class Reporter:
             documents.sets(sets, now, reasons, unreadable),
             views.sets(sets, now, reasons, unreadable),
         )
+
+    def runs(self, records: Sequence[RunRecord], now: datetime) -> None:
+        """Show the runs that left a report, in the order given."""
+        from quiesce.report import documents, views
+
+        self._show(documents.runs(records), views.runs(records, now))
 
     def status(
         self,

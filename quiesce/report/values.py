@@ -32,6 +32,20 @@ class LastRestore(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run that left a report. `fact` says what went wrong, "" when nothing did."""
+
+    run: str
+    task: str
+    at: datetime
+    seconds: float
+    ok: bool
+    exit_code: int
+    fact: str
+    sets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MigrationRow:
     """Where one database stands in its Alembic history.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from quiesce.report import words
 from quiesce.report.blocks import Block, Cell, Column, Facts, Headline, Mark, Remark, Table, Tone
-from quiesce.report.values import MigrationRow, RestoreOutcome
+from quiesce.report.values import MigrationRow, RestoreOutcome, RunRecord
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -52,6 +52,28 @@ def sets(
         rows.append(tuple(row))
     remarks = [Remark("warning", name, f"not a readable set: {why}") for name, why in unreadable]
     return [Table("", tuple(columns), tuple(rows), "no backup sets"), *remarks]
+
+
+def runs(records: Sequence[RunRecord], now: datetime) -> list[Block]:
+    """Return the runs as a table, with what went wrong."""
+    columns = (
+        Column("begun"),
+        Column("task"),
+        Column("took", numeric=True),
+        Column("result", wraps=12),
+    )
+    rows = tuple(
+        (
+            Cell(words.age(record.at, now)),
+            Cell(record.task),
+            Cell(words.duration(record.seconds)),
+            Cell(", ".join(record.sets) or "done", "good")
+            if record.ok
+            else Cell(f"{record.fact or 'failed'} (exit code {record.exit_code})", "bad"),
+        )
+        for record in records
+    )
+    return [Table("", columns, rows, "no runs yet")]
 
 
 def _age(created: datetime, now: datetime) -> Cell:

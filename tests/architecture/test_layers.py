@@ -45,6 +45,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "backports": ("quiesce/adapters/*",),
     "compression": ("quiesce/adapters/*",),
     "docker": ("quiesce/adapters/*",),
+    "jinja2": ("quiesce/report/page/*",),
     "invoke": ("quiesce/menu/*", "tasks.py"),
     "psycopg2": ("quiesce/adapters/postgres*",),
     "pydantic_core": ("quiesce/config/*",),

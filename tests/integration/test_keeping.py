@@ -318,3 +318,39 @@ def test_a_set_made_too_long_ago_is_not_in_time(kept: Kept) -> None:
     """Two days old, for what is due every day."""
     kept.make(2.1)
     assert _overdue(kept, "daily full", "0 0 30 2 * full") == {"daily full": True}
+
+
+def test_the_page_shows_what_is_on_disk(tmp_path: Path) -> None:
+    """Sets, runs, restores; written for us alone, and again over the last one."""
+    kept = Kept(tmp_path)
+    good, bad = kept.make(2), kept.make(1, good=False)
+    kept.document("prune", force=False)
+    log = reports.restore_log(kept.stack)
+    line = {"at": NOW.isoformat(), "run": "r1", "task": "restore", "source": good.name}
+    reports.append(log, {**line, "event": "begun", "operator": "ada@db1", "note": "a rehearsal"})
+    with log.open("a") as stream:
+        stream.write('{"event": "begun", "torn')
+    document = kept.document("report", html=True, output=None)
+    assert [(run["task"], run["ok"]) for run in document["runs"]] == [("prune", True)]
+    page = Path(document["page"])
+    assert page.stat().st_mode & 0o777 == 0o600
+    text = page.read_text()
+    assert text.count(good.name) >= 2
+    assert f"{bad.name} is damaged" in text
+    assert "a rehearsal" in text
+    assert "did not end" in text
+    elsewhere = tmp_path / "page.html"
+    elsewhere.write_text("older")
+    kept.document("report", html=True, output=str(elsewhere))
+    assert good.name in elsewhere.read_text()
+
+
+@pytest.mark.parametrize("output", ["missing/page.html", "."])
+def test_a_page_that_has_no_place_is_refused(tmp_path: Path, output: str) -> None:
+    """A folder, or a file in none that exists; and `--output` without the page."""
+    kept = Kept(tmp_path)
+    app, _ = kept.app()
+    with pytest.raises(RequestError):
+        app.report(html=True, output=str(tmp_path / output))
+    with pytest.raises(RequestError, match="--output"):
+        app.report(html=False, output=str(tmp_path / "page.html"))

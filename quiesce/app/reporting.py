@@ -1,0 +1,214 @@
+"""The page to look at, and the list of runs: what reports, sets and logs say, put together.
+
+No engine and no server is asked, so it works when everything is down.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from quiesce import __version__
+from quiesce.adapters import store_files as files
+from quiesce.app.keeping import Keeping
+from quiesce.app.reports import read_reports, reports_folder, restore_log
+from quiesce.app.scheduling import Scheduling
+from quiesce.errors import RequestError
+from quiesce.execute.lock import make_private
+from quiesce.plan import retention
+from quiesce.report import words
+from quiesce.report.page.values import (
+    DrillRecord,
+    MadeSet,
+    PageFacts,
+    RestoreRecord,
+    ScheduleRow,
+    Uncovered,
+)
+from quiesce.report.values import RunRecord
+
+if TYPE_CHECKING:
+    from quiesce.model import BackupSet, Retention, Stack
+
+PAGE = "report.html"
+#: What no set of any stack holds.
+ALWAYS_UNCOVERED = (
+    Uncovered("images", "the services' images", "a set records their digests only"),
+    Uncovered("values", "env files", "passwords never leave: keep them where you keep passwords"),
+    Uncovered("code", "the stack's own files", "they are in your repository"),
+)
+
+
+class Reporting(Keeping, Scheduling):
+    """What was done, to look at."""
+
+    def report(self, *, html: bool, output: str | None) -> None:
+        """Show the runs that left a report; with `html` write the page, too, and say where.
+
+        `output` is the page's file (default: in the instance's `backups/.reports/`).
+        """
+        from quiesce.adapters.store import LocalStore
+
+        if output is not None and not html:
+            raise RequestError("--output is the file of the page", "add --html")
+        store = LocalStore(self.stack.backups)
+        facts = self._page_facts(store.sets(), store.unreadable())
+        self.reporter.runs(facts.runs, facts.now)
+        if not html:
+            return
+        from quiesce.report.page import render_page
+
+        file = self._page_file(output)
+        text = render_page(facts)
+        try:
+            files.replace_synced(file, text.encode())
+        except OSError as error:
+            raise RequestError(
+                f"{file} cannot be written: {error.strerror}", "name another with --output PATH"
+            ) from error
+        self.reporter.done(f"the page is {file}", {"page": str(file)})
+
+    def _page_file(self, output: str | None) -> Path:
+        if output is not None:
+            file = Path(output).expanduser().absolute()
+            if file.is_dir() or not file.parent.is_dir():
+                raise RequestError(f"{file} is no file in a folder that exists", "name a file")
+            return file
+        make_private(reports_folder(self.stack))
+        return reports_folder(self.stack) / PAGE
+
+    def _page_facts(
+        self, sets: Sequence[BackupSet], unreadable: Sequence[tuple[str, str]]
+    ) -> PageFacts:
+        own = tuple(backup for backup in sets if self._own(backup))
+        documents = tuple(read_reports(self.stack))
+        return PageFacts(
+            tool=f"Quiesce {__version__}",
+            instance=self.stack.instance.name,
+            now=self.clock.now(),
+            zone=ZoneInfo(self.stack.timezone),
+            sets=own,
+            reasons=self._reasons(own),
+            unreadable=tuple(unreadable),
+            made=_made(documents, own),
+            runs=tuple(_run(document) for document in documents),
+            restores=tuple(_restores(self.stack)),
+            drill=next(map(_drill, (d for d in documents if d["task"] == "drill")), None),
+            schedule=tuple(
+                ScheduleRow(entry.timing.text, entry.due, entry.done, entry.overdue)
+                for entry in self.overdue(own)
+            ),
+            uncovered=(*_uncovered(self.stack), *ALWAYS_UNCOVERED),
+            policy=_policy(self.stack.retention),
+        )
+
+
+def _run(document: dict[str, Any]) -> RunRecord:
+    return RunRecord(
+        run=document["run"],
+        task=document["task"],
+        at=datetime.fromisoformat(document["started_at"]),
+        seconds=document["seconds"],
+        ok=document["ok"],
+        exit_code=document["exit_code"],
+        fact=document.get("error", {}).get("fact", ""),
+        sets=tuple(made["name"] for made in document.get("sets", ())),
+    )
+
+
+def _made(documents: Sequence[dict[str, Any]], sets: Sequence[BackupSet]) -> tuple[MadeSet, ...]:
+    """Every backup that reports or sets know of, oldest first; of both, the set is right."""
+    found: dict[str, MadeSet] = {}
+    for document in documents:
+        if document["task"] != "backup":
+            continue
+        for made in document.get("sets", ()):
+            found[made["name"]] = MadeSet(
+                made["name"],
+                made["kind"],
+                datetime.fromisoformat(document["started_at"]),
+                made["bytes"],
+                document["seconds"],
+                document.get("downtime_seconds", {}).get("overall"),
+            )
+    for backup in sets:
+        manifest = backup.manifest
+        if retention.is_safety(manifest):
+            continue
+        found[backup.name] = MadeSet(
+            backup.name,
+            manifest.kind,
+            manifest.created_at,
+            backup.bytes,
+            manifest.duration_seconds,
+            manifest.downtime_seconds.overall if manifest.services_stopped else None,
+        )
+    return tuple(sorted(found.values(), key=lambda made: (made.at, made.name)))
+
+
+def _drill(document: dict[str, Any]) -> DrillRecord:
+    return DrillRecord(
+        at=datetime.fromisoformat(document["started_at"]),
+        ok=document["ok"],
+        source=document.get("source", ""),
+        recovery_seconds=document.get("recovery_seconds"),
+        fact=document.get("error", {}).get("fact", ""),
+    )
+
+
+def _restores(stack: Stack) -> Iterator[RestoreRecord]:
+    """Yield what the log of restores holds, newest first. A line that is torn is passed over."""
+    try:
+        lines = restore_log(stack).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    ended: dict[str, bool] = {}
+    for text in reversed(lines):
+        try:
+            line = json.loads(text)
+            run = str(line["run"])
+            if line["event"] == "ended":
+                ended[run] = bool(line["ok"])
+            elif line["event"] == "begun":
+                yield RestoreRecord(
+                    at=datetime.fromisoformat(line["at"]),
+                    task=str(line["task"]),
+                    source=str(line["source"]),
+                    operator=str(line["operator"]),
+                    note=str(line["note"]),
+                    ok=ended.get(run),
+                )
+        except (ValueError, KeyError, TypeError):
+            continue
+
+
+def _uncovered(stack: Stack) -> Iterator[Uncovered]:
+    for volume in stack.volumes:
+        if volume.backup == "never":
+            purpose = f"{volume.purpose}: " if volume.purpose else ""
+            yield Uncovered("volume", volume.key, f"{purpose}backup: never in {stack.file.name}")
+        elif volume.exclude:
+            patterns = ", ".join(volume.exclude)
+            yield Uncovered("files", f"{volume.key}: {patterns}", f"exclude in {stack.file.name}")
+    for key in stack.excluded_volumes:
+        yield Uncovered("volume", key, f"excluded in {stack.file.name}")
+    for name in stack.excluded_databases:
+        yield Uncovered("database", name, f"excluded in {stack.file.name}")
+    for entry in stack.paths:
+        if entry.backup == "never":
+            yield Uncovered("path", entry.key, f"backup: never in {stack.file.name}")
+
+
+def _policy(policy: Retention) -> str:
+    rules = []
+    for field in fields(policy):
+        value = getattr(policy, field.name)
+        if field.name != "name" and value is not None:
+            told = words.span(int(value)) if field.name == "keep_within" else str(value)
+            rules.append(f"{field.name} {told}")
+    return f"Retention {policy.name}: {', '.join(rules) or 'no rule, so nothing is removed'}."
