@@ -190,7 +190,10 @@ def _lock(stack: Stack) -> list[Finding]:
 def _cron(stack: Stack, environ: Mapping[str, str]) -> list[Finding]:
     """Look for a cron line of this stack, and try what it runs in cron's bare environment."""
     from quiesce.adapters.cron import backup_lines, works_from_bare_environment
+    from quiesce.app.scheduling import timers_state
 
+    if timers := timers_state(stack, environ):
+        return timers
     command = f"cd {shlex.quote(str(stack.directory))} && ./inv"
     lines = backup_lines(stack.directory, environ)
     if lines is None:

@@ -1,7 +1,8 @@
-"""Running by itself: cron lines for what `schedule:` says, their log, and what was missed."""
+"""Running by itself: cron lines or timers for `schedule:`, their log, and what was missed."""
 
 from __future__ import annotations
 
+import getpass
 import os
 import shlex
 import sys
@@ -14,8 +15,10 @@ from zoneinfo import ZoneInfo
 
 from quiesce.app.frame import Frame
 from quiesce.app.reports import last_run
-from quiesce.errors import RequestError
-from quiesce.plan import retention, schedule
+from quiesce.errors import QuiesceError, RequestError
+from quiesce.execute.lock import make_private
+from quiesce.findings import Finding
+from quiesce.plan import retention, schedule, timers
 from quiesce.report import words
 
 if TYPE_CHECKING:
@@ -46,13 +49,17 @@ class Due:
 class Scheduling(Frame):
     """What runs without anybody there."""
 
-    def schedule(self, *, install: bool, remove: bool) -> None:
+    def schedule(self, *, install: bool, remove: bool, systemd: bool) -> None:
         """Print the cron lines, or put them into this user's crontab, or take them out.
 
-        Other lines stay byte for byte. Doing the same twice changes nothing.
+        With `systemd`, timers instead. What is others' stays byte for byte. Doing the same twice
+        changes nothing.
         """
         if install and remove:
             raise RequestError("--install and --remove exclude each other", "give one of them")
+        if systemd:
+            self._timers(install=install, remove=remove)
+            return
         lines = () if remove else cron_lines(self.stack, self.options.environ)
         if not remove:
             self._tell_zone()
@@ -91,6 +98,34 @@ class Scheduling(Frame):
 
     # ------------------------------------------------------------------------------------ inside
 
+    def _timers(self, *, install: bool, remove: bool) -> None:
+        from quiesce.adapters import systemd
+
+        where = systemd.manager(self.options.environ)
+        place = timers.Place(
+            self.stack.instance.name,
+            str(self.stack.directory),
+            str(log_file(self.stack)),
+            where.boot_target,
+        )
+        wanted = {} if remove else timer_units(self.stack, self.options.environ, place)
+        if not (install or remove) or self.options.dry_run:
+            self.reporter.text("\n".join(f"### {name}\n{text}" for name, text in wanted.items()))
+            return
+        # systemd opens the log before anything of ours runs.
+        make_private(log_file(self.stack).parent)
+        changed = systemd.replace(where, place.mark, wanted)
+        how = "by timers" if wanted else "not by timers any more"
+        same = "" if changed else ", as before"
+        self.reporter.result({"units": sorted(wanted), "changed": changed})
+        self.reporter.done(f"{self.stack.instance.name} runs {how}{same}")
+        user = getpass.getuser()
+        if wanted and not systemd.lingers(user):
+            self.reporter.warn(
+                f"timers of {user} run only while {user} is logged in, "
+                f"until 'loginctl enable-linger {user}' was run"
+            )
+
     def _replace(self, lines: Sequence[str]) -> None:
         from quiesce.adapters.crontab import read_crontab, write_crontab
 
@@ -125,11 +160,7 @@ def cron_lines(stack: Stack, environ: Mapping[str, str]) -> tuple[str, ...]:
 
     Raise RequestError for a stack without a schedule, or a folder that cron cannot be told.
     """
-    if not stack.schedule:
-        raise RequestError(
-            f"{stack.file.name} has no schedule",
-            "add one, for example 'schedule: [daily 02:00 full, weekly verify]'",
-        )
+    _require_schedule(stack)
     folder = str(stack.directory)
     if not folder.isprintable():
         raise RequestError(f"cron cannot name the folder {folder!r}", "move it to another one")
@@ -139,11 +170,9 @@ def cron_lines(stack: Stack, environ: Mapping[str, str]) -> tuple[str, ...]:
     end = f">>{log} 2>&1 || tail -n 20 {log}"
     lines = []
     for timing in stack.schedule:
-        task = schedule.arguments(timing)
-        wait = () if task[0] == "verify" else ("--wait", str(WAIT))
-        call = _call(stack, environ, (*task, *wait))
+        call = _for_shell(_call(stack, environ, _task(timing)))
         lines.append(schedule.cron_line(timing.cron, f"{begin} {call} {end}"))
-    call = _call(stack, environ, ("recover", "--wait", str(WAIT)))
+    call = _for_shell(_call(stack, environ, ("recover", "--wait", str(WAIT))))
     # The engine may start after cron does.
     retry = f"{{ for pause in 5 10 20 40 60 90; do {call} && exit; sleep $pause; done; false; }}"
     lines.append(schedule.cron_line("@reboot", f"{begin} {retry} {end}"))
@@ -155,21 +184,59 @@ def cron_lines(stack: Stack, environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _call(stack: Stack, environ: Mapping[str, str], arguments: Sequence[str]) -> str:
-    """Return the call of `inv` as a shell reads it: ./inv, or the one we run from."""
+def timer_units(stack: Stack, environ: Mapping[str, str], place: timers.Place) -> dict[str, str]:
+    """Return the units for systemd, by name: two per entry, and the recovery after a boot.
+
+    Raise RequestError for a stack without a schedule, or a folder that systemd cannot be told.
+    """
+    _require_schedule(stack)
+    entries = [
+        (timing.text, timing.cron, _call(stack, environ, _task(timing), absolute=True))
+        for timing in stack.schedule
+    ]
+    recover = _call(stack, environ, ("recover", "--wait", str(WAIT)), absolute=True)
+    try:
+        return timers.unit_files(place, entries, recover)
+    except ValueError as error:
+        raise RequestError(str(error), "move the stack to a folder with another name") from None
+
+
+def _require_schedule(stack: Stack) -> None:
+    if not stack.schedule:
+        raise RequestError(
+            f"{stack.file.name} has no schedule",
+            "add one, for example 'schedule: [daily 02:00 full, weekly verify]'",
+        )
+
+
+def _task(timing: Timing) -> tuple[str, ...]:
+    """Return the task of an entry and its options. What changes something waits for its turn."""
+    task = schedule.arguments(timing)
+    return task if task[0] == "verify" else (*task, "--wait", str(WAIT))
+
+
+def _call(
+    stack: Stack, environ: Mapping[str, str], arguments: Sequence[str], *, absolute: bool = False
+) -> timers.Call:
+    """Return the call of `inv`: that of the stack's folder, or the one we run from."""
     host = environ.get("DOCKER_HOST", "")
     named = stack.instance.runtime == "compose" and stack.instance.context is None
-    variables = [f"PATH={PATH}"]
+    variables = {"PATH": PATH}
     if named and host and host != DEFAULT_HOST:
-        variables.append(f"DOCKER_HOST={shlex.quote(host)}")
-    program = "./inv"
+        variables["DOCKER_HOST"] = host
+    program = str(stack.directory / "inv") if absolute else "./inv"
     if not os.access(stack.directory / "inv", os.X_OK):
-        program = shlex.quote(str(Path(sys.executable).parent / "inv"))
+        program = str(Path(sys.executable).parent / "inv")
     options = ["--instance", stack.instance.name]
     if stack.file.name != "stack.yaml":
         options += ["--stack", str(stack.file)]
-    words_ = (shlex.quote(word) for word in (*arguments, *options))
-    return " ".join([*variables, program, *words_])
+    return timers.Call((program, *arguments, *options), variables)
+
+
+def _for_shell(call: timers.Call) -> str:
+    """Return the call as a shell reads it."""
+    variables = (f"{name}={shlex.quote(value)}" for name, value in call.environment.items())
+    return " ".join([*variables, *map(shlex.quote, call.argv)])
 
 
 def _log_folder() -> str:
@@ -231,3 +298,27 @@ def _done(stack: Stack, timing: Timing, sets: Sequence[BackupSet]) -> datetime |
         and wanted <= set(retention.contents(backup.manifest))
     ]
     return max(made, default=None)
+
+
+def timers_state(stack: Stack, environ: Mapping[str, str]) -> list[Finding]:
+    """Return what `doctor` says of this instance's timers; nothing where none are installed."""
+    from quiesce.adapters import systemd
+
+    where = systemd.manager(environ)
+    place = timers.Place(
+        stack.instance.name, str(stack.directory), str(log_file(stack)), where.boot_target
+    )
+    there = systemd.installed(where, place.mark)
+    if not there:
+        return []
+    if there != timer_units(stack, environ, place):
+        fact = f"the timers are not those of {stack.file.name}"
+        return [Finding("error", "schedule", fact, "run 'inv schedule --systemd --install'")]
+    try:
+        idle = [n for n in there if n.endswith(".timer") and not systemd.active(where, n)]
+    except QuiesceError as error:
+        return [Finding("error", "schedule", error.fact, error.hint)]
+    if idle:
+        hint = "run 'inv schedule --systemd --install'"
+        return [Finding("error", "schedule", f"timer {idle[0]} is not active", hint)]
+    return [Finding("ok", "schedule", f"{words.counted(len(stack.schedule), 'timer')} active")]

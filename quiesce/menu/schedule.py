@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 @command(
     install="put the lines into this user's crontab",
     remove="take the lines out of this user's crontab",
+    systemd="systemd timers instead of cron lines",
 )
-def schedule(app: App, install: bool = False, remove: bool = False) -> None:
-    """Print, install or remove the cron lines of this instance."""
-    app.schedule(install=install, remove=remove)
+def schedule(app: App, install: bool = False, remove: bool = False, systemd: bool = False) -> None:
+    """Print, install or remove the cron lines (or timers) of this instance."""
+    app.schedule(install=install, remove=remove, systemd=systemd)
