@@ -197,6 +197,10 @@ class Premises(Protocol):
         an image that is not there hides nothing."""
         ...
 
+    def outdated(self, services: Sequence[str]) -> Mapping[str, str]:
+        """Those of these services of which something runs that `up` would make anew, and why."""
+        ...
+
     def deaf_services(self) -> Mapping[str, str]:
         """Running services whose first process neither handles nor waits for its stop signal,
         with the signal's name: they can only be killed."""

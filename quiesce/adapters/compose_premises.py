@@ -25,6 +25,9 @@ from quiesce.ports import CommandLine
 
 #: So many names of a hidden folder are told.
 _NAMES = 3
+#: What Compose itself compares before it makes a container anew.
+_LABEL_HASH = "com.docker.compose.config-hash"
+_ALIVE = ("running", "paused", "restarting")
 _PROC_STATUS = ("cat", "/proc/1/status")
 
 
@@ -91,6 +94,20 @@ class ComposePremises:
             if binds:
                 found += self._covered_in(service, binds)
         return tuple(found)
+
+    def outdated(self, services: Sequence[str]) -> Mapping[str, str]:
+        done = self.command.run("config", "--hash", "*")
+        wanted = dict(line.split() for line in done.stdout.decode().splitlines())
+        found: dict[str, str] = {}
+        for container in self.units.containers():
+            name = service_of(container)
+            if name not in services or container["State"]["Status"] not in _ALIVE:
+                continue
+            if container["Config"]["Labels"].get(_LABEL_HASH) != wanted.get(name):
+                found[name] = "its configuration differs"
+            elif container["Image"] != self._image_now(container["Config"]["Image"]):
+                found[name] = "there is another image of its name"
+        return found
 
     def deaf_services(self) -> Mapping[str, str]:
         found: dict[str, str] = {}
@@ -193,6 +210,17 @@ class ComposePremises:
             del error
             return ""
         return bytes(output).decode("ascii", "replace")
+
+    def _image_now(self, image: str) -> str:
+        """The id of the image that has this name now, "" when none has."""
+        import docker
+
+        api: Any = self.connection.api
+        with told(f"image {image} cannot be looked at"):
+            try:
+                return str(api.inspect_image(image)["Id"])
+            except docker.errors.ImageNotFound:
+                return ""
 
     def _running(self, service: str) -> Inspected:
         for container in self.units.containers():

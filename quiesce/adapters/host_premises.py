@@ -51,6 +51,10 @@ class HostPremises:
         """Return none: there are no images."""
         return ()
 
+    def outdated(self, services: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002
+        """Return none: `up` leaves a process alone that runs."""
+        return {}
+
     def deaf_services(self) -> Mapping[str, str]:
         found: dict[str, str] = {}
         for name, service in self._units.services.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -37,12 +37,25 @@ class App(BackingUp, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
     # -------------------------------------------------------------------------- lifecycle
 
     def up(self, names: Sequence[str], *, build: bool = False) -> None:
-        """Make and start services, in order, and wait until they are healthy."""
-        self._change(
-            "up",
-            lambda _, seen, run: services.plan_up(self.stack, seen, run, names, build=build),
-            "up and healthy",
-        )
+        """Make and start services, in order, and wait until they are healthy.
+
+        What runs and would be made anew is named, and asked about.
+        """
+        anew: dict[str, str] = {}
+
+        def plan(ports: Ports, seen: Observed, run: str) -> Plan:
+            def outdated(wanted: Sequence[str]) -> Mapping[str, str]:
+                anew.update(ports.premises.outdated(wanted))
+                return anew
+
+            return services.plan_up(self.stack, seen, run, names, build=build, outdated=outdated)
+
+        def confirm(*_: object) -> None:
+            if anew:
+                told = ", ".join(f"{name} ({why})" for name, why in anew.items())
+                self._require_yes(f"these run and are made anew: {told}; go on?")
+
+        self._change("up", plan, "up and healthy", confirm=confirm)
 
     def start(self, names: Sequence[str]) -> None:
         """Start existing containers again."""

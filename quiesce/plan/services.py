@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 
 from quiesce.errors import RequestError
@@ -120,14 +120,20 @@ def plan_up(
     names: Sequence[str],
     *,
     build: bool = False,
+    outdated: Callable[[Sequence[str]], Mapping[str, str]] = lambda _: {},
 ) -> Plan:
-    """Containers of these services (none named: all) exist, run and are healthy."""
+    """Containers of these services (none named: all) exist, run and are healthy.
+
+    `outdated` says which of some services run as they are no longer declared, and why.
+    """
     services = chosen(observed, names)
     needs = order.dependencies(observed.services)
     wanted = set(services) | set(order.all_needed(needs, services))
     in_order = tuple(name for name in ordered(stack, observed) if name in wanted)
+    anew = "; ".join(f"{name} is made anew: {why}" for name, why in outdated(in_order).items())
+    why = "asked for, with what they depend on" + (f"; {anew}" if anew else "")
     nodes = (
-        UpServices(in_order, build, "asked for, with what they depend on"),
+        UpServices(in_order, build, why),
         WaitServices(in_order, stack.restart.health_timeout, "up means healthy"),
     )
     return _plan(stack, observed, run, "up", names, nodes)

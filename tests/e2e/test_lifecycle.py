@@ -146,6 +146,30 @@ def test_a_service_that_does_not_get_healthy_shows_its_last_lines(core: Checkout
         file.write_text(text)
 
 
+def test_up_asks_before_it_makes_anew_what_runs(core: Checkout) -> None:
+    """A changed configuration is named in the plan and asked about; without a yes nothing is."""
+    before = core.started()
+    core.succeed("up")
+    assert core.started() == before
+    file = core.folder / "docker-compose.yml"
+    text = file.read_text()
+    changed = text.replace("  proxy:\n", "  proxy:\n    labels: {changed: once}\n", 1)
+    assert changed != text
+    try:
+        file.write_text(changed)
+        plan = core.succeed("up", "--dry-run").out
+        assert "proxy is made anew: its configuration differs" in plan
+        refused = core.inv("up")
+        assert refused.code == 6
+        assert "proxy (its configuration differs)" in refused.err
+        assert core.started() == before
+        core.succeed("up", "--yes")
+        assert len(set(before) - set(core.started())) == 1, "only the proxy is another one"
+    finally:
+        file.write_text(text)
+        core.succeed("up", "--yes")
+
+
 def test_the_doctor_finds_what_is_wrong_and_how_to_mend_it(core: Checkout) -> None:
     """A deaf first process, a bind mount that hides the image, its data, open permissions."""
     file = core.folder / "docker-compose.yml"

@@ -307,3 +307,39 @@ def test_the_proof_of_being_local_needs_no_running_container(runtime: ComposeRun
     assert (
         docker("ps", "--all", "--quiet", "--filter", "label=quiesce.run=locality") == before == ""
     )
+
+
+def test_what_up_would_make_anew_is_known_beforehand(runtime: ComposeRuntime, folder: Path):
+    """Its configuration, or the image behind its name; what does not run is not asked about."""
+    up(runtime, "web")
+    assert runtime.premises().outdated(["web", "debug"]) == {}
+    (folder / "override.yml").write_text("services: {web: {environment: {MORE: '1'}}}\n")
+    files = (folder / "docker-compose.yml", folder / "override.yml")
+    changed = runtime_of(folder, files=files)
+    try:
+        assert changed.premises().outdated(["web"]) == {"web": "its configuration differs"}
+        assert changed.premises().outdated(["slow"]) == {}
+        before = unit(changed, "web").id
+        assert up(changed, "web").id != before
+        assert changed.premises().outdated(["web"]) == {}
+    finally:
+        changed.close()
+
+
+def test_another_image_of_the_same_name_is_noticed(folder: Path):
+    """As after a pull or a build."""
+    name = f"{PROJECT}-web"
+    image = os.environ.get("TINY_IMAGE", "quiesce-test/tiny")
+    docker("tag", image, name)
+    (folder / "override.yml").write_text(f"services: {{web: {{image: {name}}}}}\n")
+    named = runtime_of(folder, files=(folder / "docker-compose.yml", folder / "override.yml"))
+    try:
+        up(named, "web")
+        assert named.premises().outdated(["web"]) == {}
+        (folder / "Dockerfile").write_text(f"FROM {image}\nENV NEW=1\n")
+        docker("build", "--quiet", "--tag", name, str(folder))
+        assert named.premises().outdated(["web"]) == {"web": "there is another image of its name"}
+    finally:
+        named.close()
+        remove_project(PROJECT, folder)
+        docker("rmi", "--force", name)
