@@ -30,6 +30,12 @@ GROUPS = ("unit", "golden", "architecture", "contract", "integration", "stack", 
 FOREIGN = ("BACKUP_RESTORE_PHASE", "COMPOSE_", "INVOKE_", "PG", "QUIESCE_")
 KEPT = ("QUIESCE_PYTHON", "QUIESCE_TEST_")
 PATIENCE = 60.0
+# Most tests wait for an engine or a server most of their time. The tests of a file stay together:
+# they share a stack, and some of them build on each other.
+PARALLEL = ["--numprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"]
+# A test that ran into its time limit (nothing else) is tried once more, and both runs are shown: on
+# a shared machine that stood still for minutes that says nothing about what is tested.
+AGAIN = ["--reruns=1", "--only-rerun=Timeout >", "--only-rerun=TimeoutExpired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +152,12 @@ def _test(groups: Sequence[str], *, long: bool, provision: bool, expression: str
         with tempfile.TemporaryDirectory(prefix="quiesce-test-") as folder:
             record = Path(folder) / "results.xml"
             command = [sys.executable, "-m", "pytest", f"--junitxml={record}", "--durations=15"]
-            command += ["-o", "junit_duration_report=total"]
+            command += ["-o", "junit_duration_report=total", *AGAIN]
             command += ["--long"] if long else []
-            command += ["-k", expression] if expression else []
-            code = _run([*command, *(f"tests/{name}" for name in groups)], environment)
+            command += ["-k", expression] if expression else PARALLEL
+            # The last stages take longest, so they begin first and the others fill what is left.
+            folders = [f"tests/{name}" for name in reversed(groups)]
+            code = _run([*command, *folders], environment)
             return outcomes + count_tests(record, groups, pytest_code=code)
     finally:
         if engine is not None and engine.started and in_ci:

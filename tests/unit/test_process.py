@@ -86,10 +86,12 @@ def test_a_missing_program_is_a_request_error_with_a_hint():
 
 def test_a_program_that_takes_too_long_is_ended_with_all_it_started():
     """After the timeout nothing of the group is left, grandchildren included."""
+    # A length of its own: another run of these tests may be going on beside this one.
+    seconds = f"987.{os.getpid()}"
     with pytest.raises(QuiesceError, match="sh did not end within 0 seconds"):
-        process.run(["sh", "-c", "sleep 987 & echo $!; wait"], timeout=0.3)
+        process.run(["sh", "-c", f"sleep {seconds} & echo $!; wait"], timeout=0.3)
     assert process.children() == ()
-    assert _sleeping("987") == []
+    assert _sleeping(seconds) == []
 
 
 def _sleeping(seconds: str) -> list[int]:

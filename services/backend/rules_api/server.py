@@ -135,8 +135,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _discard(self, body: Body) -> None:
         """Read what is left of a short body: closing over it would reset the connection, and with
-        it the answer."""
-        if body.remaining <= LARGEST_DOCUMENT:
+        it the answer. A document that is too long, too, unless it is far too long."""
+        if body.remaining <= 4 * LARGEST_DOCUMENT:
             with suppress(OSError, Refused):
                 while body.read(LARGEST_DOCUMENT):
                     pass
