@@ -219,12 +219,16 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class TableRecord:
-    """Rows and content digest of one table, read in the dump's own snapshot."""
+    """Rows and content digest of one table, read in the dump's own snapshot.
+
+    `columns` are its types as PostgreSQL writes them, by name; older sets have none.
+    """
 
     schema: str
     name: str
     rows: int
     digest: str
+    columns: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +281,8 @@ class DatabaseRecord:
     roles: tuple[str, ...]
     settings: tuple[str, ...]
     large_objects: int
+    #: Materialized views that hold rows, each quoted.
+    populated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

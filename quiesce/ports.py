@@ -235,6 +235,21 @@ class DatabaseContents:
     revision: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How a database differs from the one that rows were dumped from.
+
+    `problems` keep them from being loaded; `lossy` are changes of types that may change values
+    without a word, in the tables `changed`. `left` are tables that hold rows and that the dump
+    does not have: they would stay as they are.
+    """
+
+    problems: tuple[str, ...] = ()
+    lossy: tuple[str, ...] = ()
+    changed: tuple[tuple[str, str], ...] = ()
+    left: tuple[str, ...] = ()
+
+
 class DatabaseAdmin(Protocol):
     """PostgreSQL: asking, dumping, loading, swapping. Sessions carry the run's name."""
 
@@ -285,6 +300,33 @@ class DatabaseAdmin(Protocol):
 
     def load(self, database: Database, name: str, directory: Path, file: str) -> None:
         """Load `directory/file` into the empty database `name`; any error at all is raised."""
+        ...
+
+    def copy_schema(self, database: Database, name: str) -> None:
+        """The empty database `name` has the live one's schema, and no rows."""
+        ...
+
+    def drift(
+        self, database: Database, name: str, record: DatabaseRecord, directory: Path, file: str
+    ) -> Drift:
+        """How database `name` differs from what the rows in `directory/file` were dumped from."""
+        ...
+
+    def replace_rows(
+        self,
+        database: Database,
+        name: str,
+        record: DatabaseRecord,
+        directory: Path,
+        file: str,
+        check: Callable[[DatabaseContents], None],
+    ) -> None:
+        """The rows of `directory/file` are all that the tables they belong to hold.
+
+        One transaction: with `name` the live database, others see the old rows or the new ones.
+        Alembic's version table stays as it is. `check` is called with what is there then, and
+        what it raises undoes everything.
+        """
         ...
 
     def contents(self, database: Database, name: str, algorithm: str) -> DatabaseContents:

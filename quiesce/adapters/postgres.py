@@ -6,13 +6,12 @@ application name, so that whatever a dead run left can be found and ended (`swee
 
 What each part knows: `postgres_session` how to connect, `postgres_snapshot` how to hold,
 `postgres_record` what to read, `postgres_dump` what to ask of the clients, `postgres_archive`
-what an archive holds, `postgres_side` how a database is made, `postgres_swap` how databases are
-exchanged.
+what an archive holds, `postgres_side` how a database is made, `postgres_rows` how rows alone are
+put into one, `postgres_swap` how databases are exchanged.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,18 @@ from quiesce.adapters import postgres_record as records
 from quiesce.adapters import postgres_side as side
 from quiesce.adapters import postgres_swap as exchange
 from quiesce.adapters.postgres_archive import read_archive
-from quiesce.adapters.postgres_client import Client, checked_file, publish
-from quiesce.adapters.postgres_dump import decode_arguments, globals_arguments, load_arguments
+from quiesce.adapters.postgres_client import publish
+from quiesce.adapters.postgres_dump import (
+    decode_arguments,
+    globals_arguments,
+)
+from quiesce.adapters.postgres_loading import Loading
 from quiesce.adapters.postgres_rest import look_around, together
+from quiesce.adapters.postgres_servers import MAINTENANCE
 from quiesce.adapters.postgres_session import (
-    NoDatabase,
     Session,
     SessionError,
     end_sessions,
-    open_session,
     version_text,
 )
 from quiesce.adapters.postgres_snapshot import Held, hold_snapshot
@@ -40,16 +42,16 @@ from quiesce.model import Database, DatabaseRecord, DatabaseSwap, SetKind
 from quiesce.observed import AtRest, DatabaseState
 from quiesce.ports import DatabaseContents, Progress, Runtime
 
-MAINTENANCE = ("postgres", "template1")
 GLOBALS_TRAILER = b"-- PostgreSQL database cluster dump complete"
 
 
-class PostgresAdmin:
+class PostgresAdmin(Loading):
     """The servers of these databases. `run` names the run that everything is done for.
 
     Databases may be dumped by several threads at once, one database by one thread. When held
     locks keep anybody waiting for longer than `lock_patience` seconds (None: for ever), they are
-    let go and the dump raises `InTheWay`.
+    let go and the dump raises `InTheWay`. `scratch` is a folder of the run, made when needed and
+    removed by whoever named it.
     """
 
     def __init__(
@@ -58,15 +60,12 @@ class PostgresAdmin:
         databases: Sequence[Database],
         run: str,
         lock_patience: float | None = None,
+        scratch: Path = Path("/nowhere"),
     ) -> None:
-        self._runtime = runtime
-        self._databases = tuple(databases)
-        self._run = run
-        self._application = f"quiesce:{run}"
+        super().__init__(runtime, databases, run, scratch)
         self._patience = lock_patience
         self._held: dict[str, Held] = {}
         self._watches: dict[str, Watch] = {}
-        self._client = Client(runtime, run)
 
     # ------------------------------------------------------------------------------- asking
 
@@ -162,34 +161,6 @@ class PostgresAdmin:
                 raise QuiesceError(f"the dump of the roles of {service} is incomplete", "try again")
             publish(partial, directory / file)
 
-    # ------------------------------------------------------------------------------ loading
-
-    def create(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
-        with self._maintenance(database) as session:
-            side.create(session, database, name, record, self._run)
-
-    def load(self, database: Database, name: str, directory: Path, file: str) -> None:
-        checked_file(directory, file)
-        with self._open(database, name) as session:
-            side.require_empty(session, name)
-            version = session.version
-        self._client.run(
-            database,
-            load_arguments(file, side.load_jobs()),
-            name=name,
-            version=version,
-            directory=directory,
-            writable=False,
-            what=f"loading of {Path(file).name} into database {name}",
-            interrupted=lambda: self._end_clients(database, name),
-        )
-
-    def finish(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
-        with self._open(database, name) as session:
-            session.run("ANALYZE")
-        with self._maintenance(database) as session:
-            side.finish(session, database, name, record)
-
     # --------------------------------------------------------------------------- exchanging
 
     def fence(self, service: str, names: Sequence[str]) -> None:
@@ -236,22 +207,6 @@ class PostgresAdmin:
         self._held.clear()
 
     # ------------------------------------------------------------------------------ in parts
-
-    def _open(self, database: Database, name: str) -> Session:
-        endpoint = self._runtime.endpoint(database.service, database.port)
-        return open_session(database, name, endpoint, self._application)
-
-    def _maintenance(self, database: Database) -> Session:
-        try:
-            return self._open(database, MAINTENANCE[0])
-        except NoDatabase:
-            return self._open(database, MAINTENANCE[1])
-
-    def _of(self, service: str) -> Database:
-        for database in self._databases:
-            if database.service == service:
-                return database
-        raise QuiesceError(f"no database is declared for service {service}", "see stack.yaml")
 
     def _holds_tables(self, database: Database, name: str) -> bool:
         try:
@@ -329,11 +284,6 @@ class PostgresAdmin:
             sequences=sequences if kind == "schema" else archive.sequences(),
             **facts,
         )
-
-    def _end_clients(self, database: Database, name: str, spared: Sequence[int] = ()) -> None:
-        """End what a client of ours left in `name`: killing a client does not end its session."""
-        with contextlib.suppress(QuiesceError), self._maintenance(database) as session:
-            end_sessions(session, self._application, name, spared)
 
 
 def _read(

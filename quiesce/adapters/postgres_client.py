@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -136,6 +137,25 @@ def checked_file(directory: Path, file: str) -> Path:
     if not path.is_file() or path.stat().st_size == 0:
         raise RequestError(f"{path} is missing or empty", "run 'inv verify' on the set")
     return path
+
+
+@contextlib.contextmanager
+def linked(path: Path, scratch: Path) -> Iterator[Path]:
+    """Yield the file as it is in `scratch`, so that a client sees that folder and no other.
+
+    Not in the set's own: what a client writes has no place there.
+    """
+    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    here = scratch / path.name
+    here.unlink(missing_ok=True)
+    try:
+        os.link(path, here)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(path, here)
+    try:
+        yield here
+    finally:
+        here.unlink(missing_ok=True)
 
 
 def publish(partial: Path, path: Path) -> None:

@@ -78,6 +78,29 @@ def dump_arguments(kind: SetKind, file: str, snapshot: str, compression: str) ->
     )
 
 
+def schema_arguments(file: str) -> tuple[str, ...]:
+    """Return the command that writes the schema of `PGDATABASE` as it is now to `file`."""
+    return (
+        "pg_dump",
+        "--format=custom",
+        "--compress=0",
+        f"--lock-wait-timeout={LOCK_WAIT_MILLISECONDS}",
+        "--no-password",
+        *_KINDS["schema"],
+        f"--file={DIRECTORY}/{file}",
+    )
+
+
+def rows_arguments(file: str, into: str) -> tuple[str, ...]:
+    """Return the command that writes the rows in the archive `file` to `into`, as a script."""
+    return (
+        "pg_restore",
+        "--data-only",
+        f"--file={DIRECTORY}/{into}",
+        f"{DIRECTORY}/{file}",
+    )
+
+
 def globals_arguments(file: str) -> tuple[str, ...]:
     """Return the command that writes roles and tablespaces, without passwords, to `file`."""
     return (

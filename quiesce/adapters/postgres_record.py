@@ -39,7 +39,10 @@ SELECT c.oid, n.nspname, c.relname, e.oid IS NOT NULL, c.oid = ANY (e.extconfig)
        coalesce((SELECT array_agg(a.attname::text) FROM pg_attribute a
                    JOIN pg_type t ON t.oid = a.atttypid
                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-                    AND 'bytea'::regtype IN (t.oid, t.typbasetype)), '{{}}')
+                    AND 'bytea'::regtype IN (t.oid, t.typbasetype)), '{{}}'),
+       coalesce((SELECT array_agg(format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum)
+                   FROM pg_attribute a
+                  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '{{}}')
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
         AND d.objsubid = 0 AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
@@ -68,6 +71,11 @@ HAVING count(*) = 1 AND bool_and(a.attname = 'version_num'
        AND a.atttypid IN ('varchar'::regtype, 'text'::regtype))
  ORDER BY c.relname <> 'alembic_version', n.nspname <> 'public', n.nspname, c.relname
 """).format(ours=_OURS)
+
+_POPULATED = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind = 'm' AND c.relispopulated ORDER BY 1, 2
+"""
 
 # Objects of the server's first role are in no dependency list: it cannot be dropped anyway.
 _ROLES = """
@@ -107,10 +115,16 @@ class TableShape:
     condition: str
     columns: tuple[str, ...]
     binary: frozenset[str]
+    types: tuple[str, ...]
 
     @property
     def quoted(self) -> Identifier:
         return Identifier(self.schema, self.name)
+
+    @property
+    def column_types(self) -> dict[str, str]:
+        """The types by column, as PostgreSQL writes them."""
+        return dict(zip(self.columns, self.types, strict=True))
 
 
 def read_tables(session: Session) -> tuple[TableShape, ...]:
@@ -120,10 +134,20 @@ def read_tables(session: Session) -> tuple[TableShape, ...]:
     tables of extensions that are not marked as configuration.
     """
     return tuple(
-        TableShape(oid, schema, name, condition or "", tuple(columns), frozenset(binary))
-        for oid, schema, name, of_extension, marked, condition, columns, binary in session.rows(
-            _TABLES
+        TableShape(
+            oid, schema, name, condition or "", tuple(columns), frozenset(binary), tuple(types)
         )
+        for (
+            oid,
+            schema,
+            name,
+            of_extension,
+            marked,
+            condition,
+            columns,
+            binary,
+            types,
+        ) in session.rows(_TABLES)
         if marked or not of_extension
     )
 
@@ -162,7 +186,10 @@ def digest_tables(session: Session, algorithm: str) -> tuple[TableRecord, ...]:
 
 def empty_tables(session: Session) -> tuple[TableRecord, ...]:
     """The same records for a load without rows (`schema`)."""
-    return tuple(TableRecord(table.schema, table.name, 0, "0") for table in read_tables(session))
+    return tuple(
+        TableRecord(table.schema, table.name, 0, "0", table.column_types)
+        for table in read_tables(session)
+    )
 
 
 def read_sequences(session: Session) -> tuple[SequenceRecord, ...]:
@@ -260,6 +287,9 @@ def facts_of(session: Session, name: str) -> dict[str, Any]:
         "roles": read_roles(session),
         "settings": read_settings(session, name),
         "large_objects": count_large_objects(session),
+        "populated": tuple(
+            f"{identifier(schema)}.{identifier(name)}" for schema, name in session.rows(_POPULATED)
+        ),
         "digest_algorithm": DIGEST_ALGORITHM,
     }
 
@@ -298,4 +328,4 @@ def _digest(session: Session, table: TableShape) -> TableRecord:
         )
         digest = f"wide:{digest}"
     session.run("RELEASE SAVEPOINT quiesce_digest")
-    return TableRecord(table.schema, table.name, rows, digest)
+    return TableRecord(table.schema, table.name, rows, digest, table.column_types)

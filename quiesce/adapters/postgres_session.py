@@ -16,8 +16,8 @@ import re
 import select
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NoReturn, Protocol, Self
 
 import psycopg2
 import psycopg2.extensions as driver
@@ -68,10 +68,20 @@ SELECT pid, coalesce(datname, ''), pg_terminate_backend(pid) FROM pg_stat_activi
 
 __all__ = ["SQL", "Identifier"]  # the rest is public by its name
 
+COPY_BYTES = 1024 * 1024
+
 Row = tuple[Any, ...]
 Statement = str | Composable
 
 _waiting = threading.local()
+
+
+class Readable(Protocol):
+    """What COPY reads from: at most so many bytes a call, none at the end."""
+
+    def read(self, size: int = ..., /) -> bytes: ...
+
+    def readline(self, size: int = ..., /) -> bytes: ...
 
 
 class SessionError(QuiesceError):
@@ -154,6 +164,14 @@ class Session:
     def run(self, statement: Statement, values: Sequence[Any] | None = None) -> None:
         """Run a statement for its effect."""
         self.rows(statement, values)
+
+    def copy_in(self, statement: Statement, rows: Readable) -> None:
+        """Run a COPY … FROM STDIN with these rows, read piece by piece."""
+        try:
+            with _without_waiting(), self._connection.cursor() as cursor:
+                cursor.copy_expert(statement, rows, COPY_BYTES)
+        except psycopg2.Error as problem:
+            raise _in_our_words(problem, self.where) from problem
 
     def cancel(self) -> None:
         """End what this session runs right now. Harmless when it runs nothing."""
@@ -282,6 +300,19 @@ def _wait(connection: driver.connection) -> None:
         with contextlib.suppress(psycopg2.Error):
             connection.cancel()
         raise
+
+
+@contextlib.contextmanager
+def _without_waiting() -> Iterator[None]:
+    """The driver knows no COPY with a wait callback, which all sessions of a process share.
+
+    A signal's exception still gets through, where COPY asks for its next piece.
+    """
+    driver.set_wait_callback(None)
+    try:
+        yield
+    finally:
+        driver.set_wait_callback(_wait)
 
 
 def _give_up() -> NoReturn:

@@ -11,11 +11,12 @@ from quiesce.app import choosing
 from quiesce.app.backing_up import BackingUp
 from quiesce.app.changing import changing, runs_folder
 from quiesce.app.cleaning import Cleaning
+from quiesce.app.confirming import require_phrase
 from quiesce.app.entering import Entering
 from quiesce.app.frame import Options
 from quiesce.app.reporting import Reporting
 from quiesce.app.reports import checked_note
-from quiesce.app.restoring import prepare_restore, restore_outcome
+from quiesce.app.restoring import complete_request, prepare_restore, restore_outcome
 from quiesce.app.scheduling import rotate_log
 from quiesce.app.shutting_down import ShuttingDown
 from quiesce.app.verifying import Verifying
@@ -97,32 +98,34 @@ class App(BackingUp, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
 
     # -------------------------------------------------------------------- backup and restore
 
-    def restore(
-        self,
-        file: str | None,
-        only: Sequence[str],
-        *,
-        safety: bool,
-        restart: bool,
-        note: str = "",
-    ) -> None:
+    def restore(self, file: str | None, request: RestoreRequest, *, note: str = "") -> None:
         """Bring a set back: built beside, checked, exchanged at the end.
 
         `note` is for the log of restores.
         """
         note = checked_note(note)
         source = choosing.resolve(self.stack, self._store_sets(), file, self._ask_for_set)
+        request = complete_request(source, request)
 
         def plan(ports: Ports, seen: Observed, run: str) -> Plan:
-            prepared = prepare_restore(self.stack, ports, seen, source, tuple(only))
-            request = RestoreRequest(tuple(only), safety, restart, prepared.migrations)
+            prepared = prepare_restore(self.stack, ports, seen, source, request)
             safety_set = self._new_set_name(ports, "safety")
-            return plan_restore(self.stack, seen, source, request, run, safety_set, prepared.taken)
+            return plan_restore(
+                self.stack, seen, source, prepared.request, run, safety_set, prepared.taken
+            )
 
-        question = f"restore {source.name} into {self.stack.instance.name}?"
+        def confirm(*_: object) -> None:
+            if request.in_place and not request.safety:
+                lines = [f"rows of {source.name} replace the live ones: there is no way back"]
+                phrase = f"REPLACE {self.stack.instance.name}"
+                require_phrase(self.reporter, phrase, lines, self.options.confirm)
+                return
+            what = f"the rows of {source.name}" if request.data_only else source.name
+            self._require_yes(f"restore {what} into {self.stack.instance.name}?")
+
         began = self.clock.monotonic()
         run = self._change(
-            "restore", plan, confirm=question, sources={source.name: source}, note=note
+            "restore", plan, confirm=confirm, sources={source.name: source}, note=note
         )
         if run is not None:
             self.reporter.restore_done(restore_outcome(source, run, self.clock.monotonic() - began))

@@ -39,7 +39,13 @@ def connect(stack: Stack, run: str, sink: EventSink) -> Ports:
         runtime, volumes, premises = _compose(stack, run)
     return Ports(
         runtime=runtime,
-        databases=PostgresAdmin(runtime, stack.databases, run, stack.lock_patience),
+        databases=PostgresAdmin(
+            runtime,
+            stack.databases,
+            run,
+            stack.lock_patience,
+            staging_folder(stack.backups, run),
+        ),
         volumes=volumes,
         migrator=AlembicMigrator(runtime.endpoint, run),
         store=LocalStore(stack.backups),

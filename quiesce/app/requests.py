@@ -7,8 +7,11 @@ from typing import get_args
 from quiesce.errors import RequestError
 from quiesce.model import Mode, SetKind
 from quiesce.plan.backup import BackupRequest
+from quiesce.plan.restore import RestoreRequest
 from quiesce.plan.services import nearest
 from quiesce.plan.shutdown import ShutdownRequest
+
+__all__ = ["RestoreRequest", "backup_request", "program", "shutdown_request"]
 
 
 def backup_request(

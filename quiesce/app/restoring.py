@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from quiesce.app.restoring_rows import rows_targets
 from quiesce.errors import RequestError
 from quiesce.execute.run import Ports, Run
 from quiesce.model import BackupSet, Database, DatabaseRecord, Stack
 from quiesce.observed import Observed
-from quiesce.plan.restore import choose
+from quiesce.plan.restore import RestoreRequest, choose
+from quiesce.plan.rows import RowsTarget
 from quiesce.report import RestoredDatabase, RestoredVolume, RestoreOutcome
 
 _ROOM = 1.2
@@ -16,21 +18,41 @@ _ROOM = 1.2
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the planner needs to know: migrations after loading, and database names in use."""
+    """What the planner needs to know: the request with what was decided, and database names in
+    use."""
 
-    migrations: tuple[tuple[str, str], ...]
+    request: RestoreRequest
     taken: tuple[str, ...]
 
 
-def prepare_restore(
-    stack: Stack, ports: Ports, observed: Observed, source: BackupSet, only: tuple[str, ...]
-) -> Prepared:
-    """Check sums, kind, space, loadability and revisions. Raise RequestError listing problems."""
-    if source.manifest.kind != "full":
+def complete_request(source: BackupSet, request: RestoreRequest) -> RestoreRequest:
+    """Return what is meant for this set: rows alone are all that a data set has.
+
+    Raise RequestError for options that do not go together, or with this set.
+    """
+    if source.manifest.kind == "schema":
         raise RequestError(
-            f"{source.name} holds {source.manifest.kind} only, and this version restores full sets",
-            f"choose a full set, or follow {source.path / 'RESTORE.md'} by hand",
+            f"{source.name} holds no rows, so nothing is restored from it",
+            f"follow {source.path / 'RESTORE.md'}, or choose a full set",
         )
+    if source.manifest.kind == "data":
+        request = replace(request, data_only=True)
+    for option, given in (
+        ("--in-place", request.in_place),
+        ("--accept-lossy", request.accept_lossy),
+        ("--assume-revision", bool(request.assume_revision)),
+    ):
+        if given and not request.data_only:
+            raise RequestError(f"{option} is for rows alone", "add --data-only, or leave it out")
+    if request.data_only and not source.manifest.databases:
+        raise RequestError(f"{source.name} holds no database", "leave out --data-only")
+    return request
+
+
+def prepare_restore(
+    stack: Stack, ports: Ports, observed: Observed, source: BackupSet, request: RestoreRequest
+) -> Prepared:
+    """Check sums, space, loadability and revisions. Raise RequestError listing problems."""
     wrong = ports.store.verify(source, ports.sink.progress)
     if wrong:
         raise RequestError(
@@ -39,23 +61,28 @@ def prepare_restore(
             # The first one is the fact already.
             details=wrong[1:],
         )
-    chosen = choose(stack, source, only)
+    chosen = choose(stack, source, request.only, data_only=request.data_only)
     problems: list[str] = []
     migrations: list[tuple[str, str]] = []
-    for database, record in chosen.databases:
-        if observed.database(database.key).reachable:
-            problems += ports.databases.check_loadable(database, record)
-        problems += _revision(ports, database, record, migrations)
-    problems += _other_servers(stack, observed, source)
+    rows: tuple[RowsTarget, ...] = ()
+    if request.data_only:
+        rows = rows_targets(ports, observed, source, chosen, request, problems)
+    else:
+        for database, record in chosen.databases:
+            if observed.database(database.key).reachable:
+                problems += ports.databases.check_loadable(database, record)
+            problems += _revision(ports, database, record, migrations)
+        problems += _other_servers(stack, observed, source)
     if problems:
         raise RequestError(
             f"{source.name} cannot be restored here: {problems[0]}",
             "correct that, then try again; nothing was touched",
             details=problems[1:],
         )
-    _require_room(observed, source)
+    if chosen.volumes:
+        _require_room(observed, source)
     taken = tuple(d.name for d in observed.databases) + observed.undeclared_databases
-    return Prepared(tuple(migrations), taken)
+    return Prepared(replace(request, migrations=tuple(migrations), rows=rows), taken)
 
 
 def _other_servers(stack: Stack, observed: Observed, source: BackupSet) -> list[str]:

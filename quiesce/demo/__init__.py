@@ -22,6 +22,7 @@ from quiesce.execute.interrupts import Interrupts
 from quiesce.execute.run import Ports
 from quiesce.model import Stack
 from quiesce.plan.backup import BackupRequest
+from quiesce.plan.restore import RestoreRequest
 from quiesce.ports import DIRECTORY
 from quiesce.report import Reporter
 
@@ -62,7 +63,7 @@ class Demo:
         self._tell("start again with nothing, and restore")
         app.up(("db",))
         began = app.clock.monotonic()
-        app.restore("latest", (), safety=False, restart=True)
+        app.restore("latest", RestoreRequest(safety=False))
         self.seconds["restore"] = app.clock.monotonic() - began
         app.up(())
         self._tell("compare, table by table and file by file")

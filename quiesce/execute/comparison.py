@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from quiesce.model import DatabaseRecord
-from quiesce.ports import DatabaseContents
+from dataclasses import replace
+
+from quiesce.model import DatabaseRecord, TableRecord
+from quiesce.ports import DatabaseContents, Drift
 
 
 def differences(record: DatabaseRecord, contents: DatabaseContents) -> tuple[str, ...]:
@@ -34,4 +36,38 @@ def differences(record: DatabaseRecord, contents: DatabaseContents) -> tuple[str
             f"its revision is {', '.join(contents.revision) or 'none'}, "
             f"not {', '.join(record.revision) or 'none'}"
         )
+    return tuple(found)
+
+
+def row_differences(
+    record: DatabaseRecord, contents: DatabaseContents, counted: frozenset[str]
+) -> tuple[str, ...]:
+    """Return every difference between rows that were put into a schema and their record.
+
+    Tables that the record does not have are another matter (`rows_misfit`); of those in `counted`
+    only the number of rows is compared.
+    """
+    dumped = {(table.schema, table.name) for table in record.tables}
+
+    def seen(table: TableRecord) -> TableRecord:
+        return replace(table, digest="") if f"{table.schema}.{table.name}" in counted else table
+
+    sequences = {(sequence.schema, sequence.name) for sequence in record.sequences}
+    return differences(
+        replace(record, tables=tuple(map(seen, record.tables))),
+        replace(
+            contents,
+            tables=tuple(seen(t) for t in contents.tables if (t.schema, t.name) in dumped),
+            sequences=tuple(s for s in contents.sequences if (s.schema, s.name) in sequences),
+        ),
+    )
+
+
+def rows_misfit(drift: Drift, counted: frozenset[str], *, force: bool) -> tuple[str, ...]:
+    """Return every reason in words why rows must not be put there; none when they may be."""
+    found = list(drift.problems)
+    if not {".".join(name) for name in drift.changed} <= counted:
+        found += [f"{change}: values may change without a word" for change in drift.lossy]
+    if not force:
+        found += [f"table {name} holds rows that the set does not have" for name in drift.left]
     return tuple(found)

@@ -11,8 +11,14 @@ if TYPE_CHECKING:
 
 
 @command(
-    file="a set's name or folder, latest, latest:safety (default: lists the sets and asks)",
+    phrase=True,
+    file="a set's name or folder, latest, latest:data, latest:safety (default: lists and asks)",
     only="databases and volumes, comma-separated (default: all that is in the set)",
+    data_only="rows alone, onto the migrated schema; all that a data-only set has",
+    in_place="rows alone, in one transaction on the live database: needs no room for two",
+    accept_lossy="rows alone: take types that changed as they come out",
+    assume_revision="rows alone: the revision of a set that recorded none",
+    force="rows alone: tables that the set does not have may keep their rows",
     no_safety="make no safety set of what is replaced: there is no way back",
     no_restart="leave stopped services stopped",
     note="a line for the log of restores: who wanted it, and why",
@@ -21,12 +27,29 @@ def restore(
     app: App,
     file: str | None = None,
     only: str | None = None,
+    data_only: bool = False,
+    in_place: bool = False,
+    accept_lossy: bool = False,
+    assume_revision: str = "",
+    force: bool = False,
     no_safety: bool = False,
     no_restart: bool = False,
     note: str = "",
 ) -> None:
     """Bring a set back: built beside, checked, exchanged at the end."""
-    app.restore(file, listed(only), safety=not no_safety, restart=not no_restart, note=note)
+    from quiesce.app.requests import RestoreRequest
+
+    request = RestoreRequest(
+        listed(only),
+        safety=not no_safety,
+        restart=not no_restart,
+        data_only=data_only,
+        in_place=in_place,
+        accept_lossy=accept_lossy,
+        force=force,
+        assume_revision=assume_revision,
+    )
+    app.restore(file, request, note=note)
 
 
 @command(
@@ -35,7 +58,9 @@ def restore(
 )
 def undo_restore(app: App, no_restart: bool = False, note: str = "") -> None:
     """Go back to what was there before the last restore."""
-    app.restore("latest:safety", (), safety=True, restart=not no_restart, note=note)
+    from quiesce.app.requests import RestoreRequest
+
+    app.restore("latest:safety", RestoreRequest(restart=not no_restart), note=note)
 
 
 @command()

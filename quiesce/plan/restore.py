@@ -25,8 +25,10 @@ from quiesce.model import (
 )
 from quiesce.observed import Observed, Unit
 from quiesce.plan import backup as backup_plan
+from quiesce.plan import rows
 from quiesce.plan.cold import copies
 from quiesce.plan.naming import side_database, suffix_of
+from quiesce.plan.rows import RowsTarget
 from quiesce.plan.services import nearest, quiet, start_nodes, with_dependents
 from quiesce.plan.steps import (
     ArchiveVolume,
@@ -59,12 +61,23 @@ from quiesce.plan.steps import (
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
     """What was asked for. `migrations` says, per database, whether to migrate after loading and
-    to which revision; it was decided from the set and the scripts before planning."""
+    to which revision; it and `rows` were decided from the set and the scripts before planning.
+
+    `data_only`: rows alone; `in_place`: into the live database itself. `accept_lossy`: changes of
+    types that may change values are right; `force`: tables that the set does not have may keep
+    their rows. `assume_revision` is that of a set which recorded none.
+    """
 
     only: tuple[str, ...] = ()
     safety: bool = True
     restart: bool = True
     migrations: tuple[tuple[str, str], ...] = ()
+    data_only: bool = False
+    in_place: bool = False
+    accept_lossy: bool = False
+    force: bool = False
+    assume_revision: str = ""
+    rows: tuple[RowsTarget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +102,21 @@ def plan_restore(
     `taken` are the database names that exist on the servers. Raise RequestError when something
     asked for is not in the set or not declared, or a database server is not reachable.
     """
-    chosen = choose(stack, source, request.only)
+    chosen = choose(stack, source, request.only, data_only=request.data_only)
     _require_servers(chosen, observed)
+    if request.in_place:
+        return _in_place(stack, observed, source, chosen, request, run, safety_set)
     swaps = _swaps(chosen, observed, run, taken)
     units, why = users(stack, observed, chosen)
     exchange = _exchange(stack, observed, chosen, swaps, units, request)
     servers = _servers(observed, chosen, source)
     safety = _safety(stack, observed, chosen, safety_set, servers) if request.safety else ()
     body: tuple[Node, ...] = (
-        *_build(chosen, swaps, source, request),
+        *(
+            rows.beside(chosen.databases, swaps, source, request.rows, force=request.force)
+            if request.data_only
+            else _build(chosen, swaps, source, request)
+        ),
         *_stage(observed, chosen, source),
         *quiet(stack, observed, units, why, (*safety, exchange), come_back=request.restart),
     )
@@ -115,7 +134,8 @@ def plan_restore(
         Bracket(f"restore {source.name}", (), body, on_failure=clear),
         *after,
     )
-    words = f"restore {source.name} into {stack.instance.name}"
+    what = f"the rows of {source.name}" if request.data_only else source.name
+    words = f"restore {what} into {stack.instance.name}"
     return Plan(
         run,
         "restore",
@@ -127,10 +147,42 @@ def plan_restore(
     )
 
 
-def choose(stack: Stack, source: BackupSet, only: Sequence[str]) -> Chosen:
-    """Return the databases and volumes of the set to bring back."""
+def _in_place(
+    stack: Stack,
+    observed: Observed,
+    source: BackupSet,
+    chosen: Chosen,
+    request: RestoreRequest,
+    run: str,
+    safety_set: str,
+) -> Plan:
+    """One transaction on the live database; a crash before its end leaves the old rows."""
+    ((database, _),) = chosen.databases
+    (target,) = request.rows
+    units, why = users(stack, observed, chosen)
+    safety = _safety(stack, observed, chosen, safety_set, ()) if request.safety else ()
+    step = rows.replace_rows(
+        source, target, database.name, "in one transaction, compared in it", force=request.force
+    )
+    discard = DiscardStaging("nothing of this run is needed any more")
+    body = quiet(stack, observed, units, why, (*safety, step), come_back=request.restart)
+    nodes = (Bracket(f"rows of {source.name}", (), body, on_failure=(discard,)), discard)
+    words = f"restore the rows of {database.key} in {source.name} in place"
+    return Plan(run, "restore", stack.instance.name, words, stack.digest, observed.engine.id, nodes)
+
+
+def choose(
+    stack: Stack, source: BackupSet, only: Sequence[str], *, data_only: bool = False
+) -> Chosen:
+    """Return the databases and volumes of the set to bring back; with `data_only` no volumes."""
     records = {record.key: record for record in source.manifest.databases}
     volumes = {record.key for record in source.manifest.volumes}
+    if data_only:
+        if named := sorted(volumes & set(only)):
+            raise RequestError(
+                f"volume {named[0]} has no rows", "leave it out, or leave out --data-only"
+            )
+        volumes = set()
     held = [*records, *sorted(volumes)]
     for name in only:
         if name not in records and name not in volumes:

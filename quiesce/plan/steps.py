@@ -329,8 +329,37 @@ class MigrateDatabase:
 
 
 @dataclass(frozen=True, slots=True)
+class CopySchema:
+    """The empty database `name` has the live one's tables, and no rows."""
+
+    database: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceRows:
+    """The rows of `file` are all that their tables in database `name` hold, and match the record.
+
+    In one transaction. Tables in `counted` are compared by their number of rows: their types
+    differ, and somebody said that this is right. `force`: other tables may keep their rows.
+    """
+
+    set: str
+    database: str
+    name: str
+    file: str
+    counted: tuple[str, ...]
+    force: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class FinishDatabase:
-    """Database `name` has statistics, and the owner, settings and grants the set recorded."""
+    """Database `name` has statistics, and the owner, settings and grants the set recorded.
+
+    Without a set, those of the live database.
+    """
 
     set: str
     database: str
@@ -455,6 +484,8 @@ Step = (
     | LoadDump
     | CheckDatabase
     | MigrateDatabase
+    | CopySchema
+    | ReplaceRows
     | FinishDatabase
     | FenceDatabases
     | SwapDatabases

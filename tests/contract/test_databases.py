@@ -11,8 +11,8 @@ import pytest
 from quiesce.adapters.alembic_env import AlembicMigrator
 from quiesce.adapters.postgres import PostgresAdmin
 from quiesce.errors import QuiesceError
-from quiesce.model import Database, DatabaseSwap
-from quiesce.ports import DatabaseAdmin, Migrator
+from quiesce.model import Database, DatabaseRecord, DatabaseSwap
+from quiesce.ports import DatabaseAdmin, DatabaseContents, Drift, Migrator
 from tests.fakes.databases import FakeDatabase, FakeDatabases, FakeMigrator
 from tests.support.postgres import LocalRuntime, new_database, nothing, shared_server
 
@@ -60,12 +60,13 @@ def _fake() -> Iterator[World]:
 
 
 def _real(folder: Path) -> Iterator[World]:
+    scratch = folder / "scratch"
     server = shared_server()
     statements = "CREATE TABLE notes (text text); INSERT INTO notes VALUES ('one'), ('two')"
     with new_database(server, LIVE, statements) as there:
         runtime = LocalRuntime(server)
         database = replace(there, migrations=_history(folder))
-        admin = PostgresAdmin(runtime, [database], RUN)
+        admin = PostgresAdmin(runtime, [database], RUN, scratch=scratch)
         names = "SELECT datname, datallowconn FROM pg_database WHERE NOT datistemplate"
         yield World(
             admin,
@@ -336,3 +337,38 @@ def test_a_side_database_is_migrated_and_the_live_one_is_not(world: World, tmp_p
     world.migrator.upgrade(world.database, SIDE, "head")
     assert world.migrator.current(world.database, SIDE) == ("c2",)
     assert world.migrator.current(world.database, LIVE) == ()
+
+
+def _rows_of(world: World, folder: Path) -> DatabaseRecord:
+    return world.admin.dump(world.database, "data", folder, DUMP, nothing)
+
+
+def test_rows_replace_all_that_a_copied_schema_holds(world: World, tmp_path: Path) -> None:
+    """A side database with the live schema and the dumped rows, checked before it counts."""
+    record = _rows_of(world, tmp_path)
+    world.write(LIVE, "three")
+    world.admin.create(world.database, SIDE, record)
+    world.admin.copy_schema(world.database, SIDE)
+    assert rows(world, SIDE, record.digest_algorithm) == 0
+    assert world.admin.drift(world.database, SIDE, record, tmp_path, DUMP) == Drift()
+    seen: list[DatabaseContents] = []
+    world.admin.replace_rows(world.database, SIDE, record, tmp_path, DUMP, seen.append)
+    assert [table.digest for table in seen[0].tables] == [record.tables[0].digest]
+    assert rows(world, SIDE, record.digest_algorithm) == 2
+    assert rows(world, LIVE, record.digest_algorithm) == 3
+
+
+def test_rows_that_are_refused_at_the_end_leave_the_old_ones(world: World, tmp_path: Path) -> None:
+    """Also in the live database itself."""
+    record = _rows_of(world, tmp_path)
+    world.write(LIVE, "three")
+
+    def refuse(_: DatabaseContents) -> None:
+        raise QuiesceError("it is not what was recorded", "this is a test")
+
+    with pytest.raises(QuiesceError, match="not what was recorded"):
+        world.admin.replace_rows(world.database, LIVE, record, tmp_path, DUMP, refuse)
+    assert rows(world, LIVE, record.digest_algorithm) == 3
+    for _ in range(2):
+        world.admin.replace_rows(world.database, LIVE, record, tmp_path, DUMP, lambda _: None)
+    assert rows(world, LIVE, record.digest_algorithm) == 2

@@ -16,6 +16,7 @@ from quiesce.adapters import embedded, embedded_files
 from quiesce.errors import RequestError, StepFailed
 from quiesce.model import BackupSet
 from quiesce.plan.backup import BackupRequest
+from quiesce.plan.restore import RestoreRequest
 from tests.support.counting import Counting, unpack, wait_until
 
 COLD = BackupRequest(mode="cold")
@@ -74,7 +75,7 @@ def _there_and_back(counting: Counting, scratch: Path) -> None:
     assert set(made.manifest.services_stopped) == {"db", "counter"}
     counting.app().stop(("counter",))
     assert counting.number() > number
-    counting.app().restore(made.name, (), safety=True, restart=True)
+    counting.app().restore(made.name, RestoreRequest())
     # The counter was stopped and stays so: what the server says is what the set holds.
     for database in ("rulesdb", "memorydb"):
         assert counting.sql(database, "SELECT n FROM counted") == [(number,)]
@@ -83,7 +84,7 @@ def _there_and_back(counting: Counting, scratch: Path) -> None:
     assert identifier == [(int(cluster.system_identifier),)]
     safety = counting.app()._store_sets()[-1]
     assert safety.manifest.mode == "cold"
-    counting.app().restore(safety.name, (), safety=False, restart=True)
+    counting.app().restore(safety.name, RestoreRequest(safety=False))
     assert counting.number() > number
     counting.app().start(())
     counting.wait_until_it_counts()
@@ -145,7 +146,7 @@ def test_a_cold_set_of_another_major_is_refused(counting: Counting) -> None:
     sums.write_text("\n".join([*lines, f"{digest}  manifest.json", ""]))
     before = counting.number()
     with pytest.raises(RequestError, match="PostgreSQL 9"):
-        counting.app().restore(made.name, (), safety=True, restart=True)
+        counting.app().restore(made.name, RestoreRequest())
     assert counting.number() >= before
 
 

@@ -17,7 +17,7 @@ from quiesce.model import (
     TableRecord,
 )
 from quiesce.observed import AtRest, DatabaseState
-from quiesce.ports import DatabaseContents, Progress
+from quiesce.ports import DatabaseContents, Drift, Progress
 
 ALGORITHM = "fake/1"
 
@@ -168,6 +168,40 @@ class FakeDatabases:
                 raise QuiesceError(f"the loading of {file} failed", "take another set") from problem
             there.tables = {table: tuple(rows) for table, rows in archive["tables"].items()}
             there.revision = tuple(archive["revision"])
+
+    def copy_schema(self, database: Database, name: str) -> None:
+        with self._call(f"copy_schema:{name}"):
+            there, live = self._get(database, name), self._get(database, database.name)
+            if there.tables:
+                raise RequestError(f"database {name} is not empty", "load into a new one")
+            there.tables = dict.fromkeys(live.tables, ())
+
+    def drift(
+        self, database: Database, name: str, record: DatabaseRecord, directory: Path, file: str
+    ) -> Drift:
+        there = self._get(database, name)
+        dumped = json.loads((directory / file).read_text())["tables"]
+        return Drift(
+            tuple(f"table public.{table} is not there" for table in dumped.keys() - there.tables),
+            left=tuple(f"public.{t}" for t in there.tables.keys() - dumped if there.tables[t]),
+        )
+
+    def replace_rows(
+        self,
+        database: Database,
+        name: str,
+        record: DatabaseRecord,
+        directory: Path,
+        file: str,
+        check: Callable[[DatabaseContents], None],
+    ) -> None:
+        with self._call(f"replace_rows:{name}"):
+            there = self._get(database, name)
+            dumped = json.loads((directory / file).read_text())["tables"]
+            new = {**there.tables, **{table: tuple(rows) for table, rows in dumped.items()}}
+            records = replace(there, tables=new).records()
+            check(DatabaseContents(records, (), there.revision))
+            there.tables = new
 
     def finish(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
         with self._call(f"finish:{name}"):

@@ -46,6 +46,8 @@ HANDLERS: dict[type[Any], Callable[[Any, Run], str]] = {
     s.LoadDump: databases.load,
     s.CheckDatabase: databases.check,
     s.MigrateDatabase: databases.migrate,
+    s.CopySchema: databases.copy_schema,
+    s.ReplaceRows: databases.replace_rows,
     s.FinishDatabase: databases.finish,
     s.FenceDatabases: databases.fence,
     s.SwapDatabases: databases.swap,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from quiesce.errors import QuiesceError
-from quiesce.execute.comparison import differences
+from quiesce.execute.comparison import differences, row_differences, rows_misfit
 from quiesce.execute.run import Run
 from quiesce.model import DatabaseRecord
 from quiesce.plan import steps as s
+from quiesce.ports import DatabaseContents
 
 
 def hold(step: s.HoldSnapshot, run: Run) -> str:
@@ -79,8 +80,43 @@ def migrate(step: s.MigrateDatabase, run: Run) -> str:
     return ""
 
 
-def finish(step: s.FinishDatabase, run: Run) -> str:
+def copy_schema(step: s.CopySchema, run: Run) -> str:
+    run.ports.databases.copy_schema(run.stack.database(step.database), step.name)
+    return ""
+
+
+def replace_rows(step: s.ReplaceRows, run: Run) -> str:
+    """Refuse what does not fit, all of it at once, and what came out different."""
     record = _record(step.set, step.database, run)
+    database, source = run.stack.database(step.database), run.sources[step.set]
+    place = (database, step.name, record, source.path, step.file)
+    drift = run.ports.databases.drift(*place)
+    counted = frozenset(step.counted)
+    wrong = rows_misfit(drift, counted, force=step.force)
+    if wrong:
+        raise QuiesceError(
+            f"the rows of {step.database} in {step.set} do not fit {step.name}: {wrong[0]}",
+            "restore all of it: a full set, without --data-only",
+            details=wrong[1:],
+        )
+
+    def check(contents: DatabaseContents) -> None:
+        if different := row_differences(record, contents, counted):
+            raise QuiesceError(
+                f"database {step.name} would not be what {step.set} recorded",
+                f"run 'inv verify --file {step.set}', or restore an older set",
+                details=different,
+            )
+
+    run.ports.databases.replace_rows(*place, check)
+    rows = sum(table.rows for table in record.tables)
+    run.compared[step.database] = (len(record.tables), rows)
+    told = f"{len(record.tables)} tables, {rows} rows"
+    return f"{told} identical" + (f" but for {', '.join(step.counted)}" if counted else "")
+
+
+def finish(step: s.FinishDatabase, run: Run) -> str:
+    record = _record(step.set, step.database, run) if step.set else None
     run.ports.databases.finish(run.stack.database(step.database), step.name, record)
     return ""
 

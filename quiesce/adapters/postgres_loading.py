@@ -1,0 +1,100 @@
+"""Databases made and filled beside the live ones, or rows put into the live ones themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from quiesce.adapters import postgres_side as side
+from quiesce.adapters.postgres_archive import read_archive
+from quiesce.adapters.postgres_client import checked_file, linked
+from quiesce.adapters.postgres_copy import rows_of, through_pipe
+from quiesce.adapters.postgres_dump import load_arguments, rows_arguments, schema_arguments
+from quiesce.adapters.postgres_rows import find_drift, replace_rows
+from quiesce.adapters.postgres_servers import Servers
+from quiesce.model import Database, DatabaseRecord
+from quiesce.ports import DatabaseContents, Drift
+
+
+class Loading(Servers):
+    """The part of `DatabaseAdmin` that makes, fills and finishes databases."""
+
+    def create(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
+        with self._maintenance(database) as session:
+            side.create(session, database, name, record, self._run)
+
+    def load(self, database: Database, name: str, directory: Path, file: str) -> None:
+        checked_file(directory, file)
+        with self._open(database, name) as session:
+            side.require_empty(session, name)
+            version = session.version
+        self._client.run(
+            database,
+            load_arguments(file, side.load_jobs()),
+            name=name,
+            version=version,
+            directory=directory,
+            writable=False,
+            what=f"loading of {Path(file).name} into database {name}",
+            interrupted=lambda: self._end_clients(database, name),
+        )
+
+    def copy_schema(self, database: Database, name: str) -> None:
+        with self._open(database, name) as session:
+            side.require_empty(session, name)
+            version = session.version
+        file = f"{database.key}.schema"
+        with self._client.writing(self._scratch, file) as partial:
+            self._client.run(
+                database,
+                schema_arguments(partial.name),
+                name=database.name,
+                version=version,
+                directory=self._scratch,
+                writable=True,
+                what=f"dump of the schema of {database.key}",
+                interrupted=lambda: self._end_clients(database, database.name),
+            )
+            self.load(database, name, self._scratch, partial.name)
+
+    def drift(
+        self, database: Database, name: str, record: DatabaseRecord, directory: Path, file: str
+    ) -> Drift:
+        rows = rows_of(read_archive(checked_file(directory, file)))
+        with self._open(database, name) as session:
+            return find_drift(session, rows, record)
+
+    def replace_rows(
+        self,
+        database: Database,
+        name: str,
+        record: DatabaseRecord,
+        directory: Path,
+        file: str,
+        check: Callable[[DatabaseContents], None],
+    ) -> None:
+        dump = checked_file(directory, file)
+        rows = rows_of(read_archive(dump))
+        with self._open(database, name) as session, linked(dump, self._scratch) as here:
+            pipe = here.with_suffix(".rows")
+
+            def write() -> None:
+                self._client.run(
+                    database,
+                    rows_arguments(here.name, pipe.name),
+                    name=name,
+                    version=session.version,
+                    directory=self._scratch,
+                    writable=True,
+                    what=f"reading of {dump.name}",
+                )
+
+            with through_pipe(pipe, write) as (stream, complete):
+                replace_rows(session, rows, record, stream, complete, check)
+            session.run("ANALYZE")
+
+    def finish(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
+        with self._open(database, name) as session:
+            session.run("ANALYZE")
+        with self._maintenance(database) as session:
+            side.finish(session, database, name, record)

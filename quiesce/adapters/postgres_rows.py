@@ -1,0 +1,176 @@
+"""Rows alone, put in place of all that is there: one transaction, all or nothing.
+
+The tables of the dump are emptied (without CASCADE, which would empty others as well), their rows
+are loaded under the replica role, keys are looked at afterwards, and what is there then is
+compared before it is committed. Sources of these rules: what happens otherwise was seen with each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import BinaryIO
+
+from quiesce.adapters import postgres_keys as keys
+from quiesce.adapters import postgres_record as records
+from quiesce.adapters.postgres_aside import Aside
+from quiesce.adapters.postgres_copy import Rows, Script
+from quiesce.adapters.postgres_drift import compare, read_targets
+from quiesce.adapters.postgres_record import TableShape
+from quiesce.adapters.postgres_session import SQL, Session, SessionError, identifier
+from quiesce.errors import QuiesceError, RequestError
+from quiesce.model import DatabaseRecord, SequenceRecord
+from quiesce.ports import DatabaseContents, Drift
+
+#: An application that keeps a transaction open would be waited for without end.
+LOCK_TIMEOUT = "10s"
+_DENIED = "42501"
+_HINT = "restore all of it: a full set, without --data-only"
+
+
+def find_drift(session: Session, rows: Sequence[Rows], record: DatabaseRecord) -> Drift:
+    """Return how the session's database differs from what the rows were dumped from."""
+    wanted = _without_versions(rows, session)
+    drift = compare(wanted, record.tables, read_targets(session))
+    problems = list(drift.problems)
+    there = {(s.schema, s.name) for s in records.read_sequences(session)}
+    problems += [
+        f"sequence {s.schema}.{s.name} is not there"
+        for s in record.sequences
+        if (s.schema, s.name) not in there
+    ]
+    if record.large_objects:
+        problems.append(f"it has {record.large_objects} large objects, which are no rows")
+    dumped = {(block.schema, block.table) for block in rows}
+    left = [
+        f"{table.schema}.{table.name}"
+        for table in records.read_tables(session)
+        if (table.schema, table.name) not in dumped
+        and not _is_version_table(session, table)
+        and session.rows(SQL("SELECT 1 FROM ONLY {} LIMIT 1").format(table.quoted))
+    ]
+    return Drift(tuple(problems), drift.lossy, drift.changed, tuple(left))
+
+
+def replace_rows(
+    session: Session,
+    rows: Sequence[Rows],
+    record: DatabaseRecord,
+    stream: BinaryIO,
+    complete: Callable[[], None],
+    check: Callable[[DatabaseContents], None],
+) -> None:
+    """Put the rows that `stream` writes in place of all that their tables hold.
+
+    `complete` returns once the stream is known to be all; `check` may refuse what is there then.
+    """
+    shapes = {(table.schema, table.name): table for table in records.read_tables(session)}
+    wanted = _without_versions(rows, session)
+    targets = [shapes[block.schema, block.table] for block in wanted]
+    session.run("BEGIN")
+    try:
+        _become_replica(session)
+        session.run(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+        # Locked first: what is taken off below must be what is there.
+        _empty(session, targets)
+        aside = Aside()
+        aside.take(session, [table.oid for table in targets])
+        session.run("SET LOCAL lock_timeout = 0")
+        _load(session, rows, wanted, stream)
+        complete()
+        for sequence in record.sequences:
+            _set(session, sequence)
+        # Checks may call functions that look for tables in the usual places.
+        aside.put_back(session)
+        _require_parents(session)
+        keys.refresh_views(session, record.populated)
+        check(
+            DatabaseContents(
+                records.digest_tables(session, record.digest_algorithm),
+                records.read_sequences(session),
+                records.read_revision(session),
+            )
+        )
+        session.run("COMMIT")
+    except BaseException:
+        # A session that the server ended has nothing left to undo.
+        with contextlib.suppress(QuiesceError):
+            session.run("ROLLBACK")
+        raise
+
+
+def _require_parents(session: Session) -> None:
+    if lonely := keys.orphans(session):
+        raise QuiesceError(
+            f"the rows of {session.where} contradict each other: {lonely[0]}",
+            _HINT,
+            details=lonely[1:],
+        )
+
+
+def _become_replica(session: Session) -> None:
+    try:
+        session.run("SET LOCAL session_replication_role = replica")
+    except SessionError as problem:
+        if problem.sqlstate != _DENIED:
+            raise
+        raise RequestError(
+            f"the user of {session.where} may not load rows without their triggers",
+            "let a superuser run GRANT SET ON PARAMETER session_replication_role TO that user",
+        ) from problem
+
+
+def _empty(session: Session, targets: Sequence[TableShape]) -> None:
+    # Tables of an extension hold rows of its own beside the dumped ones.
+    of_extensions = [table for table in targets if table.condition]
+    plain = [_quoted(table) for table in targets if not table.condition]
+    try:
+        if plain:
+            session.run(f"TRUNCATE ONLY {', ONLY '.join(plain)}")
+        for table in of_extensions:
+            condition = SQL(table.condition.replace("{", "{{").replace("}", "}}")).format()
+            session.run(SQL("DELETE FROM ONLY {} {}").format(table.quoted, condition))
+    except SessionError as problem:
+        raise QuiesceError(
+            f"the tables of {session.where} cannot be emptied: {problem.fact}",
+            problem.hint or "see who uses them with 'inv db-shell', then try again",
+            details=problem.details,
+        ) from problem
+
+
+def _load(session: Session, rows: Sequence[Rows], wanted: Sequence[Rows], stream: BinaryIO) -> None:
+    script = Script(stream)
+    for block in rows:
+        found = script.find(block)
+        if block not in wanted:
+            found.skip()
+            continue
+        columns = ", ".join(map(identifier, block.columns))
+        table = f"{identifier(block.schema)}.{identifier(block.table)}"
+        session.copy_in(f"COPY {table} {f'({columns})' if columns else ''} FROM STDIN", found)
+        found.skip()
+    script.finish()
+
+
+def _set(session: Session, sequence: SequenceRecord) -> None:
+    name = f"{identifier(sequence.schema)}.{identifier(sequence.name)}"
+    session.rows(
+        "SELECT setval(%s::regclass, %s::bigint, %s)",
+        [name, sequence.last_value, sequence.is_called],
+    )
+
+
+def _without_versions(rows: Sequence[Rows], session: Session) -> tuple[Rows, ...]:
+    """The rows without those of Alembic's version table: the target has its own."""
+    table = records.find_version_table(session)
+    version = table.strings if table else ()
+    return tuple(block for block in rows if (block.schema, block.table) != version)
+
+
+def _is_version_table(session: Session, table: TableShape) -> bool:
+    found = records.find_version_table(session)
+    return found is not None and found.strings == (table.schema, table.name)
+
+
+def _quoted(table: TableShape) -> str:
+    return f"{identifier(table.schema)}.{identifier(table.name)}"

@@ -1,0 +1,115 @@
+"""What restoring rows alone needs to know before anything is done, and what keeps it from it."""
+
+from __future__ import annotations
+
+from quiesce.errors import RequestError
+from quiesce.execute.comparison import rows_misfit
+from quiesce.execute.run import Ports
+from quiesce.model import BackupSet, Database, DatabaseRecord
+from quiesce.observed import Observed
+from quiesce.plan.restore import Chosen, RestoreRequest
+from quiesce.plan.rows import RowsTarget
+from quiesce.ports import Drift
+
+
+def rows_targets(
+    ports: Ports,
+    observed: Observed,
+    source: BackupSet,
+    chosen: Chosen,
+    request: RestoreRequest,
+    problems: list[str],
+) -> tuple[RowsTarget, ...]:
+    """Return where the rows of each database go, and add to `problems` all that forbids it."""
+    if request.in_place and len(chosen.databases) > 1:
+        raise RequestError(
+            "rows are replaced in place one database at a time",
+            f"add --only {chosen.databases[0][0].key}: a failure between two would leave one new",
+        )
+    return tuple(
+        _target(ports, observed, source, database, record, request, problems)
+        for database, record in chosen.databases
+    )
+
+
+def _target(
+    ports: Ports,
+    observed: Observed,
+    source: BackupSet,
+    database: Database,
+    record: DatabaseRecord,
+    request: RestoreRequest,
+    problems: list[str],
+) -> RowsTarget:
+    key, state = database.key, observed.database(database.key)
+    revisions, newest = _revisions(ports, database, record, request, problems)
+    if not state.reachable:
+        return RowsTarget(key, revisions, newest, ())
+    if not state.exists and (request.in_place or not revisions):
+        problems.append(f"there is no database {database.name} whose tables the rows could go into")
+        return RowsTarget(key, revisions, newest, ())
+    at_backup = not revisions or sorted(state.revision) == sorted(revisions)
+    if request.in_place:
+        if not at_backup:
+            problems.append(
+                f"database {key} is at {', '.join(state.revision) or 'no revision'}, the rows are "
+                f"of {', '.join(revisions)}: without --in-place the difference is migrated"
+            )
+        newest = ""
+    if not (state.exists and at_backup):
+        # Its schema at that revision is still to be made; it is compared then, beside.
+        return RowsTarget(key, revisions, newest, ())
+    counted = _counted(ports, source, database, record, request, problems)
+    return RowsTarget(key, revisions, newest, counted)
+
+
+def _revisions(
+    ports: Ports,
+    database: Database,
+    record: DatabaseRecord,
+    request: RestoreRequest,
+    problems: list[str],
+) -> tuple[tuple[str, ...], str]:
+    """The revisions that the rows fit, and where to migrate afterwards."""
+    if database.migrations is None:
+        return (), ""
+    revisions = record.revision
+    if not revisions and not request.assume_revision:
+        problems.append(
+            f"the rows of {database.key} say no revision: name theirs with --assume-revision"
+        )
+        return (), ""
+    revisions = revisions or (request.assume_revision,)
+    unknown = [revision for revision in revisions if not ports.migrator.known(database, revision)]
+    if unknown:
+        problems.append(
+            f"database {database.key} is at revision {', '.join(unknown)}, unknown to "
+            f"{database.migrations.name}: check out the code that has it"
+        )
+        return revisions, ""
+    heads = ports.migrator.heads(database)
+    if set(heads) == set(revisions):
+        return revisions, ""
+    return revisions, "head" if len(heads) == 1 else "heads"
+
+
+def _counted(
+    ports: Ports,
+    source: BackupSet,
+    database: Database,
+    record: DatabaseRecord,
+    request: RestoreRequest,
+    problems: list[str],
+) -> tuple[str, ...]:
+    """Compare with the live schema, which is the one the rows go into or one just like it."""
+    member = next(m for m in source.manifest.members if m.source == database.key)
+    drift = ports.databases.drift(database, database.name, record, source.path, member.file)
+    # What stays in other tables matters only where those tables are used again.
+    left = drift.left if request.in_place else ()
+    drift = Drift(drift.problems, drift.lossy, drift.changed, left)
+    changed = tuple(".".join(name) for name in drift.changed) if request.accept_lossy else ()
+    found = rows_misfit(drift, frozenset(changed), force=request.force)
+    problems += [f"{database.key}: {problem}" for problem in found]
+    if drift.lossy and not request.accept_lossy:
+        problems.append("--accept-lossy takes changes of types as they come out")
+    return changed

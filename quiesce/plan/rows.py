@@ -1,0 +1,73 @@
+"""How rows alone are restored, onto a schema that migrations or the live database give. Pure.
+
+beside     a side database gets the schema as it was at the backup, then the rows; they are
+           compared, migrated to the newest revision, and exchanged like any restore
+in place   the live database's rows are replaced in one transaction, its users at rest
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from quiesce.model import BackupSet, Database, DatabaseRecord, DatabaseSwap
+from quiesce.plan.steps import (
+    CopySchema,
+    CreateDatabase,
+    FinishDatabase,
+    MigrateDatabase,
+    Node,
+    ReplaceRows,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RowsTarget:
+    """Where the rows of one database go: decided from the set and the scripts before planning.
+
+    `revisions` are those that the rows fit, none where the live schema is taken as it is;
+    `newest` is where to migrate afterwards, "" for nowhere. Tables in `counted` are compared by
+    their number of rows alone.
+    """
+
+    database: str
+    revisions: tuple[str, ...]
+    newest: str
+    counted: tuple[str, ...]
+
+
+def beside(
+    databases: Sequence[tuple[Database, DatabaseRecord]],
+    swaps: Sequence[DatabaseSwap],
+    source: BackupSet,
+    targets: Sequence[RowsTarget],
+    *,
+    force: bool,
+) -> tuple[Node, ...]:
+    """Return the steps that make a side database of each, with the set's rows."""
+    target_of = {target.database: target for target in targets}
+    nodes: list[Node] = []
+    for (database, _), swap in zip(databases, swaps, strict=True):
+        key, side, target = database.key, swap.side, target_of[database.key]
+        nodes.append(CreateDatabase(source.name, key, side, "built beside the live one"))
+        nodes += [
+            MigrateDatabase(key, side, revision, "the schema as it was at the backup")
+            for revision in target.revisions
+        ]
+        if not target.revisions:
+            nodes.append(CopySchema(key, side, "it has no migrations: the live schema as it is"))
+        nodes.append(replace_rows(source, target, side, "compared before it counts", force=force))
+        if target.newest:
+            why = f"the rows are of {', '.join(target.revisions)}; compared before migrating"
+            nodes.append(MigrateDatabase(key, side, target.newest, why))
+        nodes.append(FinishDatabase("", key, side, "these do not come with rows"))
+    return tuple(nodes)
+
+
+def replace_rows(
+    source: BackupSet, target: RowsTarget, name: str, why: str, *, force: bool
+) -> ReplaceRows:
+    """Return the step that puts the set's rows into database `name`."""
+    files = {m.source: m.file for m in source.manifest.members if m.kind == "database"}
+    key = target.database
+    return ReplaceRows(source.name, key, name, files[key], target.counted, force, why)
