@@ -13,8 +13,8 @@ def restore_instructions(manifest: Manifest) -> str:
     """Return the page for a person who has this folder, and not Quiesce."""
     with_quiesce = (
         f"With Quiesce: `inv restore --file {manifest.name}`."
-        if manifest.kind == "full"
-        else "This version of Quiesce restores full sets only."
+        if manifest.kind != "schema"
+        else "Quiesce itself restores nothing from a schema."
     )
     parts = [
         f"# Restoring {manifest.name} by hand\n",

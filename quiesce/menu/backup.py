@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 @command(
     only="databases and volumes, comma-separated (default: everything)",
     mode="consistent (services rest briefly), live (nothing stops) or cold (everything stops)",
-    data_only="databases only, without their schema; nothing stops (restored by hand so far)",
-    schema_only="databases only, without their data; nothing stops (restored by hand so far)",
+    data_only="databases only, without their schema; nothing stops",
+    schema_only="databases only, without their data; nothing stops",
     label="a few words kept with the set",
     keep="pin the set: retention never removes it",
 )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @command(
-    full="a full set, which restore takes; without it rows only, restored by hand so far",
+    full="a full set, volumes too; without it the rows of every database",
     keep_running="services that go on running, comma-separated",
     force="stop everything even when the backup fails",
 )
