@@ -185,6 +185,8 @@ class Stack:
     lock_patience: float
     helper_image: str | None
     schedule: tuple[Timing, ...] = ()
+    #: Whether this is the instance that is meant where none is named.
+    is_default: bool = True
 
     @property
     def directory(self) -> Path:

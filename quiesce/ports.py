@@ -285,6 +285,11 @@ class DatabaseAdmin(Protocol):
         """
         ...
 
+    def script(self, database: Database, kind: SetKind, progress: Progress) -> Path:
+        """Write the held snapshot as a plain SQL script, complete to its last line, into the
+        run's scratch folder, and return where it is."""
+        ...
+
     def dump_globals(self, service: str, directory: Path, file: str) -> None:
         """Write the roles and tablespaces of the service's server, without passwords."""
         ...
@@ -514,6 +519,11 @@ class BackupStore(Protocol):
 
     def verify(self, backup: BackupSet, progress: Progress) -> tuple[str, ...]:
         """Everything wrong with the set, each naming the member. Empty when good."""
+        ...
+
+    def publish_file(self, staged: Path, name: str, *, compress: bool) -> Path:
+        """Make a finished file `name` of the folder, compressed with zstd if asked: private,
+        synced, named last, never in place of another one. Return where it is."""
         ...
 
     def remember(self, name: str, state: SetState) -> None:

@@ -21,10 +21,7 @@ from quiesce.adapters import postgres_side as side
 from quiesce.adapters import postgres_swap as exchange
 from quiesce.adapters.postgres_archive import read_archive
 from quiesce.adapters.postgres_client import publish
-from quiesce.adapters.postgres_dump import (
-    decode_arguments,
-    globals_arguments,
-)
+from quiesce.adapters.postgres_dump import decode_arguments, globals_arguments, script_arguments
 from quiesce.adapters.postgres_loading import Loading
 from quiesce.adapters.postgres_rest import look_around, together
 from quiesce.adapters.postgres_servers import MAINTENANCE
@@ -42,6 +39,7 @@ from quiesce.model import Database, DatabaseRecord, DatabaseSwap, SetKind
 from quiesce.observed import AtRest, DatabaseState
 from quiesce.ports import DatabaseContents, Progress, Runtime
 
+SCRIPT_TRAILER = b"-- PostgreSQL database dump complete"
 GLOBALS_TRAILER = b"-- PostgreSQL database cluster dump complete"
 
 
@@ -142,6 +140,35 @@ class PostgresAdmin(Loading):
         finally:
             if own:
                 self.release(database)
+
+    def script(self, database: Database, kind: SetKind, progress: Progress) -> Path:
+        own = database.key not in self._held
+        self.hold(database)
+        held = self._held[database.key]
+        name = f"{database.key}.sql"
+        path = self._scratch / name
+        self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        try:
+            with size_told(path, database.key, progress):
+                self._client.run(
+                    database,
+                    script_arguments(kind, name, held.snapshot),
+                    name=database.name,
+                    version=held.session.version,
+                    directory=self._scratch,
+                    writable=True,
+                    what=f"dump of database {database.key}",
+                    interrupted=lambda: self._end_clients(
+                        database, database.name, (held.session.pid,)
+                    ),
+                )
+        finally:
+            if own:
+                self.release(database)
+        if SCRIPT_TRAILER not in _end_of(path):
+            raise QuiesceError(f"the dump of {database.key} is incomplete", "try again")
+        return path
 
     def dump_globals(self, service: str, directory: Path, file: str) -> None:
         database = self._of(service)
@@ -295,6 +322,12 @@ def _read(
     if kind == "schema":
         return records.empty_tables(reader), records.fresh_sequences(reader), facts
     return records.digest_tables(reader, records.DIGEST_ALGORITHM), (), facts
+
+
+def _end_of(path: Path, most: int = 400) -> bytes:
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - most))
+        return stream.read()
 
 
 def _server(database: Database) -> tuple[str, int]:

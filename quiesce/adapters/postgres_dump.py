@@ -91,6 +91,19 @@ def schema_arguments(file: str) -> tuple[str, ...]:
     )
 
 
+def script_arguments(kind: SetKind, file: str, snapshot: str) -> tuple[str, ...]:
+    """Return the command that writes the snapshot of `PGDATABASE` as plain SQL to `file`."""
+    return (
+        "pg_dump",
+        "--format=plain",
+        f"--snapshot={snapshot}",
+        f"--lock-wait-timeout={LOCK_WAIT_MILLISECONDS}",
+        "--no-password",
+        *_KINDS[kind],
+        f"--file={DIRECTORY}/{file}",
+    )
+
+
 def rows_arguments(file: str, into: str) -> tuple[str, ...]:
     """Return the command that writes the rows in the archive `file` to `into`, as a script."""
     return (

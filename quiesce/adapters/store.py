@@ -131,6 +131,19 @@ class LocalStore:
             files.sync_folder(self.folder)
         return self.read(final)
 
+    def publish_file(self, staged: Path, name: str, *, compress: bool) -> Path:
+        final = self.folder / name
+        if not files.is_inside(self.folder, name) or "/" in name:
+            raise RequestError(f"{name} is no name for a file", "give a plain name")
+        with _told(self.folder):
+            if compress:
+                staged = files.compressed(staged)
+            staged.chmod(0o600)
+            files.sum_and_sync(staged)
+            files.rename_without_replacing(staged, final)
+            files.sync_folder(self.folder)
+        return final
+
     def remember(self, name: str, state: SetState) -> None:
         with _told(self.folder):
             self._state.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -6,8 +6,11 @@ import ctypes
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from quiesce.adapters import zstd
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _BLOCK = 1024 * 1024
@@ -53,6 +56,16 @@ def replace_synced(path: Path, content: bytes) -> None:
     write_synced(partial, content)
     partial.replace(path)
     sync_folder(path.parent)
+
+
+def compressed(path: Path) -> Path:
+    """Return a copy beside the file, as zstd with a checksum, and remove the file."""
+    target = path.with_name(f"{path.name}.zst")
+    options = {zstd.module().CompressionParameter.checksum_flag: 1}
+    with path.open("rb") as plain, zstd.module().open(target, "wb", options=options) as packed:
+        shutil.copyfileobj(plain, packed, _BLOCK)
+    path.unlink()
+    return target
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,14 +8,14 @@ left to GNU tar, which has defences of its own; this is what refuses before anyt
 from __future__ import annotations
 
 import gzip
-import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, cast
 
+from quiesce.adapters import zstd
 from quiesce.errors import QuiesceError
 
 #: The name of our own folder in a volume's root starts with this; no member may.
@@ -274,7 +274,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     kind = compression_of(path)
     with path.open("rb") as raw:
         if kind == "zstd":
-            with _zstd().open(raw, "rb") as stream:
+            with zstd.module().open(raw, "rb") as stream:
                 yield cast("IO[bytes]", stream)
         elif kind == "gzip":
             with gzip.open(raw, "rb") as unzipped:
@@ -283,13 +283,5 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             yield raw
 
 
-def _zstd() -> Any:
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
-    return zstd
-
-
 def _unreadable() -> tuple[type[Exception], ...]:
-    return (OSError, EOFError, Damaged, zlib.error, _zstd().ZstdError)
+    return (OSError, EOFError, Damaged, zlib.error, zstd.module().ZstdError)

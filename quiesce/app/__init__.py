@@ -148,6 +148,19 @@ class App(BackingUp, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
             "migrated",
         )
 
+    def migrations(self, names: Sequence[str]) -> None:
+        """Show where databases stand in their migrations; exit 7 for one that is not sound."""
+        from quiesce.app.looking import find_migrations
+
+        with self._looking() as (ports, seen):
+            rows = find_migrations(self.stack, ports, seen, names)
+        self.reporter.migrations(rows)
+        if wrong := [row.database for row in rows if row.unknown or row.problem]:
+            raise CheckFailed(
+                f"the migrations of {', '.join(wrong)} are not sound",
+                "see above; 'inv migrate' refuses them until that is put right",
+            )
+
     # ----------------------------------------------------------------------------- looking
 
     def status(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from quiesce.app.choosing import is_safety
 from quiesce.app.frame import Frame
@@ -11,8 +12,10 @@ from quiesce.app.holding import reason_for_window, remember_window
 from quiesce.app.keeping import with_pruning
 from quiesce.errors import StepFailed
 from quiesce.plan.backup import BackupRequest, plan_backup
+from quiesce.plan.backup_db import BackupDbRequest, plan_backup_db
 from quiesce.plan.cold import plan_cold
 from quiesce.plan.outcome import downtime_warning, recent_downtime
+from quiesce.report import words
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports
@@ -56,6 +59,25 @@ class BackingUp(Frame):
             return None
         self.reporter.backup_done(run.published[-1])
         return run.published[-1]
+
+    def backup_db(self, request: BackupDbRequest) -> None:
+        """Write databases as single SQL files into `backups/`; nothing stops."""
+
+        def plan(ports: Ports, seen: Observed, run: str) -> Plan:
+            local = self.clock.now().astimezone(ZoneInfo(self.stack.timezone))
+            return plan_backup_db(self.stack, seen, request, run, local, ports.store.names())
+
+        run = self._change("backup-db", plan)
+        if run is None:
+            return
+        written = [
+            {"database": key, "path": str(path), "bytes": path.stat().st_size}
+            for key, path in run.files.items()
+        ]
+        for key, path in run.files.items():
+            self.reporter.note(f"{key}: {path} ({words.size(path.stat().st_size)})")
+        self.reporter.result({"files": written})
+        self.reporter.done(f"wrote {words.counted(len(written), 'file')}")
 
     def _past(self, ports: Ports) -> tuple[BackupSet, ...]:
         """Ordinary sets of this instance, oldest first."""

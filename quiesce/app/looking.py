@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from quiesce.errors import CheckFailed, QuiesceError, RequestError
 from quiesce.execute import journal, lock
 from quiesce.execute.run import Ports
 from quiesce.findings import Finding
-from quiesce.model import Stack
+from quiesce.model import Database, Stack
 from quiesce.observed import CoveredFolder, Mount, Observed
 from quiesce.plan.services import nearest, ordered
 from quiesce.report import Reporter, UnfinishedRun, words
-from quiesce.report.values import LastRestore
+from quiesce.report.values import LastRestore, MigrationRow
 
 
 def show_status(stack: Stack, ports: Ports, observed: Observed, reporter: Reporter) -> None:
@@ -79,6 +79,35 @@ def size_in_bytes(text: str) -> int:
         return read_size(text)
     except ValueError:
         raise RequestError(f"{text} is no size", "write it like 500MB or 10GiB") from None
+
+
+def find_migrations(
+    stack: Stack, ports: Ports, observed: Observed, names: Sequence[str]
+) -> tuple[MigrationRow, ...]:
+    """Return where each database with migrations stands. Raise RequestError for other names."""
+    known = {d.key: d for d in stack.databases if d.migrations is not None}
+    for name in names:
+        if name not in known:
+            raise RequestError(f"no database {name} has migrations", f"{nearest(name, known)}?")
+    return tuple(
+        _migration_row(ports, observed, database)
+        for key, database in known.items()
+        if not names or key in names
+    )
+
+
+def _migration_row(ports: Ports, observed: Observed, database: Database) -> MigrationRow:
+    state = observed.database(database.key)
+    try:
+        heads = ports.migrator.heads(database)
+        if not state.reachable:
+            return MigrationRow(database.key, heads=heads, problem=state.problem)
+        current = state.revision
+        unknown = tuple(r for r in current if not ports.migrator.known(database, r))
+        pending = () if unknown else ports.migrator.pending(database, current)
+    except QuiesceError as error:
+        return MigrationRow(database.key, state.revision, problem=error.fact)
+    return MigrationRow(database.key, current, heads, pending, unknown)
 
 
 def covered_folders(ports: Ports) -> tuple[CoveredFolder, ...]:

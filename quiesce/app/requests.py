@@ -7,11 +7,12 @@ from typing import get_args
 from quiesce.errors import RequestError
 from quiesce.model import Mode, SetKind
 from quiesce.plan.backup import BackupRequest
+from quiesce.plan.backup_db import BackupDbRequest
 from quiesce.plan.restore import RestoreRequest
 from quiesce.plan.services import nearest
 from quiesce.plan.shutdown import ShutdownRequest
 
-__all__ = ["RestoreRequest", "backup_request", "program", "shutdown_request"]
+__all__ = ["RestoreRequest", "backup_db_request", "backup_request", "program", "shutdown_request"]
 
 
 def backup_request(
@@ -35,6 +36,16 @@ def backup_request(
         raise RequestError("a cold backup copies whole servers", "leave out --data-only")
     kind: SetKind = "data" if data_only else "schema" if schema_only else "full"
     return BackupRequest(only, "live" if kind != "full" else mode, kind, label, keep)  # type: ignore[arg-type]
+
+
+def backup_db_request(
+    databases: tuple[str, ...], *, data_only: bool, schema_only: bool, compress: bool
+) -> BackupDbRequest:
+    """Return what `inv backup-db` was asked for."""
+    if data_only and schema_only:
+        raise RequestError("--data-only and --schema-only exclude each other", "give one of them")
+    kind: SetKind = "data" if data_only else "schema" if schema_only else "full"
+    return BackupDbRequest(databases, kind, compress)
 
 
 def shutdown_request(keep_running: tuple[str, ...], *, full: bool, force: bool) -> ShutdownRequest:

@@ -42,6 +42,7 @@ def build_stack(
         timezone=timezone,
         instance=_instance(instance, chosen, directory, variables),
         instance_names=tuple(sections.instances),
+        is_default=sections.default_instance in (None, instance),
         databases=_databases(sections, directory, secrets),
         excluded_databases=_texts(sections.exclude_databases),
         volumes=_volumes(sections),

@@ -89,7 +89,8 @@ class Run:
 
     `sources` are the sets a restore reads, by name. `published` are the sets sealed by this run,
     `compared` the rows and tables that were found identical, per database. `exit_codes` are those
-    of services that were stopped, of several units the one that is not 0.
+    of services that were stopped, of several units the one that is not 0. `files` are single
+    files that were written, by database.
     """
 
     id: str
@@ -103,3 +104,4 @@ class Run:
     compared: dict[str, tuple[int, int]] = field(default_factory=dict)
     staged: dict[str, tuple[int, int]] = field(default_factory=dict)
     exit_codes: dict[str, int] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)

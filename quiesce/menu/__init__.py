@@ -15,14 +15,14 @@ from typing import Any
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-from quiesce.menu.backup import backup, backups, verify
+from quiesce.menu.backup import backup, backup_db, backups, verify
 from quiesce.menu.check import check, doctor, status, volumes
 from quiesce.menu.clean import clean, clean_all, clean_cache, clean_containers, clean_logs, nuke
 from quiesce.menu.demo import demo
 from quiesce.menu.enter import db_shell, exec_, logs, shell
 from quiesce.menu.keep import keep, prune, unkeep
 from quiesce.menu.lifecycle import down, rebuild, restart, start, stop, up
-from quiesce.menu.migrate import migrate
+from quiesce.menu.migrate import migrate, migrations
 from quiesce.menu.report import report
 from quiesce.menu.restore import recover, restore, undo_restore
 from quiesce.menu.schedule import schedule
@@ -42,7 +42,9 @@ TASKS: tuple[Task[Any], ...] = (
     shell,
     db_shell,
     migrate,
+    migrations,
     backup,
+    backup_db,
     backups,
     verify,
     prune,
@@ -86,6 +88,7 @@ namespace = compose({})
 __all__ = [
     "TASKS",
     "backup",
+    "backup_db",
     "backups",
     "check",
     "clean",
@@ -102,6 +105,7 @@ __all__ = [
     "keep",
     "logs",
     "migrate",
+    "migrations",
     "namespace",
     "nuke",
     "prune",

@@ -1,4 +1,4 @@
-"""Tasks: backup, backups, verify."""
+"""Tasks: backup, backup-db, backups, verify."""
 
 from __future__ import annotations
 
@@ -39,6 +39,28 @@ def backup(
         keep=keep,
     )
     app.backup(request)
+
+
+@command(
+    database="databases, comma-separated (default: all)",
+    data_only="rows, without the schema",
+    schema_only="the schema, without rows",
+    compress="as .sql.zst",
+)
+def backup_db(
+    app: App,
+    database: str | None = None,
+    data_only: bool = False,
+    schema_only: bool = False,
+    compress: bool = False,
+) -> None:
+    """Write databases as single SQL files into backups/, for people and pipes; nothing stops."""
+    from quiesce.app.requests import backup_db_request
+
+    request = backup_db_request(
+        listed(database), data_only=data_only, schema_only=schema_only, compress=compress
+    )
+    app.backup_db(request)
 
 
 @command(changes=False)

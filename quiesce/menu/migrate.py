@@ -1,4 +1,4 @@
-"""Tasks: migrate."""
+"""Tasks: migrate, migrations."""
 
 from __future__ import annotations
 
@@ -17,3 +17,12 @@ if TYPE_CHECKING:
 def migrate(app: App, database: str | None = None, revision: str = "head") -> None:
     """Migrate databases; only their server has to be up."""
     app.migrate(listed(database), revision)
+
+
+@command(
+    changes=False,
+    database="databases, comma-separated (default: all that have migrations)",
+)
+def migrations(app: App, database: str | None = None) -> None:
+    """Show where each database stands: its revision, the newest, and what is pending."""
+    app.migrations(listed(database))

@@ -180,6 +180,17 @@ class DumpDatabase:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteScript:
+    """The held snapshot of this database is a plain SQL script `file` in `backups/`."""
+
+    database: str
+    kind: SetKind
+    file: str
+    compress: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class DumpGlobals:
     """Roles and tablespaces of this service's server are in `file` of the set."""
 
@@ -468,6 +479,7 @@ Step = (
     | CheckShutdown
     | ReleaseSnapshot
     | DumpDatabase
+    | WriteScript
     | DumpGlobals
     | ArchiveVolume
     | RecordStack

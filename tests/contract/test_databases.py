@@ -372,3 +372,14 @@ def test_rows_that_are_refused_at_the_end_leave_the_old_ones(world: World, tmp_p
     for _ in range(2):
         world.admin.replace_rows(world.database, LIVE, record, tmp_path, DUMP, lambda _: None)
     assert rows(world, LIVE, record.digest_algorithm) == 2
+
+
+def test_a_script_shows_what_was_held(world: World) -> None:
+    """Complete to its last line, or an error."""
+    world.admin.hold(world.database)
+    world.write(LIVE, "three")
+    script = world.admin.script(world.database, "full", nothing)
+    world.admin.release(world.database)
+    text = script.read_text()
+    assert "two" in text
+    assert "three" not in text

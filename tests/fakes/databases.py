@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -138,6 +139,14 @@ class FakeDatabases:
             "fake-snapshot", "0/0", "UTF8", "C", "C", "libc", None, held.owner, ALGORITHM,
             dumped.records(), (), (), (held.owner,), held.settings, 0,
         )  # fmt: skip
+
+    def script(self, database: Database, kind: SetKind, progress: Progress) -> Path:
+        with self._call(f"script:{database.key}"):
+            held = self.held.get(database.key) or self._get(database, database.name)
+            folder = Path(tempfile.mkdtemp(prefix="quiesce-fake-"))
+            path = folder / f"{database.key}.sql"
+            path.write_text(json.dumps({name: list(rows) for name, rows in held.tables.items()}))
+            return path
 
     def dump_globals(self, service: str, directory: Path, file: str) -> None:
         with self._call(f"globals:{service}"):

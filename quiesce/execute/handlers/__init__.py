@@ -41,6 +41,7 @@ HANDLERS: dict[type[Any], Callable[[Any, Run], str]] = {
     s.HoldSnapshot: databases.hold,
     s.ReleaseSnapshot: databases.release,
     s.DumpDatabase: databases.dump,
+    s.WriteScript: databases.write_script,
     s.DumpGlobals: databases.dump_globals,
     s.CreateDatabase: databases.create,
     s.LoadDump: databases.load,

@@ -33,6 +33,15 @@ def dump(step: s.DumpDatabase, run: Run) -> str:
     return f"{len(record.tables)} tables, {rows} rows"
 
 
+def write_script(step: s.WriteScript, run: Run) -> str:
+    database = run.stack.database(step.database)
+    script = run.ports.databases.script(database, step.kind, run.ports.sink.progress)
+    run.ports.databases.release(database)
+    written = run.ports.store.publish_file(script, step.file, compress=step.compress)
+    run.files[step.database] = written
+    return str(written)
+
+
 def dump_globals(step: s.DumpGlobals, run: Run) -> str:
     draft = run.drafts[step.set]
     run.ports.databases.dump_globals(step.service, draft.directory, step.file)

@@ -1,0 +1,102 @@
+"""How single files of databases are made, for people and pipes. Pure.
+
+    <database>-<YYYYMMDD-HHMMSS>.sql        <database>-data-….sql        <database>-schema-….sql
+
+Nothing stops: each file shows one instant of its database. Files are not sets: retention does not
+count them, and `verify` does not know them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from quiesce.errors import RequestError
+from quiesce.model import SetKind, Stack
+from quiesce.observed import Observed
+from quiesce.plan.backup import require_databases
+from quiesce.plan.services import nearest
+from quiesce.plan.steps import (
+    Bracket,
+    DiscardStaging,
+    HoldSnapshot,
+    Node,
+    Plan,
+    ReleaseSnapshot,
+    WriteScript,
+)
+
+ENDING, COMPRESSED = ".sql", ".sql.zst"
+
+
+@dataclass(frozen=True, slots=True)
+class BackupDbRequest:
+    """What was asked for: databases by key (none: all), what of them, whether compressed."""
+
+    databases: tuple[str, ...] = ()
+    kind: SetKind = "full"
+    compress: bool = False
+
+
+def plan_backup_db(
+    stack: Stack,
+    observed: Observed,
+    request: BackupDbRequest,
+    run: str,
+    now: datetime,
+    taken: Collection[str],
+) -> Plan:
+    """Return the plan of one file per database. `now` is in the stack's time zone."""
+    known = {database.key: database for database in stack.databases}
+    for name in request.databases:
+        if name not in known:
+            raise RequestError(f"there is no database {name}", f"{nearest(name, known)}?")
+    databases = [d for d in stack.databases if not request.databases or d.key in request.databases]
+    if not databases:
+        raise RequestError("there is no database to back up", "declare it under databases")
+    require_databases(databases, observed)
+    names: list[str] = []
+    for database in databases:
+        names.append(_file_name(stack, database.key, request, now, {*taken, *names}))
+    keys = tuple(database.key for database in databases)
+    body: tuple[Node, ...] = (
+        *(HoldSnapshot(key, "the file shows this instant") for key in keys),
+        *(
+            WriteScript(key, request.kind, name, request.compress, "from the snapshot that is held")
+            for key, name in zip(keys, names, strict=True)
+        ),
+    )
+    clear: tuple[Node, ...] = (
+        *(ReleaseSnapshot(key, "nothing of this run stays") for key in keys),
+        DiscardStaging("nothing of this run stays"),
+    )
+    words = f"{request.kind} files of {', '.join(keys)} of {stack.instance.name}"
+    return Plan(
+        run,
+        "backup-db",
+        stack.instance.name,
+        words,
+        stack.digest,
+        observed.engine.id,
+        (Bracket("single files", (), body, always=clear),),
+    )
+
+
+def _file_name(
+    stack: Stack, key: str, request: BackupDbRequest, now: datetime, taken: Collection[str]
+) -> str:
+    of = "" if stack.is_default else f"{stack.instance.name}-"
+    kind = "" if request.kind == "full" else f"-{request.kind}"
+    stem = f"{of}{key}{kind}-{now:%Y%m%d-%H%M%S}"
+    ending = COMPRESSED if request.compress else ENDING
+    number, name = 1, stem + ending
+    while name in taken:
+        number += 1
+        name = f"{stem}-{number}{ending}"
+    return name
+
+
+def files_in(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names that look like single files of a database."""
+    return tuple(name for name in names if name.endswith((ENDING, COMPRESSED, ".sql.gz", ".dump")))
