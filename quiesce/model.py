@@ -185,6 +185,8 @@ class Stack:
     lock_patience: float
     helper_image: str | None
     schedule: tuple[Timing, ...] = ()
+    #: Where the parts of an older script's archive go: `db`, `media`, `static` to their keys.
+    legacy: Mapping[str, str] = field(default_factory=dict)
     #: Whether this is the instance that is meant where none is named.
     is_default: bool = True
 

@@ -338,6 +338,20 @@ class DatabaseAdmin(Protocol):
         """Rows and digests of database `name`, by the algorithm named in a record."""
         ...
 
+    def write_out(self, database: Database, archive: Path) -> Path:
+        """Write a custom-format archive as a plain SQL script into the run's scratch folder."""
+        ...
+
+    def missing_for_script(self, database: Database, script: Path, name: str) -> tuple[str, ...]:
+        """What the server lacks for this script: roles, extensions. Reads it to its end; raise
+        RequestError with the line for what is damaged or not loaded. `name` is for messages."""
+        ...
+
+    def load_script(self, database: Database, name: str, script: Path) -> tuple[int, int]:
+        """Load a plain SQL script into the empty database `name` as a role that can do no harm,
+        all of it or nothing; return how many tables and rows there are then."""
+        ...
+
     def finish(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
         """Statistics gathered, and owner, settings and grants of the database object applied."""
         ...

@@ -24,6 +24,7 @@ from quiesce.adapters.postgres_client import publish
 from quiesce.adapters.postgres_dump import decode_arguments, globals_arguments, script_arguments
 from quiesce.adapters.postgres_loading import Loading
 from quiesce.adapters.postgres_rest import look_around, together
+from quiesce.adapters.postgres_script import drop_role, loader_name
 from quiesce.adapters.postgres_servers import MAINTENANCE
 from quiesce.adapters.postgres_session import (
     Session,
@@ -210,6 +211,8 @@ class PostgresAdmin(Loading):
             )
         with self._maintenance(database) as session:
             exchange.drop(session, name, suffix)
+            # Where a run died while it loaded a file, its role owned what is gone now.
+            drop_role(session, loader_name(self._run), database.user)
 
     def sweep(self, run: str) -> tuple[str, ...]:
         ended: list[str] = []

@@ -20,7 +20,7 @@ MAGIC = b"PGDMP"
 OLDEST, NEWEST = (1, 12), (1, 16)
 CUSTOM_FORMAT = 1
 
-_SETVAL = re.compile(
+SETVAL = re.compile(
     r"SELECT pg_catalog\.setval\((E?)'((?:[^']|'')*)', (-?\d+), (true|false)\);\s*", re.DOTALL
 )
 _PART = re.compile(r'"((?:[^"]|"")*)"|([^".]+)')
@@ -74,10 +74,21 @@ def read_archive(path: Path) -> Archive:
         ) from problem
 
 
+def is_archive(path: Path) -> bool:
+    """Whether the file begins like a custom-format archive."""
+    with path.open("rb") as stream:
+        return stream.read(len(MAGIC)) == MAGIC
+
+
 def _sequence(entry: ArchiveEntry) -> SequenceRecord:
-    match = _SETVAL.fullmatch(entry.definition)
+    match = SETVAL.fullmatch(entry.definition)
     if not match:
         raise ValueError(f"sequence {entry.name} is set in an unknown way")
+    return sequence_of(match)
+
+
+def sequence_of(match: re.Match[str]) -> SequenceRecord:
+    """Return what a statement that `SETVAL` matched sets."""
     text = match[2].replace("''", "'")
     if match[1]:
         text = text.replace("\\\\", "\\")

@@ -46,9 +46,13 @@ def rows_of(archive: Archive) -> tuple[Rows, ...]:
 
 def copied_columns(entry: ArchiveEntry) -> tuple[str, ...]:
     """Return the columns that an entry's COPY statement names. Raise QuiesceError for another."""
+    return columns_of(entry.copy.strip())[1]
+
+
+def columns_of(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the table (its schema first) and the columns that a COPY statement names."""
     names: list[list[str]] = [[]]
     at = len("COPY ")
-    text = entry.copy.strip()
     while at < len(text):
         match = _PIECE.match(text, at)
         if not match:
@@ -63,8 +67,8 @@ def copied_columns(entry: ArchiveEntry) -> tuple[str, ...]:
         elif sign == ")":
             break
     if not text.startswith("COPY ") or not text.endswith(" FROM stdin;") or len(names) > 2:
-        raise QuiesceError(f"the rows of table {entry.name} are copied in an unknown way")
-    return tuple(names[1]) if len(names) == 2 else ()
+        raise QuiesceError(f"rows are copied in an unknown way: {text[:80]}")
+    return tuple(names[0]), tuple(names[1]) if len(names) == 2 else ()
 
 
 class Script:

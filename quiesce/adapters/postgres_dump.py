@@ -104,6 +104,11 @@ def script_arguments(kind: SetKind, file: str, snapshot: str) -> tuple[str, ...]
     )
 
 
+def script_of_arguments(file: str, into: str) -> tuple[str, ...]:
+    """Return the command that writes all of the archive `file` to `into`, as a script."""
+    return ("pg_restore", f"--file={DIRECTORY}/{into}", f"{DIRECTORY}/{file}")
+
+
 def rows_arguments(file: str, into: str) -> tuple[str, ...]:
     """Return the command that writes the rows in the archive `file` to `into`, as a script."""
     return (

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from quiesce.adapters import postgres_record as records
+from quiesce.adapters import postgres_script as files
 from quiesce.adapters import postgres_side as side
-from quiesce.adapters.postgres_archive import read_archive
+from quiesce.adapters import sql_script
+from quiesce.adapters.postgres_archive import is_archive, read_archive
 from quiesce.adapters.postgres_client import checked_file, linked
-from quiesce.adapters.postgres_copy import rows_of, through_pipe
-from quiesce.adapters.postgres_dump import load_arguments, rows_arguments, schema_arguments
+from quiesce.adapters.postgres_copy import Rows, rows_of, through_pipe
+from quiesce.adapters.postgres_dump import (
+    load_arguments,
+    rows_arguments,
+    schema_arguments,
+    script_of_arguments,
+)
 from quiesce.adapters.postgres_rows import find_drift, replace_rows
 from quiesce.adapters.postgres_servers import Servers
 from quiesce.model import Database, DatabaseRecord
@@ -60,9 +68,9 @@ class Loading(Servers):
     def drift(
         self, database: Database, name: str, record: DatabaseRecord, directory: Path, file: str
     ) -> Drift:
-        rows = rows_of(read_archive(checked_file(directory, file)))
+        dump = checked_file(directory, file)
         with self._open(database, name) as session:
-            return find_drift(session, rows, record)
+            return find_drift(session, _rows_in(dump), record)
 
     def replace_rows(
         self,
@@ -74,7 +82,13 @@ class Loading(Servers):
         check: Callable[[DatabaseContents], None],
     ) -> None:
         dump = checked_file(directory, file)
-        rows = rows_of(read_archive(dump))
+        rows = _rows_in(dump)
+        if not is_archive(dump):
+            with self._open(database, name) as session, dump.open("rb", buffering=0) as script:
+                # Read to its end before, and found complete.
+                replace_rows(session, rows, record, script, lambda: None, check)
+                session.run("ANALYZE")
+            return
         with self._open(database, name) as session, linked(dump, self._scratch) as here:
             pipe = here.with_suffix(".rows")
 
@@ -93,8 +107,55 @@ class Loading(Servers):
                 replace_rows(session, rows, record, stream, complete, check)
             session.run("ANALYZE")
 
+    def write_out(self, database: Database, archive: Path) -> Path:
+        read_archive(archive)
+        with self._maintenance(database) as session:
+            version = session.version
+        script = self._scratch / f"{archive.name}.sql"
+        script.unlink(missing_ok=True)
+        with linked(archive, self._scratch) as here:
+            self._client.run(
+                database,
+                script_of_arguments(here.name, script.name),
+                name=database.name,
+                version=version,
+                directory=self._scratch,
+                writable=True,
+                what=f"reading of {archive.name}",
+            )
+        return script
+
+    def missing_for_script(self, database: Database, script: Path, name: str) -> tuple[str, ...]:
+        facts = sql_script.read_script(script, name)
+        with self._maintenance(database) as session:
+            lacks = files.missing(session, facts)
+        with sql_script.opened(script) as view:
+            return tuple(f"{fact} (line {sql_script.line_at(view, at)})" for fact, at in lacks)
+
+    def load_script(self, database: Database, name: str, script: Path) -> tuple[int, int]:
+        facts = sql_script.read_script(script, script.name)
+        with self._open(database, name) as session:
+            side.require_empty(session, name)
+            files.load(
+                session,
+                lambda user: self._open(user, name),
+                database,
+                self._run,
+                script,
+                facts,
+            )
+            session.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            tables = records.digest_tables(session, records.DIGEST_ALGORITHM)
+        return len(tables), sum(table.rows for table in tables)
+
     def finish(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
         with self._open(database, name) as session:
             session.run("ANALYZE")
         with self._maintenance(database) as session:
             side.finish(session, database, name, record)
+
+
+def _rows_in(dump: Path) -> tuple[Rows, ...]:
+    if is_archive(dump):
+        return rows_of(read_archive(dump))
+    return tuple(sql_script.read_script(dump, dump.name).rows)

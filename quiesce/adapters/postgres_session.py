@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import re
 import select
 import threading
 import time
@@ -23,6 +22,13 @@ import psycopg2
 import psycopg2.extensions as driver
 from psycopg2.sql import SQL, Composable, Identifier
 
+from quiesce.adapters.postgres_problems import (
+    NoDatabase,
+    SessionError,
+    Unreachable,
+    in_our_words,
+    no_session,
+)
 from quiesce.errors import QuiesceError
 from quiesce.model import Database
 from quiesce.ports import Endpoint
@@ -66,7 +72,8 @@ SELECT pid, coalesce(datname, ''), pg_terminate_backend(pid) FROM pg_stat_activi
    AND (%s::text IS NULL OR datname = %s) AND pid <> ALL (%s::int[])
 """
 
-__all__ = ["SQL", "Identifier"]  # the rest is public by its name
+# The rest is public by its name.
+__all__ = ["SQL", "Identifier", "NoDatabase", "SessionError", "Unreachable"]
 
 COPY_BYTES = 1024 * 1024
 
@@ -82,27 +89,6 @@ class Readable(Protocol):
     def read(self, size: int = ..., /) -> bytes: ...
 
     def readline(self, size: int = ..., /) -> bytes: ...
-
-
-class SessionError(QuiesceError):
-    """The server refused a statement, or a session could not be had.
-
-    `sqlstate` is the server's own code, empty where there is none.
-    """
-
-    def __init__(
-        self, fact: str, hint: str = "", *, details: Sequence[str] = (), sqlstate: str = ""
-    ) -> None:
-        super().__init__(fact, hint, details=details)
-        self.sqlstate = sqlstate
-
-
-class NoDatabase(SessionError):
-    """The server has no database of this name."""
-
-
-class Unreachable(SessionError):
-    """Nobody answers where the server should be."""
 
 
 def identifier(name: str) -> str:
@@ -139,6 +125,11 @@ class Session:
         self.version = connection.info.server_version
         self.pid = connection.info.backend_pid
 
+    @property
+    def connection(self) -> driver.connection:
+        """The driver's own, for what is done in this module."""
+        return self._connection
+
     def rows(self, statement: Statement, values: Sequence[Any] | None = None) -> list[Row]:
         """Run one statement and return its rows (none for a statement that has none)."""
         try:
@@ -151,7 +142,7 @@ class Session:
                 "rename the objects whose names are damaged",
             ) from problem
         except psycopg2.Error as problem:
-            raise _in_our_words(problem, self.where) from problem
+            raise in_our_words(problem, self.where) from problem
 
     def row(self, statement: Statement, values: Sequence[Any] | None = None) -> Row:
         """Run a statement that has exactly one row."""
@@ -165,13 +156,29 @@ class Session:
         """Run a statement for its effect."""
         self.rows(statement, values)
 
+    def run_bytes(self, statement: bytes) -> None:
+        """Run a statement as it is, in whatever encoding the session was told it has."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(statement)
+        except psycopg2.Error as problem:
+            raise in_our_words(problem, self.where) from problem
+
+    def copy_bytes(self, statement: bytes, rows: Readable) -> None:
+        """Run a COPY … FROM STDIN that is bytes, with these rows."""
+        try:
+            with _without_waiting(), self._connection.cursor() as cursor:
+                cursor.copy_expert(statement, rows, COPY_BYTES)
+        except psycopg2.Error as problem:
+            raise in_our_words(problem, self.where) from problem
+
     def copy_in(self, statement: Statement, rows: Readable) -> None:
         """Run a COPY … FROM STDIN with these rows, read piece by piece."""
         try:
             with _without_waiting(), self._connection.cursor() as cursor:
                 cursor.copy_expert(statement, rows, COPY_BYTES)
         except psycopg2.Error as problem:
-            raise _in_our_words(problem, self.where) from problem
+            raise in_our_words(problem, self.where) from problem
 
     def cancel(self) -> None:
         """End what this session runs right now. Harmless when it runs nothing."""
@@ -202,7 +209,7 @@ def open_session(database: Database, name: str, endpoint: Endpoint, application:
         connection = psycopg2.connect(**parameters)
         connection.autocommit = True
     except psycopg2.Error as problem:
-        raise _no_session(problem, database, name, endpoint) from problem
+        raise no_session(problem, database, name, endpoint) from problem
     finally:
         _waiting.until = None
     session = Session(connection, f"database {name}")
@@ -262,6 +269,13 @@ def end_sessions(
             )
         time.sleep(0.05)
     return tuple(ended.items())
+
+
+def encrypted_password(session: Session, user: str, password: str) -> str:
+    """Return what the server keeps of a password, made here so that no log ever sees it."""
+    return str(
+        driver.encrypt_password(password, user, scope=session.connection, algorithm="scram-sha-256")
+    )
 
 
 def _apply_settings(session: Session) -> None:
@@ -325,60 +339,3 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _in_our_words(problem: psycopg2.Error, where: str) -> SessionError:
-    primary = problem.diag.message_primary
-    lines = [line for line in str(problem).splitlines() if line.strip()]
-    said = primary or (lines[0] if lines else "the connection was lost")
-    details = [text for text in (problem.diag.message_detail, problem.diag.message_hint) if text]
-    if problem.pgcode is None or problem.pgcode.startswith("57P"):
-        return Unreachable(
-            f"{where}: the server ended the session ({said})",
-            "see whether it runs with 'inv status', then try again",
-            details=details,
-            sqlstate=problem.pgcode or "",
-        )
-    return SessionError(f"{where}: {said}", details=details, sqlstate=problem.pgcode)
-
-
-def _no_session(
-    problem: psycopg2.Error, database: Database, name: str, endpoint: Endpoint
-) -> SessionError:
-    said = str(problem).strip().splitlines()
-    last = re.sub(r"^.*?(FATAL|failed): +", "", said[0]) if said else "no reason given"
-    text = " ".join(said)
-    service, user = database.service, database.user
-    if re.search(r"password authentication failed|no password supplied|authentication", text):
-        return SessionError(
-            f"service {service} does not accept the password of user {user}",
-            f"set databases.{database.key}.password to what the server was made with",
-        )
-    if re.search(r'database ".*" does not exist', text, re.DOTALL):
-        return NoDatabase(
-            f"service {service} has no database {name}",
-            f"create it with 'inv up', or correct databases.{database.key}",
-        )
-    if re.search(r'role ".*" does not exist', text, re.DOTALL):
-        return SessionError(
-            f"service {service} has no user {user}", f"correct databases.{database.key}.user"
-        )
-    if "not currently accepting connections" in text:
-        return SessionError(
-            f"database {name} is closed to connections",
-            "an exchange was interrupted: run 'inv recover'",
-        )
-    if re.search(
-        r"refused|timeout|timed out|could not|closed the connection|reset|starting up|"
-        r"shutting down|No route|Network",
-        text,
-    ):
-        return Unreachable(
-            f"PostgreSQL of service {service} does not answer on {endpoint.host}:{endpoint.port}",
-            f"start it with 'inv up --service {service}', then run 'inv status'",
-            details=(last,),
-        )
-    return SessionError(
-        f"database {name} of service {service} cannot be opened: {last}",
-        "see the server's own log with 'inv logs'",
-    )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from quiesce.app import choosing
+from quiesce.app import choosing, foreign
 from quiesce.app.backing_up import BackingUp
 from quiesce.app.changing import changing, runs_folder
 from quiesce.app.cleaning import Cleaning
@@ -98,12 +99,24 @@ class App(BackingUp, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
 
     # -------------------------------------------------------------------- backup and restore
 
-    def restore(self, file: str | None, request: RestoreRequest, *, note: str = "") -> None:
-        """Bring a set back: built beside, checked, exchanged at the end.
+    def restore(
+        self,
+        file: str | None,
+        request: RestoreRequest,
+        *,
+        database: str | None = None,
+        note: str = "",
+    ) -> None:
+        """Bring a set back, or a single file: built beside, checked, exchanged at the end.
 
-        `note` is for the log of restores.
+        `database` is the one that a single file is of; `note` is for the log of restores.
         """
         note = checked_note(note)
+        if path := foreign.is_single_file(self.stack, file):
+            self._restore_file(path, request, database, note)
+            return
+        if database is not None:
+            raise RequestError("--database is for single files", "use --only with a set")
         source = choosing.resolve(self.stack, self._store_sets(), file, self._ask_for_set)
         request = complete_request(source, request)
 
@@ -128,6 +141,32 @@ class App(BackingUp, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
             "restore", plan, confirm=confirm, sources={source.name: source}, note=note
         )
         if run is not None:
+            self.reporter.restore_done(restore_outcome(source, run, self.clock.monotonic() - began))
+
+    def _restore_file(
+        self, path: Path, request: RestoreRequest, database: str | None, note: str
+    ) -> None:
+        sources: dict[str, BackupSet] = {}
+        volumes = {volume.key for volume in self.stack.volumes}
+        volume = request.only[0] if len(request.only) == 1 and request.only[0] in volumes else None
+        wanted = foreign.ForeignFile(path, database, volume)
+        request = replace(request, foreign=True)
+
+        def plan(ports: Ports, seen: Observed, run: str) -> Plan:
+            source = foreign.as_source(self.stack, ports, run, wanted)
+            sources[source.name] = source
+            full = complete_request(source, request)
+            prepared = prepare_restore(self.stack, ports, seen, source, full)
+            safety_set = self._new_set_name(ports, "safety")
+            return plan_restore(
+                self.stack, seen, source, prepared.request, run, safety_set, prepared.taken
+            )
+
+        began = self.clock.monotonic()
+        question = f"restore {path.name} into {self.stack.instance.name}?"
+        run = self._change("restore", plan, confirm=question, sources=sources, note=note)
+        if run is not None:
+            (source,) = sources.values()
             self.reporter.restore_done(restore_outcome(source, run, self.clock.monotonic() - began))
 
     def backups(self) -> None:

@@ -40,11 +40,6 @@ def resolve(
             from quiesce.adapters.store import LocalStore
 
             return _of_instance(stack, LocalStore(stack.backups).read(path.resolve()))
-        if path.exists():
-            raise RequestError(
-                f"{file} is a single file, and this version restores whole sets",
-                f"name a set's folder; {_HINT}",
-            )
     names = [s.name for s in sets]
     alike = get_close_matches(Path(file).name, names, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(alike)}?" if alike else _HINT

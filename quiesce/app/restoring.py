@@ -42,7 +42,7 @@ def complete_request(source: BackupSet, request: RestoreRequest) -> RestoreReque
         ("--accept-lossy", request.accept_lossy),
         ("--assume-revision", bool(request.assume_revision)),
     ):
-        if given and not request.data_only:
+        if given and not request.data_only and not request.foreign:
             raise RequestError(f"{option} is for rows alone", "add --data-only, or leave it out")
     if request.data_only and not source.manifest.databases:
         raise RequestError(f"{source.name} holds no database", "leave out --data-only")
@@ -53,7 +53,8 @@ def prepare_restore(
     stack: Stack, ports: Ports, observed: Observed, source: BackupSet, request: RestoreRequest
 ) -> Prepared:
     """Check sums, space, loadability and revisions. Raise RequestError listing problems."""
-    wrong = ports.store.verify(source, ports.sink.progress)
+    # A single file was read to its end already, and has no sums.
+    wrong = () if request.foreign else ports.store.verify(source, ports.sink.progress)
     if wrong:
         raise RequestError(
             f"{source.name} is damaged: {wrong[0]}",
@@ -69,8 +70,10 @@ def prepare_restore(
         rows = rows_targets(ports, observed, source, chosen, request, problems)
     else:
         for database, record in chosen.databases:
-            if observed.database(database.key).reachable:
+            if observed.database(database.key).reachable and not request.foreign:
                 problems += ports.databases.check_loadable(database, record)
+            if request.foreign and not record.revision and request.assume_revision:
+                record = replace(record, revision=(request.assume_revision,))  # noqa: PLW2901
             problems += _revision(ports, database, record, migrations)
         problems += _other_servers(stack, observed, source)
     if problems:
@@ -79,7 +82,7 @@ def prepare_restore(
             "correct that, then try again; nothing was touched",
             details=problems[1:],
         )
-    if chosen.volumes:
+    if chosen.volumes and not request.foreign:
         _require_room(observed, source)
     taken = tuple(d.name for d in observed.databases) + observed.undeclared_databases
     return Prepared(replace(request, migrations=tuple(migrations), rows=rows), taken)
@@ -137,7 +140,9 @@ def restore_outcome(source: BackupSet, run: Run, seconds: float) -> RestoreOutco
     return RestoreOutcome(
         source=source.name,
         databases=tuple(
-            RestoredDatabase(key, tables, rows) for key, (tables, rows) in run.compared.items()
+            RestoredDatabase(key, tables, rows, compared=found is run.compared)
+            for found in (run.compared, run.loaded)
+            for key, (tables, rows) in found.items()
         ),
         volumes=tuple(RestoredVolume(key, *size) for key, size in run.staged.items()),
         seconds=seconds,

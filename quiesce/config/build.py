@@ -42,6 +42,9 @@ def build_stack(
         timezone=timezone,
         instance=_instance(instance, chosen, directory, variables),
         instance_names=tuple(sections.instances),
+        legacy={
+            part: str(key) for part, key in sections.legacy.model_dump().items() if key is not None
+        },
         is_default=sections.default_instance in (None, instance),
         databases=_databases(sections, directory, secrets),
         excluded_databases=_texts(sections.exclude_databases),

@@ -193,6 +193,16 @@ class ServiceSection(Section):
     )
 
 
+class LegacySection(Section):
+    """Where the parts of an older script's archive go."""
+
+    db: kind.DatabaseName | None = Field(None, description="The database of `db_backup_*.sql`.")
+    media: kind.VolumeKey | None = Field(None, description="The volume of `media_backup_*.tar.gz`.")
+    static: kind.VolumeKey | None = Field(
+        None, description="The volume of `static_backup_*.tar.gz`."
+    )
+
+
 class StackFile(Section):
     """What a stack keeps, how its services come back, and how long backups live."""
 
@@ -237,6 +247,11 @@ class StackFile(Section):
     )
     schedule: list[kind.TimingText] = Field(
         [], description="What `schedule --install` lets cron run, as in `daily 02:00 data`."
+    )
+    legacy: LegacySection = Field(
+        {},
+        validate_default=True,
+        description="Where the parts of a `full_backup_*.tar.gz` of an older script go.",
     )
     max_downtime: kind.Duration | None = Field(
         None, description="A backup that keeps services down for longer ends with exit code 7."

@@ -52,6 +52,9 @@ def row_differences(
     def seen(table: TableRecord) -> TableRecord:
         return replace(table, digest="") if f"{table.schema}.{table.name}" in counted else table
 
+    if not record.revision:
+        # The set recorded none; somebody said which it is.
+        contents = replace(contents, revision=())
     sequences = {(sequence.schema, sequence.name) for sequence in record.sequences}
     return differences(
         replace(record, tables=tuple(map(seen, record.tables))),

@@ -90,7 +90,7 @@ class Run:
     `sources` are the sets a restore reads, by name. `published` are the sets sealed by this run,
     `compared` the rows and tables that were found identical, per database. `exit_codes` are those
     of services that were stopped, of several units the one that is not 0. `files` are single
-    files that were written, by database.
+    files that were written, by database; `loaded` what came out of files that record nothing.
     """
 
     id: str
@@ -105,3 +105,4 @@ class Run:
     staged: dict[str, tuple[int, int]] = field(default_factory=dict)
     exit_codes: dict[str, int] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
+    loaded: dict[str, tuple[int, int]] = field(default_factory=dict)

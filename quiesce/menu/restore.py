@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 @command(
     phrase=True,
-    file="a set's name or folder, latest, latest:data, latest:safety (default: lists and asks)",
+    file="a set, latest, latest:data, latest:safety, or an SQL file (default: lists and asks)",
+    database="the database that a single file is of",
     only="databases and volumes, comma-separated (default: all that is in the set)",
     data_only="rows alone, onto the migrated schema; all that a data-only set has",
     in_place="rows alone, in one transaction on the live database: needs no room for two",
@@ -27,6 +28,7 @@ def restore(
     app: App,
     file: str | None = None,
     only: str | None = None,
+    database: str | None = None,
     data_only: bool = False,
     in_place: bool = False,
     accept_lossy: bool = False,
@@ -49,7 +51,7 @@ def restore(
         force=force,
         assume_revision=assume_revision,
     )
-    app.restore(file, request, note=note)
+    app.restore(file, request, database=database, note=note)
 
 
 @command(

@@ -80,6 +80,7 @@ SENTENCES: dict[type[Any], Callable[[Any], str]] = {
     s.CheckDatabase: lambda t: f"compare {t.name} with the record of {t.set}",
     s.MigrateDatabase: lambda t: f"migrate {t.name} to {t.revision}",
     s.WriteScript: lambda t: f"write database {t.database} ({t.kind}) to {t.file}",
+    s.LoadScript: lambda t: f"load {t.file} into {t.name}",
     s.CopySchema: lambda t: f"copy the live schema of {t.database} to {t.name}",
     s.ReplaceRows: lambda t: f"replace the rows of {t.name} by {t.file} of {t.set}",
     s.FinishDatabase: lambda t: f"gather statistics of {t.name}, apply owner, settings, grants",

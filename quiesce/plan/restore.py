@@ -42,6 +42,7 @@ from quiesce.plan.steps import (
     FinishDatabase,
     HoldSnapshot,
     LoadDump,
+    LoadScript,
     MigrateDatabase,
     Node,
     OpenSet,
@@ -78,6 +79,8 @@ class RestoreRequest:
     force: bool = False
     assume_revision: str = ""
     rows: tuple[RowsTarget, ...] = ()
+    #: The source is no set: SQL scripts and archives that record nothing.
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,8 @@ def plan_restore(
         *(
             rows.beside(chosen.databases, swaps, source, request.rows, force=request.force)
             if request.data_only
+            else _load_scripts(chosen, swaps, source, request)
+            if request.foreign
             else _build(chosen, swaps, source, request)
         ),
         *_stage(observed, chosen, source),
@@ -277,6 +282,28 @@ def _build(
             why = f"the set is at {', '.join(record.revision)}; verified before migrating"
             nodes.append(MigrateDatabase(key, side, targets[key], why))
         nodes.append(FinishDatabase(source.name, key, side, "these do not come with a dump"))
+    return tuple(nodes)
+
+
+def _load_scripts(
+    chosen: Chosen,
+    swaps: Sequence[DatabaseSwap],
+    source: BackupSet,
+    request: RestoreRequest,
+) -> tuple[Node, ...]:
+    targets = dict(request.migrations)
+    files = {m.source: m.file for m in source.manifest.members if m.kind == "database"}
+    nodes: list[Node] = []
+    for (database, record), swap in zip(chosen.databases, swaps, strict=True):
+        key, side = database.key, swap.side
+        nodes += [
+            CreateDatabase("", key, side, "built beside the live one"),
+            LoadScript(source.name, key, side, files[key], "by a role that can do no harm"),
+        ]
+        if key in targets:
+            why = f"the file is at {', '.join(record.revision)}"
+            nodes.append(MigrateDatabase(key, side, targets[key], why))
+        nodes.append(FinishDatabase("", key, side, "these do not come with a file"))
     return tuple(nodes)
 
 

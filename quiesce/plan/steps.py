@@ -300,7 +300,10 @@ class DiscardStaging:
 
 @dataclass(frozen=True, slots=True)
 class CreateDatabase:
-    """An empty database `name` exists beside the live one, with the set's encoding and locale."""
+    """An empty database `name` exists beside the live one, with the set's encoding and locale.
+
+    Without a set, with those of the live one.
+    """
 
     set: str
     database: str
@@ -336,6 +339,17 @@ class MigrateDatabase:
     database: str
     name: str
     revision: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadScript:
+    """Database `name` holds what the plain SQL script `file` of the source makes."""
+
+    set: str
+    database: str
+    name: str
+    file: str
     why: str
 
 
@@ -496,6 +510,7 @@ Step = (
     | LoadDump
     | CheckDatabase
     | MigrateDatabase
+    | LoadScript
     | CopySchema
     | ReplaceRows
     | FinishDatabase

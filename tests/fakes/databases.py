@@ -212,6 +212,22 @@ class FakeDatabases:
             check(DatabaseContents(records, (), there.revision))
             there.tables = new
 
+    def write_out(self, database: Database, archive: Path) -> Path:
+        with self._call(f"write_out:{archive.name}"):
+            return archive
+
+    def missing_for_script(self, database: Database, script: Path, name: str) -> tuple[str, ...]:
+        self._server(database.service)
+        return self.problems
+
+    def load_script(self, database: Database, name: str, script: Path) -> tuple[int, int]:
+        with self._call(f"load_script:{name}"):
+            there = self._get(database, name)
+            if there.tables:
+                raise RequestError(f"database {name} is not empty", "load into a new one")
+            there.tables = {t: tuple(r) for t, r in json.loads(script.read_text()).items()}
+            return len(there.tables), sum(map(len, there.tables.values()))
+
     def finish(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
         with self._call(f"finish:{name}"):
             there = self._get(database, name)

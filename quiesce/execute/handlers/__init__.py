@@ -47,6 +47,7 @@ HANDLERS: dict[type[Any], Callable[[Any, Run], str]] = {
     s.LoadDump: databases.load,
     s.CheckDatabase: databases.check,
     s.MigrateDatabase: databases.migrate,
+    s.LoadScript: databases.load_script,
     s.CopySchema: databases.copy_schema,
     s.ReplaceRows: databases.replace_rows,
     s.FinishDatabase: databases.finish,

@@ -55,7 +55,7 @@ def _record(set_name: str, key: str, run: Run) -> DatabaseRecord:
 
 
 def create(step: s.CreateDatabase, run: Run) -> str:
-    record = _record(step.set, step.database, run)
+    record = _record(step.set, step.database, run) if step.set else None
     run.ports.databases.create(run.stack.database(step.database), step.name, record)
     return ""
 
@@ -87,6 +87,13 @@ def check(step: s.CheckDatabase, run: Run) -> str:
 def migrate(step: s.MigrateDatabase, run: Run) -> str:
     run.ports.migrator.upgrade(run.stack.database(step.database), step.name, step.revision)
     return ""
+
+
+def load_script(step: s.LoadScript, run: Run) -> str:
+    script = run.sources[step.set].path / step.file
+    found = run.ports.databases.load_script(run.stack.database(step.database), step.name, script)
+    run.loaded[step.database] = found
+    return f"{found[0]} tables, {found[1]} rows"
 
 
 def copy_schema(step: s.CopySchema, run: Run) -> str:

@@ -39,7 +39,9 @@ def stage(step: s.StageVolume, run: Run) -> str:
     _refuse_unsafe(step.volume, run.ports.volumes.check(archives))
     gone = source.path / record.gone if record.gone else None
     size = run.ports.volumes.stage(run.observed.volume(step.volume), run.id, archives, gone)
-    if (size.files, size.bytes) != (record.files, record.bytes):
+    # What was made by another program recorded nothing to compare with.
+    known = record.files >= 0
+    if known and (size.files, size.bytes) != (record.files, record.bytes):
         raise QuiesceError(
             f"volume {step.volume} unpacked to {size.files} entries with {size.bytes} bytes, "
             f"the set recorded {record.files} with {record.bytes}",

@@ -1,0 +1,95 @@
+"""What the driver of PostgreSQL raises, in words that a person can act on.
+
+None of them holds a password or a connection string.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import psycopg2
+
+from quiesce.errors import QuiesceError
+from quiesce.model import Database
+from quiesce.ports import Endpoint
+
+
+class SessionError(QuiesceError):
+    """The server refused a statement, or a session could not be had.
+
+    `sqlstate` is the server's own code, empty where there is none.
+    """
+
+    def __init__(
+        self, fact: str, hint: str = "", *, details: Sequence[str] = (), sqlstate: str = ""
+    ) -> None:
+        super().__init__(fact, hint, details=details)
+        self.sqlstate = sqlstate
+
+
+class NoDatabase(SessionError):
+    """The server has no database of this name."""
+
+
+class Unreachable(SessionError):
+    """Nobody answers where the server should be."""
+
+
+def in_our_words(problem: psycopg2.Error, where: str) -> SessionError:
+    """Return what the driver raised as an error that a person can act on."""
+    primary = problem.diag.message_primary
+    lines = [line for line in str(problem).splitlines() if line.strip()]
+    said = primary or (lines[0] if lines else "the connection was lost")
+    details = [text for text in (problem.diag.message_detail, problem.diag.message_hint) if text]
+    if problem.pgcode is None or problem.pgcode.startswith("57P"):
+        return Unreachable(
+            f"{where}: the server ended the session ({said})",
+            "see whether it runs with 'inv status', then try again",
+            details=details,
+            sqlstate=problem.pgcode or "",
+        )
+    return SessionError(f"{where}: {said}", details=details, sqlstate=problem.pgcode)
+
+
+def no_session(
+    problem: psycopg2.Error, database: Database, name: str, endpoint: Endpoint
+) -> SessionError:
+    """Return why there is no session, in words and with what to do."""
+    said = str(problem).strip().splitlines()
+    last = re.sub(r"^.*?(FATAL|failed): +", "", said[0]) if said else "no reason given"
+    text = " ".join(said)
+    service, user = database.service, database.user
+    if re.search(r"password authentication failed|no password supplied|authentication", text):
+        return SessionError(
+            f"service {service} does not accept the password of user {user}",
+            f"set databases.{database.key}.password to what the server was made with",
+        )
+    if re.search(r'database ".*" does not exist', text, re.DOTALL):
+        return NoDatabase(
+            f"service {service} has no database {name}",
+            f"create it with 'inv up', or correct databases.{database.key}",
+        )
+    if re.search(r'role ".*" does not exist', text, re.DOTALL):
+        return SessionError(
+            f"service {service} has no user {user}", f"correct databases.{database.key}.user"
+        )
+    if "not currently accepting connections" in text:
+        return SessionError(
+            f"database {name} is closed to connections",
+            "an exchange was interrupted: run 'inv recover'",
+        )
+    if re.search(
+        r"refused|timeout|timed out|could not|closed the connection|reset|starting up|"
+        r"shutting down|No route|Network",
+        text,
+    ):
+        return Unreachable(
+            f"PostgreSQL of service {service} does not answer on {endpoint.host}:{endpoint.port}",
+            f"start it with 'inv up --service {service}', then run 'inv status'",
+            details=(last,),
+        )
+    return SessionError(
+        f"database {name} of service {service} cannot be opened: {last}",
+        "see the server's own log with 'inv logs'",
+    )

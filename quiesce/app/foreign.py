@@ -1,0 +1,274 @@
+"""Restoring what is no set: SQL files, archives of pg_dump, and those of an older script.
+
+What is found is laid into the run's staging folder, read to its end there, and given to the
+planner in the shape of a set that records nothing to compare with.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+import tarfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, cast
+
+from quiesce import __version__
+from quiesce.adapters import sql_script, zstd
+from quiesce.adapters.postgres_archive import MAGIC
+from quiesce.app.connect import staging_folder
+from quiesce.errors import RequestError
+from quiesce.execute.run import Ports
+from quiesce.model import (
+    BackupSet,
+    Database,
+    DatabaseRecord,
+    Downtime,
+    Manifest,
+    Member,
+    SetKind,
+    SetState,
+    Stack,
+    VolumeRecord,
+)
+from quiesce.plan.services import nearest
+
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_PIECE = 1024 * 1024
+#: What the older script put into one archive, by what its names begin with.
+_PARTS = {
+    "db": re.compile(r"(?:\./)?db_backup_[\w.-]+\.sql(?:\.gz)?"),
+    "media": re.compile(r"(?:\./)?media_backup_[\w.-]+\.tar\.gz"),
+    "static": re.compile(r"(?:\./)?static_backup_[\w.-]+\.tar\.gz"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignFile:
+    """A file that somebody wants restored, and what of the stack it is meant for."""
+
+    path: Path
+    database: str | None
+    volume: str | None
+
+
+def is_single_file(stack: Stack, file: str | None) -> Path | None:
+    """Return the file that is meant, None when a set is: from here, then from `backups/`."""
+    for path in (Path(file), stack.backups / file) if file else ():
+        if path.is_file():
+            return path.absolute()
+    return None
+
+
+def as_source(stack: Stack, ports: Ports, run: str, wanted: ForeignFile) -> BackupSet:
+    """Lay the file into the run's staging folder, read it to its end, and return it as a source.
+
+    Raise RequestError, with a line where there is one, for what is damaged, not loaded, or not
+    said to be for any database or volume.
+    """
+    folder = staging_folder(stack.backups, run) / "files"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = _Found(stack, ports, folder, wanted)
+    try:
+        found.take(wanted.path)
+    except (OSError, EOFError, tarfile.TarError, zstd.module().ZstdError) as error:
+        raise RequestError(
+            f"{wanted.path.name} cannot be read: {error}", "it is damaged; take another one"
+        ) from error
+    return found.source()
+
+
+class _Found:
+    """What was found in a file so far."""
+
+    def __init__(self, stack: Stack, ports: Ports, folder: Path, wanted: ForeignFile) -> None:
+        self.stack, self.ports, self.folder, self.wanted = stack, ports, folder, wanted
+        self.databases: list[DatabaseRecord] = []
+        self.volumes: list[VolumeRecord] = []
+        self.members: list[Member] = []
+        self.kind: SetKind = "full"
+
+    def take(self, path: Path) -> None:
+        """Look at the first bytes and take it as what it is."""
+        with path.open("rb") as stream:
+            start = stream.read(8)
+        if start.startswith(MAGIC):
+            self._archive(path)
+        elif start.startswith((_GZIP, _ZSTD)):
+            self._compressed(path, start)
+        elif tarfile.is_tarfile(path):
+            self._tar(path)
+        else:
+            self._script(path)
+
+    def source(self) -> BackupSet:
+        """Return all of it in the shape of a set."""
+        now = datetime.now(UTC)
+        manifest = Manifest(
+            format=1,
+            tool=f"quiesce {__version__}",
+            name=self.wanted.path.name,
+            instance=self.stack.instance.name,
+            project=self.stack.instance.project,
+            engine="",
+            runtime=self.stack.instance.runtime,
+            created_at=now,
+            mode="live",
+            kind=self.kind,
+            label="",
+            pinned=False,
+            consistent=False,
+            inconsistency="it is no set",
+            duration_seconds=0.0,
+            downtime_seconds=Downtime(0.0, {}),
+            services_running_before=(),
+            services_stopped=(),
+            members=tuple(self.members),
+            databases=tuple(self.databases),
+            volumes=tuple(self.volumes),
+            images={},
+        )
+        size = sum(member.bytes for member in self.members)
+        return BackupSet(self.folder, manifest, SetState(), size)
+
+    # ------------------------------------------------------------------------------ in parts
+
+    def _compressed(self, path: Path, start: bytes) -> None:
+        with _unpacked(path, start) as stream:
+            beginning = stream.read(512)
+        if beginning[257:262] == b"ustar":
+            self._tar(path)
+            return
+        plain = self.folder / f"{path.name}.plain"
+        with _unpacked(path, start) as stream, plain.open("wb") as out:
+            shutil.copyfileobj(stream, out, _PIECE)
+        self.take(plain)
+
+    def _archive(self, path: Path) -> None:
+        self._script(self.ports.databases.write_out(self._database(), path))
+
+    def _script(self, path: Path) -> None:
+        name = self.wanted.path.name
+        database = self._database()
+        if path.parent != self.folder:
+            path = Path(shutil.copyfile(path, self.folder / path.name))
+        path.chmod(0o600)
+        facts = sql_script.read_script(path, name)
+        if not facts.has_schema and not facts.rows and not facts.inserts:
+            raise RequestError(f"{name} holds nothing", "take another one")
+        if not facts.has_schema and facts.inserts:
+            raise RequestError(
+                f"{name} has rows as INSERTs, without the tables they go into",
+                "make it anew without --inserts, or with its schema",
+            )
+        self.kind = "full" if facts.has_schema else "data"
+        if facts.has_schema and (
+            lacks := self.ports.databases.missing_for_script(database, path, name)
+        ):
+            raise RequestError(
+                f"{name} cannot be loaded here: {lacks[0]}",
+                "correct that, then try again; nothing was touched",
+                details=lacks[1:],
+            )
+        self._member(path, "database", database.key)
+        self.databases.append(_record(database, facts))
+
+    def _tar(self, path: Path) -> None:
+        if self.wanted.volume is not None:
+            self._volume(path, self.wanted.volume)
+            return
+        name = self.wanted.path.name
+        legacy = self.stack.legacy
+        with tarfile.open(path) as archive:
+            parts = {
+                part: member
+                for member in archive
+                for part, form in _PARTS.items()
+                if member.isfile() and form.fullmatch(member.name)
+            }
+            if not parts:
+                raise RequestError(
+                    f"{name} is a tar with no db_backup, media_backup or static_backup in it",
+                    "for the content of one volume, name it with --only VOLUME",
+                )
+            for part, member in parts.items():
+                if part != "db" and part not in legacy:
+                    continue
+                target = self.folder / Path(member.name).name
+                stream = archive.extractfile(member)
+                if stream is None:
+                    continue
+                with stream, target.open("wb") as out:
+                    shutil.copyfileobj(stream, out, _PIECE)
+                if part == "db":
+                    self.take(target)
+                else:
+                    self._volume(target, legacy[part])
+
+    def _volume(self, path: Path, key: str) -> None:
+        if path.parent != self.folder:
+            path = Path(shutil.copyfile(path, self.folder / path.name))
+        path.chmod(0o600)
+        if unsafe := self.ports.volumes.check([path]):
+            raise RequestError(
+                f"{path.name} has members that must not be unpacked: {unsafe[0]}",
+                "take another one; nothing was touched",
+                details=unsafe[1:20],
+            )
+        self._member(path, "volume", key)
+        # Nothing recorded what it holds, so there is nothing to compare with.
+        self.volumes.append(VolumeRecord(key, key, -1, -1, (path.name,), None, ""))
+
+    def _member(self, path: Path, kind: Any, source: str) -> None:
+        self.members.append(Member(path.name, kind, source, path.name, path.stat().st_size, ""))
+
+    def _database(self) -> Database:
+        known = {database.key: database for database in self.stack.databases}
+        key = self.wanted.database or self.stack.legacy.get("db")
+        if key is None and len(known) == 1:
+            (key,) = known
+        if key is None:
+            named = [k for k in known if self.wanted.path.name.startswith(f"{k}-")]
+            key = named[0] if len(named) == 1 else None
+        if key is None:
+            raise RequestError(
+                f"{self.wanted.path.name} does not say which database it is of",
+                f"name it with --database: {', '.join(known)}",
+            )
+        if key not in known:
+            raise RequestError(f"there is no database {key}", f"{nearest(key, known)}?")
+        return known[key]
+
+
+def _record(database: Database, facts: sql_script.ScriptFacts) -> DatabaseRecord:
+    return DatabaseRecord(
+        key=database.key,
+        name=database.name,
+        service=database.service,
+        server_version="0.0",
+        client_version="",
+        revision=facts.revision,
+        version_table=None,
+        snapshot="",
+        wal_position="",
+        encoding="UTF8",
+        collate="C",
+        ctype="C",
+        locale_provider="libc",
+        locale=None,
+        owner=database.user,
+        digest_algorithm="hashtextextended-sum/1",
+        tables=(),
+        sequences=tuple(facts.sequences),
+        extensions=(),
+        roles=(),
+        settings=(),
+        large_objects=0,
+    )
+
+
+def _unpacked(path: Path, start: bytes) -> IO[bytes]:
+    opener: Any = gzip.open if start.startswith(_GZIP) else zstd.module().open
+    return cast("IO[bytes]", opener(path, "rb"))
