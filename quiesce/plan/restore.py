@@ -25,7 +25,7 @@ from quiesce.model import (
 )
 from quiesce.observed import Observed, Unit
 from quiesce.plan import backup as backup_plan
-from quiesce.plan import rows
+from quiesce.plan import rows, side
 from quiesce.plan.cold import copies
 from quiesce.plan.naming import side_database, suffix_of
 from quiesce.plan.rows import RowsTarget
@@ -33,17 +33,11 @@ from quiesce.plan.services import nearest, quiet, start_nodes, with_dependents
 from quiesce.plan.steps import (
     ArchiveVolume,
     Bracket,
-    CheckDatabase,
-    CreateDatabase,
     CreateVolume,
     DiscardStaging,
     DropDatabase,
     FenceDatabases,
-    FinishDatabase,
     HoldSnapshot,
-    LoadDump,
-    LoadScript,
-    MigrateDatabase,
     Node,
     OpenSet,
     Plan,
@@ -118,9 +112,9 @@ def plan_restore(
         *(
             rows.beside(chosen.databases, swaps, source, request.rows, force=request.force)
             if request.data_only
-            else _load_scripts(chosen, swaps, source, request)
+            else side.scripts(chosen.databases, swaps, source, request.migrations)
             if request.foreign
-            else _build(chosen, swaps, source, request)
+            else side.dumps(chosen.databases, swaps, source, request.migrations)
         ),
         *_stage(observed, chosen, source),
         *quiet(stack, observed, units, why, (*safety, exchange), come_back=request.restart),
@@ -254,57 +248,6 @@ def _swaps(
             )
         )
     return tuple(swaps)
-
-
-def _build(
-    chosen: Chosen,
-    swaps: Sequence[DatabaseSwap],
-    source: BackupSet,
-    request: RestoreRequest,
-) -> tuple[Node, ...]:
-    targets = dict(request.migrations)
-    files = {m.source: m.file for m in source.manifest.members if m.kind == "database"}
-    nodes: list[Node] = []
-    for (database, record), swap in zip(chosen.databases, swaps, strict=True):
-        key, side = database.key, swap.side
-        nodes += [
-            CreateDatabase(source.name, key, side, "built beside the live one"),
-            LoadDump(
-                source.name,
-                key,
-                side,
-                files[key],
-                f"as of {', '.join(record.revision)}" if record.revision else "as it was dumped",
-            ),
-            CheckDatabase(source.name, key, side, "before anything stops"),
-        ]
-        if key in targets:
-            why = f"the set is at {', '.join(record.revision)}; verified before migrating"
-            nodes.append(MigrateDatabase(key, side, targets[key], why))
-        nodes.append(FinishDatabase(source.name, key, side, "these do not come with a dump"))
-    return tuple(nodes)
-
-
-def _load_scripts(
-    chosen: Chosen,
-    swaps: Sequence[DatabaseSwap],
-    source: BackupSet,
-    request: RestoreRequest,
-) -> tuple[Node, ...]:
-    targets = dict(request.migrations)
-    files = {m.source: m.file for m in source.manifest.members if m.kind == "database"}
-    nodes: list[Node] = []
-    for (database, record), swap in zip(chosen.databases, swaps, strict=True):
-        key, side = database.key, swap.side
-        nodes += [
-            CreateDatabase("", key, side, "built beside the live one"),
-            LoadScript(source.name, key, side, files[key], "by a role that can do no harm"),
-        ]
-        if key in targets:
-            why = f"the file is at {', '.join(record.revision)}"
-            nodes.append(MigrateDatabase(key, side, targets[key], why))
-        nodes.append(FinishDatabase("", key, side, "these do not come with a file"))
-    return tuple(nodes)
 
 
 def _stage(observed: Observed, chosen: Chosen, source: BackupSet) -> tuple[Node, ...]:

@@ -26,8 +26,8 @@ retention:
 """
 KNOWN = (
     "version, timezone, default_instance, instances, databases, exclude_databases, volumes, "
-    "exclude_volumes, paths, writers, restart, retention, services, schedule, max_downtime, "
-    "lock_patience, helper_image"
+    "exclude_volumes, paths, writers, restart, retention, services, schedule, legacy, "
+    "max_downtime, lock_patience, helper_image"
 )
 DOLLAR = "write '${NAME}' for a variable, or '$$' for a dollar sign"
 LITERAL = (
@@ -313,7 +313,7 @@ ADDED = {
             f"{word}: {{}}",
             f"6: {word}: '{word}' is not supported by this version (take it out)",
         )
-        for word in ("probes", "notify", "ping", "encrypt", "stores", "legacy", "drill")
+        for word in ("probes", "notify", "ping", "encrypt", "stores", "drill")
     },
     "profiles of the stack": (
         "profiles: [a]",
