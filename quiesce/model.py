@@ -18,8 +18,8 @@ VolumeBackup = Literal["files", "by-dump", "never"]
 CleanGroup = Literal["logs", "cache"]
 SetKind = Literal["full", "data", "schema"]
 Mode = Literal["consistent", "live", "cold"]
-#: How far a set was read: its sums, or every member decoded to its end.
-Level = Literal["sums", "deep"]
+#: How far a set was read: its sums, every member decoded to its end, or a real restore of it.
+Level = Literal["sums", "deep", "restore"]
 MemberKind = Literal["database", "globals", "volume", "gone", "stack", "document"]
 
 
@@ -67,6 +67,25 @@ class Instance:
     profiles: tuple[str, ...]
     state: Path
     environment: Mapping[str, str] = field(repr=False)
+    #: A copy that is removed anyway: nothing of it is owed to anybody, so no guard is kept.
+    throwaway: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A question that has to be answered well after a restore: a path asked over HTTP, or a query
+    whose first value has to be true."""
+
+    service: str = ""
+    port: int = 0
+    path: str = ""
+    database: str = ""
+    query: str = ""
+
+    @property
+    def words(self) -> str:
+        """What it asks."""
+        return self.query if self.database else f"{self.service}:{self.port}{self.path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +204,9 @@ class Stack:
     lock_patience: float
     helper_image: str | None
     schedule: tuple[Timing, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    #: Whether a drill's copy may reach other networks than its own.
+    drill_open: bool = False
     #: Where the parts of an older script's archive go: `db`, `media`, `static` to their keys.
     legacy: Mapping[str, str] = field(default_factory=dict)
     #: Whether this is the instance that is meant where none is named.

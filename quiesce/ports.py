@@ -352,6 +352,22 @@ class DatabaseAdmin(Protocol):
         all of it or nothing; return how many tables and rows there are then."""
         ...
 
+    def mark(self, database: Database, word: str) -> None:
+        """A row with this word is in a table of ours in the live database."""
+        ...
+
+    def marks(self, database: Database) -> tuple[str, ...]:
+        """The words in that table; none without it."""
+        ...
+
+    def unmark(self, database: Database) -> None:
+        """No such table."""
+        ...
+
+    def ask(self, database: Database, query: str) -> object:
+        """The first value of a query that may change nothing; None for no row."""
+        ...
+
     def finish(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
         """Statistics gathered, and owner, settings and grants of the database object applied."""
         ...

@@ -142,6 +142,20 @@ class ComposeRuntime:
             found.setdefault(service_of(entry), self._image_name(entry))
         return found
 
+    def resolved_model(self) -> dict[str, Any]:
+        """Return the model with every variable replaced, secrets among them: for a copy, never
+        for anything that is kept."""
+        done = self._compose.run("config", "--format", "json")
+        model: dict[str, Any] = json.loads(done.stdout)
+        return model
+
+    def image_names(self) -> Mapping[str, str]:
+        """Return, per service, the name of the image that its container was made from."""
+        found: dict[str, str] = {}
+        for entry in self._units.containers():
+            found.setdefault(service_of(entry), str(entry["Config"]["Image"]))
+        return found
+
     def description(self) -> Mapping[str, bytes]:
         """Return `compose.yaml`: the model before interpolation, its literals digested."""
         import yaml

@@ -40,6 +40,10 @@ from quiesce.model import Database, DatabaseRecord, DatabaseSwap, SetKind
 from quiesce.observed import AtRest, DatabaseState
 from quiesce.ports import DatabaseContents, Progress, Runtime
 
+#: A drill's own table; nothing else of ours is ever in a live database.
+MARKS = "public.quiesce_drill"
+_MARK = "INSERT INTO public.quiesce_drill VALUES (%s) ON CONFLICT DO NOTHING"
+_MARKED = "SELECT word FROM public.quiesce_drill"
 SCRIPT_TRAILER = b"-- PostgreSQL database dump complete"
 GLOBALS_TRAILER = b"-- PostgreSQL database cluster dump complete"
 
@@ -94,6 +98,28 @@ class PostgresAdmin(Loading):
     def check_loadable(self, database: Database, record: DatabaseRecord) -> tuple[str, ...]:
         with self._maintenance(database) as session:
             return side.problems(session, record)
+
+    def mark(self, database: Database, word: str) -> None:
+        with self._open(database, database.name) as session:
+            session.run(f"CREATE TABLE IF NOT EXISTS {MARKS} (word text PRIMARY KEY)")
+            session.run(_MARK, [word])
+
+    def marks(self, database: Database) -> tuple[str, ...]:
+        with self._open(database, database.name) as session:
+            if session.value("SELECT to_regclass(%s)", [MARKS]) is None:
+                return ()
+            return tuple(word for (word,) in session.rows(_MARKED))
+
+    def unmark(self, database: Database) -> None:
+        with self._open(database, database.name) as session:
+            session.run(f"DROP TABLE IF EXISTS {MARKS}")
+
+    def ask(self, database: Database, query: str) -> object:
+        with self._open(database, database.name) as session:
+            session.run("SET search_path = public, pg_catalog")
+            session.run("BEGIN READ ONLY")
+            rows = session.rows(query)
+            return rows[0][0] if rows and rows[0] else None
 
     # ------------------------------------------------------------------------------ dumping
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from quiesce.app import choosing, foreign
+from quiesce.app import choosing, foreign, isolated
 from quiesce.app.backing_up import BackingUp
 from quiesce.app.changing import changing, runs_folder
 from quiesce.app.cleaning import Cleaning
@@ -237,8 +237,19 @@ class App(BackingUp, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
         if count := sum(finding.level == "error" for finding in findings):
             raise CheckFailed(f"doctor found {count} errors", "each has a hint beside it")
 
+    def lose_everything(self) -> None:
+        """No container, network and volume of a throwaway copy: the disaster of a drill."""
+        if not self.stack.instance.throwaway:
+            raise RequestError("only a throwaway copy is lost on purpose", "use 'inv clean-all'")
+        with self._looking() as (ports, _):
+            ports.premises.remove_project()
+            for name in ports.premises.belongings().volumes:
+                ports.premises.remove_volume(name)
+
     def recover(self) -> None:
-        """Finish what an interrupted run owes."""
+        """Finish what an interrupted run owes, and remove the copies that dead drills left."""
+        for name in isolated.sweep(self.stack):
+            self.reporter.note(f"removed {name}, which a drill left")
         run = self._run_id()
         with changing(
             self.stack,

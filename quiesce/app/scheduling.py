@@ -283,8 +283,12 @@ def due(stack: Stack, timing: Timing, sets: Sequence[BackupSet], now: datetime) 
 def _done(stack: Stack, timing: Timing, sets: Sequence[BackupSet]) -> datetime | None:
     task, *options = schedule.arguments(timing)
     if task != "backup":
-        deep = "--deep" in options
-        return last_run(stack, lambda run: run["task"] == task and (run.get("deep") or not deep))
+        wants = [
+            option.removeprefix("--") for option in options if option in ("--deep", "--restore")
+        ]
+        return last_run(
+            stack, lambda run: run["task"] == task and all(run.get(want) for want in wants)
+        )
     wanted = {name for name in timing.what if name not in schedule.TASKS}
     if timing.what == ("full",) or not wanted:
         wanted = {database.key for database in stack.databases}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from quiesce.app import choosing, reports
 from quiesce.app.connect import disconnect
-from quiesce.app.frame import Frame
+from quiesce.app.proving import Proving
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
 
 if TYPE_CHECKING:
@@ -31,14 +31,17 @@ class Reading:
     unread: list[str] = field(default_factory=list)
 
 
-class Verifying(Frame):
+class Verifying(Proving):
     """Nothing is called good that was not checked."""
 
-    def verify(self, file: str | None, *, everything: bool, deep: bool) -> None:
+    def verify(
+        self, file: str | None, *, everything: bool, deep: bool, restore: bool = False
+    ) -> None:
         """Read sets to their end and compare them with their manifests.
 
         `deep` also decodes every archive and dump, the latter with pg_restore beside a running
-        server. Raise CheckFailed naming each damaged member.
+        server. `restore` brings each into a throwaway copy of its servers and compares it there.
+        Raise CheckFailed naming each damaged member.
         """
         from quiesce.adapters.store import LocalStore
 
@@ -49,9 +52,12 @@ class Verifying(Frame):
         )
         run = self._run_id()
         with reports.reported(self.stack, run, "verify", self.clock, self.reporter) as account:
-            account.facts |= {"verified": [s.name for s in chosen], "deep": deep}
+            account.facts |= {"verified": [s.name for s in chosen], "deep": deep or restore}
+            account.facts["restore"] = restore
             with self._decoder(deep=deep) as decode:
                 wrong = verify_sets(store, chosen, self.reporter, self.clock, decode)
+            if restore:
+                wrong += self._try_all(store, chosen, wrong)
             wrong += [f"{name}: {reason}" for name, reason in store.unreadable() if everything]
             if wrong:
                 damaged = len({line.partition("/")[0] for line in wrong})
@@ -63,6 +69,26 @@ class Verifying(Frame):
                     details=wrong,
                 )
         self.reporter.done("verified", {"sets": [s.name for s in chosen]})
+
+    def _try_all(
+        self, store: BackupStore, sets: Sequence[BackupSet], wrong: Sequence[str]
+    ) -> list[str]:
+        """Restore each that is good so far, and keep the result with it."""
+        damaged = {line.partition("/")[0] for line in wrong}
+        found: list[str] = []
+        for backup in sets:
+            if backup.name in damaged:
+                continue
+            if backup.manifest.kind == "schema":
+                self.reporter.warn(f"{backup.name}: only the sums were checked of a schema")
+                continue
+            problems = self.try_restore(backup)
+            state = store.read(backup.path).state
+            store.remember(
+                backup.name, state.checked("restore", self.clock.now(), good=not problems)
+            )
+            found += [f"{backup.name}/{problem}" for problem in problems]
+        return found
 
     @contextmanager
     def _decoder(self, *, deep: bool) -> Iterator[Callable[[BackupSet], Reading] | None]:

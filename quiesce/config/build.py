@@ -14,6 +14,7 @@ from quiesce.model import (
     HostService,
     Instance,
     PathEntry,
+    Probe,
     Restart,
     Retention,
     Secret,
@@ -42,6 +43,11 @@ def build_stack(
         timezone=timezone,
         instance=_instance(instance, chosen, directory, variables),
         instance_names=tuple(sections.instances),
+        probes=tuple(
+            Probe(**{k: v for k, v in probe.model_dump().items() if v is not None})
+            for probe in sections.probes
+        ),
+        drill_open=sections.drill.network == "open",
         legacy={
             part: str(key) for part, key in sections.legacy.model_dump().items() if key is not None
         },

@@ -193,6 +193,26 @@ class ServiceSection(Section):
     )
 
 
+class ProbeSection(Section):
+    """A question that has to be answered well: over HTTP, or by a query."""
+
+    service: kind.ServiceName | None = Field(None, description="Who is asked over HTTP.")
+    port: kind.Port | None = Field(None, description="Its port inside the container.")
+    path: kind.Text | None = Field(None, description="What is asked for, as in `/health`.")
+    database: kind.DatabaseName | None = Field(None, description="Who is asked by a query.")
+    query: kind.Text | None = Field(
+        None, description="A query that changes nothing; its first value has to be true."
+    )
+
+
+class DrillSection(Section):
+    """How drills are done."""
+
+    network: kind.NetworkWord = Field(
+        "internal", description="Whether a drill's copy may reach other networks: `open`."
+    )
+
+
 class LegacySection(Section):
     """Where the parts of an older script's archive go."""
 
@@ -248,6 +268,10 @@ class StackFile(Section):
     schedule: list[kind.TimingText] = Field(
         [], description="What `schedule --install` lets cron run, as in `daily 02:00 data`."
     )
+    probes: list[ProbeSection] = Field(
+        [], description="What has to be answered well after a restore in a drill."
+    )
+    drill: DrillSection = Field({}, validate_default=True, description="How drills are done.")
     legacy: LegacySection = Field(
         {},
         validate_default=True,

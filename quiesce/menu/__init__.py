@@ -19,6 +19,7 @@ from quiesce.menu.backup import backup, backup_db, backups, verify
 from quiesce.menu.check import check, doctor, status, volumes
 from quiesce.menu.clean import clean, clean_all, clean_cache, clean_containers, clean_logs, nuke
 from quiesce.menu.demo import demo
+from quiesce.menu.drill import drill
 from quiesce.menu.enter import db_shell, exec_, logs, shell
 from quiesce.menu.keep import keep, prune, unkeep
 from quiesce.menu.lifecycle import down, rebuild, restart, start, stop, up
@@ -55,6 +56,7 @@ TASKS: tuple[Task[Any], ...] = (
     restore,
     undo_restore,
     recover,
+    drill,
     clean,
     clean_containers,
     clean_logs,
@@ -101,6 +103,7 @@ __all__ = [
     "demo",
     "doctor",
     "down",
+    "drill",
     "exec_",
     "keep",
     "logs",

@@ -74,12 +74,14 @@ def backups(app: App) -> None:
     file="a set's name or folder, or latest (default: latest)",
     all="every set in backups/",
     deep="also decode every archive and dump (dumps need their server running)",
+    restore="really restore each into a throwaway copy, and compare",
 )
 def verify(
     app: App,
     file: str = "latest",
     all: bool = False,  # noqa: A002  the flag's name
     deep: bool = False,
+    restore: bool = False,
 ) -> None:
     """Read sets to their end and compare them with their manifests."""
-    app.verify(file, everything=all, deep=deep)
+    app.verify(file, everything=all, deep=deep, restore=restore)

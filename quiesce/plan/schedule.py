@@ -4,7 +4,7 @@
     hourly :15 rulesdb             */10 8-18 * * 1-5 rulesdb,backend-media
 
 What comes last says what is done: a kind of backup (`full`, `data`, `schema`), databases and
-volumes by name, `verify`, `verify-deep` or `prune`. Times are of the machine's clock, as cron's.
+volumes by name, `verify`, `verify-deep`, `verify-restore`, `prune` or `drill`. Times are of the machine's clock, as cron's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datetime import date, datetime, time, timedelta
 
 from quiesce.model import Timing
 
-TASKS = ("full", "data", "schema", "verify", "verify-deep", "prune")
+TASKS = ("full", "data", "schema", "verify", "verify-deep", "verify-restore", "prune", "drill")
 DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 _CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
@@ -184,7 +184,9 @@ def arguments(timing: Timing) -> tuple[str, ...]:
             "schema": ("backup", "--schema-only"),
             "verify": ("verify", "--all"),
             "verify-deep": ("verify", "--all", "--deep"),
+            "verify-restore": ("verify", "--restore"),
             "prune": ("prune", "--yes"),
+            "drill": ("drill",),
         }[first]
     return "backup", "--only", ",".join(timing.what)
 

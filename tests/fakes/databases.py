@@ -212,6 +212,19 @@ class FakeDatabases:
             check(DatabaseContents(records, (), there.revision))
             there.tables = new
 
+    def mark(self, database: Database, word: str) -> None:
+        there = self._get(database, database.name)
+        there.tables["quiesce_drill"] = (*there.tables.get("quiesce_drill", ()), word)
+
+    def marks(self, database: Database) -> tuple[str, ...]:
+        return self._get(database, database.name).tables.get("quiesce_drill", ())
+
+    def unmark(self, database: Database) -> None:
+        self._get(database, database.name).tables.pop("quiesce_drill", None)
+
+    def ask(self, database: Database, query: str) -> object:
+        return bool(self._get(database, database.name).tables)
+
     def write_out(self, database: Database, archive: Path) -> Path:
         with self._call(f"write_out:{archive.name}"):
             return archive

@@ -26,8 +26,8 @@ retention:
 """
 KNOWN = (
     "version, timezone, default_instance, instances, databases, exclude_databases, volumes, "
-    "exclude_volumes, paths, writers, restart, retention, services, schedule, legacy, "
-    "max_downtime, lock_patience, helper_image"
+    "exclude_volumes, paths, writers, restart, retention, services, schedule, probes, "
+    "drill, legacy, max_downtime, lock_patience, helper_image"
 )
 DOLLAR = "write '${NAME}' for a variable, or '$$' for a dollar sign"
 LITERAL = (
@@ -313,7 +313,7 @@ ADDED = {
             f"{word}: {{}}",
             f"6: {word}: '{word}' is not supported by this version (take it out)",
         )
-        for word in ("probes", "notify", "ping", "encrypt", "stores", "drill")
+        for word in ("notify", "ping", "encrypt", "stores")
     },
     "profiles of the stack": (
         "profiles: [a]",
@@ -556,9 +556,9 @@ INSTANCES = {
         "4: instances.two.project: the project 'core' is the one of instance 'core' too "
         "(give each its own 'project:')",
     ),
-    "probes of an instance": (
-        GOOD.replace("{retention", "{probes: daily, retention"),
-        "3: instances.core.probes: 'probes' is not supported by this version (take it out)",
+    "notifications of an instance": (
+        GOOD.replace("{retention", "{notify: daily, retention"),
+        "3: instances.core.notify: 'notify' is not supported by this version (take it out)",
     ),
     "env file": (
         GOOD.replace("{retention", "{env_file: absent.env, retention"),

@@ -1,0 +1,104 @@
+"""A Compose model made into one that shares nothing with what it was made from. Pure.
+
+A second project with a fixed volume name would mount the live volume with only a warning; a fixed
+container name or port would fail or take the live one's place; a network would let the copy reach
+the outside as if it were the original. Everything of that kind is taken out or refused.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from quiesce.errors import RequestError
+
+#: What a copy could reach the engine or the host through.
+_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock", "/run/containerd/containerd.sock")
+LABEL = "quiesce.isolated"
+
+
+def isolate(
+    model: Mapping[str, Any],
+    images: Mapping[str, str],
+    mark: str,
+    *,
+    copied: Callable[[str], str],
+    network_open: bool = False,
+) -> dict[str, Any]:
+    """Return the model of a copy: own volumes and networks, no ports, no fixed names.
+
+    `images` are those that the services run from now; nothing is built or pulled. `copied` makes a
+    copy of a path of the host that a service may write to, and returns where it is; what it may
+    only read is shared. Every container, volume and network carries `mark` as its label. Raise
+    RequestError for what cannot be kept apart.
+    """
+    made: dict[str, Any] = {
+        name: copy.deepcopy(model[name]) for name in ("secrets", "configs") if name in model
+    }
+    made["services"] = {
+        name: _service(name, service, images, mark, str(model.get("name") or ""), copied)
+        for name, service in (model.get("services") or {}).items()
+    }
+    made["volumes"] = {key: {"labels": {LABEL: mark}} for key in model.get("volumes") or {}}
+    networks = {"default": {}, **(model.get("networks") or {})}
+    made["networks"] = {
+        key: {"internal": not network_open, "labels": {LABEL: mark}} for key in networks
+    }
+    return made
+
+
+def _service(
+    name: str,
+    service: Mapping[str, Any],
+    images: Mapping[str, str],
+    mark: str,
+    project: str,
+    copied: Callable[[str], str],
+) -> dict[str, Any]:
+    made = copy.deepcopy(dict(service))
+    for key in ("ports", "container_name", "external_links", "build", "hostname", "mac_address"):
+        made.pop(key, None)
+    mode = str(made.get("network_mode") or "")
+    if mode and not mode.startswith("service:") and mode not in ("none", "bridge"):
+        raise RequestError(
+            f"service {name} shares a network with others (network_mode: {mode})",
+            "a copy of it cannot be kept apart; drill on the instance itself with --destructive",
+        )
+    if name in images:
+        made["image"] = images[name]
+    elif "image" not in made:
+        # What Compose itself calls what it builds.
+        made["image"] = f"{project}-{name}"
+    made["pull_policy"] = "never"
+    made["restart"] = "no"
+    made["labels"] = {**_labels(made.get("labels")), LABEL: mark}
+    made["volumes"] = [_mount(name, mount, copied) for mount in made.get("volumes") or ()]
+    if isinstance(made.get("networks"), dict):
+        # Fixed addresses and names of the original belong to the original.
+        made["networks"] = {key: _aliases(value) for key, value in made["networks"].items()}
+    return made
+
+
+def _mount(name: str, mount: Any, copied: Callable[[str], str]) -> Any:
+    if not isinstance(mount, Mapping) or mount.get("type") != "bind":
+        return mount
+    source = str(mount.get("source") or "")
+    if source in _SOCKETS or source.endswith("/docker.sock"):
+        raise RequestError(
+            f"service {name} has the engine's own socket ({source})",
+            "a copy of it could reach everything; drill with --destructive on a spare machine",
+        )
+    return mount if mount.get("read_only") else {**mount, "source": copied(source)}
+
+
+def _labels(labels: Any) -> dict[str, str]:
+    if isinstance(labels, Mapping):
+        return {str(key): str(value) for key, value in labels.items()}
+    return dict(str(label).partition("=")[::2] for label in labels or ())
+
+
+def _aliases(value: Any) -> Any:
+    return (
+        {"aliases": value["aliases"]} if isinstance(value, Mapping) and "aliases" in value else None
+    )

@@ -1,0 +1,233 @@
+"""A copy of the stack that shares nothing with it, for proving what sets are worth.
+
+    backups/.isolated/<run>/compose.json     the copy's model; 0600, and gone with it
+    backups/.isolated/<run>/lock             held while somebody uses the copy
+    backups/.isolated/<run>/project          the copy's name on the engine
+
+A copy whose lock is free was left by a run that died, or by a drill's `setup` that wants it kept:
+the latter says so in `kept`, and is removed by `verify`, by the next drill, or after 24 hours.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quiesce.adapters.compose_isolated import isolate
+from quiesce.errors import QuiesceError, RequestError
+from quiesce.execute.lock import make_private
+from quiesce.plan.naming import suffix_of
+
+if TYPE_CHECKING:
+    from quiesce.model import Stack
+
+KEPT_SECONDS = 24 * 3600.0
+#: A folder that services may write to and that holds more begins empty in a copy.
+MOST_COPIED = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """An isolated copy: its stack, and the folder that everything of it is in."""
+
+    stack: Stack
+    folder: Path
+
+
+def isolated_folder(stack: Stack) -> Path:
+    """Where the copies of this stack are."""
+    return stack.backups / ".isolated"
+
+
+@contextmanager
+def isolated(stack: Stack, run: str, *, network_open: bool = False) -> Iterator[Copy]:
+    """Make a copy's model, and remove all of the copy at the end, whatever happened.
+
+    Raise RequestError for a stack that cannot be copied.
+    """
+    if stack.instance.runtime != "compose":
+        raise RequestError(
+            "services of the host runtime have fixed ports, so they cannot run twice",
+            "drill on the instance itself with --destructive",
+        )
+    folder = isolated_folder(stack) / run
+    make_private(isolated_folder(stack))
+    make_private(folder)
+    lock = _lock(folder)
+    try:
+        project = f"{stack.instance.project}-drill-{suffix_of(run)}"
+        (folder / "project").write_text(project)
+        _write_model(stack, folder, run, network_open=network_open)
+        made = Copy(copied_stack(stack, folder, project), folder)
+        try:
+            yield made
+        finally:
+            if not (folder / "kept").exists():
+                remove(made)
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def reopened(stack: Stack) -> Iterator[Copy | None]:
+    """Yield the copy that a `setup` left, None without one; it stays."""
+    for folder in sorted(_folders(stack), reverse=True):
+        if (folder / "kept").exists() and (lock := _try_lock(folder)) is not None:
+            try:
+                yield Copy(copied_stack(stack, folder, (folder / "project").read_text()), folder)
+            finally:
+                os.close(lock)
+            return
+    yield None
+
+
+def keep(made: Copy) -> None:
+    """Leave the copy when its run ends."""
+    (made.folder / "kept").touch(mode=0o600)
+
+
+def remove(made: Copy) -> None:
+    """No container, volume or network of the copy, nor its folder."""
+    from quiesce.adapters.compose import ComposeRuntime
+
+    runtime = ComposeRuntime(made.stack)
+    try:
+        premises = runtime.premises()
+        premises.remove_project()
+        for name in premises.belongings().volumes:
+            premises.remove_volume(name)
+    finally:
+        runtime.close()
+    shutil.rmtree(made.folder)
+
+
+def sweep(stack: Stack, *, kept_too: bool = False) -> tuple[str, ...]:
+    """Remove copies that dead runs left, with `kept_too` also one that a drill left on purpose;
+    return their names on the engine. One that is in use stays."""
+    removed = []
+    for folder in _folders(stack):
+        lock = _try_lock(folder)
+        if lock is None:
+            continue
+        try:
+            kept = folder / "kept"
+            fresh = kept.exists() and time.time() - kept.stat().st_mtime < KEPT_SECONDS
+            if fresh and not kept_too:
+                continue
+            try:
+                project = (folder / "project").read_text()
+            except OSError:  # it died before it had a name
+                shutil.rmtree(folder)
+                continue
+            remove(Copy(copied_stack(stack, folder, project), folder))
+            removed.append(project)
+        finally:
+            os.close(lock)
+    return tuple(removed)
+
+
+def copied_stack(stack: Stack, folder: Path, project: str) -> Stack:
+    """Return the stack as the copy has it: the same, but nothing of it in the same place."""
+    instance = replace(
+        stack.instance,
+        project=project,
+        directory=folder,
+        env_file=None,
+        files=(folder / "compose.json",),
+        profiles=(),
+        state=folder / "state",
+        # What came from the env file stands in the copy's model by now.
+        environment={},
+        throwaway=True,
+    )
+    file = folder / "stack.yaml"
+    return replace(stack, file=file, instance=instance, max_downtime=None, schedule=())
+
+
+# ---------------------------------------------------------------------------------------- inside
+
+
+def _write_model(stack: Stack, folder: Path, run: str, *, network_open: bool) -> None:
+    from quiesce.adapters.compose import ComposeRuntime
+
+    runtime = ComposeRuntime(stack)
+    try:
+        model = isolate(
+            runtime.resolved_model(),
+            runtime.image_names(),
+            run,
+            copied=lambda source: str(_copied(Path(source), folder / "binds")),
+            network_open=network_open,
+        )
+    finally:
+        runtime.close()
+    (folder / "stack.yaml").write_bytes(stack.file.read_bytes())
+    file = folder / "compose.json"
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as out:
+        # A dollar sign is one for Compose, which reads it again.
+        json.dump(model, out, indent=1)
+
+
+def _copied(source: Path, into: Path) -> Path:
+    """Return a copy of a path that a service may write to: with what is in it, unless that is
+    much, and with its owner and mode."""
+    into.mkdir(mode=0o711, exist_ok=True)
+    target = into / f"{len(list(into.iterdir()))}-{source.name}"
+    if not source.exists():
+        target.mkdir()
+        return target
+    whole = source.is_file() or _size(source) <= MOST_COPIED
+    if source.is_file():
+        shutil.copy2(source, target)
+    elif whole:
+        shutil.copytree(source, target, symlinks=True, ignore_dangling_symlinks=True)
+    else:
+        target.mkdir()
+    for path in (target, *(target.rglob("*") if target.is_dir() else ())):
+        was = (source / path.relative_to(target)) if path != target else source
+        if os.geteuid() == 0 and not path.is_symlink():
+            os.chown(path, was.stat().st_uid, was.stat().st_gid)
+    if not whole:
+        target.chmod(source.stat().st_mode & 0o7777)
+    return target
+
+
+def _size(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
+def _folders(stack: Stack) -> list[Path]:
+    top = isolated_folder(stack)
+    if not top.is_dir():
+        return []
+    return [path for path in top.iterdir() if path.is_dir() and not path.is_symlink()]
+
+
+def _lock(folder: Path) -> int:
+    lock = _try_lock(folder, create=True)
+    if lock is None:
+        raise QuiesceError(f"{folder} is in use", "wait for the other run to end")
+    return lock
+
+
+def _try_lock(folder: Path, *, create: bool = False) -> int | None:
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
+    try:
+        lock = os.open(folder / "lock", flags, 0o600)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock

@@ -1,0 +1,86 @@
+"""Marks that a drill writes and looks for: a row in every database, a file in every volume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from quiesce.adapters import process
+from quiesce.errors import QuiesceError
+
+if TYPE_CHECKING:
+    from quiesce.execute.run import Ports
+    from quiesce.model import Stack
+
+FILE = "quiesce-drill.txt"
+_WRITE = 'printf %s "$1" > "$2"'
+SECONDS = 60.0
+
+
+def write(stack: Stack, ports: Ports, word: str) -> list[str]:
+    """Write the word everywhere; return the places, as `database:key` and `volume:key:path`."""
+    places = []
+    for database in stack.databases:
+        ports.databases.mark(database, word)
+        places.append(f"database:{database.key}")
+    for key, service, path in _writable(stack, ports):
+        try:
+            _inside(ports, service, ["sh", "-c", _WRITE, "sh", word, path])
+        except QuiesceError as error:
+            ports.sink.note(f"no mark in volume {key}: {error.fact}")
+            continue
+        places.append(f"volume:{key}:{service}:{path}")
+    return places
+
+
+def missing(stack: Stack, ports: Ports, word: str, places: Sequence[str]) -> list[str]:
+    """Return, in words, every place where the word is not."""
+    found = []
+    for place in places:
+        kind, _, rest = place.partition(":")
+        if kind == "database":
+            if word not in ports.databases.marks(stack.database(rest)):
+                found.append(f"the mark in database {rest} is gone")
+            continue
+        key, service, path = rest.split(":", 2)
+        try:
+            there = _inside(ports, service, ["cat", path])
+        except QuiesceError:
+            there = ""
+        if there != word:
+            found.append(f"the mark in volume {key} is gone")
+    return found
+
+
+def erase(stack: Stack, ports: Ports, places: Sequence[str]) -> None:
+    """No mark is left."""
+    for place in places:
+        kind, _, rest = place.partition(":")
+        if kind == "database":
+            ports.databases.unmark(stack.database(rest))
+        else:
+            _, service, path = rest.split(":", 2)
+            _inside(ports, service, ["rm", "-f", path])
+
+
+def _writable(stack: Stack, ports: Ports) -> list[tuple[str, str, str]]:
+    kept = {volume.key for volume in stack.volumes if volume.backup == "files"}
+    found: dict[str, tuple[str, str, str]] = {}
+    for service in ports.runtime.services():
+        for mount in service.mounts:
+            if mount.volume in kept and mount.writable and service.running:
+                key = str(mount.volume)
+                found.setdefault(key, (key, service.name, f"{mount.target}/{FILE}"))
+    return list(found.values())
+
+
+def _inside(ports: Ports, service: str, argv: Sequence[str]) -> str:
+    line = ports.premises.inside(service, argv, {}, terminal=False)
+    done = process.run(
+        line.argv,
+        environment=line.environment,
+        cwd=line.directory,
+        timeout=SECONDS,
+        what=f"{argv[0]} in {service}",
+    )
+    return done.stdout.decode("utf-8", "replace")

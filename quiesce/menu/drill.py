@@ -1,0 +1,28 @@
+"""Tasks: drill."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quiesce.menu.command import command
+
+if TYPE_CHECKING:
+    from quiesce.app import App
+
+
+@command(
+    phrase=True,
+    phase="setup, cycle, verify or all (default: BACKUP_RESTORE_PHASE, else all)",
+    file="the set that the copy comes up from",
+    destructive="on the instance itself, not in a copy: its databases are lost and restored",
+    note="a line for the log of restores",
+)
+def drill(
+    app: App,
+    phase: str | None = None,
+    file: str = "latest",
+    destructive: bool = False,
+    note: str = "",
+) -> None:
+    """Rehearse a disaster in an isolated copy of the stack, and prove that all comes back."""
+    app.drill(phase, file, destructive=destructive, note=note)
