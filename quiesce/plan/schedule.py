@@ -4,7 +4,8 @@
     hourly :15 rulesdb             */10 8-18 * * 1-5 rulesdb,backend-media
 
 What comes last says what is done: a kind of backup (`full`, `data`, `schema`), databases and
-volumes by name, `verify`, `verify-deep`, `verify-restore`, `prune` or `drill`. Times are of the machine's clock, as cron's.
+volumes by name, `verify`, `verify-deep`, `verify-restore`, `prune` or `drill`.
+Times are of the machine's clock, as cron's.
 """
 
 from __future__ import annotations
