@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +29,16 @@ def require_programs(packages: Sequence[str], programs: Sequence[str]) -> None:
         pytest.skip(f"{', '.join(missing)} is not installed")
     try:
         refuse_unless_installable()
-        install_packages(packages)
+        with _one_at_a_time():
+            install_packages(packages)
     except Unavailable as reason:
         pytest.skip(f"{', '.join(missing)} is not installed: {reason}")
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Tests run side by side, and the package manager does not."""
+    lock = Path(tempfile.gettempdir()) / "quiesce-test-packages.lock"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
