@@ -97,6 +97,8 @@ class Changing:
                     nodes,
                 )
             )
+        # Also where nothing is owed: it may have died between its last bracket and its end.
+        self.ports.store.discard(dead.run)
         journals.close_dead(dead, "recovered")
         sink.note(f"run {dead.run} is settled")
         return dead.plan.request

@@ -1,0 +1,42 @@
+"""Runs `inv` with a death in it: `python -m tests.support.killing WHEN POSITION TASK …`.
+
+WHEN is `before` or `after`: this process is killed by SIGKILL just before or just after the step at
+POSITION of the plan is done. `never` with `-` kills nobody. `broken` is a mutation of the code that
+must be noticed: steps that start services do nothing. Nothing of this is in the product.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+from invoke.main import program
+
+from quiesce.execute import executor, handlers
+from quiesce.plan import steps as s
+
+
+def main() -> None:
+    """Arrange the death, then be `inv`."""
+    when, position = sys.argv[1:3]
+    sys.argv = ["inv", *sys.argv[3:]]
+    if when == "broken":
+        handlers.HANDLERS[s.StartServices] = lambda *_: "not started"
+        handlers.HANDLERS[s.WaitHealthy] = lambda *_: "not waited for"
+    undisturbed = executor.Executor._step
+
+    def step(self: Any, step: s.Step, at: str, depth: int) -> None:
+        if (when, position) == ("before", at):
+            os.kill(os.getpid(), signal.SIGKILL)
+        undisturbed(self, step, at, depth)
+        if (when, position) == ("after", at):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    executor.Executor._step = step  # type: ignore[method-assign]
+    program.run()
+
+
+if __name__ == "__main__":
+    main()
