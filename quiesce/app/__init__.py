@@ -248,6 +248,13 @@ class App(BackingUp, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
 
     def recover(self) -> None:
         """Finish what an interrupted run owes, and remove the copies that dead drills left."""
+        if self.options.dry_run:
+            from quiesce.app.looking import interrupted
+
+            lines = [f"settle {dead.run}: {dead.verb}" for dead in interrupted(self.stack)]
+            lines += [f"remove {name}" for name in isolated.sweep(self.stack, only_look=True)]
+            self.reporter.text("".join(f"{line}\n" for line in lines or ["nothing is owed"]))
+            return
         for name in isolated.sweep(self.stack):
             self.reporter.note(f"removed {name}, which a drill left")
         run = self._run_id()

@@ -109,9 +109,9 @@ def remove(made: Copy) -> None:
     shutil.rmtree(made.folder)
 
 
-def sweep(stack: Stack, *, kept_too: bool = False) -> tuple[str, ...]:
+def sweep(stack: Stack, *, kept_too: bool = False, only_look: bool = False) -> tuple[str, ...]:
     """Remove copies that dead runs left, with `kept_too` also one that a drill left on purpose;
-    return their names on the engine. One that is in use stays."""
+    return their names on the engine. One that is in use stays. `only_look` removes nothing."""
     removed = []
     for folder in _folders(stack):
         lock = _try_lock(folder)
@@ -125,7 +125,11 @@ def sweep(stack: Stack, *, kept_too: bool = False) -> tuple[str, ...]:
             try:
                 project = (folder / "project").read_text()
             except OSError:  # it died before it had a name
-                shutil.rmtree(folder)
+                if not only_look:
+                    shutil.rmtree(folder)
+                continue
+            if only_look:
+                removed.append(project)
                 continue
             remove(Copy(copied_stack(stack, folder, project), folder))
             removed.append(project)

@@ -107,7 +107,10 @@ def test_a_killed_drill_leaves_nothing_after_the_next_run(core: Checkout, made: 
     wait_until(lambda: core.docker(*container).split(), "a container of the copy")
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()
-    assert copies(core) != []
+    left = copies(core)
+    assert left != []
+    assert f"remove {core.stack}-drill-" in core.succeed("recover", "--dry-run").out
+    assert copies(core) == left
     core.succeed("recover")
     assert copies(core) == []
     assert untouched(core) == before
