@@ -102,12 +102,17 @@ class Outlet:
         self._background = background
         self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._starting = threading.RLock()
         self.problem: Exception | None = None
 
     def post(self, action: Callable[[], None]) -> None:
         """Have this run soon; return at once."""
         if self._thread is None and self._background:
-            self._start()
+            # Several threads may tell their first words at once. Two that write would share one
+            # queue, and the one that `close` waits for might never hear of the end.
+            with self._starting:
+                if self._thread is None:
+                    self._start()
         if self._thread is None:
             self._quietly(action)
             self._quietly(self._tick)

@@ -17,6 +17,7 @@ import pytest
 
 from quiesce.errors import CheckFailed, Interrupted, StepFailed
 from quiesce.report import make_reporter
+from quiesce.report.streams import Outlet
 from tests.unit.report_samples import NOW, Room, Terminal, backup_set, plan, several_sets
 
 ROOT = Path(__file__).parent.parent.parent
@@ -424,3 +425,25 @@ def test_a_command_that_tells_no_result_writes_a_document_too() -> None:
         raise RuntimeError
     assert json.loads(quiet.stdout) == {"ok": True, "task": "backup"}
     assert json.loads(failing.stdout) == {"ok": False, "task": "backup"}
+
+
+@pytest.mark.parametrize("_", range(100))
+def test_first_words_of_several_threads_at_once_are_written_by_one(_: int) -> None:
+    """With two that write, closing waited for ever for the one that never heard of the end."""
+    outlet = Outlet(lambda: None, lambda: False, seconds=0.1, background=True)
+    written: list[int] = []
+    together = threading.Barrier(8)
+
+    def tell(number: int) -> None:
+        together.wait()
+        outlet.post(lambda: written.append(number))
+
+    threads = [threading.Thread(target=tell, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    writers = [thread for thread in threading.enumerate() if thread.name == "report"]
+    assert len(writers) == 1
+    outlet.close()
+    assert sorted(written) == list(range(8))
