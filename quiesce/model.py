@@ -89,6 +89,21 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class DrillWrite:
+    """Something that a drill writes through a service's API. `{mark}` in `path` and `body` is the
+    drill's word; `read` is asked for it afterwards, `remove` removes it. In these two, other names
+    in braces are members of the answer to the writing."""
+
+    service: str
+    port: int
+    path: str
+    read: str
+    method: str = "POST"
+    body: str | None = None
+    remove: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Database:
     """A PostgreSQL database to keep. `key` is its name in `stack.yaml`, `name` on the server."""
 
@@ -207,6 +222,7 @@ class Stack:
     probes: tuple[Probe, ...] = ()
     #: Whether a drill's copy may reach other networks than its own.
     drill_open: bool = False
+    drill_writes: tuple[DrillWrite, ...] = ()
     #: Where the parts of an older script's archive go: `db`, `media`, `static` to their keys.
     legacy: Mapping[str, str] = field(default_factory=dict)
     #: Whether this is the instance that is meant where none is named.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from quiesce.app.changing import runs_folder
 from quiesce.app.looking import find_findings
+from quiesce.app.reports import last_drill, read_reports
 from quiesce.errors import QuiesceError
 from quiesce.execute import lock
 from quiesce.execute.run import Ports
@@ -29,6 +30,8 @@ from quiesce.report import words
 ROOM = 1.2
 #: Seconds after which a verified backup is called old.
 OLD = 8 * 24 * 3600
+#: Seconds after which a drill is called old: a quarter of a year.
+REHEARSED = 92 * 24 * 3600
 
 Looking = Callable[[], AbstractContextManager[tuple[Ports, Observed]]]
 
@@ -56,6 +59,7 @@ def examine(
     found += _permissions(stack)
     found += _space(stack, own)
     found += _age(stack, own, clock)
+    found += _drill(stack, clock)
     found += _lock(stack)
     found += _cron(stack, environ)
     return tuple(found)
@@ -178,6 +182,24 @@ def _age(stack: Stack, sets: tuple[BackupSet, ...], clock: Clock) -> list[Findin
     fact = f"{last.name}, verified, {words.age(last.manifest.created_at, now)}"
     old = (now - last.manifest.created_at).total_seconds() > OLD
     return [Finding("warning" if old else "ok", "last backup", fact, hint if old else "")]
+
+
+def _drill(stack: Stack, clock: Clock) -> list[Finding]:
+    """Say when a recovery was last rehearsed. Where none can be, nothing is missed."""
+    hint = f"inv drill --instance {stack.instance.name}"
+    last = last_drill(read_reports(stack))
+    if last is None:
+        if stack.instance.runtime == "host":
+            return []
+        return [Finding("warning", "last drill", "a recovery was never rehearsed", hint)]
+    when = words.age(last.at, clock.now())
+    if not last.ok:
+        return [Finding("error", "last drill", f"failed {when}: {last.fact}", hint)]
+    took = last.recovery_seconds
+    timed = f"; recovery took {words.duration(took)}" if took is not None else ""
+    old = (clock.now() - last.at).total_seconds() > REHEARSED
+    fact = f"everything came back, {when}{timed}"
+    return [Finding("warning" if old else "ok", "last drill", fact, hint if old else "")]
 
 
 def _lock(stack: Stack) -> list[Finding]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from quiesce.app.changing import runs_folder
 from quiesce.app.measuring import measure
+from quiesce.app.reports import last_drill, read_reports
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
 from quiesce.execute import journal, lock
 from quiesce.execute.run import Ports
@@ -32,6 +33,7 @@ def show_status(stack: Stack, ports: Ports, observed: Observed, reporter: Report
         measure(ports, observed.volumes),
         covered=covered_folders(ports),
         last_restore=last_restore(stack),
+        last_drill=last_drill(read_reports(stack)),
     )
 
 

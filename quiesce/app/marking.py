@@ -1,16 +1,19 @@
-"""Marks that a drill writes and looks for: a row in every database, a file in every volume."""
+"""Marks that a drill writes and looks for: a row in every database, a file in every volume, and
+what `drill: {writes: …}` of `stack.yaml` sends through the services' own API."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from quiesce.adapters import process
+from quiesce.app import asking
 from quiesce.errors import QuiesceError
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports
-    from quiesce.model import Stack
+    from quiesce.model import DrillWrite, Stack
 
 FILE = "quiesce-drill.txt"
 _WRITE = 'printf %s "$1" > "$2"'
@@ -18,7 +21,7 @@ SECONDS = 60.0
 
 
 def write(stack: Stack, ports: Ports, word: str) -> list[str]:
-    """Write the word everywhere; return the places, as `database:key` and `volume:key:path`."""
+    """Write the word everywhere; return the places, as `database:key`, `volume:…` and `api:…`."""
     places = []
     for database in stack.databases:
         ports.databases.mark(database, word)
@@ -30,6 +33,9 @@ def write(stack: Stack, ports: Ports, word: str) -> list[str]:
             ports.sink.note(f"no mark in volume {key}: {error.fact}")
             continue
         places.append(f"volume:{key}:{service}:{path}")
+    for number, what in enumerate(stack.drill_writes):
+        said = asking.write(ports, what, word)
+        places.append(f"api:{number}:{json.dumps(said)}")
     return places
 
 
@@ -41,6 +47,11 @@ def missing(stack: Stack, ports: Ports, word: str, places: Sequence[str]) -> lis
         if kind == "database":
             if word not in ports.databases.marks(stack.database(rest)):
                 found.append(f"the mark in database {rest} is gone")
+            continue
+        if kind == "api":
+            what, said = _written(stack, rest)
+            if not asking.still_there(ports, what, said):
+                found.append(f"what {what.service} was given by {what.method} {what.path} is gone")
             continue
         key, service, path = rest.split(":", 2)
         try:
@@ -58,9 +69,16 @@ def erase(stack: Stack, ports: Ports, places: Sequence[str]) -> None:
         kind, _, rest = place.partition(":")
         if kind == "database":
             ports.databases.unmark(stack.database(rest))
+        elif kind == "api":
+            asking.remove(ports, *_written(stack, rest))
         else:
             _, service, path = rest.split(":", 2)
             _inside(ports, service, ["rm", "-f", path])
+
+
+def _written(stack: Stack, place: str) -> tuple[DrillWrite, dict[str, str]]:
+    number, _, said = place.partition(":")
+    return stack.drill_writes[int(number)], json.loads(said)
 
 
 def _writable(stack: Stack, ports: Ports) -> list[tuple[str, str, str]]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quiesce.app import choosing, isolated, marking, reports
+from quiesce.app import asking, choosing, isolated, marking, reports
 from quiesce.app.confirming import require_phrase
 from quiesce.app.connect import disconnect
 from quiesce.app.frame import Frame
@@ -22,12 +20,11 @@ from quiesce.report import words
 
 if TYPE_CHECKING:
     from quiesce.app import App
-    from quiesce.model import BackupSet, Probe
+    from quiesce.model import BackupSet, DrillWrite
 
 PHASES = ("setup", "cycle", "verify", "all")
 #: Where older scripts and pipelines say which phase they are in.
 PHASE_VARIABLE = "BACKUP_RESTORE_PHASE"
-PROBE_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -83,7 +80,8 @@ class Proving(Frame):
             raise RequestError(f"there is no phase {phase}", f"use {', '.join(PHASES)}")
         note = reports.checked_note(note)
         if self.options.dry_run:
-            self.reporter.text("".join(f"{line}\n" for line in _outline(phase, destructive)))
+            lines = _outline(phase, destructive, self.stack.drill_writes)
+            self.reporter.text("".join(f"{line}\n" for line in lines))
             return
         run = self._run_id()
         figures = Figures()
@@ -261,7 +259,7 @@ class Proving(Frame):
         ports = app._connect(run)  # noqa: SLF001
         try:
             for probe in self.stack.probes:
-                if problem := _ask(app, ports, probe):
+                if problem := asking.probe_problem(app.stack, ports, probe):
                     raise CheckFailed(
                         f"probe {probe.words} failed: {problem}",
                         "see 'inv logs', or correct the probe in stack.yaml",
@@ -271,24 +269,7 @@ class Proving(Frame):
         return len(self.stack.probes)
 
 
-def _ask(app: App, ports: Any, probe: Probe) -> str:
-    if probe.database:
-        database = app.stack.database(probe.database)
-        try:
-            value = ports.databases.ask(database, probe.query)
-        except QuiesceError as error:
-            return error.fact
-        return "" if value else f"it returned {value!r}"
-    endpoint = ports.runtime.endpoint(probe.service, probe.port)
-    url = f"http://{endpoint.host}:{endpoint.port}{probe.path}"
-    try:
-        with urllib.request.urlopen(url, timeout=PROBE_SECONDS):
-            return ""
-    except (urllib.error.URLError, OSError) as error:
-        return str(error)
-
-
-def _outline(phase: str, destructive: bool) -> Sequence[str]:  # noqa: FBT001
+def _outline(phase: str, destructive: bool, writes: Sequence[DrillWrite]) -> Sequence[str]:  # noqa: FBT001
     where = "on the instance itself" if destructive else "in an isolated copy of the stack"
     lines = [f"drill ({phase}) {where}"]
     if phase in ("setup", "all") and not destructive:
@@ -296,6 +277,7 @@ def _outline(phase: str, destructive: bool) -> Sequence[str]:  # noqa: FBT001
         lines.append("  up the database servers, restore the set, up the rest, ask the probes")
     if phase in ("setup", "all"):
         lines.append("  write a mark into every database and every volume that is backed up")
+        lines += [f"  write a mark by {w.method} {w.service}:{w.port}{w.path}" for w in writes]
     if phase in ("cycle", "all"):
         lines.append("  back up, lose every volume, restore from that backup, ask the probes")
     if phase in ("verify", "all"):

@@ -16,14 +16,13 @@ from zoneinfo import ZoneInfo
 from quiesce import __version__
 from quiesce.adapters import store_files as files
 from quiesce.app.keeping import Keeping
-from quiesce.app.reports import read_reports, reports_folder, restore_log
+from quiesce.app.reports import last_drill, read_reports, reports_folder, restore_log
 from quiesce.app.scheduling import Scheduling
 from quiesce.errors import RequestError
 from quiesce.execute.lock import make_private
 from quiesce.plan import retention
 from quiesce.report import words
 from quiesce.report.page.values import (
-    DrillRecord,
     MadeSet,
     PageFacts,
     RestoreRecord,
@@ -98,7 +97,7 @@ class Reporting(Keeping, Scheduling):
             made=_made(documents, own),
             runs=tuple(_run(document) for document in documents),
             restores=tuple(_restores(self.stack)),
-            drill=next(map(_drill, (d for d in documents if d["task"] == "drill")), None),
+            drill=last_drill(documents),
             schedule=tuple(
                 ScheduleRow(entry.timing.text, entry.due, entry.done, entry.overdue)
                 for entry in self.overdue(own)
@@ -149,16 +148,6 @@ def _made(documents: Sequence[dict[str, Any]], sets: Sequence[BackupSet]) -> tup
             manifest.downtime_seconds.overall if manifest.services_stopped else None,
         )
     return tuple(sorted(found.values(), key=lambda made: (made.at, made.name)))
-
-
-def _drill(document: dict[str, Any]) -> DrillRecord:
-    return DrillRecord(
-        at=datetime.fromisoformat(document["started_at"]),
-        ok=document["ok"],
-        source=document.get("source", ""),
-        recovery_seconds=document.get("recovery_seconds"),
-        fact=document.get("error", {}).get("fact", ""),
-    )
 
 
 def _restores(stack: Stack) -> Iterator[RestoreRecord]:

@@ -14,7 +14,7 @@ import getpass
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +26,7 @@ from quiesce.adapters import store_files as files
 from quiesce.errors import QuiesceError, Refused, RequestError, place_of
 from quiesce.execute.lock import make_private
 from quiesce.report import words
+from quiesce.report.values import DrillRecord
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Run
@@ -161,6 +162,20 @@ def last_run(stack: Stack, wanted: Callable[[dict[str, Any]], bool]) -> datetime
     for document in read_reports(stack):
         if document["ok"] and wanted(document):
             return datetime.fromisoformat(document["started_at"])
+    return None
+
+
+def last_drill(documents: Iterable[dict[str, Any]]) -> DrillRecord | None:
+    """Return the newest drill among reports, which come newest first; None without one."""
+    for document in documents:
+        if document["task"] == "drill":
+            return DrillRecord(
+                at=datetime.fromisoformat(document["started_at"]),
+                ok=document["ok"],
+                source=document.get("source", ""),
+                recovery_seconds=document.get("recovery_seconds"),
+                fact=document.get("error", {}).get("fact", ""),
+            )
     return None
 
 

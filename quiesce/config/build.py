@@ -11,6 +11,7 @@ from quiesce.config.schema import InstanceSection, RestartSection, ServiceSectio
 from quiesce.config.variables import Variables
 from quiesce.model import (
     Database,
+    DrillWrite,
     HostService,
     Instance,
     PathEntry,
@@ -48,6 +49,7 @@ def build_stack(
             for probe in sections.probes
         ),
         drill_open=sections.drill.network == "open",
+        drill_writes=tuple(DrillWrite(**write.model_dump()) for write in sections.drill.writes),
         legacy={
             part: str(key) for part, key in sections.legacy.model_dump().items() if key is not None
         },

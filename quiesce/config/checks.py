@@ -71,6 +71,9 @@ def check_stack(subject: Subject) -> None:
     _check_paths(subject)
     _check_retention(subject)
     _check_schedule(subject)
+    _check_probes(subject)
+    _check_writes(subject)
+    _check_legacy(subject)
     if subject.chosen:
         _check_chosen(subject, subject.chosen)
 
@@ -251,14 +254,57 @@ def _check_schedule(subject: Subject) -> None:
         for name in what:
             if name in TASKS:
                 fact, hint = f"{show(name)} stands alone", "give it an entry of its own"
-            elif name == "drill":
-                fact, hint = "'drill' is not supported by this version", "take it out"
             elif name in names:
                 continue
             else:
                 fact = f"{show(name)} is neither a task nor a database or volume that is kept"
                 hint = suggest(name, [*TASKS, *names]) or f"known: {', '.join([*TASKS, *names])}"
             subject.findings.add(("schedule", index), fact, hint)
+
+
+def _check_probes(subject: Subject) -> None:
+    for index, probe in enumerate(subject.stack.probes):
+        path: YamlPath = ("probes", index)
+        http = [probe.service, probe.port, probe.path]
+        query = [probe.database, probe.query]
+        asks_http = all(value is not None for value in http) and query == [None, None]
+        asks_sql = all(value is not None for value in query) and http == [None, None, None]
+        if not asks_http and not asks_sql:
+            fact = "is neither a question over HTTP nor a query"
+            subject.findings.add(path, fact, "give service, port and path, or database and query")
+        if probe.database is not None:
+            _expect_known(subject, (*path, "database"), probe.database, "databases")
+        _expect_path(subject, (*path, "path"), probe.path)
+
+
+def _check_writes(subject: Subject) -> None:
+    for index, write in enumerate(subject.stack.drill.writes):
+        path: YamlPath = ("drill", "writes", index)
+        sent = [text for text in (write.path, write.body) if not isinstance(text, Unresolved)]
+        if not any(text and "{mark}" in text for text in sent):
+            fact, hint = "writes no mark", "put {mark} into its path or its body"
+            subject.findings.add(path, fact, hint)
+        for name in ("path", "read", "remove"):
+            _expect_path(subject, (*path, name), getattr(write, name))
+
+
+def _check_legacy(subject: Subject) -> None:
+    for name, key in subject.stack.legacy.model_dump().items():
+        if key is not None:
+            section = "databases" if name == "db" else "volumes"
+            _expect_known(subject, ("legacy", name), key, section)
+
+
+def _expect_known(subject: Subject, path: YamlPath, name: str, section: str) -> None:
+    known = subject.names(section)
+    if not isinstance(name, Unresolved) and name not in known:
+        hint = suggest(name, known) or f"known: {', '.join(known) or 'none'}"
+        subject.findings.add(path, f"{show(name)} is not in {section}", hint)
+
+
+def _expect_path(subject: Subject, path: YamlPath, text: str | None) -> None:
+    if text is not None and not isinstance(text, Unresolved) and not text.startswith("/"):
+        subject.findings.add(path, f"{show(text)} is not a path of a URL", "begin it with /")
 
 
 def _check_chosen(subject: Subject, chosen: InstanceSection) -> None:

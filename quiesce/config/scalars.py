@@ -292,6 +292,7 @@ PriorityWord = Annotated[Priority, _choice("critical", "important", "regenerable
 BackupWord = Annotated[VolumeBackup, _choice("files", "by-dump", "never")]
 PathBackupWord = Annotated[VolumeBackup, _scalar(_path_backup, {"const": "never"})]
 CleanWord = Annotated[CleanGroup, _choice("logs", "cache")]
+MethodWord = Annotated[Literal["POST", "PUT"], _choice("POST", "PUT")]
 NetworkWord = Annotated[Literal["internal", "open"], _choice("internal", "open")]
 PostgresWord = Annotated[Literal["embedded"], _choice("embedded")]
 Words = Annotated[

@@ -205,11 +205,30 @@ class ProbeSection(Section):
     )
 
 
+class WriteSection(Section):
+    """Something that a drill writes through a service, as its users do, and looks for later."""
+
+    service: kind.ServiceName = Field(..., description="Who is asked over HTTP.")
+    port: kind.Port = Field(..., description="Its port inside the container.")
+    method: kind.MethodWord = Field("POST", description="`POST` or `PUT`.")
+    path: kind.Text = Field(..., description="Where it is written. `{mark}` is the drill's word.")
+    body: kind.Text | None = Field(None, description="What is sent, with `{mark}` in it.")
+    read: kind.Text = Field(
+        ..., description="What is asked for the mark, as in `/notes/{id}`: `id` of the answer."
+    )
+    remove: kind.Text | None = Field(
+        None, description="What is deleted again, after a drill on the instance itself."
+    )
+
+
 class DrillSection(Section):
     """How drills are done."""
 
     network: kind.NetworkWord = Field(
         "internal", description="Whether a drill's copy may reach other networks: `open`."
+    )
+    writes: list[WriteSection] = Field(
+        [], description="What a drill writes through the services' own API."
     )
 
 

@@ -121,6 +121,9 @@ def _leave_out(rest: dict[str, Value], location: YamlPath, error: str) -> bool:
             around = around[int(part)]
     last = path[-1]
     if isinstance(around, list):
+        if isinstance(around[int(last)], Unresolved):
+            # Nothing stands in for a mapping in a list: then the list is left out.
+            return _leave_out(rest, path[:-1], error)
         # What comes after it keeps its position.
         around[int(last)] = Unresolved()
     elif isinstance(around, dict) and path == location and error in {"quiesce", "missing"}:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from quiesce.report import words
 from quiesce.report.values import (
+    DrillRecord,
     LastRestore,
     MigrationRow,
     RestoreOutcome,
@@ -154,6 +155,7 @@ def status(
     sizes: Sizes,
     covered: Sequence[CoveredFolder] = (),
     last_restore: LastRestore | None = None,
+    last_drill: DrillRecord | None = None,
 ) -> Document:
     """Return everything `status` shows."""
     engine = observed.engine
@@ -185,6 +187,15 @@ def status(
             "began": words.utc(last_restore.began),
         }
         if last_restore
+        else None,
+        "last_drill": {
+            "began": words.utc(last_drill.at),
+            "ok": last_drill.ok,
+            "source": last_drill.source,
+            "recovery_seconds": last_drill.recovery_seconds,
+            "problem": last_drill.fact,
+        }
+        if last_drill
         else None,
         "interrupted_runs": [
             {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from quiesce.report import words
 from quiesce.report.blocks import Block, Cell, Column, Facts, Headline, Remark, Table
-from quiesce.report.values import LastRestore, Sizes, UnfinishedRun
+from quiesce.report.values import DrillRecord, LastRestore, Sizes, UnfinishedRun
 from quiesce.report.views import verified
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def status(
     zone: tzinfo | None,
     covered: Sequence[CoveredFolder] = (),
     last_restore: LastRestore | None = None,
+    last_drill: DrillRecord | None = None,
 ) -> list[Block]:
     """Return everything at a glance: services, databases, volumes, backups, what is owed."""
     instance, engine = stack.instance, observed.engine
@@ -69,6 +70,7 @@ def status(
                 ("last backup", _backup(last, now, none="never", good=True)),
                 ("last verified", _backup(last_verified, now, none="never", good=False)),
                 ("last restore", _restore(last_restore, now)),
+                ("last drill", _drill(last_drill, now)),
                 ("free space", Cell(words.size(observed.free_bytes))),
                 ("interrupted runs", Cell("none") if not unfinished else _count(unfinished)),
             )
@@ -86,6 +88,17 @@ def _restore(last: LastRestore | None, now: datetime) -> Cell:
     if last is None:
         return Cell("none known", "faint")
     return Cell(f"{words.age(last.began, now)}, compared and equal ({last.request})")
+
+
+def _drill(last: DrillRecord | None, now: datetime) -> Cell:
+    if last is None:
+        return Cell("none known", "faint")
+    when = words.age(last.at, now)
+    if not last.ok:
+        return Cell(f"{when}, FAILED: {last.fact}", "bad")
+    took = last.recovery_seconds
+    timed = f", recovery took {words.duration(took)}" if took is not None else ""
+    return Cell(f"{when}, everything came back{timed} ({last.source})", "good")
 
 
 def _covered(folder: CoveredFolder) -> Remark:

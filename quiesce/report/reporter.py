@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from quiesce.plan.steps import Plan
     from quiesce.report.blocks import Block
     from quiesce.report.values import (
+        DrillRecord,
         LastRestore,
         MigrationRow,
         RestoreOutcome,
@@ -251,6 +252,7 @@ class Reporter:
         *,
         covered: Sequence[CoveredFolder] = (),
         last_restore: LastRestore | None = None,
+        last_drill: DrillRecord | None = None,
     ) -> None:
         """Show everything at a glance."""
         from quiesce.report import documents, overview
@@ -258,12 +260,11 @@ class Reporter:
         last = overview.newest(sets, stack.instance.name, verified=False)
         good = overview.newest(sets, stack.instance.name, verified=True)
         zone = self._face.zone
+        proofs = (last_restore, last_drill)
         self._show(
-            documents.status(
-                stack, observed, last, good, now, unfinished, sizes, covered, last_restore
-            ),
+            documents.status(stack, observed, last, good, now, unfinished, sizes, covered, *proofs),
             overview.status(
-                stack, observed, last, good, now, unfinished, sizes, zone, covered, last_restore
+                stack, observed, last, good, now, unfinished, sizes, zone, covered, *proofs
             ),
         )
 

@@ -32,6 +32,17 @@ class LastRestore(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class DrillRecord:
+    """The last drill that left a report. `recovery_seconds` is None where it was not timed."""
+
+    at: datetime
+    ok: bool
+    source: str
+    recovery_seconds: float | None
+    fact: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """A run that left a report. `fact` says what went wrong, "" when nothing did."""
 

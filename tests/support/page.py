@@ -8,14 +8,13 @@ from zoneinfo import ZoneInfo
 
 from quiesce.model import BackupSet, Check, Downtime, SetState
 from quiesce.report.page.values import (
-    DrillRecord,
     MadeSet,
     PageFacts,
     RestoreRecord,
     ScheduleRow,
     Uncovered,
 )
-from quiesce.report.values import RunRecord
+from quiesce.report.values import DrillRecord, RunRecord
 from tests.support.builders import a_set
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)

@@ -307,6 +307,35 @@ ADDED = {
         "6: volumes.a.exclude[0]: '/etc' is not a pattern below the volume "
         "(write a pattern that starts at the volume's root, like 'cache/*')",
     ),
+    "probe of nothing": (
+        "probes: [{service: web, port: 80}]",
+        "6: probes[0]: is neither a question over HTTP nor a query "
+        "(give service, port and path, or database and query)",
+    ),
+    "probe that is no mapping": (
+        "probes: [{service: web, port: 80, path: /}, health]",
+        "6: probes[1]: expected a mapping, found text (write 'key: value' below it)",
+    ),
+    "write without what is needed": (
+        "drill: {writes: [{service: web, port: 80, path: '/{mark}'}]}",
+        "6: drill.writes[0].read: is missing (add 'read:')",
+    ),
+    "probe of an unknown database": (
+        "probes: [{database: rules, query: SELECT true}]",
+        "6: probes[0].database: 'rules' is not in databases (known: none)",
+    ),
+    "write without a mark": (
+        "drill: {writes: [{service: web, port: 80, path: /notes, read: /notes}]}",
+        "6: drill.writes[0]: writes no mark (put {mark} into its path or its body)",
+    ),
+    "write that is read nowhere": (
+        "drill: {writes: [{service: web, port: 80, path: '/{mark}', read: notes}]}",
+        "6: drill.writes[0].read: 'notes' is not a path of a URL (begin it with /)",
+    ),
+    "legacy of an unknown volume": (
+        "legacy: {media: uploads}",
+        "6: legacy.media: 'uploads' is not in volumes (known: none)",
+    ),
     # what this version does not do
     **{
         word: (

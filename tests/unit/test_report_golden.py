@@ -25,7 +25,7 @@ from quiesce.report import (
     RestoreOutcome,
     UnfinishedRun,
 )
-from quiesce.report.values import LastRestore
+from quiesce.report.values import DrillRecord, LastRestore
 from tests.unit import report_samples as samples
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "report"
@@ -53,9 +53,10 @@ def _status(reporter: Reporter) -> None:
     sets = samples.several_sets()
     covered = (CoveredFolder("worker", "/srv/app", "/app", ("bin", "node_modules", "lib")),)
     restored = LastRestore("restore core-20261120-153012", samples.NOW - timedelta(days=3))
+    drilled = DrillRecord(samples.NOW - timedelta(days=20), True, "core-20261101-020000", 48.2, "")
     reporter.status(
         samples.observed(), samples.stack(), sets, samples.NOW, runs, sizes,
-        covered=covered, last_restore=restored,
+        covered=covered, last_restore=restored, last_drill=drilled,
     )  # fmt: skip
 
 

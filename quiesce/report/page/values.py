@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from quiesce.model import BackupSet
-from quiesce.report.values import RunRecord
+from quiesce.report.values import DrillRecord, RunRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +32,6 @@ class RestoreRecord:
     operator: str
     note: str
     ok: bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class DrillRecord:
-    """The last drill that left a report. `recovery_seconds` is None where it was not timed."""
-
-    at: datetime
-    ok: bool
-    source: str
-    recovery_seconds: float | None
-    fact: str
 
 
 @dataclass(frozen=True, slots=True)

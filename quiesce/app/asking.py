@@ -1,0 +1,109 @@
+"""Asking a stack's services over HTTP, and its databases by query: probes, and a drill's writes."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from quiesce.errors import QuiesceError
+
+if TYPE_CHECKING:
+    from quiesce.execute.run import Ports
+    from quiesce.model import DrillWrite, Probe, Stack
+
+SECONDS = 30.0
+#: No answer of an API that says what it has just written is larger.
+_LONGEST_ANSWER = 4 * 1024**2
+_NAME = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def probe_problem(stack: Stack, ports: Ports, probe: Probe) -> str:
+    """Return what is wrong with the answer to a probe, "" when it is a good one."""
+    try:
+        if probe.database:
+            value = ports.databases.ask(stack.database(probe.database), probe.query)
+            return "" if value else f"it returned {value!r}"
+        _request(ports, probe.service, probe.port, "GET", probe.path, None)
+    except QuiesceError as error:
+        return error.fact
+    return ""
+
+
+def write(ports: Ports, what: DrillWrite, mark: str) -> dict[str, str]:
+    """Write the mark through the API; return what its answer says: `{id}` and the like.
+
+    Raise QuiesceError when the service refuses it.
+    """
+    body = None if what.body is None else _fill(what.body, {"mark": mark})
+    path = _fill(what.path, {"mark": mark}, _quoted)
+    answer = _request(ports, what.service, what.port, what.method, path, body)
+    said = {"mark": mark}
+    try:
+        document = json.loads(answer)
+    except ValueError:
+        return said
+    if isinstance(document, dict):
+        said |= {
+            name: str(value) for name, value in document.items() if isinstance(value, str | int)
+        }
+    return said
+
+
+def still_there(ports: Ports, what: DrillWrite, said: Mapping[str, str]) -> bool:
+    """Say whether the service still answers with the mark where it is to be read."""
+    try:
+        path = _fill(what.read, said, _quoted)
+        answer = _request(ports, what.service, what.port, "GET", path, None)
+    except QuiesceError:
+        return False
+    return said["mark"].encode() in answer
+
+
+def remove(ports: Ports, what: DrillWrite, said: Mapping[str, str]) -> None:
+    """Let the service remove the mark, where `stack.yaml` says how."""
+    if what.remove is not None:
+        path = _fill(what.remove, said, _quoted)
+        _request(ports, what.service, what.port, "DELETE", path, None)
+
+
+def _request(
+    ports: Ports, service: str, port: int, method: str, path: str, body: str | None
+) -> bytes:
+    endpoint = ports.runtime.endpoint(service, port)
+    url = f"http://{endpoint.host}:{endpoint.port}{path}"
+    data = None if body is None else body.encode()
+    headers = {} if body is None else {"Content-Type": _type_of(body)}
+    request = urllib.request.Request(url, data, headers, method=method)
+    where = f"{method} {service}:{port}{path}"
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
+            found: bytes = answer.read(_LONGEST_ANSWER)
+            return found
+    except urllib.error.HTTPError as error:
+        with error:
+            said = error.read(500).decode("utf-8", "replace").strip()
+        raise QuiesceError(f"{where} answers {error.code}: {said}".rstrip(": ")) from error
+    except OSError as error:
+        raise QuiesceError(f"{where}: {getattr(error, 'reason', error)}") from error
+
+
+def _type_of(body: str) -> str:
+    try:
+        json.loads(body)
+    except ValueError:
+        return "text/plain; charset=utf-8"
+    return "application/json"
+
+
+def _quoted(value: str) -> str:
+    return urllib.parse.quote(value, safe="")
+
+
+def _fill(text: str, values: Mapping[str, str], way: Callable[[str], str] = str) -> str:
+    """Put values where their names stand in braces; other braces, as JSON has them, stay."""
+    return _NAME.sub(lambda m: way(values[m[1]]) if m[1] in values else m[0], text)
