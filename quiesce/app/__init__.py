@@ -12,7 +12,7 @@ from quiesce.app import choosing, foreign, isolated
 from quiesce.app.backing_up import BackingUp
 from quiesce.app.changing import changing, runs_folder
 from quiesce.app.cleaning import Cleaning
-from quiesce.app.confirming import require_phrase
+from quiesce.app.confirming import from_other_instance, require_phrase
 from quiesce.app.entering import Entering
 from quiesce.app.frame import Options
 from quiesce.app.reporting import Reporting
@@ -26,7 +26,7 @@ from quiesce.plan import migrate, services
 from quiesce.plan.restore import RestoreRequest, plan_restore
 
 if TYPE_CHECKING:
-    from quiesce.execute.run import Ports
+    from quiesce.execute.run import Ports, Run
     from quiesce.model import BackupSet
     from quiesce.observed import Observed
     from quiesce.plan.steps import Plan
@@ -106,18 +106,23 @@ class App(BackingUp, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
         *,
         database: str | None = None,
         note: str = "",
+        from_instance: str | None = None,
     ) -> None:
         """Bring a set back, or a single file: built beside, checked, exchanged at the end.
 
         `database` is the one that a single file is of; `note` is for the log of restores.
+        `from_instance` is the instance that the set was made of, where it is another one.
         """
         note = checked_note(note)
         if path := foreign.is_single_file(self.stack, file):
+            if from_instance is not None:
+                raise RequestError("--from-instance is for sets", "leave it out: a file is of none")
             self._restore_file(path, request, database, note)
             return
         if database is not None:
             raise RequestError("--database is for single files", "use --only with a set")
-        source = choosing.resolve(self.stack, self._store_sets(), file, self._ask_for_set)
+        sets = self._store_sets()
+        source = choosing.resolve(self.stack, sets, file, self._ask_for_set, from_instance)
         request = complete_request(source, request)
 
         def plan(ports: Ports, seen: Observed, run: str) -> Plan:
@@ -133,7 +138,13 @@ class App(BackingUp, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
                 phrase = f"REPLACE {self.stack.instance.name}"
                 require_phrase(self.reporter, phrase, lines, self.options.confirm)
                 return
+            if source.manifest.instance != self.stack.instance.name and not request.beside:
+                phrase, lines = from_other_instance(source, self.stack)
+                require_phrase(self.reporter, phrase, lines, self.options.confirm)
+                return
             what = f"the rows of {source.name}" if request.data_only else source.name
+            if request.beside:
+                what = f"{source.name} as {request.beside}"
             self._require_yes(f"restore {what} into {self.stack.instance.name}?")
 
         began = self.clock.monotonic()
@@ -141,7 +152,16 @@ class App(BackingUp, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
             "restore", plan, confirm=confirm, sources={source.name: source}, note=note
         )
         if run is not None:
-            self.reporter.restore_done(restore_outcome(source, run, self.clock.monotonic() - began))
+            self._restored(source, request, run, began)
+
+    def _restored(self, source: BackupSet, request: RestoreRequest, run: Run, began: float) -> None:
+        outcome = restore_outcome(source, run, self.clock.monotonic() - began)
+        self.reporter.restore_done(outcome)
+        if name := request.beside:
+            text = (
+                f"{name} is a database of its own now: drop it when it is not needed any more, or"
+            )
+            self.reporter.note(f"{text} declare it, for no set holds it")
 
     def _restore_file(
         self, path: Path, request: RestoreRequest, database: str | None, note: str
@@ -163,11 +183,12 @@ class App(BackingUp, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
             )
 
         began = self.clock.monotonic()
-        question = f"restore {path.name} into {self.stack.instance.name}?"
+        what = f"{path.name} as {request.beside}" if request.beside else path.name
+        question = f"restore {what} into {self.stack.instance.name}?"
         run = self._change("restore", plan, confirm=question, sources=sources, note=note)
         if run is not None:
             (source,) = sources.values()
-            self.reporter.restore_done(restore_outcome(source, run, self.clock.monotonic() - began))
+            self._restored(source, request, run, began)
 
     def backups(self) -> None:
         """List the catalogue."""

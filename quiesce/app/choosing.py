@@ -17,37 +17,40 @@ def resolve(
     sets: Sequence[BackupSet],
     file: str | None,
     ask: Callable[[Sequence[BackupSet]], str],
+    other: str | None = None,
 ) -> BackupSet:
     """Return the set that was asked for.
 
     `latest` is the newest complete full set of this instance that was no safety set;
     `latest:data`, `latest:schema`, `latest:safety` and `latest:<database or volume>` narrow it
-    differently. A relative path counts from the working directory, then from `backups/`. Raise
-    RequestError with the nearest names for what does not exist.
+    differently. A relative path counts from the working directory, then from `backups/`. `other`
+    is the instance whose set is meant, where it is not this one. Raise RequestError with the
+    nearest names for what does not exist, and for a set of an instance that is not meant.
     """
+    meant = stack.instance.name if other is None else other
     if file is None:
-        own = [s for s in sets if s.manifest.instance == stack.instance.name]
+        own = [s for s in sets if s.manifest.instance == meant]
         if not own:
             raise RequestError("there is no backup set yet", "run 'inv backup' first")
         file = ask(own)
     if file == "latest" or file.startswith("latest:"):
-        return _latest(stack, sets, file.partition(":")[2])
+        return _latest(meant, sets, file.partition(":")[2])
     named = [s for s in sets if s.name == file]
     if named:
-        return _of_instance(stack, named[0])
+        return _of_instance(meant, named[0])
     for path in (Path(file), stack.backups / file):
         if path.is_dir():
             from quiesce.adapters.store import LocalStore
 
-            return _of_instance(stack, LocalStore(stack.backups).read(path.resolve()))
+            return _of_instance(meant, LocalStore(stack.backups).read(path.resolve()))
     names = [s.name for s in sets]
     alike = get_close_matches(Path(file).name, names, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(alike)}?" if alike else _HINT
     raise RequestError(f"there is no set {file}", hint)
 
 
-def _latest(stack: Stack, sets: Sequence[BackupSet], what: str) -> BackupSet:
-    own = [s for s in sets if s.manifest.instance == stack.instance.name]
+def _latest(instance: str, sets: Sequence[BackupSet], what: str) -> BackupSet:
+    own = [s for s in sets if s.manifest.instance == instance]
     safety = [s for s in own if is_safety(s)]
     ordinary = [s for s in own if not is_safety(s)]
     if what == "":
@@ -60,7 +63,7 @@ def _latest(stack: Stack, sets: Sequence[BackupSet], what: str) -> BackupSet:
         found = [s for s in ordinary if s.manifest.kind == "full" and what in _sources(s)]
     if not found:
         words = f"a set for {what}" if what else "a full set"
-        raise RequestError(f"{stack.instance.name} has not {words} yet", _HINT)
+        raise RequestError(f"{instance} has not {words} yet", _HINT)
     return max(found, key=lambda s: (s.manifest.created_at, s.name))
 
 
@@ -73,10 +76,11 @@ def _sources(backup: BackupSet) -> set[str]:
     return {member.source for member in backup.manifest.members}
 
 
-def _of_instance(stack: Stack, backup: BackupSet) -> BackupSet:
-    if backup.manifest.instance != stack.instance.name:
+def _of_instance(meant: str, backup: BackupSet) -> BackupSet:
+    made_of = backup.manifest.instance
+    if made_of != meant:
         raise RequestError(
-            f"{backup.name} was made of instance {backup.manifest.instance}",
-            f"restore it with --instance {backup.manifest.instance}",
+            f"{backup.name} was made of instance {made_of}",
+            f"restore it with --instance {made_of}, or here with --from-instance {made_of}",
         )
     return backup

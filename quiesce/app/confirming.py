@@ -50,6 +50,16 @@ def require_phrase(
     raise Refused(fact, f'give exactly "{phrase}" {how}')
 
 
+def from_other_instance(source: BackupSet, stack: Stack) -> tuple[str, list[str]]:
+    """Return the phrase and the warning for a set that was made of another instance."""
+    here, there = stack.instance.name, source.manifest.instance
+    lines = [
+        f"{source.name} was made of instance {there}; what {here} has is replaced by it",
+        f"addresses, keys and accounts of {there} that are data come along",
+    ]
+    return f"RESTORE {source.name} INTO {here}", lines
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
     """Something that is about to be lost: what it is, and the sources a set would keep it under.

@@ -44,6 +44,10 @@ def complete_request(source: BackupSet, request: RestoreRequest) -> RestoreReque
     ):
         if given and not request.data_only and not request.foreign:
             raise RequestError(f"{option} is for rows alone", "add --data-only, or leave it out")
+    if request.beside and request.data_only:
+        raise RequestError(
+            "--as is for whole databases, not for rows alone", "choose a full set, or leave it out"
+        )
     if request.data_only and not source.manifest.databases:
         raise RequestError(f"{source.name} holds no database", "leave out --data-only")
     return request
@@ -82,9 +86,13 @@ def prepare_restore(
             "correct that, then try again; nothing was touched",
             details=problems[1:],
         )
-    if chosen.volumes and not request.foreign:
+    if chosen.volumes and not request.foreign and not request.beside:
         _require_room(observed, source)
-    taken = tuple(d.name for d in observed.databases) + observed.undeclared_databases
+    taken = (
+        *(d.name for d in observed.databases),
+        *observed.undeclared_databases,
+        *(*stack.excluded_databases, "postgres", "template0", "template1"),
+    )
     return Prepared(replace(request, migrations=tuple(migrations), rows=rows), taken)
 
 

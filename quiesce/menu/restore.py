@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     accept_lossy="rows alone: take types that changed as they come out",
     assume_revision="rows alone: the revision of a set that recorded none",
     force="rows alone: tables that the set does not have may keep their rows",
+    as_="a new name: one database is restored under it beside the live one, and nothing stops",
+    from_instance="a set of another instance may be restored (latest: of the one named here)",
     no_safety="make no safety set of what is replaced: there is no way back",
     no_restart="leave stopped services stopped",
     note="a line for the log of restores: who wanted it, and why",
@@ -34,6 +36,8 @@ def restore(
     accept_lossy: bool = False,
     assume_revision: str = "",
     force: bool = False,
+    as_: str = "",
+    from_instance: str | None = None,
     no_safety: bool = False,
     no_restart: bool = False,
     note: str = "",
@@ -50,8 +54,9 @@ def restore(
         accept_lossy=accept_lossy,
         force=force,
         assume_revision=assume_revision,
+        beside=as_,
     )
-    app.restore(file, request, database=database, note=note)
+    app.restore(file, request, database=database, note=note, from_instance=from_instance)
 
 
 @command(

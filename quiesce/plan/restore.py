@@ -72,6 +72,8 @@ class RestoreRequest:
     accept_lossy: bool = False
     force: bool = False
     assume_revision: str = ""
+    #: The name of a new database, for one that is restored beside the live one and left there.
+    beside: str = ""
     rows: tuple[RowsTarget, ...] = ()
     #: The source is no set: SQL scripts and archives that record nothing.
     foreign: bool = False
@@ -101,6 +103,8 @@ def plan_restore(
     """
     chosen = choose(stack, source, request.only, data_only=request.data_only)
     _require_servers(chosen, observed)
+    if request.beside:
+        return side.plan_beside(stack, observed, source, chosen.databases, request, run, taken)
     if request.in_place:
         return _in_place(stack, observed, source, chosen, request, run, safety_set)
     swaps = _swaps(chosen, observed, run, taken)

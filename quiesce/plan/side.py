@@ -2,18 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
-from quiesce.model import BackupSet, Database, DatabaseRecord, DatabaseSwap
+from quiesce.errors import RequestError
+from quiesce.model import BackupSet, Database, DatabaseRecord, DatabaseSwap, Stack
+from quiesce.observed import Observed
+from quiesce.plan.naming import DATABASE_NAME_BYTES, side_database, suffix_of
 from quiesce.plan.steps import (
+    Bracket,
     CheckDatabase,
     CreateDatabase,
+    DiscardStaging,
+    DropDatabase,
+    FenceDatabases,
     FinishDatabase,
     LoadDump,
     LoadScript,
     MigrateDatabase,
     Node,
+    Plan,
+    SwapDatabases,
 )
+
+if TYPE_CHECKING:
+    from quiesce.plan.restore import RestoreRequest
+
+
+def plan_beside(
+    stack: Stack,
+    observed: Observed,
+    source: BackupSet,
+    databases: Sequence[tuple[Database, DatabaseRecord]],
+    request: RestoreRequest,
+    run: str,
+    taken: Collection[str],
+) -> Plan:
+    """Return the plan that makes one database of the set anew, under a name that is free.
+
+    Nothing stops and nothing is replaced. Raise RequestError for more than one database, and for
+    a name that is taken or cannot be one.
+    """
+    name = request.beside
+    if len(databases) != 1:
+        held = ", ".join(database.key for database, _ in databases) or "none"
+        raise RequestError(
+            f"--as is for one database, and {source.name} would bring back {held}",
+            "name one with --only",
+        )
+    ((database, _),) = databases
+    _require_free(name, {*taken, database.name})
+    swap = DatabaseSwap(database.key, name, side_database(name, run, "new", taken), "")
+    build = scripts if request.foreign else dumps
+    drop = DropDatabase(
+        database.key, swap.side, suffix_of(run), "nothing of a failed restore stays"
+    )
+    nodes: tuple[Node, ...] = (
+        Bracket(
+            f"{database.key} of {source.name}",
+            (),
+            (
+                *build(databases, (swap,), source, request.migrations),
+                FenceDatabases(database.service, (swap.side,), "one in use cannot be renamed"),
+                SwapDatabases(database.service, (swap,), "whole, or not there at all"),
+            ),
+            on_failure=(drop, DiscardStaging("nothing of a failed restore stays")),
+        ),
+        DiscardStaging("nothing of this run is needed any more"),
+    )
+    words = f"restore {database.key} of {source.name} as {name}, beside the live one"
+    return Plan(run, "restore", stack.instance.name, words, stack.digest, observed.engine.id, nodes)
+
+
+def _require_free(name: str, taken: Collection[str]) -> None:
+    if not name.isprintable() or name != name.strip() or len(name.encode()) > DATABASE_NAME_BYTES:
+        raise RequestError(
+            "--as is not a name of a database", f"use at most {DATABASE_NAME_BYTES} bytes"
+        )
+    if name in taken:
+        raise RequestError(
+            f"database {name} exists already", "choose another name; nothing is replaced by --as"
+        )
 
 
 def dumps(

@@ -59,3 +59,27 @@ def test_migrations_say_where_each_database_stands(core: Checkout) -> None:
     finally:
         core.sql("memorydb", "DELETE FROM alembic_version WHERE version_num = 'nobody_knows'")
     assert core.inv("migrations", "--database", "rulsdb").code == 2
+
+
+def test_a_database_is_restored_under_another_name(core: Checkout) -> None:
+    """Beside the live one, which goes on; nothing stops, and a name that is taken is refused."""
+    core.write("beside")
+    name = core.succeed("backup", "--json").document["set"]["name"]
+    core.sql("rulesdb", "UPDATE projects SET name = 'changed' WHERE name = 'project beside'")
+    before, started = core.contents(), core.started()
+    restore = ("restore", "--file", name, "--yes")
+    assert core.inv(*restore, "--as", "rulesdb_then").code == 2
+    only = (*restore, "--only", "rulesdb")
+    for taken in ("memorydb", "rulesdb", "postgres"):
+        assert core.inv(*only, "--as", taken).code == 2
+    assert core.inv(*only, "--data-only", "--as", "rulesdb_then").code == 2
+    told = core.succeed(*only, "--as", "rulesdb_then")
+    assert "rulesdb_then is a database of its own now" in told.out + told.err
+    try:
+        query = "SELECT count(*) FROM projects WHERE name = 'project beside'"
+        assert core.sql("rulesdb_then", query) == ["1"]
+        assert (core.contents(), core.started()) == (before, started)
+        assert core.inv(*only, "--as", "rulesdb_then").code == 2
+        assert core.leftovers() == []
+    finally:
+        core.sql("postgres", "DROP DATABASE rulesdb_then")

@@ -122,3 +122,31 @@ def test_a_shutdown_without_databases_keeps_the_volumes(place: Place) -> None:
     assert "safe to power off" in last
     assert place.running() == set()
     assert list(place.folder.glob("backups/*/volumes/media*"))
+
+
+def test_a_set_of_another_instance_takes_the_flag_and_a_phrase(place: Place) -> None:
+    """What is live is another instance's only after its name and the phrase were given."""
+    (place.volume("media") / "upload").write_text("of local")
+    place.succeed("backup", "--label", "source")
+    place.succeed("up", "--instance", "second")
+    (media,) = place.folder.glob(".quiesce/second/volumes/media")
+    (media / "upload").write_text("of second")
+    name = next(path.name for path in place.folder.glob("backups/local-*"))
+
+    def restore(*more: str) -> subprocess.CompletedProcess[str]:
+        return place.inv("restore", "--instance", "second", *more)
+
+    refused = restore("--file", name, "--yes")
+    assert refused.returncode == 2
+    assert f"{name} was made of instance local" in refused.stderr
+    assert restore("--file", name, "--from-instance", "second", "--yes").returncode == 2
+    assert restore("--file", name, "--from-instance", "local", "--yes").returncode == 6
+    assert (media / "upload").read_text() == "of second"
+    phrase = ("--confirm", f"RESTORE {name} INTO second")
+    done = restore("--file", "latest", "--from-instance", "local", *phrase)
+    assert done.returncode == 0, done.stderr
+    assert (media / "upload").read_text() == "of local"
+    assert (place.volume("media") / "upload").read_text() == "of local"
+    undone = place.inv("undo-restore", "--instance", "second", "--yes")
+    assert undone.returncode == 0, undone.stderr
+    assert (media / "upload").read_text() == "of second"

@@ -78,6 +78,9 @@ PLANS: dict[str, Callable[[], Plan]] = {
         missing_volumes=("redis-data", "backend-media"),
         missing_databases=("rulesdb", "memorydb"),
     ),
+    "restore_as_another_name": lambda: _restore(
+        RestoreRequest(only=("rulesdb",), beside="rulesdb_then")
+    ),
     "restore_without_safety_or_restart": lambda: _restore(
         RestoreRequest(safety=False, restart=False)
     ),
