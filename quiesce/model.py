@@ -114,6 +114,8 @@ class Database:
     password: Secret | None
     port: int
     migrations: Path | None
+    #: Whether sets hold the hashes of the passwords of its server's roles.
+    role_passwords: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,12 +277,16 @@ class TableRecord:
 
 @dataclass(frozen=True, slots=True)
 class SequenceRecord:
-    """A sequence's state; `last_value` is text because sequences may exceed JSON's numbers."""
+    """A sequence's state; `last_value` is text because sequences may exceed JSON's numbers.
+
+    `owner` is the column it counts for, as schema, table and column; none where it has none.
+    """
 
     schema: str
     name: str
     last_value: str
     is_called: bool
+    owner: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,7 +204,12 @@ class PostgresAdmin(Loading):
         with self._client.writing(directory, file) as partial:
             self._client.run(
                 database,
-                globals_arguments(partial.relative_to(directory).as_posix()),
+                globals_arguments(
+                    partial.relative_to(directory).as_posix(),
+                    with_passwords=any(
+                        d.role_passwords for d in self._databases if d.service == service
+                    ),
+                ),
                 name=MAINTENANCE[0],
                 version=version,
                 directory=directory,
@@ -337,7 +342,9 @@ class PostgresAdmin(Loading):
             snapshot=held.snapshot,
             wal_position=held.wal_position,
             tables=tables,
-            sequences=sequences if kind == "schema" else archive.sequences(),
+            sequences=sequences
+            if kind == "schema"
+            else records.with_owners(archive.sequences(), sequences),
             **facts,
         )
 
@@ -348,9 +355,11 @@ def _read(
     reader.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     reader.run("SET TRANSACTION SNAPSHOT %s", [snapshot])
     facts = records.facts_of(reader, name)
+    # Their state is no part of a snapshot: the archive has what it was dumped with.
+    sequences = records.fresh_sequences(reader)
     if kind == "schema":
-        return records.empty_tables(reader), records.fresh_sequences(reader), facts
-    return records.digest_tables(reader, records.DIGEST_ALGORITHM), (), facts
+        return records.empty_tables(reader), sequences, facts
+    return records.digest_tables(reader, records.DIGEST_ALGORITHM), sequences, facts
 
 
 def _end_of(path: Path, most: int = 400) -> bytes:

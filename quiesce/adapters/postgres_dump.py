@@ -119,12 +119,13 @@ def rows_arguments(file: str, into: str) -> tuple[str, ...]:
     )
 
 
-def globals_arguments(file: str) -> tuple[str, ...]:
-    """Return the command that writes roles and tablespaces, without passwords, to `file`."""
+def globals_arguments(file: str, *, with_passwords: bool) -> tuple[str, ...]:
+    """Return the command that writes roles and tablespaces to `file`; `with_passwords`: with the
+    hashes of their passwords, which only a superuser may read."""
     return (
         "pg_dumpall",
         "--globals-only",
-        "--no-role-passwords",
+        *(() if with_passwords else ("--no-role-passwords",)),
         "--no-password",
         f"--file={DIRECTORY}/{file}",
     )

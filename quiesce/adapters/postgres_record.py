@@ -11,7 +11,8 @@ digest then begins with `wide:`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from quiesce.adapters.postgres_session import SQL, Identifier, Session, SessionError, identifier
@@ -52,7 +53,14 @@ SELECT c.oid, n.nspname, c.relname, e.oid IS NOT NULL, c.oid = ANY (e.extconfig)
 """).format(ours=_OURS)
 
 _SEQUENCES = SQL("""
-SELECT n.nspname, c.relname, s.seqstart
+SELECT n.nspname, c.relname, s.seqstart,
+       coalesce((SELECT ARRAY[tn.nspname, t.relname, a.attname]::text[]
+          FROM pg_depend o JOIN pg_class t ON t.oid = o.refobjid
+          JOIN pg_namespace tn ON tn.oid = t.relnamespace
+          JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = o.refobjsubid
+         WHERE o.classid = 'pg_class'::regclass AND o.objid = c.oid AND o.objsubid = 0
+           AND o.refclassid = 'pg_class'::regclass AND o.refobjsubid > 0
+           AND o.deptype IN ('a', 'i') LIMIT 1), '{{}}')
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_sequence s ON s.seqrelid = c.oid
   LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
@@ -195,22 +203,30 @@ def empty_tables(session: Session) -> tuple[TableRecord, ...]:
 def read_sequences(session: Session) -> tuple[SequenceRecord, ...]:
     """The state of every sequence now."""
     found: list[SequenceRecord] = []
-    for schema, name, _ in session.rows(_SEQUENCES):
+    for schema, name, _, owner in session.rows(_SEQUENCES):
         last, called = session.row(
             SQL("SELECT last_value::text, is_called FROM {sequence}").format(
                 sequence=Identifier(schema, name)
             )
         )
-        found.append(SequenceRecord(schema, name, last, called))
+        found.append(SequenceRecord(schema, name, last, called, tuple(owner)))
     return tuple(found)
 
 
 def fresh_sequences(session: Session) -> tuple[SequenceRecord, ...]:
     """The state every sequence has when it was made and never used."""
     return tuple(
-        SequenceRecord(schema, name, str(start), False)
-        for schema, name, start in session.rows(_SEQUENCES)
+        SequenceRecord(schema, name, str(start), False, tuple(owner))
+        for schema, name, start, owner in session.rows(_SEQUENCES)
     )
+
+
+def with_owners(
+    sequences: Sequence[SequenceRecord], there: Sequence[SequenceRecord]
+) -> tuple[SequenceRecord, ...]:
+    """Return the sequences with the owners that those of the same names have."""
+    owners = {(s.schema, s.name): s.owner for s in there}
+    return tuple(replace(s, owner=owners.get((s.schema, s.name), ())) for s in sequences)
 
 
 def count_large_objects(session: Session) -> int:

@@ -8,7 +8,8 @@ compared before it is committed. Sources of these rules: what happens otherwise 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import BinaryIO
 
 from quiesce.adapters import postgres_keys as keys
@@ -33,11 +34,9 @@ def find_drift(session: Session, rows: Sequence[Rows], record: DatabaseRecord) -
     wanted = _without_versions(rows, session)
     drift = compare(wanted, record.tables, read_targets(session))
     problems = list(drift.problems)
-    there = {(s.schema, s.name) for s in records.read_sequences(session)}
+    found = _match(record.sequences, records.read_sequences(session))
     problems += [
-        f"sequence {s.schema}.{s.name} is not there"
-        for s in record.sequences
-        if (s.schema, s.name) not in there
+        f"sequence {s.schema}.{s.name} is not there" for s in record.sequences if s not in found
     ]
     if record.large_objects:
         problems.append(f"it has {record.large_objects} large objects, which are no rows")
@@ -78,8 +77,9 @@ def replace_rows(
         session.run("SET LOCAL lock_timeout = 0")
         _load(session, rows, wanted, stream)
         complete()
-        for sequence in record.sequences:
-            _set(session, sequence)
+        meant = _match(record.sequences, records.read_sequences(session))
+        for sequence, place in meant.items():
+            _set(session, sequence, place)
         # Checks may call functions that look for tables in the usual places.
         aside.put_back(session)
         _require_parents(session)
@@ -87,7 +87,7 @@ def replace_rows(
         check(
             DatabaseContents(
                 records.digest_tables(session, record.digest_algorithm),
-                records.read_sequences(session),
+                _as_recorded(records.read_sequences(session), meant),
                 records.read_revision(session),
             )
         )
@@ -152,8 +152,32 @@ def _load(session: Session, rows: Sequence[Rows], wanted: Sequence[Rows], stream
     script.finish()
 
 
-def _set(session: Session, sequence: SequenceRecord) -> None:
-    name = f"{identifier(sequence.schema)}.{identifier(sequence.name)}"
+def _match(
+    recorded: Sequence[SequenceRecord], there: Sequence[SequenceRecord]
+) -> dict[SequenceRecord, SequenceRecord]:
+    """Return which sequence here is meant by each recorded one: that of its column, or else that
+    of its name. Names of sequences change by themselves, as tables and columns are renamed."""
+    by_name = {(s.schema, s.name): s for s in there}
+    by_owner = {s.owner: s for s in there if s.owner}
+    found = {s: by_owner.get(s.owner) or by_name.get((s.schema, s.name)) for s in recorded}
+    return {recorded: place for recorded, place in found.items() if place is not None}
+
+
+def _as_recorded(
+    there: Sequence[SequenceRecord], meant: Mapping[SequenceRecord, SequenceRecord]
+) -> tuple[SequenceRecord, ...]:
+    """Return the sequences under the names that the record has for them."""
+    names = {(place.schema, place.name): recorded for recorded, place in meant.items()}
+    return tuple(
+        replace(s, schema=as_recorded.schema, name=as_recorded.name)
+        if (as_recorded := names.get((s.schema, s.name)))
+        else s
+        for s in there
+    )
+
+
+def _set(session: Session, sequence: SequenceRecord, place: SequenceRecord) -> None:
+    name = f"{identifier(place.schema)}.{identifier(place.name)}"
     session.rows(
         "SELECT setval(%s::regclass, %s::bigint, %s)",
         [name, sequence.last_value, sequence.is_called],

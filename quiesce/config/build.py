@@ -107,6 +107,7 @@ def _databases(
             user=str(entry.user),
             password=secrets.get(("databases", key)),
             port=entry.port,
+            role_passwords=entry.roles == "with-passwords",
             migrations=None if entry.migrations is None else _below(directory, entry.migrations),
         )
         for key, entry in sections.databases.items()

@@ -292,6 +292,10 @@ PriorityWord = Annotated[Priority, _choice("critical", "important", "regenerable
 BackupWord = Annotated[VolumeBackup, _choice("files", "by-dump", "never")]
 PathBackupWord = Annotated[VolumeBackup, _scalar(_path_backup, {"const": "never"})]
 CleanWord = Annotated[CleanGroup, _choice("logs", "cache")]
+RolesWord = Annotated[
+    Literal["without-passwords", "with-passwords"],
+    _choice("without-passwords", "with-passwords"),
+]
 MethodWord = Annotated[Literal["POST", "PUT"], _choice("POST", "PUT")]
 NetworkWord = Annotated[Literal["internal", "open"], _choice("internal", "open")]
 PostgresWord = Annotated[Literal["embedded"], _choice("embedded")]

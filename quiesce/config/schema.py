@@ -69,6 +69,11 @@ class DatabaseSection(Section):
     migrations: kind.Text | None = Field(
         None, description="The Alembic ini file of this database's own history."
     )
+    roles: kind.RolesWord = Field(
+        "without-passwords",
+        description="Whether `globals.sql` holds the hashes of the roles' passwords: "
+        "`with-passwords`. Then a set is a secret.",
+    )
 
 
 class VolumeSection(Section):

@@ -106,10 +106,9 @@ def test_the_table_of_contents_is_read_as_pg_restore_reads_it(
             )
         assert archive.server_version.split(".")[0] == str(server.major)
         assert record.client_version == archive.client_version
-        assert (
-            archive.sequences()
-            == admin.contents(database, "hostile", record.digest_algorithm).sequences
-        )
+        there = admin.contents(database, "hostile", record.digest_algorithm).sequences
+        assert archive.sequences() == tuple(replace(s, owner=()) for s in there)
+        assert record.sequences == there
 
 
 def test_settings_grants_and_owner_follow_to_another_name(

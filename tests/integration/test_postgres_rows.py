@@ -339,3 +339,36 @@ def test_a_server_that_dies_in_the_middle_has_the_old_rows(tmp_path: Path, scrat
             assert server.run(ours) == [(0,)]
     finally:
         server.remove()
+
+
+RENAMED = """
+CREATE TABLE old (id serial PRIMARY KEY, n bigint GENERATED ALWAYS AS IDENTITY);
+CREATE SEQUENCE of_nobody START 50;
+INSERT INTO old SELECT FROM generate_series(1, 7); SELECT nextval('of_nobody');
+"""
+
+
+def test_a_sequence_is_found_by_its_column(
+    server: PostgresServer, tmp_path: Path, scratch: Path
+) -> None:
+    """Its name is an accident; one that no column owns is found by its name alone."""
+    with new_database(server, "hostile", RENAMED) as database:
+        admin = admin_of(server, database, scratch)
+        record = admin.dump(database, "data", tmp_path, DUMP, nothing)
+        assert {s.name: s.owner for s in record.sequences} == {
+            "old_id_seq": ("public", "old", "id"),
+            "old_n_seq": ("public", "old", "n"),
+            "of_nobody": (),
+        }
+        server.run(
+            "ALTER SEQUENCE old_id_seq RENAME TO anything; ALTER SEQUENCE old_n_seq RENAME TO"
+            " old_id_seq; ALTER SEQUENCE anything RENAME TO old_n_seq; DELETE FROM old;"
+            " SELECT setval('old_id_seq', 900)",
+            "hostile",
+        )
+        admin.replace_rows(database, "hostile", record, tmp_path, DUMP, refusing(record))
+        server.run("INSERT INTO old DEFAULT VALUES", "hostile")
+        assert server.run("SELECT max(id), max(n) FROM old", "hostile") == [(8, 8)]
+        server.run("ALTER SEQUENCE of_nobody RENAME TO nobody_knows", "hostile")
+        drift = admin.drift(database, "hostile", record, tmp_path, DUMP)
+        assert drift.problems == ("sequence public.of_nobody is not there",)

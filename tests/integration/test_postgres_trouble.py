@@ -644,6 +644,18 @@ def test_no_password_is_in_any_argument(
         assert environment["PGAPPNAME"] == f"quiesce:{RUN}"
 
 
+def test_hashes_of_passwords_are_kept_where_they_are_wanted(
+    runtime: LocalRuntime, database: Database, tmp_path: Path
+) -> None:
+    """`roles: with-passwords`, for bringing a whole server back."""
+    wanted = replace(database, role_passwords=True)
+    admin = PostgresAdmin(runtime, [wanted], RUN)
+    admin.dump_globals("db", tmp_path, "globals.sql")
+    text = (tmp_path / "globals.sql").read_text()
+    assert "PASSWORD 'SCRAM-SHA-256" in text
+    assert server_password() not in text
+
+
 def test_files_are_private_and_nothing_partial_stays(
     admin: PostgresAdmin, database: Database, tmp_path: Path
 ) -> None:

@@ -65,7 +65,7 @@ def test_a_load_stops_at_the_first_error_and_names_no_database() -> None:
 
 def test_roles_are_dumped_without_passwords() -> None:
     """Hashes are secrets, too."""
-    assert "--no-role-passwords" in globals_arguments("globals.sql")
+    assert "--no-role-passwords" in globals_arguments("globals.sql", with_passwords=False)
     assert decode_arguments("x")[1] == "--file=/dev/null"
 
 
