@@ -37,7 +37,7 @@ def admin_of(server: PostgresServer, database: Database, scratch: Path) -> Postg
         pytest.param(old, new, marks=() if (old, new) == (14, 18) else pytest.mark.long)
         for old, new in PAIRS
     ],
-    ids=lambda major: str(major),
+    ids=str,
 )
 def test_a_dump_goes_to_the_same_major_and_to_newer_ones(
     old: int, new: int, tmp_path: Path
