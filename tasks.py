@@ -34,15 +34,22 @@ def test(
     auto_shortflags=False,
     help={
         "full": "2 GB of files and 1 GB in the database, instead of a tenth of it",
+        "databases": "a database alone, beside pg_dump and pg_restore with the same checks",
         "rounds": "how often everybody takes a turn",
         "json": "one JSON document on standard output",
     },
 )
-def bench(_: Context, full: bool = False, rounds: int = 3, json: bool = False) -> None:
+def bench(
+    _: Context,
+    full: bool = False,
+    databases: bool = False,
+    rounds: int = 3,
+    json: bool = False,
+) -> None:
     """Measure Quiesce beside tar, restic and borg on this machine, in one run."""
     from benchmarks import command
 
-    code = command.main(full=full, rounds=rounds, as_json=json)
+    code = command.main(full=full, rounds=rounds, as_json=json, databases=databases)
     if code:
         raise Exit(code=code)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks import machine
 from benchmarks.contestants import InTheWindow, Plain, Quiesce, Result, in_the_window
+from benchmarks.databases import measure
 from benchmarks.stack import FULL, SMALL, Bench, is_reachable
 
 OURS = "quiesce"
@@ -21,20 +22,21 @@ BARE = "bare stop and start"
 CLASSIC = "stop, docker run tar czf, start"
 
 
-def main(*, full: bool, rounds: int, as_json: bool) -> int:
+def main(*, full: bool, rounds: int, as_json: bool, databases: bool = False) -> int:
     """Measure, print, and return the exit code: 0, or 2 where nothing can be measured."""
     if reason := is_reachable():
         print(f"nothing is measured: {reason}", file=sys.stderr)
         return 2
     folder = Path(tempfile.mkdtemp(prefix="quiesce-bench-"))
-    bench = Bench(folder, FULL if full else SMALL)
     try:
-        facts = _measure(bench, rounds)
+        if databases:
+            facts = measure(folder, full=full, rounds=rounds, tell=_tell)
+        else:
+            facts = _measure(Bench(folder, FULL if full else SMALL), rounds)
     except RuntimeError as error:
         print(f"nothing was measured: {error}", file=sys.stderr)
         return 1
     finally:
-        bench.destroy()
         shutil.rmtree(folder)
     if as_json:
         print(json.dumps(facts, indent=2))
@@ -44,6 +46,13 @@ def main(*, full: bool, rounds: int, as_json: bool) -> int:
 
 
 def _measure(bench: Bench, rounds: int) -> Mapping[str, object]:
+    try:
+        return _everybody(bench, rounds)
+    finally:
+        bench.destroy()
+
+
+def _everybody(bench: Bench, rounds: int) -> Mapping[str, object]:
     facts: dict[str, object] = {"machine": machine.describe(bench.folder)}
     _tell(
         f"filling {bench.amounts.files} files, {bench.amounts.bytes / 1e6:.0f} MB, and a database"

@@ -19,6 +19,7 @@ from quiesce.model import BackupSet
 from quiesce.plan import services
 from quiesce.plan import steps as s
 from quiesce.plan.backup import BackupRequest
+from quiesce.plan.restore import RestoreRequest
 from quiesce.report import make_reporter
 
 
@@ -90,15 +91,18 @@ class Quiesce:
         """Seconds for bringing back the last set, without a safety set."""
         last = self.last
         assert last is not None
-        return seconds(lambda: self.app().restore(last.name, (), safety=False, restart=True))
+        request = RestoreRequest(safety=False)
+        return seconds(lambda: self.app().restore(last.name, request))
 
-    def app(self) -> App:
+    def app(self, confirm: str | None = None) -> App:
         """The application, as the tasks open it; what it says is dropped."""
         nowhere = io.StringIO()
         reporter = make_reporter(
             task="bench", json=False, stdout=nowhere, stderr=nowhere, environ={}, background=False
         )
-        return open_app(self._bench.folder, None, None, reporter, Options(yes=True))
+        return open_app(
+            self._bench.folder, None, None, reporter, Options(yes=True, confirm=confirm)
+        )
 
     @staticmethod
     def resident_megabytes() -> float:

@@ -62,7 +62,7 @@ def test_three_times_in_a_row_it_is_identical(
     """Nothing of a round shows in the next one."""
     made, before = rows_of
     for round_ in range(3):
-        core.write(f"round {round_}")
+        core.write(f"round-{round_}")
         nuke_and_restore(core, made)
         assert in_databases(core) == before
 
