@@ -51,6 +51,8 @@ class ComposeUnits:
     def __init__(self, connection: EngineConnection, project: str) -> None:
         self._connection = connection
         self._project = project
+        #: Starts of containers that were seen to last: nobody waits for one of them twice.
+        self._steady: set[str] = set()
 
     def containers(self) -> list[Inspected]:
         """Return every container of the project's services, inspected, in a steady order.
@@ -217,10 +219,15 @@ class ComposeUnits:
 
     def _steady_from(self, watch: _Watch, now: Inspected) -> float | None:
         since = f"{now['Id']} {now['State']['StartedAt']} {now['RestartCount']}"
+        if since in self._steady:
+            return time.monotonic()
         if since != watch.since:
             watch.since, watch.steady_from = since, time.monotonic()
         watch.last = "does not keep running"
-        return watch.steady_from if time.monotonic() - watch.steady_from >= STEADY else None
+        if time.monotonic() - watch.steady_from < STEADY:
+            return None
+        self._steady.add(since)
+        return watch.steady_from
 
     def _not_well(self, watch: _Watch, when: str) -> QuiesceError:
         service = watch.observed.service
