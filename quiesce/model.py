@@ -166,6 +166,71 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class Recipients:
+    """For whom sets are encrypted. Public keys only: who backs up can read nothing of it again.
+
+    `age` are recipients of age, `gpg` key ids or addresses that the gpg of this machine knows.
+    """
+
+    age: tuple[str, ...] = ()
+    gpg: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.age or self.gpg)
+
+
+@dataclass(frozen=True, slots=True)
+class OffsiteStore:
+    """A place for copies of sets away from here. `retention` is its own; None keeps everything.
+
+    `credentials_file` holds variables like AWS_ACCESS_KEY_ID; without it they come from the
+    environment, or from what the platform itself gives.
+    """
+
+    name: str
+    url: str
+    endpoint: str | None = None
+    region: str | None = None
+    credentials_file: Path | None = None
+    retention: Retention | None = None
+    recipients: Recipients = Recipients()
+
+
+@dataclass(frozen=True, slots=True)
+class OffsiteObject:
+    """One file of a set as it lies in a store. Bytes and sum are those of the object; what is
+    encrypted has others once it is decrypted."""
+
+    file: str
+    object: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class OffsiteSet:
+    """A set in a store, as its index there says; what is not named in it does not exist.
+
+    `contents` are the keys of what it holds, or one digest of them where it is encrypted with
+    `encryption` (`age`, `gpg`, "" for none).
+    """
+
+    format: int
+    name: str
+    instance: str
+    created_at: datetime
+    kind: SetKind
+    contents: tuple[str, ...]
+    pinned: bool
+    encryption: str
+    objects: tuple[OffsiteObject, ...]
+
+    @property
+    def bytes(self) -> int:
+        return sum(entry.bytes for entry in self.objects)
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """An entry of `schedule:`: as it was written, its cron expression, and what is done then."""
 
@@ -225,6 +290,8 @@ class Stack:
     #: Whether a drill's copy may reach other networks than its own.
     drill_open: bool = False
     drill_writes: tuple[DrillWrite, ...] = ()
+    #: The places away from here that hold this instance's sets, too.
+    stores: tuple[OffsiteStore, ...] = ()
     #: Where the parts of an older script's archive go: `db`, `media`, `static` to their keys.
     legacy: Mapping[str, str] = field(default_factory=dict)
     #: Whether this is the instance that is meant where none is named.
@@ -401,6 +468,12 @@ class Manifest:
     images: Mapping[str, str]
     clusters: tuple[ClusterRecord, ...] = ()
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The keys of the databases and volumes in the set, sorted."""
+        databases = (record.key for record in self.databases)
+        return tuple(sorted((*databases, *(record.key for record in self.volumes))))
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -422,6 +495,8 @@ class SetState:
     checks: Mapping[str, Check] = field(default_factory=dict)
     #: Somebody said that it is right that the set holds so much less than the one before.
     accepted: bool = False
+    #: The stores that hold it, and since when.
+    pushed: Mapping[str, datetime] = field(default_factory=dict)
 
     def checked(self, level: Level, at: datetime, *, good: bool) -> SetState:
         """The same with this result. A set is good while the last result of no level is bad."""

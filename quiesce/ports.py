@@ -22,6 +22,7 @@ from quiesce.model import (
     Manifest,
     Member,
     MemberKind,
+    OffsiteSet,
     SequenceRecord,
     SetKind,
     SetState,
@@ -511,6 +512,41 @@ class Migrator(Protocol):
         ...
 
 
+class Offsite(Protocol):
+    """Stores away from here, by the names they have in `stack.yaml`.
+
+    A set exists in a store when its index does, which is written last and never over another.
+    Everything that comes from a store is hostile until it was checked. Every method raises
+    QuiesceError when the store cannot be reached or refuses; none of that holds a credential.
+    """
+
+    def sets(self, store: str) -> tuple[OffsiteSet, ...]:
+        """The sets of this instance, oldest first."""
+        ...
+
+    def unreadable(self, store: str) -> tuple[tuple[str, str], ...]:
+        """Names and reasons of what has an index that cannot be understood."""
+        ...
+
+    def push(self, store: str, backup: BackupSet, progress: Progress) -> bool:
+        """Bring a set there, unless it is. What an earlier attempt left there is used when it is
+        right. Every object is read back before the set exists. Whether anything was sent."""
+        ...
+
+    def verify(self, store: str, name: str, progress: Progress) -> tuple[str, ...]:
+        """Read every object of the set to its end; return what is wrong, naming the member."""
+        ...
+
+    def pull(self, store: str, name: str, directory: Path, progress: Progress) -> Path:
+        """Bring a set into a new folder below `directory`, decrypted and compared with its own
+        sums, and return the folder. Raise CheckFailed naming each member that is wrong."""
+        ...
+
+    def remove(self, store: str, name: str) -> None:
+        """No set of this name exists there. Its index goes first."""
+        ...
+
+
 class BackupStore(Protocol):
     """Sets on disk: staged, sealed, published at once, listed, checked, removed."""
 
@@ -549,6 +585,10 @@ class BackupStore(Protocol):
 
     def verify(self, backup: BackupSet, progress: Progress) -> tuple[str, ...]:
         """Everything wrong with the set, each naming the member. Empty when good."""
+        ...
+
+    def adopt(self, path: Path) -> BackupSet:
+        """List a whole set that lies in a folder of a run, by one rename that never replaces."""
         ...
 
     def publish_file(self, staged: Path, name: str, *, compress: bool) -> Path:

@@ -131,6 +131,13 @@ class LocalStore:
             files.sync_folder(self.folder)
         return self.read(final)
 
+    def adopt(self, path: Path) -> BackupSet:
+        final = self.folder / path.name
+        with _told(self.folder):
+            files.rename_without_replacing(path, final)
+            files.sync_folder(self.folder)
+        return self.read(final)
+
     def publish_file(self, staged: Path, name: str, *, compress: bool) -> Path:
         final = self.folder / name
         if not files.is_inside(self.folder, name) or "/" in name:

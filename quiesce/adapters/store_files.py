@@ -8,7 +8,9 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from quiesce.adapters import zstd
 
@@ -46,6 +48,16 @@ def write_synced(path: Path, content: bytes) -> None:
     descriptor = os.open(path, flags, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def new_private(path: Path) -> Iterator[BinaryIO]:
+    """Open a new 0600 file for writing, synced at the end. Nothing may have its name."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+        yield file
         file.flush()
         os.fsync(file.fileno())
 

@@ -19,6 +19,7 @@ from quiesce.app.reporting import Reporting
 from quiesce.app.reports import checked_note
 from quiesce.app.restoring import complete_request, prepare_restore, restore_outcome
 from quiesce.app.scheduling import rotate_log
+from quiesce.app.sending import Sending
 from quiesce.app.shutting_down import ShuttingDown
 from quiesce.app.verifying import Verifying
 from quiesce.errors import CheckFailed, RequestError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from quiesce.report import Reporter
 
 
-class App(BackingUp, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
+class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
     """Quiesce for one instance of one stack."""
 
     # -------------------------------------------------------------------------- lifecycle

@@ -14,6 +14,7 @@ from quiesce.errors import StepFailed
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.backup_db import BackupDbRequest, plan_backup_db
 from quiesce.plan.cold import plan_cold
+from quiesce.plan.offsite import with_pushing
 from quiesce.plan.outcome import downtime_warning, recent_downtime
 from quiesce.report import words
 
@@ -46,8 +47,10 @@ class BackingUp(Frame):
                 recent_downtime=recent,
             )
             planner = plan_cold if request.mode == "cold" else plan_backup
-            made = planner(self.stack, seen, known, run, self._new_set_name(ports))
-            return with_pruning(self.stack, ports, made, self.clock.now())
+            name = self._new_set_name(ports)
+            made = planner(self.stack, seen, known, run, name)
+            pruned = with_pruning(self.stack, ports, made, self.clock.now())
+            return with_pushing(self.stack, ports.store.sets(), pruned, name)
 
         try:
             run = self._change("backup", plan)

@@ -27,9 +27,10 @@ class SystemClock:
         return time.monotonic()
 
 
-def connect(stack: Stack, run: str, sink: EventSink) -> Ports:
-    """Return the ports for this run. Nothing is contacted yet."""
+def connect(stack: Stack, run: str, sink: EventSink, identity: Path | None = None) -> Ports:
+    """Return the ports for this run. Nothing is contacted yet. `identity` decrypts sets."""
     from quiesce.adapters.alembic_env import AlembicMigrator
+    from quiesce.adapters.offsite import OffsiteStores
     from quiesce.adapters.postgres import PostgresAdmin
     from quiesce.adapters.store import LocalStore
 
@@ -52,6 +53,13 @@ def connect(stack: Stack, run: str, sink: EventSink) -> Ports:
         sink=sink,
         clock=SystemClock(),
         premises=premises,
+        offsite=OffsiteStores(
+            stack.stores,
+            stack.instance.name,
+            staging_folder(stack.backups, run) / "encrypting",
+            stack.backups / ".state" / ".pushing",
+            identity=identity,
+        ),
     )
 
 

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -33,7 +34,8 @@ Confirm = Callable[["Ports", "Observed", "Plan"], None]
 class Options:
     """What every task understands. `wait` is in seconds, `environ` the process's environment.
 
-    `instance` is the one that was named on the command line, if one was.
+    `instance` is the one that was named on the command line, if one was; `identity` the file with
+    the key that decrypts what comes from a store.
     """
 
     dry_run: bool = False
@@ -41,6 +43,7 @@ class Options:
     confirm: str | None = None
     wait: float = 0.0
     instance: str | None = None
+    identity: Path | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
 
@@ -126,7 +129,11 @@ class Frame:
             disconnect(ports, run)
 
     def _connect(self, run: str) -> Ports:
-        return connect(self.stack, run, self.reporter)
+        return connect(self.stack, run, self.reporter, self._identity())
+
+    def _identity(self) -> Path | None:
+        named = self.options.environ.get("QUIESCE_IDENTITY")
+        return self.options.identity or (Path(named) if named else None)
 
     def _store_sets(self) -> tuple[BackupSet, ...]:
         from quiesce.adapters.store import LocalStore

@@ -153,7 +153,7 @@ def copied_stack(stack: Stack, folder: Path, project: str) -> Stack:
         throwaway=True,
     )
     file = folder / "stack.yaml"
-    return replace(stack, file=file, instance=instance, max_downtime=None, schedule=())
+    return replace(stack, file=file, instance=instance, max_downtime=None, schedule=(), stores=())
 
 
 # ---------------------------------------------------------------------------------------- inside

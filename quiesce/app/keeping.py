@@ -42,7 +42,7 @@ def with_pruning(stack: Stack, ports: Ports, plan: Plan, now: datetime) -> Plan:
         if isinstance(step, DumpDatabase | ArchiveVolume)
     }
     own = [
-        retention.candidate(s)
+        retention.candidate(s, stack.stores)
         for s in ports.store.sets()
         if s.manifest.instance == stack.instance.name
     ]
@@ -65,7 +65,7 @@ class Keeping(Frame):
 
         def plan(ports: Ports, run: str) -> Plan:
             own = [s for s in ports.store.sets() if self._own(s)]
-            candidates = [retention.candidate(backup) for backup in own]
+            candidates = [retention.candidate(backup, self.stack.stores) for backup in own]
             now = self.clock.now()
             if force:
                 while found := retention.suspicions(candidates, now):
@@ -115,7 +115,7 @@ class Keeping(Frame):
 
     def _reasons(self, sets: Sequence[BackupSet]) -> retention.Reasons:
         """What keeps each set. Other instances have rules of their own: theirs all stay."""
-        own = [retention.candidate(s) for s in sets if self._own(s)]
+        own = [retention.candidate(s, self.stack.stores) for s in sets if self._own(s)]
         zone = ZoneInfo(self.stack.timezone)
         reasons = retention.decide(own, self.stack.retention, self.clock.now(), zone)
         others = {s.name: (f"instance {s.manifest.instance}",) for s in sets if not self._own(s)}

@@ -299,7 +299,7 @@ def _done(stack: Stack, timing: Timing, sets: Sequence[BackupSet]) -> datetime |
         if backup.manifest.instance == stack.instance.name
         and not retention.is_safety(backup.manifest)
         and backup.manifest.kind in kinds
-        and wanted <= set(retention.contents(backup.manifest))
+        and wanted <= set(backup.manifest.sources)
     ]
     return max(made, default=None)
 

@@ -14,8 +14,10 @@ from quiesce.model import (
     DrillWrite,
     HostService,
     Instance,
+    OffsiteStore,
     PathEntry,
     Probe,
+    Recipients,
     Restart,
     Retention,
     Secret,
@@ -49,6 +51,7 @@ def build_stack(
             for probe in sections.probes
         ),
         drill_open=sections.drill.network == "open",
+        stores=_stores(sections, chosen, directory),
         drill_writes=tuple(DrillWrite(**write.model_dump()) for write in sections.drill.writes),
         legacy={
             part: str(key) for part, key in sections.legacy.model_dump().items() if key is not None
@@ -141,6 +144,36 @@ def _restart(section: RestartSection) -> Restart:
 def _retention(sections: StackFile, chosen: InstanceSection) -> Retention:
     rules = sections.retention[chosen.retention]
     return Retention(name=str(chosen.retention), **rules.model_dump())
+
+
+def _stores(
+    sections: StackFile, chosen: InstanceSection, directory: Path
+) -> tuple[OffsiteStore, ...]:
+    recipients = Recipients(_texts(sections.encrypt.age), _texts(sections.encrypt.gpg))
+    found = []
+    for name in chosen.stores:
+        entry = sections.stores[name]
+        url = str(entry.url)
+        if "://" not in url and not url.startswith("rclone:"):
+            url = _below(directory, url).as_uri()
+        rules = None
+        if entry.retention is not None:
+            section = sections.retention[entry.retention]
+            rules = Retention(name=str(entry.retention), **section.model_dump())
+        found.append(
+            OffsiteStore(
+                name=str(name),
+                url=url,
+                endpoint=_text(entry.endpoint),
+                region=_text(entry.region),
+                credentials_file=None
+                if entry.credentials_file is None
+                else _below(directory, entry.credentials_file),
+                retention=rules,
+                recipients=recipients,
+            )
+        )
+    return tuple(found)
 
 
 def _host_service(

@@ -24,6 +24,7 @@ from quiesce.config.findings import (
 from quiesce.config.host_checks import check_host_services
 from quiesce.config.scalars import Unresolved, show
 from quiesce.config.schema import InstanceSection, StackFile
+from quiesce.config.store_checks import check_stores
 from quiesce.config.yaml_nodes import Value
 from quiesce.model import Secret
 from quiesce.plan.schedule import TASKS, parse
@@ -74,6 +75,7 @@ def check_stack(subject: Subject) -> None:
     _check_probes(subject)
     _check_writes(subject)
     _check_legacy(subject)
+    check_stores(subject.stack, subject.names("retention"), subject.findings)
     if subject.chosen:
         _check_chosen(subject, subject.chosen)
 
@@ -105,6 +107,7 @@ def _check_lists(subject: Subject) -> None:
     for name, instance in stack.instances.items():
         lists["instances", name, "files"] = instance.files
         lists["instances", name, "profiles"] = instance.profiles
+        lists["instances", name, "stores"] = instance.stores
     for name, service in stack.services.items():
         lists["services", name, "depends_on"] = service.depends_on
     for path, words in lists.items():

@@ -46,6 +46,9 @@ class InstanceSection(Section):
     retention: kind.RetentionName = Field(
         ..., description="The entry of `retention:` that says how long this instance's sets live."
     )
+    stores: list[kind.StoreName] = Field(
+        [], description="The entries of `stores:` that get a copy of this instance's sets."
+    )
 
 
 class DatabaseSection(Section):
@@ -210,6 +213,39 @@ class ProbeSection(Section):
     )
 
 
+class StoreSection(Section):
+    """A place away from here for copies of sets."""
+
+    url: kind.Text = Field(
+        ...,
+        description="`s3://bucket/path`, `gs://…`, `az://…`, a folder, or `rclone:remote:path`.",
+    )
+    endpoint: kind.Text | None = Field(
+        None, description="The address of an S3 service that is not Amazon's."
+    )
+    region: kind.Text | None = Field(None, description="The region of a bucket.")
+    credentials_file: kind.Text | None = Field(
+        None,
+        description="A file with lines like `AWS_ACCESS_KEY_ID=…`. Default: the environment, then "
+        "what the platform itself gives.",
+    )
+    retention: kind.RetentionName | None = Field(
+        None, description="The entry of `retention:` for the sets in it. Default: all are kept."
+    )
+
+
+class EncryptSection(Section):
+    """For whom sets in stores are encrypted, with public keys alone."""
+
+    age: list[kind.Text] = Field([], description="Recipients of age: `age1…`, `ssh-ed25519 …`.")
+    gpg: list[kind.Text] = Field(
+        [], description="Key ids or addresses that the gpg of this machine knows."
+    )
+    where: kind.EncryptWord = Field(
+        "offsite", description="Which sets: `offsite`, those in stores."
+    )
+
+
 class WriteSection(Section):
     """Something that a drill writes through a service, as its users do, and looks for later."""
 
@@ -291,6 +327,12 @@ class StackFile(Section):
     )
     schedule: list[kind.TimingText] = Field(
         [], description="What `schedule --install` lets cron run, as in `daily 02:00 data`."
+    )
+    stores: dict[kind.StoreName, StoreSection] = Field(
+        {}, description="Places away from here for copies of sets."
+    )
+    encrypt: EncryptSection = Field(
+        {}, validate_default=True, description="For whom sets in stores are encrypted."
     )
     probes: list[ProbeSection] = Field(
         [], description="What has to be answered well after a restore in a drill."

@@ -24,6 +24,7 @@ from quiesce.ports import (
     DatabaseAdmin,
     EventSink,
     Migrator,
+    Offsite,
     Premises,
     Runtime,
     VolumeIO,
@@ -42,6 +43,7 @@ class Ports:
     sink: EventSink
     clock: Clock
     premises: Premises
+    offsite: Offsite
 
 
 class DowntimeMeter:

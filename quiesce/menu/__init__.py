@@ -28,6 +28,7 @@ from quiesce.menu.report import report
 from quiesce.menu.restore import recover, restore, undo_restore
 from quiesce.menu.schedule import schedule
 from quiesce.menu.shutdown import shutdown
+from quiesce.menu.stores import pull, push
 
 TASKS: tuple[Task[Any], ...] = (
     up,
@@ -51,6 +52,8 @@ TASKS: tuple[Task[Any], ...] = (
     prune,
     keep,
     unkeep,
+    push,
+    pull,
     schedule,
     report,
     restore,
@@ -112,6 +115,8 @@ __all__ = [
     "namespace",
     "nuke",
     "prune",
+    "pull",
+    "push",
     "rebuild",
     "recover",
     "report",

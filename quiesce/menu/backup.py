@@ -63,10 +63,13 @@ def backup_db(
     app.backup_db(request)
 
 
-@command(changes=False)
-def backups(app: App) -> None:
+@command(changes=False, store="what this store holds, instead of what is here")
+def backups(app: App, store: str | None = None) -> None:
     """List the backup sets: age, size, contents, verified, pinned."""
-    app.backups()
+    if store is not None:
+        app.backups_of(store)
+    else:
+        app.backups()
 
 
 @command(
@@ -75,6 +78,7 @@ def backups(app: App) -> None:
     all="every set in backups/",
     deep="also decode every archive and dump (dumps need their server running)",
     restore="really restore each into a throwaway copy, and compare",
+    store="in this store: every object read to its end",
 )
 def verify(
     app: App,
@@ -82,6 +86,10 @@ def verify(
     all: bool = False,  # noqa: A002  the flag's name
     deep: bool = False,
     restore: bool = False,
+    store: str | None = None,
 ) -> None:
     """Read sets to their end and compare them with their manifests."""
+    if store is not None:
+        app.verify_store(store, file, everything=all)
+        return
     app.verify(file, everything=all, deep=deep, restore=restore)

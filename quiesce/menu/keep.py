@@ -10,10 +10,16 @@ if TYPE_CHECKING:
     from quiesce.app import App
 
 
-@command(force="accept sets that hold suspiciously less than the one before")
-def prune(app: App, force: bool = False) -> None:
+@command(
+    force="accept sets that hold suspiciously less than the one before",
+    store="in this store, by its own rules, instead of here",
+)
+def prune(app: App, force: bool = False, store: str | None = None) -> None:
     """Remove the sets that no retention rule keeps, and show the rules of every set."""
-    app.prune(force=force)
+    if store is not None:
+        app.prune_store(store)
+    else:
+        app.prune(force=force)
 
 
 @command(file="a set's name or folder, or latest (default: latest)")

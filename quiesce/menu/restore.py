@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @command(
     phrase=True,
-    file="a set, latest, latest:data, latest:safety, or an SQL file (default: lists and asks)",
+    file="a set, latest, latest:data, STORE:latest, or an SQL file (default: lists and asks)",
     database="the database that a single file is of",
     only="databases and volumes, comma-separated (default: all that is in the set)",
     data_only="rows alone, onto the migrated schema; all that a data-only set has",
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from_instance="a set of another instance may be restored (latest: of the one named here)",
     no_safety="make no safety set of what is replaced: there is no way back",
     no_restart="leave stopped services stopped",
+    identity="the key file that decrypts what comes from a store (default: QUIESCE_IDENTITY)",
     note="a line for the log of restores: who wanted it, and why",
 )
 def restore(
@@ -40,6 +41,7 @@ def restore(
     from_instance: str | None = None,
     no_safety: bool = False,
     no_restart: bool = False,
+    identity: str = "",
     note: str = "",
 ) -> None:
     """Bring a set back: built beside, checked, exchanged at the end."""
@@ -56,7 +58,11 @@ def restore(
         assume_revision=assume_revision,
         beside=as_,
     )
-    app.restore(file, request, database=database, note=note, from_instance=from_instance)
+    app = app.use_identity(identity)
+    here = app.pulled(file)
+    if file is not None and here is None:
+        return
+    app.restore(here, request, database=database, note=note, from_instance=from_instance)
 
 
 @command(

@@ -68,6 +68,9 @@ SENTENCES: dict[type[Any], Callable[[Any], str]] = {
     s.CheckConsistent: lambda t: f"see that set {t.set} shows one instant",
     s.CheckDowntime: lambda t: f"see that services were down for at most {t.limit:g} s",
     s.RemoveSet: lambda t: f"remove set {t.set}",
+    s.PushSet: lambda t: f"push set {t.set} to {t.store}, and read it back",
+    s.PullSet: lambda t: f"pull set {t.set} from {t.store}",
+    s.PruneStore: lambda t: f"remove from {t.store} what its rules do not keep",
     s.RemoveExpired: lambda t: (
         f"remove {_listed(t.sets, 'no set')}"
         + (f", unless {t.new} holds far less than {t.before}" if t.before else "")

@@ -21,7 +21,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 
-from quiesce.model import BackupSet, Manifest, Retention
+from quiesce.model import BackupSet, Manifest, OffsiteStore, Retention
 
 #: Good sets of a group that stay whatever the rules say, unless `keep_last` asks for fewer.
 FLOOR = 2
@@ -50,6 +50,8 @@ class Candidate:
     pinned: bool = False
     verified: bool | None = True
     accepted: bool = False
+    #: Stores that are to hold it and do not yet.
+    owed: tuple[str, ...] = ()
     amounts: Mapping[tuple[str, str], int] | None = None
 
 
@@ -70,14 +72,8 @@ def is_safety(manifest: Manifest) -> bool:
     return "-safety" in manifest.name.removeprefix(manifest.instance)
 
 
-def contents(manifest: Manifest) -> tuple[str, ...]:
-    """Return the databases and volumes in a set, sorted."""
-    databases = (record.key for record in manifest.databases)
-    return tuple(sorted((*databases, *(record.key for record in manifest.volumes))))
-
-
-def candidate(backup: BackupSet) -> Candidate:
-    """Return what retention looks at of a set."""
+def candidate(backup: BackupSet, stores: Iterable[OffsiteStore] = ()) -> Candidate:
+    """Return what retention looks at of a set that `stores` are to hold, too."""
     manifest = backup.manifest
     amounts: dict[tuple[str, str], int] = {("bytes", "the whole set"): backup.bytes}
     for database in manifest.databases:
@@ -87,11 +83,16 @@ def candidate(backup: BackupSet) -> Candidate:
         amounts["bytes", volume.key] = volume.bytes
     return Candidate(
         name=backup.name,
-        group=(manifest.instance, manifest.kind, contents(manifest), is_safety(manifest)),
+        group=(manifest.instance, manifest.kind, manifest.sources, is_safety(manifest)),
         created_at=manifest.created_at,
         pinned=backup.state.pinned,
         verified=backup.state.verified_good,
         accepted=backup.state.accepted,
+        owed=tuple(
+            store.name
+            for store in stores
+            if store.name not in backup.state.pushed and not is_safety(manifest)
+        ),
         amounts=amounts,
     )
 
@@ -215,6 +216,7 @@ def _apply_guards(
             why.append("pinned")
         if entry.verified is None:
             why.append("not verified")
+        why += [f"not in {store} yet" for store in entry.owed]
         if entry.created_at > now:
             why.append("from the future")
         if why:

@@ -272,6 +272,32 @@ class RemoveExpired:
 
 
 @dataclass(frozen=True, slots=True)
+class PushSet:
+    """The store holds the set whole: every member, read back, and last of all its index."""
+
+    set: str
+    store: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PullSet:
+    """The set is here, published, as it lies in the store."""
+
+    set: str
+    store: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PruneStore:
+    """The store holds no set of this instance that no rule of the store keeps."""
+
+    store: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class PinSet:
     """Retention never removes this set while it is pinned."""
 
@@ -503,6 +529,9 @@ Step = (
     | CheckDowntime
     | RemoveSet
     | RemoveExpired
+    | PushSet
+    | PullSet
+    | PruneStore
     | PinSet
     | AcceptSet
     | DiscardStaging

@@ -16,7 +16,7 @@ from quiesce.report.streams import Outlet, Stream
 if TYPE_CHECKING:
     from quiesce.errors import QuiesceError
     from quiesce.findings import Finding
-    from quiesce.model import BackupSet, Stack
+    from quiesce.model import BackupSet, OffsiteSet, Stack
     from quiesce.observed import CoveredFolder, Observed
     from quiesce.plan.steps import Plan
     from quiesce.report.blocks import Block
@@ -233,6 +233,22 @@ class Reporter:
         self._show(
             documents.sets(sets, now, reasons, unreadable),
             views.sets(sets, now, reasons, unreadable),
+        )
+
+    def offsite_sets(
+        self,
+        store: str,
+        sets: Sequence[OffsiteSet],
+        now: datetime,
+        kept: Mapping[str, tuple[str, ...]],
+        unreadable: Sequence[tuple[str, str]],
+    ) -> None:
+        """Show what a store holds; `kept` says by which of its rules."""
+        from quiesce.report import offsite
+
+        self._show(
+            offsite.document(store, sets, kept, unreadable),
+            offsite.blocks(store, sets, now, kept, unreadable),
         )
 
     def runs(self, records: Sequence[RunRecord], now: datetime) -> None:

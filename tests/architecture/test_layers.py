@@ -47,6 +47,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "docker": ("quiesce/adapters/*",),
     "jinja2": ("quiesce/report/page/*",),
     "invoke": ("quiesce/menu/*", "tasks.py"),
+    "obstore": ("quiesce/adapters/object_store*",),
+    "pyrage": ("quiesce/adapters/encryption*",),
     "psycopg2": ("quiesce/adapters/postgres*",),
     "pydantic_core": ("quiesce/config/*",),
     "pydantic": ("quiesce/config/*", "quiesce/config.py"),

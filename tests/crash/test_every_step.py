@@ -68,7 +68,7 @@ class World:
 
     def ports(self) -> Ports:
         quiet: Any = Quiet()
-        return Ports(self.runtime, quiet, quiet, quiet, quiet, quiet, SystemClock(), quiet)
+        return Ports(self.runtime, quiet, quiet, quiet, quiet, quiet, SystemClock(), quiet, quiet)
 
     def handlers(self, die: Callable[[str], bool] = lambda effect: False) -> dict[Any, Any]:
         """Handlers that die when `die` says so of `before N` or `after N`, N counting effects."""

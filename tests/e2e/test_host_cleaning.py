@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from quiesce.app.connect import end_host_processes
+from tests.support.place import Place
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK = """\
@@ -35,44 +34,10 @@ retention:
 """
 
 
-class Place:
-    """A project with this stack, and `inv` in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "stack.yaml").write_text(STACK)
-        (folder / "tasks.py").write_text("from quiesce.menu import namespace\n")
-        (folder / "logs").mkdir()
-
-    def inv(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "invoke", *arguments],
-            cwd=self.folder,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(self.folder)},
-            input=typed,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def succeed(self, *arguments: str, typed: str = "") -> str:
-        ended = self.inv(*arguments, typed=typed)
-        assert ended.returncode == 0, f"{arguments}: {ended.stdout}{ended.stderr}"
-        return ended.stdout
-
-    def volume(self, key: str) -> Path:
-        (found,) = self.folder.glob(f".quiesce/local/volumes/{key}")
-        return found
-
-    def running(self) -> set[str]:
-        lines = self.succeed("status").splitlines()
-        return {line.split()[0] for line in lines if " running " in line}
-
-
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     """The stack, up."""
-    made = Place(tmp_path)
+    made = Place(tmp_path, STACK)
     try:
         made.succeed("up")
         yield made

@@ -202,7 +202,8 @@ def _run(kept: Kept) -> tuple[Run, io.StringIO]:
         task="x", json=False, stdout=told, stderr=told, environ={}, background=False
     )
     nothing: Any = None
-    ports = Ports(nothing, nothing, nothing, nothing, kept.store, reporter, nothing, nothing)
+    rest = (nothing, nothing, nothing)
+    ports = Ports(nothing, nothing, nothing, nothing, kept.store, reporter, *rest)
     return Run("run", kept.stack, a_world(), ports), told
 
 

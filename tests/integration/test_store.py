@@ -7,37 +7,19 @@ import os
 import random
 import stat
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from quiesce.adapters.store import LocalStore
 from quiesce.errors import RequestError
-from quiesce.model import BackupSet, SetState
-from tests.support.builders import NOW, RUN, a_set
+from quiesce.model import SetState
+from tests.support.builders import RUN
+from tests.support.sets import publish_a_set
 
 
 def _tell(text: str, done: int) -> None:
     pass
-
-
-def _publish(store: LocalStore, name: str = "core-20261121-020000") -> BackupSet:
-    """Make a set of two members and a document."""
-    staged = store.open(RUN, name)
-    for file, content in (
-        ("databases/rulesdb.dump", b"d" * 5000),
-        ("volumes/m.0.tar.zst", b"v" * 9),
-    ):
-        (staged / file).write_bytes(content)
-        kind = "database" if file.startswith("databases") else "volume"
-        store.measure(RUN, name, file, kind, "rulesdb" if kind == "database" else "m")
-    manifest = replace(
-        a_set(name).manifest, members=store.members(RUN, name), created_at=NOW, name=name
-    )
-    return store.seal(
-        RUN, manifest, {"RESTORE.md": b"by hand\n", "stack/stack.yaml": b"version: 1"}
-    )
 
 
 @pytest.fixture
@@ -52,7 +34,7 @@ def test_a_set_is_listed_only_once_it_is_sealed(store: LocalStore) -> None:
     (staged / "databases" / "rulesdb.dump").write_bytes(b"half")
     assert store.sets() == ()
     store.discard(RUN)
-    sealed = _publish(store)
+    sealed = publish_a_set(store)
     assert [s.name for s in store.sets()] == [sealed.name]
     assert store.verify(sealed, _tell) == ()
 
@@ -61,7 +43,7 @@ def test_everything_is_private(store: LocalStore) -> None:
     """Folders 0700 and files 0600, whatever the umask says."""
     before = os.umask(0)
     try:
-        sealed = _publish(store)
+        sealed = publish_a_set(store)
     finally:
         os.umask(before)
     for path in (store.folder, sealed.path, *sealed.path.rglob("*")):
@@ -73,18 +55,18 @@ def test_publishing_never_replaces(store: LocalStore) -> None:
     """Not even an empty folder, which rename(2) would replace without a word."""
     (store.folder / "core-20261121-020000").mkdir(parents=True)
     with pytest.raises(Exception, match="cannot write"):
-        _publish(store)
+        publish_a_set(store)
 
 
 def test_sealing_twice_finds_the_set_there(store: LocalStore) -> None:
     """A repeated step reaches the same goal."""
-    sealed = _publish(store)
+    sealed = publish_a_set(store)
     assert store.seal(RUN, sealed.manifest, {}) == sealed
 
 
 def test_removing_leaves_nothing(store: LocalStore) -> None:
     """Neither the set nor what was remembered of it."""
-    sealed = _publish(store)
+    sealed = publish_a_set(store)
     store.remember(sealed.name, SetState(pinned=True))
     assert store.sets()[0].state.pinned
     store.remove(sealed.name)
@@ -139,7 +121,7 @@ MUTILATIONS: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.parametrize("name", MUTILATIONS)
 def test_a_mutilated_set_is_named_by_its_member(store: LocalStore, name: str) -> None:
     """Every kind of damage is found, and said in words a person can act on."""
-    sealed = _publish(store)
+    sealed = publish_a_set(store)
     mutilate, message = MUTILATIONS[name]
     mutilate(sealed.path)
     wrong = store.verify(sealed, _tell)
@@ -148,7 +130,7 @@ def test_a_mutilated_set_is_named_by_its_member(store: LocalStore, name: str) ->
 
 def test_an_edited_manifest_is_found(store: LocalStore) -> None:
     """Its own sum is in SHA256SUMS."""
-    sealed = _publish(store)
+    sealed = publish_a_set(store)
     file = sealed.path / "manifest.json"
     raw = json.loads(file.read_text())
     raw["label"] = "edited"
@@ -171,7 +153,7 @@ def test_a_hostile_or_foreign_manifest_is_no_set(
     store: LocalStore, change: Callable[[dict[str, object]], object], message: str
 ) -> None:
     """It is refused by name, and listed as unreadable with the reason."""
-    sealed = _publish(store)
+    sealed = publish_a_set(store)
     file = sealed.path / "manifest.json"
     raw = json.loads(file.read_text())
     change(raw)
@@ -184,7 +166,7 @@ def test_a_hostile_or_foreign_manifest_is_no_set(
 
 def test_a_state_that_cannot_be_read_is_an_empty_one(store: LocalStore) -> None:
     """What is remembered beside a set never hides the set."""
-    sealed = _publish(store)
+    sealed = publish_a_set(store)
     store.remember(sealed.name, SetState(pinned=True))
     (store.folder / ".state" / f"{sealed.name}.json").write_text("{")
     assert store.sets()[0].state == SetState()

@@ -81,7 +81,7 @@ class Checkout:
             else:
                 shutil.copy2(ROOT / name, folder / name)
         stack = f"qe2e{secrets.token_hex(3)}"
-        ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+        ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
         lines = {
             "STACK": stack,
             "POSTGRES_USER": "postgres",
@@ -273,7 +273,8 @@ def kill_group(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def _free_ports(count: int) -> Sequence[int]:
+def free_ports(count: int) -> Sequence[int]:
+    """Ports of this machine that nobody listens on just now."""
     holders = [socket.socket() for _ in range(count)]
     try:
         for holder in holders:

@@ -26,8 +26,8 @@ retention:
 """
 KNOWN = (
     "version, timezone, default_instance, instances, databases, exclude_databases, volumes, "
-    "exclude_volumes, paths, writers, restart, retention, services, schedule, probes, "
-    "drill, legacy, max_downtime, lock_patience, helper_image"
+    "exclude_volumes, paths, writers, restart, retention, services, schedule, "
+    "stores, encrypt, probes, drill, legacy, max_downtime, lock_patience, helper_image"
 )
 DOLLAR = "write '${NAME}' for a variable, or '$$' for a dollar sign"
 LITERAL = (
@@ -332,6 +332,39 @@ ADDED = {
         "drill: {writes: [{service: web, port: 80, path: '/{mark}', read: notes}]}",
         "6: drill.writes[0].read: 'notes' is not a path of a URL (begin it with /)",
     ),
+    "store with a password in it": (
+        "stores: {a: {url: 's3://me:secret@bucket/x'}}",
+        "6: stores.a.url: holds more than an address, as credentials would be "
+        "(use credentials_file, or the environment)",
+    ),
+    "store of an unknown kind": (
+        "stores: {a: {url: 'ftp://host/x'}}",
+        "6: stores.a.url: 'ftp' is no kind of store "
+        "(write s3://bucket/path, gs://…, az://…, a folder, or rclone:remote:path)",
+    ),
+    "store with an endpoint that is none": (
+        "stores: {a: {url: 's3://bucket', endpoint: minio}}",
+        "6: stores.a.endpoint: 'minio' is no address (write it like https://s3.example.org)",
+    ),
+    "store with unknown rules": (
+        "stores: {a: {url: 's3://bucket', retention: long}}",
+        "6: stores.a.retention: there is no 'long' in retention (known: short)",
+    ),
+    "secret key of age": (
+        "encrypt: {age: [AGE-SECRET-KEY-1XXXX]}",
+        "6: encrypt.age[0]: is a secret key, which has no place here (write its public key, age1…)",
+    ),
+    "recipients of two kinds": (
+        "encrypt: {age: [age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kudcajm3qgvx2h4],"
+        " gpg: [me@example.org]}",
+        "6: encrypt: names recipients of age and of gpg: a set has one format "
+        "(keep one of the lists)",
+    ),
+    "everything encrypted": (
+        "encrypt: {where: everywhere}",
+        "6: encrypt.where: 'everywhere' is not supported by this version "
+        "(write 'offsite': sets here lie in a folder that only their owner can read)",
+    ),
     "legacy of an unknown volume": (
         "legacy: {media: uploads}",
         "6: legacy.media: 'uploads' is not in volumes (known: none)",
@@ -342,7 +375,7 @@ ADDED = {
             f"{word}: {{}}",
             f"6: {word}: '{word}' is not supported by this version (take it out)",
         )
-        for word in ("notify", "ping", "encrypt", "stores")
+        for word in ("notify", "ping")
     },
     "profiles of the stack": (
         "profiles: [a]",

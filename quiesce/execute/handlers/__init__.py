@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from quiesce.execute.handlers import checks, cleaning, databases, keeping, services, sets, volumes
+from quiesce.execute.handlers import (
+    checks,
+    cleaning,
+    databases,
+    keeping,
+    offsite,
+    services,
+    sets,
+    volumes,
+)
 from quiesce.execute.run import Run
 from quiesce.plan import steps as s
 
@@ -35,6 +44,9 @@ HANDLERS: dict[type[Any], Callable[[Any, Run], str]] = {
     s.CheckDowntime: checks.downtime,
     s.RemoveSet: sets.remove,
     s.RemoveExpired: keeping.remove_expired,
+    s.PushSet: offsite.push,
+    s.PullSet: offsite.pull,
+    s.PruneStore: offsite.prune,
     s.PinSet: keeping.pin,
     s.AcceptSet: keeping.accept,
     s.DiscardStaging: sets.discard_staging,

@@ -29,18 +29,19 @@ def remove_expired(step: s.RemoveExpired, run: Run) -> str:
 
 
 def pin(step: s.PinSet, run: Run) -> str:
-    backup = _set(step.set, run)
+    backup = set_named(step.set, run)
     run.ports.store.remember(step.set, replace(backup.state, pinned=step.pinned))
     return ""
 
 
 def accept(step: s.AcceptSet, run: Run) -> str:
-    backup = _set(step.set, run)
+    backup = set_named(step.set, run)
     run.ports.store.remember(step.set, replace(backup.state, accepted=True))
     return ""
 
 
-def _set(name: str, run: Run) -> BackupSet:
+def set_named(name: str, run: Run) -> BackupSet:
+    """Return the set of this name. Raise RequestError when it is gone."""
     for backup in run.ports.store.sets():
         if backup.name == name:
             return backup

@@ -1,0 +1,375 @@
+"""Sets in stores away from here: sent whole or not at all, read back, pulled, removed.
+
+    <instance>/<set>/<member>     as in the set, or with `.age` or `.gpg` behind it
+    <instance>/<set>/README.txt   how to decrypt by hand, where it is encrypted
+    <instance>/<set>/set.json     the index, written last and never over another one
+
+The index says which objects make the set, with bytes and sum of each as it lies there. Whoever
+can write into a store can write an index too, so what is pulled is also compared with the sums
+inside of the set, which an encrypted set keeps from strangers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from quiesce.adapters import encryption
+from quiesce.adapters import store_files as files
+from quiesce.adapters.object_store import AlreadyThere, Objects, ObjectStore, sum_of_object
+from quiesce.adapters.store import MANIFEST, SUMS, LocalStore
+from quiesce.codec import NotDecodable, decode, encode
+from quiesce.errors import CheckFailed, QuiesceError, RequestError
+from quiesce.model import BackupSet, OffsiteObject, OffsiteSet, OffsiteStore
+from quiesce.plan.naming import SET_NAME
+from quiesce.ports import Progress
+
+FORMAT = 1
+INDEX = "set.json"
+READ_ME = "README.txt"
+#: An index names a few dozen objects.
+LARGEST_INDEX = 4 * 1024**2
+
+Opener = Callable[[OffsiteStore], Objects]
+
+
+class OffsiteStores:
+    """`ports.Offsite` of one instance.
+
+    `scratch` is where files lie while they are encrypted or decrypted, `notes` where it is
+    written down what of an encrypted set was sent already; `identity` decrypts what is pulled.
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[OffsiteStore],
+        instance: str,
+        scratch: Path,
+        notes: Path,
+        *,
+        identity: Path | None = None,
+        opener: Opener | None = None,
+    ) -> None:
+        self._stores = {store.name: store for store in stores}
+        self._instance = instance
+        self._scratch = scratch
+        self._notes = notes
+        self._identity = identity
+        self._opener = opener or open_objects
+        self._opened: dict[str, Objects] = {}
+
+    # ------------------------------------------------------------------------------- looking
+
+    def sets(self, store: str) -> tuple[OffsiteSet, ...]:
+        found = [s for s in self._read_all(store).values() if isinstance(s, OffsiteSet)]
+        return tuple(sorted(found, key=lambda s: (s.created_at, s.name)))
+
+    def unreadable(self, store: str) -> tuple[tuple[str, str], ...]:
+        found = self._read_all(store).items()
+        return tuple((name, result) for name, result in found if isinstance(result, str))
+
+    def verify(self, store: str, name: str, progress: Progress) -> tuple[str, ...]:
+        there = self._read(store, name)
+        objects, wrong = self._objects(store), []
+        sizes = objects.list(self._prefix(name))
+        for entry in there.objects:
+            place = self._place(name, entry.object)
+            if place not in sizes:
+                wrong.append(f"{entry.file}: is missing")
+            elif sizes[place] != entry.bytes:
+                wrong.append(f"{entry.file}: has {sizes[place]} bytes instead of {entry.bytes}")
+            elif self._sum(objects, place, f"reading {entry.file}", progress)[0] != entry.sha256:
+                wrong.append(f"{entry.file}: its content has changed")
+        return tuple(wrong)
+
+    # ------------------------------------------------------------------------------- sending
+
+    def push(self, store: str, backup: BackupSet, progress: Progress) -> bool:
+        target, objects = self._store(store), self._objects(store)
+        encryption.check_recipients(target.recipients)
+        there = objects.list(self._prefix(backup.name))
+        if self._place(backup.name, INDEX) in there:
+            return False
+        sending = _Sending(self, target, backup, objects, there, progress)
+        entries = tuple(sending.bring(file) for file in _in_order(backup))
+        index = self._index(target, backup, entries)
+        if index.encryption:
+            place = self._place(backup.name, READ_ME)
+            if place not in there:
+                objects.create(place, _read_me(index).encode())
+        body = json.dumps(encode(index), indent=1, ensure_ascii=False).encode() + b"\n"
+        try:
+            objects.create(self._place(backup.name, INDEX), body)
+        except AlreadyThere:
+            raise QuiesceError(
+                f"store {store}: somebody else has just pushed {backup.name}",
+                f"see 'inv verify --store {store} --file {backup.name}'",
+            ) from None
+        sending.forget()
+        return True
+
+    def _index(
+        self, target: OffsiteStore, backup: BackupSet, entries: tuple[OffsiteObject, ...]
+    ) -> OffsiteSet:
+        manifest = backup.manifest
+        held = manifest.sources
+        method = encryption.method_of(target.recipients)
+        if method:
+            # What a set holds is nobody's business; which sets hold the same is retention's.
+            held = (hashlib.sha256("\0".join(held).encode()).hexdigest()[:16],)
+        pinned = backup.state.pinned
+        return OffsiteSet(
+            FORMAT, backup.name, manifest.instance, manifest.created_at, manifest.kind,
+            held, pinned, method, entries,
+        )  # fmt: skip
+
+    # -------------------------------------------------------------------- bringing back, removing
+
+    def pull(self, store: str, name: str, directory: Path, progress: Progress) -> Path:
+        there = self._read(store, name)
+        folder = directory / name
+        folder.mkdir(mode=0o700, parents=True)
+        # The manifest first: with a wrong key nothing large is fetched in vain.
+        first = sorted(there.objects, key=lambda entry: (entry.file != MANIFEST, entry.file))
+        for entry in first:
+            self._fetch(store, there, entry, folder, progress)
+        local = LocalStore(directory)
+        if wrong := local.verify(local.read(folder), progress):
+            raise CheckFailed(
+                f"store {store}: {name} is not what was pushed: {wrong[0]}",
+                "pull another one; 'inv backups --store' lists them",
+                details=wrong[1:],
+            )
+        files.sync_folders(folder)
+        return folder
+
+    def remove(self, store: str, name: str) -> None:
+        objects = self._objects(store)
+        places = objects.list(self._prefix(name))
+        index = self._place(name, INDEX)
+        for place in sorted(places, key=lambda place: place != index):
+            objects.remove(place)
+
+    def _fetch(
+        self, store: str, there: OffsiteSet, entry: OffsiteObject, folder: Path, progress: Progress
+    ) -> None:
+        target = folder / entry.file
+        if not files.is_inside(folder, entry.file):
+            raise CheckFailed(
+                f"store {store}: {there.name} names {entry.file!r}", "use another set"
+            )
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        came = target if not there.encryption else self._scratch_file(entry.object)
+        digest = hashlib.sha256()
+        place = self._place(there.name, entry.object)
+        with files.new_private(came) as out:
+            for piece in self._objects(store).read(place):
+                digest.update(piece)
+                out.write(piece)
+                progress(f"pulling {entry.file}", out.tell())
+        if digest.hexdigest() != entry.sha256:
+            raise CheckFailed(
+                f"store {store}: {there.name}/{entry.file}: its content has changed",
+                "pull another set; 'inv backups --store' lists them",
+            )
+        if there.encryption:
+            try:
+                encryption.decrypt(came, target, there.encryption, self._identity)
+            finally:
+                came.unlink()
+
+    # ------------------------------------------------------------------------------------ inside
+
+    def _read_all(self, store: str) -> Mapping[str, OffsiteSet | str]:
+        names = self._objects(store).list(self._instance)
+        found: dict[str, OffsiteSet | str] = {}
+        for place in names:
+            parts = place.split("/")
+            if len(parts) == 3 and parts[2] == INDEX:
+                try:
+                    found[parts[1]] = self._read(store, parts[1])
+                except CheckFailed as error:
+                    found[parts[1]] = error.fact
+        return found
+
+    def _read(self, store: str, name: str) -> OffsiteSet:
+        if not SET_NAME.fullmatch(name):
+            raise CheckFailed(f"{name!r} is no name of a set", "remove it from the store")
+        content = bytearray()
+        for piece in self._objects(store).read(self._place(name, INDEX)):
+            content += piece
+            if len(content) > LARGEST_INDEX:
+                raise CheckFailed(f"{name}: {INDEX} is too large", "remove it from the store")
+        try:
+            raw = json.loads(bytes(content))
+            number = raw.get("format") if isinstance(raw, dict) else None
+            if number != FORMAT:
+                fact = f"{name}: {INDEX} has format {number}, this program reads format {FORMAT}"
+                raise CheckFailed(fact, "use a newer version of Quiesce")
+            found: OffsiteSet = decode(OffsiteSet, raw)
+        except (ValueError, NotDecodable) as error:
+            raise CheckFailed(f"{name}: {INDEX} is damaged", "use another set") from error
+        plain = all(_is_plain(o.file) and _is_plain(o.object) for o in found.objects)
+        if found.name != name or found.instance != self._instance or not plain:
+            raise CheckFailed(f"{name}: {INDEX} is of something else", "use another set")
+        return found
+
+    def _store(self, name: str) -> OffsiteStore:
+        if name not in self._stores:
+            known = ", ".join(self._stores) or "none"
+            raise RequestError(
+                f"instance {self._instance} has no store {name}", f"its stores: {known}"
+            )
+        return self._stores[name]
+
+    def _objects(self, name: str) -> Objects:
+        if name not in self._opened:
+            self._opened[name] = self._opener(self._store(name))
+        return self._opened[name]
+
+    def _prefix(self, name: str) -> str:
+        return f"{self._instance}/{name}"
+
+    def _place(self, name: str, file: str) -> str:
+        return f"{self._prefix(name)}/{file}"
+
+    def _scratch_file(self, name: str) -> Path:
+        self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._scratch / name.replace("/", "_")
+
+    @staticmethod
+    def _sum(objects: Objects, place: str, what: str, progress: Progress) -> tuple[str, int]:
+        return sum_of_object(objects, place, lambda done: progress(what, done))
+
+
+class _Sending:
+    """One set on its way into one store."""
+
+    def __init__(
+        self,
+        stores: OffsiteStores,
+        target: OffsiteStore,
+        backup: BackupSet,
+        objects: Objects,
+        there: Mapping[str, int],
+        progress: Progress,
+    ) -> None:
+        self._stores = stores
+        self._target = target
+        self._backup = backup
+        self._objects = objects
+        self._there = there
+        self._progress = progress
+        self._method = encryption.method_of(target.recipients)
+        # Encrypted twice, a file has other bytes: only what was noted can be recognized.
+        self._note = stores._notes / f"{target.name}-{backup.name}.json"  # noqa: SLF001
+        self._noted = dict(_read_note(self._note)) if self._method else {}
+
+    def bring(self, file: str) -> OffsiteObject:
+        """The object is there and was read back; return its entry for the index."""
+        name = f"{file}.{self._method}" if self._method else file
+        place = self._stores._place(self._backup.name, name)  # noqa: SLF001
+        path = self._backup.path / file
+        if self._method:
+            sum_, size = self._noted.get(file, ("", -1))
+        else:
+            sum_, size = files.sum_of(path), path.stat().st_size
+        if self._there.get(place) == size and self._read_back(file, place) == (sum_, size):
+            return OffsiteObject(file, name, size, sum_)
+        if self._method:
+            path = self._stores._scratch_file(name)  # noqa: SLF001
+            path.unlink(missing_ok=True)
+            encryption.encrypt(self._backup.path / file, path, self._target.recipients)
+            path.chmod(0o600)
+            sum_, size = files.sum_of(path), path.stat().st_size
+        try:
+            self._objects.send(place, path, lambda done: self._progress(f"pushing {file}", done))
+        finally:
+            if self._method:
+                path.unlink()
+        if self._read_back(file, place) != (sum_, size):
+            raise QuiesceError(
+                f"store {self._target.name}: {file} came out other than it was sent",
+                "push again; if it stays so, do not use this store",
+            )
+        if self._method:
+            self._noted[file] = (sum_, size)
+            self._note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.replace_synced(self._note, json.dumps(self._noted).encode())
+        return OffsiteObject(file, name, size, sum_)
+
+    def forget(self) -> None:
+        """The set is there: nothing has to be recognized any more."""
+        self._note.unlink(missing_ok=True)
+
+    def _read_back(self, file: str, place: str) -> tuple[str, int]:
+        return OffsiteStores._sum(  # noqa: SLF001
+            self._objects, place, f"reading back {file}", self._progress
+        )
+
+
+def open_objects(store: OffsiteStore) -> Objects:
+    """Return the way to the objects of a store, by the scheme of its url."""
+    if urlsplit(store.url).scheme == "rclone":
+        from quiesce.adapters.rclone import Rclone
+
+        return Rclone(store)
+    credentials: Mapping[str, str] = {}
+    if store.credentials_file is not None:
+        credentials = _credentials(store.credentials_file, store.name)
+    return ObjectStore(store, credentials)
+
+
+def _credentials(file: Path, store: str) -> Mapping[str, str]:
+    """Read lines like NAME=value. Nothing of them is ever shown."""
+    try:
+        lines = file.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(
+            f"the credentials file of store {store} cannot be read", f"make {file} readable"
+        ) from error
+    pairs = (line.removeprefix("export ").partition("=") for line in lines if "=" in line)
+    return {
+        name.strip(): value.strip().strip("'\"")
+        for name, _, value in pairs
+        if not name.lstrip().startswith("#")
+    }
+
+
+def _in_order(backup: BackupSet) -> Iterator[str]:
+    """Yield the files of a set: members and documents, then the sums, and last the manifest."""
+    last = (SUMS, MANIFEST)
+    yield from sorted(file for file in files.regular_files(backup.path) if file not in last)
+    yield from last
+
+
+def _read_note(path: Path) -> Iterator[tuple[str, tuple[str, int]]]:
+    try:
+        for file, (sum_, size) in json.loads(path.read_text()).items():
+            yield file, (str(sum_), int(size))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return
+
+
+def _is_plain(name: str) -> bool:
+    parts = name.split("/")
+    return all(part not in ("", ".", "..") for part in parts) and "\0" not in name
+
+
+def _read_me(index: OffsiteSet) -> str:
+    how = (
+        "age --decrypt --identity KEY.txt --output FILE FILE.age"
+        if index.encryption == encryption.AGE
+        else "gpg --output FILE --decrypt FILE.gpg"
+    )
+    return (
+        f"{index.name}: a backup set of Quiesce, encrypted.\n\n"
+        "With Quiesce and its stack.yaml: inv pull --store NAME --file " + index.name + "\n"
+        "By hand: fetch every file below this folder and decrypt each with\n\n"
+        f"    {how}\n\n"
+        "then compare with: sha256sum --check SHA256SUMS\n"
+        "and go on with RESTORE.md, which is among them.\n"
+    )

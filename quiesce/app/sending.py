@@ -1,0 +1,160 @@
+"""Sets in stores away from here: push, pull, and looking at what is there."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+from zoneinfo import ZoneInfo
+
+from quiesce.app import choosing
+from quiesce.app.connect import disconnect
+from quiesce.app.keeping import Keeping
+from quiesce.errors import CheckFailed, RequestError
+from quiesce.plan import offsite, retention
+from quiesce.report import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from quiesce.model import BackupSet, OffsiteSet
+    from quiesce.ports import Offsite
+
+
+class Sending(Keeping):
+    """What the loss of this machine does not take."""
+
+    def push(self, file: str | None, store: str | None) -> None:
+        """Send a set, or all that a store does not hold yet."""
+        sets = self._store_sets()
+        chosen: BackupSet | None = None
+        if file is not None:
+            chosen = choosing.resolve(self.stack, sets, file, lambda _: "latest")
+        plan = offsite.plan_push(self.stack, self._run_id(), sets, chosen, store)
+        names = sorted({step.set for step in plan.nodes if hasattr(step, "set")})
+        done = self._change_sets(
+            "push", lambda _, run: offsite.plan_push(self.stack, run, sets, chosen, store)
+        )
+        if done:
+            text = words.counted(len(names), "set")
+            said = f"pushed {text}" if names else "everything is there already"
+            self.reporter.done(said, {"sets": names})
+
+    def pull(self, file: str, store: str | None) -> str:
+        """Bring a set back from a store and return its name; nothing is restored from it yet."""
+        store = store or self._only_store()
+        with self._offsite() as port:
+            found = offsite.resolve(self.stack, port.sets(store), file, store)
+        name = found.name
+        if any(backup.name == name for backup in self._store_sets()):
+            self.reporter.note(f"{name} is here already")
+            return name
+        if found.encryption == "age" and self._identity() is None and not self.options.dry_run:
+            raise RequestError(
+                f"{name} is encrypted, and there is no identity",
+                "give your key file with --identity, or in QUIESCE_IDENTITY",
+            )
+        done = self._change_sets(
+            "pull", lambda _, run: offsite.plan_pull(self.stack, run, name, store)
+        )
+        if done:
+            self.reporter.note(f"pulled {name} from {store}")
+        return name
+
+    def backups_of(self, store: str) -> None:
+        """List what a store holds of this instance, and which of its rules keep it."""
+        with self._offsite() as port:
+            sets, unreadable = port.sets(store), port.unreadable(store)
+        self.reporter.offsite_sets(
+            store, sets, self.clock.now(), self._store_reasons(store, sets), unreadable
+        )
+
+    def verify_store(self, store: str, file: str | None, *, everything: bool) -> None:
+        """Read sets in a store to their end. Raise CheckFailed naming each damaged member."""
+        with self._offsite() as port:
+            sets = port.sets(store)
+            unreadable = port.unreadable(store) if everything else ()
+            chosen = (
+                sets
+                if everything
+                else (offsite.resolve(self.stack, sets, file or "latest", store),)
+            )
+            wrong = [
+                f"{entry.name}/{reason}"
+                for entry in chosen
+                for reason in port.verify(store, entry.name, self.reporter.progress)
+            ]
+        wrong += [f"{name}: {reason}" for name, reason in unreadable]
+        if wrong:
+            raise CheckFailed(
+                f"store {store}: {wrong[0]}",
+                "remove that set from the store and run 'inv push --file' for it again",
+                details=wrong[1:],
+            )
+        self.reporter.done("verified", {"store": store, "sets": [s.name for s in chosen]})
+
+    def prune_store(self, store: str) -> None:
+        """Remove from a store what its rules do not keep, after a yes."""
+        with self._offsite() as port:
+            sets = port.sets(store)
+        reasons = self._store_reasons(store, sets)
+        self.reporter.offsite_sets(store, sets, self.clock.now(), reasons, ())
+        doomed = [entry for entry in sets if not reasons.get(entry.name)]
+        question = f"remove {words.counted(len(doomed), 'set')} from {store}?" if doomed else ""
+        done = self._change_sets(
+            "prune",
+            lambda _, run: offsite.plan_prune_store(self.stack, run, store),
+            lambda: question,
+        )
+        if done:
+            self.reporter.done("pruned", {"store": store, "removed": [s.name for s in doomed]})
+
+    def pulled(self, file: str | None) -> str | None:
+        """Return what is meant by `store:set` once that set is here, other words as they are;
+        None when it would have to be pulled first, and this is a dry run."""
+        store, separator, name = (file or "").partition(":")
+        if not separator or store not in {entry.name for entry in self.stack.stores}:
+            return file
+        name = self.pull(name or "latest", store)
+        here = any(backup.name == name for backup in self._store_sets())
+        return name if here else None
+
+    def use_identity(self, file: str) -> Self:
+        """Return the same that decrypts with this key file; without one, with that of the
+        environment, if any. Raise RequestError for one that is not there."""
+        if not file:
+            return self
+        path = Path(file)
+        if not path.is_file():
+            raise RequestError(f"there is no identity {file}", "give the path of your key file")
+        return self.__class__(self.stack, self.reporter, replace(self.options, identity=path))
+
+    # ------------------------------------------------------------------------------------ inside
+
+    def _store_reasons(self, store: str, sets: Sequence[OffsiteSet]) -> retention.Reasons:
+        policy = next((s.retention for s in self.stack.stores if s.name == store), None)
+        if policy is None:
+            return {entry.name: ("no rule",) for entry in sets}
+        pinned = {backup.name for backup in self._store_sets() if backup.state.pinned}
+        candidates = [offsite.candidate(entry, pinned=entry.name in pinned) for entry in sets]
+        zone = ZoneInfo(self.stack.timezone)
+        return retention.decide(candidates, policy, self.clock.now(), zone)
+
+    def _only_store(self) -> str:
+        names = [entry.name for entry in self.stack.stores]
+        if len(names) != 1:
+            raise RequestError(
+                "which store is meant?" if names else "this instance has no store",
+                f"give --store: {', '.join(names)}" if names else "name one in stack.yaml",
+            )
+        return names[0]
+
+    @contextmanager
+    def _offsite(self) -> Iterator[Offsite]:
+        run = self._run_id()
+        ports = self._connect(run)
+        try:
+            yield ports.offsite
+        finally:
+            disconnect(ports, run)

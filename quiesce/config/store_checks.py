@@ -1,0 +1,92 @@
+"""Rules for `stores:` and `encrypt:`: addresses without secrets, keys that are public ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from quiesce.config.findings import Findings, YamlPath, suggest
+from quiesce.config.scalars import Unresolved, show
+from quiesce.config.schema import InstanceSection, StackFile
+
+_SCHEMES = ("s3", "gs", "az", "file")
+_HOW = "write s3://bucket/path, gs://…, az://…, a folder, or rclone:remote:path"
+_AGE = re.compile(r"age1[0-9a-z]{50,}|ssh-(ed25519|rsa) [A-Za-z0-9+/=]+( .*)?")
+
+
+def check_stores(stack: StackFile, retentions: Sequence[str], findings: Findings) -> None:
+    """Note every mistake in stores, in who uses them, and in who they are encrypted for."""
+    for name, store in stack.stores.items():
+        path: YamlPath = ("stores", name)
+        if not isinstance(store.url, Unresolved) and (fact := url_problem(store.url)):
+            findings.add((*path, "url"), *fact)
+        if store.endpoint is not None and not isinstance(store.endpoint, Unresolved):
+            address = urlsplit(store.endpoint)
+            if address.scheme not in ("http", "https") or not address.hostname or address.username:
+                fact_ = f"{show(store.endpoint)} is no address"
+                findings.add((*path, "endpoint"), fact_, "write it like https://s3.example.org")
+        if store.retention is not None and not isinstance(store.retention, Unresolved):
+            _expect(store.retention, retentions, (*path, "retention"), "retention", findings)
+    for name, instance in stack.instances.items():
+        _check_instance(("instances", name), instance, stack.stores, findings)
+    _check_keys(stack, findings)
+
+
+def url_problem(url: str) -> tuple[str, str] | None:
+    """Return what is wrong with the address of a store, with a hint; None when it is right."""
+    if url.startswith("rclone:"):
+        if re.fullmatch(r"rclone:[A-Za-z0-9_][\w.+@ -]*:[^\0]*", url):
+            return None
+        return "names no remote of rclone", "write rclone:remote:path"
+    if "://" not in url:
+        return None
+    try:
+        parts = urlsplit(url)
+        named = parts.hostname
+    except ValueError:
+        return "is not an address", _HOW
+    if parts.scheme not in _SCHEMES:
+        return f"{show(parts.scheme)} is no kind of store", _HOW
+    if parts.username or parts.password or parts.query:
+        # Not shown: it may be a secret.
+        hint = "use credentials_file, or the environment"
+        return "holds more than an address, as credentials would be", hint
+    if parts.scheme == "file":
+        return None if parts.path.startswith("/") and not parts.netloc else ("is no folder", _HOW)
+    return None if named else ("names no bucket", _HOW)
+
+
+def _check_instance(
+    path: YamlPath, instance: InstanceSection, stores: Mapping[str, object], findings: Findings
+) -> None:
+    for index, name in enumerate(instance.stores):
+        if not isinstance(name, Unresolved):
+            _expect(name, list(stores), (*path, "stores", index), "stores", findings)
+
+
+def _check_keys(stack: StackFile, findings: Findings) -> None:
+    keys = stack.encrypt
+    if keys.age and keys.gpg:
+        fact = "names recipients of age and of gpg: a set has one format"
+        findings.add(("encrypt",), fact, "keep one of the lists")
+    for index, key in enumerate(keys.age):
+        if isinstance(key, Unresolved):
+            continue
+        if key.upper().startswith("AGE-SECRET-KEY-"):
+            fact = "is a secret key, which has no place here"
+            findings.add(("encrypt", "age", index), fact, "write its public key, age1…")
+        elif not _AGE.fullmatch(key):
+            fact = f"{show(key)} is no recipient of age"
+            findings.add(("encrypt", "age", index), fact, "write it like age1… or ssh-ed25519 …")
+    for index, key in enumerate(keys.gpg):
+        if not isinstance(key, Unresolved) and not re.fullmatch(r"[\w.+@<> -]+", key.lstrip("-")):
+            findings.add(("encrypt", "gpg", index), f"{show(key)} is no key", "write an address")
+
+
+def _expect(
+    name: str, known: Sequence[str], path: YamlPath, section: str, findings: Findings
+) -> None:
+    if name not in known:
+        hint = suggest(name, known) or f"known: {', '.join(known) or 'none'}"
+        findings.add(path, f"there is no {show(name)} in {section}", hint)

@@ -1,0 +1,29 @@
+"""Tasks: push, pull."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quiesce.menu.command import command
+
+if TYPE_CHECKING:
+    from quiesce.app import App
+
+
+@command(
+    file="a set's name, or latest (default: every set that is not there yet)",
+    store="a store of stack.yaml (default: all of this instance's)",
+)
+def push(app: App, file: str | None = None, store: str | None = None) -> None:
+    """Send sets to a store away from here, and read them back."""
+    app.push(file, store)
+
+
+@command(
+    file="a set's name in the store, or latest (default: latest)",
+    store="a store of stack.yaml (default: the only one)",
+    identity="the key file that decrypts it (default: QUIESCE_IDENTITY)",
+)
+def pull(app: App, file: str = "latest", store: str | None = None, identity: str = "") -> None:
+    """Bring a set back from a store, decrypted and compared; restore it afterwards."""
+    app.use_identity(identity).pull(file, store)

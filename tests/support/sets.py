@@ -1,0 +1,27 @@
+"""Sets for tests: small, real, sealed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from quiesce.adapters.store import LocalStore
+from quiesce.model import BackupSet
+from tests.support.builders import NOW, RUN, a_set
+
+
+def publish_a_set(store: LocalStore, name: str = "core-20261121-020000") -> BackupSet:
+    """Make a set of two members and a document."""
+    staged = store.open(RUN, name)
+    for file, content in (
+        ("databases/rulesdb.dump", b"d" * 5000),
+        ("volumes/m.0.tar.zst", b"v" * 9),
+    ):
+        (staged / file).write_bytes(content)
+        kind = "database" if file.startswith("databases") else "volume"
+        store.measure(RUN, name, file, kind, "rulesdb" if kind == "database" else "m")
+    manifest = replace(
+        a_set(name).manifest, members=store.members(RUN, name), created_at=NOW, name=name
+    )
+    return store.seal(
+        RUN, manifest, {"RESTORE.md": b"by hand\n", "stack/stack.yaml": b"version: 1"}
+    )
