@@ -179,6 +179,26 @@ class Recipients:
         return bool(self.age or self.gpg)
 
 
+Event = Literal["success", "failure", "recovery", "overdue"]
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Somebody who is told: any address that Apprise knows, and of what."""
+
+    url: Secret
+    on: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Addresses of a monitor that misses a run which does not come."""
+
+    start: Secret | None = None
+    success: Secret | None = None
+    fail: Secret | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class OffsiteStore:
     """A place for copies of sets away from here. `retention` is its own; None keeps everything.
@@ -292,6 +312,11 @@ class Stack:
     drill_writes: tuple[DrillWrite, ...] = ()
     #: The places away from here that hold this instance's sets, too.
     stores: tuple[OffsiteStore, ...] = ()
+    notify: tuple[Notify, ...] = ()
+    #: By task.
+    ping: Mapping[str, Ping] = field(default_factory=dict)
+    #: The folder that a collector reads figures for Prometheus from.
+    metrics: Path | None = None
     #: Where the parts of an older script's archive go: `db`, `media`, `static` to their keys.
     legacy: Mapping[str, str] = field(default_factory=dict)
     #: Whether this is the instance that is meant where none is named.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from quiesce.app import choosing, foreign, isolated
+from quiesce.app import choosing, foreign, isolated, telling
 from quiesce.app.backing_up import BackingUp
 from quiesce.app.changing import changing, runs_folder
 from quiesce.app.cleaning import Cleaning
@@ -290,6 +290,9 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
             recover=False,
         ) as work:
             settled = work.recover()
+        if settled:
+            title = f"{self.stack.instance.name}: interrupted runs were settled"
+            telling.tell(self.stack, "recovery", title, "\n".join(settled), self.reporter)
         words = "settled: " + "; ".join(settled) if settled else "nothing is owed"
         self.reporter.done(words, {"settled": list(settled)})
 

@@ -43,6 +43,8 @@ class Changing:
     ports: Ports
     interrupts: Interrupts
     handlers: Handlers = field(default_factory=lambda: HANDLERS)
+    #: The dead runs that had to be settled first.
+    settled: tuple[str, ...] = ()
 
     def observe(self) -> Observed:
         return observe(self.stack, self.ports.runtime, self.ports.databases)
@@ -143,7 +145,7 @@ def changing(
             try:
                 work = Changing(stack, run, ports, interrupts)
                 if recover:
-                    work.recover()
+                    work.settled = work.recover()
                 yield work
             finally:
                 with interrupts.shield():

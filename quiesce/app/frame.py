@@ -93,6 +93,8 @@ class Frame:
                 wait=self.options.wait,
             ) as work,
         ):
+            if work.settled:
+                account.facts["recovered"] = list(work.settled)
             seen = work.observe()
             plan = planner(work.ports, seen, run_id)
             if isinstance(confirm, str):

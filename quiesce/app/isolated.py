@@ -153,7 +153,17 @@ def copied_stack(stack: Stack, folder: Path, project: str) -> Stack:
         throwaway=True,
     )
     file = folder / "stack.yaml"
-    return replace(stack, file=file, instance=instance, max_downtime=None, schedule=(), stores=())
+    return replace(
+        stack,
+        file=file,
+        instance=instance,
+        max_downtime=None,
+        schedule=(),
+        stores=(),
+        notify=(),
+        ping={},
+        metrics=None,
+    )
 
 
 # ---------------------------------------------------------------------------------------- inside

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from quiesce.adapters import store_files as files
+from quiesce.app import telling
 from quiesce.errors import QuiesceError, Refused, RequestError, place_of
 from quiesce.execute.lock import make_private
 from quiesce.report import words
@@ -103,6 +104,7 @@ def reported(stack: Stack, run: str, task: str, clock: Clock, sink: EventSink) -
     account = Account(stack, run, task, {})
     started, began = clock.now(), clock.monotonic()
     failure: BaseException | None = None
+    telling.begun(stack, task, sink)
     try:
         yield account
     except BaseException as error:
@@ -128,6 +130,7 @@ def reported(stack: Stack, run: str, task: str, clock: Clock, sink: EventSink) -
                 _write(stack, document, started)
             except (OSError, QuiesceError) as error:
                 sink.warn(f"the report of this run cannot be written: {error}")
+            telling.ended(stack, document, clock.now(), sink)
 
 
 def run_facts(run: Run) -> dict[str, Any]:

@@ -7,15 +7,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from quiesce.config.findings import YamlPath
-from quiesce.config.schema import InstanceSection, RestartSection, ServiceSection, StackFile
+from quiesce.config.schema import (
+    InstanceSection,
+    RestartSection,
+    ServiceSection,
+    StackFile,
+)
+from quiesce.config.schema_away import PingSection
 from quiesce.config.variables import Variables
 from quiesce.model import (
     Database,
     DrillWrite,
     HostService,
     Instance,
+    Notify,
     OffsiteStore,
     PathEntry,
+    Ping,
     Probe,
     Recipients,
     Restart,
@@ -51,6 +59,9 @@ def build_stack(
             for probe in sections.probes
         ),
         drill_open=sections.drill.network == "open",
+        notify=tuple(Notify(Secret(str(entry.url)), tuple(entry.on)) for entry in sections.notify),
+        ping={str(task): _ping(entry) for task, entry in sections.ping.items()},
+        metrics=None if sections.metrics is None else _below(directory, sections.metrics),
         stores=_stores(sections, chosen, directory),
         drill_writes=tuple(DrillWrite(**write.model_dump()) for write in sections.drill.writes),
         legacy={
@@ -144,6 +155,21 @@ def _restart(section: RestartSection) -> Restart:
 def _retention(sections: StackFile, chosen: InstanceSection) -> Retention:
     rules = sections.retention[chosen.retention]
     return Retention(name=str(chosen.retention), **rules.model_dump())
+
+
+def _ping(section: PingSection) -> Ping:
+    base = None if section.url is None else str(section.url).rstrip("/")
+
+    def address(own: str | None, ending: str) -> Secret | None:
+        if own is not None:
+            return Secret(str(own))
+        return None if base is None else Secret(base + ending)
+
+    return Ping(
+        address(section.start, "/start"),
+        address(section.success, ""),
+        address(section.fail, "/fail"),
+    )
 
 
 def _stores(

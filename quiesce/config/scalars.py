@@ -20,7 +20,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from quiesce.config.findings import clip, suggest
-from quiesce.model import CleanGroup, Priority, RuntimeKind, VolumeBackup
+from quiesce.model import CleanGroup, Event, Priority, RuntimeKind, VolumeBackup
 from quiesce.plan.schedule import NotATiming
 from quiesce.plan.schedule import parse as parse_timing
 
@@ -303,6 +303,11 @@ StoreName = Annotated[
     str, _named(r"[a-z][a-z0-9_-]*", "the name of a store", _PLAIN_RULE, longest=40)
 ]
 EncryptWord = Annotated[Literal["offsite"], _scalar(_encrypt_where, {"const": "offsite"})]
+EventWord = Annotated[Event, _choice("success", "failure", "recovery", "overdue")]
+TaskWord = Annotated[
+    Literal["backup", "verify", "drill", "prune", "push", "shutdown"],
+    _choice("backup", "verify", "drill", "prune", "push", "shutdown"),
+]
 RolesWord = Annotated[
     Literal["without-passwords", "with-passwords"],
     _choice("without-passwords", "with-passwords"),

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from quiesce.config import scalars as kind
+from quiesce.config.schema_away import (
+    EncryptSection,
+    NotifySection,
+    PingSection,
+    Section,
+    StoreSection,
+)
 
 # Pydantic reads the annotations of these classes, so they are not for type checking only.
 _REFERENCES = "`${VAR}` comes from the env file, then from the environment."
-
-
-class Section(BaseModel):
-    """A mapping of known keys only."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 class InstanceSection(Section):
@@ -213,39 +214,6 @@ class ProbeSection(Section):
     )
 
 
-class StoreSection(Section):
-    """A place away from here for copies of sets."""
-
-    url: kind.Text = Field(
-        ...,
-        description="`s3://bucket/path`, `gs://…`, `az://…`, a folder, or `rclone:remote:path`.",
-    )
-    endpoint: kind.Text | None = Field(
-        None, description="The address of an S3 service that is not Amazon's."
-    )
-    region: kind.Text | None = Field(None, description="The region of a bucket.")
-    credentials_file: kind.Text | None = Field(
-        None,
-        description="A file with lines like `AWS_ACCESS_KEY_ID=…`. Default: the environment, then "
-        "what the platform itself gives.",
-    )
-    retention: kind.RetentionName | None = Field(
-        None, description="The entry of `retention:` for the sets in it. Default: all are kept."
-    )
-
-
-class EncryptSection(Section):
-    """For whom sets in stores are encrypted, with public keys alone."""
-
-    age: list[kind.Text] = Field([], description="Recipients of age: `age1…`, `ssh-ed25519 …`.")
-    gpg: list[kind.Text] = Field(
-        [], description="Key ids or addresses that the gpg of this machine knows."
-    )
-    where: kind.EncryptWord = Field(
-        "offsite", description="Which sets: `offsite`, those in stores."
-    )
-
-
 class WriteSection(Section):
     """Something that a drill writes through a service, as its users do, and looks for later."""
 
@@ -333,6 +301,13 @@ class StackFile(Section):
     )
     encrypt: EncryptSection = Field(
         {}, validate_default=True, description="For whom sets in stores are encrypted."
+    )
+    notify: list[NotifySection] = Field([], description="Who is told how runs end.")
+    ping: dict[kind.TaskWord, PingSection] = Field(
+        {}, description="Monitors that miss a run which does not come, by task."
+    )
+    metrics: kind.Text | None = Field(
+        None, description="The folder that node_exporter's textfile collector reads."
     )
     probes: list[ProbeSection] = Field(
         [], description="What has to be answered well after a restore in a drill."

@@ -108,7 +108,8 @@ class _Interpolation:
             return self.mapping(value, path)
         if isinstance(value, list):
             return [self._value(child, (*path, index)) for index, child in enumerate(value)]
-        is_secret = len(path) == 3 and path[-1] == "password"
+        is_address = len(path) == 3 and path[0] in ("notify", "ping") and path[2] != "on"
+        is_secret = is_address or (len(path) == 3 and path[-1] == "password")
         if is_secret and isinstance(value, bool):
             value = "literal"
         if not isinstance(value, str) or (path == ("default_instance",)):
@@ -124,6 +125,9 @@ class _Interpolation:
         if is_secret and not is_only_references(template):
             fact = "a password cannot stand in this file"
             hint = "write '${NAME}' and define NAME in the env file, or use password_file"
+            if is_address:
+                fact = "an address that lets people in cannot stand in this file"
+                hint = "write '${NAME}' and define NAME in the env file"
             self._findings.add(path, fact, hint)
             return Unresolved()
         return self._fill(value, template, path)

@@ -25,6 +25,7 @@ _LOOKING = {
     "instance": (None, "which instance of stack.yaml (default: its default_instance)"),
     "stack": (None, "path of stack.yaml (default: beside tasks.py, or QUIESCE_STACK)"),
     "json": (False, "one JSON document on standard output"),
+    "log_format": ("", "text, or json: one object a line on stderr (default: QUIESCE_LOG_FORMAT)"),
     "debug": (False, "show the traceback of an error"),
 }
 _CHANGING = {
@@ -74,7 +75,7 @@ def command(
     """
     common = dict(_CHANGING if changes else _LOOKING) | (_CONFIRM if phrase else {})
     if not stack:
-        common = {name: common[name] for name in ("json", "debug")}
+        common = {name: common[name] for name in ("json", "log_format", "debug")}
 
     def decorate(function: Callable[..., None]) -> Task[Any]:
         own = list(inspect.signature(function).parameters.values())[1:]
@@ -125,10 +126,12 @@ def _run(
         stderr=sys.stderr,
         stdin=sys.stdin,
         environ=os.environ,
+        log_format=shared["log_format"] or os.environ.get("QUIESCE_LOG_FORMAT", ""),
     )
     debug = shared["debug"] or bool(os.environ.get("QUIESCE_DEBUG"))
     failure: QuiesceError
     try:
+        _require_log_format(shared["log_format"])
         _refuse_second_change()
         subject = _open(context, reporter, shared) if "stack" in shared else reporter
         function(subject, **own)
@@ -148,6 +151,13 @@ def _run(
     reporter.error(failure, debug=debug)
     reporter.close()
     raise Exit(code=failure.exit_code)
+
+
+def _require_log_format(word: str) -> None:
+    from quiesce.errors import RequestError
+
+    if word not in ("", "text", "json"):
+        raise RequestError(f"there is no log format {word}", "use text or json")
 
 
 def _refuse_second_change() -> None:

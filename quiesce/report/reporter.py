@@ -60,11 +60,13 @@ def make_reporter(
     plain: bool | None = None,
     columns: int | None = None,
     background: bool = True,
+    log_format: str = "text",
 ) -> Reporter:
     """Return the command's reporter. `task` is its name, for documents.
 
     A terminal on stdout gets the console face; `plain` decides that instead where it is given.
     `zone` is for the times in plain lines: None is this machine's (`use_zone` sets it later).
+    `log_format` `json` tells what happens as one JSON object a line on stderr, whoever reads it.
     `columns` fixes the width. Without `background` everything is written by the calling thread,
     which may then have to wait for the terminal.
     """
@@ -74,7 +76,13 @@ def make_reporter(
     if plain is None:
         plain = not out.terminal or environ.get("TERM", "") in ("", "dumb", "unknown")
     face: Face
-    if json:
+    if log_format == "json":
+        from quiesce.report.json_lines import JsonLinesFace
+
+        lines = JsonLinesFace(err if json else out, err)
+        lines.task = task
+        face = lines
+    elif json:
         face = PlainFace(err, err)
     elif plain:
         face = PlainFace(out, err)

@@ -41,6 +41,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
 }
 # Where a third-party package may be imported. A new one needs a row here and in pyproject.toml.
 HOMES: dict[str, tuple[str, ...]] = {
+    "apprise": ("quiesce/adapters/notifications*",),
+    "prometheus_client": ("quiesce/adapters/metrics*",),
     "alembic": ("quiesce/adapters/alembic_env*",),
     "backports": ("quiesce/adapters/*",),
     "compression": ("quiesce/adapters/*",),

@@ -27,7 +27,8 @@ retention:
 KNOWN = (
     "version, timezone, default_instance, instances, databases, exclude_databases, volumes, "
     "exclude_volumes, paths, writers, restart, retention, services, schedule, "
-    "stores, encrypt, probes, drill, legacy, max_downtime, lock_patience, helper_image"
+    "stores, encrypt, notify, ping, metrics, probes, drill, legacy, max_downtime, lock_patience, "
+    "helper_image"
 )
 DOLLAR = "write '${NAME}' for a variable, or '$$' for a dollar sign"
 LITERAL = (
@@ -365,6 +366,16 @@ ADDED = {
         "6: encrypt.where: 'everywhere' is not supported by this version "
         "(write 'offsite': sets here lie in a folder that only their owner can read)",
     ),
+    "address that stands in the file": (
+        "notify: [{url: 'ntfy://topic'}]",
+        "6: notify[0].url: an address that lets people in cannot stand in this file "
+        "(write '${NAME}' and define NAME in the env file)",
+    ),
+    "ping of a task that is none": (
+        "ping: {backups: {}}",
+        "6: ping.backups: 'backups' is not one of the known words: backup, verify, drill, prune, "
+        "push, shutdown (did you mean 'backup'?)",
+    ),
     "legacy of an unknown volume": (
         "legacy: {media: uploads}",
         "6: legacy.media: 'uploads' is not in volumes (known: none)",
@@ -375,7 +386,7 @@ ADDED = {
             f"{word}: {{}}",
             f"6: {word}: '{word}' is not supported by this version (take it out)",
         )
-        for word in ("notify", "ping")
+        for word in ("before", "after")
     },
     "profiles of the stack": (
         "profiles: [a]",
@@ -620,7 +631,8 @@ INSTANCES = {
     ),
     "notifications of an instance": (
         GOOD.replace("{retention", "{notify: daily, retention"),
-        "3: instances.core.notify: 'notify' is not supported by this version (take it out)",
+        "3: instances.core.notify: unknown key 'notify' (known: runtime, env_file, files, project, "
+        "context, profiles, retention, stores)",
     ),
     "env file": (
         GOOD.replace("{retention", "{env_file: absent.env, retention"),
