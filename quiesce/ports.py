@@ -100,6 +100,15 @@ class Runtime(Protocol):
         """
         ...
 
+    def hold_restart(self, units: Sequence[Unit]) -> None:
+        """Whatever happens, the engine starts none of these by itself. One that no longer exists
+        is as good as held."""
+        ...
+
+    def free_restart(self, units: Sequence[Unit]) -> None:
+        """The engine restarts these as it did when they were observed."""
+        ...
+
     def start(self, units: Sequence[Unit]) -> None:
         """Start these units in the order given. One that was removed since is made again as its
         service; one that was paused when observed is paused again."""

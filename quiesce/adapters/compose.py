@@ -206,6 +206,16 @@ class ComposeRuntime:
                 if unit.state == "paused":
                     self._units.start(unit)
 
+    def hold_restart(self, units: Sequence[Unit]) -> None:
+        """No restart policy, until `free_restart`."""
+        for unit in units:
+            self._units.set_restart(unit, "no")
+
+    def free_restart(self, units: Sequence[Unit]) -> None:
+        """The restart policy that each was observed with."""
+        for unit in units:
+            self._units.set_restart(unit, unit.restart_policy)
+
     def wait_healthy(
         self, units: Sequence[Unit], timeout: float, waiting: Callable[[str], None]
     ) -> Mapping[str, float]:

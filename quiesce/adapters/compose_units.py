@@ -153,6 +153,15 @@ class ComposeUnits:
                 time.sleep(LOOK_EVERY)
         return seconds
 
+    def set_restart(self, unit: Unit, policy: str) -> None:
+        """The unit's container has this restart policy; one that was made again has its own."""
+        now = self.current(unit)
+        if now is None:
+            return
+        with told(f"the restart policy of {unit.name} cannot be set"):
+            wanted: Any = {"Name": policy}
+            self._connection.api.update_container(now["Id"], restart_policy=wanted)
+
     def logs(self, container: str, lines: int) -> bytes:
         """Return the last lines a container logged, stdout and stderr together."""
         with told("the log cannot be read"):

@@ -160,6 +160,12 @@ class HostRuntime:
         """
         return tuple(self._units.stop(unit, timeout) for unit in units)
 
+    def hold_restart(self, units: Sequence[Unit]) -> None:
+        """Nobody but us starts processes: nothing has to be held."""
+
+    def free_restart(self, units: Sequence[Unit]) -> None:
+        """Nothing was held."""
+
     def start(self, units: Sequence[Unit]) -> None:
         """Start these units' services in order, each as it is declared now."""
         for unit in units:

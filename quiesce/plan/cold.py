@@ -61,7 +61,9 @@ def plan_cold(
     level_1 = tuple(archive(set_name, v, 1, last=True) for v in plain if units)
     body: tuple[Node, ...] = (
         *level_0,
-        *quiet(stack, observed, units, _WHY, (*copies(set_name, servers), *level_1)),
+        *quiet(
+            stack, observed, units, _WHY, (*copies(set_name, servers), *level_1), boot_safe=False
+        ),
         RecordStack(set_name, "a set explains itself"),
         SealSet(set_name, "every member is complete"),
     )

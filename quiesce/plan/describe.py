@@ -45,6 +45,8 @@ SENTENCES: dict[type[Any], Callable[[Any], str]] = {
         + (", building images" if t.build else "")
     ),
     s.StopServices: lambda t: f"stop {names(t.units)}",
+    s.HoldRestart: lambda t: f"keep the engine from restarting {names(t.units)}",
+    s.FreeRestart: lambda t: f"let the engine restart {names(t.units)} again",
     s.StartServices: lambda t: f"start {names(t.units)}",
     s.WaitHealthy: lambda t: f"wait for {names(t.units)}",
     s.WaitServices: lambda t: f"wait until healthy: {_listed(t.services, 'every service')}",

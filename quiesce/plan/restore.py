@@ -121,7 +121,15 @@ def plan_restore(
             else side.dumps(chosen.databases, swaps, source, request.migrations)
         ),
         *_stage(observed, chosen, source),
-        *quiet(stack, observed, units, why, (*safety, exchange), come_back=request.restart),
+        *quiet(
+            stack,
+            observed,
+            units,
+            why,
+            (*safety, exchange),
+            come_back=request.restart,
+            boot_safe=False,
+        ),
     )
     clear: tuple[Node, ...] = (
         *(_drop(swap.database, swap.side, run) for swap in swaps),

@@ -12,6 +12,8 @@ from quiesce.plan import order
 from quiesce.plan.steps import (
     Bracket,
     BuildServices,
+    FreeRestart,
+    HoldRestart,
     Node,
     Plan,
     RemoveServices,
@@ -93,13 +95,22 @@ def quiet(
     body: tuple[Node, ...],
     *,
     come_back: bool = True,
+    boot_safe: bool = True,
 ) -> tuple[Node, ...]:
-    """Return `body` with these units stopped around it, or as it is when none runs."""
+    """Return `body` with these units stopped around it, or as it is when none runs.
+
+    Without `boot_safe`, a unit that started in the middle of it would work on data that is half
+    exchanged, or spoil a copy: `restart: always` would do that when the machine boots.
+    """
     if not units:
         return body
     always = start_nodes(stack, observed, units, "was running before") if come_back else ()
-    stop = StopServices(tuple(units), stack.restart.stop_timeout, why)
-    return (Bracket("services at rest", (stop,), body, always=always),)
+    stop: tuple[Node, ...] = (StopServices(tuple(units), stack.restart.stop_timeout, why),)
+    held = tuple(unit for unit in units if unit.restart_policy == "always")
+    if held and not boot_safe:
+        stop = (HoldRestart(held, "a boot in the middle would start it on half of the data"), *stop)
+        always = (FreeRestart(held, "as it was before"), *always)
+    return (Bracket("services at rest", stop, body, always=always),)
 
 
 def stopped_or_as_before(

@@ -36,6 +36,22 @@ class StopServices:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldRestart:
+    """The engine starts none of these units by itself, not even when the machine boots."""
+
+    units: tuple[Unit, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class FreeRestart:
+    """The engine restarts these units as it did when they were observed."""
+
+    units: tuple[Unit, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class StartServices:
     """These units run again as they ran before. In start order."""
 
@@ -504,6 +520,8 @@ class SettleVolume:
 Step = (
     UpServices
     | StopServices
+    | HoldRestart
+    | FreeRestart
     | StartServices
     | WaitHealthy
     | WaitServices

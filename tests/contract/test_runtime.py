@@ -188,6 +188,19 @@ def test_start_brings_back_the_same_units_and_only_those(runtime: Runtime):
     assert all(unit.runs for unit in units(runtime, "pair"))
 
 
+def test_what_is_held_is_not_restarted_by_the_engine_until_it_is_freed(runtime: Runtime):
+    """Held, stopped, started and freed: it restarts as before; what is gone is as good as held."""
+    before = units(runtime, "web", "pair")
+    gone = replace(before[0], id="0" * 64, service="spare")
+    runtime.hold_restart([*before, gone])
+    runtime.hold_restart(before)
+    runtime.stop(before, 0.0)
+    runtime.start(before)
+    runtime.free_restart([*before, gone])
+    policies = {unit.name: unit.restart_policy for unit in before}
+    assert {u.name: u.restart_policy for u in units(runtime, "web", "pair")} == policies
+
+
 def test_starting_what_runs_changes_nothing(runtime: Runtime):
     """Start states a goal: it is met."""
     before = units(runtime, "web", "db")

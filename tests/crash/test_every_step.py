@@ -32,10 +32,21 @@ from quiesce.plan.restore import RestoreRequest, plan_restore
 from quiesce.plan.shutdown import ShutdownRequest, plan_shutdown
 from quiesce.plan.steps import Plan, steps_of
 from tests.fakes.runtime import FakeRuntime
-from tests.support.builders import NOW, RUN, a_cleanable_stack, a_cold_set, a_set, a_stack, a_world
+from tests.support.builders import (
+    NOW,
+    RUN,
+    a_cleanable_stack,
+    a_cold_set,
+    a_set,
+    a_stack,
+    a_world,
+    restarting_always,
+)
 
 REAL = {
     s.StopServices: service_handlers.stop,
+    s.HoldRestart: service_handlers.hold_restart,
+    s.FreeRestart: service_handlers.free_restart,
     s.StartServices: service_handlers.start,
     s.WaitHealthy: service_handlers.wait_healthy,
 }
@@ -57,7 +68,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.stack = a_stack(folder)
-        self.observed = a_world({"frontend": "exited"})
+        self.observed = restarting_always(a_world({"frontend": "exited"}))
         self.runtime = FakeRuntime(self.observed.services)
         self.dead = False
         self.effects: list[str] = []
@@ -65,6 +76,11 @@ class World:
     @property
     def running(self) -> set[str]:
         return {service.name for service in self.runtime.services() if service.running}
+
+    @property
+    def policies(self) -> set[str]:
+        """How the engine restarts what runs: held back by nothing, once all is settled."""
+        return {u.restart_policy for service in self.runtime.services() for u in service.running}
 
     def ports(self) -> Ports:
         quiet: Any = Quiet()
@@ -171,6 +187,7 @@ def test_what_ran_runs_again_after_a_death_at_any_step(
         assert world.dead
     world.recover()
     assert world.running == before
+    assert world.policies == {"always"}
     assert not journals.unfinished(runs_folder(world.stack))
     world.effects.clear()
     world.recover()
@@ -194,6 +211,7 @@ def test_a_recovery_that_dies_itself_is_finished_by_the_next(tmp_path: Path, nam
         except (Killed, QuiesceError):
             world.recover()
         assert world.running == before
+        assert world.policies == {"always"}
 
 
 @pytest.mark.parametrize("name", PLANNERS)

@@ -186,6 +186,18 @@ class FakeRuntime:
                 results.append(StopResult(unit, now.exit_code if now else None, 0.0))
         return tuple(results)
 
+    def hold_restart(self, units: Sequence[Unit]) -> None:
+        self._set_restart(units, lambda _: "no")
+
+    def free_restart(self, units: Sequence[Unit]) -> None:
+        self._set_restart(units, lambda unit: unit.restart_policy)
+
+    def _set_restart(self, units: Sequence[Unit], policy: Callable[[Unit], str]) -> None:
+        for unit in units:
+            with _Effect(self, f"restart policy:{unit.service}"):
+                if now := self._units.get(unit.id) or self._successor(unit):
+                    self._units[now.id] = replace(now, restart_policy=policy(unit))
+
     def start(self, units: Sequence[Unit]) -> None:
         for unit in units:
             with _Effect(self, f"start:{unit.service}"):

@@ -18,7 +18,15 @@ from quiesce.plan.migrate import plan_migrate
 from quiesce.plan.restore import RestoreRequest, plan_restore
 from quiesce.plan.shutdown import ShutdownRequest, plan_shutdown, plan_stop_all
 from quiesce.plan.steps import Plan
-from tests.support.builders import RUN, a_cleanable_stack, a_cold_set, a_set, a_stack, a_world
+from tests.support.builders import (
+    RUN,
+    a_cleanable_stack,
+    a_cold_set,
+    a_set,
+    a_stack,
+    a_world,
+    restarting_always,
+)
 
 FOLDER = Path(__file__).parent / "plans"
 NAME = "core-20261121-020000"
@@ -80,6 +88,15 @@ PLANS: dict[str, Callable[[], Plan]] = {
     ),
     "restore_as_another_name": lambda: _restore(
         RestoreRequest(only=("rulesdb",), beside="rulesdb_then")
+    ),
+    "restore_restarting_always": lambda: plan_restore(
+        a_stack(),
+        restarting_always(a_world()),
+        a_set(),
+        RestoreRequest(only=("backend-media",)),
+        RUN,
+        f"{NAME}-safety",
+        (),
     ),
     "restore_without_safety_or_restart": lambda: _restore(
         RestoreRequest(safety=False, restart=False)

@@ -169,6 +169,16 @@ def a_world(
     )
 
 
+def restarting_always(world: Observed) -> Observed:
+    """The same, with units that the engine starts whenever it starts itself."""
+
+    def held(service: Service) -> Service:
+        units = (replace(unit, restart_policy="always") for unit in service.units)
+        return replace(service, units=tuple(units))
+
+    return replace(world, services=tuple(map(held, world.services)))
+
+
 def a_database_record(key: str, **fields: object) -> DatabaseRecord:
     """A database with one table of two rows."""
     record = DatabaseRecord(

@@ -25,6 +25,8 @@ from quiesce.plan import steps as s
 HANDLERS: dict[type[Any], Callable[[Any, Run], str]] = {
     s.UpServices: services.up,
     s.StopServices: services.stop,
+    s.HoldRestart: services.hold_restart,
+    s.FreeRestart: services.free_restart,
     s.StartServices: services.start,
     s.WaitHealthy: services.wait_healthy,
     s.WaitServices: services.wait_services,

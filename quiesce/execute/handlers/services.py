@@ -40,6 +40,16 @@ def start(step: s.StartServices, run: Run) -> str:
     return ""
 
 
+def hold_restart(step: s.HoldRestart, run: Run) -> str:
+    run.ports.runtime.hold_restart(step.units)
+    return ""
+
+
+def free_restart(step: s.FreeRestart, run: Run) -> str:
+    run.ports.runtime.free_restart(step.units)
+    return ""
+
+
 def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
     began = run.ports.clock.monotonic()
     waited = run.ports.runtime.wait_healthy(
