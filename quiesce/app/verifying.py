@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quiesce.app import choosing, reports
@@ -47,6 +48,7 @@ class Verifying(Proving):
 
         store = LocalStore(self.stack.backups)
         sets = store.sets()
+        _require_readable(store, file)
         chosen = (
             sets if everything else (choosing.resolve(self.stack, sets, file, lambda _: "latest"),)
         )
@@ -200,3 +202,14 @@ class Decoder:
                 services = ()
             self._running = {service.name for service in services if service.running}
         return self._running
+
+
+def _require_readable(store: BackupStore, file: str | None) -> None:
+    """Raise CheckFailed where the set that is named lies there and is none any more."""
+    name = Path(file).name if file else ""
+    for damaged, reason in store.unreadable():
+        if damaged == name:
+            raise CheckFailed(
+                f"{name} is damaged: {reason.removeprefix(name + ': ')}",
+                "do not rely on it; make another one with 'inv backup'",
+            )
