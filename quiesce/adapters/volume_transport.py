@@ -110,6 +110,9 @@ def check_end(exit_code: int, accept: Collection[int], what: str, errors: Path) 
     if _is_full(errors.parent):
         # Then there was no room for what the program said about it either.
         lines.append(f"No space left on device: the disk of {errors.parent.parent} is full")
+    if any("Wrote only" in line for line in lines):
+        # What tar says of a disk that fills up in the middle of a block.
+        lines.append("No space left on device: the disk it was written to is full")
     hint = "see the details; nothing was left half done, so it can be run again"
     if any("No space left" in line or "quota" in line for line in lines):
         hint = "free some space there, then try again"
