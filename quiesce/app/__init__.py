@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from quiesce.app import choosing, foreign, isolated, telling
+from quiesce.app import asking, choosing, foreign, isolated, telling
 from quiesce.app.backing_up import BackingUp
 from quiesce.app.changing import changing, runs_folder
 from quiesce.app.cleaning import Cleaning
 from quiesce.app.confirming import from_other_instance, require_phrase
+from quiesce.app.connect import disconnect
 from quiesce.app.entering import Entering
 from quiesce.app.frame import Options
 from quiesce.app.reporting import Reporting
@@ -28,7 +30,7 @@ from quiesce.plan.restore import RestoreRequest, plan_restore
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports, Run
-    from quiesce.model import BackupSet
+    from quiesce.model import BackupSet, Probe
     from quiesce.observed import Observed
     from quiesce.plan.steps import Plan
     from quiesce.report import Reporter
@@ -126,8 +128,12 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
         source = choosing.resolve(self.stack, sets, file, self._ask_for_set, from_instance)
         request = complete_request(source, request)
 
+        green: list[Probe] = []
+
         def plan(ports: Ports, seen: Observed, run: str) -> Plan:
             prepared = prepare_restore(self.stack, ports, seen, source, request)
+            if self.stack.probes and request.restart and not self.options.dry_run:
+                green.extend(asking.answered(self.stack, ports))
             safety_set = self._new_set_name(ports, "safety")
             return plan_restore(
                 self.stack, seen, source, prepared.request, run, safety_set, prepared.taken
@@ -154,6 +160,25 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
         )
         if run is not None:
             self._restored(source, request, run, began)
+            self._require_answers(green)
+
+    def _require_answers(self, probes: Sequence[Probe]) -> None:
+        """Raise CheckFailed when a probe that was answered well before the restore is not now."""
+        if not probes:
+            return
+        patience = self.stack.restart.health_timeout
+        run = self._run_id()
+        ports = self._connect(run)
+        try:
+            wrong = asking.still_answered(self.stack, ports, probes, self.clock, patience)
+        finally:
+            disconnect(ports, run)
+        if wrong:
+            raise CheckFailed(
+                f"before the restore it was answered well, and is not now: {wrong[0]}",
+                "see 'inv logs'; 'inv undo-restore' goes back to what was there before",
+                details=wrong[1:],
+            )
 
     def _restored(self, source: BackupSet, request: RestoreRequest, run: Run, began: float) -> None:
         outcome = restore_outcome(source, run, self.clock.monotonic() - began)
@@ -313,13 +338,24 @@ def open_app(
     from quiesce.config import load_stack
 
     named = stack or options.environ.get("QUIESCE_STACK")
-    file = Path(named).expanduser() if named else start / "stack.yaml"
-    if not file.is_file():
-        raise RequestError(f"there is no {file}", "name it with --stack PATH or QUIESCE_STACK")
-    loaded = load_stack(file.absolute(), instance, options.environ)
+    loaded = load_stack(_stack_file(start, named), instance, options.environ)
     rotate_log(loaded)
     reporter.use_zone(ZoneInfo(loaded.timezone))
     return App(loaded, reporter, options)
 
 
-__all__ = ["App", "Options", "open_app", "runs_folder"]
+def engines_of(start: Path, stack: str | None) -> Mapping[str, tuple[str, str]]:
+    """Return what tells the engine of each instance from another. Raise ConfigError."""
+    from quiesce.config import read_engines
+
+    return read_engines(_stack_file(start, stack or os.environ.get("QUIESCE_STACK")))
+
+
+def _stack_file(start: Path, named: str | None) -> Path:
+    file = Path(named).expanduser() if named else start / "stack.yaml"
+    if not file.is_file():
+        raise RequestError(f"there is no {file}", "name it with --stack PATH or QUIESCE_STACK")
+    return file.absolute()
+
+
+__all__ = ["App", "Options", "engines_of", "open_app", "runs_folder"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from quiesce.errors import QuiesceError
@@ -15,8 +16,10 @@ from quiesce.errors import QuiesceError
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports
     from quiesce.model import DrillWrite, Probe, Stack
+    from quiesce.ports import Clock
 
 SECONDS = 30.0
+_ASK_EVERY = 0.5
 #: No answer of an API that says what it has just written is larger.
 _LONGEST_ANSWER = 4 * 1024**2
 _NAME = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -32,6 +35,25 @@ def probe_problem(stack: Stack, ports: Ports, probe: Probe) -> str:
     except QuiesceError as error:
         return error.fact
     return ""
+
+
+def answered(stack: Stack, ports: Ports) -> tuple[Probe, ...]:
+    """Return the probes of the stack that get a good answer now."""
+    return tuple(probe for probe in stack.probes if not probe_problem(stack, ports, probe))
+
+
+def still_answered(
+    stack: Stack, ports: Ports, probes: Sequence[Probe], clock: Clock, patience: float
+) -> tuple[str, ...]:
+    """Ask until every one of these probes gets a good answer, for `patience` seconds at most;
+    return what is wrong with the others then, in words."""
+    deadline = clock.monotonic() + patience
+    while True:
+        found = [(probe, probe_problem(stack, ports, probe)) for probe in probes]
+        wrong = tuple(f"{probe.words}: {problem}" for probe, problem in found if problem)
+        if not wrong or clock.monotonic() >= deadline:
+            return wrong
+        time.sleep(_ASK_EVERY)
 
 
 def write(ports: Ports, what: DrillWrite, mark: str) -> dict[str, str]:

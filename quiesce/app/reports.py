@@ -64,7 +64,7 @@ class Account:
     logged: bool = False
 
     def begin_restore(self, at: datetime) -> None:
-        """Write down that data is about to be replaced. Raise QuiesceError when impossible."""
+        """Write down that data is about to be replaced. Raise RequestError when impossible."""
         if self.source:
             self._log("begun", at, {})
             self.logged = True
@@ -89,7 +89,8 @@ class Account:
         try:
             append(restore_log(self.stack), line)
         except OSError as error:
-            raise QuiesceError(
+            # Nothing is touched yet when a restore is written down.
+            raise RequestError(
                 f"cannot write the log of restores: {error.strerror}",
                 f"free some space in {self.stack.backups}, or correct its permissions",
             ) from error

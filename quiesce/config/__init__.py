@@ -23,7 +23,7 @@ from quiesce.config.yaml_nodes import Value, read_document
 from quiesce.errors import RequestError
 from quiesce.model import Stack
 
-__all__ = ["json_schema", "load_stack"]
+__all__ = ["json_schema", "load_stack", "read_engines"]
 
 
 def load_stack(file: Path, instance: str | None, environ: Mapping[str, str]) -> Stack:
@@ -59,6 +59,28 @@ def load_stack(file: Path, instance: str | None, environ: Mapping[str, str]) -> 
         variables=variables,
         secrets=subject.secrets,
     )
+
+
+def read_engines(file: Path) -> Mapping[str, tuple[str, str]]:
+    """Return, by instance, what tells its engine from another: runtime and context.
+
+    Nothing else of the file is looked at. Raise ConfigError when there are no instances in it.
+    """
+    findings = Findings(shown(file))
+    data = read_document(_read(file, findings), findings)
+    findings.raise_if_any()
+    instances = data.get("instances")
+    if not isinstance(instances, dict) or not instances:
+        findings.add(("instances",), "has no entry", "add one")
+        findings.raise_if_any()
+        return {}
+    return {
+        name: tuple(  # type: ignore[misc]
+            str(entry.get(key) or "") if isinstance(entry, dict) else ""
+            for key in ("runtime", "context")
+        )
+        for name, entry in instances.items()
+    }
 
 
 def _read(file: Path, findings: Findings) -> bytes:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 
 @command(
+    everywhere=True,
     only="databases and volumes, comma-separated (default: everything)",
     mode="consistent (services rest briefly), live (nothing stops) or cold (everything stops)",
     data_only="databases only, without their schema; nothing stops",
@@ -73,6 +74,7 @@ def backups(app: App, store: str | None = None) -> None:
 
 
 @command(
+    everywhere=True,
     changes=False,
     file="a set's name or folder, or latest (default: latest)",
     all="every set in backups/",

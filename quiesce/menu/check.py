@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from quiesce.app import App
 
 
-@command(changes=False)
+@command(everywhere=True, changes=False)
 def status(app: App) -> None:
     """Show services, databases, volumes and the last backup."""
     app.status()
@@ -22,13 +22,13 @@ def volumes(app: App, max_size: str | None = None) -> None:
     app.volumes(max_size)
 
 
-@command(changes=False)
+@command(everywhere=True, changes=False)
 def check(app: App) -> None:
     """Compare stack.yaml with the Compose model and the servers."""
     app.check()
 
 
-@command(changes=False)
+@command(everywhere=True, changes=False)
 def doctor(app: App) -> None:
     """Check everything that a backup or a restore relies on."""
     app.doctor()

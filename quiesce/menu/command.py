@@ -34,6 +34,7 @@ _CHANGING = {
     "yes": (False, "answer yes to questions; never stands in for a typed phrase"),
     "wait": (0, "seconds to wait for another run to end"),
 }
+_EVERYWHERE = {"all_instances": (False, "for every instance of stack.yaml, the worst exit code")}
 _CONFIRM = {"confirm": (None, "the phrase that a destroying task asks for")}
 
 
@@ -63,17 +64,20 @@ def command(
     changes: bool = True,
     phrase: bool = False,
     stack: bool = True,
+    everywhere: bool = False,
     name: str | None = None,
     **help_texts: str,
 ) -> Callable[[Callable[..., None]], Task[Any]]:
     """Make a task of `function(app, **own options)`.
 
     Without `stack` no stack.yaml is read, and the function is given the reporter instead.
-    `changes` adds `--dry-run`, `--yes` and `--wait`; `phrase` adds `--confirm`. `name` is the
+    `changes` adds `--dry-run`, `--yes` and `--wait`; `phrase` adds `--confirm`, `everywhere`
+    `--all-instances`. `name` is the
     task's, where it is not the function's. `help_texts` are the sentences for the function's own
     options.
     """
     common = dict(_CHANGING if changes else _LOOKING) | (_CONFIRM if phrase else {})
+    common |= _EVERYWHERE if everywhere else {}
     if not stack:
         common = {name: common[name] for name in ("json", "log_format", "debug")}
 
@@ -133,8 +137,12 @@ def _run(
     try:
         _require_log_format(shared["log_format"])
         _refuse_second_change()
-        subject = _open(context, reporter, shared) if "stack" in shared else reporter
-        function(subject, **own)
+        code = 0
+        if shared.get("all_instances"):
+            code = _everywhere(context, name, {**own, **shared}, reporter)
+        else:
+            subject = _open(context, reporter, shared) if "stack" in shared else reporter
+            function(subject, **own)
     except QuiesceError as error:
         failure = error
     except KeyboardInterrupt:
@@ -147,10 +155,26 @@ def _run(
         failure.__cause__ = error
     else:
         reporter.close()
+        if code:
+            raise Exit(code=code)
         return
     reporter.error(failure, debug=debug)
     reporter.close()
     raise Exit(code=failure.exit_code)
+
+
+def _everywhere(context: Context, task: str, given: Mapping[str, Any], reporter: Any) -> int:
+    from quiesce.errors import RequestError
+    from quiesce.menu.everywhere import run_everywhere
+
+    if given["instance"] is not None:
+        raise RequestError("--instance and --all-instances exclude each other", "give one of them")
+    options = {key: value for key, value in given.items() if key != "all_instances"}
+    return run_everywhere(task, options, _folder(context), given["stack"], reporter)
+
+
+def _folder(context: Context) -> Path:
+    return Path(getattr(context.config, "_project_prefix", None) or Path.cwd())
 
 
 def _require_log_format(word: str) -> None:
@@ -182,5 +206,4 @@ def _open(context: Context, reporter: Any, shared: Mapping[str, Any]) -> App:
         wait=float(shared.get("wait", 0)),
         instance=shared["instance"],
     )
-    folder = Path(getattr(context.config, "_project_prefix", None) or Path.cwd())
-    return open_app(folder, shared["stack"], shared["instance"], reporter, options)
+    return open_app(_folder(context), shared["stack"], shared["instance"], reporter, options)

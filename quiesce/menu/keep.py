@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 
 @command(
+    everywhere=True,
     force="accept sets that hold suspiciously less than the one before",
     store="in this store, by its own rules, instead of here",
 )

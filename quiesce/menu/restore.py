@@ -76,7 +76,7 @@ def undo_restore(app: App, no_restart: bool = False, note: str = "") -> None:
     app.restore("latest:safety", RestoreRequest(restart=not no_restart), note=note)
 
 
-@command()
+@command(everywhere=True)
 def recover(app: App) -> None:
     """Finish what an interrupted run owes."""
     app.recover()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 
 @command(
+    everywhere=True,
     file="a set's name, or latest (default: every set that is not there yet)",
     store="a store of stack.yaml (default: all of this instance's)",
 )

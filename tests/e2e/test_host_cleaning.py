@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from quiesce.app.connect import end_host_processes
+from tests.support.checkout import free_ports
 from tests.support.place import Place
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,3 +117,52 @@ def test_a_set_of_another_instance_takes_the_flag_and_a_phrase(place: Place) -> 
     undone = place.inv("undo-restore", "--instance", "second", "--yes")
     assert undone.returncode == 0, undone.stderr
     assert (media / "upload").read_text() == "of second"
+
+
+PROBED = """
+probes:
+  - {service: web, port: PORT, path: /upload}
+"""
+
+
+def test_what_was_answered_before_a_restore_is_answered_after_it(tmp_path: Path) -> None:
+    """A service that is healthy and answers nothing sensible any more is told: exit 7."""
+    (port,) = free_ports(1)
+    command = STACK[STACK.index("command: ") : STACK.index("    cwd: .")]
+    folder = ".quiesce/local/volumes/media"
+    serving = f"command: [python, -m, http.server, '{port}', --directory, {folder}]\n"
+    served = STACK.replace(command, serving).replace(
+        "    volumes", f"    port: {port}\n    volumes"
+    )
+    stack = served + PROBED.replace("PORT", str(port)) + "restart: {health_timeout: 5s}\n"
+    place = Place(tmp_path, stack)
+    try:
+        place.succeed("up")
+        place.succeed("backup")
+        (place.volume("media") / "upload").write_text("there")
+        failed = place.inv("restore", "--file", "latest", "--yes")
+        assert failed.returncode == 7, failed.stderr
+        assert f"web:{port}/upload" in failed.stderr
+        assert "undo-restore" in failed.stderr
+        place.succeed("undo-restore", "--yes")
+        place.succeed("backup")
+        place.succeed("restore", "--file", "latest", "--yes")
+    finally:
+        end_host_processes(tmp_path)
+
+
+def test_one_task_for_every_instance(place: Place) -> None:
+    """Each makes its own set; the worst exit code is the answer, and says whose it is."""
+    place.succeed("up", "--instance", "second")
+    done = json.loads(place.succeed("backup", "--all-instances", "--label", "night", "--json"))
+    assert set(done["instances"]) == {"local", "second"}
+    assert {d["set"]["label"] for d in done["instances"].values()} == {"night"}
+    names = sorted(path.parent.name for path in place.folder.glob("backups/*/manifest.json"))
+    assert [name.partition("-")[0] for name in names] == ["local", "second"]
+    place.succeed("verify", "--all-instances")
+    (member,) = place.folder.glob("backups/second-*/volumes/media.0*")
+    member.write_bytes(b"")
+    worst = place.inv("verify", "--all-instances")
+    assert worst.returncode == 7
+    assert "local: done; second: exit 7" in worst.stdout + worst.stderr
+    assert place.inv("verify", "--all-instances", "--instance", "local").returncode == 2
