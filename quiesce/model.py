@@ -72,6 +72,15 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
+class Command:
+    """A command that is run in a service around a backup. `timeout` is in seconds."""
+
+    service: str
+    argv: tuple[str, ...]
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """A question that has to be answered well after a restore: a path asked over HTTP, or a query
     whose first value has to be true."""
@@ -310,6 +319,9 @@ class Stack:
     #: Whether a drill's copy may reach other networks than its own.
     drill_open: bool = False
     drill_writes: tuple[DrillWrite, ...] = ()
+    #: Run while services still run, before they rest for a backup; and once they are back.
+    before: tuple[Command, ...] = ()
+    after: tuple[Command, ...] = ()
     #: The places away from here that hold this instance's sets, too.
     stores: tuple[OffsiteStore, ...] = ()
     notify: tuple[Notify, ...] = ()

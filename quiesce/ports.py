@@ -231,6 +231,11 @@ class Premises(Protocol):
         """
         ...
 
+    def carry_out(self, service: str, argv: Sequence[str], seconds: float) -> None:
+        """Run `argv` in the running service to its end, with no input. Raise QuiesceError, with
+        what it said last, when it fails or takes longer than `seconds`."""
+        ...
+
     def following(self, services: Sequence[str], lines: int) -> CommandLine:
         """How to print the last lines of these services' logs, and then each new one."""
         ...

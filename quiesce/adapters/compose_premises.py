@@ -18,6 +18,7 @@ from quiesce.adapters.compose_engine import (
     told,
 )
 from quiesce.adapters.compose_units import LABEL_PROJECT_NAME, ComposeUnits, Inspected, service_of
+from quiesce.adapters.inside import carry_out
 from quiesce.errors import QuiesceError
 from quiesce.model import Instance
 from quiesce.observed import Belongings, CoveredFolder, Mount, Service
@@ -138,6 +139,9 @@ class ComposePremises:
         command = self.command.docker_argv("exec", *options, str(container["Id"]), *argv)
         whole = {**self.command.environment(), **environment}
         return CommandLine(tuple(command), whole, self.instance.directory)
+
+    def carry_out(self, service: str, argv: Sequence[str], seconds: float) -> None:
+        carry_out(self.inside(service, argv, {}, terminal=False), service, argv, seconds)
 
     def following(self, services: Sequence[str], lines: int) -> CommandLine:
         self.connection.engine()

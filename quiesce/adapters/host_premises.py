@@ -11,6 +11,7 @@ from pathlib import Path
 
 from quiesce.adapters.compose_premises import signal_number
 from quiesce.adapters.host_units import HostUnits
+from quiesce.adapters.inside import carry_out
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import HostService, Stack
 from quiesce.observed import Belongings, CoveredFolder
@@ -84,6 +85,9 @@ class HostPremises:
         else:
             argv = self._units.located(argv, declared)
         return CommandLine(tuple(argv), whole, declared.cwd)
+
+    def carry_out(self, service: str, argv: Sequence[str], seconds: float) -> None:
+        carry_out(self.inside(service, argv, {}, terminal=False), service, argv, seconds)
 
     def following(self, services: Sequence[str], lines: int) -> CommandLine:
         logs = [str(self._units.log(self._declared(name).name)) for name in services]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from quiesce.config.findings import YamlPath
 from quiesce.config.schema import (
+    CommandSection,
     InstanceSection,
     RestartSection,
     ServiceSection,
@@ -16,6 +17,7 @@ from quiesce.config.schema import (
 from quiesce.config.schema_away import PingSection
 from quiesce.config.variables import Variables
 from quiesce.model import (
+    Command,
     Database,
     DrillWrite,
     HostService,
@@ -59,6 +61,8 @@ def build_stack(
             for probe in sections.probes
         ),
         drill_open=sections.drill.network == "open",
+        before=tuple(map(_command, sections.before)),
+        after=tuple(map(_command, sections.after)),
         notify=tuple(Notify(Secret(str(entry.url)), tuple(entry.on)) for entry in sections.notify),
         ping={str(task): _ping(entry) for task, entry in sections.ping.items()},
         metrics=None if sections.metrics is None else _below(directory, sections.metrics),
@@ -155,6 +159,10 @@ def _restart(section: RestartSection) -> Restart:
 def _retention(sections: StackFile, chosen: InstanceSection) -> Retention:
     rules = sections.retention[chosen.retention]
     return Retention(name=str(chosen.retention), **rules.model_dump())
+
+
+def _command(section: CommandSection) -> Command:
+    return Command(str(section.service), tuple(section.command), section.timeout)
 
 
 def _ping(section: PingSection) -> Ping:

@@ -214,6 +214,16 @@ class ProbeSection(Section):
     )
 
 
+class CommandSection(Section):
+    """A command that is run in a service around a backup."""
+
+    service: kind.ServiceName = Field(..., description="The running service.")
+    command: kind.Words = Field(..., description="The program and its arguments; no shell.")
+    timeout: kind.Duration = Field(
+        "60s", validate_default=True, description="How long it may take."
+    )
+
+
 class WriteSection(Section):
     """Something that a drill writes through a service, as its users do, and looks for later."""
 
@@ -308,6 +318,12 @@ class StackFile(Section):
     )
     metrics: kind.Text | None = Field(
         None, description="The folder that node_exporter's textfile collector reads."
+    )
+    before: list[CommandSection] = Field(
+        [], description="What is run before services rest for a backup."
+    )
+    after: list[CommandSection] = Field(
+        [], description="What is run once they are back, whatever happened; maybe twice."
     )
     probes: list[ProbeSection] = Field(
         [], description="What has to be answered well after a restore in a drill."

@@ -14,7 +14,7 @@ from quiesce.config.yaml_nodes import Value
 
 #: Agreed words of the format that this version does nothing with yet. Accepting one would let
 #: people believe that it works.
-RESERVED = frozenset({"after", "before", "dump", "profiles"})
+RESERVED = frozenset({"dump", "profiles"})
 _KEY = "[key]"
 
 

@@ -101,7 +101,14 @@ def plan_backup(
         within, dumped = dumps(set_name, selection.databases, request.kind, request.in_window), ()
     body: tuple[Node, ...] = (
         *level_0,
-        *quiet(stack, observed, units, why, (*held, *level_1, *within)),
+        *quiet(
+            stack,
+            observed,
+            units,
+            why,
+            (*held, *level_1, *within),
+            commands=rests,
+        ),
         *dumped,
         RecordStack(set_name, "a set explains itself"),
         SealSet(set_name, "every member is complete"),

@@ -62,7 +62,13 @@ def plan_cold(
     body: tuple[Node, ...] = (
         *level_0,
         *quiet(
-            stack, observed, units, _WHY, (*copies(set_name, servers), *level_1), boot_safe=False
+            stack,
+            observed,
+            units,
+            _WHY,
+            (*copies(set_name, servers), *level_1),
+            boot_safe=False,
+            commands=True,
         ),
         RecordStack(set_name, "a set explains itself"),
         SealSet(set_name, "every member is complete"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +48,7 @@ SENTENCES: dict[type[Any], Callable[[Any], str]] = {
     s.StopServices: lambda t: f"stop {names(t.units)}",
     s.HoldRestart: lambda t: f"keep the engine from restarting {names(t.units)}",
     s.FreeRestart: lambda t: f"let the engine restart {names(t.units)} again",
+    s.RunCommand: lambda t: f"run {shlex.join(t.argv)} in {t.service}",
     s.StartServices: lambda t: f"start {names(t.units)}",
     s.WaitHealthy: lambda t: f"wait for {names(t.units)}",
     s.WaitServices: lambda t: f"wait until healthy: {_listed(t.services, 'every service')}",

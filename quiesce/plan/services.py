@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 
 from quiesce.errors import RequestError
-from quiesce.model import Stack
+from quiesce.model import Command, Stack
 from quiesce.observed import Observed, Unit
 from quiesce.plan import order
 from quiesce.plan.steps import (
@@ -17,6 +17,7 @@ from quiesce.plan.steps import (
     Node,
     Plan,
     RemoveServices,
+    RunCommand,
     StartServices,
     StopServices,
     UpServices,
@@ -96,21 +97,32 @@ def quiet(
     *,
     come_back: bool = True,
     boot_safe: bool = True,
+    commands: bool = False,
 ) -> tuple[Node, ...]:
     """Return `body` with these units stopped around it, or as it is when none runs.
 
     Without `boot_safe`, a unit that started in the middle of it would work on data that is half
-    exchanged, or spoil a copy: `restart: always` would do that when the machine boots.
+    exchanged, or spoil a copy: `restart: always` would do that when the machine boots. With
+    `commands`, those of `before:` and `after:` run around it; the latter are owed once the first
+    of the former has begun.
     """
+    before = tuple(_command(entry, "before") for entry in stack.before if commands)
+    after = tuple(_command(entry, "after") for entry in stack.after if commands)
     if not units:
-        return body
+        if not before and not after:
+            return body
+        return (Bracket("commands around a backup", before, body, always=after),)
     always = start_nodes(stack, observed, units, "was running before") if come_back else ()
     stop: tuple[Node, ...] = (StopServices(tuple(units), stack.restart.stop_timeout, why),)
     held = tuple(unit for unit in units if unit.restart_policy == "always")
     if held and not boot_safe:
         stop = (HoldRestart(held, "a boot in the middle would start it on half of the data"), *stop)
         always = (FreeRestart(held, "as it was before"), *always)
-    return (Bracket("services at rest", stop, body, always=always),)
+    return (Bracket("services at rest", (*before, *stop), body, always=(*always, *after)),)
+
+
+def _command(entry: Command, word: str) -> RunCommand:
+    return RunCommand(entry.service, entry.argv, entry.timeout, f"{word}: of stack.yaml")
 
 
 def stopped_or_as_before(

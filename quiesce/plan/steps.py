@@ -52,6 +52,16 @@ class FreeRestart:
 
 
 @dataclass(frozen=True, slots=True)
+class RunCommand:
+    """The command ran in the service and ended well within `timeout` seconds."""
+
+    service: str
+    argv: tuple[str, ...]
+    timeout: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class StartServices:
     """These units run again as they ran before. In start order."""
 
@@ -522,6 +532,7 @@ Step = (
     | StopServices
     | HoldRestart
     | FreeRestart
+    | RunCommand
     | StartServices
     | WaitHealthy
     | WaitServices

@@ -166,3 +166,32 @@ def test_one_task_for_every_instance(place: Place) -> None:
     assert worst.returncode == 7
     assert "local: done; second: exit 7" in worst.stdout + worst.stderr
     assert place.inv("verify", "--all-instances", "--instance", "local").returncode == 2
+
+
+HOOKS = """
+before: [{service: web, command: [sh, -c, "echo before >> HERE/hooks; cat HERE/fine"]}]
+after: [{service: web, command: [sh, -c, "echo after >> HERE/hooks"]}]
+"""
+
+
+def test_commands_run_around_a_backup(tmp_path: Path) -> None:
+    """Before the services rest, and once they are back; one that fails first stops nothing."""
+    place = Place(tmp_path, STACK + HOOKS.replace("HERE", str(tmp_path)))
+    hooks = tmp_path / "hooks"
+    try:
+        place.succeed("up")
+        (tmp_path / "fine").write_text("")
+        plan = place.succeed("backup", "--dry-run")
+        assert plan.index("echo before") < plan.index("stop") < plan.index("echo after")
+        assert not hooks.exists()
+        place.succeed("backup")
+        assert hooks.read_text() == "before\nafter\n"
+        (tmp_path / "fine").unlink()
+        failed = place.inv("backup")
+        assert failed.returncode == 3, failed.stderr
+        assert "sh in service web" in failed.stderr
+        assert hooks.read_text() == "before\nafter\nbefore\nafter\n"
+        assert place.running() == {"web", "page"}
+        assert len(list(tmp_path.glob("backups/local-*"))) == 1
+    finally:
+        end_host_processes(tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from quiesce.model import Command
 from quiesce.observed import Belongings
 from quiesce.plan import services
 from quiesce.plan.backup import BackupRequest, plan_backup
@@ -73,6 +74,16 @@ PLANS: dict[str, Callable[[], Plan]] = {
     ),
     "restore_cold": lambda: plan_restore(
         a_stack(), a_world(), a_cold_set(), ALL_OF_IT, RUN, f"{NAME}-safety", ()
+    ),
+    "backup_with_commands": lambda: plan_backup(
+        a_stack(
+            before=(Command("backend", ("python", "-m", "app", "flush all"), 60.0),),
+            after=(Command("redis", ("redis-cli", "ping"), 5.0),),
+        ),
+        a_world(),
+        EVERYTHING,
+        RUN,
+        NAME,
     ),
     "backup_live": lambda: _backup(BackupRequest(mode="live")),
     "backup_data_only": lambda: _backup(BackupRequest(kind="data", mode="live")),

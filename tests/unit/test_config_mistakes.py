@@ -27,8 +27,8 @@ retention:
 KNOWN = (
     "version, timezone, default_instance, instances, databases, exclude_databases, volumes, "
     "exclude_volumes, paths, writers, restart, retention, services, schedule, "
-    "stores, encrypt, notify, ping, metrics, probes, drill, legacy, max_downtime, lock_patience, "
-    "helper_image"
+    "stores, encrypt, notify, ping, metrics, before, after, probes, drill, legacy, "
+    "max_downtime, lock_patience, helper_image"
 )
 DOLLAR = "write '${NAME}' for a variable, or '$$' for a dollar sign"
 LITERAL = (
@@ -376,18 +376,15 @@ ADDED = {
         "6: ping.backups: 'backups' is not one of the known words: backup, verify, drill, prune, "
         "push, shutdown (did you mean 'backup'?)",
     ),
+    "command without a service": (
+        "before: [{command: [sync]}]",
+        "6: before[0].service: is missing (add 'service:')",
+    ),
     "legacy of an unknown volume": (
         "legacy: {media: uploads}",
         "6: legacy.media: 'uploads' is not in volumes (known: none)",
     ),
     # what this version does not do
-    **{
-        word: (
-            f"{word}: {{}}",
-            f"6: {word}: '{word}' is not supported by this version (take it out)",
-        )
-        for word in ("before", "after")
-    },
     "profiles of the stack": (
         "profiles: [a]",
         "6: profiles: 'profiles' is not supported by this version (take it out)",

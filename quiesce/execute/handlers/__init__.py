@@ -27,6 +27,7 @@ HANDLERS: dict[type[Any], Callable[[Any, Run], str]] = {
     s.StopServices: services.stop,
     s.HoldRestart: services.hold_restart,
     s.FreeRestart: services.free_restart,
+    s.RunCommand: services.run_command,
     s.StartServices: services.start,
     s.WaitHealthy: services.wait_healthy,
     s.WaitServices: services.wait_services,

@@ -50,6 +50,11 @@ def free_restart(step: s.FreeRestart, run: Run) -> str:
     return ""
 
 
+def run_command(step: s.RunCommand, run: Run) -> str:
+    run.ports.premises.carry_out(step.service, step.argv, step.timeout)
+    return ""
+
+
 def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
     began = run.ports.clock.monotonic()
     waited = run.ports.runtime.wait_healthy(
