@@ -41,6 +41,14 @@ class BackingUp(Frame):
                 words := downtime_warning(self.stack.max_downtime, recent)
             ):
                 ports.sink.warn(words)
+            kept = {volume.key for volume in self.stack.volumes if volume.backup == "files"}
+            for state in seen.volumes:
+                if state.outside and state.key in kept:
+                    others = ", ".join(state.outside)
+                    ports.sink.warn(
+                        f"volume {state.key} is also used by {others}, outside of the project: "
+                        "a backup cannot stop what it does not know"
+                    )
             known = replace(
                 request,
                 in_window=reason_for_window(self.stack),

@@ -103,6 +103,7 @@ def plan_restore(
     """
     chosen = choose(stack, source, request.only, data_only=request.data_only)
     _require_servers(chosen, observed)
+    _refuse_strangers(chosen, observed)
     if request.beside:
         return side.plan_beside(stack, observed, source, chosen.databases, request, run, taken)
     if request.in_place:
@@ -220,6 +221,16 @@ def _require_servers(chosen: Chosen, observed: Observed) -> None:
             raise RequestError(
                 f"database server {database.service} cannot be reached: {state.problem}",
                 f"run 'inv up --service {database.service}', then try again",
+            )
+
+
+def _refuse_strangers(chosen: Chosen, observed: Observed) -> None:
+    """Nobody may work on content that is half exchanged, and we stop only what is the stack's."""
+    for volume in chosen.volumes:
+        if others := observed.volume(volume.key).outside:
+            raise RequestError(
+                f"volume {volume.key} is also used by {', '.join(others)}, outside of the project",
+                f"remove {others[0]} first, or leave the volume out with --only",
             )
 
 
