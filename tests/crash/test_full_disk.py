@@ -11,24 +11,10 @@ from pathlib import Path
 import pytest
 
 from quiesce.app.connect import end_host_processes
-from tests.support.place import Place
+from tests.support.place import ONE_VOLUME, Place
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 
-STACK = """\
-version: 1
-instances:
-  local: {runtime: host, retention: short}
-services:
-  web:
-    command: [sleep, '1000']
-    cwd: .
-    volumes: {media: MEDIA}
-volumes:
-  media: {purpose: Uploads, priority: critical}
-retention:
-  short: {keep_last: 30}
-"""
 CHANCE = random.Random(11)
 SIZE = 2_000_000
 TRIALS = [
@@ -40,7 +26,7 @@ kept = {"backup": 0, "restore": 0}
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     """The stack, up, with a small set on a disk of its own."""
-    made = Place(tmp_path, STACK)
+    made = Place(tmp_path, ONE_VOLUME)
     (tmp_path / "backups").mkdir(mode=0o700)
     try:
         yield made

@@ -14,25 +14,11 @@ import pytest
 
 from quiesce.app.connect import end_host_processes
 from tests.support.checkout import wait_until
-from tests.support.place import Place
+from tests.support.place import ONE_VOLUME, Place
 from tests.support.programs import require_programs
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 
-STACK = """\
-version: 1
-instances:
-  local: {runtime: host, retention: short}
-services:
-  web:
-    command: [sleep, '1000']
-    cwd: .
-    volumes: {media: MEDIA}
-volumes:
-  media: {purpose: Uploads, priority: critical}
-retention:
-  short: {keep_last: 50}
-"""
 CHANCE = random.Random(5)
 MEGABYTES = 96
 CUTS = [pytest.param(n, marks=() if n < 2 else pytest.mark.long) for n in range(10)]
@@ -58,7 +44,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     with image.open("wb") as file:
         file.truncate(MEGABYTES * 1024**2)
     subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
-    made = Place(tmp_path, STACK)
+    made = Place(tmp_path, ONE_VOLUME)
     (tmp_path / "backups").mkdir(mode=0o700)
     with mounted(image, tmp_path / "backups"):
         (tmp_path / "backups" / "lost+found").rmdir()
@@ -94,7 +80,7 @@ def test_every_set_that_is_listed_after_a_power_cut_is_good(place: Place, cut: i
         listed = sorted(p.parent.name for p in after.glob("local-*/manifest.json"))
         assert first in listed
         (place.folder / "boot").mkdir()
-        other = Place(place.folder / "boot", STACK)
+        other = Place(place.folder / "boot", ONE_VOLUME)
         shutil.rmtree(other.folder / "backups", ignore_errors=True)
         (other.folder / "backups").symlink_to(after)
         other.succeed("verify", "--all")

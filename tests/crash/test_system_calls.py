@@ -15,23 +15,9 @@ import pytest
 
 from quiesce.app.connect import end_host_processes
 from tests.support.checkout import wait_until
-from tests.support.place import Place
+from tests.support.place import ONE_VOLUME, Place
 from tests.support.programs import require_programs
 
-STACK = """\
-version: 1
-instances:
-  local: {runtime: host, retention: short}
-services:
-  web:
-    command: [sleep, '1000']
-    cwd: .
-    volumes: {media: MEDIA}
-volumes:
-  media: {purpose: Uploads, priority: critical}
-retention:
-  short: {keep_last: 50}
-"""
 #: What is made of each call, and how often it is tried with `--long` (in the normal run: sample).
 FAULTS = {
     "openat": ("error=ENOSPC", "error=EMFILE", "error=EACCES", "signal=SIGKILL"),
@@ -77,7 +63,7 @@ counts = Counts()
 def place(tmp_path: Path) -> Iterator[Place]:
     """The stack, up, with one good set, and other data live."""
     require_programs(["strace"], ["strace"])
-    made = Place(tmp_path, STACK)
+    made = Place(tmp_path, ONE_VOLUME)
     try:
         made.succeed("up")
         (made.volume("media") / "upload").write_text("old")

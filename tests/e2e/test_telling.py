@@ -12,22 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from quiesce.app.connect import end_host_processes
 from tests.support.listener import Listener, a_listener
-from tests.support.place import Place
+from tests.support.place import ONE_VOLUME, Place
 
 SECRET = "hidden-token"
-STACK = """\
-version: 1
-instances:
-  local: {runtime: host, retention: short}
-services:
-  web:
-    command: [sleep, '1000']
-    cwd: .
-    volumes: {media: MEDIA}
-volumes:
-  media: {purpose: Uploads, priority: critical}
-retention:
-  short: {keep_last: 3}
+HEARD_OF = """
 schedule: [daily 02:00 full]
 notify:
   - {url: "${NOTIFY_URL}", on: [success, failure, recovery, overdue]}
@@ -47,7 +35,7 @@ def listener() -> Iterator[Listener]:
 @pytest.fixture
 def place(tmp_path: Path, listener: Listener) -> Iterator[Place]:
     """The stack, up; its addresses are in the env file, as secrets are."""
-    made = Place(tmp_path, STACK)
+    made = Place(tmp_path, ONE_VOLUME + HEARD_OF)
     lines = [f"NOTIFY_URL=json://{listener.url}/notify?{SECRET}=1"]
     lines.append(f"PING_URL=http://{listener.url}/ping/{SECRET}")
     (tmp_path / ".env").write_text("\n".join(lines) + "\n")

@@ -8,6 +8,21 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+#: One service that runs, with one volume that is kept.
+ONE_VOLUME = """\
+version: 1
+instances:
+  local: {runtime: host, retention: short}
+services:
+  web:
+    command: [sleep, '1000']
+    cwd: .
+    volumes: {media: MEDIA}
+volumes:
+  media: {purpose: Uploads, priority: critical}
+retention:
+  short: {keep_last: 50}
+"""
 
 
 class Place:
