@@ -1,8 +1,10 @@
 """What can go wrong, in words: one line of fact, one line of help, one exit code.
 
     QuiesceError            1  unexpected
+    ├── LostEngine          1  the engine stopped answering
     ├── RequestError        2  wrong request; nothing was touched
-    │   └── ConfigError     2  stack.yaml or the env file is wrong; lists every problem
+    │   ├── ConfigError     2  stack.yaml or the env file is wrong; lists every problem
+    │   └── SilentEngine    2  the engine does not answer
     ├── StepFailed          3  a step failed; everything was put back
     ├── StillOwed           4  a step failed and something is still owed
     ├── Busy                5  another run holds the lock
@@ -25,6 +27,8 @@ class QuiesceError(Exception):
     """A failure the user is told about in `fact` and `hint`, without a traceback."""
 
     exit_code = 1
+    #: Whether it came of an engine that cannot be reached; whoever waits may try again.
+    lost_engine = False
 
     def __init__(self, fact: str, hint: str = "", *, details: Sequence[str] = ()) -> None:
         super().__init__(fact)
@@ -40,6 +44,18 @@ class RequestError(QuiesceError):
     """The request cannot be carried out as given. Nothing was touched."""
 
     exit_code = 2
+
+
+class LostEngine(QuiesceError):
+    """The engine stopped answering, or a connection to it ended before all had come."""
+
+    lost_engine = True
+
+
+class SilentEngine(RequestError):
+    """The engine does not answer at all. Nothing was touched."""
+
+    lost_engine = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 #: Seconds to wait for the lock: a person may be recovering already.
 _WAIT = 600.0
+#: Seconds to go on trying while the engine does not answer, and between two attempts.
+_LOST = 7 * 24 * 3600.0
+_PAUSE = 2.0
 
 
 def main() -> int:
@@ -32,13 +36,18 @@ def main() -> int:
         environ=os.environ,
         plain=True,
     ) as reporter:
-        try:
-            stack = load_stack(file, instance, os.environ)
-            App(stack, reporter, Options(yes=True, wait=_WAIT)).recover()
-        except QuiesceError as error:
-            reporter.error(error)
-            return error.exit_code
-    return 0
+        deadline = time.monotonic() + _LOST
+        while True:
+            try:
+                stack = load_stack(file, instance, os.environ)
+                App(stack, reporter, Options(yes=True, wait=_WAIT)).recover()
+            except QuiesceError as error:
+                if error.lost_engine and time.monotonic() < deadline:
+                    time.sleep(_PAUSE)
+                    continue
+                reporter.error(error)
+                return error.exit_code
+            return 0
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quiesce.adapters.compose_address import Address
-from quiesce.errors import QuiesceError, RequestError
+from quiesce.errors import LostEngine, QuiesceError, RequestError, SilentEngine
 from quiesce.observed import Engine
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class EngineConnection:
             user = "add this user to the group that owns its socket, or run this as root"
             raise RequestError(silent, user, details=["permission denied"]) from None
         except (docker.errors.DockerException, requests.RequestException, OSError):
-            raise RequestError(
+            raise SilentEngine(
                 silent, hint, details=[f"taken from {self.address.source}"]
             ) from None
 
@@ -174,7 +174,7 @@ def told(what: str, hint: str = "") -> Iterator[None]:
         reason = " ".join(str(error.explanation or error).split())
         raise QuiesceError(what, hint, details=[reason]) from None
     except (requests.RequestException, docker.errors.DockerException, OSError) as error:
-        raise QuiesceError(
+        raise LostEngine(
             f"{what}: the docker engine stopped answering",
             hint or "see that Docker runs, then run 'inv recover'",
             details=[type(error).__name__],

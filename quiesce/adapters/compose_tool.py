@@ -5,6 +5,8 @@ goes on inside. A helper has an exit code the engine vouches for, and can be rem
 
 A helper's environment can be seen by whoever may talk to the engine's socket. Who may, is root on
 that machine and can read the service's own environment anyway; nobody else sees it.
+
+Where the engine cannot mount the folder, the files that argv names are sent and fetched.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import contextlib
 import os
 import secrets
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +31,9 @@ from quiesce.adapters.compose_engine import (
     told,
 )
 from quiesce.adapters.process_child import TAIL_BYTES, tail
-from quiesce.errors import QuiesceError, RequestError
+from quiesce.adapters.remote_files import fetch_file, send_file
+from quiesce.adapters.volume_transport import make_empty
+from quiesce.errors import QuiesceError
 from quiesce.ports import DIRECTORY
 
 if TYPE_CHECKING:
@@ -76,12 +81,15 @@ def run_beside(connection: EngineConnection, container: str, image: str, tool: T
     helper is gone afterwards. If this process is killed the program ends, and what is left of the
     helper says by its label whose it was.
     """
-    _require_shared_files(connection)
+    shared = connection.is_local(image)
     with told(f"{tool.name} cannot be run beside service {tool.service}"):
-        helper = _create(connection.api, container, image, tool)
+        helper = _create(connection.api, container, image, tool, shared=shared)
     try:
         with told(f"{tool.name} beside service {tool.service} could not be watched to its end"):
-            code, said = _run(connection.api, helper)
+            before = _send(connection.api, helper, tool) if not shared else frozenset()
+            code, said = _run(connection.api, helper, patiently=shared)
+            if not shared and code == 0:
+                _fetch(connection.api, helper, tool, before)
     except BaseException:
         # What went wrong first is what must be told; a sweep finds what cannot be removed now.
         with contextlib.suppress(QuiesceError), told("a helper container cannot be removed"):
@@ -121,23 +129,49 @@ def remove_helper(api: APIClient, helper: str) -> None:
             raise
 
 
-def _require_shared_files(connection: EngineConnection) -> None:
-    """Refuse where the engine cannot mount our folders. The one place to change for streaming."""
-    if not connection.engine().local:
-        raise RequestError(
-            f"the engine at {connection.address.host} does not share this machine's files",
-            "run this on the engine's own machine",
-        )
+def _files(tool: Tool) -> Iterator[Path]:
+    """Yield the files of its folder that a tool is told of."""
+    for part in tool.argv:
+        _, found, name = part.partition(f"{DIRECTORY}/")
+        if found:
+            yield tool.directory / name
 
 
-def _create(api: APIClient, container: str, image: str, tool: Tool) -> str:
+def _send(api: APIClient, helper: str, tool: Tool) -> frozenset[Path]:
+    """Put the files a tool may read where it looks for them, and return which those were.
+
+    For an engine that cannot mount our folder. In place of that the helper has a nameless volume,
+    because programs of PostgreSQL go back and forth in their files.
+    """
+    sent = frozenset(path for path in _files(tool) if path.is_file())
+    for path in sent:
+        send_file(api, helper, path, MOUNT_POINT)
+    return sent
+
+
+def _fetch(api: APIClient, helper: str, tool: Tool, before: frozenset[Path]) -> None:
+    """Bring back what a tool has written, for its owner only."""
+    if not tool.writable:
+        return
+    for path in _files(tool):
+        if path not in before:
+            fetch_file(api, helper, f"{MOUNT_POINT}/{path.name}", make_empty(path))
+
+
+def _create(api: APIClient, container: str, image: str, tool: Tool, *, shared: bool) -> str:
     import docker
 
     # A mount (unlike a bind) is refused when the engine does not see the folder: it would
     # otherwise make an empty one, on a machine that is not ours.
-    mount = docker.types.Mount(
-        MOUNT_POINT, str(tool.directory), type="bind", read_only=not tool.writable
+    mount = (
+        docker.types.Mount(
+            MOUNT_POINT, str(tool.directory), type="bind", read_only=not tool.writable
+        )
+        if shared
+        else docker.types.Mount(MOUNT_POINT, None, type="volume")
     )
+    # The owner of a nameless volume is root.
+    user = f"{os.geteuid()}:{os.getegid()}" if shared else "0:0"
     host = api.create_host_config(
         mounts=[mount],
         network_mode=f"container:{container}",
@@ -153,7 +187,7 @@ def _create(api: APIClient, container: str, image: str, tool: Tool) -> str:
         command=argv,
         stdin_open=True,
         environment={"HOME": "/tmp", **tool.environment},  # noqa: S108  the caller has no home there
-        user=f"{os.geteuid()}:{os.getegid()}",
+        user=user,
         working_dir="/",
         labels={LABEL_HELPER: "1", LABEL_RUN: tool.run, LABEL_PROJECT: tool.project},
         healthcheck={"test": ["NONE"]},
@@ -162,15 +196,28 @@ def _create(api: APIClient, container: str, image: str, tool: Tool) -> str:
     return str(made["Id"])
 
 
-def _run(api: APIClient, helper: str) -> tuple[int, bytes]:
-    """Run a created helper to its end; return its exit code and the end of its stderr."""
+def _run(api: APIClient, helper: str, *, patiently: bool) -> tuple[int, bytes]:
+    """Run a created helper to its end; return its exit code and the end of its stderr.
+
+    Where not `patiently`, it is asked for again and again: a connection to another machine may
+    be dead without a word, and whoever waits on it waits for ever.
+    """
     with _attached(api, helper) as said:
         api.start(helper)
+        if not patiently:
+            _watch(api, helper)
         result = dict(api.wait(helper, timeout=None, condition="not-running"))
     error = result.get("Error")
     if isinstance(error, dict) and error.get("Message"):
         return int(str(result["StatusCode"])) or 1, str(error["Message"]).encode()
     return int(str(result["StatusCode"])), bytes(said)
+
+
+def _watch(api: APIClient, helper: str) -> None:
+    pause = 0.01
+    while api.inspect_container(helper)["State"]["Running"]:
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.5)
 
 
 @contextlib.contextmanager

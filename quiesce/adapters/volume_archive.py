@@ -32,7 +32,14 @@ from quiesce.adapters.volume_scan import (
     parse_listing,
     records,
 )
-from quiesce.adapters.volume_transport import Ended, Place, last_lines, make_empty, report_growth
+from quiesce.adapters.volume_transport import (
+    ARCHIVE,
+    Ended,
+    Place,
+    last_lines,
+    make_empty,
+    report_growth,
+)
 from quiesce.errors import QuiesceError
 from quiesce.ports import Progress
 
@@ -67,6 +74,7 @@ _SCAN = """
 cd "$1" || exit
 find . -path './.quiesce-*' -prune -o -printf "$5" >"$2" || [ "$6" = live ] || exit
 tr "$8" "$9" <"$2" >"$3" || exit
+rm -f "$2"
 sort -z -s -t ' ' "$7" -S 64M -T "$4" -o "$3" "$3"
 """
 _SORT = 'sort -z -s -t " " "$4" -S 64M -T "$3" -o "$2" "$1"'
@@ -198,7 +206,7 @@ class Archiver:
         script = ["sh", "-c", _SCAN, "scan", place.root, place.see(raw), place.see(scan)]
         folder = place.see(scan.parent)
         self._run([*script, folder, FORMAT, "live" if live else "", SORT_KEY, *EXCHANGE])
-        raw.unlink()
+        raw.unlink(missing_ok=True)
         return scan
 
     def _compare(self, zero: LevelZero | None) -> tuple[Difference, Path, Path]:
@@ -247,9 +255,9 @@ class Archiver:
 
     def _tar(self, archive: Path, arguments: Sequence[str], accept: Sequence[int]) -> Ended:
         what = f"archiving volume {self.place.volume}"
-        argv = [*_CREATE, f"--file={self.place.see(archive)}", *arguments]
+        argv = [*_CREATE, ARCHIVE, *arguments]
         with report_growth(archive, what, self.progress):
-            return self.place.run(argv, what=what, accept=accept)
+            return self.place.run(argv, what=what, accept=accept, writes=archive)
 
     def _exclusions(self) -> list[str]:
         ours = ["--anchored", "--no-wildcards-match-slash", "--exclude=./.quiesce-*"]

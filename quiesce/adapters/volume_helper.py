@@ -1,25 +1,25 @@
 """A helper container: the place of a volume that is not reached directly.
 
-It runs `cat` on an input that this process holds open, so the kernel and the engine end it with
-us, whatever ends us; the label is for the sweep of what even that missed. It has no network, no
-log, no writable root and only the capabilities that copying files needs. Programs run in it by
-the engine's exec, and their exit code is the engine's own word (`exec inspect`), never that of a
-client. Whatever they write goes into files that this process made: a helper is root inside, and
-the files stay the caller's, who may be an ordinary user in group docker.
+What its programs write goes into files that this process made: a helper is root inside, and the
+files stay the caller's, who may be an ordinary user in group docker.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from quiesce.adapters.compose_engine import LABEL_HELPER, LABEL_PROJECT, LABEL_RUN
+from quiesce.adapters.compose_engine import LABEL_RUN
+from quiesce.adapters.helper_container import (
+    VOLUME_LABEL,
+    HelperContainer,
+    helper_told,
+    remove_container,
+)
 from quiesce.adapters.volume_transport import (
     ENVIRONMENT,
     NEEDS,
@@ -27,22 +27,18 @@ from quiesce.adapters.volume_transport import (
     Scratch,
     check_end,
     last_lines,
+    name_archive,
     probe_command,
 )
 from quiesce.errors import QuiesceError, RequestError
 
 if TYPE_CHECKING:
     from docker import APIClient
+    from docker.types import Mount
 
-#: On every helper: the real name of its volume.
-VOLUME_LABEL = "quiesce.volume"
-
-_ROOT = "/quiesce/volume"
-_STAGING = "/quiesce/staging"
-_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP")
-_GONE_SECONDS = 10.0
-_DYING_SECONDS = 2.0
-_KILLED = 128 + 9
+#: Where helpers see the volume and their scratch folder.
+ROOT = "/quiesce/volume"
+STAGING = "/quiesce/staging"
 
 
 @dataclass(slots=True)
@@ -88,24 +84,24 @@ class HelperEngine:
         self, name: str, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
     ) -> None:
         """Make a volume; one that exists is left as it is."""
-        with _told(f"creating volume {name}"):
+        with helper_told(f"creating volume {name}"):
             self.api().create_volume(name, driver or "local", dict(options), dict(labels))
 
     def sweep(self, run: str) -> tuple[str, ...]:
         """Remove every helper of this run and return their names."""
         api = self.api()
         wanted = {"label": [f"{LABEL_RUN}={run}", VOLUME_LABEL]}
-        with _told("sweeping helpers"):
+        with helper_told("sweeping helpers"):
             found = api.containers(all=True, filters=wanted)
             for container in found:
-                _remove(api, container["Id"])
+                remove_container(api, container["Id"])
         return tuple(container["Names"][0].lstrip("/") for container in found)
 
     def _is_suitable(self, image: str, run: str) -> bool:
         from docker.errors import APIError
 
         try:
-            container = _Container(self.api(), image, run, self.project, volume="", mounts=[])
+            container = HelperContainer(self.api(), image, run, self.project, volume="", mounts=[])
         except APIError:
             return False  # no such image, or no `cat` in it
         try:
@@ -134,12 +130,12 @@ class HelperPlace:
     ) -> None:
         engine.require_local(volume)
         self.volume = volume
-        self.root = _ROOT
+        self.root = ROOT
         image = engine.image(run)
         self._scratch = Scratch(staging)
         distinct = sorted({folder.resolve() for folder in folders})
         self._seen = {folder: f"/quiesce/folder-{i}" for i, folder in enumerate(distinct)}
-        self._seen[staging.resolve()] = _STAGING
+        self._seen[staging.resolve()] = STAGING
         try:
             self._container = self._start(engine, image, run, staging.resolve(), writable=writable)
         except BaseException:
@@ -148,23 +144,13 @@ class HelperPlace:
 
     def _start(
         self, engine: HelperEngine, image: str, run: str, staging: Path, *, writable: bool
-    ) -> _Container:
+    ) -> HelperContainer:
         from docker.types import Mount
 
-        api = engine.api()
-        if self.volume.startswith("/"):
-            root = Mount(_ROOT, self.volume, "bind", read_only=not writable)
-        else:
-            # Without no_copy the engine fills an empty volume with what the image has there.
-            root = Mount(_ROOT, self.volume, "volume", read_only=not writable, no_copy=True)
-        mounts = [root]
+        mounts = [mount_of(self.volume, writable=writable)]
         for folder, target in self._seen.items():
             mounts.append(Mount(target, str(folder), "bind", read_only=folder != staging))
-        with _told(f"starting a helper for volume {self.volume}"):
-            # Asked first, because mounting a volume that is not there makes one.
-            if not self.volume.startswith("/"):
-                api.inspect_volume(self.volume)
-            return _Container(api, image, run, engine.project, self.volume, mounts)
+        return start_helper(engine, image, run, self.volume, mounts)
 
     def see(self, path: Path) -> str:
         resolved = path.parent.resolve() / path.name
@@ -173,17 +159,22 @@ class HelperPlace:
                 return os.fspath(target / resolved.relative_to(folder))
         raise QuiesceError(f"the helper of volume {self.volume} cannot see {path}")
 
-    def run(self, argv: Sequence[str], *, what: str, accept: Collection[int] = (0,)) -> Ended:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        what: str,
+        accept: Collection[int] = (0,),
+        reads: Path | None = None,
+        writes: Path | None = None,
+    ) -> Ended:
+        argv = name_archive(argv, self.see, reads or writes)
         see = self.see(self._scratch.path)
         command, output, errors = self._scratch.redirect(argv, see)
-        with _told(what):
+        with helper_told(what):
             exit_code = self._container.execute(command, ENVIRONMENT)
         if exit_code is None:
-            raise QuiesceError(
-                f"{what} failed: its helper container was ended",
-                "see 'docker events' for who removed it, then run it again",
-                details=last_lines(errors),
-            )
+            raise ended_by_others(what, errors)
         check_end(exit_code, accept, what, errors)
         return Ended(exit_code, output, errors)
 
@@ -191,154 +182,38 @@ class HelperPlace:
         return self._scratch.output(name)
 
     def close(self) -> None:
-        self._container.close()
-        self._scratch.remove()
-
-
-class _Container:
-    """One running helper. Ends with this process: its input is a connection of ours."""
-
-    def __init__(
-        self,
-        api: Any,
-        image: str,
-        run: str,
-        project: str,
-        volume: str,
-        mounts: Sequence[Mapping[str, Any]],
-    ) -> None:
-        from docker.types import LogConfig
-
-        self._api = api
-        self._input: Any = None
-        host = api.create_host_config(
-            mounts=list(mounts),
-            network_mode="none",
-            log_config=LogConfig(type="none"),
-            auto_remove=True,
-            read_only=True,
-            cap_drop=["ALL"],
-            cap_add=list(_CAPABILITIES),
-            # A label of SELinux would keep it from our folders; without effect elsewhere.
-            security_opt=["label=disable", "no-new-privileges"],
-        )
-        created = api.create_container(
-            image,
-            entrypoint=["cat"],
-            command=[],
-            user="0:0",
-            stdin_open=True,
-            labels={
-                LABEL_HELPER: "1",
-                LABEL_RUN: run,
-                LABEL_PROJECT: project,
-                VOLUME_LABEL: volume,
-            },
-            healthcheck={"test": ["NONE"]},
-            host_config=host,
-        )
-        self.id: str = created["Id"]
         try:
-            self._input = api.attach_socket(self.id, params={"stdin": 1, "stream": 1})
-            api.start(self.id)
-        except BaseException:
-            self.close()
-            raise
-
-    def execute(self, argv: Sequence[str], environment: Mapping[str, str]) -> int | None:
-        """Run a program and return its exit code; None when the container ended meanwhile."""
-        from docker.errors import APIError, NotFound
-
-        try:
-            made = self._api.exec_create(
-                self.id, list(argv), stdout=False, stderr=False, environment=dict(environment)
-            )
-            self._api.exec_start(made["Id"], detach=True)
-            pause = 0.005
-            while (state := self._api.exec_inspect(made["Id"]))["Running"]:
-                time.sleep(pause)
-                pause = min(pause * 1.5, 0.1)
-        except NotFound:
-            return None
-        except APIError as error:
-            if error.status_code == 409:  # it does not run any more
-                return None
-            raise
-        except BaseException:
-            # What runs in it must not go on without us.
-            self.close()
-            raise
-        code: int | None = state["ExitCode"]
-        return None if code is None or self._ends(code) else code
-
-    def _ends(self, code: int) -> bool:
-        """Whether the container is what ended, not the program alone.
-
-        When a container is killed, its programs are dead a moment before the engine says that it
-        is: a program that was killed is given that moment.
-        """
-        deadline = time.monotonic() + (_DYING_SECONDS if code == _KILLED else 0.0)
-        while self._runs():
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.02)
-        return True
-
-    def _runs(self) -> bool:
-        from docker.errors import NotFound
-
-        try:
-            return bool(self._api.inspect_container(self.id)["State"]["Running"])
-        except NotFound:
-            return False
-
-    def close(self) -> None:
-        connection, self._input = self._input, None
-        if connection is not None:
-            # The SDK gives a reader on the socket; the socket ends only when both are closed. Its
-            # response reads what is left, which some versions of Python then call an error.
-            for part in (connection, getattr(connection, "_sock", None), _response_of(connection)):
-                with contextlib.suppress(OSError, ValueError):
-                    if part is not None:
-                        part.close()
-        _remove(self._api, self.id)
+            with helper_told(f"removing the helper of volume {self.volume}"):
+                self._container.close()
+        finally:
+            self._scratch.remove()
 
 
-def _response_of(connection: Any) -> Any:
-    return getattr(connection, "_response", None)
+def mount_of(volume: str, *, writable: bool) -> Mount:
+    """How a helper sees a volume, or the folder that an absolute path names."""
+    from docker.types import Mount
+
+    if volume.startswith("/"):
+        return Mount(ROOT, volume, "bind", read_only=not writable)
+    # Without no_copy the engine fills an empty volume with what the image has there.
+    return Mount(ROOT, volume, "volume", read_only=not writable, no_copy=True)
 
 
-def _remove(api: Any, container: str) -> None:
-    """The container is gone. It may be going by itself (auto_remove) at the same time."""
-    from docker.errors import APIError, NotFound
-
-    deadline = time.monotonic() + _GONE_SECONDS
-    while True:
-        try:
-            api.remove_container(container, force=True)
-            return
-        except NotFound:
-            return
-        except APIError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+def start_helper(
+    engine: HelperEngine, image: str, run: str, volume: str, mounts: Sequence[Mount]
+) -> HelperContainer:
+    """Start a helper for a volume that exists; mounting one that does not would make it."""
+    api = engine.api()
+    with helper_told(f"starting a helper for volume {volume}"):
+        if not volume.startswith("/"):
+            api.inspect_volume(volume)
+        return HelperContainer(api, image, run, engine.project, volume, mounts)
 
 
-@contextlib.contextmanager
-def _told(what: str) -> Any:
-    """Turn the SDK's errors into ours, at this one place."""
-    from docker.errors import APIError, DockerException
-    from requests.exceptions import RequestException
-
-    try:
-        yield
-    except APIError as error:
-        reason = str(error.explanation or error).strip()
-        raise QuiesceError(
-            f"{what} failed: {reason}", "see 'docker info' and 'inv doctor'"
-        ) from error
-    except (DockerException, RequestException) as error:
-        raise QuiesceError(
-            f"{what} failed: the engine does not answer", "see 'docker info', then try again"
-        ) from error
+def ended_by_others(what: str, errors: Path) -> QuiesceError:
+    """The error for a helper that is gone though nobody here removed it."""
+    return QuiesceError(
+        f"{what} failed: its helper container was ended",
+        "see 'docker events' for who removed it, then run it again",
+        details=last_lines(errors),
+    )

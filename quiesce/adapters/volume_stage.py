@@ -27,7 +27,7 @@ from pathlib import Path
 
 from quiesce.adapters.volume_members import compression_of
 from quiesce.adapters.volume_scan import records
-from quiesce.adapters.volume_transport import Place, last_lines
+from quiesce.adapters.volume_transport import ARCHIVE, Place, last_lines
 from quiesce.errors import QuiesceError
 from quiesce.ports import VolumeSize
 
@@ -219,9 +219,9 @@ def stage(place: Place, run: str, archives: Sequence[Path], gone: Path | None) -
     for number, archive in enumerate(archives):
         if number == 1 and gone is not None:
             _remove_gone(place, f"{place.root}/{part}", gone, what)
-        options = [*_DECOMPRESS[compression_of(archive)], f"--file={place.see(archive)}"]
+        options = [*_DECOMPRESS[compression_of(archive)], ARCHIVE]
         where = ["--directory", f"{place.root}/{part}"]
-        ended = place.run([*_EXTRACT, *options, *where], what=what)
+        ended = place.run([*_EXTRACT, *options, *where], what=what, reads=archive)
         if said := last_lines(ended.errors):
             raise QuiesceError(
                 f"{what}: not everything came out as it was archived",

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,10 @@ case $(tar --version) in *"GNU tar"*) ;; *) exit 3 ;; esac
 zstd --version && find / -maxdepth 0 -printf '' && sort -z /dev/null && sync -f / \
 && mv -n -t /tmp --version && xargs -0 -r true </dev/null && stat -f -c %T /
 """
+
+#: Stands in an argv of tar for the file of this machine that it reads or writes, once and from
+#: start to end.
+ARCHIVE = "--file={archive}"
 
 NEEDS = "GNU tar, GNU find, coreutils and zstd"
 _DETAIL_LINES = 12
@@ -59,9 +63,18 @@ class Place(Protocol):
         """How the programs see a file or folder of this machine."""
         ...
 
-    def run(self, argv: Sequence[str], *, what: str, accept: Collection[int] = (0,)) -> Ended:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        what: str,
+        accept: Collection[int] = (0,),
+        reads: Path | None = None,
+        writes: Path | None = None,
+    ) -> Ended:
         """Run a program to its end. Raise QuiesceError, with its last lines as details, when its
-        exit code is not an accepted one. `what` says what it was for: "reading volume x"."""
+        exit code is not an accepted one. `what` says what it was for: "reading volume x".
+        `ARCHIVE` in argv is the file it `reads` or `writes`; one of those at most is given."""
         ...
 
     def output(self, name: str) -> Path:
@@ -93,6 +106,15 @@ class Scratch:
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def name_archive(
+    argv: Sequence[str], see: Callable[[Path], str], archive: Path | None
+) -> list[str]:
+    """Return argv with what the programs see in place of `ARCHIVE`."""
+    if archive is None:
+        return list(argv)
+    return [f"--file={see(archive)}" if part == ARCHIVE else part for part in argv]
 
 
 def make_empty(path: Path) -> Path:
@@ -146,7 +168,16 @@ class DirectPlace:
     def see(self, path: Path) -> str:
         return os.fspath(path)
 
-    def run(self, argv: Sequence[str], *, what: str, accept: Collection[int] = (0,)) -> Ended:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        what: str,
+        accept: Collection[int] = (0,),
+        reads: Path | None = None,
+        writes: Path | None = None,
+    ) -> Ended:
+        argv = name_archive(argv, self.see, reads or writes)
         command, output, errors = self._scratch.redirect(argv, os.fspath(self._scratch.path))
         environment = {**ENVIRONMENT, "PATH": os.environ.get("PATH", os.defpath)}
         ended = process.run(command, environment=environment, what=what, accept=range(256))

@@ -2,7 +2,8 @@
 
 A volume is read directly where that was proven safe, else through a helper container. It is
 written through a helper wherever there can be one, because its services may still run then: what
-they could do to a program that writes among their files ends at the helper's walls.
+they could do to a program that writes among their files ends at the helper's walls. Where the
+engine is another machine's, the bytes are streamed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from quiesce.adapters.volume_archive import COMPRESSION, Archived, Archiver, Lev
 from quiesce.adapters.volume_clusters import find_clusters
 from quiesce.adapters.volume_helper import HelperEngine, HelperPlace
 from quiesce.adapters.volume_members import check_archives
+from quiesce.adapters.volume_remote import RemotePlace
 from quiesce.adapters.volume_transport import (
     DirectPlace,
     Place,
@@ -255,6 +257,10 @@ class VolumeFiles:
     ) -> Place:
         if self._helper is None:
             raise _unreachable(volume)
+        if not self._helper.is_local():
+            return RemotePlace(
+                self._helper, self._run, volume.name, self._staging, writable=writable
+            )
         return HelperPlace(
             self._helper,
             self._run,

@@ -64,11 +64,13 @@ class Executor:
 
     def _owed(self, failure: BaseException | None) -> StillOwed:
         reasons = [*([failure] if failure else []), *self._unsettled]
-        return StillOwed(
+        owed = StillOwed(
             f"something is still owed: {reasons[-1]}",
             "correct the cause, then run 'inv recover'",
             details=[_told(reason) for reason in reasons],
         )
+        owed.lost_engine = any(getattr(reason, "lost_engine", False) for reason in self._unsettled)
+        return owed
 
     def _nodes(self, nodes: Sequence[Node], at: str, depth: int) -> None:
         for index, node in enumerate(nodes):

@@ -3,7 +3,8 @@
 It holds the read end of a pipe whose write end only the run has. When the run ends in order it says
 so and the guard ends, too. When the pipe closes without a word, the run was killed: the guard
 takes the instance's lock, as anybody would, and recovers. A person who recovers first holds the
-lock; the guard then finds nothing left to do.
+lock; the guard then finds nothing left to do. A run that could not put everything back because
+the engine was lost leaves the rest to its guard, too, which waits until the engine is back.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from quiesce.errors import StillOwed
 from quiesce.model import Stack
 from quiesce.plan.steps import Plan, StopServices, steps_of
 
@@ -46,13 +48,26 @@ def guarded(
         return
     try:
         yield
-    finally:
-        # Also after a failure: what is still owed then is for a person to see (exit 4).
-        with contextlib.suppress(OSError):
-            os.write(word, SETTLED)
-        os.close(word)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_PATIENCE)
+    except StillOwed as owed:
+        if owed.lost_engine:
+            os.close(word)
+            owed.hint = f"{owed.hint}; or wait: the guard does when the engine answers again"
+            raise
+        # What is still owed for another reason is for a person to see (exit 4).
+        _dismiss(process, word)
+        raise
+    except BaseException:
+        _dismiss(process, word)
+        raise
+    _dismiss(process, word)
+
+
+def _dismiss(process: subprocess.Popen[bytes], word: int) -> None:
+    with contextlib.suppress(OSError):
+        os.write(word, SETTLED)
+    os.close(word)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_PATIENCE)
 
 
 def _start(

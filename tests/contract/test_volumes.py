@@ -62,6 +62,8 @@ class World:
 class HelperWorld(World):
     """Volumes of a real engine, all work done in helper containers."""
 
+    local = True
+
     def __init__(self, base: Path, endpoint: str) -> None:
         from docker import APIClient
 
@@ -74,7 +76,7 @@ class HelperWorld(World):
         engine = HelperEngine(
             api=lambda: self.api,
             images=lambda: (os.environ["TINY_IMAGE"],),
-            is_local=lambda: True,
+            is_local=lambda: self.local,
             compose_version="2.26.1",
         )
         return VolumeFiles(
@@ -118,12 +120,17 @@ class MixedWorld(HelperWorld):
         return state.mountpoint
 
 
+class RemoteWorld(HelperWorld):
+    """The same where the engine is not known to see our folders: everything is streamed."""
+
+    local = False
+
+
+WORLDS = {"helper": HelperWorld, "mixed": MixedWorld, "remote": RemoteWorld}
+
+
 @pytest.fixture(
-    params=[
-        "direct",
-        pytest.param("helper", marks=pytest.mark.engine),
-        pytest.param("mixed", marks=pytest.mark.engine),
-    ]
+    params=["direct", *(pytest.param(name, marks=pytest.mark.engine) for name in WORLDS)]
 )
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """One way to the bytes; nothing of it is left afterwards."""
@@ -133,7 +140,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         if not is_root():
             pytest.skip("only root can look into an engine's volumes")
         endpoint = request.getfixturevalue("engine")
-        made = (HelperWorld if request.param == "helper" else MixedWorld)(tmp_path, endpoint)
+        made = WORLDS[request.param](tmp_path, endpoint)
     yield made
     made.close()
 

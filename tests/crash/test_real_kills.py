@@ -7,39 +7,26 @@ and nothing of the dead run is left. The normal run takes a sample of the points
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from quiesce.adapters.store import LocalStore
-from quiesce.app.changing import runs_folder
-from quiesce.execute import journal, lock
-from tests.support.counting import DATABASES, ROOT, Counting, wait_until
+from tests.support.counting import Counting
+from tests.support.kills import (
+    TASKS,
+    Tried,
+    inv,
+    kill_and_look,
+    positions,
+    require_kept,
+)
 
-TASKS = {
-    "backup": ("backup",),
-    "restore": ("restore", "--file", "latest", "--yes"),
-}
 #: So many points of each task in the normal run.
 SAMPLE = 3
-
-
-@dataclass
-class Tried:
-    """What was tried so far, for the line at the end."""
-
-    points: int = 0
-    kept: int = 0
 
 
 @pytest.fixture(scope="module")
@@ -67,125 +54,11 @@ def tried() -> Iterator[Tried]:
     assert counts.points == counts.kept
 
 
-def inv(
-    counting: Counting, when: str, position: str, *arguments: str, guard: bool = False
-) -> subprocess.CompletedProcess[str]:
-    """Run `inv` with a death in it."""
-    argv = [sys.executable, "-m", "tests.support.killing", when, position, *arguments]
-    return subprocess.run(
-        [*argv, "--stack", str(counting.folder / "stack.yaml")],
-        cwd=ROOT,
-        env={**os.environ, "QUIESCE_GUARD": "on" if guard else "off"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-
-
-def positions(counting: Counting, task: str) -> list[str]:
-    """Every step that the task would do when nothing goes wrong."""
-    ended = inv(counting, "never", "-", *TASKS[task], "--dry-run", "--json")
-    found: list[str] = []
-
-    def visit(nodes: list[dict[str, Any]], at: str) -> None:
-        for index, node in enumerate(nodes):
-            if node["step"] != "Bracket":
-                found.append(f"{at}/{index}")
-                continue
-            for part in ("enter", "body", "always"):
-                visit(node[part], f"{at}/{index}/{part}")
-
-    visit(json.loads(ended.stdout)["plan"]["nodes"], "")
-    return found
-
-
-def mark(counting: Counting, word: str) -> None:
-    """Write down, in all three places, what is live now."""
-    for key in DATABASES:
-        counting.sql(key, "CREATE TABLE IF NOT EXISTS marked (word text)")
-        counting.sql(key, f"DELETE FROM marked; INSERT INTO marked VALUES ('{word}')")
-    (counting.volume("numbers") / "marked").write_text(word)
-
-
-def marks(counting: Counting) -> set[str]:
-    """What the three places say is live; a place that is of the set's time says nothing."""
-    found = set()
-    for key in DATABASES:
-        there = counting.sql(key, "SELECT to_regclass('marked') IS NOT NULL")[0][0]
-        rows = counting.sql(key, "SELECT word FROM marked") if there else []
-        found.add(rows[0][0] if rows else "")
-    file = counting.volume("numbers") / "marked"
-    found.add(file.read_text() if file.exists() else "")
-    return found
-
-
-def leftovers(counting: Counting) -> list[str]:
-    """What a dead run may leave nowhere."""
-    found = [str(path) for path in counting.folder.glob("backups/.staging/*")]
-    found += [str(path) for path in counting.volume("numbers").glob(".quiesce-*")]
-    query = "SELECT datname FROM pg_database WHERE datname ~ '__' OR NOT datallowconn"
-    found += [row[0] for row in counting.sql("rulesdb", query) if row[0] != "template0"]
-    query = "SELECT application_name FROM pg_stat_activity WHERE application_name ~ '^quiesce:'"
-    found += [row[0] for row in counting.sql("rulesdb", query)]
-    return found
-
-
-def require_kept(counting: Counting, older: dict[str, str]) -> None:
-    """Raise AssertionError unless every promise was kept."""
-    for service in ("db", "counter"):
-        assert not counting.is_down(service), f"{service} does not run"
-    counting.wait_until_it_counts()
-    assert leftovers(counting) == []
-    assert len(marks(counting)) == 1, "the live data is neither old nor new"
-    store = LocalStore(counting.folder / "backups")
-    assert store.unreadable() == ()
-    for backup in store.sets():
-        assert store.verify(backup, lambda *_: None) == ()
-    for name, manifest in older.items():
-        assert (counting.folder / "backups" / name / "manifest.json").read_text() == manifest
-
-
-def manifests(counting: Counting) -> dict[str, str]:
-    """The sets that are there, with what they say."""
-    found = counting.folder.glob("backups/*/manifest.json")
-    # Those that retention may take away when the run gets that far are not promised to stay.
-    return {path.parent.name: path.read_text() for path in sorted(found)[-1:]}
-
-
-def is_settled(counting: Counting) -> bool:
-    """Whether nobody works on the instance and nothing is owed."""
-    folder = runs_folder(counting.app().stack)
-    return lock.is_free(folder / "lock") and not list(journal.unfinished(folder))
-
-
-def kill_and_look(
-    counting: Counting, tried: Tried, task: str, when: str, position: str, *, guard: bool
-) -> None:
-    """One point: killed there, recovered, and everything looked at."""
-    counting.wait_until_it_counts()
-    mark(counting, f"{when} {position}")
-    older = manifests(counting)
-    died = inv(counting, when, position, *TASKS[task], guard=guard)
-    assert died.returncode == -signal.SIGKILL, f"{position}: {died.stderr}"
-    tried.points += 1
-    if guard:
-        wait_until(lambda: is_settled(counting), "the guard to settle it")
-    else:
-        # The recovery is killed once, too, at its own first step where it has one.
-        inv(counting, "after", "/0", "recover")
-        recovered = inv(counting, "never", "-", "recover")
-        assert recovered.returncode == 0, recovered.stderr
-    require_kept(counting, older)
-    tried.kept += 1
-
-
 @pytest.mark.parametrize("guard", [False, True], ids=["recover", "guard"])
 @pytest.mark.parametrize("task", TASKS)
 def test_a_sample_of_kills(counting: Counting, tried: Tried, task: str, guard: bool) -> None:
     """Spread over the steps of the plan, every other one before it and after it."""
-    steps = positions(counting, task)
+    steps = list(positions(counting, task))
     chosen = [steps[number * (len(steps) - 1) // (SAMPLE - 1)] for number in range(SAMPLE)]
     for number, position in enumerate(chosen):
         when = "before" if (number + guard) % 2 else "after"

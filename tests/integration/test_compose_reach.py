@@ -20,7 +20,7 @@ from quiesce.adapters.compose_address import Address
 from quiesce.adapters.compose_endpoint import Relay, Way
 from quiesce.adapters.compose_engine import EngineConnection
 from quiesce.errors import QuiesceError, RequestError
-from quiesce.ports import Endpoint
+from quiesce.ports import DIRECTORY, Endpoint
 from tests.contract.runtime_worlds import (
     SERVER,
     compose_stack,
@@ -183,10 +183,6 @@ def test_a_forwarded_socket_is_neither_local_nor_trusted_with_addresses(
     assert runtime.engine().local is False
     assert runtime.is_local() is False
     assert speak(runtime.endpoint("db", 7000)) == b"pong"
-    with pytest.raises(RequestError, match="does not share this machine's files"):
-        runtime.run_tool(
-            "db", ["true"], environment={}, directory=folder, writable=False, label="run-far"
-        )
     runtime.close()
 
 
@@ -247,10 +243,11 @@ def test_the_instances_context_leads_sdk_and_command_line_to_one_engine(
         assert all(service.running for service in runtime.services())
         assert all(volume.mountpoint is None for volume in runtime.volumes([]))
         assert speak(runtime.endpoint("db", 7000)) == b"pong"
-        with pytest.raises(RequestError, match="does not share this machine's files"):
-            runtime.run_tool(
-                "db", ["true"], environment={}, directory=tmp_path, writable=False, label="far"
-            )
+        (tmp_path / "given").write_text("from here\n")
+        copy = ["cp", f"{DIRECTORY}/given", f"{DIRECTORY}/made"]
+        runtime.run_tool("db", copy, environment={}, directory=tmp_path, writable=True, label="far")
+        assert (tmp_path / "made").read_text() == "from here\n"
+        assert (tmp_path / "made").stat().st_mode & 0o777 == 0o600
         runtime.stop([u for s in runtime.services() for u in s.units], 0)
         assert all(service.running for service in first.services())
     finally:

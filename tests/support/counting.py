@@ -24,6 +24,7 @@ from quiesce.app import App, Options, open_app
 from quiesce.app.connect import end_host_processes
 from quiesce.model import BackupSet
 from quiesce.report import make_reporter
+from tests.engine.second import SecondEngine
 
 DATABASES = ("rulesdb", "memorydb")
 DEADLINE = 60.0
@@ -58,6 +59,16 @@ services:
     health: [sh, -c, test -e "$$COUNT_DIR/well"]
     depends_on: [db]
 """
+#: On another machine our file cannot be mounted.
+_FAR = (
+    ("./counter.py:/counter.py:ro", "unused:/unused"),
+    ("/counter.py]", '-c, "${COUNTER}"]'),
+    ("  numbers: {name", "  unused: {}\n  numbers: {name"),
+    (
+        "    healthcheck: {test: [CMD, pg",
+        '    ports: ["5432:5432"]\n    healthcheck: {test: [CMD, pg',
+    ),
+)
 _COMPOSE = """\
 services:
   db:
@@ -90,23 +101,30 @@ class Counting:
     port: int
     project: str
     on_engine: bool
+    far: SecondEngine | None = None
     said: io.StringIO = field(default_factory=io.StringIO)
     password: str = "counted"
 
     @classmethod
-    def make(cls, folder: Path, *, on_engine: bool = False) -> Counting:
-        """Write everything a user would write."""
+    def make(
+        cls, folder: Path, *, on_engine: bool = False, far: SecondEngine | None = None
+    ) -> Counting:
+        """Write everything a user would write. `far` is another machine's engine to live on."""
         folder.mkdir(parents=True, exist_ok=True)
         with closing(socket.socket()) as holder:
             holder.bind(("127.0.0.1", 0))
             port = 5432 if on_engine else int(holder.getsockname()[1])
-        made = cls(folder, port, f"qcount{secrets.token_hex(3)}", on_engine)
+        made = cls(folder, port, f"qcount{secrets.token_hex(3)}", on_engine, far)
         shutil.copy2(_COUNTER, folder / "counter.py")
         (folder / "counter.py").chmod(0o644)
         project = f"runtime: compose, project: {made.project}, files: [compose.yml]"
         text = _COMMON.replace("INSTANCE", project if on_engine else "runtime: host")
         if on_engine:
-            (folder / "compose.yml").write_text(_COMPOSE)
+            compose = _COMPOSE
+            for near, instead in _FAR if far else ():
+                assert near in compose
+                compose = compose.replace(near, instead)
+            (folder / "compose.yml").write_text(compose)
         else:
             text += _HOST.replace("PYTHON", sys.executable)
         (folder / "stack.yaml").write_text(text)
@@ -117,6 +135,8 @@ class Counting:
             "STACK": made.project,
             **images,
         }
+        if far:
+            lines["COUNTER"] = f"'{_COUNTER.read_text()}'"
         env_file = folder / "core.env"
         env_file.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         env_file.chmod(0o600)
@@ -203,6 +223,8 @@ class Counting:
         """Where the server listens."""
         if not self.on_engine:
             return "127.0.0.1"
+        if self.far:
+            return self.far.address
         shape = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
         return self.docker("inspect", "--format", shape, f"{self.project}-db-1").strip()
 
@@ -213,6 +235,36 @@ class Counting:
         shape = "{{.Mountpoint}}"
         name = f"{self.project}-{key}"
         return Path(self.docker("volume", "inspect", "--format", shape, name).strip())
+
+    def write_file(self, name: str, text: str) -> None:
+        """Put a file beside the number, in the running service where it is a container's."""
+        if not self.on_engine:
+            (self.volume("numbers") / name).write_text(text)
+        else:
+            self._inside(f"printf %s '{text}' >/numbers/{name}")
+
+    def read_file(self, name: str) -> str:
+        """The file beside the number; empty when there is none."""
+        if not self.on_engine:
+            path = self.volume("numbers") / name
+            return path.read_text() if path.exists() else ""
+        return self._inside(f"cat /numbers/{name} 2>/dev/null || true")
+
+    def files(self) -> list[str]:
+        """All that is beside the number."""
+        if not self.on_engine:
+            return [path.name for path in self.volume("numbers").iterdir()]
+        return self._inside("ls -A /numbers").split()
+
+    def helpers(self) -> list[str]:
+        """The helper containers of this stack."""
+        if not self.on_engine:
+            return []
+        ours = f"label=quiesce.project={self.project}"
+        return self.docker("ps", "--all", "--quiet", "--filter", ours).split()
+
+    def _inside(self, script: str) -> str:
+        return self.docker("exec", f"{self.project}-counter-1", "sh", "-c", script)
 
     # ------------------------------------------------------------------------- sets, by hand
 
@@ -239,7 +291,7 @@ class Counting:
     def _as_sql(self, dump: Path) -> str:
         if self.on_engine:
             container = f"{self.project}-db-1"
-            argv = ["docker", "exec", "-i", container, "pg_restore", "-f", "-"]
+            argv = [*self._docker(), "exec", "-i", container, "pg_restore", "-f", "-"]
         else:
             argv = [str(embedded_files.find_binaries().tool("pg_restore")), "-f", "-"]
         with dump.open("rb") as file:
@@ -250,8 +302,11 @@ class Counting:
 
     def docker(self, *arguments: str) -> str:
         """Run the docker command."""
-        ended = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True)
-        return ended.stdout
+        argv = [*self._docker(), *arguments]
+        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+    def _docker(self) -> list[str]:
+        return ["docker", *(("--host", self.far.host) if self.far else ())]
 
     def destroy(self) -> None:
         """End and remove everything of this stack, by its name."""

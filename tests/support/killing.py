@@ -2,7 +2,9 @@
 
 WHEN is `before` or `after`: this process is killed by SIGKILL just before or just after the step at
 POSITION of the plan is done. `never` with `-` kills nobody. `broken` is a mutation of the code that
-must be noticed: steps that start services do nothing. Nothing of this is in the product.
+must be noticed: steps that start services do nothing. `pause` waits at the step for the test: the
+file in PAUSED_AT appears, and it goes on when that is gone; with an engine that is lost it is then
+less patient than people are. Nothing of this is in the product.
 """
 
 from __future__ import annotations
@@ -10,10 +12,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 from invoke.main import program
 
+from quiesce.adapters import compose_engine
 from quiesce.execute import executor, handlers
 from quiesce.plan import steps as s
 
@@ -25,17 +30,27 @@ def main() -> None:
     if when == "broken":
         handlers.HANDLERS[s.StartServices] = lambda *_: "not started"
         handlers.HANDLERS[s.WaitHealthy] = lambda *_: "not waited for"
+    if when == "pause":
+        compose_engine.PATIENCE = 5
     undisturbed = executor.Executor._step
 
     def step(self: Any, step: s.Step, at: str, depth: int) -> None:
         if (when, position) == ("before", at):
             os.kill(os.getpid(), signal.SIGKILL)
+        if (when, position) == ("pause", at):
+            _pause(Path(os.environ["PAUSED_AT"]))
         undisturbed(self, step, at, depth)
         if (when, position) == ("after", at):
             os.kill(os.getpid(), signal.SIGKILL)
 
     executor.Executor._step = step  # type: ignore[method-assign]
     program.run()
+
+
+def _pause(there: Path) -> None:
+    there.touch()
+    while there.exists():
+        time.sleep(0.05)
 
 
 if __name__ == "__main__":

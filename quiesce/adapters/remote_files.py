@@ -1,0 +1,97 @@
+"""Files into and out of a container whose engine cannot mount our folders.
+
+The engine's archive endpoint carries them, one regular file at a time, as a stream: nothing is
+held in memory. What comes back is complete when its size is the one its header gave and the
+archive ended as archives do; a connection that breaks raises before that.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quiesce.errors import LostEngine
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+_CHUNK = 1 << 20
+
+
+def send_file(api: APIClient, container: str, path: Path, folder: str) -> None:
+    """Put a file of this machine into `folder` of a container, as root's and 0600.
+
+    Raise what the SDK raises, and OSError when the file cannot be read.
+    """
+    with path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        header = tarfile.TarInfo(path.name)
+        header.size, header.mode = size, 0o600
+        api.put_archive(container, folder, _archive(header, stream))
+
+
+def _archive(header: tarfile.TarInfo, stream: io.BufferedReader) -> Iterator[bytes]:
+    yield header.tobuf(tarfile.PAX_FORMAT)
+    left = header.size
+    while left:
+        chunk = stream.read(min(_CHUNK, left))
+        if not chunk:
+            raise OSError(f"{header.name} became shorter while it was read")
+        left -= len(chunk)
+        yield chunk
+    yield bytes(-header.size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
+
+
+def fetch_file(api: APIClient, container: str, remote: str, target: Path) -> bool:
+    """Write a file of a container to `target`, which must exist; its mode is left as it is.
+
+    Return False where the container has no such file. Raise LostEngine when what came is not all
+    of it, or no regular file.
+    """
+    from docker.errors import NotFound
+
+    try:
+        chunks, _ = api.get_archive(container, remote, chunk_size=_CHUNK)
+    except NotFound:
+        return False
+    with (
+        tarfile.open(fileobj=_Chunks(chunks), mode="r|", bufsize=_CHUNK) as archive,
+        target.open("r+b") as written,
+    ):
+        written.truncate()
+        for header in archive:
+            content = archive.extractfile(header) if header.isreg() else None
+            if content is None:
+                break
+            size = 0
+            while chunk := content.read(_CHUNK):
+                written.write(chunk)
+                size += len(chunk)
+            if size == header.size:
+                return True
+            break
+    raise LostEngine(f"{remote} did not come whole from the engine", "run it again")
+
+
+class _Chunks(io.RawIOBase):
+    """An iterator of bytes as a stream; what the iterator raises passes through."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._rest = b""
+
+    def read(self, size: int = -1) -> bytes:
+        while 0 <= len(self._rest) < size:
+            more = next(self._chunks, b"")
+            if not more:
+                break
+            self._rest += more
+        found, self._rest = self._rest[:size], self._rest[size:]
+        return found
+
+    def readable(self) -> bool:
+        return True

@@ -1,0 +1,167 @@
+"""Another machine's engine: everything is streamed, and a lost connection leaves nothing down."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from quiesce.model import BackupSet
+from quiesce.plan.backup import BackupRequest
+from tests.engine import Unavailable
+from tests.engine.second import SecondEngine, second_engine
+from tests.support.counting import ROOT, Counting, wait_until
+from tests.support.kills import (
+    Tried,
+    inv,
+    is_settled,
+    kill_and_look,
+    manifests,
+    mark,
+    positions,
+    require_kept,
+)
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def far() -> Iterator[SecondEngine]:
+    """An engine far away, the only one this module knows."""
+    images = [os.environ[name] for name in ("POSTGRES_IMAGE", "PYTHON_IMAGE")]
+    try:
+        with second_engine(images) as engine, pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DOCKER_HOST", engine.host)
+            yield engine
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="module")
+def counting(far: SecondEngine) -> Iterator[Counting]:
+    """A stack there that counts. Not in pytest's own folder, which the engine must not see."""
+    folder = Path(tempfile.mkdtemp(prefix="qfar-"))
+    made = Counting.make(folder / "app", on_engine=True, far=far)
+    try:
+        made.begin()
+        yield made
+    finally:
+        made.destroy()
+        shutil.rmtree(folder)
+
+
+def back_up(counting: Counting) -> BackupSet:
+    """Take a set and return it."""
+    made = counting.app().backup(BackupRequest())
+    assert made is not None
+    return made
+
+
+def position(counting: Counting, kind: str, number: int = 0) -> str:
+    """Where a backup's plan has its first, or another, step of a kind."""
+    return [at for at, step in positions(counting, "backup").items() if step == kind][number]
+
+
+def test_every_set_taken_from_afar_shows_one_number(counting: Counting, tmp_path: Path) -> None:
+    """Two databases and a file agree, and their bytes came whole."""
+    for round_ in range(3):
+        counting.wait_until_it_counts()
+        made = back_up(counting)
+        numbers = counting.numbers_in(made, tmp_path / str(round_))
+        assert len(set(numbers.values())) == 1, numbers
+        assert made.manifest.consistent
+    require_kept(counting, {})
+
+
+def test_a_restore_from_here_to_there_is_one_number_too(counting: Counting, tmp_path: Path) -> None:
+    """Archive and dumps are sent; what counts on from them agrees."""
+    made = back_up(counting)
+    then = counting.numbers_in(made, tmp_path / "then")["file"]
+    wait_until(lambda: counting.number() > then + 500, "the number to grow")
+    mark(counting, "newer than the set")
+    ended = counting.inv("restore", "--file", made.name, "--yes")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    counting.wait_until_it_counts()
+    assert counting.read_file("marked") == ""
+    numbers = counting.numbers_in(back_up(counting), tmp_path / "again")
+    assert len(set(numbers.values())) == 1, numbers
+    require_kept(counting, {})
+
+
+@pytest.mark.parametrize("guard", [False, True], ids=["recover", "guard"])
+@pytest.mark.parametrize("task", ["backup", "restore"])
+def test_a_run_killed_in_the_window_is_recovered_from_here(
+    counting: Counting, task: str, guard: bool
+) -> None:
+    """As on this machine."""
+    kinds = positions(counting, task)
+    within = [at for at, kind in kinds.items() if kind in ("ArchiveVolume", "SwapVolume")][-1]
+    kill_and_look(counting, Tried(), task, "after", within, guard=guard)
+
+
+def test_a_connection_lost_in_the_window_is_finished_when_it_returns(
+    counting: Counting, far: SecondEngine, tmp_path: Path
+) -> None:
+    """The run ends with 4 and leaves its guard, which waits for the engine."""
+    counting.wait_until_it_counts()
+    older = manifests(counting)
+    process = paused(counting, position(counting, "ArchiveVolume", 1), tmp_path / "paused")
+    assert counting.is_down("counter")
+    far.cut()
+    try:
+        code, said = let_go(process, tmp_path / "paused")
+        assert code == 4, said
+        assert "the guard does when the engine answers again" in said
+        assert not is_settled(counting)
+    finally:
+        far.mend()
+    wait_until(lambda: is_settled(counting), "the guard to settle it")
+    require_kept(counting, older)
+    assert manifests(counting) == older
+    assert inv(counting, "never", "-", "backup").returncode == 0
+
+
+def test_a_connection_lost_before_anything_stopped_costs_nothing(
+    counting: Counting, far: SecondEngine, tmp_path: Path
+) -> None:
+    """No set is listed, and the services never noticed."""
+    counting.wait_until_it_counts()
+    older = manifests(counting)
+    process = paused(counting, position(counting, "ArchiveVolume"), tmp_path / "paused")
+    far.cut()
+    try:
+        code, said = let_go(process, tmp_path / "paused")
+        assert code in (3, 4), said
+    finally:
+        far.mend()
+    assert inv(counting, "never", "-", "recover").returncode == 0
+    require_kept(counting, older)
+    assert manifests(counting) == older
+
+
+def paused(counting: Counting, at: str, file: Path) -> subprocess.Popen[bytes]:
+    """Start a backup that stands still before a step."""
+    stack = str(counting.folder / "stack.yaml")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.killing", "pause", at, "backup", "--stack", stack],
+        cwd=ROOT,
+        env={**os.environ, "QUIESCE_GUARD": "on", "PAUSED_AT": str(file)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    wait_until(file.exists, "the backup to stand still")
+    return process
+
+
+def let_go(process: subprocess.Popen[bytes], file: Path) -> tuple[int, str]:
+    """Let it go on to its end; return its exit code and all it said."""
+    file.unlink()
+    said = process.communicate(timeout=300)[0].decode()
+    return process.returncode, said
