@@ -31,7 +31,7 @@ from quiesce.adapters.compose_engine import (
     told,
 )
 from quiesce.adapters.process_child import TAIL_BYTES, tail
-from quiesce.adapters.remote_files import fetch_file, send_file
+from quiesce.adapters.remote_files import fetch_file, make_folder, send_file
 from quiesce.adapters.volume_transport import make_empty
 from quiesce.errors import QuiesceError
 from quiesce.ports import DIRECTORY
@@ -129,33 +129,37 @@ def remove_helper(api: APIClient, helper: str) -> None:
             raise
 
 
-def _files(tool: Tool) -> Iterator[Path]:
-    """Yield the files of its folder that a tool is told of."""
+def _files(tool: Tool) -> Iterator[str]:
+    """Yield the files of its folder that a tool is told of, by their names in it."""
     for part in tool.argv:
         _, found, name = part.partition(f"{DIRECTORY}/")
         if found:
-            yield tool.directory / name
+            yield name
 
 
-def _send(api: APIClient, helper: str, tool: Tool) -> frozenset[Path]:
+def _send(api: APIClient, helper: str, tool: Tool) -> frozenset[str]:
     """Put the files a tool may read where it looks for them, and return which those were.
 
     For an engine that cannot mount our folder. In place of that the helper has a nameless volume,
     because programs of PostgreSQL go back and forth in their files.
     """
-    sent = frozenset(path for path in _files(tool) if path.is_file())
-    for path in sent:
-        send_file(api, helper, path, MOUNT_POINT)
-    return sent
+    sent = set()
+    for folder in sorted({str(Path(name).parent) for name in _files(tool)} - {"."}):
+        make_folder(api, helper, MOUNT_POINT, folder)
+    for name in _files(tool):
+        if (path := tool.directory / name).is_file():
+            send_file(api, helper, path, str(Path(MOUNT_POINT, name).parent))
+            sent.add(name)
+    return frozenset(sent)
 
 
-def _fetch(api: APIClient, helper: str, tool: Tool, before: frozenset[Path]) -> None:
+def _fetch(api: APIClient, helper: str, tool: Tool, before: frozenset[str]) -> None:
     """Bring back what a tool has written, for its owner only."""
     if not tool.writable:
         return
-    for path in _files(tool):
-        if path not in before:
-            fetch_file(api, helper, f"{MOUNT_POINT}/{path.name}", make_empty(path))
+    for name in _files(tool):
+        if name not in before:
+            fetch_file(api, helper, f"{MOUNT_POINT}/{name}", make_empty(tool.directory / name))
 
 
 def _create(api: APIClient, container: str, image: str, tool: Tool, *, shared: bool) -> str:

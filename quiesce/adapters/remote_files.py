@@ -34,6 +34,13 @@ def send_file(api: APIClient, container: str, path: Path, folder: str) -> None:
         api.put_archive(container, folder, _archive(header, stream))
 
 
+def make_folder(api: APIClient, container: str, folder: str, name: str) -> None:
+    """Make the folder `name` in `folder` of a container, as root's and 0700."""
+    header = tarfile.TarInfo(name)
+    header.type, header.mode = tarfile.DIRTYPE, 0o700
+    api.put_archive(container, folder, header.tobuf() + bytes(2 * tarfile.BLOCKSIZE))
+
+
 def _archive(header: tarfile.TarInfo, stream: io.BufferedReader) -> Iterator[bytes]:
     yield header.tobuf(tarfile.PAX_FORMAT)
     left = header.size

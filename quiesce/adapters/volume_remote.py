@@ -32,6 +32,9 @@ from quiesce.adapters.volume_transport import (
 from quiesce.errors import QuiesceError
 
 
+_EMPTY = (0, 0)
+
+
 class RemotePlace:
     """A volume of another machine, seen through a helper container that stays until `close`.
 
@@ -79,13 +82,13 @@ class RemotePlace:
     ) -> Ended:
         output, errors = self._scratch.output("output"), self._scratch.output("errors")
         command = ["--file=-" if part == ARCHIVE else part for part in argv]
-        named = [seen for seen in self._files if seen in command]
+        named = [seen for seen in self._files if any(_names(part, seen) for part in command)]
         with helper_told(what):
             for seen in named:
                 self._send(seen)
             exit_code = self._run(command, what, Streams(writes or output, errors, reads))
             for seen in named:
-                if seen not in self._sent:
+                if not self._sent.get(seen, _EMPTY)[0]:
                     self._fetch(seen)
         check_end(exit_code, accept, what, errors)
         return Ended(exit_code, output, errors)
@@ -118,11 +121,11 @@ class RemotePlace:
         return code
 
     def _send(self, seen: str) -> None:
-        """Send a file that was written here since. An empty one is a place to write into."""
+        """Send a file that was written here since. An empty one may be a place to write into."""
         path = self._files[seen]
-        if not path.exists() or not (size := path.stat().st_size):
+        if not path.exists():
             return
-        state = (size, path.stat().st_mtime_ns)
+        state = (path.stat().st_size, path.stat().st_mtime_ns)
         if self._fetched.get(seen) != state and self._sent.get(seen) != state:
             send_file(self._api, self._container.id, path, STAGING)
             self._sent[seen] = state
@@ -131,3 +134,7 @@ class RemotePlace:
         path = self._files[seen]
         if path.exists() and fetch_file(self._api, self._container.id, seen, path):
             self._fetched[seen] = (path.stat().st_size, path.stat().st_mtime_ns)
+
+
+def _names(part: str, seen: str) -> bool:
+    return part == seen or part.endswith(f"={seen}")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.volume_helper import HelperEngine
+from quiesce.adapters.volume_helper import HelperEngine, HelperPlace
 from quiesce.adapters.volumes import VolumeFiles
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import VolumeRecord
@@ -61,17 +61,19 @@ class Docker:
     def files(
         self, *images: str, local: bool = True, direct: bool = False, staging: Path | None = None
     ) -> VolumeFiles:
-        engine = HelperEngine(
-            api=lambda: self.api,
-            images=lambda: images or (os.environ["TINY_IMAGE"],),
-            is_local=lambda: local,
-        )
         return VolumeFiles(
             run=self.run,
             project="project",
             staging=staging or self.staging,
             direct=lambda state: state.mountpoint if direct else None,
-            helper=engine,
+            helper=self.engine(*images, local=local),
+        )
+
+    def engine(self, *images: str, local: bool = True) -> HelperEngine:
+        return HelperEngine(
+            api=lambda: self.api,
+            images=lambda: images or (os.environ["TINY_IMAGE"],),
+            is_local=lambda: local,
         )
 
     def helpers(self) -> list[str]:
@@ -323,12 +325,14 @@ def test_a_direct_volume_needs_no_image_at_all(docker: Docker) -> None:
     files.close()
 
 
-def test_an_engine_elsewhere_is_refused_in_words(docker: Docker) -> None:
-    """It could not see the folder the archive goes to."""
+def test_a_folder_of_another_machine_is_refused_in_words(docker: Docker, tmp_path: Path) -> None:
+    """Only volumes are reached there; a path of that machine says nothing here."""
     files = docker.files(local=False)
     with pytest.raises(RequestError, match="does not share this machine's files"):
-        files.begin(docker.state)
-    files.close()
+        HelperPlace(
+            docker.engine(local=False), docker.run, str(tmp_path), tmp_path / "s", writable=True
+        )
+    assert files.sweep(docker.run) == ()
 
 
 def test_a_full_target_is_an_error_with_helpers_too(docker: Docker) -> None:

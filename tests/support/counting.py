@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import re
@@ -62,7 +63,8 @@ services:
 #: On another machine our file cannot be mounted.
 _FAR = (
     ("./counter.py:/counter.py:ro", "unused:/unused"),
-    ("/counter.py]", '-c, "${COUNTER}"]'),
+    ("/counter.py]", """-c, "import base64, os; exec(base64.b64decode(os.environ['COUNTER']))"]"""),
+    ("COUNT_DIR: /numbers}", 'COUNT_DIR: /numbers, COUNTER: "${COUNTER}"}'),
     ("  numbers: {name", "  unused: {}\n  numbers: {name"),
     (
         "    healthcheck: {test: [CMD, pg",
@@ -136,7 +138,7 @@ class Counting:
             **images,
         }
         if far:
-            lines["COUNTER"] = f"'{_COUNTER.read_text()}'"
+            lines["COUNTER"] = base64.b64encode(_COUNTER.read_bytes()).decode()
         env_file = folder / "core.env"
         env_file.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         env_file.chmod(0o600)
