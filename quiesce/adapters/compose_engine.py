@@ -25,6 +25,7 @@ from quiesce.observed import Engine
 
 if TYPE_CHECKING:
     from docker.api import APIClient
+    from docker.tls import TLSConfig
 
 #: Labels of the helper containers Quiesce makes; sweeping goes by them and by nothing else.
 LABEL_HELPER = "quiesce.helper"
@@ -130,14 +131,12 @@ class EngineConnection:
             ) from None
 
     def _tls(self) -> Any:
-        import docker
-
         if self.address.certificates is None:
             return False
         files = {name: str(path) for name, path in self.address.tls_files().items()}
         pair = (files["tlscert"], files["tlskey"]) if {"tlscert", "tlskey"} <= set(files) else None
         authority = files.get("tlscacert") if self.address.verify else None
-        return docker.tls.TLSConfig(client_cert=pair, ca_cert=authority, verify=self.address.verify)
+        return make_tls(pair, authority, verify=self.address.verify)
 
     def _seems_local(self) -> bool:
         """Whether nothing speaks against a local engine. Necessary, cheap, and no proof.
@@ -157,6 +156,20 @@ class EngineConnection:
             and "Desktop" not in str(self._info.get("OperatingSystem", ""))
             and _exists_or_is_hidden(root)
         )
+
+
+def make_tls(pair: tuple[str, str] | None, authority: str | None, *, verify: bool) -> TLSConfig:
+    """Return the SDK's settings for TLS, with the engine's own authority and no other."""
+    import docker
+
+    class OwnAuthority(docker.tls.TLSConfig):
+        def configure_client(self, client: APIClient) -> None:
+            super().configure_client(client)
+            # These variables would win over the authority, which they know nothing of.
+            if any(os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")):
+                client.trust_env = False
+
+    return OwnAuthority(client_cert=pair, ca_cert=authority, verify=verify)
 
 
 @contextlib.contextmanager

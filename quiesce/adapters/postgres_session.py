@@ -48,6 +48,10 @@ SETTINGS: Mapping[str, str] = {
     "standard_conforming_strings": "on",
     "row_security": "off",
     "statement_timeout": "0",
+    # So that a server whose client vanished lets go of its snapshot and locks within half a minute.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "default_transaction_read_only": "off",
@@ -246,6 +250,8 @@ def connection_parameters(
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
+        # Keepalives are not sent while something waits for its acknowledgement. Milliseconds.
+        "tcp_user_timeout": 25_000,
     }
 
 

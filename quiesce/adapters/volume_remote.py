@@ -31,7 +31,6 @@ from quiesce.adapters.volume_transport import (
 )
 from quiesce.errors import QuiesceError
 
-
 _EMPTY = (0, 0)
 
 

@@ -94,6 +94,23 @@ def test_a_restore_from_here_to_there_is_one_number_too(counting: Counting, tmp_
     require_kept(counting, {})
 
 
+def test_a_set_is_proven_by_a_restore_over_there(counting: Counting) -> None:
+    """In a copy of the stack on the same engine, which is gone afterwards."""
+    back_up(counting)
+    ended = counting.inv("verify", "--restore")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    listed = counting.docker("ps", "--all", "--format", "{{.Names}}").split()
+    assert sorted(listed) == [f"{counting.project}-counter-1", f"{counting.project}-db-1"]
+    require_kept(counting, {})
+
+
+def test_a_drill_works_over_there(counting: Counting) -> None:
+    """The isolated one, with everything it makes."""
+    ended = counting.inv("drill", "--yes")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    require_kept(counting, {})
+
+
 @pytest.mark.parametrize("guard", [False, True], ids=["recover", "guard"])
 @pytest.mark.parametrize("task", ["backup", "restore"])
 def test_a_run_killed_in_the_window_is_recovered_from_here(
@@ -145,11 +162,34 @@ def test_a_connection_lost_before_anything_stopped_costs_nothing(
     assert manifests(counting) == older
 
 
+def test_it_is_cleaned_over_there(counting: Counting) -> None:
+    """The last one: nothing of the stack is left on that engine, and the sets are here."""
+    name = back_up(counting).name
+    ended = counting.inv("clean-all", "--instance", "core", "--confirm", "DELETE EVERYTHING")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    chosen = f"label=com.docker.compose.project={counting.project}"
+    for kind in ("ps", "volume ls", "network ls"):
+        listing = [*kind.split(), "--quiet", "--filter", chosen]
+        assert counting.docker(*listing, *(["--all"] if kind == "ps" else [])).split() == []
+    assert name in manifests(counting)
+
+
 def paused(counting: Counting, at: str, file: Path) -> subprocess.Popen[bytes]:
     """Start a backup that stands still before a step."""
     stack = str(counting.folder / "stack.yaml")
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.killing", "pause", at, "backup", "--stack", stack],
+        [
+            sys.executable,
+            "-X",
+            "faulthandler",
+            "-m",
+            "tests.support.killing",
+            "pause",
+            at,
+            "backup",
+            "--stack",
+            stack,
+        ],
         cwd=ROOT,
         env={**os.environ, "QUIESCE_GUARD": "on", "PAUSED_AT": str(file)},
         stdin=subprocess.DEVNULL,
@@ -163,5 +203,5 @@ def paused(counting: Counting, at: str, file: Path) -> subprocess.Popen[bytes]:
 def let_go(process: subprocess.Popen[bytes], file: Path) -> tuple[int, str]:
     """Let it go on to its end; return its exit code and all it said."""
     file.unlink()
-    said = process.communicate(timeout=300)[0].decode()
+    said = process.communicate(timeout=200)[0].decode()
     return process.returncode, said
