@@ -115,11 +115,16 @@ def _rounds(
     for number in range(rounds):
         turn = number % len(order)
         for name, contestant in (*order[turn:], *order[:turn]):
+            os.sync()  # so that nobody writes what the one before left to be written
             results[name].append(contestant())
             _tell(f"round {number + 1}: {name}: down {results[name][-1].down:.2f} s")
-        backups["plain"].append(plain.back_up())
-        restores["plain"].append(plain.restore())
-        restores[OURS].append(ours.restore())
+        for found, work in (
+            (backups["plain"], plain.back_up),
+            (restores["plain"], plain.restore),
+            (restores[OURS], ours.restore),
+        ):
+            os.sync()
+            found.append(work())
     return results, backups, restores
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -116,11 +117,24 @@ class Quiesce:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        _, status, used = os.wait4(running.pid, 0)
-        running.returncode = os.waitstatus_to_exitcode(status)
+        most = 0
+        while running.poll() is None:
+            # Not what the system counts for a child that ended: that includes what we had when
+            # it was made.
+            most = max(most, _peak_kilobytes(running.pid))
+            time.sleep(0.02)
         if running.returncode:
             raise RuntimeError(f"inv backup ended with {running.returncode}")
-        return used.ru_maxrss / 1024
+        return most / 1024
+
+
+def _peak_kilobytes(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"VmHWM:\s+(\d+)", status)
+    return int(found[1]) if found else 0
 
 
 class Plain:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from quiesce.execute.summing import Finished, Summing
 from quiesce.model import (
     BackupSet,
     ClusterRecord,
@@ -81,8 +83,17 @@ class Draft:
     volumes: dict[str, VolumeRecord] = field(default_factory=dict)
     files: list[tuple[str, MemberKind, str]] = field(default_factory=list)
     documents: dict[str, bytes] = field(default_factory=dict)
+    summing: Summing | None = None
     clusters: list[ClusterRecord] = field(default_factory=list)
     inconsistency: str = ""
+
+    def finished(self) -> list[tuple[str, MemberKind, str]]:
+        """The members that are complete: file, kind, and what each is of."""
+        found = list(self.files)
+        for key, record in self.volumes.items():
+            found += [(file, "volume", key) for file in record.levels]
+            found += [(record.gone, "gone", key)] if record.gone else []
+        return found
 
 
 @dataclass(slots=True)
@@ -108,3 +119,13 @@ class Run:
     exit_codes: dict[str, int] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     loaded: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def sum_meanwhile(self) -> None:
+        """Take the sums of what is complete in the background; `Draft.summing` has the rest."""
+        for name, draft in self.drafts.items():
+            if draft.summing is None:
+                draft.summing = Summing(functools.partial(self._measure, name))
+            draft.summing.begin(draft.finished())
+
+    def _measure(self, name: str, member: Finished) -> None:
+        self.ports.store.measure(self.id, name, *member)

@@ -29,6 +29,7 @@ def dump(step: s.DumpDatabase, run: Run) -> str:
     run.ports.databases.release(database)
     draft.databases.append(record)
     draft.files.append((step.file, "database", step.database))
+    run.sum_meanwhile()
     rows = sum(table.rows for table in record.tables)
     return f"{len(record.tables)} tables, {rows} rows"
 

@@ -56,6 +56,8 @@ def run_command(step: s.RunCommand, run: Run) -> str:
 
 
 def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
+    # The services have what they need; this process only waits from here on.
+    run.sum_meanwhile()
     began = run.ports.clock.monotonic()
     waited = run.ports.runtime.wait_healthy(
         step.units, step.timeout, lambda name: run.ports.sink.progress(f"waiting for {name}", 0)

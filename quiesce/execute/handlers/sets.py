@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from quiesce import __version__
 from quiesce.errors import CheckFailed
-from quiesce.execute.handlers.volumes import files_of
 from quiesce.execute.instructions import restore_instructions
 from quiesce.execute.run import Draft, Run
-from quiesce.model import Manifest
+from quiesce.model import Manifest, Member
 from quiesce.plan import steps as s
 
 FORMAT = 1
@@ -31,14 +30,14 @@ def record_stack(step: s.RecordStack, run: Run) -> str:
 def seal(step: s.SealSet, run: Run) -> str:
     """Take the sums of all members, then publish. Nothing is in the set that was not read back."""
     draft = run.drafts[step.set]
-    for key, record in draft.volumes.items():
-        for file in files_of(record):
-            kind = "gone" if file == record.gone else "volume"
-            draft.files.append((file, kind, key))  # type: ignore[arg-type]
     store = run.ports.store
-    for file, kind, source in draft.files:
-        run.ports.sink.progress(f"summing {file}", 0)
-        store.measure(run.id, step.set, file, kind, source)
+    if draft.summing is not None:
+        draft.summing.finish()
+    done = {member.file for member in store.members(run.id, step.set)}
+    for file, kind, source in draft.finished():
+        if file not in done:
+            run.ports.sink.progress(f"summing {file}", 0)
+            store.measure(run.id, step.set, file, kind, source)
     manifest = _manifest(draft, run)
     draft.documents["RESTORE.md"] = restore_instructions(manifest).encode()
     sealed = store.seal(run.id, manifest, draft.documents)
@@ -71,12 +70,18 @@ def _manifest(draft: Draft, run: Run) -> Manifest:
         downtime_seconds=run.downtime.result(),
         services_running_before=opened.services_running,
         services_stopped=opened.services_stopped,
-        members=run.ports.store.members(run.id, opened.set),
+        members=_members(draft, run),
         databases=tuple(draft.databases),
         volumes=tuple(draft.volumes.values()),
         images=runtime.images(),
         clusters=tuple(draft.clusters),
     )
+
+
+def _members(draft: Draft, run: Run) -> tuple[Member, ...]:
+    """In the order of the steps that made them, whenever their sums were taken."""
+    by_file = {member.file: member for member in run.ports.store.members(run.id, draft.opened.set)}
+    return tuple(by_file[file] for file, *_ in draft.finished())
 
 
 def verify(step: s.VerifySet, run: Run) -> str:

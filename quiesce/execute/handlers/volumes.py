@@ -77,6 +77,3 @@ def settle(step: s.SettleVolume, run: Run) -> str:
     return ""
 
 
-def files_of(record: VolumeRecord) -> tuple[str, ...]:
-    """Return the files of a set that hold this volume, relative to the set."""
-    return (*record.levels, *([record.gone] if record.gone else []))
