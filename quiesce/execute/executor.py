@@ -1,9 +1,10 @@
 """Works through a plan: steps, brackets, journal and interrupts; nothing else, and no policy.
 
 Order of a bracket: written down as owed, `enter`, `body`, then, shielded from signals,
-`on_failure` if either did not complete, `always` in any case, and `settled` only if all of that
-worked. A failure in `always` alone does not stop what follows (DETAILS 19): a dump that is held
-and can be sealed is worth more than an early end. It is raised when the plan is done.
+`on_failure` if either did not complete or `on_success` if both did, `always` in any case, and
+`settled` only if all of that worked. A failure in `always` alone does not stop what follows
+(DETAILS 19): a dump that is held and can be sealed is worth more than an early end. It is raised
+when the plan is done.
 """
 
 from __future__ import annotations
@@ -97,6 +98,8 @@ class Executor:
             broken: list[BaseException] = []
             if failure is not None:
                 broken += self._all(bracket.on_failure, f"{at}/on_failure", depth + 1)
+            else:
+                broken += self._all(bracket.on_success, f"{at}/on_success", depth + 1)
             broken += self._all(bracket.always, f"{at}/always", depth + 1)
             if broken:
                 self._unsettled += broken

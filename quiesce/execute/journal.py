@@ -7,16 +7,17 @@ it owes. A torn last line is what a crash leaves; it is ignored.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from quiesce.codec import NotDecodable, decode, encode
-from quiesce.errors import RequestError
+from quiesce.errors import RequestError, StillOwed
 from quiesce.plan.recover import Progress
 from quiesce.plan.steps import Plan
 
@@ -34,8 +35,8 @@ class Journal:
 
     def open(self, plan: Plan, now: datetime) -> None:
         """Take room on disk and write down the whole plan. Raise RequestError when impossible."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             self._descriptor = os.open(self.path, flags, 0o600)
             os.posix_fallocate(self._descriptor, 0, _ROOM)
@@ -96,8 +97,12 @@ class DeadRun:
 
 
 def read(path: Path) -> DeadRun:
-    """Return what the journal says. Never raises for its content: `problem` says what is wrong."""
-    events, _ = _read_events(path)
+    """Return what the journal says. Never raises for its content: `problem` says what is wrong.
+
+    Raise RequestError when it cannot be read at all.
+    """
+    with _told(path):
+        events, _ = _read_events(path)
     if not events or events[0].get("event") != "run-begin":
         # Nothing was done before the plan was on disk.
         return DeadRun(path, None, Progress(closed=True))
@@ -141,7 +146,8 @@ def unfinished(folder: Path, own: str = "") -> tuple[DeadRun, ...]:
 def last_done(folder: Path, verb: str) -> tuple[Plan, datetime] | None:
     """Return the newest finished run of this verb and when it began, None when there is none."""
     for path in sorted(folder.glob("*.jsonl"), reverse=True):
-        events, _ = _read_events(path)
+        with _told(path):
+            events, _ = _read_events(path)
         ended = {"event": "run-end", "outcome": "done"}
         if not events or events[-1] != ended or events[0].get("version") != VERSION:
             continue
@@ -157,22 +163,41 @@ def last_done(folder: Path, verb: str) -> tuple[Plan, datetime] | None:
 
 def close_dead(run: DeadRun, outcome: str) -> None:
     """Add `run-end` to a dead run's journal, after what it owed was done."""
-    _, end = _read_events(run.path)
     line = json.dumps({"event": "run-end", "outcome": outcome}).encode() + b"\n"
-    descriptor = os.open(run.path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        os.pwrite(descriptor, line, end)
-        os.ftruncate(descriptor, end + len(line))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        _, end = _read_events(run.path)
+        with run.path.open("r+b", buffering=0) as file:
+            os.pwrite(file.fileno(), line, end)
+            file.truncate(end + len(line))
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise StillOwed(
+            f"what run {run.run} owed is done, but cannot be written down: {error.strerror}",
+            f"see who may write {run.path} and how full its disk is, then run 'inv recover'",
+        ) from error
 
 
 def forget_old(folder: Path, keep: int) -> None:
-    """Remove the oldest finished journals beyond `keep`."""
-    finished = [path for path in sorted(folder.glob("*.jsonl")) if read(path).progress.closed]
+    """Remove the oldest finished journals beyond `keep`; what cannot be read or removed stays."""
+    finished = []
+    for path in sorted(folder.glob("*.jsonl")):
+        with contextlib.suppress(RequestError):
+            if read(path).progress.closed:
+                finished.append(path)
     for path in finished[: max(0, len(finished) - keep)]:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(
+            f"cannot read the journal {path}: {error.strerror}",
+            "see who may read it; nothing is changed before it is known what was interrupted",
+        ) from error
 
 
 def _read_events(path: Path) -> tuple[list[Mapping[str, Any]], int]:

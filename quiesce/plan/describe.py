@@ -14,6 +14,7 @@ _PART_TITLES = {
     "enter": "",
     "body": "meanwhile",
     "on_failure": "if that fails",
+    "on_success": "once that worked",
     "always": "whatever happened",
 }
 

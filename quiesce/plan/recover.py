@@ -1,9 +1,10 @@
 """What a dead run still owes, from its plan and its journal's records. Pure.
 
 A bracket is owed from before its first step until its `always` part has worked. Innermost first:
-`on_failure` where the body is not done, then `always`. A stop that had begun and not ended is
-repeated and waited for before anything starts (DETAILS 23: a container still stopping answers
-"healthy", then exits). Where services already ran on the new state, the body is finished instead.
+`on_failure` where the body is not done, `on_success` where it is, then `always`. A stop that had
+begun and not ended is repeated and waited for before anything starts (DETAILS 23: a container still
+stopping answers "healthy", then exits). Where services already ran on the new state, the body is
+finished instead.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ def _of(nodes: tuple[Node, ...], at: str, progress: Progress) -> tuple[tuple[Nod
         if position in progress.settled:
             # Settled itself; a bracket inside it may still owe a restart that failed.
             inner, inner_forward = _of(node.body, f"{position}/body", progress)
+            completed = node.forward_from is not None and position in progress.body_done
+            inner_forward = inner_forward or completed
         else:
             inner, inner_forward = _inside(node, position, progress)
         owed += inner
@@ -58,10 +61,10 @@ def _inside(node: Bracket, at: str, progress: Progress) -> tuple[tuple[Node, ...
     forward = forward or _past_return(node, at, progress)
     stops = _half_done_stops(node, at, progress)
     if at in progress.body_done:
-        return (*stops, *entered, *within, *node.always), forward
+        return (*stops, *entered, *within, *node.on_success, *node.always), forward
     if forward:
         rest = _unfinished(node.body, f"{at}/body", progress)
-        return (*stops, *within, *rest, *node.always), True
+        return (*stops, *within, *rest, *node.on_success, *node.always), True
     return (*stops, *entered, *within, *node.on_failure, *node.always), False
 
 

@@ -142,10 +142,8 @@ def plan_restore(
         *(SettleVolume(v.key, "the restored content is live and well") for v in chosen.volumes),
         DiscardStaging("nothing of this run is needed any more"),
     )
-    nodes: tuple[Node, ...] = (
-        Bracket(f"restore {source.name}", (), body, on_failure=clear),
-        *after,
-    )
+    # Owed: what is aside after a death in here would stay for ever, with nobody to know of it.
+    nodes = (Bracket(f"restore {source.name}", (), body, on_failure=clear, on_success=after),)
     what = f"the rows of {source.name}" if request.data_only else source.name
     words = f"restore {what} into {stack.instance.name}"
     return Plan(
@@ -368,7 +366,7 @@ def _exchange(
         fences,
         (*changes, *starts),
         on_failure=undo,
-        forward_from=len(changes) if starts else None,
+        forward_from=len(changes),
     )
 
 

@@ -588,8 +588,8 @@ Step = (
 class Bracket:
     """Steps whose effects are owed an answer.
 
-    `enter` then `body` run in order. `on_failure` runs when either did not complete, `always`
-    runs whatever happened; both are owed, in writing, before `enter` begins.
+    `enter` then `body` run in order. `on_failure` runs when either did not complete, `on_success`
+    when both did, `always` whatever happened; all are owed, in writing, before `enter` begins.
 
     From the body's node number `forward_from` on, people may have used the new state: a recovery
     then finishes the body instead of undoing it.
@@ -599,6 +599,7 @@ class Bracket:
     enter: tuple[Node, ...]
     body: tuple[Node, ...]
     on_failure: tuple[Node, ...] = ()
+    on_success: tuple[Node, ...] = ()
     always: tuple[Node, ...] = ()
     forward_from: int | None = None
 
@@ -623,7 +624,7 @@ class Plan:
     nodes: tuple[Node, ...]
 
 
-PARTS = ("enter", "body", "on_failure", "always")
+PARTS = ("enter", "body", "on_failure", "on_success", "always")
 
 
 def walk(nodes: tuple[Node, ...], at: str = "") -> Iterator[tuple[str, Node]]:

@@ -66,7 +66,7 @@ def _positions(nodes: list[dict], at: str = "") -> Iterator[tuple[str, dict]]:
     for index, node in enumerate(nodes):
         position = f"{at}/{index}"
         yield position, node
-        for part in ("enter", "body", "on_failure", "always"):
+        for part in ("enter", "body", "on_failure", "on_success", "always"):
             yield from _positions(node.get(part, []), f"{position}/{part}")
 
 

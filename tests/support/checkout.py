@@ -293,7 +293,7 @@ def plan_sentences(document: Mapping[str, Any]) -> list[str]:
         if node["step"] != "Bracket":
             found.append(node["step"])
             return
-        for part in ("enter", "body", "always"):
+        for part in ("enter", "body", "on_success", "always"):
             for inner in node[part]:
                 visit(inner)
 

@@ -56,7 +56,7 @@ def positions(counting: Counting, task: str) -> dict[str, str]:
             if node["step"] != "Bracket":
                 found[f"{at}/{index}"] = node["step"]
                 continue
-            for part in ("enter", "body", "always"):
+            for part in ("enter", "body", "on_success", "always"):
                 visit(node[part], f"{at}/{index}/{part}")
 
     visit(json.loads(ended.stdout)["plan"]["nodes"], "")

@@ -88,3 +88,27 @@ def test_a_restore_that_died_after_a_service_ran_on_it_goes_forward() -> None:
         if isinstance(n, s.DropDatabase)
     }
     assert all("__old_" in name for name in dropped)
+
+
+def test_a_restore_that_died_between_its_exchange_and_its_end_goes_forward() -> None:
+    """The exchange is settled, the restore around it not: what is aside is removed."""
+    plan = _restore()
+    brackets = {at for at, node in walk(plan.nodes) if isinstance(node, Bracket)}
+    exchange = _position(plan, Bracket, "exchange")
+    progress = Progress(owed=brackets, body_done={exchange}, settled={exchange})
+    kinds = _kinds(owed_nodes(plan, progress))
+    assert not {"PutBackDatabases", "PutBackVolume"} & set(kinds)
+    dropped = [n.name for n in owed_nodes(plan, progress) if isinstance(n, s.DropDatabase)]
+    assert dropped
+    assert all("__old_" in name for name in dropped)
+
+
+def test_a_restore_that_died_while_it_tidied_up_tidies_up() -> None:
+    """Its services were back; what is aside would else stay for ever."""
+    plan = _restore()
+    brackets = {at for at, node in walk(plan.nodes) if isinstance(node, Bracket)}
+    progress = Progress(owed=brackets, body_done=brackets, settled=brackets - {"/0"})
+    kinds = _kinds(owed_nodes(plan, progress))
+    assert kinds[-1] == "DiscardStaging"
+    assert {"DropDatabase", "SettleVolume"} <= set(kinds)
+    assert "StartServices" not in kinds

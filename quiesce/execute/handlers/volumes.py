@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from quiesce.errors import QuiesceError
 from quiesce.execute.run import Run
-from quiesce.model import VolumeRecord
 from quiesce.plan import steps as s
 
 
@@ -75,5 +74,3 @@ def settle(step: s.SettleVolume, run: Run) -> str:
     if state.exists:
         run.ports.volumes.settle(state, run.id)
     return ""
-
-
