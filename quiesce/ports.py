@@ -8,6 +8,7 @@ the contract suites in `tests/contract/` hold the real ones and the fakes to the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -161,6 +162,11 @@ class Runtime(Protocol):
 
     def images(self) -> Mapping[str, str]:
         """The image (with digest or id) each service runs from."""
+        ...
+
+    def as_found(self) -> AbstractContextManager[None]:
+        """Inside, what is declared is what exists: units and volumes that were made for this
+        instance, no files read. For a recovery when somebody broke the files meanwhile."""
         ...
 
     def sweep(self, run: str) -> tuple[str, ...]:

@@ -7,10 +7,11 @@ was down before.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from quiesce.adapters.compose_model import ComposeModel, declaration_order, pars
 from quiesce.adapters.compose_premises import ComposePremises
 from quiesce.adapters.compose_tool import Tool, run_beside, sweep_helpers
 from quiesce.adapters.compose_units import ComposeUnits, Inspected, service_of
-from quiesce.adapters.compose_world import joined, volume_states
+from quiesce.adapters.compose_world import found_model, joined, volume_states
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import Stack, Volume
 from quiesce.observed import Engine, Service, Unit, VolumeState
@@ -48,9 +49,11 @@ class ComposeRuntime:
         ways: Sequence[Way] = WAYS,
     ) -> None:
         self._instance = stack.instance
+        self._keys = tuple(volume.key for volume in stack.volumes)
         self._outer = dict(os.environ if environment is None else environment)
         self._ways = tuple(ways)
         self._models: dict[str, ComposeModel] = {}
+        self._found: ComposeModel | None = None
         self._tunnel: Relay | None = None
 
     # ------------------------------------------------------------------------------------ asking
@@ -254,6 +257,15 @@ class ComposeRuntime:
         )
         run_beside(self._connection, container["Id"], container["Image"], tool)
 
+    @contextlib.contextmanager
+    def as_found(self) -> Iterator[None]:
+        """Inside, the labels that Compose gave to volumes and containers are the model."""
+        self._found = found_model(self._connection, self._instance.project, self._keys)
+        try:
+            yield
+        finally:
+            self._found = None
+
     def sweep(self, run: str) -> tuple[str, ...]:
         """Remove the helper containers that carry this run's label, and nothing else."""
         return sweep_helpers(self._connection, run)
@@ -306,6 +318,8 @@ class ComposeRuntime:
 
     def _model(self) -> ComposeModel:
         """Return the resolved Compose model, anew when one of its files changed."""
+        if self._found is not None:
+            return self._found
         files = self._compose.files()
         content = hashlib.sha256()
         for path in (*files, *self._compose.env_files()):

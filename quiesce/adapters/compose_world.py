@@ -24,6 +24,8 @@ from quiesce.adapters.compose_units import (
 )
 from quiesce.observed import Mount, Service, VolumeState
 
+_LABEL_VOLUME = "com.docker.compose.volume"
+
 
 def volume_states(
     connection: EngineConnection, project: str, volumes: Sequence[DeclaredVolume]
@@ -31,6 +33,25 @@ def volume_states(
     """Return each volume as the engine has it, and who else uses it."""
     users = _outside_users(connection, project)
     return tuple(_state(connection, volume, users.get(volume.name, ())) for volume in volumes)
+
+
+def found_model(connection: EngineConnection, project: str, keys: Sequence[str]) -> ComposeModel:
+    """Return a model of what Compose has made for a project, by its labels: no file is read.
+
+    Services come as strays from their containers. A volume of `keys` that has none is one that
+    does not exist.
+    """
+    wanted = {"label": [f"{LABEL_PROJECT_NAME}={project}"]}
+    with told("the volumes of the project cannot be listed"):
+        found = connection.api.volumes(filters=wanted)["Volumes"] or []
+    names = {(entry.get("Labels") or {}).get(_LABEL_VOLUME, ""): entry["Name"] for entry in found}
+    return ComposeModel(
+        (),
+        {
+            key: DeclaredVolume(key, names.get(key, f"{project}_{key}"), "local", {}, False, {})
+            for key in dict.fromkeys((*keys, *filter(None, names)))
+        },
+    )
 
 
 def joined(service: Service, containers: Sequence[Inspected], model: ComposeModel) -> Service:

@@ -14,6 +14,7 @@ import platform
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -219,6 +220,10 @@ class HostRuntime:
             hint=f"see its last lines, and 'inv logs --service {service}'",
             secrets=[value for name, value in environment.items() if is_secret(name, value)],
         )
+
+    def as_found(self) -> AbstractContextManager[None]:
+        """Nothing else: stack.yaml is all that declares a host instance."""
+        return nullcontext()
 
     def sweep(self, run: str) -> tuple[str, ...]:
         """End the tools of this run that still live, of this user and this instance only."""

@@ -84,7 +84,7 @@ class Changing:
                 sink.note(f"removed {what}")
         nodes = owed_nodes(dead.plan, dead.progress)
         if nodes:
-            observed = self.observe()
+            observed = self._observe_anyhow()
             self._same_engine(dead.plan, observed)
             # Its own id stays: side names and staging folders carry it.
             run = Run(dead.run, self.stack, observed, self.ports)
@@ -104,6 +104,16 @@ class Changing:
         journals.close_dead(dead, "recovered")
         sink.note(f"run {dead.run} is settled")
         return dead.plan.request
+
+    def _observe_anyhow(self) -> Observed:
+        try:
+            return self.observe()
+        except RequestError as error:
+            if error.lost_engine:
+                raise
+            self.ports.sink.warn(f"{error}; going by what the engine has")
+            with self.ports.runtime.as_found():
+                return self.observe()
 
     def _same_engine(self, plan: Plan, observed: Observed) -> None:
         if plan.engine != observed.engine.id:

@@ -442,3 +442,17 @@ def test_remove_of_everything_leaves_volumes(runtime: Runtime):
     runtime.remove(SERVICES)
     assert not any(service.units for service in runtime.services())
     assert {volume.key: volume.exists for volume in runtime.volumes([])}["data"]
+
+
+def test_what_was_made_is_known_without_any_file(runtime: Runtime) -> None:
+    """Inside, units and volumes are told by their marks; outside, as before."""
+    before = {service.name: service.units for service in runtime.services()}
+    volumes = {v.key: v.name for v in runtime.volumes([]) if v.exists}
+    with runtime.as_found():
+        found = {service.name: service.units for service in runtime.services()}
+        again = {v.key: v.name for v in runtime.volumes([]) if v.exists}
+    assert {name: units for name, units in found.items() if units} == {
+        name: units for name, units in before.items() if units
+    }
+    assert again == volumes
+    assert {service.name: service.units for service in runtime.services()} == before

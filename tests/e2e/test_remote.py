@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +14,16 @@ from quiesce.model import BackupSet
 from quiesce.plan.backup import BackupRequest
 from tests.engine import Unavailable
 from tests.engine.second import SecondEngine, second_engine
-from tests.support.counting import ROOT, Counting, wait_until
+from tests.support.counting import Counting, wait_until
 from tests.support.kills import (
     Tried,
     inv,
     is_settled,
     kill_and_look,
+    let_go,
     manifests,
     mark,
+    paused,
     positions,
     require_kept,
 )
@@ -162,6 +162,44 @@ def test_a_connection_lost_before_anything_stopped_costs_nothing(
     assert manifests(counting) == older
 
 
+def test_a_machine_that_reboots_in_the_window_has_everything_back(
+    counting: Counting, far: SecondEngine, tmp_path: Path
+) -> None:
+    """The daemon ends with its containers; what was stopped stays so until it is recovered."""
+    counting.wait_until_it_counts()
+    older = manifests(counting)
+    process = paused(counting, position(counting, "ArchiveVolume", 1), tmp_path / "paused")
+    far.restart()
+    code, said = let_go(process, tmp_path / "paused")
+    assert code in (3, 4), said
+    assert inv(counting, "never", "-", "recover", "--wait", "60").returncode == 0
+    require_kept(counting, older)
+    assert manifests(counting) == older
+
+
+def test_a_reboot_in_the_middle_of_an_exchange_starts_nothing_on_it(
+    counting: Counting, far: SecondEngine, tmp_path: Path
+) -> None:
+    """Not even what always restarts; after the recovery it does so again."""
+    name = f"{counting.project}-counter-1"
+    counting.docker("update", "--restart", "always", name)
+    assert inv(counting, "never", "-", "backup").returncode == 0
+    mark(counting, "live before")
+    older = manifests(counting)
+    kinds = positions(counting, "restore")
+    swap = [at for at, kind in kinds.items() if kind == "SwapVolume"][-1]
+    process = paused(counting, swap, tmp_path / "paused", "restore")
+    process.kill()
+    process.communicate()
+    far.restart()
+    recovered = inv(counting, "never", "-", "recover", "--yes", "--wait", "120")
+    assert recovered.returncode == 0, recovered.stderr
+    require_kept(counting, older)
+    shape = "{{.HostConfig.RestartPolicy.Name}}"
+    assert counting.docker("inspect", "--format", shape, name).strip() == "always"
+    counting.docker("update", "--restart", "unless-stopped", name)
+
+
 def test_it_is_cleaned_over_there(counting: Counting) -> None:
     """The last one: nothing of the stack is left on that engine, and the sets are here."""
     name = back_up(counting).name
@@ -172,36 +210,3 @@ def test_it_is_cleaned_over_there(counting: Counting) -> None:
         listing = [*kind.split(), "--quiet", "--filter", chosen]
         assert counting.docker(*listing, *(["--all"] if kind == "ps" else [])).split() == []
     assert name in manifests(counting)
-
-
-def paused(counting: Counting, at: str, file: Path) -> subprocess.Popen[bytes]:
-    """Start a backup that stands still before a step."""
-    stack = str(counting.folder / "stack.yaml")
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-X",
-            "faulthandler",
-            "-m",
-            "tests.support.killing",
-            "pause",
-            at,
-            "backup",
-            "--stack",
-            stack,
-        ],
-        cwd=ROOT,
-        env={**os.environ, "QUIESCE_GUARD": "on", "PAUSED_AT": str(file)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    wait_until(file.exists, "the backup to stand still")
-    return process
-
-
-def let_go(process: subprocess.Popen[bytes], file: Path) -> tuple[int, str]:
-    """Let it go on to its end; return its exit code and all it said."""
-    file.unlink()
-    said = process.communicate(timeout=200)[0].decode()
-    return process.returncode, said

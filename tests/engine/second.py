@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -38,6 +39,8 @@ _LINK = "eth0"
 _PORT = 2375
 _PREFIX = "second-"
 _OWNER = "owner.json"
+#: Lies in the daemon's data when it is to begin anew.
+_RESTART = "restart"
 
 # $1 is the folder of the data, $2 the address to listen on; folders to hide follow.
 _BECOME_DAEMON = f"""
@@ -60,7 +63,14 @@ mount -t tmpfs -o mode=0755 none /run
 mount -t tmpfs -o mode=0755 none /etc/docker
 cd /
 for folder in "$@"; do mount -t tmpfs none "$folder"; done
-exec dockerd --tls=false --host "tcp://$address:{_PORT}" --host unix:///var/run/docker.sock
+trap 'kill -TERM "$daemon"; wait "$daemon"; exit' TERM
+while :; do
+    dockerd --tls=false --host "tcp://$address:{_PORT}" --host unix:///var/run/docker.sock &
+    daemon=$!
+    wait "$daemon" || true
+    rm -f /var/run/docker.pid
+    rm /var/lib/docker/{_RESTART}
+done
 """
 
 
@@ -71,6 +81,7 @@ class SecondEngine:
     host: str
     address: str
     process: ProcessMark
+    data: Path
 
     def cut(self) -> None:
         """Lose the link: packets vanish, and no end of a connection is told."""
@@ -79,6 +90,20 @@ class SecondEngine:
     def mend(self) -> None:
         """Bring the link back; connections that outlived the cut go on."""
         self._set_link("up")
+
+    def restart(self) -> None:
+        """End the daemon as a machine that is shut down does, and return when it is back.
+
+        Containers end with it; those that may are started again by the new one.
+        """
+        (self.data / _RESTART).touch()
+        before = run(["pgrep", "--parent", str(self.process.pid), "dockerd"]).strip()
+        os.kill(int(before), signal.SIGTERM)
+        deadline = time.monotonic() + 90
+        while (self.data / _RESTART).exists() or not engine_answers(self.host):
+            if time.monotonic() > deadline:
+                raise Unavailable("the second dockerd did not come back")
+            time.sleep(0.1)
 
     def _set_link(self, state: str) -> None:
         namespace = f"/proc/{self.process.pid}/ns/net"
@@ -109,7 +134,8 @@ def second_engine(
         (folder / _OWNER).write_text(json.dumps(asdict(mark)))
     try:
         _lay_link(process.pid, network)
-        engine = SecondEngine(f"tcp://{network}.2:{_PORT}", f"{network}.2", mark)
+        data = folder / "data"
+        engine = SecondEngine(f"tcp://{network}.2:{_PORT}", f"{network}.2", mark, data)
         _wait_for_answer(engine, process, folder / "dockerd.log")
         if images:
             _copy_images(images, engine.host)

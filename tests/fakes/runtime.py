@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -231,6 +232,9 @@ class FakeRuntime:
             if self.tool is not None:
                 seen = [part.replace(DIRECTORY, str(directory)) for part in argv]
                 self.tool(service, seen, environment, directory, writable)
+
+    def as_found(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def sweep(self, run: str) -> tuple[str, ...]:
         with _Effect(self, f"sweep:{run}"):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from quiesce.adapters.store import LocalStore
@@ -141,3 +142,37 @@ def kill_and_look(
         assert recovered.returncode == 0, recovered.stderr
     require_kept(counting, older)
     tried.kept += 1
+
+
+def paused(
+    counting: Counting, at: str, file: Path, task: str = "backup", *, guard: bool = True
+) -> subprocess.Popen[bytes]:
+    """Start a task that stands still before a step."""
+    stack = str(counting.folder / "stack.yaml")
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tests.support.killing",
+            "pause",
+            at,
+            *TASKS[task],
+            "--stack",
+            stack,
+        ],
+        cwd=ROOT,
+        env={**os.environ, "QUIESCE_GUARD": "on" if guard else "off", "PAUSED_AT": str(file)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    wait_until(lambda: file.exists() or process.poll() is not None, f"the {task} to stand still")
+    assert process.poll() is None, process.communicate()[0].decode()
+    return process
+
+
+def let_go(process: subprocess.Popen[bytes], file: Path) -> tuple[int, str]:
+    """Let it go on to its end; return its exit code and all it said."""
+    file.unlink()
+    said = process.communicate(timeout=200)[0].decode()
+    return process.returncode, said

@@ -1,0 +1,199 @@
+"""What happens to services behind the back of a run: removed, recreated, scaled, slow to end."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.counting import Counting, wait_until
+from tests.support.kills import (
+    inv,
+    is_settled,
+    let_go,
+    manifests,
+    mark,
+    marks,
+    paused,
+    positions,
+    require_kept,
+)
+
+pytestmark = pytest.mark.engine
+
+#: Beside the counter: one that takes its time to end, and one that is deaf and ends badly.
+SERVICES = """
+  slow:
+    image: ${PYTHON_IMAGE}
+    command: [sh, -c, "trap 'sleep 3; exit 0' TERM; while :; do sleep 0.1; done"]
+    restart: unless-stopped
+    stop_grace_period: 20s
+    volumes: ["numbers:/numbers"]
+  deaf:
+    image: ${PYTHON_IMAGE}
+    command: [sh, -c, "trap '' TERM; while :; do sleep 0.1; done"]
+    restart: always
+    stop_grace_period: 1s
+    volumes: ["numbers:/numbers"]
+volumes:
+"""
+
+
+@pytest.fixture(scope="module")
+def counting(engine: str) -> Iterator[Counting]:
+    """A stack in containers that counts, with a set of it."""
+    folder = Path(tempfile.mkdtemp(prefix="qfault-"))
+    made = Counting.make(folder / "app", on_engine=True)
+    compose = made.folder / "compose.yml"
+    compose.write_text(compose.read_text().replace("\nvolumes:\n", SERVICES, 1))
+    made.declare("restart: {stop_timeout: 1s}")
+    try:
+        made.begin()
+        done = inv(made, "never", "-", "backup")
+        assert done.returncode == 0, done.stderr
+        assert "deaf had to be killed" in done.stderr
+        yield made
+    finally:
+        made.destroy()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(autouse=True)
+def kept(counting: Counting) -> Iterator[None]:
+    """Whatever happened, afterwards all of it runs and is good."""
+    counting.wait_until_it_counts()
+    older = manifests(counting)
+    yield
+    require_kept(counting, older)
+    assert not counting.is_down("slow")
+    assert not counting.is_down("deaf")
+    assert _policies(counting) == {"always", "unless-stopped"}
+
+
+def _policies(counting: Counting) -> set[str]:
+    containers = [f"{counting.project}-{name}-1" for name in ("slow", "deaf", "counter")]
+    shape = "{{.HostConfig.RestartPolicy.Name}}"
+    return set(counting.docker("inspect", "--format", shape, *containers).split())
+
+
+def _last(counting: Counting, task: str, kind: str) -> str:
+    return [at for at, step in positions(counting, task).items() if step == kind][-1]
+
+
+def _compose(counting: Counting, *arguments: str) -> None:
+    options = ["--project-name", counting.project, "--env-file", str(counting.folder / "core.env")]
+    counting.docker("compose", *options, "--file", str(counting.folder / "compose.yml"), *arguments)
+
+
+def test_a_container_removed_in_the_window_is_made_again(
+    counting: Counting, tmp_path: Path
+) -> None:
+    """The set is good as well: it was at rest."""
+    file = tmp_path / "paused"
+    process = paused(counting, _last(counting, "backup", "ArchiveVolume"), file)
+    counting.docker("rm", "--force", f"{counting.project}-counter-1")
+    code, said = let_go(process, file)
+    assert code == 0, said
+
+
+def test_a_container_recreated_in_the_window_is_the_service(
+    counting: Counting, tmp_path: Path
+) -> None:
+    """By somebody who did not know; the set says that it may not be of one instant."""
+    file = tmp_path / "paused"
+    process = paused(counting, _last(counting, "backup", "ArchiveVolume"), file)
+    _compose(counting, "up", "--detach", "--force-recreate", "--no-deps", "counter")
+    code, said = let_go(process, file)
+    assert code in (0, 3, 7), said
+
+
+def test_a_service_of_two_containers_comes_back_with_both(
+    counting: Counting, tmp_path: Path
+) -> None:
+    """Killed in the window, recovered by the guard."""
+    _compose(counting, "up", "--detach", "--no-deps", "--no-recreate", "--scale", "slow=2", "slow")
+    file = tmp_path / "paused"
+    process = paused(counting, _last(counting, "backup", "ArchiveVolume"), file)
+    assert counting.is_down("slow")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    wait_until(lambda: is_settled(counting), "the guard to settle it")
+    for number in (1, 2):
+        name = f"{counting.project}-slow-{number}"
+        assert counting.docker("inspect", "--format", "{{.State.Running}}", name) == "true\n"
+    _compose(counting, "up", "--detach", "--no-deps", "--no-recreate", "--scale", "slow=1", "slow")
+
+
+def test_a_one_off_container_is_neither_stopped_nor_started(counting: Counting) -> None:
+    """It is somebody's own, and its use of the volume is told."""
+    name = f"{counting.project}-own"
+    _compose(counting, "run", "--detach", "--no-deps", "--name", name, "slow", "sleep", "300")
+    try:
+        begun = counting.docker("inspect", "--format", "{{.State.StartedAt}}", name)
+        ended = inv(counting, "never", "-", "backup")
+        assert ended.returncode in (0, 7), ended.stderr
+        assert name in ended.stderr
+        assert counting.docker("inspect", "--format", "{{.State.StartedAt}}", name) == begun
+    finally:
+        counting.docker("rm", "--force", name)
+
+
+def test_a_stop_that_still_goes_on_is_waited_for(counting: Counting, tmp_path: Path) -> None:
+    """Killed while `slow` takes its three seconds; a recovery begins at once, and it runs after."""
+    stop = _first_stop(counting)
+    process = paused(counting, stop, tmp_path / "paused", guard=False)
+    (tmp_path / "paused").unlink()
+    shape = ["events", "--since", "1m", "--until", "0s", "--format", "{{.Action}}"]
+    ours = ["--filter", f"container={counting.project}-slow-1", "--filter", "event=kill"]
+    wait_until(lambda: counting.docker(*shape, *ours), "the stop to be asked for")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    recovered = inv(counting, "never", "-", "recover")
+    assert recovered.returncode == 0, recovered.stderr
+
+
+def _first_stop(counting: Counting) -> str:
+    return next(at for at, step in positions(counting, "backup").items() if step == "StopServices")
+
+
+def test_recovery_needs_no_compose_file(counting: Counting, tmp_path: Path) -> None:
+    """Somebody edited it meanwhile and made a mistake."""
+    compose = counting.folder / "compose.yml"
+    text = compose.read_text()
+    file = tmp_path / "paused"
+    process = paused(counting, _last(counting, "backup", "ArchiveVolume"), file, guard=False)
+    compose.write_text("services: [\n")
+    try:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        recovered = inv(counting, "never", "-", "recover")
+        assert recovered.returncode == 0, recovered.stderr
+    finally:
+        compose.write_text(text)
+
+
+def test_what_was_written_after_an_exchange_is_never_rolled_back(
+    counting: Counting, tmp_path: Path
+) -> None:
+    """Hours after a death with the new state live, the recovery goes on from there."""
+    back = _last(counting, "restore", "StartServices")
+    died = inv(counting, "after", back, "restore", "--file", "latest", "--yes")
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    counting.wait_until_it_counts()
+    mark(counting, "written meanwhile")
+    recovered = inv(counting, "never", "-", "recover")
+    assert recovered.returncode == 0, recovered.stderr
+    assert marks(counting) == {"written meanwhile"}
+
+
+def test_the_terminal_that_is_closed_takes_nothing_down(counting: Counting, tmp_path: Path) -> None:
+    """HUP to the whole process group in the window: put back, exit 129."""
+    file = tmp_path / "paused"
+    process = paused(counting, _last(counting, "backup", "ArchiveVolume"), file)
+    process.send_signal(signal.SIGHUP)
+    code, said = let_go(process, file)
+    assert code == 129, said
