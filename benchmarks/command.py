@@ -94,6 +94,7 @@ def _everybody(bench: Bench, rounds: int) -> Mapping[str, object]:
             statistics.median(restores[OURS]) / statistics.median(restores["plain"]), 2
         ),
     }
+    facts["killed_in_the_window"] = _killed(ours, down[OUR_BARE], rounds)
     facts["doubled_database"] = _doubled(bench, ours, down[OURS], rounds)
     facts["resident_megabytes"] = round(ours.resident_megabytes())
     facts["load_at_the_end"] = f"{os.getloadavg()[0]:.1f}"
@@ -132,6 +133,13 @@ def _ratio(ours: float, other: float) -> str:
     if min(ours, other) <= 0:
         return "lost in the noise"
     return f"{ours / other:.2f}"
+
+
+def _killed(ours: Quiesce, bare: float, rounds: int) -> Mapping[str, object]:
+    """How long the guard needs, beside a stop and a start by the same code."""
+    _tell("killing backups in their window")
+    took = statistics.median(ours.killed() for _ in range(rounds))
+    return {"seconds_to_running": round(took, 2), "beyond_stop_and_start": round(took - bare, 2)}
 
 
 def _doubled(bench: Bench, ours: Quiesce, before: float, rounds: int) -> Mapping[str, object]:

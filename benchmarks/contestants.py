@@ -109,14 +109,7 @@ class Quiesce:
 
     def resident_megabytes(self) -> float:
         """The most memory that `inv backup` has, in a process of its own."""
-        (self._bench.folder / "tasks.py").write_text("from quiesce.menu import namespace\n")
-        running = subprocess.Popen(
-            [sys.executable, "-m", "invoke", "backup"],
-            cwd=self._bench.folder,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        running = self._inv("backup")
         most = 0
         while running.poll() is None:
             # Not what the system counts for a child that ended: that includes what we had when
@@ -126,6 +119,34 @@ class Quiesce:
         if running.returncode:
             raise RuntimeError(f"inv backup ended with {running.returncode}")
         return most / 1024
+
+    def killed(self) -> float:
+        """Seconds from SIGKILL in the window until the service runs again, with nobody there."""
+        running = self._inv("backup")
+        while self._bench.runs("writer"):
+            if running.poll() is not None:
+                raise RuntimeError("inv backup ended before anything had stopped")
+            time.sleep(0.01)
+        running.kill()
+        began = time.monotonic()
+        running.wait()
+        while not self._bench.runs("writer"):
+            time.sleep(0.02)
+        took = time.monotonic() - began
+        settled = self._inv("recover", "--wait", "60").wait()
+        if settled:
+            raise RuntimeError(f"inv recover ended with {settled}")
+        return took
+
+    def _inv(self, *arguments: str) -> subprocess.Popen[bytes]:
+        (self._bench.folder / "tasks.py").write_text("from quiesce.menu import namespace\n")
+        return subprocess.Popen(
+            [sys.executable, "-m", "invoke", *arguments],
+            cwd=self._bench.folder,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
 
 def _peak_kilobytes(pid: int) -> int:

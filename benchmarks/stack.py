@@ -151,9 +151,13 @@ class Bench:
     def start(self) -> None:
         """Start it, and return when it runs."""
         output("docker", "start", self.container("writer"))
-        shape = "{{.State.Running}}"
-        while output("docker", "inspect", "--format", shape, self.container("writer")) != "true\n":
+        while not self.runs("writer"):
             time.sleep(0.05)
+
+    def runs(self, service: str) -> bool:
+        """Whether the container of a service runs."""
+        shape = "{{.State.Running}}"
+        return output("docker", "inspect", "--format", shape, self.container(service)) == "true\n"
 
     def destroy(self) -> None:
         """Remove the project, by its name."""

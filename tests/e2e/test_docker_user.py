@@ -1,0 +1,82 @@
+"""The main job as the commonest user: an ordinary one, in group docker."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from quiesce.plan.backup import BackupRequest
+from quiesce.plan.restore import RestoreRequest
+from tests.integration.volumes_support import as_user, needs_root
+from tests.support.counting import Counting, wait_until
+from tests.support.kills import mark, marks, require_kept
+
+pytestmark = [pytest.mark.engine, needs_root]
+USER = 4242
+
+
+@pytest.fixture(scope="module")
+def counting(engine: str) -> Iterator[Counting]:
+    """A stack in containers, in a folder that belongs to that user."""
+    folder = Path(tempfile.mkdtemp(prefix="quser-"))
+    folder.chmod(0o755)
+    made = Counting.make(folder / "app", on_engine=True)
+    try:
+        made.begin()
+        # Once as root as well: the forked child may not be able to read our own modules.
+        first = made.app().backup(BackupRequest())
+        assert first is not None
+        made.app().restore(first.name, RestoreRequest())
+        shutil.rmtree(made.folder / "backups")
+        for path in (made.folder, *made.folder.rglob("*")):
+            os.chown(path, USER, USER)
+        yield made
+    finally:
+        made.destroy()
+        shutil.rmtree(folder)
+
+
+def _groups(engine: str) -> list[int]:
+    return [Path(engine.removeprefix("unix://")).stat().st_gid]
+
+
+def test_backup_and_restore_without_being_root(
+    counting: Counting, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One number in all three places; every file is the user's own; the old state comes back."""
+    monkeypatch.setenv("HOME", str(counting.folder))
+
+    def back_up() -> str:
+        made = counting.app().backup(BackupRequest())
+        return made.name if made else "nothing"
+
+    counting.wait_until_it_counts()
+    name = as_user(USER, back_up, _groups(engine))
+    assert name.startswith("core-"), name
+    for path in (counting.folder / "backups").rglob("*"):
+        assert path.lstat().st_uid == USER, path
+        assert path.lstat().st_mode & 0o077 == 0, path
+    (made,) = (s for s in _sets(counting) if s.name == name)
+    numbers = counting.numbers_in(made, tmp_path / "set")
+    assert len(set(numbers.values())) == 1, numbers
+    mark(counting, "newer than the set")
+    wait_until(lambda: counting.number() > numbers["file"] + 500, "the number to grow")
+
+    def restore() -> str:
+        counting.app().restore(name, RestoreRequest())
+        return "restored"
+
+    assert as_user(USER, restore, _groups(engine)) == "restored"
+    assert marks(counting) == {""}
+    require_kept(counting, {})
+
+
+def _sets(counting: Counting) -> tuple:
+    from quiesce.adapters.store import LocalStore
+
+    return LocalStore(counting.folder / "backups").sets()
