@@ -35,6 +35,7 @@ def test(
     help={
         "full": "2 GB of files and 1 GB in the database, instead of a tenth of it",
         "databases": "a database alone, beside pg_dump and pg_restore with the same checks",
+        "stores": "a set sent to an S3 server and back, beside rclone; --full: 10 GB",
         "rounds": "how often everybody takes a turn",
         "json": "one JSON document on standard output",
     },
@@ -43,13 +44,14 @@ def bench(
     _: Context,
     full: bool = False,
     databases: bool = False,
+    stores: bool = False,
     rounds: int = 3,
     json: bool = False,
 ) -> None:
     """Measure Quiesce beside tar, restic and borg on this machine, in one run."""
     from benchmarks import command
 
-    code = command.main(full=full, rounds=rounds, as_json=json, databases=databases)
+    code = command.main(full=full, rounds=rounds, as_json=json, databases=databases, stores=stores)
     if code:
         raise Exit(code=code)
 

@@ -15,6 +15,7 @@ from benchmarks import machine
 from benchmarks.contestants import InTheWindow, Plain, Quiesce, Result, in_the_window
 from benchmarks.databases import measure
 from benchmarks.stack import FULL, SMALL, Bench, is_reachable
+from benchmarks.stores import measure as measure_stores
 
 OURS = "quiesce"
 OUR_BARE = "quiesce restart"
@@ -22,14 +23,18 @@ BARE = "bare stop and start"
 CLASSIC = "stop, docker run tar czf, start"
 
 
-def main(*, full: bool, rounds: int, as_json: bool, databases: bool = False) -> int:
+def main(
+    *, full: bool, rounds: int, as_json: bool, databases: bool = False, stores: bool = False
+) -> int:
     """Measure, print, and return the exit code: 0, or 2 where nothing can be measured."""
     if reason := is_reachable():
         print(f"nothing is measured: {reason}", file=sys.stderr)
         return 2
     folder = Path(tempfile.mkdtemp(prefix="quiesce-bench-"))
     try:
-        if databases:
+        if stores:
+            facts = measure_stores(folder, full=full, rounds=rounds, tell=_tell)
+        elif databases:
             facts = measure(folder, full=full, rounds=rounds, tell=_tell)
         else:
             facts = _measure(Bench(folder, FULL if full else SMALL), rounds)

@@ -114,7 +114,7 @@ class Quiesce:
         while running.poll() is None:
             # Not what the system counts for a child that ended: that includes what we had when
             # it was made.
-            most = max(most, _peak_kilobytes(running.pid))
+            most = max(most, peak_kilobytes(running.pid))
             time.sleep(0.02)
         if running.returncode:
             raise RuntimeError(f"inv backup ended with {running.returncode}")
@@ -149,7 +149,8 @@ class Quiesce:
         )
 
 
-def _peak_kilobytes(pid: int) -> int:
+def peak_kilobytes(pid: int) -> int:
+    """The most memory that a running process ever had; 0 when it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

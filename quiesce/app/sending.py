@@ -31,6 +31,9 @@ class Sending(Keeping):
         chosen: BackupSet | None = None
         if file is not None:
             chosen = choosing.resolve(self.stack, sets, file, lambda _: "latest")
+        if chosen is None:
+            for name in offsite.held_back(self.stack, sets, store):
+                self.reporter.warn(f"{name} stays here: it was not verified, or is damaged")
         plan = offsite.plan_push(self.stack, self._run_id(), sets, chosen, store)
         names = sorted({step.set for step in plan.nodes if hasattr(step, "set")})
         done = self._change_sets(
@@ -38,7 +41,7 @@ class Sending(Keeping):
         )
         if done:
             text = words.counted(len(names), "set")
-            said = f"pushed {text}" if names else "everything is there already"
+            said = f"pushed {text}" if names else "everything good is there already"
             self.reporter.done(said, {"sets": names})
 
     def pull(self, file: str, store: str | None) -> str:

@@ -33,6 +33,19 @@ def pending(stack: Stack, sets: Iterable[BackupSet], store: str) -> tuple[Backup
     )
 
 
+def held_back(stack: Stack, sets: Iterable[BackupSet], store: str | None) -> tuple[str, ...]:
+    """Return the sets of this instance that are sent only by name: never verified, or bad."""
+    stores = _named(stack, store)
+    return tuple(
+        backup.name
+        for backup in sets
+        if backup.manifest.instance == stack.instance.name
+        and not is_safety(backup.manifest)
+        and not backup.state.verified_good
+        and not set(stores) <= set(backup.state.pushed)
+    )
+
+
 def with_pushing(stack: Stack, sets: Sequence[BackupSet], plan: Plan, name: str) -> Plan:
     """Return the plan of a backup with sending its set, and what older runs still owe a store,
     right after it was verified: what is pruned or judged comes later."""

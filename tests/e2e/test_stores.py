@@ -192,3 +192,20 @@ def test_no_credential_is_in_anything_that_stays(place: Place) -> None:
     for path in (place.folder / "backups").rglob("*"):
         if path.is_file():
             assert secret.encode() not in path.read_bytes(), path
+
+
+def test_a_set_that_nobody_verified_is_not_sent_and_named(place: Place, server: S3) -> None:
+    """Nothing is called there that is not."""
+    place.succeed("backup")
+    (name,) = (path.parent.name for path in place.folder.glob("backups/*/manifest.json"))
+    mine = f"{place.folder.parent.name}/local/"
+    for entry in [n for n in server.names() if n.startswith(mine)]:
+        server.client().delete_object(Bucket=server.bucket, Key=entry)
+    (place.folder / "backups" / ".state" / f"{name}.json").unlink()
+    ended = place.inv("push")
+    assert ended.returncode == 0
+    assert f"{name} stays here: it was not verified" in ended.stderr + ended.stdout
+    assert sets_in(place) == []
+    place.succeed("verify", "--file", name)
+    place.succeed("push")
+    assert sets_in(place) == [name]
