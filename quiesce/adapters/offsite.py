@@ -137,7 +137,9 @@ class OffsiteStores:
         for entry in first:
             self._fetch(store, there, entry, folder, progress)
         local = LocalStore(directory)
-        if wrong := local.verify(local.read(folder), progress):
+        # What was not decrypted since was summed as it came.
+        sums = {} if there.encryption else {entry.file: entry.sha256 for entry in first}
+        if wrong := local.verify(local.read(folder), progress, sums):
             raise CheckFailed(
                 f"store {store}: {name} is not what was pushed: {wrong[0]}",
                 "pull another one; 'inv backups --store' lists them",

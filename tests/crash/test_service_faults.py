@@ -100,6 +100,7 @@ def test_a_container_removed_in_the_window_is_made_again(
     assert code == 0, said
 
 
+@pytest.mark.long
 def test_a_container_recreated_in_the_window_is_the_service(
     counting: Counting, tmp_path: Path
 ) -> None:
@@ -111,6 +112,7 @@ def test_a_container_recreated_in_the_window_is_the_service(
     assert code in (0, 3, 7), said
 
 
+@pytest.mark.long
 def test_a_service_of_two_containers_comes_back_with_both(
     counting: Counting, tmp_path: Path
 ) -> None:
@@ -128,6 +130,7 @@ def test_a_service_of_two_containers_comes_back_with_both(
     _compose(counting, "up", "--detach", "--no-deps", "--no-recreate", "--scale", "slow=1", "slow")
 
 
+@pytest.mark.long
 def test_a_one_off_container_is_neither_stopped_nor_started(counting: Counting) -> None:
     """It is somebody's own, and its use of the volume is told."""
     name = f"{counting.project}-own"

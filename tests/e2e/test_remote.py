@@ -104,6 +104,7 @@ def test_a_set_is_proven_by_a_restore_over_there(counting: Counting) -> None:
     require_kept(counting, {})
 
 
+@pytest.mark.long
 def test_a_drill_works_over_there(counting: Counting) -> None:
     """The isolated one, with everything it makes."""
     ended = counting.inv("drill", "--yes")
@@ -111,8 +112,15 @@ def test_a_drill_works_over_there(counting: Counting) -> None:
     require_kept(counting, {})
 
 
-@pytest.mark.parametrize("guard", [False, True], ids=["recover", "guard"])
-@pytest.mark.parametrize("task", ["backup", "restore"])
+@pytest.mark.parametrize(
+    ("task", "guard"),
+    [
+        ("backup", True),
+        ("restore", False),
+        pytest.param("backup", False, marks=pytest.mark.long),
+        pytest.param("restore", True, marks=pytest.mark.long),
+    ],
+)
 def test_a_run_killed_in_the_window_is_recovered_from_here(
     counting: Counting, task: str, guard: bool
 ) -> None:
