@@ -65,23 +65,25 @@ def fetch_file(api: APIClient, container: str, remote: str, target: Path) -> boo
         chunks, _ = api.get_archive(container, remote, chunk_size=_CHUNK)
     except NotFound:
         return False
+    whole = False
     with (
         tarfile.open(fileobj=_Chunks(chunks), mode="r|", bufsize=_CHUNK) as archive,
         target.open("r+b") as written,
     ):
         written.truncate()
-        for header in archive:
-            content = archive.extractfile(header) if header.isreg() else None
+        for number, header in enumerate(archive):
+            content = archive.extractfile(header) if header.isreg() and not number else None
             if content is None:
                 break
-            size = 0
             while chunk := content.read(_CHUNK):
                 written.write(chunk)
-                size += len(chunk)
-            if size == header.size:
-                return True
-            break
-    raise LostEngine(f"{remote} did not come whole from the engine", "run it again")
+            whole = written.tell() == header.size
+    # To the very end: until then the engine keeps the container locked for the next of these.
+    for _ in chunks:
+        pass
+    if not whole:
+        raise LostEngine(f"{remote} did not come whole from the engine", "run it again")
+    return True
 
 
 class _Chunks(io.RawIOBase):

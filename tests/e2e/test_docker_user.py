@@ -61,7 +61,7 @@ def test_backup_and_restore_without_being_root(
     for path in (counting.folder / "backups").rglob("*"):
         assert path.lstat().st_uid == USER, path
         assert path.lstat().st_mode & 0o077 == 0, path
-    (made,) = (s for s in _sets(counting) if s.name == name)
+    (made,) = (found for found in counting.sets() if found.name == name)
     numbers = counting.numbers_in(made, tmp_path / "set")
     assert len(set(numbers.values())) == 1, numbers
     mark(counting, "newer than the set")
@@ -74,9 +74,3 @@ def test_backup_and_restore_without_being_root(
     assert as_user(USER, restore, _groups(engine)) == "restored"
     assert marks(counting) == {""}
     require_kept(counting, {})
-
-
-def _sets(counting: Counting) -> tuple:
-    from quiesce.adapters.store import LocalStore
-
-    return LocalStore(counting.folder / "backups").sets()

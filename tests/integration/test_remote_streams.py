@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from docker import APIClient
+from docker.errors import NotFound
 
 from quiesce.adapters.compose_engine import make_tls
-from quiesce.adapters.volume_helper import HelperEngine
+from quiesce.adapters.volume_helper import STAGING, HelperEngine
 from quiesce.adapters.volume_remote import RemotePlace
 from quiesce.adapters.volume_transport import ARCHIVE, make_empty
 from quiesce.errors import LostEngine, QuiesceError
@@ -72,14 +73,16 @@ def test_what_goes_and_comes_is_the_same(far: Far, tmp_path: Path) -> None:
     content = os.urandom(8 * MEGABYTE)
     sent, came = tmp_path / "sent", make_empty(tmp_path / "came")
     sent.write_bytes(content)
-    before = {volume["Name"] for volume in far.api.volumes()["Volumes"]}
     place = far.place()
+    mounts = far.api.inspect_container(place._container.id)["Mounts"]
+    (nameless,) = (m["Name"] for m in mounts if m["Destination"] == STAGING)
     place.run(["tee", f"{place.root}/kept"], what="sending", reads=sent)
     place.run(["cat", f"{place.root}/kept"], what="fetching", writes=came)
     assert came.read_bytes() == content
     assert came.stat().st_mode & 0o777 == 0o600
     place.close()
-    assert {volume["Name"] for volume in far.api.volumes()["Volumes"]} == before
+    with pytest.raises(NotFound):
+        far.api.inspect_volume(nameless)
     assert list(far.scratch.iterdir()) == []
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import psycopg2
 
 from quiesce.adapters import embedded_files
+from quiesce.adapters.store import LocalStore
 from quiesce.app import App, Options, open_app
 from quiesce.app.connect import end_host_processes
 from quiesce.model import BackupSet
@@ -269,6 +270,10 @@ class Counting:
         return self.docker("exec", f"{self.project}-counter-1", "sh", "-c", script)
 
     # ------------------------------------------------------------------------- sets, by hand
+
+    def sets(self) -> tuple[BackupSet, ...]:
+        """The sets that are listed, the oldest first."""
+        return LocalStore(self.folder / "backups").sets()
 
     def numbers_in(self, made: BackupSet, scratch: Path) -> Mapping[str, int]:
         """The number in each database and in the file of a set, by `pg_restore` and `tar`."""
