@@ -96,7 +96,20 @@ def require_proc() -> None:
 
 def boot_id() -> str:
     """Which boot of this machine it is: process numbers of another one mean nothing."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return _read(Path("/proc/sys/kernel/random/boot_id")).strip()
+
+
+def _read(path: Path) -> str:
+    """Return what the kernel says there. Raise RequestError when it may not be read now: to take
+    that for an answer would make what runs look as if it did not."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        raise
+    except OSError as error:
+        raise RequestError(
+            f"cannot read {path}: {error.strerror}", "see how many files may be open (ulimit -n)"
+        ) from error
 
 
 def begin(launch: Launch, log: Path) -> Live:
@@ -296,7 +309,7 @@ def _family(live: Live) -> set[Live]:
 @functools.cache
 def _booted() -> int:
     """Return when this machine was booted, in seconds; asked once, as a set clock changes it."""
-    lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+    lines = _read(Path("/proc/stat")).splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("btime "))
 
 
@@ -320,7 +333,7 @@ def _fields(pid: int) -> Sequence[str]:
     The name before it may hold anything, also parentheses.
     """
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        text = _read(Path(f"/proc/{pid}/stat"))
     except OSError:
         return ()
     return text.rpartition(")")[2].split()
