@@ -7,6 +7,7 @@ would shift with their order.
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import sys
@@ -20,7 +21,21 @@ from invoke.tasks import Task, task
 
 if TYPE_CHECKING:
     from quiesce.app import App
+    from quiesce.errors import QuiesceError
 
+#: What a machine refuses that is full, sick, or does not let us.
+_THE_MACHINES = frozenset(
+    {
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOSPC,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
 _LOOKING = {
     "instance": (None, "which instance of stack.yaml (default: its default_instance)"),
     "stack": (None, "path of stack.yaml (default: beside tasks.py, or QUIESCE_STACK)"),
@@ -113,13 +128,28 @@ def listed(value: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (value or "").split(",") if name.strip())
 
 
+def _plainly(error: Exception) -> QuiesceError:
+    """What the machine refused is no mistake of ours. What a plan had changed is put back by then:
+    nothing of this kind leaves its execution."""
+    from quiesce.errors import QuiesceError, StepFailed, place_of
+
+    if isinstance(error, OSError) and error.errno in _THE_MACHINES:
+        where = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
+        return StepFailed(
+            f"the system refused{where}: {error.strerror}",
+            "see how full the disk is, who may read it, and how many files may be open (ulimit -n)",
+        )
+    hint = "run it again with --debug, and report what it shows"
+    return QuiesceError(f"unexpected {place_of(error)}", hint)
+
+
 def _run(
     context: Context,
     function: Callable[..., None],
     own: Mapping[str, Any],
     shared: Mapping[str, Any],
 ) -> None:
-    from quiesce.errors import Interrupted, QuiesceError, place_of
+    from quiesce.errors import Interrupted, QuiesceError
     from quiesce.report import make_reporter
 
     name = function.__name__.replace("_", "-")
@@ -148,10 +178,7 @@ def _run(
     except KeyboardInterrupt:
         failure = Interrupted(2)
     except Exception as error:  # noqa: BLE001  the boundary: whatever it is, it is told plainly
-        failure = QuiesceError(
-            f"unexpected {place_of(error)}",
-            "run it again with --debug, and report what it shows",
-        )
+        failure = _plainly(error)
         failure.__cause__ = error
     else:
         reporter.close()
