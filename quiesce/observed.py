@@ -77,7 +77,8 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class VolumeState:
-    """A volume as the engine has it. `name` is its real name, `outside` who else uses it.
+    """A volume as the engine has it. `name` is its real name, `outside` who else uses it, and
+    `outside_writers` those of them that run and have it mounted writably.
 
     `external`: the Compose file says that it is not the stack's. `project` is the one that its
     label names, "" without a label.
@@ -92,6 +93,7 @@ class VolumeState:
     outside: tuple[str, ...]
     external: bool = False
     project: str = ""
+    outside_writers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

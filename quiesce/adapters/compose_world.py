@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quiesce.adapters.compose_engine import (
@@ -25,14 +25,15 @@ from quiesce.adapters.compose_units import (
 from quiesce.observed import Mount, Service, VolumeState
 
 _LABEL_VOLUME = "com.docker.compose.volume"
+_AWAKE = ("running", "restarting")
 
 
 def volume_states(
     connection: EngineConnection, project: str, volumes: Sequence[DeclaredVolume]
 ) -> tuple[VolumeState, ...]:
     """Return each volume as the engine has it, and who else uses it."""
-    users = _outside_users(connection, project)
-    return tuple(_state(connection, volume, users.get(volume.name, ())) for volume in volumes)
+    uses = _outside_uses(connection, project)
+    return tuple(_state(connection, volume, uses.get(volume.name, ())) for volume in volumes)
 
 
 def found_model(connection: EngineConnection, project: str, keys: Sequence[str]) -> ComposeModel:
@@ -74,9 +75,17 @@ def joined(service: Service, containers: Sequence[Inspected], model: ComposeMode
     )
 
 
-def _outside_users(connection: EngineConnection, project: str) -> Mapping[str, tuple[str, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """Somebody else's use of a volume."""
+
+    container: str
+    writes: bool
+
+
+def _outside_uses(connection: EngineConnection, project: str) -> Mapping[str, list[_Use]]:
     """Return, per real volume name, who mounts it and is no unit of ours or helper of ours."""
-    users: dict[str, set[str]] = {}
+    uses: dict[str, list[_Use]] = {}
     with told("the users of volumes cannot be listed"):
         everyone = connection.api.containers(all=True)
     for entry in everyone:
@@ -88,12 +97,13 @@ def _outside_users(connection: EngineConnection, project: str) -> Mapping[str, t
         name = str((entry.get("Names") or [entry["Id"]])[0]).removeprefix("/")
         for mount in entry.get("Mounts") or ():
             if mount.get("Type") == "volume":
-                users.setdefault(str(mount.get("Name")), set()).add(name)
-    return {volume: tuple(sorted(names)) for volume, names in users.items()}
+                writes = bool(mount.get("RW")) and entry.get("State") in _AWAKE
+                uses.setdefault(str(mount.get("Name")), []).append(_Use(name, writes))
+    return uses
 
 
 def _state(
-    connection: EngineConnection, declared: DeclaredVolume, outside: tuple[str, ...]
+    connection: EngineConnection, declared: DeclaredVolume, uses: Sequence[_Use]
 ) -> VolumeState:
     state = VolumeState(
         key=declared.key,
@@ -102,8 +112,9 @@ def _state(
         driver=declared.driver,
         options=declared.options,
         mountpoint=None,
-        outside=outside,
+        outside=tuple(sorted({use.container for use in uses})),
         external=declared.external,
+        outside_writers=tuple(sorted({use.container for use in uses if use.writes})),
     )
     with told(f"volume {declared.name} cannot be inspected"):
         try:

@@ -122,7 +122,9 @@ class WritersSection(Section):
         [], description="Services that write to databases or volumes, besides those found."
     )
     ignore: list[kind.Text] = Field(
-        [], description="Database clients (application or role names) known to be harmless."
+        [],
+        description="Database clients (application or role names), services and containers outside "
+        "of the stack that are known to be harmless.",
     )
 
 

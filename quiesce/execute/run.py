@@ -85,7 +85,7 @@ class Draft:
     documents: dict[str, bytes] = field(default_factory=dict)
     summing: Summing | None = None
     clusters: list[ClusterRecord] = field(default_factory=list)
-    inconsistency: str = ""
+    inconsistencies: list[str] = field(default_factory=list)
 
     def finished(self) -> list[tuple[str, MemberKind, str]]:
         """The members that are complete: file, kind, and what each is of."""

@@ -10,7 +10,7 @@ is published before everything in it is complete.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from quiesce.errors import RequestError
@@ -24,6 +24,7 @@ from quiesce.plan.steps import (
     CheckConsistent,
     CheckDowntime,
     CheckRest,
+    CheckStopped,
     DiscardStaging,
     DumpDatabase,
     DumpGlobals,
@@ -80,8 +81,12 @@ def plan_backup(
     held: tuple[Node, ...] = tuple(
         HoldSnapshot(d.key, "the dump made later shows this instant") for d in selection.databases
     )
+    awake: tuple[Node, ...] = ()
     if rests:
         held += check_rest(stack, set_name, selection)
+        ignored = {*stack.restart.keep_running, *database_services(selection)}
+        found = reasons(stack, observed, selection)
+        awake = (check_stopped(stack, set_name, found, selection.volumes, ignored),)
     two_levels = bool(units)
     level_0 = tuple(archive(set_name, v, 0, last=not two_levels) for v in selection.volumes)
     level_1 = tuple(archive(set_name, v, 1, last=True) for v in selection.volumes if two_levels)
@@ -106,7 +111,7 @@ def plan_backup(
             observed,
             units,
             why,
-            (*held, *level_1, *within),
+            (*held, *level_1, *awake, *within),
             commands=rests,
         ),
         *dumped,
@@ -124,7 +129,7 @@ def plan_backup(
             stack,
             request,
             set_name,
-            checked=rests and bool(selection.databases),
+            checked=rests,
             stops=bool(units),
         ),
     )
@@ -201,24 +206,34 @@ def writers(stack: Stack, observed: Observed, selection: Selection) -> tuple[tup
     selected database. `writers.services` of stack.yaml adds more. A database's own service goes
     on running: its snapshot is what is kept.
     """
+    return with_dependents(stack, observed, reasons(stack, observed, selection))
+
+
+def database_services(selection: Selection) -> set[str]:
+    """Return the services of the selected databases."""
+    return {database.service for database in selection.databases}
+
+
+def reasons(stack: Stack, observed: Observed, selection: Selection) -> dict[str, str]:
+    """Return every service that may change what is selected, running or not, and why."""
     keys = {volume.key for volume in selection.volumes}
-    servers = {database.service for database in selection.databases}
-    reasons: dict[str, str] = dict.fromkeys(stack.writers, "is named in writers")
+    own = database_services(selection)
+    found: dict[str, str] = dict.fromkeys(stack.writers, "is named in writers")
     for service in observed.services:
-        needed = servers & {entry.service for entry in service.depends_on}
+        needed = own & {entry.service for entry in service.depends_on}
         if needed:
-            reasons[service.name] = f"uses {min(needed)}"
+            found[service.name] = f"uses {min(needed)}"
         mounted = [m.volume for m in service.mounts if m.writable and m.volume in keys]
-        if mounted and service.name in servers:
+        if mounted and service.name in own:
             raise RequestError(
                 f"{service.name} is a database server and writes to volume {mounted[0]}",
                 f"mark volume {mounted[0]} 'backup: by-dump' or 'backup: never' in stack.yaml",
             )
         if mounted:
-            reasons[service.name] = f"writes to {mounted[0]}"
-    for name in servers:
-        reasons.pop(name, None)
-    return with_dependents(stack, observed, reasons)
+            found[service.name] = f"writes to {mounted[0]}"
+    for name in own:
+        found.pop(name, None)
+    return found
 
 
 def check_rest(stack: Stack, set_name: str, selection: Selection) -> tuple[Node, ...]:
@@ -231,6 +246,23 @@ def check_rest(stack: Stack, set_name: str, selection: Selection) -> tuple[Node,
     keys = tuple(database.key for database in selection.databases)
     why = "nobody but the stack's own services was asked to rest"
     return (CheckRest(set_name, keys, stack.ignored_writers, why),)
+
+
+def check_stopped(
+    stack: Stack,
+    set_name: str,
+    services: Iterable[str],
+    volumes: Sequence[Volume],
+    spared: Iterable[str] = (),
+) -> CheckStopped:
+    """Return the step that looks once more who runs, for when the last archive is made.
+
+    `services` may write although no volume shows it; `spared` go on running on purpose.
+    """
+    ignored = tuple(sorted({*stack.ignored_writers, *spared}))
+    keys = tuple(volume.key for volume in volumes)
+    why = "somebody may have started one meanwhile"
+    return CheckStopped(set_name, tuple(sorted(services)), keys, ignored, why)
 
 
 def judgement(

@@ -17,7 +17,7 @@ from quiesce.errors import RequestError
 from quiesce.model import Stack, Volume
 from quiesce.observed import Observed
 from quiesce.plan import order
-from quiesce.plan.backup import BackupRequest, archive, judgement
+from quiesce.plan.backup import BackupRequest, archive, check_stopped, judgement
 from quiesce.plan.services import nearest, ordered, quiet
 from quiesce.plan.steps import (
     ArchiveVolume,
@@ -66,7 +66,11 @@ def plan_cold(
             observed,
             units,
             _WHY,
-            (*copies(set_name, servers), *level_1),
+            (
+                *copies(set_name, servers),
+                *level_1,
+                check_stopped(stack, set_name, ordered(stack, observed), volumes),
+            ),
             boot_safe=False,
             commands=True,
         ),
@@ -81,7 +85,7 @@ def plan_cold(
             on_failure=(DiscardStaging("nothing of a failed run stays"),),
         ),
         VerifySet(set_name, "nothing is called good that was not checked"),
-        *judgement(stack, request, set_name, checked=False, stops=bool(units)),
+        *judgement(stack, request, set_name, checked=True, stops=bool(units)),
     )
     instance = stack.instance.name
     words = f"full backup of {instance} (cold)"

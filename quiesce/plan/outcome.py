@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from quiesce.model import BackupSet, ClusterRecord
-from quiesce.observed import AtRest, Visitor
+from quiesce.observed import AtRest, Service, Visitor, VolumeState
+from quiesce.plan.steps import CheckStopped
 
 _RECENT = 3
 CLEAN = "shut down"
@@ -70,6 +71,34 @@ def inconsistency(rest: AtRest, ignored: Collection[str]) -> str:
     if unknown:
         return f"{where}, and connected were: {'; '.join(map(visitor_words, unknown))}"
     return ""
+
+
+def awake(
+    services: Sequence[Service], volumes: Sequence[VolumeState], step: CheckStopped
+) -> tuple[str, ...]:
+    """Return who runs, of those that may write to what the step names, and is not ignored.
+
+    `services` and `volumes` are as they are now: a service that somebody started since counts,
+    as does a container outside of the stack that has a volume mounted writably.
+    """
+    found = [
+        service.name
+        for service in services
+        if any(unit.runs for unit in service.units)
+        and (
+            service.name in step.services
+            or any(m.writable and m.volume in step.volumes for m in service.mounts)
+        )
+    ]
+    for state in volumes:
+        if state.key in step.volumes:
+            found += state.outside_writers
+    return tuple(name for name in dict.fromkeys(found) if name not in step.ignored)
+
+
+def unrest(awake: Sequence[str]) -> str:
+    """Return why files and databases do not show one instant, "" when nobody was awake."""
+    return f"running in the window, although they may write: {', '.join(awake)}" if awake else ""
 
 
 def unclean(service: str, exit_code: int | None, clusters: Sequence[ClusterRecord]) -> str:

@@ -177,6 +177,22 @@ class CheckRest:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckStopped:
+    """Nobody who may write to these volumes or databases runs; if one does, the set will say so.
+
+    `services` are the stack's writers, found before the window; others that mount one of
+    `volumes` writably count too, in the stack and outside of it. `ignored` are services,
+    containers and clients that may be there.
+    """
+
+    set: str
+    services: tuple[str, ...]
+    volumes: tuple[str, ...]
+    ignored: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class CheckShutdown:
     """The PostgreSQL of `service` ended by itself, and its data directory in `volume` says so."""
 
@@ -545,6 +561,7 @@ Step = (
     | OpenSet
     | HoldSnapshot
     | CheckRest
+    | CheckStopped
     | CheckShutdown
     | ReleaseSnapshot
     | DumpDatabase

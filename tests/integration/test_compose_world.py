@@ -171,6 +171,7 @@ def test_somebody_elses_use_of_a_volume_is_named(runtime: ComposeRuntime):
     try:
         (data, *_) = runtime.volumes([a_volume("data")])
         assert data.outside == (once, outsider)
+        assert data.outside_writers == (outsider,)
         assert unit(runtime, "web").name == f"{PROJECT}-web-1"
     finally:
         docker("rm", "--force", outsider, once, helper)

@@ -10,8 +10,9 @@ import pytest
 from quiesce.adapters.volume_clusters import read_control
 from quiesce.errors import QuiesceError
 from quiesce.model import BackupSet, ClusterRecord, Downtime
-from quiesce.observed import AtRest, Visitor
+from quiesce.observed import AtRest, Mount, Service, Unit, Visitor, VolumeState
 from quiesce.plan import outcome
+from quiesce.plan.steps import CheckStopped
 from tests.support.builders import a_set
 
 PSQL = Visitor(7, "rulesdb", "alice", "psql")
@@ -73,6 +74,44 @@ def test_a_set_shows_one_instant_unless_somebody_unknown_wrote(
     found = outcome.inconsistency(rest, ignored)
     assert words in found
     assert bool(found) == bool(words)
+
+
+STEP = CheckStopped("s", ("worker",), ("media",), ("proxy", "known"), "why")
+RUNNING = Unit("x", "1", "x-1", "running", "none")
+
+
+def _service(name: str, *, runs: bool = True, volume: str = "", writable: bool = True) -> Service:
+    unit = RUNNING if runs else replace(RUNNING, state="exited")
+    mounts = (Mount(volume, "v", "/x", writable=writable),) if volume else ()
+    return Service(name, (), mounts, (unit,), "image", has_health=False)
+
+
+AWAKE = [
+    (_service("worker"), ("worker",)),
+    (_service("worker", runs=False), ()),
+    (_service("new", volume="media"), ("new",)),
+    (_service("new", volume="media", runs=False), ()),
+    (_service("new", volume="other"), ()),
+    (_service("reader", volume="media", writable=False), ()),
+    (_service("proxy", volume="media"), ()),
+]
+
+
+@pytest.mark.parametrize(("service", "expected"), AWAKE)
+def test_who_runs_in_the_window_counts_when_it_may_write(
+    service: Service, expected: tuple[str, ...]
+) -> None:
+    """What was derived before the window, and whoever came since."""
+    assert outcome.awake((service,), (), STEP) == expected
+    assert bool(outcome.unrest(expected)) == bool(expected)
+
+
+def test_a_container_of_somebody_else_counts_when_it_runs_and_may_write() -> None:
+    """Unless `writers.ignore` names it; using another volume is nothing to us."""
+    state = VolumeState("media", "m", True, "local", {}, None, ("a", "known", "reader"))
+    mine = replace(state, outside_writers=("a", "known"))
+    assert outcome.awake((), (mine, replace(mine, key="other")), STEP) == ("a",)
+    assert outcome.awake((), (replace(mine, key="other"),), STEP) == ()
 
 
 SHUTDOWNS = [

@@ -42,6 +42,7 @@ HANDLERS: dict[type[Any], Callable[[Any, Run], str]] = {
     s.SealSet: sets.seal,
     s.VerifySet: sets.verify,
     s.CheckRest: checks.rest,
+    s.CheckStopped: checks.stopped,
     s.CheckShutdown: checks.shutdown,
     s.CheckConsistent: checks.consistent,
     s.CheckDowntime: checks.downtime,

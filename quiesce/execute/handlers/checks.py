@@ -16,8 +16,20 @@ def rest(step: s.CheckRest, run: Run) -> str:
     unknown = outcome.strangers(seen, step.ignored)
     for visitor in unknown:
         run.ports.sink.warn(f"also connected: {outcome.visitor_words(visitor)}")
-    run.drafts[step.set].inconsistency = outcome.inconsistency(seen, step.ignored)
+    run.drafts[step.set].inconsistencies.append(outcome.inconsistency(seen, step.ignored))
     return f"{len(unknown)} others connected" if unknown else ""
+
+
+def stopped(step: s.CheckStopped, run: Run) -> str:
+    """Look again at who runs; write down in the set what that means for it."""
+    declared = [run.stack.volume(key) for key in step.volumes]
+    awake = outcome.awake(
+        run.ports.runtime.services(),
+        run.ports.runtime.volumes(declared) if declared else (),
+        step,
+    )
+    run.drafts[step.set].inconsistencies.append(outcome.unrest(awake))
+    return f"{', '.join(awake)} runs" if awake else ""
 
 
 def shutdown(step: s.CheckShutdown, run: Run) -> str:
@@ -43,7 +55,7 @@ def consistent(step: s.CheckConsistent, run: Run) -> str:
     if not manifest.consistent:
         raise CheckFailed(
             f"{step.set} is published, but does not show one instant: {manifest.inconsistency}",
-            "stop that client and back up again, or name it in writers.ignore of stack.yaml",
+            "stop what wrote and back up again, or name it in writers.ignore of stack.yaml",
         )
     return ""
 

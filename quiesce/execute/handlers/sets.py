@@ -48,7 +48,7 @@ def seal(step: s.SealSet, run: Run) -> str:
 def _manifest(draft: Draft, run: Run) -> Manifest:
     opened = draft.opened
     runtime = run.ports.runtime
-    inconsistency = draft.inconsistency
+    inconsistency = "; ".join(filter(None, draft.inconsistencies))
     if opened.mode == "live":
         inconsistency = "services were not stopped"
     return Manifest(
