@@ -13,9 +13,10 @@ from pathlib import Path
 
 #: Seconds to wait for the lock: a person may be recovering already.
 _WAIT = 600.0
-#: Seconds to go on trying while the engine does not answer, and between two attempts.
+#: Seconds to go on trying while the engine does not answer.
 _LOST = 7 * 24 * 3600.0
-_PAUSE = 2.0
+#: Seconds between two attempts: at first, by how much they grow, and at most.
+_PAUSE, _GROWTH, _LONGEST_PAUSE = 1.0, 1.5, 15.0
 
 
 def main() -> int:
@@ -36,14 +37,15 @@ def main() -> int:
         environ=os.environ,
         plain=True,
     ) as reporter:
-        deadline = time.monotonic() + _LOST
+        deadline, pause = time.monotonic() + _LOST, _PAUSE
         while True:
             try:
                 stack = load_stack(file, instance, os.environ)
                 App(stack, reporter, Options(yes=True, wait=_WAIT)).recover()
             except QuiesceError as error:
                 if error.lost_engine and time.monotonic() < deadline:
-                    time.sleep(_PAUSE)
+                    time.sleep(pause)
+                    pause = min(pause * _GROWTH, _LONGEST_PAUSE)
                     continue
                 reporter.error(error)
                 return error.exit_code

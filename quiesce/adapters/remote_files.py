@@ -65,25 +65,34 @@ def fetch_file(api: APIClient, container: str, remote: str, target: Path) -> boo
         chunks, _ = api.get_archive(container, remote, chunk_size=_CHUNK)
     except NotFound:
         return False
-    whole = False
-    with (
-        tarfile.open(fileobj=_Chunks(chunks), mode="r|", bufsize=_CHUNK) as archive,
-        target.open("r+b") as written,
-    ):
-        written.truncate()
-        for number, header in enumerate(archive):
-            content = archive.extractfile(header) if header.isreg() and not number else None
-            if content is None:
-                break
-            while chunk := content.read(_CHUNK):
-                written.write(chunk)
-            whole = written.tell() == header.size
-    # To the very end: until then the engine keeps the container locked for the next of these.
-    for _ in chunks:
-        pass
+    try:
+        whole = _extract_first(chunks, target)
+    except tarfile.TarError:
+        whole = False
     if not whole:
         raise LostEngine(f"{remote} did not come whole from the engine", "run it again")
     return True
+
+
+def _extract_first(chunks: Iterator[bytes], target: Path) -> bool:
+    """Return whether the archive's first member is a regular file, and came whole to `target`."""
+    try:
+        with (
+            tarfile.open(fileobj=_Chunks(chunks), mode="r|", bufsize=_CHUNK) as archive,
+            target.open("r+b") as written,
+        ):
+            written.truncate()
+            header = archive.next()
+            content = archive.extractfile(header) if header and header.isreg() else None
+            if header is None or content is None:
+                return False
+            while chunk := content.read(_CHUNK):
+                written.write(chunk)
+            return written.tell() == header.size
+    finally:
+        # To the very end: until then the engine keeps the container locked for the next of these.
+        for _ in chunks:
+            pass
 
 
 class _Chunks(io.RawIOBase):

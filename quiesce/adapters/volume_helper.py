@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,11 +23,9 @@ from quiesce.adapters.helper_container import (
 from quiesce.adapters.volume_transport import (
     ENVIRONMENT,
     NEEDS,
-    Ended,
-    Scratch,
-    check_end,
+    Place,
+    Program,
     last_lines,
-    name_archive,
     probe_command,
 )
 from quiesce.errors import QuiesceError, RequestError
@@ -110,12 +108,46 @@ class HelperEngine:
             container.close()
 
 
-class HelperPlace:
+class ContainerPlace(Place):
     """A volume seen through a helper container, which stays until `close`.
 
-    `folders` of this machine are seen read-only, the scratch folder's parent (`staging`) always
-    and writable. A `volume` that is an absolute path is that folder of this machine. Raise
-    RequestError when no image is good for it or the engine is not local.
+    `staging` is the folder of this machine for the scratch files; `mounts` are what the helper
+    sees beside the volume. Raise RequestError when no image is good for a helper.
+    """
+
+    def __init__(
+        self,
+        engine: HelperEngine,
+        run: str,
+        volume: str,
+        staging: Path,
+        *,
+        writable: bool,
+        mounts: Sequence[Mount],
+    ) -> None:
+        image = engine.image(run)
+        super().__init__(volume, ROOT, staging)
+        try:
+            own = mount_of(volume, writable=writable)
+            self._container = _start(engine, image, run, volume, [own, *mounts])
+        except BaseException:
+            super().close()
+            raise
+
+    def close(self) -> None:
+        try:
+            with helper_told(f"removing the helper of volume {self.volume}"):
+                self._container.close()
+        finally:
+            super().close()
+
+
+class HelperPlace(ContainerPlace):
+    """A helper on this machine's engine: it sees folders of this machine.
+
+    `folders` are seen read-only, the scratch folder's parent (`staging`) always and writable. A
+    `volume` that is an absolute path is that folder of this machine. Raise RequestError when no
+    image is good for it or the engine is not local.
     """
 
     def __init__(
@@ -128,29 +160,17 @@ class HelperPlace:
         writable: bool,
         folders: Sequence[Path] = (),
     ) -> None:
+        from docker.types import Mount
+
         engine.require_local(volume)
-        self.volume = volume
-        self.root = ROOT
-        image = engine.image(run)
-        self._scratch = Scratch(staging)
         distinct = sorted({folder.resolve() for folder in folders})
         self._seen = {folder: f"/quiesce/folder-{i}" for i, folder in enumerate(distinct)}
         self._seen[staging.resolve()] = STAGING
-        try:
-            self._container = self._start(engine, image, run, staging.resolve(), writable=writable)
-        except BaseException:
-            self._scratch.remove()
-            raise
-
-    def _start(
-        self, engine: HelperEngine, image: str, run: str, staging: Path, *, writable: bool
-    ) -> HelperContainer:
-        from docker.types import Mount
-
-        mounts = [mount_of(self.volume, writable=writable)]
-        for folder, target in self._seen.items():
-            mounts.append(Mount(target, str(folder), "bind", read_only=folder != staging))
-        return start_helper(engine, image, run, self.volume, mounts)
+        mounts = [
+            Mount(target, str(folder), "bind", read_only=target != STAGING)
+            for folder, target in self._seen.items()
+        ]
+        super().__init__(engine, run, volume, staging, writable=writable, mounts=mounts)
 
     def see(self, path: Path) -> str:
         resolved = path.parent.resolve() / path.name
@@ -159,34 +179,13 @@ class HelperPlace:
                 return os.fspath(target / resolved.relative_to(folder))
         raise QuiesceError(f"the helper of volume {self.volume} cannot see {path}")
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        what: str,
-        accept: Collection[int] = (0,),
-        reads: Path | None = None,
-        writes: Path | None = None,
-    ) -> Ended:
-        argv = name_archive(argv, self.see, reads or writes)
-        see = self.see(self._scratch.path)
-        command, output, errors = self._scratch.redirect(argv, see)
-        with helper_told(what):
-            exit_code = self._container.execute(command, ENVIRONMENT)
-        if exit_code is None:
-            raise ended_by_others(what, errors)
-        check_end(exit_code, accept, what, errors)
-        return Ended(exit_code, output, errors)
-
-    def output(self, name: str) -> Path:
-        return self._scratch.output(name)
-
-    def close(self) -> None:
-        try:
-            with helper_told(f"removing the helper of volume {self.volume}"):
-                self._container.close()
-        finally:
-            self._scratch.remove()
+    def _carry_out(self, program: Program) -> int:
+        command = program.redirected(self.see)
+        with helper_told(program.what):
+            code = self._container.execute(command, ENVIRONMENT)
+        if code is None:
+            raise ended_by_others(program.what, program.errors)
+        return code
 
 
 def mount_of(volume: str, *, writable: bool) -> Mount:
@@ -199,7 +198,7 @@ def mount_of(volume: str, *, writable: bool) -> Mount:
     return Mount(ROOT, volume, "volume", read_only=not writable, no_copy=True)
 
 
-def start_helper(
+def _start(
     engine: HelperEngine, image: str, run: str, volume: str, mounts: Sequence[Mount]
 ) -> HelperContainer:
     """Start a helper for a volume that exists; mounting one that does not would make it."""

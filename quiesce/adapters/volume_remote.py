@@ -8,33 +8,25 @@ wrote since are sent before a program that names them runs, and those it wrote a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from quiesce.adapters.helper_container import helper_told
 from quiesce.adapters.remote_exec import Streams, run_streamed
 from quiesce.adapters.remote_files import fetch_file, send_file
 from quiesce.adapters.volume_helper import (
-    ROOT,
     STAGING,
+    ContainerPlace,
     HelperEngine,
     ended_by_others,
-    mount_of,
-    start_helper,
 )
-from quiesce.adapters.volume_transport import (
-    ARCHIVE,
-    ENVIRONMENT,
-    Ended,
-    Scratch,
-    check_end,
-)
+from quiesce.adapters.volume_transport import ARCHIVE, ENVIRONMENT, Program
 from quiesce.errors import QuiesceError
 
 _EMPTY = (0, 0)
 
 
-class RemotePlace:
+class RemotePlace(ContainerPlace):
     """A volume of another machine, seen through a helper container that stays until `close`.
 
     `staging` is the folder of this machine for the scratch files. Raise RequestError when no
@@ -46,63 +38,39 @@ class RemotePlace:
     ) -> None:
         from docker.types import Mount
 
-        self.volume = volume
-        self.root = ROOT
         self._api = engine.api()
-        image = engine.image(run)
-        self._scratch = Scratch(staging)
         #: By the path a program sees: our file, and the state in which it last came or went.
         self._files: dict[str, Path] = {}
         self._sent: dict[str, tuple[int, int]] = {}
         self._fetched: dict[str, tuple[int, int]] = {}
-        mounts = [mount_of(volume, writable=writable), Mount(STAGING, None, "volume")]
-        try:
-            self._container = start_helper(engine, image, run, volume, mounts)
-        except BaseException:
-            self._scratch.remove()
-            raise
+        mounts = [Mount(STAGING, None, "volume")]
+        super().__init__(engine, run, volume, staging, writable=writable, mounts=mounts)
 
     def see(self, path: Path) -> str:
-        if path == self._scratch.path:
+        if path == self._scratch:
             return STAGING
         seen = f"{STAGING}/{path.name}"
         if self._files.setdefault(seen, path) != path:
             raise QuiesceError(f"the helper of volume {self.volume} knows another {path.name}")
         return seen
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        what: str,
-        accept: Collection[int] = (0,),
-        reads: Path | None = None,
-        writes: Path | None = None,
-    ) -> Ended:
-        output, errors = self._scratch.output("output"), self._scratch.output("errors")
-        command = ["--file=-" if part == ARCHIVE else part for part in argv]
-        named = [seen for seen in self._files if any(_names(part, seen) for part in command)]
-        with helper_told(what):
-            for seen in named:
-                self._send(seen)
-            exit_code = self._run(command, what, Streams(writes or output, errors, reads))
-            for seen in named:
-                if not self._sent.get(seen, _EMPTY)[0]:
-                    self._fetch(seen)
-        check_end(exit_code, accept, what, errors)
-        return Ended(exit_code, output, errors)
-
     def output(self, name: str) -> Path:
-        path = self._scratch.output(name)
+        path = super().output(name)
         self._sent.pop(f"{STAGING}/{name}", None)
         return path
 
-    def close(self) -> None:
-        try:
-            with helper_told(f"removing the helper of volume {self.volume}"):
-                self._container.close()
-        finally:
-            self._scratch.remove()
+    def _carry_out(self, program: Program) -> int:
+        command = ["--file=-" if part == ARCHIVE else part for part in program.argv]
+        named = [seen for seen in self._files if any(_names(part, seen) for part in command)]
+        streams = Streams(program.writes or program.output, program.errors, program.reads)
+        with helper_told(program.what):
+            for seen in named:
+                self._send(seen)
+            exit_code = self._run(command, program.what, streams)
+            for seen in named:
+                if not self._sent.get(seen, _EMPTY)[0]:
+                    self._fetch(seen)
+        return exit_code
 
     def _run(self, command: Sequence[str], what: str, streams: Streams) -> int:
         from docker.errors import APIError, NotFound

@@ -11,11 +11,11 @@ import os
 import shutil
 import tempfile
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from quiesce.adapters import process
 from quiesce.errors import QuiesceError, RequestError
@@ -53,15 +53,51 @@ class Ended:
     errors: Path
 
 
-class Place(Protocol):
-    """A volume's root and the programs that work on it. `volume` is its real name."""
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program to run at a place. What it says goes to `output` and `errors`.
 
-    volume: str
-    root: str
+    `ARCHIVE` in `argv` is the file it `reads` or `writes`; one of those at most is given.
+    """
 
+    argv: Sequence[str]
+    what: str
+    output: Path
+    errors: Path
+    reads: Path | None
+    writes: Path | None
+
+    def redirected(self, see: Callable[[Path], str]) -> list[str]:
+        """Return the argv where the program itself opens its files, as it sees them."""
+        archive = self.reads or self.writes
+        named = [
+            f"--file={see(archive)}" if archive and part == ARCHIVE else part for part in self.argv
+        ]
+        files = [see(self.output), see(self.errors)]
+        return ["sh", "-c", _REDIRECT, "quiesce", *files, *named]
+
+
+class Place(ABC):
+    """A volume's root and the programs that work on it. `volume` is its real name.
+
+    `folder` of this machine takes the scratch folder, which both sides see.
+    """
+
+    def __init__(self, volume: str, root: str, folder: Path) -> None:
+        self.volume = volume
+        self.root = root
+        # One after the other: mkdir gives the mode to the last alone.
+        for path in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+            path.mkdir(mode=0o700, exist_ok=True)
+        self._scratch = Path(tempfile.mkdtemp(prefix=".volume-", dir=folder))
+
+    @abstractmethod
     def see(self, path: Path) -> str:
         """How the programs see a file or folder of this machine."""
-        ...
+
+    @abstractmethod
+    def _carry_out(self, program: Program) -> int:
+        """Run it to its end and return its exit code, whatever that is."""
 
     def run(
         self,
@@ -73,48 +109,19 @@ class Place(Protocol):
         writes: Path | None = None,
     ) -> Ended:
         """Run a program to its end. Raise QuiesceError, with its last lines as details, when its
-        exit code is not an accepted one. `what` says what it was for: "reading volume x".
-        `ARCHIVE` in argv is the file it `reads` or `writes`; one of those at most is given."""
-        ...
+        exit code is not an accepted one. `what` says what it was for: "reading volume x"."""
+        output, errors = self.output("output"), self.output("errors")
+        code = self._carry_out(Program(argv, what, output, errors, reads, writes))
+        check_end(code, accept, what, errors)
+        return Ended(code, output, errors)
 
     def output(self, name: str) -> Path:
         """Make an empty scratch file, the caller's and 0600, for a program to write into."""
-        ...
+        return make_empty(self._scratch / name)
 
     def close(self) -> None:
         """Remove the scratch folder, and the helper with whatever it may still be doing."""
-        ...
-
-
-class Scratch:
-    """A folder for a place's files below `folder`, which both sides see."""
-
-    def __init__(self, folder: Path) -> None:
-        # One after the other: mkdir gives the mode to the last alone.
-        for path in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
-            path.mkdir(mode=0o700, exist_ok=True)
-        self.path = Path(tempfile.mkdtemp(prefix=".volume-", dir=folder))
-
-    def output(self, name: str) -> Path:
-        return make_empty(self.path / name)
-
-    def redirect(self, argv: Sequence[str], see: str) -> tuple[list[str], Path, Path]:
-        """Return the argv that writes to two new files, seen below `see`, and those files."""
-        output, errors = self.output("output"), self.output("errors")
-        seen = [f"{see}/{path.name}" for path in (output, errors)]
-        return ["sh", "-c", _REDIRECT, "quiesce", *seen, *argv], output, errors
-
-    def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-
-
-def name_archive(
-    argv: Sequence[str], see: Callable[[Path], str], archive: Path | None
-) -> list[str]:
-    """Return argv with what the programs see in place of `ARCHIVE`."""
-    if archive is None:
-        return list(argv)
-    return [f"--file={see(archive)}" if part == ARCHIVE else part for part in argv]
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
 
 def make_empty(path: Path) -> Path:
@@ -157,38 +164,21 @@ def last_lines(path: Path, count: int = _DETAIL_LINES) -> list[str]:
     return [line.strip() for line in lines if line.strip()][-count:]
 
 
-class DirectPlace:
+class DirectPlace(Place):
     """A volume whose root is a folder of this machine that we may read and write."""
 
-    def __init__(self, volume: str, root: Path, scratch: Path) -> None:
-        self.volume = volume
-        self.root = os.fspath(root)
-        self._scratch = Scratch(scratch)
+    def __init__(self, volume: str, root: Path, folder: Path) -> None:
+        super().__init__(volume, os.fspath(root), folder)
 
     def see(self, path: Path) -> str:
         return os.fspath(path)
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        what: str,
-        accept: Collection[int] = (0,),
-        reads: Path | None = None,
-        writes: Path | None = None,
-    ) -> Ended:
-        argv = name_archive(argv, self.see, reads or writes)
-        command, output, errors = self._scratch.redirect(argv, os.fspath(self._scratch.path))
+    def _carry_out(self, program: Program) -> int:
         environment = {**ENVIRONMENT, "PATH": os.environ.get("PATH", os.defpath)}
-        ended = process.run(command, environment=environment, what=what, accept=range(256))
-        check_end(ended.exit_code, accept, what, errors)
-        return Ended(ended.exit_code, output, errors)
-
-    def output(self, name: str) -> Path:
-        return self._scratch.output(name)
-
-    def close(self) -> None:
-        self._scratch.remove()
+        command = program.redirected(self.see)
+        every = range(256)
+        ended = process.run(command, environment=environment, what=program.what, accept=every)
+        return ended.exit_code
 
 
 def is_suitable(place: Place) -> bool:

@@ -53,7 +53,7 @@ class Executor:
         failure: BaseException | None = None
         try:
             self._nodes(plan.nodes, "", 0)
-            self._interrupts.check()
+            self._check_interrupts()
         except BaseException as error:  # noqa: BLE001  whatever it is, it is told and journalled
             failure = error
         if self._unsettled:
@@ -107,7 +107,18 @@ class Executor:
                 self._record("settled", at)
         if failure is not None:
             raise failure
-        self._interrupts.check()
+        if depth == 0:
+            self._check_interrupts()
+        else:
+            self._interrupts.check()
+
+    def _check_interrupts(self) -> None:
+        """Raise Interrupted when a signal came; an outermost bracket, or all, is complete."""
+        try:
+            self._interrupts.check()
+        except Interrupted as interrupted:
+            interrupted.hint = "what had been begun is finished; nothing was left half done"
+            raise
 
     def _all(self, nodes: Sequence[Node], at: str, depth: int) -> list[BaseException]:
         """Try each node, even when one fails: a later service can start without an earlier one.

@@ -21,6 +21,10 @@ from tests.support.kills import (
     Tried,
     inv,
     kill_and_look,
+    let_go,
+    mark,
+    marks,
+    paused,
     positions,
     require_kept,
 )
@@ -89,3 +93,18 @@ def test_a_recovery_that_starts_nothing_is_noticed(counting: Counting) -> None:
         require_kept(counting, {})
     assert counting.inv("start").returncode == 0
     counting.wait_until_it_counts()
+
+
+def test_a_signal_while_it_tidies_up_says_what_is_done(counting: Counting, tmp_path: Path) -> None:
+    """The exchange is made and stays, so nobody may read that everything was put back."""
+    steps = positions(counting, "restore")
+    tidying = [at for at, kind in steps.items() if kind in ("SettleVolume", "DropDatabase")][-1]
+    mark(counting, "before")
+    process = paused(counting, tidying, tmp_path / "paused", "restore", guard=False)
+    process.send_signal(signal.SIGTERM)
+    code, said = let_go(process, tmp_path / "paused")
+    assert code == 128 + signal.SIGTERM, said
+    assert "what had been begun is finished" in said
+    assert "put back" not in said
+    counting.wait_until_it_counts()
+    assert "before" not in marks(counting)
