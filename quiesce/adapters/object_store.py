@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -24,8 +22,8 @@ from quiesce.model import OffsiteStore
 #: S3 takes at most 10,000 parts: with this size, members up to 160 GB.
 PART = 16 * 1024**2
 PARTS = 4
-#: What is read comes in pieces of this size, so many at most before they are needed.
-_PIECE, _AHEAD = 1024**2, 8
+#: What is read comes in pieces of this size.
+_PIECE = 1024**2
 #: Seconds for a connection, and for one request: a part has to arrive within it.
 CONNECT_SECONDS, REQUEST_SECONDS = 15, 300
 RETRIES, RETRY_SECONDS = 6, 120
@@ -107,8 +105,8 @@ class ObjectStore:
         import obstore
 
         with self._told(f"{name} cannot be read"):
-            pieces = iter(obstore.get(self._store, name).stream(min_chunk_size=_PIECE))
-            yield from _read_ahead(pieces)
+            for piece in obstore.get(self._store, name).stream(min_chunk_size=_PIECE):
+                yield bytes(piece)
 
     def remove(self, name: str) -> None:
         import obstore
@@ -134,19 +132,6 @@ class ObjectStore:
                 f"store {self._name}: {what}: {_reason(error)}",
                 "check its url, its credentials and the network, then try again",
             ) from None
-
-
-def _read_ahead(pieces: Iterator[Any]) -> Iterator[bytes]:
-    """Yield pieces while the next ones are on their way: summing and writing take as long."""
-    with ThreadPoolExecutor(1, "store") as pool:
-        coming: deque[Future[Any]] = deque()
-        while True:
-            while len(coming) < _AHEAD:
-                coming.append(pool.submit(next, pieces, None))
-            piece = coming.popleft().result()
-            if piece is None:
-                return
-            yield bytes(piece)
 
 
 class _Watched:

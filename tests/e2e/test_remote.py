@@ -158,6 +158,7 @@ def test_a_connection_lost_before_anything_stopped_costs_nothing(
     """No set is listed, and the services never noticed."""
     counting.wait_until_it_counts()
     older = manifests(counting)
+    begun = _begun(counting)
     process = paused(counting, position(counting, "ArchiveVolume"), tmp_path / "paused")
     far.cut()
     try:
@@ -168,6 +169,13 @@ def test_a_connection_lost_before_anything_stopped_costs_nothing(
     assert inv(counting, "never", "-", "recover").returncode == 0
     require_kept(counting, older)
     assert manifests(counting) == older
+    assert _begun(counting) == begun
+
+
+def _begun(counting: Counting) -> str:
+    """When each service was started the last time."""
+    units = [f"{counting.project}-{name}-1" for name in ("db", "counter")]
+    return counting.docker("inspect", "--format", "{{.State.StartedAt}}", *units)
 
 
 def test_a_machine_that_reboots_in_the_window_has_everything_back(
