@@ -18,6 +18,14 @@ Condition = Literal["started", "healthy", "completed"]
 
 
 @dataclass(frozen=True, slots=True)
+class Address:
+    """Where a unit is reached in one of its networks."""
+
+    network: str
+    ip: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unit:
     """One container or process of a service, as it was when looked at.
 
@@ -35,6 +43,7 @@ class Unit:
     stop_timeout: float | None = None
     restart_policy: str = "no"
     started_at: datetime | None = None
+    addresses: tuple[Address, ...] = ()
 
     @property
     def runs(self) -> bool:

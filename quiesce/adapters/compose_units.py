@@ -13,7 +13,7 @@ from typing import Any, cast
 from quiesce.adapters.compose_engine import EngineConnection, absent, told
 from quiesce.adapters.process_child import TAIL_LINES, tail
 from quiesce.errors import QuiesceError
-from quiesce.observed import Health, Mount, Unit, UnitState
+from quiesce.observed import Address, Health, Mount, Unit, UnitState
 from quiesce.ports import StopResult
 
 LABEL_SERVICE = "com.docker.compose.service"
@@ -267,6 +267,17 @@ def unit_of(container: Inspected) -> Unit:
         stop_timeout=None if own is None else float(own),
         restart_policy=policy,
         started_at=None if ended else _moment(str(state.get("StartedAt") or NEVER)),
+        addresses=_addresses_of(container),
+    )
+
+
+def _addresses_of(container: Inspected) -> tuple[Address, ...]:
+    """Return the addresses a container has now; one that does not run has none."""
+    networks = container["NetworkSettings"].get("Networks") or {}
+    return tuple(
+        Address(name, str(networks[name]["IPAddress"]))
+        for name in sorted(networks)
+        if networks[name].get("IPAddress")
     )
 
 

@@ -62,6 +62,7 @@ SENTENCES: dict[type[Any], Callable[[Any], str]] = {
     s.OpenSet: lambda t: f"open set {t.set} ({t.kind}, {t.mode})",
     s.HoldSnapshot: lambda t: f"hold a snapshot of database {t.database}",
     s.CheckRest: lambda t: f"see that nobody else writes to {_listed(t.databases, 'no database')}",
+    s.CheckAddresses: lambda t: f"see whether {names(t.bystanders)} may keep an old address",
     s.CheckStopped: lambda t: f"see that no writer of {_listed(t.volumes, 'these databases')} runs",
     s.CheckShutdown: lambda t: f"see that {t.service} left volume {t.volume} cleanly shut down",
     s.ReleaseSnapshot: lambda t: f"release the snapshot of database {t.database}",

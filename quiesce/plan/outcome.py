@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from quiesce.model import BackupSet, ClusterRecord
-from quiesce.observed import AtRest, Service, Visitor, VolumeState
-from quiesce.plan.steps import CheckStopped
+from quiesce.observed import AtRest, Service, Unit, Visitor, VolumeState
+from quiesce.plan.steps import CheckAddresses, CheckStopped
 
 _RECENT = 3
 CLEAN = "shut down"
@@ -99,6 +99,40 @@ def awake(
 def unrest(awake: Sequence[str]) -> str:
     """Return why files and databases do not show one instant, "" when nobody was awake."""
     return f"running in the window, although they may write: {', '.join(awake)}" if awake else ""
+
+
+def moved(step: CheckAddresses, services: Sequence[Service]) -> tuple[str, ...]:
+    """Return, per service that is reached elsewhere than before, who may not have noticed.
+
+    `services` are as they are now. Who was started since has asked for the address anew.
+    """
+    now = {unit.name: unit for service in services for unit in service.running}
+    found: dict[str, str] = {}
+    for unit in step.units:
+        ips = {a.network: a.ip for a in now[unit.name].addresses} if unit.name in now else {}
+        for old in unit.addresses:
+            new = ips.get(old.network, old.ip)
+            unaware = [
+                other.service
+                for other in step.bystanders
+                if new != old.ip and _ran_on(other, now.get(other.name), old.network)
+            ]
+            if unaware:
+                who = dict.fromkeys(unaware)
+                found[unit.name] = (
+                    f"{unit.service} moved from {old.ip} to {new} in the network {old.network}; "
+                    f"{', '.join(who)} ran on and may keep the old address: "
+                    f"if so, run 'inv restart --service {','.join(who)}'"
+                )
+    return tuple(found.values())
+
+
+def _ran_on(before: Unit, now: Unit | None, network: str) -> bool:
+    return (
+        now is not None
+        and now.started_at == before.started_at
+        and network in {address.network for address in before.addresses}
+    )
 
 
 def unclean(service: str, exit_code: int | None, clusters: Sequence[ClusterRecord]) -> str:

@@ -12,6 +12,7 @@ from quiesce.plan import order
 from quiesce.plan.steps import (
     Bracket,
     BuildServices,
+    CheckAddresses,
     FreeRestart,
     HoldRestart,
     Node,
@@ -88,6 +89,28 @@ def start_nodes(
     return tuple(nodes)
 
 
+def address_nodes(
+    stack: Stack, observed: Observed, units: Sequence[Unit]
+) -> tuple[CheckAddresses, ...]:
+    """Return the step that looks whether these units, started again, have other addresses.
+
+    It concerns what runs on in their networks: something may remember the old ones, though it
+    does not declare that it depends on them. Database servers answer, and ask nobody.
+    """
+    servers = {database.service for database in stack.databases}
+    networks = {address.network for unit in units for address in unit.addresses}
+    others = tuple(
+        unit
+        for unit in observed.running
+        if unit not in units
+        and unit.service not in servers
+        and networks & {address.network for address in unit.addresses}
+    )
+    if not others:
+        return ()
+    return (CheckAddresses(tuple(units), others, "an engine gives addresses out anew"),)
+
+
 def quiet(
     stack: Stack,
     observed: Observed,
@@ -112,7 +135,10 @@ def quiet(
         if not before and not after:
             return body
         return (Bracket("commands around a backup", before, body, always=after),)
-    always = start_nodes(stack, observed, units, "was running before") if come_back else ()
+    always: tuple[Node, ...] = ()
+    if come_back:
+        always = start_nodes(stack, observed, units, "was running before")
+        always += address_nodes(stack, observed, units)
     stop: tuple[Node, ...] = (StopServices(tuple(units), stack.restart.stop_timeout, why),)
     held = tuple(unit for unit in units if unit.restart_policy == "always")
     if held and not boot_safe:

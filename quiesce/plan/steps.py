@@ -193,6 +193,16 @@ class CheckStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckAddresses:
+    """Which of `units`, stopped and started, are reached elsewhere now, and which of
+    `bystanders`, that ran on in the same networks, may keep the old address. Only tells."""
+
+    units: tuple[Unit, ...]
+    bystanders: tuple[Unit, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class CheckShutdown:
     """The PostgreSQL of `service` ended by itself, and its data directory in `volume` says so."""
 
@@ -562,6 +572,7 @@ Step = (
     | HoldSnapshot
     | CheckRest
     | CheckStopped
+    | CheckAddresses
     | CheckShutdown
     | ReleaseSnapshot
     | DumpDatabase

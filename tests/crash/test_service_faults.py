@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import tempfile
@@ -39,6 +40,13 @@ SERVICES = """
     restart: always
     stop_grace_period: 1s
     volumes: ["numbers:/numbers"]
+  front:
+    image: ${PYTHON_IMAGE}
+    command: [sleep, "100000"]
+    init: true
+networks:
+  # With a subnet of its own, an address in it can be asked for.
+  default: {ipam: {config: [{subnet: 198.18.77.0/24}]}}
 volumes:
 """
 
@@ -111,6 +119,26 @@ def test_a_container_recreated_in_the_window_is_the_service(
     assert code == 7, said
     assert "does not show one instant: running in the window" in said
     assert "counter" in counting.sets()[-1].manifest.inconsistency
+
+
+def test_a_service_that_comes_back_elsewhere_is_told(counting: Counting, tmp_path: Path) -> None:
+    """Its address was given away while it rested; `front`, which ran on, may not know."""
+    counter, taker = f"{counting.project}-counter-1", f"{counting.project}-taker"
+    network = f"{counting.project}_default"
+    shape = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    before = counting.docker("inspect", "--format", shape, counter).strip()
+    file = tmp_path / "paused"
+    process = paused(counting, _last(counting, "backup", "ArchiveVolume"), file)
+    where = ["--detach", "--rm", "--name", taker, "--network", network, "--ip", before]
+    counting.docker("run", *where, os.environ["PYTHON_IMAGE"], "sleep", "300")
+    try:
+        code, said = let_go(process, file)
+    finally:
+        counting.docker("rm", "--force", taker)
+    after = counting.docker("inspect", "--format", shape, counter).strip()
+    assert (code, after != before) == (0, True), said
+    assert f"counter moved from {before} to {after}" in said
+    assert "run 'inv restart --service front'" in said
 
 
 @pytest.mark.long

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from quiesce.adapters.volume_clusters import read_control
 from quiesce.errors import QuiesceError
 from quiesce.model import BackupSet, ClusterRecord, Downtime
-from quiesce.observed import AtRest, Mount, Service, Unit, Visitor, VolumeState
+from quiesce.observed import Address, AtRest, Mount, Service, Unit, Visitor, VolumeState
 from quiesce.plan import outcome
-from quiesce.plan.steps import CheckStopped
+from quiesce.plan.steps import CheckAddresses, CheckStopped
 from tests.support.builders import a_set
 
 PSQL = Visitor(7, "rulesdb", "alice", "psql")
@@ -151,3 +152,27 @@ def test_what_is_no_control_file_is_refused(content: bytes) -> None:
     """Rather no cold set than one whose state was guessed."""
     with pytest.raises(QuiesceError, match="is no control file"):
         read_control(content, "global/pg_control")
+
+
+def _at(service: str, ip: str, *, started: int = 0) -> Unit:
+    begun = datetime(2026, 11, 27, 3, started, tzinfo=UTC)
+    where = (Address("app_default", ip),)
+    return Unit(
+        service, f"id-{started}", service, "running", "none", started_at=begun, addresses=where
+    )
+
+
+def _seen(*units: Unit) -> list[Service]:
+    return [Service(u.service, (), (), (u,), "image", has_health=False) for u in units]
+
+
+def test_an_address_that_changed_is_told_with_who_may_keep_it() -> None:
+    """Who was started since has asked anew, and an address that stayed is no news."""
+    step = CheckAddresses((_at("backend", "172.18.0.3"),), (_at("front", "172.18.0.2"),), "")
+    back, ran_on = _at("backend", "172.18.0.4", started=1), _at("front", "172.18.0.2")
+    (told,) = outcome.moved(step, _seen(back, ran_on))
+    assert "backend moved from 172.18.0.3 to 172.18.0.4" in told
+    assert "inv restart --service front" in told
+    assert outcome.moved(step, _seen(back, _at("front", "172.18.0.5", started=2))) == ()
+    assert outcome.moved(step, _seen(_at("backend", "172.18.0.3", started=1), ran_on)) == ()
+    assert outcome.moved(step, _seen(ran_on)) == ()

@@ -1,12 +1,12 @@
-"""Which units `start` starts."""
+"""Which units `start` starts, and who is asked about addresses that changed."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from quiesce.observed import Dependency, Observed
+from quiesce.observed import Address, Dependency, Observed
 from quiesce.plan import steps as s
-from quiesce.plan.services import plan_start
+from quiesce.plan.services import plan_restart, plan_start
 from quiesce.plan.steps import steps_of
 from tests.support.builders import RUN, a_service, a_stack, a_world
 
@@ -50,3 +50,41 @@ def test_a_one_shot_that_is_done_is_not_run_again_unless_it_is_named() -> None:
     """What others wait for the end of has had its run."""
     assert _started(_with_one_shot(awaited=True)) == []
     assert _started(_with_one_shot(awaited=True), "redis") == ["redis"]
+
+
+def _in_networks(observed: Observed, **networks: str) -> Observed:
+    """The world with each named service in a network."""
+    return replace(
+        observed,
+        services=tuple(
+            replace(
+                service,
+                units=tuple(
+                    replace(unit, addresses=(Address(networks[service.name], "172.18.0.2"),))
+                    if service.name in networks
+                    else unit
+                    for unit in service.units
+                ),
+            )
+            for service in observed.services
+        ),
+    )
+
+
+def _bystanders(observed: Observed) -> list[str]:
+    plan = plan_restart(a_stack(), observed, RUN, ["backend"])
+    return [
+        unit.service
+        for _, step in steps_of(plan.nodes)
+        if isinstance(step, s.CheckAddresses)
+        for unit in step.bystanders
+    ]
+
+
+def test_who_runs_on_in_a_network_of_what_restarts_may_keep_an_address() -> None:
+    """Not a server of databases, which asks nobody, and nobody in another network."""
+    world = a_world()
+    near = _in_networks(world, backend="front", redis="front", postgres="front")
+    assert _bystanders(near) == ["redis"]
+    assert _bystanders(_in_networks(world, backend="front", redis="back")) == []
+    assert _bystanders(world) == []

@@ -41,6 +41,7 @@ HANDLERS: dict[type[Any], Callable[[Any, Run], str]] = {
     s.RecordStack: sets.record_stack,
     s.SealSet: sets.seal,
     s.VerifySet: sets.verify,
+    s.CheckAddresses: services.addresses,
     s.CheckRest: checks.rest,
     s.CheckStopped: checks.stopped,
     s.CheckShutdown: checks.shutdown,

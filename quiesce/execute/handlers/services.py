@@ -7,6 +7,7 @@ from dataclasses import replace
 from quiesce.errors import QuiesceError
 from quiesce.execute.run import Run
 from quiesce.observed import Health
+from quiesce.plan import outcome
 from quiesce.plan import steps as s
 
 _KILLED = 137
@@ -38,6 +39,19 @@ def stop(step: s.StopServices, run: Run) -> str:
 def start(step: s.StartServices, run: Run) -> str:
     run.ports.runtime.start(step.units)
     return ""
+
+
+def addresses(step: s.CheckAddresses, run: Run) -> str:
+    """Warn of who may keep an address that is no longer right. Never fails a run: what was
+    stopped runs again."""
+    try:
+        found = outcome.moved(step, run.ports.runtime.services())
+    except QuiesceError as error:
+        run.ports.sink.warn(f"whether addresses changed could not be seen: {error.fact}")
+        return ""
+    for words in found:
+        run.ports.sink.warn(words)
+    return f"{len(found)} moved" if found else ""
 
 
 def hold_restart(step: s.HoldRestart, run: Run) -> str:
