@@ -164,6 +164,15 @@ class Runtime(Protocol):
         """The image (with digest or id) each service runs from."""
         ...
 
+    def claim(self, place: str) -> None:
+        """Whoever shares this engine sees that the instance is being changed from `place`. Raise
+        Busy naming another place from where it is. Claiming twice is as good as once."""
+        ...
+
+    def disclaim(self, place: str) -> None:
+        """It is not being changed from `place` any more. Another's claim stays."""
+        ...
+
     def as_found(self) -> AbstractContextManager[None]:
         """Inside, what is declared is what exists: units and volumes that were made for this
         instance, no files read. For a recovery when somebody broke the files meanwhile."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quiesce.adapters.compose_address import find_address
+from quiesce.adapters.compose_claim import claim, disclaim
 from quiesce.adapters.compose_command import ComposeCommand
 from quiesce.adapters.compose_describe import redact
 from quiesce.adapters.compose_endpoint import WAYS, ComposeReach, Relay, Way
@@ -265,6 +266,14 @@ class ComposeRuntime:
             yield
         finally:
             self._found = None
+
+    def claim(self, place: str) -> None:
+        """Mark the project as being changed from `place`; see `compose_claim`."""
+        claim(self._connection, self._instance.project, place)
+
+    def disclaim(self, place: str) -> None:
+        """Take the mark of this place away."""
+        disclaim(self._connection, self._instance.project, place)
 
     def sweep(self, run: str) -> tuple[str, ...]:
         """Remove the helper containers that carry this run's label, and nothing else."""

@@ -225,6 +225,12 @@ class HostRuntime:
         """Nothing else: stack.yaml is all that declares a host instance."""
         return nullcontext()
 
+    def claim(self, place: str) -> None:
+        """Nothing: who shares the folder where the processes are known shares its lock."""
+
+    def disclaim(self, place: str) -> None:
+        """Nothing; see `claim`."""
+
     def sweep(self, run: str) -> tuple[str, ...]:
         """End the tools of this run that still live, of this user and this instance only."""
         everybody = host_process.everyone()

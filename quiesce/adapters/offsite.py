@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from quiesce.adapters import encryption
 from quiesce.adapters import store_files as files
 from quiesce.adapters.object_store import AlreadyThere, Objects, ObjectStore, sum_of_object
-from quiesce.adapters.store import MANIFEST, SUMS, LocalStore
+from quiesce.adapters.offsite_sending import Sending, in_order
+from quiesce.adapters.store import MANIFEST, LocalStore
 from quiesce.codec import NotDecodable, decode, encode
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
 from quiesce.model import BackupSet, OffsiteObject, OffsiteSet, OffsiteStore
@@ -81,7 +82,7 @@ class OffsiteStores:
                 wrong.append(f"{entry.file}: is missing")
             elif sizes[place] != entry.bytes:
                 wrong.append(f"{entry.file}: has {sizes[place]} bytes instead of {entry.bytes}")
-            elif self._sum(objects, place, f"reading {entry.file}", progress)[0] != entry.sha256:
+            elif _sum(objects, place, f"reading {entry.file}", progress)[0] != entry.sha256:
                 wrong.append(f"{entry.file}: its content has changed")
         return tuple(wrong)
 
@@ -93,8 +94,17 @@ class OffsiteStores:
         there = objects.list(self._prefix(backup.name))
         if self._place(backup.name, INDEX) in there:
             return False
-        sending = _Sending(self, target, backup, objects, there, progress)
-        entries = tuple(sending.bring(file) for file in _in_order(backup))
+        sending = Sending(
+            target,
+            backup,
+            objects,
+            there,
+            place=lambda name: self._place(backup.name, name),
+            scratch=self._scratch_file,
+            note=self._notes / f"{store}-{backup.name}.json",
+            progress=progress,
+        )
+        entries = tuple(sending.bring(file) for file in in_order(backup))
         index = self._index(target, backup, entries)
         if index.encryption:
             place = self._place(backup.name, READ_ME)
@@ -242,76 +252,6 @@ class OffsiteStores:
         self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._scratch / name.replace("/", "_")
 
-    @staticmethod
-    def _sum(objects: Objects, place: str, what: str, progress: Progress) -> tuple[str, int]:
-        return sum_of_object(objects, place, lambda done: progress(what, done))
-
-
-class _Sending:
-    """One set on its way into one store."""
-
-    def __init__(
-        self,
-        stores: OffsiteStores,
-        target: OffsiteStore,
-        backup: BackupSet,
-        objects: Objects,
-        there: Mapping[str, int],
-        progress: Progress,
-    ) -> None:
-        self._stores = stores
-        self._target = target
-        self._backup = backup
-        self._objects = objects
-        self._there = there
-        self._progress = progress
-        self._method = encryption.method_of(target.recipients)
-        # Encrypted twice, a file has other bytes: only what was noted can be recognized.
-        self._note = stores._notes / f"{target.name}-{backup.name}.json"  # noqa: SLF001
-        self._noted = dict(_read_note(self._note)) if self._method else {}
-
-    def bring(self, file: str) -> OffsiteObject:
-        """The object is there and was read back; return its entry for the index."""
-        name = f"{file}.{self._method}" if self._method else file
-        place = self._stores._place(self._backup.name, name)  # noqa: SLF001
-        path = self._backup.path / file
-        if self._method:
-            sum_, size = self._noted.get(file, ("", -1))
-        else:
-            sum_, size = files.sum_of(path), path.stat().st_size
-        if self._there.get(place) == size and self._read_back(file, place) == (sum_, size):
-            return OffsiteObject(file, name, size, sum_)
-        if self._method:
-            path = self._stores._scratch_file(name)  # noqa: SLF001
-            path.unlink(missing_ok=True)
-            encryption.encrypt(self._backup.path / file, path, self._target.recipients)
-            path.chmod(0o600)
-            sum_, size = files.sum_of(path), path.stat().st_size
-        try:
-            self._objects.send(place, path, lambda done: self._progress(f"pushing {file}", done))
-        finally:
-            if self._method:
-                path.unlink()
-        if self._read_back(file, place) != (sum_, size):
-            raise QuiesceError(
-                f"store {self._target.name}: {file} came out other than it was sent",
-                "push again; if it stays so, do not use this store",
-            )
-        if self._method:
-            self._noted[file] = (sum_, size)
-            self._note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            files.replace_synced(self._note, json.dumps(self._noted).encode())
-        return OffsiteObject(file, name, size, sum_)
-
-    def forget(self) -> None:
-        """The set is there: nothing has to be recognized any more."""
-        self._note.unlink(missing_ok=True)
-
-    def _read_back(self, file: str, place: str) -> tuple[str, int]:
-        return OffsiteStores._sum(  # noqa: SLF001
-            self._objects, place, f"reading back {file}", self._progress
-        )
-
 
 def open_objects(store: OffsiteStore) -> Objects:
     """Return the way to the objects of a store, by the scheme of its url."""
@@ -341,19 +281,8 @@ def _credentials(file: Path, store: str) -> Mapping[str, str]:
     }
 
 
-def _in_order(backup: BackupSet) -> Iterator[str]:
-    """Yield the files of a set: members and documents, then the sums, and last the manifest."""
-    last = (SUMS, MANIFEST)
-    yield from sorted(file for file in files.regular_files(backup.path) if file not in last)
-    yield from last
-
-
-def _read_note(path: Path) -> Iterator[tuple[str, tuple[str, int]]]:
-    try:
-        for file, (sum_, size) in json.loads(path.read_text()).items():
-            yield file, (str(sum_), int(size))
-    except (OSError, ValueError, TypeError, AttributeError):
-        return
+def _sum(objects: Objects, place: str, what: str, progress: Progress) -> tuple[str, int]:
+    return sum_of_object(objects, place, lambda done: progress(what, done))
 
 
 def _is_plain(name: str) -> bool:

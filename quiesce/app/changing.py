@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from quiesce.app.connect import disconnect
-from quiesce.errors import QuiesceError, RequestError, StillOwed
+from quiesce.errors import Busy, QuiesceError, RequestError, StillOwed
 from quiesce.execute import journal as journals
 from quiesce.execute import lock
 from quiesce.execute.executor import Executor, Handlers
@@ -45,8 +47,13 @@ class Changing:
     handlers: Handlers = field(default_factory=lambda: HANDLERS)
     #: The dead runs that had to be settled first.
     settled: tuple[str, ...] = ()
+    #: Seconds to wait for a run from elsewhere.
+    wait: float = 0.0
+    _claimed: bool = False
 
     def observe(self) -> Observed:
+        """Look, once nobody else who shares the engine can change it between look and deed."""
+        self._claim()
         return observe(self.stack, self.ports.runtime, self.ports.databases)
 
     def carry_out(
@@ -79,6 +86,7 @@ class Changing:
                 f"see what it stopped with 'inv status', start it, then remove {dead.path}",
             )
         sink.note(f"run {dead.run} ({dead.plan.request}) was interrupted: settling it first")
+        self._claim()
         for port in (self.ports.runtime, self.ports.databases, self.ports.volumes):
             for what in port.sweep(dead.run):
                 sink.note(f"removed {what}")
@@ -104,6 +112,32 @@ class Changing:
         journals.close_dead(dead, "recovered")
         sink.note(f"run {dead.run} is settled")
         return dead.plan.request
+
+    def _claim(self) -> None:
+        """Keep out who works on the same engine from elsewhere, and waits for its end like for
+        the lock. A mark that cannot be made is no reason to leave anything as it is."""
+        if self.stack.instance.throwaway:
+            return
+        deadline = self.ports.clock.monotonic() + self.wait
+        while True:
+            try:
+                self.ports.runtime.claim(_place(self.stack))
+                self._claimed = True
+                return
+            except Busy:
+                if self.ports.clock.monotonic() >= deadline:
+                    raise
+                time.sleep(lock.POLL_SECONDS)
+            except QuiesceError as error:
+                if error.lost_engine:
+                    raise
+                self.ports.sink.warn(str(error))
+                return
+
+    def disclaim(self) -> None:
+        """Let others in, unless something is owed."""
+        if self._claimed and not journals.unfinished(runs_folder(self.stack)):
+            self.ports.runtime.disclaim(_place(self.stack))
 
     def _observe_anyhow(self) -> Observed:
         try:
@@ -151,20 +185,25 @@ def changing(
     interrupts = Interrupts()
     with interrupts.installed():
         with lock.held(runs_folder(stack) / "lock", run, task, started, wait):
-            ports = make_ports()
+            work = Changing(stack, run, make_ports(), interrupts, wait=wait)
             try:
-                work = Changing(stack, run, ports, interrupts)
                 if recover:
                     work.settled = work.recover()
                 yield work
             finally:
                 with interrupts.shield():
-                    _close(ports, run)
+                    _close(work)
         interrupts.check()
 
 
-def _close(ports: Ports, run: str) -> None:
-    try:
-        disconnect(ports, run)
-    except QuiesceError as error:
-        ports.sink.warn(str(error))
+def _close(work: Changing) -> None:
+    for let_go in (work.disclaim, lambda: disconnect(work.ports, work.run)):
+        try:
+            let_go()
+        except QuiesceError as error:
+            work.ports.sink.warn(str(error))
+
+
+def _place(stack: Stack) -> str:
+    """From where this instance is changed: one place for all who share its lock."""
+    return f"{platform.node()}:{stack.backups.resolve()}"

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from quiesce.errors import Busy, RequestError
 
-_POLL_SECONDS = 0.2
+#: Seconds between two attempts.
+POLL_SECONDS = 0.2
 
 
 @contextmanager
@@ -84,7 +85,7 @@ def _take(descriptor: int, file: Path, wait: float) -> None:
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 raise _busy(file) from None
-            time.sleep(min(_POLL_SECONDS, max(0.0, deadline - time.monotonic())))
+            time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
 
 
 def _busy(file: Path) -> Busy:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.errors import QuiesceError, RequestError
+from quiesce.errors import Busy, QuiesceError, RequestError
 from quiesce.observed import Dependency, Service, Unit
 from quiesce.ports import DIRECTORY, Runtime
 from tests.contract.host_world import HostWorld
@@ -456,3 +456,25 @@ def test_what_was_made_is_known_without_any_file(runtime: Runtime) -> None:
     }
     assert again == volumes
     assert {service.name: service.units for service in runtime.services()} == before
+
+
+def test_who_changes_it_from_elsewhere_is_named(runtime: Runtime, world: World):
+    """One place at a time on one engine; a claim is let go by its own place alone."""
+    if isinstance(world, HostWorld):
+        pytest.skip("who shares the folder shares the lock")
+    here, elsewhere = "one:/srv/app/backups", "two:/home/ann/app/backups"
+    other = world.runtime()
+    runtime.claim(here)
+    runtime.claim(here)
+    with pytest.raises(Busy, match=here) as busy:
+        other.claim(elsewhere)
+    assert "--wait" in busy.value.hint or isinstance(world, FakeWorld)
+    other.disclaim(elsewhere)
+    with pytest.raises(Busy):
+        other.claim(elsewhere)
+    runtime.disclaim(here)
+    runtime.disclaim(here)
+    other.claim(elsewhere)
+    with pytest.raises(Busy, match=elsewhere):
+        runtime.claim(here)
+    other.disclaim(elsewhere)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from quiesce.app.changing import runs_folder
+from quiesce.execute import lock
 from tests.support.counting import Counting, wait_until
 from tests.support.kills import (
     inv,
@@ -139,6 +144,25 @@ def test_a_service_that_comes_back_elsewhere_is_told(counting: Counting, tmp_pat
     assert (code, after != before) == (0, True), said
     assert f"counter moved from {before} to {after}" in said
     assert "run 'inv restart --service front'" in said
+
+
+def test_a_second_clone_is_kept_out_and_may_wait(counting: Counting, tmp_path: Path) -> None:
+    """Its lock is another file; what both see is the engine."""
+    second = replace(counting, folder=tmp_path / "second")
+    shutil.copytree(counting.folder, second.folder, ignore=shutil.ignore_patterns("backups"))
+    file = tmp_path / "paused"
+    process = paused(counting, _last(counting, "backup", "ArchiveVolume"), file)
+    kept_out = inv(second, "never", "-", "backup")
+    assert kept_out.returncode == 5, kept_out.stderr
+    assert f"is being changed from {platform.node()}:{counting.folder}/backups" in kept_out.stderr
+    assert counting.is_down("counter")
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(inv, second, "never", "-", "backup", "--wait", "60")
+        wait_until(lambda: not lock.is_free(runs_folder(second.app().stack) / "lock"), "its turn")
+        code, said = let_go(process, file)
+    assert code == 0, said
+    assert waiting.result().returncode == 0, waiting.result().stderr
+    assert len(second.sets()) == 1
 
 
 @pytest.mark.long

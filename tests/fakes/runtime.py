@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from quiesce.errors import QuiesceError, RequestError
+from quiesce.errors import Busy, QuiesceError, RequestError
 from quiesce.model import Volume
 from quiesce.observed import (
     Condition,
@@ -115,6 +115,7 @@ class FakeRuntime:
         self.documents: dict[str, bytes] = {"compose.yaml": b"services: {}\n"}
         self.helpers: dict[str, list[str]] = {}
         self.tool: Tool | None = None
+        self.claims: dict[str, str] = {}
 
     # ------------------------------------------------------------------------------------ asking
 
@@ -235,6 +236,16 @@ class FakeRuntime:
 
     def as_found(self) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def claim(self, place: str) -> None:
+        self._reach()
+        if self.claims.setdefault("place", place) != place:
+            raise Busy(f"it is being changed from {self.claims['place']}", "wait for it")
+
+    def disclaim(self, place: str) -> None:
+        self._reach()
+        if self.claims.get("place") == place:
+            del self.claims["place"]
 
     def sweep(self, run: str) -> tuple[str, ...]:
         with _Effect(self, f"sweep:{run}"):

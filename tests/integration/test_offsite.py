@@ -176,6 +176,19 @@ def test_damage_in_the_store_is_found_and_named(
         port.pull(STORE, NAME, tmp_path / "empty", nothing)
 
 
+@pytest.mark.parametrize("secret", [False, True])
+def test_damage_since_the_sealing_is_never_sent_as_a_set(
+    place: Place, backup: BackupSet, tmp_path: Path, key: tuple[Path, str], secret: bool
+) -> None:
+    """What is compared are the sums of then: the store has no index, and the member is named."""
+    port = stores(encrypted(place, key[1]) if secret else place, tmp_path)
+    member = backup.path / "databases" / "rulesdb.dump"
+    member.write_bytes(DAMAGES["a byte"](member.read_bytes()))
+    with pytest.raises(CheckFailed, match=r"databases/rulesdb\.dump has changed since"):
+        port.push(STORE, backup, nothing)
+    assert port.sets(STORE) == ()
+
+
 def test_a_missing_object_is_named(place: Place, backup: BackupSet, tmp_path: Path) -> None:
     """Also by who only looks."""
     port = stores(place, tmp_path)

@@ -260,11 +260,12 @@ class Counting:
         return self._inside("ls -A /numbers").split()
 
     def helpers(self) -> list[str]:
-        """The helper containers of this stack."""
+        """The helper containers of this stack, and its mark of being changed."""
         if not self.on_engine:
             return []
         ours = f"label=quiesce.project={self.project}"
-        return self.docker("ps", "--all", "--quiet", "--filter", ours).split()
+        found = self.docker("ps", "--all", "--quiet", "--filter", ours).split()
+        return found + self.docker("volume", "ls", "--quiet", "--filter", ours).split()
 
     def _inside(self, script: str) -> str:
         return self.docker("exec", f"{self.project}-counter-1", "sh", "-c", script)
