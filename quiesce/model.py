@@ -185,7 +185,12 @@ class Recipients:
     gpg: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.age or self.gpg)
+        return bool(self.method)
+
+    @property
+    def method(self) -> str:
+        """`age` or `gpg`, or "" where nobody is named."""
+        return "age" if self.age else "gpg" if self.gpg else ""
 
 
 Event = Literal["success", "failure", "recovery", "overdue"]
@@ -324,6 +329,8 @@ class Stack:
     after: tuple[Command, ...] = ()
     #: The places away from here that hold this instance's sets, too.
     stores: tuple[OffsiteStore, ...] = ()
+    #: For whom sets here are encrypted: nobody unless `encrypt.where` is `everywhere`.
+    recipients: Recipients = Recipients()
     notify: tuple[Notify, ...] = ()
     #: By task.
     ping: Mapping[str, Ping] = field(default_factory=dict)
@@ -354,8 +361,20 @@ class Stack:
 
 
 @dataclass(frozen=True, slots=True)
+class Plain:
+    """What a member is once it is decrypted: its file, relative to the set, bytes and sum."""
+
+    file: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
-    """One file of a set. `file` is relative to the set; `source` is the key in `stack.yaml`."""
+    """One file of a set. `file` is relative to the set; `source` is the key in `stack.yaml`.
+
+    Where the set is encrypted, `file`, `bytes` and `sha256` are those of the ciphertext.
+    """
 
     name: str
     kind: MemberKind
@@ -363,6 +382,7 @@ class Member:
     file: str
     bytes: int
     sha256: str
+    plain: Plain | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -479,7 +499,10 @@ class Downtime:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The sealed description of a set: `manifest.json`. `format` 1 is described here."""
+    """The sealed description of a set: `manifest.json`. `format` 1 is described here.
+
+    `encryption` is `age` or `gpg` where the members are encrypted, "" where they are not.
+    """
 
     format: int
     tool: str
@@ -504,6 +527,7 @@ class Manifest:
     volumes: tuple[VolumeRecord, ...]
     images: Mapping[str, str]
     clusters: tuple[ClusterRecord, ...] = ()
+    encryption: str = ""
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from quiesce.model import (
     Member,
     MemberKind,
     OffsiteSet,
+    Recipients,
     SequenceRecord,
     SetKind,
     SetState,
@@ -607,6 +608,17 @@ class BackupStore(Protocol):
         """What `measure` made members of this staged set so far."""
         ...
 
+    def encrypt(self, run: str, name: str, member: Member, recipients: Recipients) -> None:
+        """This member of a staged set is encrypted, synced, and nowhere in the clear."""
+        ...
+
+    def decrypted(
+        self, run: str, backup: BackupSet, identity: Path | None, progress: Progress
+    ) -> BackupSet:
+        """The set with its members in the clear, in a folder of this run; as it is where it is
+        not encrypted. Raise RequestError where there is no key for it."""
+        ...
+
     def seal(self, run: str, manifest: Manifest, documents: Mapping[str, bytes]) -> BackupSet:
         """Write documents, sums and manifest, sync everything, publish with one rename that
         never replaces. Already published by this run: return it."""
@@ -620,9 +632,12 @@ class BackupStore(Protocol):
         """List a whole set that lies in a folder of a run, by one rename that never replaces."""
         ...
 
-    def publish_file(self, staged: Path, name: str, *, compress: bool) -> Path:
-        """Make a finished file `name` of the folder, compressed with zstd if asked: private,
-        synced, named last, never in place of another one. Return where it is."""
+    def publish_file(
+        self, staged: Path, name: str, *, compress: bool, recipients: Recipients
+    ) -> Path:
+        """Make a finished file `name` of the folder, compressed with zstd if asked and encrypted
+        if it is for somebody: private, synced, named last, never in place of another one. Return
+        where it is."""
         ...
 
     def remember(self, name: str, state: SetState) -> None:

@@ -20,15 +20,16 @@ GPG_SECONDS = 6 * 3600.0
 _IDENTITY = "give the file with --identity, or in QUIESCE_IDENTITY"
 
 
-def method_of(recipients: Recipients) -> str:
-    """Return `age` or `gpg`, or "" where nobody is named."""
-    return AGE if recipients.age else GPG if recipients.gpg else ""
-
-
 def check_recipients(recipients: Recipients) -> None:
     """Raise RequestError for a key that is none, before anything is encrypted for it."""
     for text in recipients.age:
         _age_recipient(text)
+    for key in recipients.gpg:
+        try:
+            _gpg(["--list-keys", key], f"{key} cannot be encrypted for")
+        except QuiesceError as error:
+            hint = "import its public key, or correct encrypt.gpg in stack.yaml"
+            raise RequestError(error.fact, hint, details=error.details) from error
 
 
 def encrypt(source: Path, target: Path, recipients: Recipients) -> None:

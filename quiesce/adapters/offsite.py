@@ -126,7 +126,7 @@ class OffsiteStores:
     ) -> OffsiteSet:
         manifest = backup.manifest
         held = manifest.sources
-        method = encryption.method_of(target.recipients)
+        method = target.recipients.method
         if method:
             # What a set holds is nobody's business; which sets hold the same is retention's.
             held = (hashlib.sha256("\0".join(held).encode()).hexdigest()[:16],)

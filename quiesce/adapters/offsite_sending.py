@@ -43,7 +43,7 @@ class Sending:
         self._scratch = scratch
         self._note = note
         self._progress = progress
-        self._method = encryption.method_of(target.recipients)
+        self._method = target.recipients.method
         # Encrypted twice, a file has other bytes: only what was noted can be recognized.
         self._noted = dict(_read_note(note)) if self._method else {}
         # What was summed when the set was sealed is not read once more: that it still is so

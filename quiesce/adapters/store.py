@@ -21,9 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from quiesce.adapters import store_files as files
+from quiesce.adapters.set_encryption import decrypted, encrypt_member, encrypted_file
 from quiesce.codec import NotDecodable, decode, encode
 from quiesce.errors import QuiesceError, RequestError
-from quiesce.model import BackupSet, Manifest, Member, MemberKind, SetState
+from quiesce.model import BackupSet, Manifest, Member, MemberKind, Recipients, SetState
 from quiesce.ports import Progress
 
 FORMAT = 1
@@ -109,6 +110,23 @@ class LocalStore:
         self.add(run, name, member)
         return member
 
+    def encrypt(self, run: str, name: str, member: Member, recipients: Recipients) -> None:
+        members = self._members[run, name]
+        plain = (member.plain or member).file
+        with _told(self.folder):
+            done = encrypt_member(self._staging / run / name, member, recipients)
+        members[plain] = done
+
+    def decrypted(
+        self, run: str, backup: BackupSet, identity: Path | None, progress: Progress
+    ) -> BackupSet:
+        if not backup.manifest.encryption:
+            return backup
+        folder = self._staging / run / ".decrypted" / backup.name
+        with _told(self.folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return decrypted(backup, folder, identity, progress)
+
     def seal(self, run: str, manifest: Manifest, documents: Mapping[str, bytes]) -> BackupSet:
         final = self.folder / manifest.name
         if not (self._staging / run / manifest.name).is_dir() and final.is_dir():
@@ -138,13 +156,17 @@ class LocalStore:
             files.sync_folder(self.folder)
         return self.read(final)
 
-    def publish_file(self, staged: Path, name: str, *, compress: bool) -> Path:
+    def publish_file(
+        self, staged: Path, name: str, *, compress: bool, recipients: Recipients
+    ) -> Path:
         final = self.folder / name
         if not files.is_inside(self.folder, name) or "/" in name:
             raise RequestError(f"{name} is no name for a file", "give a plain name")
         with _told(self.folder):
             if compress:
                 staged = files.compressed(staged)
+            if recipients:
+                staged = encrypted_file(staged, recipients)
             staged.chmod(0o600)
             files.sum_and_sync(staged)
             files.rename_without_replacing(staged, final)

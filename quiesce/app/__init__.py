@@ -19,7 +19,12 @@ from quiesce.app.entering import Entering
 from quiesce.app.frame import Options
 from quiesce.app.reporting import Reporting
 from quiesce.app.reports import checked_note
-from quiesce.app.restoring import complete_request, prepare_restore, restore_outcome
+from quiesce.app.restoring import (
+    complete_request,
+    prepare_restore,
+    readable,
+    restore_outcome,
+)
 from quiesce.app.scheduling import rotate_log
 from quiesce.app.sending import Sending
 from quiesce.app.shutting_down import ShuttingDown
@@ -129,14 +134,16 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
         request = complete_request(source, request)
 
         green: list[Probe] = []
+        sources: dict[str, BackupSet] = {source.name: source}
 
         def plan(ports: Ports, seen: Observed, run: str) -> Plan:
-            prepared = prepare_restore(self.stack, ports, seen, source, request)
+            sources[source.name] = read = readable(ports, run, source, self._identity())
+            prepared = prepare_restore(self.stack, ports, seen, read, request)
             if self.stack.probes and request.restart and not self.options.dry_run:
                 green.extend(asking.answered(self.stack, ports))
             safety_set = self._new_set_name(ports, "safety")
             return plan_restore(
-                self.stack, seen, source, prepared.request, run, safety_set, prepared.taken
+                self.stack, seen, read, prepared.request, run, safety_set, prepared.taken
             )
 
         def confirm(*_: object) -> None:
@@ -155,9 +162,7 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
             self._require_yes(f"restore {what} into {self.stack.instance.name}?")
 
         began = self.clock.monotonic()
-        run = self._change(
-            "restore", plan, confirm=confirm, sources={source.name: source}, note=note
-        )
+        run = self._change("restore", plan, confirm=confirm, sources=sources, note=note)
         if run is not None:
             self._restored(source, request, run, began)
             self._require_answers(green)
@@ -199,7 +204,7 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
         request = replace(request, foreign=True)
 
         def plan(ports: Ports, seen: Observed, run: str) -> Plan:
-            source = foreign.as_source(self.stack, ports, run, wanted)
+            source = foreign.as_source(self.stack, ports, run, wanted, self._identity())
             sources[source.name] = source
             full = complete_request(source, request)
             prepared = prepare_restore(self.stack, ports, seen, source, full)

@@ -115,6 +115,13 @@ def _host(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Premises]:
     return runtime, volumes, HostPremises(stack, runtime)
 
 
+def check_recipients(stack: Stack) -> None:
+    """Raise RequestError where sets here are encrypted for a key that is none, or not known."""
+    from quiesce.adapters import encryption
+
+    encryption.check_recipients(stack.recipients)
+
+
 def require_embedded() -> None:
     """Raise RequestError, with what to do, where the embedded PostgreSQL cannot run."""
     from quiesce.adapters import embedded

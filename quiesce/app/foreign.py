@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from quiesce import __version__
-from quiesce.adapters import sql_script, zstd
+from quiesce.adapters import encryption, sql_script, zstd
 from quiesce.adapters.postgres_archive import MAGIC
 from quiesce.app.connect import staging_folder
 from quiesce.errors import RequestError
@@ -62,17 +62,23 @@ def is_single_file(stack: Stack, file: str | None) -> Path | None:
     return None
 
 
-def as_source(stack: Stack, ports: Ports, run: str, wanted: ForeignFile) -> BackupSet:
+def as_source(
+    stack: Stack, ports: Ports, run: str, wanted: ForeignFile, identity: Path | None
+) -> BackupSet:
     """Lay the file into the run's staging folder, read it to its end, and return it as a source.
 
-    Raise RequestError, with a line where there is one, for what is damaged, not loaded, or not
-    said to be for any database or volume.
+    One that ends in `.age` or `.gpg` is decrypted first. Raise RequestError, with a line where
+    there is one, for what is damaged, not loaded, or not said to be for any database or volume.
     """
     folder = staging_folder(stack.backups, run) / "files"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = _Found(stack, ports, folder, wanted)
     try:
-        found.take(wanted.path)
+        path = wanted.path
+        if path.suffix in (f".{encryption.AGE}", f".{encryption.GPG}"):
+            path = folder.parent / wanted.path.stem
+            encryption.decrypt(wanted.path, path, wanted.path.suffix[1:], identity)
+        found.take(path)
     except (OSError, EOFError, tarfile.TarError, zstd.module().ZstdError) as error:
         raise RequestError(
             f"{wanted.path.name} cannot be read: {error}", "it is damaged; take another one"

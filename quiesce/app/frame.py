@@ -14,10 +14,11 @@ from zoneinfo import ZoneInfo
 from quiesce.app import reports
 from quiesce.app.changing import changing
 from quiesce.app.confirming import require_yes
-from quiesce.app.connect import SystemClock, connect, disconnect
+from quiesce.app.connect import SystemClock, check_recipients, connect, disconnect
 from quiesce.errors import Refused
 from quiesce.observe import observe
 from quiesce.plan import naming
+from quiesce.plan.steps import EncryptSet, steps_of
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports, Run
@@ -97,6 +98,9 @@ class Frame:
                 account.facts["recovered"] = list(work.settled)
             seen = work.observe()
             plan = planner(work.ports, seen, run_id)
+            if any(isinstance(step, EncryptSet) for _, step in steps_of(plan.nodes)):
+                # Before anything stops, not when there is a set to encrypt.
+                check_recipients(self.stack)
             if isinstance(confirm, str):
                 if confirm:
                     self._require_yes(confirm)

@@ -185,6 +185,8 @@ class Proving(Frame):
             if backup is None:
                 raise QuiesceError("the drill's backup made no set")
             figures.source = backup.name
+            # The last moment: what follows removes all that the set is to bring back.
+            self._require_key(backup)
             began = self.clock.monotonic()
             name = self.stack.instance.name
             self._nested(replace(self.options, confirm=f"NUKE {name}", instance=name)).nuke(
@@ -206,6 +208,18 @@ class Proving(Frame):
         require_phrase(self.reporter, f"DESTROY {name}", lines, self.options.confirm)
 
     # ------------------------------------------------------------------------------------ inside
+
+    def _require_key(self, backup: BackupSet) -> None:
+        """Raise RequestError where the identity at hand does not decrypt the set."""
+        manifest = backup.manifest
+        smallest = min(manifest.members, key=lambda member: member.bytes)
+        one = replace(backup, manifest=replace(manifest, members=(smallest,)))
+        run = self._run_id()
+        ports = self._connect(run)
+        try:
+            ports.store.decrypted(run, one, self._identity(), self.reporter.progress)
+        finally:
+            disconnect(ports, run)
 
     def _source(self, phase: str, file: str) -> str:
         if phase not in ("setup", "all"):

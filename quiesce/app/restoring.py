@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from quiesce.app.restoring_rows import rows_targets
 from quiesce.errors import RequestError
@@ -53,19 +54,28 @@ def complete_request(source: BackupSet, request: RestoreRequest) -> RestoreReque
     return request
 
 
-def prepare_restore(
-    stack: Stack, ports: Ports, observed: Observed, source: BackupSet, request: RestoreRequest
-) -> Prepared:
-    """Check sums, space, loadability and revisions. Raise RequestError listing problems."""
-    # A single file was read to its end already, and has no sums.
-    wrong = () if request.foreign else ports.store.verify(source, ports.sink.progress)
-    if wrong:
+def readable(ports: Ports, run: str, source: BackupSet, identity: Path | None) -> BackupSet:
+    """Return the set, compared with its sums and decrypted if need be, in a folder of the run.
+
+    Raise RequestError for one that is damaged, or that there is no key for.
+    """
+    if wrong := ports.store.verify(source, ports.sink.progress):
         raise RequestError(
             f"{source.name} is damaged: {wrong[0]}",
             "restore another set; 'inv backups' lists them",
             # The first one is the fact already.
             details=wrong[1:],
         )
+    return ports.store.decrypted(run, source, identity, ports.sink.progress)
+
+
+def prepare_restore(
+    stack: Stack, ports: Ports, observed: Observed, source: BackupSet, request: RestoreRequest
+) -> Prepared:
+    """Check space, loadability and revisions. Raise RequestError listing problems.
+
+    The source was read to its end already.
+    """
     chosen = choose(stack, source, request.only, data_only=request.data_only)
     problems: list[str] = []
     migrations: list[tuple[str, str]] = []

@@ -100,7 +100,7 @@ class Verifying(Proving):
         run = self._run_id()
         ports = self._connect(run)
         try:
-            yield Decoder(ports, run)
+            yield Decoder(ports, run, self._identity())
         finally:
             disconnect(ports, run)
 
@@ -136,20 +136,42 @@ def verify_sets(
 class Decoder:
     """Reads members to their end: archives here, dumps by pg_restore beside a server."""
 
-    def __init__(self, ports: Ports, run: str) -> None:
+    def __init__(self, ports: Ports, run: str, identity: Path | None) -> None:
         self._ports = ports
         self._run = run
+        self._identity = identity
         self._running: set[str] | None = None
 
     def __call__(self, backup: BackupSet) -> Reading:
         reading = Reading()
+        if backup.manifest.encryption:
+            if backup.manifest.encryption == "age" and self._identity is None:
+                reading.unread.append("what is encrypted; give your key file with --identity")
+                return reading
+            try:
+                backup = self._ports.store.decrypted(
+                    self._run, backup, self._identity, self._ports.sink.progress
+                )
+            except RequestError:
+                # Without the right key nothing can be said about the set.
+                raise
+            except QuiesceError as error:
+                reading.wrong.append(str(error))
+                return reading
+        try:
+            self._decode(backup, reading)
+        finally:
+            # A set at a time: the next one needs the room.
+            self._ports.store.discard(self._run)
+        return reading
+
+    def _decode(self, backup: BackupSet, reading: Reading) -> None:
         for volume in backup.manifest.volumes:
             self._volume(backup, volume.levels, reading)
         dumps = {m.source: m.file for m in backup.manifest.members if m.kind == "database"}
         for record in backup.manifest.databases:
             if record.key in dumps:
                 self._dump(backup, record, dumps[record.key], reading)
-        return reading
 
     def _volume(self, backup: BackupSet, levels: Sequence[str], reading: Reading) -> None:
         self._ports.sink.progress(f"decoding {', '.join(levels)}", 0)

@@ -67,6 +67,9 @@ def build_stack(
         ping={str(task): _ping(entry) for task, entry in sections.ping.items()},
         metrics=None if sections.metrics is None else _below(directory, sections.metrics),
         stores=_stores(sections, chosen, directory),
+        recipients=_recipients(sections)
+        if sections.encrypt.where == "everywhere"
+        else Recipients(),
         drill_writes=tuple(DrillWrite(**write.model_dump()) for write in sections.drill.writes),
         legacy={
             part: str(key) for part, key in sections.legacy.model_dump().items() if key is not None
@@ -183,7 +186,6 @@ def _ping(section: PingSection) -> Ping:
 def _stores(
     sections: StackFile, chosen: InstanceSection, directory: Path
 ) -> tuple[OffsiteStore, ...]:
-    recipients = Recipients(_texts(sections.encrypt.age), _texts(sections.encrypt.gpg))
     found = []
     for name in chosen.stores:
         entry = sections.stores[name]
@@ -204,10 +206,14 @@ def _stores(
                 if entry.credentials_file is None
                 else _below(directory, entry.credentials_file),
                 retention=rules,
-                recipients=recipients,
+                recipients=_recipients(sections),
             )
         )
     return tuple(found)
+
+
+def _recipients(sections: StackFile) -> Recipients:
+    return Recipients(_texts(sections.encrypt.age), _texts(sections.encrypt.gpg))
 
 
 def _host_service(

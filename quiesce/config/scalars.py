@@ -132,13 +132,6 @@ def _path_backup(value: str) -> str:
     return value
 
 
-def _encrypt_where(value: str) -> str:
-    if value != "offsite":
-        hint = "write 'offsite': sets here lie in a folder that only their owner can read"
-        raise mistake(f"{show(value)} is not supported by this version", hint)
-    return value
-
-
 def _whole(least: int, most: int) -> Kind:
     def check(value: str) -> int:
         if not re.fullmatch("0|[1-9][0-9]{0,9}", value):
@@ -302,7 +295,7 @@ CleanWord = Annotated[CleanGroup, _choice("logs", "cache")]
 StoreName = Annotated[
     str, _named(r"[a-z][a-z0-9_-]*", "the name of a store", _PLAIN_RULE, longest=40)
 ]
-EncryptWord = Annotated[Literal["offsite"], _scalar(_encrypt_where, {"const": "offsite"})]
+EncryptWord = Annotated[Literal["offsite", "everywhere"], _choice("offsite", "everywhere")]
 EventWord = Annotated[Event, _choice("success", "failure", "recovery", "overdue")]
 TaskWord = Annotated[
     Literal["backup", "verify", "drill", "prune", "push", "shutdown"],

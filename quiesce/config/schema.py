@@ -312,7 +312,7 @@ class StackFile(Section):
         {}, description="Places away from here for copies of sets."
     )
     encrypt: EncryptSection = Field(
-        {}, validate_default=True, description="For whom sets in stores are encrypted."
+        {}, validate_default=True, description="For whom sets are encrypted."
     )
     notify: list[NotifySection] = Field([], description="Who is told how runs end.")
     ping: dict[kind.TaskWord, PingSection] = Field(

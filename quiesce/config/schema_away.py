@@ -35,14 +35,15 @@ class StoreSection(Section):
 
 
 class EncryptSection(Section):
-    """For whom sets in stores are encrypted, with public keys alone."""
+    """For whom sets are encrypted, with public keys alone."""
 
     age: list[kind.Text] = Field([], description="Recipients of age: `age1…`, `ssh-ed25519 …`.")
     gpg: list[kind.Text] = Field(
         [], description="Key ids or addresses that the gpg of this machine knows."
     )
     where: kind.EncryptWord = Field(
-        "offsite", description="Which sets: `offsite`, those in stores."
+        "offsite",
+        description="Which sets: `offsite`, those in stores, or `everywhere`, those here too.",
     )
 
 

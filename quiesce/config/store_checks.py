@@ -70,6 +70,9 @@ def _check_keys(stack: StackFile, findings: Findings) -> None:
     if keys.age and keys.gpg:
         fact = "names recipients of age and of gpg: a set has one format"
         findings.add(("encrypt",), fact, "keep one of the lists")
+    if keys.where == "everywhere" and not keys.age and not keys.gpg:
+        hint = "name a public key under age or gpg"
+        findings.add(("encrypt", "where"), "is everywhere, for nobody", hint)
     for index, key in enumerate(keys.age):
         if isinstance(key, Unresolved):
             continue

@@ -23,6 +23,8 @@ def restore_instructions(manifest: Manifest) -> str:
         "Without it, in this folder:\n",
         "```sh\nsha256sum -c SHA256SUMS    # every line has to say OK\n```\n",
     ]
+    if manifest.encryption:
+        parts.append(_decrypting(manifest))
     parts += [_database(record, manifest.kind) for record in manifest.databases]
     parts += [_volume(record) for record in manifest.volumes]
     parts.append(
@@ -31,6 +33,21 @@ def restore_instructions(manifest: Manifest) -> str:
         "Roles are in `databases/globals*.sql`, without their passwords.\n"
     )
     return "\n".join(parts)
+
+
+def _decrypting(manifest: Manifest) -> str:
+    command = (
+        "age --decrypt --identity KEY.txt --output"
+        if manifest.encryption == "age"
+        else "gpg --decrypt --output"
+    )
+    names = [(shlex.quote(m.plain.file), shlex.quote(m.file)) for m in manifest.members if m.plain]
+    lines = "\n".join(f"{command} {plain} {file}" for plain, file in names)
+    return (
+        "The members are encrypted. Each of these needs the key of somebody they are for, and "
+        f"leaves the member in the clear beside it, which the rest of this page goes by:\n\n"
+        f"```sh\n{lines}\n```\n"
+    )
 
 
 def _database(record: DatabaseRecord, kind: SetKind) -> str:

@@ -81,6 +81,7 @@ def backups(app: App, store: str | None = None) -> None:
     deep="also decode every archive and dump (dumps need their server running)",
     restore="really restore each into a throwaway copy, and compare",
     store="in this store: every object read to its end",
+    identity="the key file that decrypts what is encrypted, for --deep and --restore",
 )
 def verify(
     app: App,
@@ -89,8 +90,10 @@ def verify(
     deep: bool = False,
     restore: bool = False,
     store: str | None = None,
+    identity: str = "",
 ) -> None:
     """Read sets to their end and compare them with their manifests."""
+    app = app.use_identity(identity)
     if store is not None:
         app.verify_store(store, file, everything=all)
         return

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     phase="setup, cycle, verify or all (default: BACKUP_RESTORE_PHASE, else all)",
     file="the set that the copy comes up from",
     destructive="on the instance itself, not in a copy: its databases are lost and restored",
+    identity="the key file that decrypts what is encrypted (default: QUIESCE_IDENTITY)",
     note="a line for the log of restores",
 )
 def drill(
@@ -22,7 +23,8 @@ def drill(
     phase: str | None = None,
     file: str = "latest",
     destructive: bool = False,
+    identity: str = "",
     note: str = "",
 ) -> None:
     """Rehearse a disaster in an isolated copy of the stack, and prove that all comes back."""
-    app.drill(phase, file, destructive=destructive, note=note)
+    app.use_identity(identity).drill(phase, file, destructive=destructive, note=note)

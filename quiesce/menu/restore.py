@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from_instance="a set of another instance may be restored (latest: of the one named here)",
     no_safety="make no safety set of what is replaced: there is no way back",
     no_restart="leave stopped services stopped",
-    identity="the key file that decrypts what comes from a store (default: QUIESCE_IDENTITY)",
+    identity="the key file that decrypts what is encrypted (default: QUIESCE_IDENTITY)",
     note="a line for the log of restores: who wanted it, and why",
 )
 def restore(
@@ -67,12 +67,14 @@ def restore(
 
 @command(
     no_restart="leave stopped services stopped",
+    identity="the key file that decrypts what is encrypted (default: QUIESCE_IDENTITY)",
     note="a line for the log of restores: who wanted it, and why",
 )
-def undo_restore(app: App, no_restart: bool = False, note: str = "") -> None:
+def undo_restore(app: App, no_restart: bool = False, identity: str = "", note: str = "") -> None:
     """Go back to what was there before the last restore."""
     from quiesce.app.requests import RestoreRequest
 
+    app = app.use_identity(identity)
     app.restore("latest:safety", RestoreRequest(restart=not no_restart), note=note)
 
 

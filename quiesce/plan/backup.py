@@ -28,6 +28,7 @@ from quiesce.plan.steps import (
     DiscardStaging,
     DumpDatabase,
     DumpGlobals,
+    EncryptSet,
     HoldSnapshot,
     Node,
     OpenSet,
@@ -116,7 +117,7 @@ def plan_backup(
         ),
         *dumped,
         RecordStack(set_name, "a set explains itself"),
-        SealSet(set_name, "every member is complete"),
+        *sealing(stack, set_name, "every member is complete"),
     )
     discard: tuple[Node, ...] = (
         *(ReleaseSnapshot(d.key, "nothing of a failed run stays") for d in selection.databases),
@@ -313,3 +314,11 @@ def dumps(
         file = f"databases/globals{'' if len(servers) == 1 else f'-{service}'}.sql"
         nodes.append(DumpGlobals(set_name, service, file, "a dump names roles it does not hold"))
     return tuple(nodes)
+
+
+def sealing(stack: Stack, set_name: str, why: str) -> tuple[Node, ...]:
+    """Return the steps that make a set of what is complete, encrypted where that is wanted."""
+    secret: tuple[Node, ...] = ()
+    if stack.recipients:
+        secret = (EncryptSet(set_name, "encrypt.where is everywhere"),)
+    return (*secret, SealSet(set_name, why))

@@ -8,7 +8,7 @@ count them, and `verify` does not know them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -90,13 +90,10 @@ def _file_name(
     kind = "" if request.kind == "full" else f"-{request.kind}"
     stem = f"{of}{key}{kind}-{now:%Y%m%d-%H%M%S}"
     ending = COMPRESSED if request.compress else ENDING
+    if stack.recipients:
+        ending += f".{stack.recipients.method}"
     number, name = 1, stem + ending
     while name in taken:
         number += 1
         name = f"{stem}-{number}{ending}"
     return name
-
-
-def files_in(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names that look like single files of a database."""
-    return tuple(name for name in names if name.endswith((ENDING, COMPRESSED, ".sql.gz", ".dump")))

@@ -17,7 +17,7 @@ from quiesce.errors import RequestError
 from quiesce.model import Stack, Volume
 from quiesce.observed import Observed
 from quiesce.plan import order
-from quiesce.plan.backup import BackupRequest, archive, check_stopped, judgement
+from quiesce.plan.backup import BackupRequest, archive, check_stopped, judgement, sealing
 from quiesce.plan.services import nearest, ordered, quiet
 from quiesce.plan.steps import (
     ArchiveVolume,
@@ -28,7 +28,6 @@ from quiesce.plan.steps import (
     OpenSet,
     Plan,
     RecordStack,
-    SealSet,
     VerifySet,
 )
 
@@ -75,7 +74,7 @@ def plan_cold(
             commands=True,
         ),
         RecordStack(set_name, "a set explains itself"),
-        SealSet(set_name, "every member is complete"),
+        *sealing(stack, set_name, "every member is complete"),
     )
     nodes: tuple[Node, ...] = (
         Bracket(

@@ -70,6 +70,7 @@ SENTENCES: dict[type[Any], Callable[[Any], str]] = {
     s.DumpGlobals: lambda t: f"dump roles of the server in {t.service}",
     s.ArchiveVolume: _archive,
     s.RecordStack: lambda t: "record stack.yaml, the Compose model and image digests",
+    s.EncryptSet: lambda t: f"encrypt the members of {t.set}",
     s.SealSet: lambda t: f"seal and publish set {t.set}",
     s.VerifySet: lambda t: f"verify set {t.set}",
     s.CheckConsistent: lambda t: f"see that set {t.set} shows one instant",

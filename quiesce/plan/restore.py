@@ -44,7 +44,6 @@ from quiesce.plan.steps import (
     PutBackDatabases,
     PutBackVolume,
     RecordStack,
-    SealSet,
     SettleVolume,
     StageVolume,
     StopServices,
@@ -325,7 +324,7 @@ def _safety(
         ),
         *backup_plan.dumps(name, databases, "full"),
         RecordStack(name, "a set explains itself"),
-        SealSet(name, why),
+        *backup_plan.sealing(stack, name, why),
     )
 
 

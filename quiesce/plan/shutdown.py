@@ -19,6 +19,7 @@ from quiesce.plan.backup import (
     check_rest,
     dumps,
     require_databases,
+    sealing,
     select,
     writers,
 )
@@ -33,7 +34,6 @@ from quiesce.plan.steps import (
     Plan,
     RecordStack,
     ReleaseSnapshot,
-    SealSet,
     StopServices,
     VerifySet,
 )
@@ -151,7 +151,7 @@ def _body(
         *archives,
         *dumps(set_name, selection.databases, kind),
         RecordStack(set_name, "a set explains itself"),
-        SealSet(set_name, "every member is complete"),
+        *sealing(stack, set_name, "every member is complete"),
     )
 
 

@@ -272,6 +272,14 @@ class RecordStack:
 
 
 @dataclass(frozen=True, slots=True)
+class EncryptSet:
+    """Every member of the set is encrypted, with public keys, and no longer there in the clear."""
+
+    set: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class SealSet:
     """The set is whole, on disk and published under its final name."""
 
@@ -580,6 +588,7 @@ Step = (
     | DumpGlobals
     | ArchiveVolume
     | RecordStack
+    | EncryptSet
     | SealSet
     | VerifySet
     | CheckConsistent

@@ -150,6 +150,8 @@ def backup_done(backup: BackupSet) -> list[Block]:
     if state.verified_good is not None:
         good = state.verified_good
         rows.append(("verified", Cell("good", "good") if good else Cell("DAMAGED", "bad")))
+    if manifest.encryption:
+        rows.append(("encrypted", Cell(f"with {manifest.encryption}: restoring needs the key")))
     rows.append(("path", Cell(str(backup.path))))
     text = f"backed up into {backup.name}: {words.size(backup.bytes)} in {seconds}"
     blocks: list[Block] = [Headline(text, "good", event=True), Facts(tuple(rows))]

@@ -361,10 +361,9 @@ ADDED = {
         "6: encrypt: names recipients of age and of gpg: a set has one format "
         "(keep one of the lists)",
     ),
-    "everything encrypted": (
+    "everything encrypted for nobody": (
         "encrypt: {where: everywhere}",
-        "6: encrypt.where: 'everywhere' is not supported by this version "
-        "(write 'offsite': sets here lie in a folder that only their owner can read)",
+        "6: encrypt.where: is everywhere, for nobody (name a public key under age or gpg)",
     ),
     "address that stands in the file": (
         "notify: [{url: 'ntfy://topic'}]",

@@ -39,6 +39,7 @@ HANDLERS: dict[type[Any], Callable[[Any, Run], str]] = {
     s.RemoveVolume: cleaning.remove_volume,
     s.OpenSet: sets.open_set,
     s.RecordStack: sets.record_stack,
+    s.EncryptSet: sets.encrypt,
     s.SealSet: sets.seal,
     s.VerifySet: sets.verify,
     s.CheckAddresses: services.addresses,

@@ -38,7 +38,9 @@ def write_script(step: s.WriteScript, run: Run) -> str:
     database = run.stack.database(step.database)
     script = run.ports.databases.script(database, step.kind, run.ports.sink.progress)
     run.ports.databases.release(database)
-    written = run.ports.store.publish_file(script, step.file, compress=step.compress)
+    written = run.ports.store.publish_file(
+        script, step.file, compress=step.compress, recipients=run.stack.recipients
+    )
     run.files[step.database] = written
     return str(written)
 

@@ -27,17 +27,33 @@ def record_stack(step: s.RecordStack, run: Run) -> str:
     return ""
 
 
+def encrypt(step: s.EncryptSet, run: Run) -> str:
+    _measure(step.set, run)
+    store, recipients = run.ports.store, run.stack.recipients
+    members = store.members(run.id, step.set)
+    for member in members:
+        run.ports.sink.progress(f"encrypting {member.file}", 0)
+        store.encrypt(run.id, step.set, member, recipients)
+    return f"{len(members)} members"
+
+
+def _measure(name: str, run: Run) -> None:
+    """Take the sums of all members that have none yet, by reading them back."""
+    draft, store = run.drafts[name], run.ports.store
+    if draft.summing is not None:
+        draft.summing.finish()
+    done = _by_plain_file(name, run)
+    for file, kind, source in draft.finished():
+        if file not in done:
+            run.ports.sink.progress(f"summing {file}", 0)
+            store.measure(run.id, name, file, kind, source)
+
+
 def seal(step: s.SealSet, run: Run) -> str:
     """Take the sums of all members, then publish. Nothing is in the set that was not read back."""
     draft = run.drafts[step.set]
     store = run.ports.store
-    if draft.summing is not None:
-        draft.summing.finish()
-    done = {member.file for member in store.members(run.id, step.set)}
-    for file, kind, source in draft.finished():
-        if file not in done:
-            run.ports.sink.progress(f"summing {file}", 0)
-            store.measure(run.id, step.set, file, kind, source)
+    _measure(step.set, run)
     manifest = _manifest(draft, run)
     draft.documents["RESTORE.md"] = restore_instructions(manifest).encode()
     sealed = store.seal(run.id, manifest, draft.documents)
@@ -51,6 +67,7 @@ def _manifest(draft: Draft, run: Run) -> Manifest:
     inconsistency = "; ".join(filter(None, draft.inconsistencies))
     if opened.mode == "live":
         inconsistency = "services were not stopped"
+    members = _members(draft, run)
     return Manifest(
         format=FORMAT,
         tool=f"quiesce {__version__}",
@@ -70,18 +87,24 @@ def _manifest(draft: Draft, run: Run) -> Manifest:
         downtime_seconds=run.downtime.result(),
         services_running_before=opened.services_running,
         services_stopped=opened.services_stopped,
-        members=_members(draft, run),
+        members=members,
         databases=tuple(draft.databases),
         volumes=tuple(draft.volumes.values()),
         images=runtime.images(),
         clusters=tuple(draft.clusters),
+        encryption=run.stack.recipients.method if any(m.plain for m in members) else "",
     )
 
 
 def _members(draft: Draft, run: Run) -> tuple[Member, ...]:
     """In the order of the steps that made them, whenever their sums were taken."""
-    by_file = {member.file: member for member in run.ports.store.members(run.id, draft.opened.set)}
+    by_file = _by_plain_file(draft.opened.set, run)
     return tuple(by_file[file] for file, *_ in draft.finished())
+
+
+def _by_plain_file(name: str, run: Run) -> dict[str, Member]:
+    members = run.ports.store.members(run.id, name)
+    return {(member.plain or member).file: member for member in members}
 
 
 def verify(step: s.VerifySet, run: Run) -> str:

@@ -1,0 +1,186 @@
+"""Sets that are encrypted where they lie, by the commands people type."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyrage
+import pytest
+
+from quiesce.app.connect import end_host_processes
+from quiesce.model import BackupSet
+from tests.support.counting import Counting
+from tests.support.kills import mark, marks
+
+WORD = "seen-by-nobody-else"
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The key that decrypts, somewhere else; beside it one that does not."""
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("key", "other"):
+        (folder / f"{name}.txt").write_text(f"{pyrage.x25519.Identity.generate()}\n")
+    return folder / "key.txt"
+
+
+@pytest.fixture(scope="module")
+def counting(tmp_path_factory: pytest.TempPathFactory, identity: Path) -> Iterator[Counting]:
+    """Two databases and a volume that all hold a word, and an encrypted set of them."""
+    made = Counting.make(tmp_path_factory.mktemp("secret"))
+    key = pyrage.x25519.Identity.from_str(identity.read_text().strip()).to_public()
+    made.declare(f"encrypt: {{age: [{key}], where: everywhere}}")
+    made.begin()
+    try:
+        mark(made, WORD)
+        done = made.inv("backup")
+        assert done.returncode == 0, done.stderr
+        yield made
+    finally:
+        end_host_processes(made.folder)
+
+
+@pytest.fixture
+def backup(counting: Counting) -> BackupSet:
+    """The first set."""
+    return counting.sets()[0]
+
+
+def _restored(counting: Counting, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return counting.inv("restore", "--yes", *arguments)
+
+
+def test_nothing_of_the_data_lies_in_the_clear(backup: BackupSet, counting: Counting) -> None:
+    """Neither in the set nor where it was made; what a list needs can be read."""
+    assert backup.manifest.encryption == "age"
+    assert {member.file.rpartition(".")[2] for member in backup.manifest.members} == {"age"}
+    for path in (counting.folder / "backups").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert WORD.encode() not in content
+            assert not content.startswith((b"PGDMP", b"\x28\xb5\x2f\xfd"))
+            assert path.stat().st_mode & 0o077 == 0
+    assert counting.inv("backups").returncode == 0
+    assert counting.inv("verify", "--all").returncode == 0
+
+
+def test_without_the_key_nothing_is_touched(
+    backup: BackupSet, counting: Counting, identity: Path
+) -> None:
+    """No key, or the wrong one: exit 2 with the reason, and everything goes on running."""
+    before = counting.number()
+    for keys, reason in (
+        ([], "there is no identity"),
+        (["--identity", str(identity.with_name("other.txt"))], "is not one that"),
+    ):
+        ended = _restored(counting, "--file", backup.name, *keys)
+        assert ended.returncode == 2, ended.stderr
+        assert reason in ended.stderr
+        assert "HINT: give the file with --identity" in ended.stderr
+    assert counting.number() >= before
+    assert list((counting.folder / "backups" / ".staging").iterdir()) == []
+
+
+def test_with_the_key_it_comes_back_and_goes_back(
+    backup: BackupSet, counting: Counting, identity: Path
+) -> None:
+    """The safety set is encrypted like any other; undoing needs the key, too."""
+    mark(counting, "later")
+    ended = _restored(counting, "--file", backup.name, "--identity", str(identity))
+    assert ended.returncode == 0, ended.stderr
+    assert marks(counting) == {WORD}
+    assert counting.sets()[-1].manifest.encryption == "age"
+    undone = counting.inv("undo-restore", "--yes", "--identity", str(identity))
+    assert undone.returncode == 0, undone.stderr
+    assert marks(counting) == {"later"}
+    mark(counting, WORD)
+
+
+def test_a_deep_look_needs_the_key_and_says_so(
+    backup: BackupSet, counting: Counting, identity: Path
+) -> None:
+    """Without it only the sums count."""
+    only_sums = counting.inv("verify", "--file", backup.name, "--deep")
+    assert only_sums.returncode == 0
+    assert "only the sums were checked of what is encrypted" in only_sums.stderr
+    assert counting.sets()[0].state.verified_level == "sums"
+    deep = counting.inv("verify", "--file", backup.name, "--deep", "--identity", str(identity))
+    assert deep.returncode == 0, deep.stderr
+    assert counting.sets()[0].state.verified_level == "deep"
+
+
+def test_a_member_that_was_cut_is_refused_by_name(
+    backup: BackupSet, counting: Counting, identity: Path
+) -> None:
+    """Before anything is decrypted."""
+    member = backup.path / backup.manifest.members[0].file
+    whole = member.read_bytes()
+    member.write_bytes(whole[:-1])
+    try:
+        verified = counting.inv("verify", "--file", backup.name)
+        ended = _restored(counting, "--file", backup.name, "--identity", str(identity))
+    finally:
+        member.write_bytes(whole)
+    assert (verified.returncode, ended.returncode) == (7, 2)
+    assert member.name in verified.stderr
+    assert member.name in ended.stderr
+    assert counting.inv("verify", "--file", backup.name).returncode == 0
+
+
+def test_its_own_page_says_how_to_decrypt_by_hand(
+    backup: BackupSet, identity: Path, tmp_path: Path
+) -> None:
+    """The commands of RESTORE.md, by age itself, give the members that were encrypted."""
+    program = shutil.which("age")
+    if program is None:
+        pytest.skip("there is no age here")
+    folder = shutil.copytree(backup.path, tmp_path / "set")
+    text = (folder / "RESTORE.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("age --decrypt")]
+    assert len(lines) == len(backup.manifest.members)
+    for line in lines:
+        command = re.sub(r"KEY\.txt", str(identity), line)
+        subprocess.run(["sh", "-c", command], cwd=folder, check=True)
+    for member in backup.manifest.members:
+        assert member.plain is not None
+        assert (folder / member.plain.file).stat().st_size == member.plain.bytes
+
+
+def test_single_files_are_encrypted_and_restored_too(counting: Counting, identity: Path) -> None:
+    """`backup-db` leaves no database in the clear either."""
+    done = counting.inv("backup-db", "--database", "rulesdb")
+    assert done.returncode == 0, done.stderr
+    (file,) = (counting.folder / "backups").glob("rulesdb-*.sql.age")
+    assert file.read_bytes().startswith(b"age-encryption.org/")
+    counting.sql("rulesdb", "DELETE FROM marked")
+    without = _restored(counting, "--file", file.name, "--database", "rulesdb")
+    assert without.returncode == 2, without.stderr
+    keys = ["--identity", str(identity)]
+    ended = _restored(counting, "--file", file.name, "--database", "rulesdb", *keys)
+    assert ended.returncode == 0, ended.stderr
+    assert counting.sql("rulesdb", "SELECT word FROM marked") == [(WORD,)]
+
+
+def test_a_key_that_is_not_known_is_refused_before_anything_stops(
+    counting: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For gpg, the keys are those of this machine."""
+    (tmp_path / "gnupg").mkdir(mode=0o700)
+    monkeypatch.setenv("GNUPGHOME", str(tmp_path / "gnupg"))
+    file = counting.folder / "stack.yaml"
+    text = file.read_text()
+    kept = [line for line in text.splitlines() if not line.startswith("encrypt:")]
+    gpg = "encrypt: {gpg: [nobody@example.org], where: everywhere}"
+    file.write_text("\n".join([*kept, gpg, ""]))
+    before = len(counting.sets())
+    try:
+        ended = counting.inv("backup")
+    finally:
+        file.write_text(text)
+    assert ended.returncode == 2, ended.stderr
+    assert "nobody@example.org cannot be encrypted for" in ended.stderr
+    assert len(counting.sets()) == before
