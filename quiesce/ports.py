@@ -485,14 +485,20 @@ class VolumeIO(Protocol):
         """Unpack beside the live content, in `.quiesce-<run>` inside the volume."""
         ...
 
-    def swap(self, volume: VolumeState, run: str) -> None:
-        """Exchange live and staged content by renames, also owner, mode and times of the root.
+    def pick(self, volume: VolumeState, run: str, path: str) -> VolumeSize:
+        """Of what is staged, this file or folder alone is to be exchanged. Return its size,
+        itself counted. Raise QuiesceError when there is none."""
+        ...
+
+    def swap(self, volume: VolumeState, run: str, path: str = "") -> None:
+        """Exchange live and staged content by renames, also owner, mode and times of the root;
+        with `path` only what was picked.
         Weaker than a transaction: readers must be stopped, and a death between two renames is
         finished by calling this again or `put_back`."""
         ...
 
-    def put_back(self, volume: VolumeState, run: str) -> None:
-        """Undo `swap`, however far it had got."""
+    def put_back(self, volume: VolumeState, run: str, path: str = "") -> None:
+        """Undo `swap`, with the same `path`, however far it had got."""
         ...
 
     def settle(self, volume: VolumeState, run: str) -> None:

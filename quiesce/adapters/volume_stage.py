@@ -48,7 +48,7 @@ _EXTRACT = [
 ]
 
 # $1 the volume's root, $2 the run; `h` is the run's folder, relative to the root.
-_BEGIN = r"""
+BEGIN = r"""
 set -euf
 cd "$1"
 h="./.quiesce-$2"
@@ -59,11 +59,13 @@ if there "$h" && ! is_folder "$h"; then fail "$h is in the way and is no folder"
 """
 
 _PREPARE = (
-    _BEGIN
+    BEGIN
     + r"""
 is_folder "$h" || mkdir -m 700 "$h"
-if there "$h/old" || there "$h/in"; then fail "an exchange of this run has begun already"; fi
-rm -rf -- "$h/new.part" "$h/new" "$h/new.root" "$h/old.root" "$h/trash"
+if there "$h/old" || there "$h/in" || there "$h/piece.begun"; then
+    fail "an exchange of this run has begun already"
+fi
+rm -rf -- "$h/new.part" "$h/new" "$h/new.root" "$h/old.root" "$h/trash" "$h/piece"
 mkdir -m 700 "$h/new.part"
 # For archives that say nothing of the root itself.
 chown --reference=. "$h/new.part"
@@ -75,11 +77,11 @@ chmod u+rwx "$h/new.part"
 _FIND_LINKS = 'cd "$1" && find . -type l -printf "%p\\0"'
 _REMOVE_GONE = 'cd "$1" && xargs -0 -r rm -rf -- <"$2"'
 # On disk before its name says that it is whole.
-_PUBLISH = _BEGIN + 'sync -f .\nmv -T "$h/new.part" "$h/new"\nsync "$h"\n'
+_PUBLISH = BEGIN + 'sync -f .\nmv -T "$h/new.part" "$h/new"\nsync "$h"\n'
 
 # Renames only, never a copy: everything is on one file system.
 _EXCHANGE = (
-    _BEGIN
+    BEGIN
     + f"attributes='{_ATTRIBUTES}'"
     + r"""
 # The one way in which entries leave the root: all but our own folders, whatever their names.
@@ -150,7 +152,7 @@ synced
 )
 
 _SETTLE = (
-    _BEGIN
+    BEGIN
     + r"""
 there "$h" || exit 0
 clear() {
@@ -163,7 +165,14 @@ if there "$h/old"; then
     # At once: half of what was live must never be put back.
     mv -T "$h/old" "$h/trash"
 fi
-for part in trash new.part new new.root old.root new.root.part old.root.part; do
+if there "$h/piece.begun"; then
+    if there "$h/piece"; then fail "an exchange of this run is half done"; fi
+    # First, for the same reason.
+    rm -f "$h/piece.begun"
+    sync "$h"
+fi
+for part in trash new.part new new.root old.root new.root.part old.root.part \
+    piece piece.old piece.begun.part; do
     clear "$h/$part"
 done
 # The root's time stamp is content of the volume; taking our folder away would change it.
@@ -188,8 +197,14 @@ cd "$1" && find . -mindepth 1 -maxdepth 1 ! -name '.quiesce-*' \
 def measure(place: Place, folder: str = "") -> VolumeSize:
     """Count the entries and bytes of the volume, or of a folder of ours in it."""
     root = f"{place.root}/{folder}" if folder else place.root
-    what = f"looking into volume {place.volume}"
-    found = place.run(["sh", "-c", _MEASURE, "measure", root], what=what)
+    return count(place, _MEASURE, root)
+
+
+def count(place: Place, listing: str, root: str) -> VolumeSize:
+    """Count what a script lists of `root`: per entry its type's letter and its bytes."""
+    found = place.run(
+        ["sh", "-c", listing, "measure", root], what=f"looking into volume {place.volume}"
+    )
     files = size = 0
     for record in records(found.output):
         files += 1
@@ -214,7 +229,7 @@ def stage(place: Place, run: str, archives: Sequence[Path], gone: Path | None) -
     unpacked exactly must not become live. Called again, it starts anew.
     """
     what = f"unpacking volume {place.volume}"
-    _script(place, run, _PREPARE, what)
+    script(place, run, _PREPARE, what)
     part = f"{_folder(run)}/new.part"
     for number, archive in enumerate(archives):
         if number == 1 and gone is not None:
@@ -229,29 +244,30 @@ def stage(place: Place, run: str, archives: Sequence[Path], gone: Path | None) -
                 details=said,
             )
     size = measure(place, part)
-    _script(place, run, _PUBLISH, what)
+    script(place, run, _PUBLISH, what)
     return size
 
 
 def swap(place: Place, run: str) -> None:
     """Exchange live and staged content, or finish an exchange that was begun."""
-    _script(place, run, _SWAP, f"exchanging the content of volume {place.volume}")
+    script(place, run, _SWAP, f"exchanging the content of volume {place.volume}")
 
 
 def put_back(place: Place, run: str) -> None:
     """Undo an exchange, however far it had got. What was staged is staged again."""
-    _script(place, run, _PUT_BACK, f"putting back the content of volume {place.volume}")
+    script(place, run, _PUT_BACK, f"putting back the content of volume {place.volume}")
 
 
 def settle(place: Place, run: str) -> None:
     """Remove the run's folder. Raise QuiesceError while an exchange is half done."""
     what = f"removing what is aside in volume {place.volume}"
-    _script(place, run, _SETTLE, what, place.see(place.output("times")))
+    script(place, run, _SETTLE, what, place.see(place.output("times")))
 
 
-def _script(place: Place, run: str, script: str, what: str, *more: str) -> None:
+def script(place: Place, run: str, text: str, what: str, *more: str) -> None:
+    """Run a script on the volume's root (`$1`) for a run (`$2`), with more arguments."""
     _folder(run)
-    place.run(["sh", "-c", script, "volume", place.root, run, *more], what=what)
+    place.run(["sh", "-c", text, "volume", place.root, run, *more], what=what)
 
 
 def _folder(run: str) -> str:

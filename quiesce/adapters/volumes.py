@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from quiesce.adapters import volume_stage
+from quiesce.adapters import volume_piece, volume_stage
 from quiesce.adapters.folders import NotPermitted, empty_folder
 from quiesce.adapters.volume_archive import COMPRESSION, Archived, Archiver, LevelZero
 from quiesce.adapters.volume_clusters import find_clusters
@@ -165,13 +165,23 @@ class VolumeFiles:
         with self._place(volume, writable=True, folders=folders) as place:
             return volume_stage.stage(place, run, archives, gone)
 
-    def swap(self, volume: VolumeState, run: str) -> None:
+    def pick(self, volume: VolumeState, run: str, path: str) -> VolumeSize:
         with self._place(volume, writable=True) as place:
-            volume_stage.swap(place, run)
+            return volume_piece.pick(place, run, path)
 
-    def put_back(self, volume: VolumeState, run: str) -> None:
+    def swap(self, volume: VolumeState, run: str, path: str = "") -> None:
         with self._place(volume, writable=True) as place:
-            volume_stage.put_back(place, run)
+            if path:
+                volume_piece.swap_piece(place, run, path)
+            else:
+                volume_stage.swap(place, run)
+
+    def put_back(self, volume: VolumeState, run: str, path: str = "") -> None:
+        with self._place(volume, writable=True) as place:
+            if path:
+                volume_piece.put_back_piece(place, run, path)
+            else:
+                volume_stage.put_back(place, run)
 
     def settle(self, volume: VolumeState, run: str) -> None:
         with self._place(volume, writable=True) as place:

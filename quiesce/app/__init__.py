@@ -31,7 +31,8 @@ from quiesce.app.shutting_down import ShuttingDown
 from quiesce.app.verifying import Verifying
 from quiesce.errors import CheckFailed, RequestError
 from quiesce.plan import migrate, services
-from quiesce.plan.restore import RestoreRequest, plan_restore
+from quiesce.plan.restore import plan_restore
+from quiesce.plan.restore_request import RestoreRequest
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports, Run

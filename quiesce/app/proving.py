@@ -15,7 +15,7 @@ from quiesce.app.connect import disconnect
 from quiesce.app.frame import Frame
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
 from quiesce.plan.backup import BackupRequest
-from quiesce.plan.restore import RestoreRequest
+from quiesce.plan.restore_request import RestoreRequest
 from quiesce.report import words
 
 if TYPE_CHECKING:

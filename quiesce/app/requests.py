@@ -8,7 +8,7 @@ from quiesce.errors import RequestError
 from quiesce.model import Mode, SetKind
 from quiesce.plan.backup import BackupRequest
 from quiesce.plan.backup_db import BackupDbRequest
-from quiesce.plan.restore import RestoreRequest
+from quiesce.plan.restore_request import RestoreRequest
 from quiesce.plan.services import nearest
 from quiesce.plan.shutdown import ShutdownRequest
 

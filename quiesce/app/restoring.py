@@ -10,7 +10,7 @@ from quiesce.errors import RequestError
 from quiesce.execute.run import Ports, Run
 from quiesce.model import BackupSet, Database, DatabaseRecord, Stack
 from quiesce.observed import Observed
-from quiesce.plan.restore import RestoreRequest, choose
+from quiesce.plan.restore_request import RestoreRequest, choose
 from quiesce.plan.rows import RowsTarget
 from quiesce.report import RestoredDatabase, RestoredVolume, RestoreOutcome
 

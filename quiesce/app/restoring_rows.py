@@ -7,7 +7,7 @@ from quiesce.execute.comparison import rows_misfit
 from quiesce.execute.run import Ports
 from quiesce.model import BackupSet, Database, DatabaseRecord
 from quiesce.observed import Observed
-from quiesce.plan.restore import Chosen, RestoreRequest
+from quiesce.plan.restore_request import Chosen, RestoreRequest
 from quiesce.plan.rows import RowsTarget
 from quiesce.ports import Drift
 

@@ -22,7 +22,7 @@ from quiesce.execute.interrupts import Interrupts
 from quiesce.execute.run import Ports
 from quiesce.model import Stack
 from quiesce.plan.backup import BackupRequest
-from quiesce.plan.restore import RestoreRequest
+from quiesce.plan.restore_request import RestoreRequest
 from quiesce.ports import DIRECTORY
 from quiesce.report import Reporter
 

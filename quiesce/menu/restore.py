@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     file="a set, latest, latest:data, STORE:latest, or an SQL file (default: lists and asks)",
     database="the database that a single file is of",
     only="databases and volumes, comma-separated (default: all that is in the set)",
+    path="of the one volume that is named with --only, this file or folder alone",
     data_only="rows alone, onto the migrated schema; all that a data-only set has",
     in_place="rows alone, in one transaction on the live database: needs no room for two",
     accept_lossy="rows alone: take types that changed as they come out",
@@ -32,6 +33,7 @@ def restore(
     file: str | None = None,
     only: str | None = None,
     database: str | None = None,
+    path: str = "",
     data_only: bool = False,
     in_place: bool = False,
     accept_lossy: bool = False,
@@ -57,6 +59,7 @@ def restore(
         force=force,
         assume_revision=assume_revision,
         beside=as_,
+        path=path.rstrip("/"),
     )
     app = app.use_identity(identity)
     here = app.pulled(file)

@@ -36,6 +36,10 @@ def _archive(step: s.ArchiveVolume) -> str:
     return f"archive volume {step.volume}, level {step.level} ({what})"
 
 
+def _content(step: s.StageVolume | s.SwapVolume | s.PutBackVolume) -> str:
+    return f"{step.path} of volume {step.volume}" if step.path else f"volume {step.volume}"
+
+
 def _swap(step: s.SwapDatabases) -> str:
     pairs = ", ".join(f"{swap.side} becomes {swap.live}" for swap in step.swaps)
     return f"swap databases of {step.service}: {pairs}"
@@ -102,9 +106,9 @@ SENTENCES: dict[type[Any], Callable[[Any], str]] = {
     ),
     s.DropDatabase: lambda t: f"drop database {t.name}",
     s.CreateVolume: lambda t: f"create volume {t.volume}",
-    s.StageVolume: lambda t: f"stage volume {t.volume} from {t.set}",
-    s.SwapVolume: lambda t: f"swap volume {t.volume}",
-    s.PutBackVolume: lambda t: f"put back volume {t.volume}",
+    s.StageVolume: lambda t: f"stage {_content(t)} from {t.set}",
+    s.SwapVolume: lambda t: f"swap {_content(t)}",
+    s.PutBackVolume: lambda t: f"put back {_content(t)}",
     s.SettleVolume: lambda t: f"settle volume {t.volume}",
 }
 

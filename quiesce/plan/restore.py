@@ -11,13 +11,10 @@ exchange is renames only; when services do not become healthy on the new state i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from quiesce.errors import RequestError
 from quiesce.model import (
     BackupSet,
-    Database,
-    DatabaseRecord,
     DatabaseSwap,
     Mode,
     Stack,
@@ -28,8 +25,15 @@ from quiesce.plan import backup as backup_plan
 from quiesce.plan import rows, side
 from quiesce.plan.cold import copies
 from quiesce.plan.naming import side_database, suffix_of
-from quiesce.plan.rows import RowsTarget
-from quiesce.plan.services import nearest, quiet, start_nodes, with_dependents
+from quiesce.plan.restore_request import (
+    Chosen,
+    RestoreRequest,
+    check_path,
+    choose,
+    refuse_strangers,
+    require_servers,
+)
+from quiesce.plan.services import quiet, start_nodes, with_dependents
 from quiesce.plan.steps import (
     ArchiveVolume,
     Bracket,
@@ -52,40 +56,6 @@ from quiesce.plan.steps import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreRequest:
-    """What was asked for. `migrations` says, per database, whether to migrate after loading and
-    to which revision; it and `rows` were decided from the set and the scripts before planning.
-
-    `data_only`: rows alone; `in_place`: into the live database itself. `accept_lossy`: changes of
-    types that may change values are right; `force`: tables that the set does not have may keep
-    their rows. `assume_revision` is that of a set which recorded none.
-    """
-
-    only: tuple[str, ...] = ()
-    safety: bool = True
-    restart: bool = True
-    migrations: tuple[tuple[str, str], ...] = ()
-    data_only: bool = False
-    in_place: bool = False
-    accept_lossy: bool = False
-    force: bool = False
-    assume_revision: str = ""
-    #: The name of a new database, for one that is restored beside the live one and left there.
-    beside: str = ""
-    rows: tuple[RowsTarget, ...] = ()
-    #: The source is no set: SQL scripts and archives that record nothing.
-    foreign: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """What of a set is brought back: declared databases with their records, and volumes."""
-
-    databases: tuple[tuple[Database, DatabaseRecord], ...]
-    volumes: tuple[Volume, ...]
-
-
 def plan_restore(
     stack: Stack,
     observed: Observed,
@@ -101,8 +71,10 @@ def plan_restore(
     asked for is not in the set or not declared, or a database server is not reachable.
     """
     chosen = choose(stack, source, request.only, data_only=request.data_only)
-    _require_servers(chosen, observed)
-    _refuse_strangers(chosen, observed)
+    require_servers(chosen, observed)
+    refuse_strangers(chosen, observed)
+    if request.path:
+        check_path(chosen, observed, source, request)
     if request.beside:
         return side.plan_beside(stack, observed, source, chosen.databases, request, run, taken)
     if request.in_place:
@@ -120,7 +92,7 @@ def plan_restore(
             if request.foreign
             else side.dumps(chosen.databases, swaps, source, request.migrations)
         ),
-        *_stage(observed, chosen, source),
+        *_stage(observed, chosen, source, request.path),
         *quiet(
             stack,
             observed,
@@ -144,6 +116,8 @@ def plan_restore(
     # Owed: what is aside after a death in here would stay for ever, with nobody to know of it.
     nodes = (Bracket(f"restore {source.name}", (), body, on_failure=clear, on_success=after),)
     what = f"the rows of {source.name}" if request.data_only else source.name
+    if request.path:
+        what = f"{request.path} of volume {chosen.volumes[0].key} from {source.name}"
     words = f"restore {what} into {stack.instance.name}"
     return Plan(
         run,
@@ -178,57 +152,6 @@ def _in_place(
     nodes = (Bracket(f"rows of {source.name}", (), body, on_failure=(discard,)), discard)
     words = f"restore the rows of {database.key} in {source.name} in place"
     return Plan(run, "restore", stack.instance.name, words, stack.digest, observed.engine.id, nodes)
-
-
-def choose(
-    stack: Stack, source: BackupSet, only: Sequence[str], *, data_only: bool = False
-) -> Chosen:
-    """Return the databases and volumes of the set to bring back; with `data_only` no volumes."""
-    records = {record.key: record for record in source.manifest.databases}
-    volumes = {record.key for record in source.manifest.volumes}
-    if data_only:
-        if named := sorted(volumes & set(only)):
-            raise RequestError(
-                f"volume {named[0]} has no rows", "leave it out, or leave out --data-only"
-            )
-        volumes = set()
-    held = [*records, *sorted(volumes)]
-    for name in only:
-        if name not in records and name not in volumes:
-            raise RequestError(f"{source.name} holds no {name}", f"{nearest(name, held)}?")
-    wanted = set(only) or set(held)
-    declared = {database.key for database in stack.databases}
-    declared |= {volume.key for volume in stack.volumes}
-    unknown = sorted((wanted & set(held)) - declared)
-    if unknown:
-        raise RequestError(
-            f"{source.name} holds {', '.join(unknown)}, which {stack.file.name} does not declare",
-            f"declare it, or choose with --only {','.join(sorted(wanted - set(unknown)))}",
-        )
-    return Chosen(
-        tuple((d, records[d.key]) for d in stack.databases if d.key in wanted & set(records)),
-        tuple(v for v in stack.volumes if v.key in wanted & volumes),
-    )
-
-
-def _require_servers(chosen: Chosen, observed: Observed) -> None:
-    for database, _ in chosen.databases:
-        state = observed.database(database.key)
-        if not state.reachable:
-            raise RequestError(
-                f"database server {database.service} cannot be reached: {state.problem}",
-                f"run 'inv up --service {database.service}', then try again",
-            )
-
-
-def _refuse_strangers(chosen: Chosen, observed: Observed) -> None:
-    """Nobody may work on content that is half exchanged, and we stop only what is the stack's."""
-    for volume in chosen.volumes:
-        if others := observed.volume(volume.key).outside:
-            raise RequestError(
-                f"volume {volume.key} is also used by {', '.join(others)}, outside of the project",
-                f"remove {others[0]} first, or leave the volume out with --only",
-            )
 
 
 def users(stack: Stack, observed: Observed, chosen: Chosen) -> tuple[tuple[Unit, ...], str]:
@@ -270,12 +193,13 @@ def _swaps(
     return tuple(swaps)
 
 
-def _stage(observed: Observed, chosen: Chosen, source: BackupSet) -> tuple[Node, ...]:
+def _stage(observed: Observed, chosen: Chosen, source: BackupSet, path: str) -> tuple[Node, ...]:
     nodes: list[Node] = []
     for volume in chosen.volumes:
         if not observed.volume(volume.key).exists:
             nodes.append(CreateVolume(volume.key, "it does not exist yet"))
-        nodes.append(StageVolume(source.name, volume.key, "unpacked beside the live content"))
+        why = "unpacked beside the live content"
+        nodes.append(StageVolume(source.name, volume.key, why, path))
     return tuple(nodes)
 
 
@@ -348,7 +272,10 @@ def _exchange(
     )
     changes: tuple[Node, ...] = (
         *(SwapDatabases(name, of, "all of a server in one transaction") for name, of in servers),
-        *(SwapVolume(v.key, "by renames; the old content lies aside") for v in chosen.volumes),
+        *(
+            SwapVolume(v.key, "by renames; the old content lies aside", request.path)
+            for v in chosen.volumes
+        ),
     )
     starts = start_nodes(stack, observed, units, "on the new state") if request.restart else ()
     undo: tuple[Node, ...] = (
@@ -357,7 +284,10 @@ def _exchange(
             if units and starts
             else ()
         ),
-        *(PutBackVolume(v.key, "the old content is still there") for v in chosen.volumes),
+        *(
+            PutBackVolume(v.key, "the old content is still there", request.path)
+            for v in chosen.volumes
+        ),
         *(PutBackDatabases(name, of, "the old databases are still there") for name, of in servers),
     )
     return Bracket(

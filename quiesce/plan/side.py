@@ -26,7 +26,7 @@ from quiesce.plan.steps import (
 )
 
 if TYPE_CHECKING:
-    from quiesce.plan.restore import RestoreRequest
+    from quiesce.plan.restore_request import RestoreRequest
 
 
 def plan_beside(

@@ -528,11 +528,13 @@ class CreateVolume:
 
 @dataclass(frozen=True, slots=True)
 class StageVolume:
-    """The set's content of the volume lies checked beside the live content."""
+    """The set's content of the volume lies checked beside the live content; with `path`, that
+    file or folder of it alone."""
 
     set: str
     volume: str
     why: str
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -541,6 +543,7 @@ class SwapVolume:
 
     volume: str
     why: str
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -549,6 +552,7 @@ class PutBackVolume:
 
     volume: str
     why: str
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ from quiesce.plan import steps as s
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.clean import plan_clean_all, plan_empty
 from quiesce.plan.cold import plan_cold
-from quiesce.plan.restore import RestoreRequest, plan_restore
+from quiesce.plan.restore import plan_restore
+from quiesce.plan.restore_request import RestoreRequest
 from quiesce.plan.shutdown import ShutdownRequest, plan_shutdown
 from quiesce.plan.steps import Plan, steps_of
 from tests.fakes.runtime import FakeRuntime

@@ -16,7 +16,7 @@ from quiesce.adapters import embedded, embedded_files
 from quiesce.errors import RequestError, StepFailed
 from quiesce.model import BackupSet
 from quiesce.plan.backup import BackupRequest
-from quiesce.plan.restore import RestoreRequest
+from quiesce.plan.restore_request import RestoreRequest
 from tests.support.counting import Counting, unpack, wait_until
 
 COLD = BackupRequest(mode="cold")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from quiesce.plan.backup import BackupRequest
-from quiesce.plan.restore import RestoreRequest
+from quiesce.plan.restore_request import RestoreRequest
 from tests.integration.volumes_support import as_user, needs_root
 from tests.support.counting import Counting, wait_until
 from tests.support.kills import mark, marks, require_kept

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from quiesce.plan.backup import BackupRequest
-from quiesce.plan.restore import RestoreRequest
+from quiesce.plan.restore_request import RestoreRequest
 from tests.integration.volumes_support import needs_root
 from tests.support.checkout import free_ports
 from tests.support.counting import Counting, wait_until

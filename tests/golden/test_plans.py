@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.model import Command
+from quiesce.model import Command, Recipients
 from quiesce.observed import Belongings
 from quiesce.plan import services
 from quiesce.plan.backup import BackupRequest, plan_backup
@@ -16,7 +16,8 @@ from quiesce.plan.clean import plan_clean, plan_clean_all, plan_empty, plan_nuke
 from quiesce.plan.cold import plan_cold
 from quiesce.plan.describe import describe
 from quiesce.plan.migrate import plan_migrate
-from quiesce.plan.restore import RestoreRequest, plan_restore
+from quiesce.plan.restore import plan_restore
+from quiesce.plan.restore_request import RestoreRequest
 from quiesce.plan.shutdown import ShutdownRequest, plan_shutdown, plan_stop_all
 from quiesce.plan.steps import Plan
 from tests.support.builders import (
@@ -85,6 +86,9 @@ PLANS: dict[str, Callable[[], Plan]] = {
         RUN,
         NAME,
     ),
+    "backup_encrypted": lambda: plan_backup(
+        a_stack(recipients=Recipients(age=("age1x",))), a_world(), EVERYTHING, RUN, NAME
+    ),
     "backup_live": lambda: _backup(BackupRequest(mode="live")),
     "backup_data_only": lambda: _backup(BackupRequest(kind="data", mode="live")),
     "backup_only_one_volume": lambda: _backup(BackupRequest(only=("backend-media",))),
@@ -92,6 +96,9 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "restore_everything": _restore,
     "restore_migrating": lambda: _restore(RestoreRequest(migrations=(("rulesdb", "head"),))),
     "restore_one_volume": lambda: _restore(RestoreRequest(only=("backend-media",))),
+    "restore_one_folder": lambda: _restore(
+        RestoreRequest(only=("backend-media",), path="2024/photos")
+    ),
     "restore_empty_machine": lambda: _restore(
         states=ASLEEP,
         missing_volumes=("redis-data", "backend-media"),

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from quiesce.errors import QuiesceError
 from quiesce.observed import VolumeState
+from tests.integration.volumes_killer import Killer
 from tests.integration.volumes_support import (
     ODD_NAMES,
     assert_same,
@@ -257,71 +257,6 @@ def test_a_list_that_is_cut_off_is_refused(restoring: Restoring) -> None:
 
 
 # --------------------------------------------------------------------------------- killed anywhere
-
-# Stands before each program that changes the volume. It lets the first COUNT effects happen, one
-# rename at a time and half a removal, and then kills the whole group, as `kill -9` would.
-STAND_IN = """#!/bin/sh
-PATH={path}
-name=${{0##*/}}
-[ -e {folder}/count ] || exec "$name" "$@"
-tick() {{
-    read left <{folder}/count
-    [ "$left" -gt 0 ] || kill -KILL 0
-    echo $((left - 1)) >{folder}/count
-}}
-if [ "$name $1" = "mv -n" ]; then
-    target=$3
-    shift 4
-    for entry in "$@"; do
-        tick
-        mv -n -t "$target" -- "$entry" || exit
-    done
-elif [ "$name" = rm ]; then
-    for last; do :; done
-    tick
-    find "$last" -mindepth 1 -maxdepth 1 -exec rm -rf {{}} \\; -quit
-    tick
-    exec rm "$@"
-else
-    tick
-    exec "$name" "$@"
-fi
-"""
-PROGRAMS = ("mv", "tar", "mkdir", "rmdir", "sync", "rm", "touch")
-
-
-class Killer:
-    """Kills what `VolumeFiles` runs after so many effects."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.folder.mkdir()
-        path = os.environ["PATH"]
-        text = STAND_IN.format(path=shlex.quote(path), folder=shlex.quote(str(folder)))
-        for name in PROGRAMS:
-            (folder / name).write_text(text)
-            (folder / name).chmod(0o755)
-
-    def killed_after(self, effects: int, call: Callable[[], None]) -> bool:
-        """Call; return whether the call was killed before it had done its work."""
-        (self.folder / "count").write_text(f"{effects}\n")
-        error = None
-        try:
-            call()
-        except QuiesceError as caught:
-            error = caught
-        finally:
-            (self.folder / "count").unlink()
-        assert error is None or "signal 9" in error.fact, error.details
-        return error is not None
-
-
-@pytest.fixture
-def killer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Killer:
-    """Its stand-ins come first on PATH for the rest of the test."""
-    made = Killer(tmp_path / "bin")
-    monkeypatch.setenv("PATH", f"{made.folder}:{os.environ['PATH']}")
-    return made
 
 
 def clone(restoring: Restoring) -> Restoring:

@@ -12,7 +12,8 @@ from quiesce.codec import NotDecodable, decode, encode
 from quiesce.model import Manifest
 from quiesce.plan import steps
 from quiesce.plan.backup import BackupRequest, plan_backup
-from quiesce.plan.restore import RestoreRequest, plan_restore
+from quiesce.plan.restore import plan_restore
+from quiesce.plan.restore_request import RestoreRequest
 from quiesce.plan.steps import Plan
 from tests.support.builders import RUN, a_set, a_stack, a_world
 

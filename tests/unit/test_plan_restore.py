@@ -8,8 +8,9 @@ import pytest
 
 from quiesce.errors import RequestError
 from quiesce.observed import Observed
-from quiesce.plan.restore import RestoreRequest, plan_restore
-from tests.support.builders import RUN, a_set, a_stack, a_world
+from quiesce.plan.restore import plan_restore
+from quiesce.plan.restore_request import RestoreRequest
+from tests.support.builders import RUN, a_cold_set, a_set, a_stack, a_world
 
 
 def _shared(key: str) -> Observed:
@@ -42,3 +43,35 @@ def test_a_new_name_is_for_one_database_and_is_free() -> None:
     ):
         with pytest.raises(RequestError):
             plan_restore(a_stack(), a_world(), a_set(), request, RUN, "safety", taken)
+
+
+@pytest.mark.parametrize(
+    ("request_", "fact"),
+    [
+        (RestoreRequest(path="a"), "--path is of one volume"),
+        (RestoreRequest(only=("backend-media", "redis-data"), path="a"), "--path is of one volume"),
+        (RestoreRequest(only=("rulesdb", "backend-media"), path="a"), "--path is of one volume"),
+        (RestoreRequest(only=("backend-media",), path="../a"), "is no path in a volume"),
+        (RestoreRequest(only=("backend-media",), path="/etc"), "is no path in a volume"),
+        (RestoreRequest(only=("backend-media",), path="a//b"), "is no path in a volume"),
+        (RestoreRequest(only=("backend-media",), path="a\nb"), "is no path in a volume"),
+        (RestoreRequest(only=("backend-media",), path=".quiesce-r1/old"), "is no path in a volume"),
+    ],
+)
+def test_a_piece_is_of_one_volume_and_inside_of_it(request_: RestoreRequest, fact: str) -> None:
+    """A path from a command line leads nowhere else."""
+    with pytest.raises(RequestError, match=fact):
+        plan_restore(a_stack(), a_world(), a_set(), request_, RUN, "safety", ())
+
+
+def test_a_piece_needs_a_volume_that_is_there_and_no_server_s() -> None:
+    """Half of a data directory is worse than none."""
+    request = RestoreRequest(only=("backend-media",), path="a")
+    gone = a_world(missing_volumes=("backend-media",))
+    with pytest.raises(RequestError, match="does not exist"):
+        plan_restore(a_stack(), gone, a_set(), request, RUN, "safety", ())
+    cold = a_cold_set()
+    (cluster,) = cold.manifest.clusters
+    request = RestoreRequest(only=(cluster.volume,), path="base")
+    with pytest.raises(RequestError, match="good as a whole only"):
+        plan_restore(a_stack(), a_world(), cold, request, RUN, "safety", ())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from quiesce.plan import steps as s
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.recover import Progress, owed_nodes
-from quiesce.plan.restore import RestoreRequest, plan_restore
+from quiesce.plan.restore import plan_restore
+from quiesce.plan.restore_request import RestoreRequest
 from quiesce.plan.steps import Bracket, Plan, walk
 from tests.support.builders import RUN, a_set, a_stack, a_world
 

@@ -46,6 +46,8 @@ def stage(step: s.StageVolume, run: Run) -> str:
             f"the set recorded {record.files} with {record.bytes}",
             f"run 'inv verify --file {step.set}', or restore an older set",
         )
+    if step.path:
+        size = run.ports.volumes.pick(run.observed.volume(step.volume), run.id, step.path)
     run.staged[step.volume] = (size.files, size.bytes)
     return f"{size.files} files"
 
@@ -60,12 +62,12 @@ def _refuse_unsafe(volume: str, unsafe: tuple[str, ...]) -> None:
 
 
 def swap(step: s.SwapVolume, run: Run) -> str:
-    run.ports.volumes.swap(run.observed.volume(step.volume), run.id)
+    run.ports.volumes.swap(run.observed.volume(step.volume), run.id, step.path)
     return ""
 
 
 def put_back(step: s.PutBackVolume, run: Run) -> str:
-    run.ports.volumes.put_back(run.observed.volume(step.volume), run.id)
+    run.ports.volumes.put_back(run.observed.volume(step.volume), run.id, step.path)
     return ""
 
 

@@ -1,0 +1,114 @@
+"""One file or folder of a volume exchanged with that of a set, and undone.
+
+Like the exchange of a whole volume (`volume_stage`), by renames in the run's folder, whose names
+alone tell how far it got:
+
+    .quiesce-<run>/
+        piece         staged: the set's file or folder
+        piece.begun   the exchange began; says whether there was a live one (`had`, `none`)
+        piece.old     the live one, aside
+
+No call follows a symbolic link in the volume.
+"""
+
+from __future__ import annotations
+
+from quiesce.adapters.volume_stage import BEGIN, count, script
+from quiesce.adapters.volume_transport import Place
+from quiesce.ports import VolumeSize
+
+# $3 is the piece's path, relative to the volume's root.
+_PIECE = (
+    BEGIN
+    + r"""
+p="./$3"
+parent=$(dirname -- "$p")
+require_folders() {
+    on=$(dirname -- "$1/$3")
+    while [ "$on" != "$1" ]; do
+        is_folder "$on" || fail "there is no folder ${on#"$1"/} in $2"
+        on=$(dirname -- "$on")
+    done
+}
+synced() { sync "$parent" "$h"; }
+"""
+)
+
+_PICK = (
+    _PIECE
+    + r"""
+if ! there "$h/piece"; then
+    require_folders "$h/new" "the set"
+    there "$h/new/$3" || fail "there is no $3 in the set"
+    mv -T "$h/new/$3" "$h/piece"
+    sync "$h"
+fi
+rm -rf -- "$h/new"
+"""
+)
+
+_SWAP = (
+    _PIECE
+    + r"""
+require_folders . "the volume: name one that is there, or restore the folder that it is in"
+if ! there "$h/piece.begun"; then
+    there "$h/piece" || fail "nothing is staged for this run"
+    if there "$p"; then echo had; else echo none; fi >"$h/piece.begun.part"
+    sync "$h/piece.begun.part"
+    mv -T "$h/piece.begun.part" "$h/piece.begun"
+    synced
+fi
+if there "$h/piece"; then
+    if there "$p"; then
+        if there "$h/piece.old"; then fail "somebody writes in the volume: $3"; fi
+        mv -T "$p" "$h/piece.old"
+        synced
+    fi
+    mv -T -n "$h/piece" "$p"
+    if there "$h/piece"; then fail "somebody writes in the volume: $3"; fi
+    synced
+fi
+"""
+)
+
+_PUT_BACK = (
+    _PIECE
+    + r"""
+there "$h/piece.begun" || exit 0
+if ! there "$h/piece" && there "$p"; then
+    # With nothing aside, and one that was there before, it is put back already.
+    if there "$h/piece.old" || [ "$(cat "$h/piece.begun")" = none ]; then
+        mv -T "$p" "$h/piece"
+        synced
+    fi
+fi
+if there "$h/piece.old"; then
+    if there "$p"; then fail "somebody writes in the volume: $3"; fi
+    mv -T "$h/piece.old" "$p"
+    synced
+fi
+rm -f "$h/piece.begun"
+sync "$h"
+"""
+)
+
+_COUNT = "find \"$1\" ! -type s -printf '%y %s\\0'"
+
+
+def pick(place: Place, run: str, path: str) -> VolumeSize:
+    """Keep of what is staged this file or folder alone, and return its size, itself counted.
+
+    Raise QuiesceError when the set has none of this name.
+    """
+    script(place, run, _PICK, f"looking for {path} in the set's volume {place.volume}", path)
+    return count(place, _COUNT, f"{place.root}/.quiesce-{run}/piece")
+
+
+def swap_piece(place: Place, run: str, path: str) -> None:
+    """Exchange the live piece and the staged one, or finish an exchange that was begun."""
+    script(place, run, _SWAP, f"exchanging {path} in volume {place.volume}", path)
+
+
+def put_back_piece(place: Place, run: str, path: str) -> None:
+    """Undo an exchange, however far it had got. What was staged is staged again."""
+    script(place, run, _PUT_BACK, f"putting back {path} in volume {place.volume}", path)
