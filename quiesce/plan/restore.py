@@ -199,7 +199,7 @@ def _stage(observed: Observed, chosen: Chosen, source: BackupSet, path: str) -> 
         if not observed.volume(volume.key).exists:
             nodes.append(CreateVolume(volume.key, "it does not exist yet"))
         why = "unpacked beside the live content"
-        nodes.append(StageVolume(source.name, volume.key, why, path))
+        nodes.append(StageVolume(source.name, volume.key, why, path=path))
     return tuple(nodes)
 
 
@@ -273,7 +273,7 @@ def _exchange(
     changes: tuple[Node, ...] = (
         *(SwapDatabases(name, of, "all of a server in one transaction") for name, of in servers),
         *(
-            SwapVolume(v.key, "by renames; the old content lies aside", request.path)
+            SwapVolume(v.key, "by renames; the old content lies aside", path=request.path)
             for v in chosen.volumes
         ),
     )
@@ -285,7 +285,7 @@ def _exchange(
             else ()
         ),
         *(
-            PutBackVolume(v.key, "the old content is still there", request.path)
+            PutBackVolume(v.key, "the old content is still there", path=request.path)
             for v in chosen.volumes
         ),
         *(PutBackDatabases(name, of, "the old databases are still there") for name, of in servers),

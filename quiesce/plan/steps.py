@@ -9,7 +9,7 @@ and a handler in `execute/handlers`; an architecture test compares the three.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from quiesce.model import DatabaseSwap, Mode, SetKind
 from quiesce.observed import Unit
@@ -533,8 +533,8 @@ class StageVolume:
 
     set: str
     volume: str
+    path: str = field(default="", kw_only=True)
     why: str
-    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -542,8 +542,8 @@ class SwapVolume:
     """The staged content is the live content; what was live lies aside."""
 
     volume: str
+    path: str = field(default="", kw_only=True)
     why: str
-    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -551,8 +551,8 @@ class PutBackVolume:
     """What was live before this run's swap is live again."""
 
     volume: str
+    path: str = field(default="", kw_only=True)
     why: str
-    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,4 +50,3 @@ def test_what_is_not_in_the_set_changes_nothing(place: Place) -> None:
     assert "there is no 2023 in the set" in ended.stderr
     assert sorted(path.name for path in place.volume("media").iterdir()) == ["2024", "2025"]
     assert place.running() == {"web"}
-
