@@ -21,10 +21,11 @@ from quiesce.ports import VolumeSize
 _PIECE = (
     BEGIN
     + r"""
-p="./$3"
+piece=$3
+p="./$piece"
 parent=$(dirname -- "$p")
 require_folders() {
-    on=$(dirname -- "$1/$3")
+    on=$(dirname -- "$1/$piece")
     while [ "$on" != "$1" ]; do
         is_folder "$on" || fail "there is no folder ${on#"$1"/} in $2"
         on=$(dirname -- "$on")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from quiesce.app.connect import end_host_processes
 from quiesce.model import BackupSet
 from tests.support.counting import Counting
 from tests.support.kills import mark, marks
+from tests.support.programs import require_programs
 
 WORD = "seen-by-nobody-else"
 
@@ -29,9 +31,11 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def counting(tmp_path_factory: pytest.TempPathFactory, identity: Path) -> Iterator[Counting]:
+def counting(identity: Path) -> Iterator[Counting]:
     """Two databases and a volume that all hold a word, and an encrypted set of them."""
-    made = Counting.make(tmp_path_factory.mktemp("secret"))
+    folder = Path(tempfile.mkdtemp(prefix="qsecret-"))
+    folder.chmod(0o755)
+    made = Counting.make(folder / "app")
     key = pyrage.x25519.Identity.from_str(identity.read_text().strip()).to_public()
     made.declare(f"encrypt: {{age: [{key}], where: everywhere}}")
     made.begin()
@@ -42,6 +46,7 @@ def counting(tmp_path_factory: pytest.TempPathFactory, identity: Path) -> Iterat
         yield made
     finally:
         end_host_processes(made.folder)
+        shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -135,9 +140,7 @@ def test_its_own_page_says_how_to_decrypt_by_hand(
     backup: BackupSet, identity: Path, tmp_path: Path
 ) -> None:
     """The commands of RESTORE.md, by age itself, give the members that were encrypted."""
-    program = shutil.which("age")
-    if program is None:
-        pytest.skip("there is no age here")
+    require_programs(["age"], ["age"])
     folder = shutil.copytree(backup.path, tmp_path / "set")
     text = (folder / "RESTORE.md").read_text()
     lines = [line for line in text.splitlines() if line.startswith("age --decrypt")]

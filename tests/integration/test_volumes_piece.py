@@ -205,10 +205,11 @@ def test_settling_killed_anywhere_never_lets_half_of_it_come_back(
 
 def test_half_an_exchange_is_not_settled(restoring: Restoring, killer: Killer) -> None:
     """It would remove the only copy of what has moved aside."""
-    restoring.make(there=True)
-    restoring.stage()
-    effects = 0
-    while not (restoring.live / ".quiesce-r1" / "piece.old").exists():
+    aside, effects = restoring.live / ".quiesce-r1" / "piece.old", 0
+    while not aside.exists():
+        restoring.put_back()
+        restoring.make(there=True)
+        restoring.stage()
         assert killer.killed_after(effects, restoring.swap)
         effects += 1
     with pytest.raises(QuiesceError):
