@@ -25,7 +25,7 @@ def main() -> int:
         return 0
     file, instance = Path(sys.argv[1]), sys.argv[2]
     from quiesce.app import App, Options
-    from quiesce.config import load_stack
+    from quiesce.app.declared import load_anyhow
     from quiesce.errors import QuiesceError
     from quiesce.report import make_reporter
 
@@ -40,7 +40,7 @@ def main() -> int:
         deadline, pause = time.monotonic() + _LOST, _PAUSE
         while True:
             try:
-                stack = load_stack(file, instance, os.environ)
+                stack = load_anyhow(file, instance, os.environ, reporter.warn)
                 App(stack, reporter, Options(yes=True, wait=_WAIT)).recover()
             except QuiesceError as error:
                 if error.lost_engine and time.monotonic() < deadline:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from quiesce.app import asking, choosing, foreign, isolated, telling
+from quiesce.app import asking, choosing, declared, foreign, isolated, telling
 from quiesce.app.backing_up import BackingUp
 from quiesce.app.changing import changing, runs_folder
 from quiesce.app.cleaning import Cleaning
@@ -334,17 +334,28 @@ def _nobody(_: Sequence[BackupSet]) -> str:
 
 
 def open_app(
-    start: Path, stack: str | None, instance: str | None, reporter: Reporter, options: Options
+    start: Path,
+    stack: str | None,
+    instance: str | None,
+    reporter: Reporter,
+    options: Options,
+    *,
+    anyhow: bool = False,
 ) -> App:
     """Read `stack.yaml` and return the application for one instance of it.
 
     `stack` or `QUIESCE_STACK` names the file; otherwise it lies in `start`, beside the tasks.py
-    that was loaded. Raise ConfigError or RequestError for what is wrong with it.
+    that was loaded. Raise ConfigError or RequestError for what is wrong with it; `anyhow`: unless
+    it is known how it was when a run began that is owed something.
     """
     from quiesce.config import load_stack
 
     named = stack or options.environ.get("QUIESCE_STACK")
-    loaded = load_stack(_stack_file(start, named), instance, options.environ)
+    if anyhow:
+        file = (Path(named).expanduser() if named else start / "stack.yaml").absolute()
+        loaded = declared.load_anyhow(file, instance, options.environ, reporter.warn)
+    else:
+        loaded = load_stack(_stack_file(start, named), instance, options.environ)
     rotate_log(loaded)
     reporter.use_zone(ZoneInfo(loaded.timezone))
     return App(loaded, reporter, options)

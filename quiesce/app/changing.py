@@ -11,11 +11,12 @@ from datetime import datetime
 from pathlib import Path
 
 from quiesce.app.connect import disconnect
+from quiesce.app.declared import RUNS, keep_declaration
 from quiesce.errors import Busy, QuiesceError, RequestError, StillOwed
 from quiesce.execute import journal as journals
 from quiesce.execute import lock
 from quiesce.execute.executor import Executor, Handlers
-from quiesce.execute.guard import guarded
+from quiesce.execute.guard import guarded, stops
 from quiesce.execute.handlers import HANDLERS
 from quiesce.execute.interrupts import Interrupts
 from quiesce.execute.journal import DeadRun, Journal
@@ -33,7 +34,7 @@ Planner = Callable[[Observed], Plan]
 
 def runs_folder(stack: Stack) -> Path:
     """Where the instance's journals and its lock are."""
-    return stack.backups / ".runs" / stack.instance.name
+    return stack.backups / RUNS / stack.instance.name
 
 
 @dataclass
@@ -62,6 +63,8 @@ class Changing:
         """Execute the plan, journalled; return what the run found out. Raises as the executor."""
         run = Run(plan.run, self.stack, observed, self.ports, sources or {})
         journal = Journal(runs_folder(self.stack), plan.run)
+        if stops(plan):
+            keep_declaration(self.stack, runs_folder(self.stack))
         journal.open(plan, self.ports.clock.now())
         with guarded(self.stack, plan, runs_folder(self.stack) / "guard.log"):
             Executor(run, journal, self.interrupts, self.handlers).execute(plan)

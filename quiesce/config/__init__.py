@@ -26,16 +26,24 @@ from quiesce.model import Stack
 __all__ = ["json_schema", "load_stack", "read_engines"]
 
 
-def load_stack(file: Path, instance: str | None, environ: Mapping[str, str]) -> Stack:
+def load_stack(
+    file: Path,
+    instance: str | None,
+    environ: Mapping[str, str],
+    *,
+    content: bytes | None = None,
+) -> Stack:
     """Return what `file` declares, resolved for `instance`, or for its default instance.
 
     `${VAR}` comes from `.env` beside the file and the instance's env file over it, then from
-    `environ`. Files are read; Docker and databases are not touched. Raise ConfigError with every
+    `environ`. Files are read; Docker and databases are not touched. `content` is what the file
+    is taken to hold, should it hold something else now. Raise ConfigError with every
     mistake at once, or RequestError for an instance that does not exist.
     """
     file = Path(os.path.abspath(file))  # noqa: PTH100 - resolve() would leave a link's folder
     findings = Findings(shown(file))
-    content = _read(file, findings)
+    if content is None:
+        content = _read(file, findings)
     data = read_document(content, findings)
     chosen = _choose_instance(data, instance, findings)
     variables = no_variables()

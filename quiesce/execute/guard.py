@@ -28,6 +28,11 @@ SETTLED = b"."
 _PATIENCE = 5.0
 
 
+def stops(plan: Plan) -> bool:
+    """Whether anything is down while the plan is carried out."""
+    return any(isinstance(step, StopServices) for _, step in steps_of(plan.nodes))
+
+
 @contextmanager
 def guarded(
     stack: Stack, plan: Plan, log: Path, environ: Mapping[str, str] = os.environ
@@ -37,8 +42,7 @@ def guarded(
     `log` is where the guard writes what it did. A guard that cannot be started is no reason not
     to run: the journal is what the promise stands on.
     """
-    stops = any(isinstance(step, StopServices) for _, step in steps_of(plan.nodes))
-    if environ.get(SWITCH) == "off" or not stops or stack.instance.throwaway:
+    if environ.get(SWITCH) == "off" or not stops(plan) or stack.instance.throwaway:
         yield
         return
     try:

@@ -171,7 +171,7 @@ def _run(
         if shared.get("all_instances"):
             code = _everywhere(context, name, {**own, **shared}, reporter)
         else:
-            subject = _open(context, reporter, shared) if "stack" in shared else reporter
+            subject = _open(context, task, reporter, shared) if "stack" in shared else reporter
             function(subject, **own)
     except QuiesceError as error:
         failure = error
@@ -223,7 +223,7 @@ def _refuse_second_change() -> None:
         )
 
 
-def _open(context: Context, reporter: Any, shared: Mapping[str, Any]) -> App:
+def _open(context: Context, task: str, reporter: Any, shared: Mapping[str, Any]) -> App:
     from quiesce.app import Options, open_app
 
     options = Options(
@@ -233,4 +233,11 @@ def _open(context: Context, reporter: Any, shared: Mapping[str, Any]) -> App:
         wait=float(shared.get("wait", 0)),
         instance=shared["instance"],
     )
-    return open_app(_folder(context), shared["stack"], shared["instance"], reporter, options)
+    return open_app(
+        _folder(context),
+        shared["stack"],
+        shared["instance"],
+        reporter,
+        options,
+        anyhow=task == "recover",
+    )

@@ -15,13 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.counting import Counting
+from quiesce.execute import journal
+from tests.support.counting import Counting, wait_until
 from tests.support.kills import (
     TASKS,
     Tried,
     inv,
     kill_and_look,
     let_go,
+    manifests,
     mark,
     marks,
     paused,
@@ -108,3 +110,37 @@ def test_a_signal_while_it_tidies_up_says_what_is_done(counting: Counting, tmp_p
     assert "put back" not in said
     counting.wait_until_it_counts()
     assert "before" not in marks(counting)
+
+
+@pytest.mark.parametrize("guard", [True, False])
+@pytest.mark.parametrize("change", ["a mistake in it", "gone"])
+def test_a_recovery_goes_by_the_stack_as_it_was(
+    counting: Counting, tmp_path: Path, change: str, *, guard: bool
+) -> None:
+    """Somebody edited stack.yaml in the window, or removed it; other tasks say so."""
+    counting.wait_until_it_counts()
+    mark(counting, f"{change}, {guard}")
+    older = manifests(counting)
+    at = [at for at, step in positions(counting, "backup").items() if step == "ArchiveVolume"][-1]
+    process = paused(counting, at, tmp_path / "paused", guard=guard)
+    assert counting.is_down("counter")
+    file = counting.folder / "stack.yaml"
+    text = file.read_text()
+    try:
+        if change == "gone":
+            file.unlink()
+        else:
+            file.write_text(text.replace("retention: few", "retention: fwe"))
+        assert inv(counting, "never", "-", "backup").returncode == 2
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if guard:
+            folder = counting.folder / "backups" / ".runs" / "core"
+            wait_until(lambda: not journal.unfinished(folder), "the guard to settle it")
+        else:
+            recovered = inv(counting, "never", "-", "recover")
+            assert recovered.returncode == 0, recovered.stderr
+            assert "going by what it was when the interrupted run began" in recovered.stderr
+    finally:
+        file.write_text(text)
+    require_kept(counting, older)
