@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import missing, output, pipe, seconds
+from benchmarks.machine import missing, output, pipe, seconds, start_inv
 from benchmarks.stack import Bench
 from quiesce.app import App, Options, open_app
 from quiesce.execute.handlers import HANDLERS
@@ -22,7 +20,7 @@ from quiesce.model import BackupSet
 from quiesce.plan import services
 from quiesce.plan import steps as s
 from quiesce.plan.backup import BackupRequest
-from quiesce.plan.restore import RestoreRequest
+from quiesce.plan.restore_request import RestoreRequest
 from quiesce.report import make_reporter
 
 
@@ -139,14 +137,7 @@ class Quiesce:
         return took
 
     def _inv(self, *arguments: str) -> subprocess.Popen[bytes]:
-        (self._bench.folder / "tasks.py").write_text("from quiesce.menu import namespace\n")
-        return subprocess.Popen(
-            [sys.executable, "-m", "invoke", *arguments],
-            cwd=self._bench.folder,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        return start_inv(self._bench.folder, *arguments)
 
 
 def peak_kilobytes(pid: int) -> int:

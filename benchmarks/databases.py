@@ -12,7 +12,7 @@ from benchmarks.contestants import Quiesce
 from benchmarks.machine import output, pipe, seconds
 from benchmarks.stack import Amounts, Bench
 from quiesce.plan.backup import BackupRequest
-from quiesce.plan.restore import RestoreRequest
+from quiesce.plan.restore_request import RestoreRequest
 
 SMALL = Amounts(0, 0, 100_000)
 FULL = Amounts(0, 0, 900_000)

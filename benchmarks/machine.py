@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -80,3 +81,16 @@ def seconds(work: Callable[[], object]) -> float:
     began = time.monotonic()
     work()
     return time.monotonic() - began
+
+
+def start_inv(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """Begin a task of the stack in this folder, which gets a tasks.py."""
+    (folder / "tasks.py").write_text("from quiesce.menu import namespace\n")
+    return subprocess.Popen(
+        [sys.executable, "-m", "invoke", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )

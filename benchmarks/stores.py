@@ -15,11 +15,10 @@ from pathlib import Path
 
 from benchmarks import machine
 from benchmarks.contestants import peak_kilobytes
-from benchmarks.machine import output, seconds
+from benchmarks.machine import output, seconds, start_inv
 
 SMALL = 500_000_000
 FULL = 10_000_000_000
-_ROOT = Path(__file__).parents[1]
 _BUCKET = "bench"
 _REMOTE = f"away:{_BUCKET}/copied"
 _KEY, _SECRET = "benchkey", "benchsecret"
@@ -108,7 +107,10 @@ def _server(folder: Path) -> Iterator[str]:
 
 def _rclone() -> str:
     beside = Path(sys.executable).with_name("rclone")
-    return str(beside) if beside.exists() else "rclone"
+    found = str(beside) if beside.exists() else shutil.which("rclone")
+    if found is None:
+        raise RuntimeError("rclone is missing; './inv test --only lint' brings it")
+    return found
 
 
 class _Stores:
@@ -125,7 +127,6 @@ class _Stores:
         self.folder.mkdir()
         stack = _STACK.format(bucket=_BUCKET, endpoint=endpoint)
         (self.folder / "stack.yaml").write_text(stack)
-        (self.folder / "tasks.py").write_text("from quiesce.menu import namespace\n")
         keys = self.folder / "s3.env"
         keys.touch(mode=0o600)
         keys.write_text(f"AWS_ACCESS_KEY_ID={_KEY}\nAWS_SECRET_ACCESS_KEY={_SECRET}\n")
@@ -178,14 +179,7 @@ class _Stores:
         return seconds(lambda: output(_rclone(), *arguments, **self._environment))
 
     def _inv(self, *arguments: str) -> None:
-        running = subprocess.Popen(
-            [sys.executable, "-m", "invoke", *arguments],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(_ROOT)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        running = start_inv(self.folder, *arguments)
         while running.poll() is None:
             self.most = max(self.most, peak_kilobytes(running.pid))
             time.sleep(0.02)
