@@ -171,7 +171,7 @@ def _run(
         if shared.get("all_instances"):
             code = _everywhere(context, name, {**own, **shared}, reporter)
         else:
-            subject = _open(context, task, reporter, shared) if "stack" in shared else reporter
+            subject = _open(context, name, reporter, shared) if "stack" in shared else reporter
             function(subject, **own)
     except QuiesceError as error:
         failure = error
