@@ -55,8 +55,9 @@ class Proving(Frame):
         """Restore the set into a copy with its database servers alone; return what went wrong.
 
         The copy is compared table by table and removed. Raise QuiesceError when no copy could be
-        made, which says nothing about the set.
+        made, or there is no key for the set, which says nothing about it.
         """
+        self._require_key(backup)
         run = self._run_id()
         servers = {record.service for record in backup.manifest.databases}
         with isolated.isolated(self.stack, run) as made:
@@ -212,6 +213,8 @@ class Proving(Frame):
     def _require_key(self, backup: BackupSet) -> None:
         """Raise RequestError where the identity at hand does not decrypt the set."""
         manifest = backup.manifest
+        if not manifest.encryption:
+            return
         smallest = min(manifest.members, key=lambda member: member.bytes)
         one = replace(backup, manifest=replace(manifest, members=(smallest,)))
         run = self._run_id()

@@ -113,6 +113,10 @@ def test_a_deep_look_needs_the_key_and_says_so(
     assert only_sums.returncode == 0
     assert "only the sums were checked of what is encrypted" in only_sums.stderr
     assert counting.sets()[0].state.verified_level == "sums"
+    tried = counting.inv("verify", "--file", backup.name, "--restore")
+    assert tried.returncode == 2, tried.stderr
+    assert "there is no identity" in tried.stderr
+    assert counting.sets()[0].state.verified_good
     deep = counting.inv("verify", "--file", backup.name, "--deep", "--identity", str(identity))
     assert deep.returncode == 0, deep.stderr
     assert counting.sets()[0].state.verified_level == "deep"
