@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkout import wait_until
+from tests.support.patience import TASK
 
 ROOT = Path(__file__).resolve().parents[2]
 _COPIED = (
@@ -66,7 +67,7 @@ def _start(home: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def _finish(process: subprocess.Popen[str]) -> dict[str, object]:
-    out, err = process.communicate(timeout=180)
+    out, err = process.communicate(timeout=TASK)
     assert process.returncode == 0, err
     document: dict[str, object] = json.loads(out)
     return document
@@ -117,7 +118,7 @@ def test_an_interrupted_demo_cleans_up_after_itself(home: Path, number: signal.S
     process = _start(home)
     _wait_for_backup(home)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=TASK)
     assert process.returncode == 128 + number, err
     assert "Traceback" not in err
     assert _left(home) == []
@@ -169,7 +170,7 @@ def test_it_runs_as_an_ordinary_user_from_a_fresh_copy(home: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=TASK,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
@@ -201,7 +202,7 @@ def test_without_the_wheel_it_says_what_to_do(home: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=TASK,
         check=False,
     )
     assert ended.returncode == 2, ended.stderr

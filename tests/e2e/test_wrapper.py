@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.patience import TASK
+
 ROOT = Path(__file__).resolve().parents[2]
 INVOKE = re.search(r"^invoke==\S+$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)[0]
 TASKS = """\
@@ -64,7 +66,7 @@ class Project:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=TASK,
             check=False,
         )
 

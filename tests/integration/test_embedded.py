@@ -26,9 +26,9 @@ import pytest
 from quiesce.adapters import embedded, embedded_files
 from quiesce.adapters.embedded import Binaries, Identity
 from quiesce.errors import CheckFailed, RequestError, StepFailed
+from tests.support.patience import DEADLINE
 
 PASSWORD = "korrekt horse 'battery\" $taple"
-DEADLINE = 60.0
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another")
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads what only Linux shows")

@@ -24,11 +24,11 @@ import pytest
 
 from quiesce.adapters import embedded
 from quiesce.errors import RequestError
+from tests.support.patience import DEADLINE
 
 ROOT = Path(__file__).resolve().parents[2]
 # everything that means something in a URL, in a shell, in an ini file or in an env file
 PASSWORD = "p%40@w/o:rd$x#'y"
-DEADLINE = 30.0
 
 
 def wait_until(condition: Callable[[], Any], what: str) -> Any:

@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.patience import DEADLINE, TASK
+
 ROOT = Path(__file__).resolve().parents[2]
 _COPIED = (
     "tasks.py",
@@ -34,7 +36,6 @@ _COPIED = (
 )
 _IMAGES = ("POSTGRES_IMAGE", "REDIS_IMAGE", "NGINX_IMAGE", "PYTHON_IMAGE", "NODE_IMAGE")
 _PORTS = ("DB_PORT", "REDIS_PORT", "BACKEND_PORT", "PROXY_PORT")
-DEADLINE = 60.0
 
 
 def wait_until(condition: Callable[[], Any], what: str) -> Any:
@@ -129,7 +130,7 @@ class Checkout:
             input=input or "",
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=TASK,
             check=False,
         )
         return Result(ended.returncode, ended.stdout, ended.stderr)

@@ -27,9 +27,9 @@ from quiesce.app.connect import end_host_processes
 from quiesce.model import BackupSet
 from quiesce.report import make_reporter
 from tests.engine.second import SecondEngine
+from tests.support.patience import DEADLINE
 
 DATABASES = ("rulesdb", "memorydb")
-DEADLINE = 60.0
 ROOT = Path(__file__).resolve().parents[2]
 _COUNTER = Path(__file__).parent / "counter.py"
 

@@ -15,6 +15,7 @@ from quiesce.adapters.store import LocalStore
 from quiesce.app.changing import runs_folder
 from quiesce.execute import journal, lock
 from tests.support.counting import DATABASES, ROOT, Counting, wait_until
+from tests.support.patience import TASK
 
 TASKS = {
     "backup": ("backup",),
@@ -43,7 +44,7 @@ def inv(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=TASK,
     )
 
 
@@ -174,5 +175,5 @@ def paused(
 def let_go(process: subprocess.Popen[bytes], file: Path) -> tuple[int, str]:
     """Let it go on to its end; return its exit code and all it said."""
     file.unlink()
-    said = process.communicate(timeout=200)[0].decode()
+    said = process.communicate(timeout=TASK)[0].decode()
     return process.returncode, said

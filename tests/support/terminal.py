@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.support.checkout import DEADLINE, Checkout
+from tests.support.checkout import Checkout
+from tests.support.patience import DEADLINE
 
 
 def inv_in_terminal(
