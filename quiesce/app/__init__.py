@@ -321,6 +321,7 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
             recover=False,
         ) as work:
             settled = work.recover()
+            work.let_others_in()
         if settled:
             title = f"{self.stack.instance.name}: interrupted runs were settled"
             telling.tell(self.stack, "recovery", title, "\n".join(settled), self.reporter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -141,6 +142,12 @@ class Changing:
         """Let others in, unless something is owed."""
         if self._claimed and not journals.unfinished(runs_folder(self.stack)):
             self.ports.runtime.disclaim(_place(self.stack))
+
+    def let_others_in(self) -> None:
+        """Take away the mark that an earlier run from here could not, for want of the engine."""
+        with contextlib.suppress(QuiesceError):
+            self._claimed = not self.stack.instance.throwaway
+            self.disclaim()
 
     def _observe_anyhow(self) -> Observed:
         try:
