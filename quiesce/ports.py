@@ -7,7 +7,7 @@ the contract suites in `tests/contract/` hold the real ones and the fakes to the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -600,6 +600,14 @@ class BackupStore(Protocol):
 
     def names(self) -> frozenset[str]:
         """Every name that a new set must not take."""
+        ...
+
+    def scratch(self, run: str, name: str) -> Path:
+        """Make (or find) a private folder for files of a run that may have no journal."""
+        ...
+
+    def abandoned(self, keep: Collection[str]) -> tuple[str, ...]:
+        """The runs that died and left such a folder, without those in `keep`."""
         ...
 
     def read(self, path: Path) -> BackupSet:

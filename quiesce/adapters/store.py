@@ -1,7 +1,7 @@
 """Backup sets on disk: staged, sealed, published at once, listed, checked, removed.
 
     backups/<set>/                a published set: 0700, its files 0600
-    backups/.staging/<run>/<set>/ work in progress of a run
+    backups/.staging/<run>/       work in progress of a run (`run_scratch`)
     backups/.state/<set>.json     mutable facts (pinned, verified), outside the sealed set
     backups/.trash/<set>/         made invisible first, then removed
 
@@ -16,11 +16,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from quiesce.adapters import store_files as files
+from quiesce.adapters.run_scratch import RunScratch
 from quiesce.adapters.set_encryption import decrypted, encrypt_member, encrypted_file
 from quiesce.codec import NotDecodable, decode, encode
 from quiesce.errors import QuiesceError, RequestError
@@ -38,6 +39,7 @@ class LocalStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._staging = folder / ".staging"
+        self._scratch = RunScratch(self._staging)
         self._state = folder / ".state"
         self._trash = folder / ".trash"
         self._members: dict[tuple[str, str], dict[str, Member]] = {}
@@ -83,15 +85,27 @@ class LocalStore:
 
     def open(self, run: str, name: str) -> Path:
         with _told(self.folder):
-            for folder in (self.folder, self._staging, self._staging / run):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self.folder.stat().st_mode & 0o077:
-                # Made by git, or by hand with the usual umask.
-                self.folder.chmod(0o700)
-            path = self._staging / run / name
+            path = self._run_folder(run) / name
             for folder in (path, path / "databases", path / "volumes", path / "stack"):
                 folder.mkdir(mode=0o700, exist_ok=True)
         return path
+
+    def _run_folder(self, run: str) -> Path:
+        for folder in (self.folder, self._staging, self._staging / run):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.folder.stat().st_mode & 0o077:
+            # Made by git, or by hand with the usual umask.
+            self.folder.chmod(0o700)
+        return self._staging / run
+
+    def scratch(self, run: str, name: str) -> Path:
+        with _told(self.folder):
+            self._run_folder(run)
+            return self._scratch.make(run, name)
+
+    def abandoned(self, keep: Collection[str]) -> tuple[str, ...]:
+        with _told(self.folder):
+            return self._scratch.abandoned(keep)
 
     def add(self, run: str, name: str, member: Member) -> None:
         self._members.setdefault((run, name), {})[member.file] = member
@@ -122,9 +136,9 @@ class LocalStore:
     ) -> BackupSet:
         if not backup.manifest.encryption:
             return backup
-        folder = self._staging / run / ".decrypted" / backup.name
+        folder = self.scratch(run, ".decrypted") / backup.name
         with _told(self.folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
             return decrypted(backup, folder, identity, progress)
 
     def seal(self, run: str, manifest: Manifest, documents: Mapping[str, bytes]) -> BackupSet:
@@ -200,8 +214,7 @@ class LocalStore:
 
     def discard(self, run: str) -> None:
         with _told(self.folder):
-            if (self._staging / run).is_dir():
-                shutil.rmtree(self._staging / run)
+            self._scratch.remove(run)
         for key in [key for key in self._members if key[0] == run]:
             del self._members[key]
 

@@ -302,9 +302,10 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
     def recover(self) -> None:
         """Finish what an interrupted run owes, and remove the copies that dead drills left."""
         if self.options.dry_run:
-            from quiesce.app.looking import interrupted
+            from quiesce.app.looking import abandoned, interrupted
 
             lines = [f"settle {dead.run}: {dead.verb}" for dead in interrupted(self.stack)]
+            lines += [f"remove what run {run} left" for run in abandoned(self.stack)]
             lines += [f"remove {name}" for name in isolated.sweep(self.stack, only_look=True)]
             self.reporter.text("".join(f"{line}\n" for line in lines or ["nothing is owed"]))
             return

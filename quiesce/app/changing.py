@@ -38,6 +38,11 @@ def runs_folder(stack: Stack) -> Path:
     return stack.backups / RUNS / stack.instance.name
 
 
+def journalled(stack: Stack) -> frozenset[str]:
+    """The runs of every instance that have a journal: what they left is for their recovery."""
+    return frozenset(path.stem for path in (stack.backups / RUNS).glob("*/*.jsonl"))
+
+
 @dataclass
 class Changing:
     """A verb at work, holding the instance's lock. Made by `changing`."""
@@ -77,6 +82,9 @@ class Changing:
 
         Raise StillOwed when something of it fails again.
         """
+        for run in self.ports.store.abandoned(journalled(self.stack)):
+            self.ports.store.discard(run)
+            self.ports.sink.note(f"removed what run {run} left, which died before it did anything")
         done = []
         for dead in journals.unfinished(runs_folder(self.stack)):
             done.append(self._settle(dead))

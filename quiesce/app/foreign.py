@@ -18,7 +18,6 @@ from typing import IO, Any, cast
 from quiesce import __version__
 from quiesce.adapters import encryption, sql_script, zstd
 from quiesce.adapters.postgres_archive import MAGIC
-from quiesce.app.connect import staging_folder
 from quiesce.errors import RequestError
 from quiesce.execute.run import Ports
 from quiesce.model import (
@@ -70,8 +69,7 @@ def as_source(
     One that ends in `.age` or `.gpg` is decrypted first. Raise RequestError, with a line where
     there is one, for what is damaged, not loaded, or not said to be for any database or volume.
     """
-    folder = staging_folder(stack.backups, run) / "files"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = ports.store.scratch(run, "files")
     found = _Found(stack, ports, folder, wanted)
     try:
         path = wanted.path

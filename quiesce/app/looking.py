@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from quiesce.app.changing import runs_folder
+from quiesce.app.changing import journalled, runs_folder
 from quiesce.app.measuring import measure
 from quiesce.app.reports import last_drill, read_reports
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
@@ -130,6 +130,13 @@ def interrupted(stack: Stack) -> tuple[UnfinishedRun, ...]:
         UnfinishedRun(dead.run, dead.plan.request if dead.plan else dead.problem)
         for dead in journal.unfinished(folder)
     )
+
+
+def abandoned(stack: Stack) -> tuple[str, ...]:
+    """Return every run that died before it did anything, and left files behind."""
+    from quiesce.adapters.store import LocalStore
+
+    return LocalStore(stack.backups).abandoned(journalled(stack))
 
 
 def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Finding, ...]:

@@ -1,0 +1,72 @@
+"""Room for the files of a run that has done nothing yet, and so has no journal.
+
+What lies there may be a set in the clear. The run holds a lock on a file in it, which the kernel
+lets go on any death: whoever recovers later sees by that who is dead, and removes what they left.
+
+    backups/.staging/<run>/.holder   locked while the run lives
+    backups/.staging/<run>/<name>/   its scratch
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+_HOLDER = ".holder"
+
+
+class RunScratch:
+    """The scratch folders below one staging folder. Raises OSError as it comes."""
+
+    def __init__(self, staging: Path) -> None:
+        self._staging = staging
+        self._held: dict[str, int] = {}
+
+    def make(self, run: str, name: str) -> Path:
+        """Return the folder `name` of a run whose own folder exists, and mark it as in use."""
+        folder = self._staging / run
+        if run not in self._held:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(folder / _HOLDER, flags, 0o600)
+            # Before there is anything in it: a folder without a mark is nobody's to remove.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._held[run] = descriptor
+        made = folder / name
+        made.mkdir(mode=0o700, exist_ok=True)
+        return made
+
+    def let_go(self, run: str) -> None:
+        """The run has no use for its scratch any more."""
+        if (descriptor := self._held.pop(run, None)) is not None:
+            os.close(descriptor)
+
+    def abandoned(self, keep: Collection[str]) -> tuple[str, ...]:
+        """Return the runs that died and left scratch, without those in `keep`."""
+        if not self._staging.is_dir():
+            return ()
+        runs = (path.name for path in sorted(self._staging.iterdir()))
+        return tuple(run for run in runs if run not in keep and self._is_dead(run))
+
+    def remove(self, run: str) -> None:
+        """Nothing is left of a run, alive or dead."""
+        folder = self._staging / run
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        self.let_go(run)
+
+    def _is_dead(self, run: str) -> bool:
+        try:
+            flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(self._staging / run / _HOLDER, flags)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
