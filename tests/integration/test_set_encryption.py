@@ -21,7 +21,7 @@ from tests.support.builders import NOW, RUN, a_set
 from tests.support.programs import require_programs
 
 NAME = "core-20261127-020000"
-CONTENT = {"databases/rulesdb.dump": b"rows" * 1000, "volumes/media.tar": b"files"}
+CONTENT = {"databases/rulesdb.dump": b"rows" * 1000, "volumes/media.tar": b"content of files" * 9}
 
 
 @pytest.fixture
@@ -133,7 +133,8 @@ def test_what_a_dead_reader_left_is_seen_and_removed(tmp_path: Path, identity: P
         [sys.executable, "-c", DECRYPT, str(store.folder), str(identity)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert reader.stdin and reader.stdout
+    assert reader.stdin
+    assert reader.stdout
     try:
         assert reader.stdout.readline() == "there\n"
         assert store.abandoned(()) == ()
