@@ -191,3 +191,18 @@ def test_a_key_that_is_not_known_is_refused_before_anything_stops(
     assert ended.returncode == 2, ended.stderr
     assert "nobody@example.org cannot be encrypted for" in ended.stderr
     assert len(counting.sets()) == before
+
+
+def test_what_a_killed_restore_decrypted_is_removed(counting: Counting) -> None:
+    """It died before its journal, so nothing is owed; what lies in the clear goes all the same."""
+    folder = counting.folder / "backups" / ".staging" / "dead"
+    (folder / ".decrypted").mkdir(parents=True, mode=0o700)
+    (folder / ".holder").touch(mode=0o600)
+    (folder / ".decrypted" / "rulesdb.dump").write_text(WORD)
+    looked = counting.inv("recover", "--dry-run")
+    assert looked.stdout == "remove what run dead left\n"
+    assert folder.is_dir()
+    ended = counting.inv("recover")
+    assert ended.returncode == 0, ended.stderr
+    assert "removed what run dead left, which died before it did anything" in ended.stdout
+    assert not folder.exists()
