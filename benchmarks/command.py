@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks import machine
 from benchmarks.contestants import InTheWindow, Plain, Quiesce, Result, in_the_window
@@ -90,15 +91,12 @@ def _everybody(bench: Bench, rounds: int) -> Mapping[str, object]:
     facts["beyond_bare_ratio_of_ours"] = {
         name: _ratio(beyond[OURS], beyond[name]) for name in copied
     }
-    ours_whole = statistics.median(r.whole for r in results[OURS])
-    facts["whole"] = {
-        "backup_seconds": round(ours_whole, 2),
-        "backup_ratio_to_plain": round(ours_whole / statistics.median(backups["plain"]), 2),
-        "restore_seconds": round(statistics.median(restores[OURS]), 2),
-        "restore_ratio_to_plain": round(
-            statistics.median(restores[OURS]) / statistics.median(restores["plain"]), 2
-        ),
-    }
+    whole: dict[str, float] = {}
+    for what, times in (("backup", backups), ("restore", restores)):
+        ours_whole, plain_whole = (statistics.median(times[name]) for name in (OURS, "plain"))
+        whole[f"{what}_seconds"] = round(ours_whole, 2)
+        whole[f"{what}_ratio_to_plain"] = round(ours_whole / plain_whole, 2)
+    facts["whole"] = whole
     facts["killed_in_the_window"] = _killed(ours, down[OUR_BARE], rounds)
     facts["doubled_database"] = _doubled(bench, ours, down[OURS], rounds)
     facts["resident_megabytes"] = round(ours.resident_megabytes())
@@ -107,31 +105,43 @@ def _everybody(bench: Bench, rounds: int) -> Mapping[str, object]:
 
 
 Times = dict[str, list[float]]
+Contestant = TypeVar("Contestant")
 
 
 def _rounds(
     window: Mapping[str, InTheWindow], ours: Quiesce, plain: Plain, rounds: int
 ) -> tuple[dict[str, list[Result]], Times, Times]:
-    """Everybody once in every round, each round beginning with another one."""
+    """Everybody once in every round, each round beginning with another one; then whole backups
+    and whole restores, ours and by plain commands."""
     order: list[tuple[str, Callable[[], Result]]] = [*window.items()]
     order += [(OURS, ours), (OUR_BARE, ours.restart)]
     results: dict[str, list[Result]] = {name: [] for name, _ in order}
-    backups: Times = {"plain": []}
+    backups: Times = {"plain": [], OURS: []}
     restores: Times = {"plain": [], OURS: []}
+    wholes: tuple[tuple[str, Times, Mapping[str, Callable[[], float]]], ...] = (
+        ("backup", backups, {OURS: lambda: ours().whole, "plain": plain.back_up}),
+        ("restore", restores, {OURS: ours.restore, "plain": plain.restore}),
+    )
     for number in range(rounds):
-        turn = number % len(order)
-        for name, contestant in (*order[turn:], *order[:turn]):
+        for name, contestant in _turned(order, number):
             os.sync()  # so that nobody writes what the one before left to be written
             results[name].append(contestant())
             _tell(f"round {number + 1}: {name}: down {results[name][-1].down:.2f} s")
-        for found, work in (
-            (backups["plain"], plain.back_up),
-            (restores["plain"], plain.restore),
-            (restores[OURS], ours.restore),
-        ):
-            os.sync()
-            found.append(work())
+        for what, times, works in wholes:
+            # Directly after each other: both find the machine and its caches alike.
+            for name, work in _turned([*works.items()], number):
+                os.sync()
+                times[name].append(work())
+                _tell(f"round {number + 1}: whole {what}, {name}: {times[name][-1]:.2f} s")
     return results, backups, restores
+
+
+def _turned(
+    entries: Sequence[tuple[str, Contestant]], number: int
+) -> Sequence[tuple[str, Contestant]]:
+    """Return the entries, beginning with another one in every round."""
+    turn = number % len(entries)
+    return (*entries[turn:], *entries[:turn])
 
 
 def _ratio(ours: float, other: float) -> str:
