@@ -31,6 +31,9 @@ require_folders() {
         on=$(dirname -- "$on")
     done
 }
+require_place() {
+    require_folders . "the volume: name one that is there, or restore the folder that it is in"
+}
 synced() { sync "$parent" "$h"; }
 """
 )
@@ -38,6 +41,8 @@ synced() { sync "$parent" "$h"; }
 _PICK = (
     _PIECE
     + r"""
+# Here already: it is asked for before any service stops.
+require_place
 if ! there "$h/piece"; then
     require_folders "$h/new" "the set"
     there "$h/new/$3" || fail "there is no $3 in the set"
@@ -51,7 +56,7 @@ rm -rf -- "$h/new"
 _SWAP = (
     _PIECE
     + r"""
-require_folders . "the volume: name one that is there, or restore the folder that it is in"
+require_place
 if ! there "$h/piece.begun"; then
     there "$h/piece" || fail "nothing is staged for this run"
     if there "$p"; then echo had; else echo none; fi >"$h/piece.begun.part"
@@ -99,7 +104,7 @@ _COUNT = "find \"$1\" ! -type s -printf '%y %s\\0'"
 def pick(place: Place, run: str, path: str) -> VolumeSize:
     """Keep of what is staged this file or folder alone, and return its size, itself counted.
 
-    Raise QuiesceError when the set has none of this name.
+    Raise QuiesceError when the set has none of this name, or the volume no folder for it.
     """
     script(place, run, _PICK, f"looking for {path} in the set's volume {place.volume}", path)
     return count(place, _COUNT, f"{place.root}/.quiesce-{run}/piece")

@@ -50,3 +50,17 @@ def test_what_is_not_in_the_set_changes_nothing(place: Place) -> None:
     assert "there is no 2023 in the set" in ended.stderr
     assert sorted(path.name for path in place.volume("media").iterdir()) == ["2024", "2025"]
     assert place.running() == {"web"}
+
+
+def test_what_has_no_place_in_the_volume_changes_nothing(place: Place) -> None:
+    """Said before anything stops: the folder that it would be put into is gone."""
+    media = place.volume("media")
+    (media / "2024" / "photo").unlink()
+    (media / "2024").rmdir()
+    wanted = ["restore", "--only", "media", "--path", "2024/photo", "--yes"]
+    ended = place.inv(*wanted, "--file", "latest")
+    assert ended.returncode == 3, ended.stderr
+    assert "there is no folder 2024 in the volume" in ended.stderr
+    assert "stop web" not in ended.stderr + ended.stdout
+    assert sorted(path.name for path in media.iterdir()) == ["2025"]
+    assert "stop web" in place.succeed(*wanted[:-2], "2024", "--yes", "--file", "latest")
