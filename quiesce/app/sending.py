@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from quiesce.report import words
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from quiesce.execute.run import Ports
     from quiesce.model import BackupSet, OffsiteSet
     from quiesce.ports import Offsite
 
@@ -74,8 +76,13 @@ class Sending(Keeping):
         )
 
     def verify_store(self, store: str, file: str | None, *, everything: bool) -> None:
-        """Read sets in a store to their end. Raise CheckFailed naming each damaged member."""
-        with self._offsite() as port:
+        """Read sets in a store to their end, and what is encrypted within, where there is a key.
+
+        Raise CheckFailed naming each damaged member.
+        """
+        run = self._run_id()
+        with self._ports(run) as ports:
+            port = ports.offsite
             sets = port.sets(store)
             unreadable = port.unreadable(store) if everything else ()
             chosen = (
@@ -84,9 +91,7 @@ class Sending(Keeping):
                 else (offsite.resolve(self.stack, sets, file or "latest", store),)
             )
             wrong = [
-                f"{entry.name}/{reason}"
-                for entry in chosen
-                for reason in port.verify(store, entry.name, self.reporter.progress)
+                reason for entry in chosen for reason in self._wrong_in(ports, run, store, entry)
             ]
         wrong += [f"{name}: {reason}" for name, reason in unreadable]
         if wrong:
@@ -135,6 +140,21 @@ class Sending(Keeping):
 
     # ------------------------------------------------------------------------------------ inside
 
+    def _wrong_in(self, ports: Ports, run: str, store: str, entry: OffsiteSet) -> list[str]:
+        """Return what is wrong with a set in a store, each with the set's name."""
+        if not entry.encryption or self._identity() is None:
+            reasons = ports.offsite.verify(store, entry.name, self.reporter.progress)
+            return [f"{entry.name}/{reason}" for reason in reasons]
+        # By the set's own sums: whoever can write into a store can write an index that fits.
+        folder = ports.store.scratch(run, "pulled")
+        try:
+            ports.offsite.pull(store, entry.name, folder, self.reporter.progress)
+        except CheckFailed as error:
+            return [error.fact.removeprefix(f"store {store}: "), *error.details]
+        finally:
+            shutil.rmtree(folder / entry.name, ignore_errors=True)
+        return []
+
     def _store_reasons(self, store: str, sets: Sequence[OffsiteSet]) -> retention.Reasons:
         policy = next((s.retention for s in self.stack.stores if s.name == store), None)
         if policy is None:
@@ -155,9 +175,13 @@ class Sending(Keeping):
 
     @contextmanager
     def _offsite(self) -> Iterator[Offsite]:
-        run = self._run_id()
+        with self._ports(self._run_id()) as ports:
+            yield ports.offsite
+
+    @contextmanager
+    def _ports(self, run: str) -> Iterator[Ports]:
         ports = self._connect(run)
         try:
-            yield ports.offsite
+            yield ports
         finally:
             disconnect(ports, run)

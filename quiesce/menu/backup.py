@@ -81,7 +81,7 @@ def backups(app: App, store: str | None = None) -> None:
     deep="also decode every archive and dump (dumps need their server running)",
     restore="really restore each into a throwaway copy, and compare",
     store="in this store: every object read to its end",
-    identity="the key file that decrypts what is encrypted, for --deep and --restore",
+    identity="the key file that decrypts what is encrypted: --deep, --restore, --store",
 )
 def verify(
     app: App,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -170,6 +171,29 @@ def test_a_damaged_set_in_the_store_is_refused(
     assert refused.returncode == 7, refused.stderr
     assert "volumes/media.0.tar" in refused.stderr
     assert place.running() == {"web"}
+    assert not list(place.folder.glob("backups/.staging/*"))
+
+
+def test_a_set_that_only_looks_right_is_found_with_the_key(
+    place: Place, server: S3, key: tuple[Path, str]
+) -> None:
+    """An index that fits is easily written; the sums within the set say otherwise."""
+    place.succeed("backup")
+    (name,) = sets_in(place)
+    given = ("verify", "--store", "away", "--identity", str(key[0]))
+    place.succeed(*given)
+    (victim,) = (n for n in server.names() if name in n and ".0.tar" in n)
+    forged = pyrage.encrypt(b"something else", [pyrage.x25519.Recipient.from_str(key[1])])
+    server.write(victim, forged)
+    (place_of_index,) = (n for n in server.names() if name in n and n.endswith("/set.json"))
+    index = json.loads(server.read(place_of_index))
+    (entry,) = (o for o in index["objects"] if victim.endswith(o["object"]))
+    entry |= {"bytes": len(forged), "sha256": hashlib.sha256(forged).hexdigest()}
+    server.write(place_of_index, json.dumps(index).encode())
+    place.succeed("verify", "--store", "away")
+    found = place.inv(*given)
+    assert found.returncode == 7, found.stderr
+    assert f"{name} is not what was pushed: volumes/media.0.tar" in found.stderr
     assert not list(place.folder.glob("backups/.staging/*"))
 
 
