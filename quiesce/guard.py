@@ -13,7 +13,7 @@ from pathlib import Path
 
 #: Seconds to wait for the lock: a person may be recovering already.
 _WAIT = 600.0
-#: Seconds to go on trying while the engine does not answer.
+#: Seconds to go on trying while the engine does not answer, or somebody else changes it.
 _LOST = 7 * 24 * 3600.0
 #: Seconds between two attempts: at first, by how much they grow, and at most.
 _PAUSE, _GROWTH, _LONGEST_PAUSE = 1.0, 1.5, 15.0
@@ -26,7 +26,7 @@ def main() -> int:
     file, instance = Path(sys.argv[1]), sys.argv[2]
     from quiesce.app import App, Options
     from quiesce.app.declared import load_anyhow
-    from quiesce.errors import QuiesceError
+    from quiesce.errors import Busy, QuiesceError
     from quiesce.report import make_reporter
 
     with make_reporter(
@@ -43,7 +43,8 @@ def main() -> int:
                 stack = load_anyhow(file, instance, os.environ, reporter.warn)
                 App(stack, reporter, Options(yes=True, wait=_WAIT)).recover()
             except QuiesceError as error:
-                if error.lost_engine and time.monotonic() < deadline:
+                # Somebody from elsewhere may be at work on the same engine: after it, then.
+                if (error.lost_engine or isinstance(error, Busy)) and time.monotonic() < deadline:
                     time.sleep(pause)
                     pause = min(pause * _GROWTH, _LONGEST_PAUSE)
                     continue

@@ -165,13 +165,27 @@ class Runtime(Protocol):
         """The image (with digest or id) each service runs from."""
         ...
 
-    def claim(self, place: str) -> None:
-        """Whoever shares this engine sees that the instance is being changed from `place`. Raise
-        Busy naming another place from where it is. Claiming twice is as good as once."""
+    def watch_starts(self) -> None:
+        """From now on, whoever is started is noticed, for `seen_starting`."""
         ...
 
-    def disclaim(self, place: str) -> None:
-        """It is not being changed from `place` any more. Another's claim stays."""
+    def seen_starting(self, services: Sequence[str], volumes: Sequence[str]) -> tuple[str, ...]:
+        """Who was started since `watch_starts`, and may be gone again: these services, and
+        whoever mounted one of these volumes writably. Nobody without `watch_starts`. Raise
+        QuiesceError when it cannot be known."""
+        ...
+
+    def claim(self, folder: Path, run: str, earlier: Collection[str]) -> None:
+        """Whoever shares this engine sees that `run` changes the instance from `folder`.
+
+        Raise Busy naming another place from where it is being changed, unless one of the
+        `earlier` runs of this folder did that: then the place was only called otherwise. Claiming
+        twice is as good as once.
+        """
+        ...
+
+    def disclaim(self, folder: Path, earlier: Collection[str]) -> None:
+        """It is not being changed from `folder` any more. Another's claim stays."""
         ...
 
     def as_found(self) -> AbstractContextManager[None]:

@@ -11,22 +11,23 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quiesce.adapters.compose_address import find_address
-from quiesce.adapters.compose_claim import claim, disclaim
+from quiesce.adapters.compose_claim import claim, disclaim, make_place
 from quiesce.adapters.compose_command import ComposeCommand
 from quiesce.adapters.compose_describe import redact
 from quiesce.adapters.compose_endpoint import WAYS, ComposeReach, Relay, Way
-from quiesce.adapters.compose_engine import EngineConnection, absent, told
+from quiesce.adapters.compose_engine import EngineConnection
+from quiesce.adapters.compose_events import StartsListener, who_started
 from quiesce.adapters.compose_model import ComposeModel, declaration_order, parse_model
 from quiesce.adapters.compose_premises import ComposePremises
 from quiesce.adapters.compose_tool import Tool, run_beside, sweep_helpers
 from quiesce.adapters.compose_units import ComposeUnits, Inspected, service_of
-from quiesce.adapters.compose_world import found_model, joined, volume_states
+from quiesce.adapters.compose_world import found_model, image_name, joined, volume_states
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import Stack, Volume
 from quiesce.observed import Engine, Service, Unit, VolumeState
@@ -56,6 +57,7 @@ class ComposeRuntime:
         self._models: dict[str, ComposeModel] = {}
         self._found: ComposeModel | None = None
         self._tunnel: Relay | None = None
+        self._listener: StartsListener | None = None
 
     # ------------------------------------------------------------------------------------ asking
 
@@ -143,7 +145,7 @@ class ComposeRuntime:
         """Return, per service, the image its container runs from, by digest or id."""
         found: dict[str, str] = {}
         for entry in self._units.containers():
-            found.setdefault(service_of(entry), self._image_name(entry))
+            found.setdefault(service_of(entry), image_name(self._connection, entry))
         return found
 
     def resolved_model(self) -> dict[str, Any]:
@@ -267,13 +269,26 @@ class ComposeRuntime:
         finally:
             self._found = None
 
-    def claim(self, place: str) -> None:
-        """Mark the project as being changed from `place`; see `compose_claim`."""
-        claim(self._connection, self._instance.project, place)
+    def watch_starts(self) -> None:
+        """Listen to the engine from now on."""
+        if self._listener is None:
+            self._listener = StartsListener(self._connection)
 
-    def disclaim(self, place: str) -> None:
-        """Take the mark of this place away."""
-        disclaim(self._connection, self._instance.project, place)
+    def seen_starting(self, services: Sequence[str], volumes: Sequence[str]) -> tuple[str, ...]:
+        """Return who was started since `watch_starts`; see `compose_events`."""
+        if self._listener is None:
+            return ()
+        events, model = self._listener.events(), self._model()
+        names = {model.volume(key).name for key in volumes}
+        return who_started(events, self._instance.project, services, names)
+
+    def claim(self, folder: Path, run: str, earlier: Collection[str]) -> None:
+        """Mark the project as being changed from `folder`; see `compose_claim`."""
+        claim(self._connection, self._instance.project, make_place(folder), run, earlier)
+
+    def disclaim(self, folder: Path, earlier: Collection[str]) -> None:
+        """Take the mark of this folder away."""
+        disclaim(self._connection, self._instance.project, make_place(folder), earlier)
 
     def sweep(self, run: str) -> tuple[str, ...]:
         """Remove the helper containers that carry this run's label, and nothing else."""
@@ -287,6 +302,9 @@ class ComposeRuntime:
 
     def close(self) -> None:
         """End relays and connections."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
         if "_reach" in self.__dict__:
             self._reach.close()
         if "_connection" in self.__dict__:
@@ -373,16 +391,3 @@ class ComposeRuntime:
         raise QuiesceError(
             f"service {service} does not run", f"start it with 'inv up --service {service}'"
         )
-
-    def _image_name(self, container: Inspected) -> str:
-        name, identity = str(container["Config"].get("Image") or ""), str(container["Image"])
-        api: Any = self._connection.api
-        with told("an image cannot be inspected"):
-            try:
-                image = api.inspect_image(identity)
-            except Exception as error:
-                if not absent(error):
-                    raise
-                return f"{name} ({identity})"
-        digests = image.get("RepoDigests") or []
-        return str(digests[0]) if digests else f"{name} ({identity})"

@@ -4,46 +4,85 @@ The lock is a file beside the sets, so a second clone of the stack, or another m
 see it. What both see is the engine: a volume of a fixed name, empty, whose label names the place.
 Making a volume that is there already changes nothing and returns it, so of two who try at once one
 finds the label of the other.
+
+A machine may be renamed, and a folder moved, while something is owed. So the label names the run,
+too: who has its journal has made the mark, unless the folder that it was made from is still there.
 """
 
 from __future__ import annotations
+
+import platform
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from quiesce.adapters.compose_engine import LABEL_PROJECT, EngineConnection, absent, told
 from quiesce.errors import Busy
 
 LABEL_CLAIM = "quiesce.claim"
+LABEL_CLAIM_RUN = "quiesce.claim.run"
 
 
-def claim(connection: EngineConnection, project: str, place: str) -> None:
-    """The project is marked as being changed from `place`. Raise Busy naming another place."""
+def make_place(folder: Path) -> str:
+    """Return what names this folder of this machine in a mark."""
+    return f"{platform.node()}:{folder.resolve()}"
+
+
+def claim(
+    connection: EngineConnection, project: str, place: str, run: str, earlier: Collection[str]
+) -> None:
+    """The project is marked as being changed from `place`, by `run`.
+
+    `earlier` are the runs that have a journal here. Raise Busy naming another place.
+    """
     name = _name(project)
-    labels = {LABEL_CLAIM: place, LABEL_PROJECT: project}
+    labels = {LABEL_CLAIM: place, LABEL_CLAIM_RUN: run, LABEL_PROJECT: project}
     with told(f"{project} cannot be marked on the engine as being changed"):
         connection.api.create_volume(name, labels=labels)
-        there = _place(connection, name)
-    if there != place:
+        mark = _mark(connection, name)
+        if mark.get(LABEL_CLAIM) != place and _is_own(mark, place, earlier):
+            connection.api.remove_volume(name)
+            connection.api.create_volume(name, labels=labels)
+            mark = _mark(connection, name)
+    if mark.get(LABEL_CLAIM) != place:
         raise Busy(
-            f"{project} is being changed from {there or 'elsewhere'}, on the same engine",
+            f"{project} is being changed from {mark.get(LABEL_CLAIM) or 'elsewhere'}, "
+            "on the same engine",
             f"wait for it, or let this run wait with --wait SECONDS; should that be over for good "
             f"without its end, look at {project} and run 'docker volume rm {name}'",
         )
 
 
-def disclaim(connection: EngineConnection, project: str, place: str) -> None:
-    """No mark of this place is on the project. Somebody else's stays."""
+def disclaim(
+    connection: EngineConnection, project: str, place: str, earlier: Collection[str]
+) -> None:
+    """No mark of this place, or of these runs from here, is on the project. Another's stays."""
     name = _name(project)
     with told(f"the mark on {project} cannot be removed"):
         try:
-            if _place(connection, name) == place:
+            if _is_own(_mark(connection, name), place, earlier):
                 connection.api.remove_volume(name)
         except Exception as error:
             if not absent(error):
                 raise
 
 
-def _place(connection: EngineConnection, name: str) -> str:
-    labels = connection.api.inspect_volume(name).get("Labels") or {}
-    return str(labels.get(LABEL_CLAIM, ""))
+def _mark(connection: EngineConnection, name: str) -> Mapping[str, str]:
+    found: Mapping[str, str] = connection.api.inspect_volume(name).get("Labels") or {}
+    return found
+
+
+def _is_own(mark: Mapping[str, str], place: str, earlier: Collection[str]) -> bool:
+    """Whether a mark was made from here, whatever here was called then.
+
+    A copy of a folder has its journals, too; the original, where it can be seen, is another.
+    """
+    made_at = mark.get(LABEL_CLAIM, "")
+    if made_at == place:
+        return True
+    host, _, original = made_at.partition(":")
+    here = Path(place.partition(":")[2])
+    copied = host == platform.node() and Path(original).is_dir() and not here.samefile(original)
+    return mark.get(LABEL_CLAIM_RUN, "") in earlier and not copied
 
 
 def _name(project: str) -> str:

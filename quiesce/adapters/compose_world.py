@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from quiesce.adapters.compose_engine import (
     LABEL_HELPER,
@@ -73,6 +74,21 @@ def joined(service: Service, containers: Sequence[Inspected], model: ComposeMode
         mounts=(*service.mounts, *more.values()),
         has_health=service.has_health or any(map(has_health, containers)),
     )
+
+
+def image_name(connection: EngineConnection, container: Inspected) -> str:
+    """Return the image a container runs from: by digest or, where it has none, by name and id."""
+    name, identity = str(container["Config"].get("Image") or ""), str(container["Image"])
+    api: Any = connection.api
+    with told("an image cannot be inspected"):
+        try:
+            image = api.inspect_image(identity)
+        except Exception as error:
+            if not absent(error):
+                raise
+            return f"{name} ({identity})"
+    digests = image.get("RepoDigests") or []
+    return str(digests[0]) if digests else f"{name} ({identity})"
 
 
 @dataclass(frozen=True, slots=True)

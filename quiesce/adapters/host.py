@@ -13,7 +13,7 @@ import os
 import platform
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -225,10 +225,18 @@ class HostRuntime:
         """Nothing else: stack.yaml is all that declares a host instance."""
         return nullcontext()
 
-    def claim(self, place: str) -> None:
+    def watch_starts(self) -> None:
+        """Nothing: services are started by Quiesce alone, which holds the lock."""
+
+    def seen_starting(self, services: Sequence[str], volumes: Sequence[str]) -> tuple[str, ...]:
+        """Nobody; see `watch_starts`."""
+        del services, volumes
+        return ()
+
+    def claim(self, folder: Path, run: str, earlier: Collection[str]) -> None:
         """Nothing: who shares the folder where the processes are known shares its lock."""
 
-    def disclaim(self, place: str) -> None:
+    def disclaim(self, folder: Path, earlier: Collection[str]) -> None:
         """Nothing; see `claim`."""
 
     def sweep(self, run: str) -> tuple[str, ...]:

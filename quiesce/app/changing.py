@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -133,7 +132,7 @@ class Changing:
         deadline = self.ports.clock.monotonic() + self.wait
         while True:
             try:
-                self.ports.runtime.claim(_place(self.stack))
+                self.ports.runtime.claim(self.stack.backups, self.run, self._own_runs())
                 self._claimed = True
                 return
             except Busy:
@@ -149,13 +148,16 @@ class Changing:
     def disclaim(self) -> None:
         """Let others in, unless something is owed."""
         if self._claimed and not journals.unfinished(runs_folder(self.stack)):
-            self.ports.runtime.disclaim(_place(self.stack))
+            self.ports.runtime.disclaim(self.stack.backups, self._own_runs())
 
     def let_others_in(self) -> None:
         """Take away the mark that an earlier run from here could not, for want of the engine."""
         with contextlib.suppress(QuiesceError):
             self._claimed = not self.stack.instance.throwaway
             self.disclaim()
+
+    def _own_runs(self) -> frozenset[str]:
+        return frozenset(path.stem for path in runs_folder(self.stack).glob("*.jsonl"))
 
     def _observe_anyhow(self) -> Observed:
         try:
@@ -220,8 +222,3 @@ def _close(work: Changing) -> None:
             let_go()
         except QuiesceError as error:
             work.ports.sink.warn(str(error))
-
-
-def _place(stack: Stack) -> str:
-    """From where this instance is changed: one place for all who share its lock."""
-    return f"{platform.node()}:{stack.backups.resolve()}"

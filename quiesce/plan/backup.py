@@ -37,6 +37,7 @@ from quiesce.plan.steps import (
     ReleaseSnapshot,
     SealSet,
     VerifySet,
+    WatchStarts,
 )
 
 
@@ -106,7 +107,7 @@ def plan_backup(
     if units and request.in_window:
         within, dumped = dumps(set_name, selection.databases, request.kind, request.in_window), ()
     body: tuple[Node, ...] = (
-        *level_0,
+        *(watched(level_0, before=not two_levels) if rests else level_0),
         *quiet(
             stack,
             observed,
@@ -249,6 +250,16 @@ def check_rest(stack: Stack, set_name: str, selection: Selection) -> tuple[Node,
     return (CheckRest(set_name, keys, stack.ignored_writers, why),)
 
 
+def watched(level_0: Sequence[Node], *, before: bool) -> tuple[Node, ...]:
+    """Return these archives and the step by which `check_stopped` knows who came and went.
+
+    It is the last that happens before services stop. Where none is to stop, there is no second
+    archive, and it comes `before` the only one.
+    """
+    why = "who writes while the stack rests is noticed, even if it is gone again"
+    return (WatchStarts(why), *level_0) if before else (*level_0, WatchStarts(why))
+
+
 def check_stopped(
     stack: Stack,
     set_name: str,
@@ -256,7 +267,7 @@ def check_stopped(
     volumes: Sequence[Volume],
     spared: Iterable[str] = (),
 ) -> CheckStopped:
-    """Return the step that looks once more who runs, for when the last archive is made.
+    """Return the step that looks once more who runs or ran, for when the last archive is made.
 
     `services` may write although no volume shows it; `spared` go on running on purpose.
     """

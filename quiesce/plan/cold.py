@@ -17,7 +17,14 @@ from quiesce.errors import RequestError
 from quiesce.model import Stack, Volume
 from quiesce.observed import Observed
 from quiesce.plan import order
-from quiesce.plan.backup import BackupRequest, archive, check_stopped, judgement, sealing
+from quiesce.plan.backup import (
+    BackupRequest,
+    archive,
+    check_stopped,
+    judgement,
+    sealing,
+    watched,
+)
 from quiesce.plan.services import nearest, ordered, quiet
 from quiesce.plan.steps import (
     ArchiveVolume,
@@ -59,7 +66,7 @@ def plan_cold(
     level_0 = tuple(archive(set_name, v, 0, last=not units) for v in plain)
     level_1 = tuple(archive(set_name, v, 1, last=True) for v in plain if units)
     body: tuple[Node, ...] = (
-        *level_0,
+        *watched(level_0, before=not units),
         *quiet(
             stack,
             observed,

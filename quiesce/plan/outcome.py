@@ -74,12 +74,16 @@ def inconsistency(rest: AtRest, ignored: Collection[str]) -> str:
 
 
 def awake(
-    services: Sequence[Service], volumes: Sequence[VolumeState], step: CheckStopped
+    services: Sequence[Service],
+    volumes: Sequence[VolumeState],
+    started: Sequence[str],
+    step: CheckStopped,
 ) -> tuple[str, ...]:
-    """Return who runs, of those that may write to what the step names, and is not ignored.
+    """Return who runs or ran, of those that may write to what the step names, and is not ignored.
 
     `services` and `volumes` are as they are now: a service that somebody started since counts,
-    as does a container outside of the stack that has a volume mounted writably.
+    as does a container outside of the stack that has a volume mounted writably. `started` are
+    those of them that were started since, and may be gone.
     """
     found = [
         service.name
@@ -93,7 +97,7 @@ def awake(
     for state in volumes:
         if state.key in step.volumes:
             found += state.outside_writers
-    return tuple(name for name in dict.fromkeys(found) if name not in step.ignored)
+    return tuple(name for name in dict.fromkeys((*found, *started)) if name not in step.ignored)
 
 
 def unrest(awake: Sequence[str]) -> str:

@@ -177,8 +177,17 @@ class CheckRest:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchStarts:
+    """Whoever is started from here on is noticed, and named by `CheckStopped`, also if it ended
+    before."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class CheckStopped:
-    """Nobody who may write to these volumes or databases runs; if one does, the set will say so.
+    """Nobody who may write to these volumes or databases runs, or was started since
+    `WatchStarts`; if one does or was, the set will say so.
 
     `services` are the stack's writers, found before the window; others that mount one of
     `volumes` writably count too, in the stack and outside of it. `ignored` are services,
@@ -583,6 +592,7 @@ Step = (
     | OpenSet
     | HoldSnapshot
     | CheckRest
+    | WatchStarts
     | CheckStopped
     | CheckAddresses
     | CheckShutdown

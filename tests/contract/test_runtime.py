@@ -458,23 +458,67 @@ def test_what_was_made_is_known_without_any_file(runtime: Runtime) -> None:
     assert {service.name: service.units for service in runtime.services()} == before
 
 
-def test_who_changes_it_from_elsewhere_is_named(runtime: Runtime, world: World):
+def test_who_was_started_meanwhile_is_named_also_when_it_is_gone(runtime: Runtime, world: World):
+    """Since the watch began, and only who is asked for or mounts the volume writably."""
+    if isinstance(world, HostWorld):
+        pytest.skip("services are started by Quiesce alone, which holds the lock")
+    assert runtime.seen_starting(SERVICES, ["data"]) == ()
+    other = world.runtime()
+    found = units(runtime, "web", "db")
+    other.stop(found, 0)
+    other.start([found[1]])
+    runtime.watch_starts()
+    assert runtime.seen_starting(SERVICES, ["data"]) == ()
+    other.start([found[0]])
+    other.stop(found, 0)
+    other.start([found[1]])
+    assert runtime.seen_starting([], ["data"]) == ("web",)
+    assert runtime.seen_starting([], ["other"]) == ()
+    assert runtime.seen_starting(["db", "pair"], []) == ("db",)
+
+
+def test_who_changes_it_from_elsewhere_is_named(runtime: Runtime, world: World, tmp_path: Path):
     """One place at a time on one engine; a claim is let go by its own place alone."""
     if isinstance(world, HostWorld):
         pytest.skip("who shares the folder shares the lock")
-    here, elsewhere = "one:/srv/app/backups", "two:/home/ann/app/backups"
+    here, elsewhere = tmp_path / "one", tmp_path / "two"
+    here.mkdir()
+    elsewhere.mkdir()
     other = world.runtime()
-    runtime.claim(here)
-    runtime.claim(here)
-    with pytest.raises(Busy, match=here) as busy:
-        other.claim(elsewhere)
+    runtime.claim(here, "first", [])
+    runtime.claim(here, "second", [])
+    with pytest.raises(Busy, match=str(here)) as busy:
+        other.claim(elsewhere, "third", [])
     assert "--wait" in busy.value.hint or isinstance(world, FakeWorld)
-    other.disclaim(elsewhere)
+    other.disclaim(elsewhere, [])
     with pytest.raises(Busy):
-        other.claim(elsewhere)
-    runtime.disclaim(here)
-    runtime.disclaim(here)
-    other.claim(elsewhere)
-    with pytest.raises(Busy, match=elsewhere):
-        runtime.claim(here)
-    other.disclaim(elsewhere)
+        other.claim(elsewhere, "third", [])
+    runtime.disclaim(here, [])
+    runtime.disclaim(here, [])
+    other.claim(elsewhere, "third", [])
+    with pytest.raises(Busy, match=str(elsewhere)):
+        runtime.claim(here, "fourth", ["first"])
+    other.disclaim(elsewhere, [])
+
+
+def test_a_folder_that_was_moved_is_no_other_place(runtime: Runtime, world: World, tmp_path: Path):
+    """It has the journal of the run that made the claim. So has a copy, but of what is there."""
+    if isinstance(world, HostWorld):
+        pytest.skip("who shares the folder shares the lock")
+    before, now, copy = (tmp_path / name for name in ("before", "now", "copy"))
+    before.mkdir()
+    copy.mkdir()
+    runtime.claim(before, "first", [])
+    with pytest.raises(Busy):
+        runtime.claim(copy, "second", ["first"])
+    runtime.disclaim(copy, ["first"])
+    before.rename(now)
+    with pytest.raises(Busy):
+        runtime.claim(now, "second", ["another"])
+    runtime.claim(now, "second", ["first"])
+    with pytest.raises(Busy, match=str(now)):
+        runtime.claim(copy, "third", ["first"])
+    now.rename(before)
+    runtime.disclaim(before, ["second"])
+    runtime.claim(copy, "third", [])
+    runtime.disclaim(copy, [])

@@ -6,6 +6,8 @@ import os
 import platform
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +18,7 @@ import pytest
 
 from quiesce.app.changing import runs_folder
 from quiesce.execute import lock
-from tests.support.counting import Counting, wait_until
+from tests.support.counting import ROOT, Counting, wait_until
 from tests.support.kills import (
     inv,
     is_settled,
@@ -163,6 +165,43 @@ def test_a_second_clone_is_kept_out_and_may_wait(counting: Counting, tmp_path: P
     assert code == 0, said
     assert waiting.result().returncode == 0, waiting.result().stderr
     assert len(second.sets()) == 1
+
+
+def test_a_machine_that_was_renamed_settles_what_it_owes(counting: Counting) -> None:
+    """The mark on the engine has the old name in it, and the journal's run."""
+    at = _last(counting, "backup", "ArchiveVolume")
+    died = inv(counting, "before", at, "backup")
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert counting.is_down("counter")
+    recover = [sys.executable, "-m", "invoke", "recover", "--stack", counting.folder / "stack.yaml"]
+    renamed = ["unshare", "--uts", "sh", "-c", 'hostname renamed && exec "$@"', "sh", *recover]
+    done = subprocess.run(renamed, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert _marks_on_engine(counting) == ""
+
+
+def test_a_guard_waits_for_who_took_the_engine_meanwhile(
+    counting: Counting, tmp_path: Path
+) -> None:
+    """Somebody removed the mark, and somebody else works: the guard has its turn after them."""
+    file = tmp_path / "paused"
+    process = paused(counting, _last(counting, "backup", "ArchiveVolume"), file)
+    name = _marks_on_engine(counting).strip()
+    counting.docker("volume", "rm", name)
+    counting.docker("volume", "create", "--label", "quiesce.claim=other:/srv/backups", name)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    log = runs_folder(counting.app().stack) / "guard.log"
+    wait_until(lambda: "settling it first" in log.read_text(), "the guard to begin")
+    assert counting.is_down("counter")
+    assert not is_settled(counting)
+    counting.docker("volume", "rm", name)
+    wait_until(lambda: is_settled(counting), "the guard to settle it")
+
+
+def _marks_on_engine(counting: Counting) -> str:
+    name = f"name=quiesce-claim-{counting.project}"
+    return counting.docker("volume", "ls", "--quiet", "--filter", name)
 
 
 @pytest.mark.long

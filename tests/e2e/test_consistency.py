@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ import pytest
 
 from quiesce.app import backing_up
 from quiesce.errors import CheckFailed, StepFailed
+from quiesce.execute.handlers import HANDLERS
 from quiesce.model import BackupSet
 from quiesce.plan.backup import BackupRequest
 from quiesce.plan.steps import Bracket, CheckRest, HoldSnapshot, Node, Plan
@@ -184,6 +187,26 @@ def test_a_client_that_only_reads_does_no_harm(counting: Counting) -> None:
     session.close()
     assert made.manifest.consistent
     assert "report page" in counting.said.getvalue()
+
+
+@pytest.mark.engine
+def test_a_container_that_comes_and_goes_in_the_window_is_named(
+    on_engine: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody runs any more when somebody looks, and the engine remembers."""
+    name = f"{on_engine.project}-passer"
+    mount = f"{on_engine.project}-numbers:/data"
+    image = os.environ["TINY_IMAGE"]
+
+    def held(step: HoldSnapshot, run: Any) -> str:
+        command = ["docker", "run", "--rm", "--name", name, "--volume", mount, image, "true"]
+        subprocess.run(command, check=True, capture_output=True)
+        return original(step, run)
+
+    original = HANDLERS[HoldSnapshot]
+    monkeypatch.setitem(HANDLERS, HoldSnapshot, held)
+    with pytest.raises(CheckFailed, match=f"may write: {name}"):
+        on_engine.app().backup(EVERYTHING)
 
 
 # ------------------------------------------------------------------------------ max_downtime

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -115,7 +115,8 @@ class FakeRuntime:
         self.documents: dict[str, bytes] = {"compose.yaml": b"services: {}\n"}
         self.helpers: dict[str, list[str]] = {}
         self.tool: Tool | None = None
-        self.claims: dict[str, str] = {}
+        self.claimed: tuple[Path, str] | None = None
+        self.started: list[str] | None = None
 
     # ------------------------------------------------------------------------------------ asking
 
@@ -237,15 +238,32 @@ class FakeRuntime:
     def as_found(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def claim(self, place: str) -> None:
+    def watch_starts(self) -> None:
         self._reach()
-        if self.claims.setdefault("place", place) != place:
-            raise Busy(f"it is being changed from {self.claims['place']}", "wait for it")
+        self.started = []
 
-    def disclaim(self, place: str) -> None:
+    def seen_starting(self, services: Sequence[str], volumes: Sequence[str]) -> tuple[str, ...]:
         self._reach()
-        if self.claims.get("place") == place:
-            del self.claims["place"]
+        found = [name for name in self.started or () if self._may_write(name, services, volumes)]
+        return tuple(dict.fromkeys(found))
+
+    def claim(self, folder: Path, run: str, earlier: Collection[str]) -> None:
+        self._reach()
+        if self.claimed is None or self._claimed_own(folder, earlier):
+            self.claimed = (folder, run)
+        if self.claimed[0] != folder:
+            raise Busy(f"it is being changed from {self.claimed[0]}", "wait for it")
+
+    def disclaim(self, folder: Path, earlier: Collection[str]) -> None:
+        self._reach()
+        if self._claimed_own(folder, earlier):
+            self.claimed = None
+
+    def _claimed_own(self, folder: Path, earlier: Collection[str]) -> bool:
+        if self.claimed is None:
+            return False
+        place, run = self.claimed
+        return place == folder or (run in earlier and not place.is_dir())
 
     def sweep(self, run: str) -> tuple[str, ...]:
         with _Effect(self, f"sweep:{run}"):
@@ -289,6 +307,10 @@ class FakeRuntime:
         if service not in self.running:
             raise QuiesceError(f"service {service} does not run", f"run 'inv up {service}'")
 
+    def _may_write(self, name: str, services: Sequence[str], volumes: Sequence[str]) -> bool:
+        mounts = self._declared[name].mounts
+        return name in services or any(m.writable and m.volume in volumes for m in mounts)
+
     def _make(self, name: str, number: int = 1) -> Unit:
         self._made += 1
         unit = Unit(name, f"{name}-new-{self._made}", f"fake-{name}-{number}", "created", "none")
@@ -302,6 +324,8 @@ class FakeRuntime:
         return next(named, None)
 
     def _begin(self, unit: Unit) -> Unit:
+        if self.started is not None:
+            self.started.append(unit.service)
         code = self.ends_at_once.get(unit.service)
         if code is not None:
             begun = replace(unit, state="exited", health="none", exit_code=code)

@@ -44,6 +44,7 @@ HANDLERS: dict[type[Any], Callable[[Any, Run], str]] = {
     s.VerifySet: sets.verify,
     s.CheckAddresses: services.addresses,
     s.CheckRest: checks.rest,
+    s.WatchStarts: checks.watch,
     s.CheckStopped: checks.stopped,
     s.CheckShutdown: checks.shutdown,
     s.CheckConsistent: checks.consistent,

@@ -20,16 +20,24 @@ def rest(step: s.CheckRest, run: Run) -> str:
     return f"{len(unknown)} others connected" if unknown else ""
 
 
+def watch(step: s.WatchStarts, run: Run) -> str:
+    del step
+    run.ports.runtime.watch_starts()
+    return ""
+
+
 def stopped(step: s.CheckStopped, run: Run) -> str:
-    """Look again at who runs; write down in the set what that means for it."""
+    """Look again at who runs, or ran; write down in the set what that means for it."""
+    runtime = run.ports.runtime
     declared = [run.stack.volume(key) for key in step.volumes]
     awake = outcome.awake(
-        run.ports.runtime.services(),
-        run.ports.runtime.volumes(declared) if declared else (),
+        runtime.services(),
+        runtime.volumes(declared) if declared else (),
+        runtime.seen_starting(step.services, step.volumes),
         step,
     )
     run.drafts[step.set].inconsistencies.append(outcome.unrest(awake))
-    return f"{', '.join(awake)} runs" if awake else ""
+    return f"{', '.join(awake)} runs, or ran" if awake else ""
 
 
 def shutdown(step: s.CheckShutdown, run: Run) -> str:
