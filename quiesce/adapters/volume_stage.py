@@ -156,6 +156,9 @@ _SETTLE = (
     + r"""
 there "$h" || exit 0
 clear() {
+    # Several at once: of what lies on the disk, one after the other takes twice as long.
+    find "$1" -mindepth 2 -maxdepth 2 -print0 2>/dev/null |
+        xargs -0 -r -n 200 -P 4 rm -rf -- 2>/dev/null || :
     # An ordinary user cannot empty a folder that its owner may not write in.
     rm -rf -- "$1" 2>/dev/null || { find "$1" -type d -exec chmod u+rwx {} \; ; rm -rf -- "$1"; }
 }
