@@ -92,7 +92,7 @@ def describe(name: str, folder: Path, **changes: str) -> Stack:
     chosen = {
         "STACK": name,
         "POSTGRES_PASSWORD": PASSWORD,
-        "HEALTH_INTERVAL": "1s",
+        "HEALTH_INTERVAL": "2s",
         "BACKEND_LOGS": str(folder / "logs"),
         **{f"{service.upper()}_PORT": "0" for service in SERVICES},
     }
