@@ -271,8 +271,8 @@ class ComposeRuntime:
 
     def watch_starts(self) -> None:
         """Listen to the engine from now on."""
-        if self._listener is None:
-            self._listener = StartsListener(self._connection)
+        self._stop_listening()
+        self._listener = StartsListener(self._connection)
 
     def seen_starting(self, services: Sequence[str], volumes: Sequence[str]) -> tuple[str, ...]:
         """Return who was started since `watch_starts`; see `compose_events`."""
@@ -302,9 +302,7 @@ class ComposeRuntime:
 
     def close(self) -> None:
         """End relays and connections."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        self._stop_listening()
         if "_reach" in self.__dict__:
             self._reach.close()
         if "_connection" in self.__dict__:
@@ -314,6 +312,11 @@ class ComposeRuntime:
             self._tunnel = None
 
     # ------------------------------------------------------------------------------------- inside
+
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
 
     @cached_property
     def _connection(self) -> EngineConnection:

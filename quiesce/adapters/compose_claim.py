@@ -79,10 +79,17 @@ def _is_own(mark: Mapping[str, str], place: str, earlier: Collection[str]) -> bo
     made_at = mark.get(LABEL_CLAIM, "")
     if made_at == place:
         return True
+    if mark.get(LABEL_CLAIM_RUN, "") not in earlier:
+        return False
     host, _, original = made_at.partition(":")
-    here = Path(place.partition(":")[2])
-    copied = host == platform.node() and Path(original).is_dir() and not here.samefile(original)
-    return mark.get(LABEL_CLAIM_RUN, "") in earlier and not copied
+    return host != platform.node() or not _is_another(Path(original), Path(place.split(":", 1)[1]))
+
+
+def _is_another(original: Path, here: Path) -> bool:
+    try:
+        return original.is_dir() and not here.samefile(original)
+    except OSError:
+        return True  # somebody else's, where we may not even look
 
 
 def _name(project: str) -> str:

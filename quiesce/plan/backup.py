@@ -107,7 +107,7 @@ def plan_backup(
     if units and request.in_window:
         within, dumped = dumps(set_name, selection.databases, request.kind, request.in_window), ()
     body: tuple[Node, ...] = (
-        *(watched(level_0, before=not two_levels) if rests else level_0),
+        *(watched(observed, level_0, before=not two_levels) if rests else level_0),
         *quiet(
             stack,
             observed,
@@ -250,12 +250,15 @@ def check_rest(stack: Stack, set_name: str, selection: Selection) -> tuple[Node,
     return (CheckRest(set_name, keys, stack.ignored_writers, why),)
 
 
-def watched(level_0: Sequence[Node], *, before: bool) -> tuple[Node, ...]:
+def watched(observed: Observed, level_0: Sequence[Node], *, before: bool) -> tuple[Node, ...]:
     """Return these archives and the step by which `check_stopped` knows who came and went.
 
     It is the last that happens before services stop. Where none is to stop, there is no second
-    archive, and it comes `before` the only one.
+    archive, and it comes `before` the only one. On the host there is nobody to watch: services
+    are started by Quiesce alone, which holds the lock.
     """
+    if observed.engine.kind == "host":
+        return tuple(level_0)
     why = "who writes while the stack rests is noticed, even if it is gone again"
     return (WatchStarts(why), *level_0) if before else (*level_0, WatchStarts(why))
 

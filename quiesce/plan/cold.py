@@ -66,7 +66,7 @@ def plan_cold(
     level_0 = tuple(archive(set_name, v, 0, last=not units) for v in plain)
     level_1 = tuple(archive(set_name, v, 1, last=True) for v in plain if units)
     body: tuple[Node, ...] = (
-        *watched(level_0, before=not units),
+        *watched(observed, level_0, before=not units),
         *quiet(
             stack,
             observed,

@@ -68,7 +68,9 @@ SENTENCES: dict[type[Any], Callable[[Any], str]] = {
     s.CheckRest: lambda t: f"see that nobody else writes to {_listed(t.databases, 'no database')}",
     s.CheckAddresses: lambda t: f"see whether {names(t.bystanders)} may keep an old address",
     s.WatchStarts: lambda _: "watch who is started from here on",
-    s.CheckStopped: lambda t: f"see that no writer of {_listed(t.volumes, 'these databases')} runs",
+    s.CheckStopped: lambda t: (
+        f"see that no writer of {_listed(t.volumes, 'these databases')} runs, or ran"
+    ),
     s.CheckShutdown: lambda t: f"see that {t.service} left volume {t.volume} cleanly shut down",
     s.ReleaseSnapshot: lambda t: f"release the snapshot of database {t.database}",
     s.DumpDatabase: lambda t: f"dump database {t.database} ({t.kind})",

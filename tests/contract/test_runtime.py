@@ -475,6 +475,8 @@ def test_who_was_started_meanwhile_is_named_also_when_it_is_gone(runtime: Runtim
     assert runtime.seen_starting([], ["data"]) == ("web",)
     assert runtime.seen_starting([], ["other"]) == ()
     assert runtime.seen_starting(["db", "pair"], []) == ("db",)
+    runtime.watch_starts()
+    assert runtime.seen_starting(SERVICES, ["data"]) == ()
 
 
 def test_who_changes_it_from_elsewhere_is_named(runtime: Runtime, world: World, tmp_path: Path):

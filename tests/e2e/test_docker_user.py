@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from quiesce.app.changing import runs_folder
+from quiesce.errors import Busy
 from quiesce.plan.backup import BackupRequest
 from quiesce.plan.restore_request import RestoreRequest
 from tests.integration.volumes_support import as_user, needs_root
@@ -74,3 +77,30 @@ def test_backup_and_restore_without_being_root(
     assert as_user(USER, restore, _groups(engine)) == "restored"
     assert marks(counting) == {""}
     require_kept(counting, {})
+
+
+def test_a_mark_from_where_one_may_not_look_is_somebody_elses(
+    counting: Counting, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in a copy of that folder, which has the journal of the run that made the mark."""
+    monkeypatch.setenv("HOME", str(counting.folder))
+    tmp_path.chmod(0o700)
+    elsewhere = f"{platform.node()}:{tmp_path / 'backups'}"
+    journal = max(runs_folder(counting.app().stack).glob("*.jsonl"))
+    labels = [f"quiesce.claim={elsewhere}", f"quiesce.claim.run={journal.stem}"]
+    name = f"quiesce-claim-{counting.project}"
+    options = [word for label in labels for word in ("--label", label)]
+    counting.docker("volume", "create", *options, name)
+
+    def back_up() -> str:
+        try:
+            counting.app().backup(BackupRequest())
+        except Busy as busy:
+            return busy.fact
+        return "it was let in"
+
+    try:
+        said = as_user(USER, back_up, _groups(engine))
+    finally:
+        counting.docker("volume", "rm", name)
+    assert f"is being changed from {elsewhere}" in said
