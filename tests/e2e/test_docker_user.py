@@ -84,13 +84,6 @@ def test_a_mark_from_where_one_may_not_look_is_somebody_elses(
 ) -> None:
     """Also in a copy of that folder, which has the journal of the run that made the mark."""
     monkeypatch.setenv("HOME", str(counting.folder))
-    tmp_path.chmod(0o700)
-    elsewhere = f"{platform.node()}:{tmp_path / 'backups'}"
-    journal = max(runs_folder(counting.app().stack).glob("*.jsonl"))
-    labels = [f"quiesce.claim={elsewhere}", f"quiesce.claim.run={journal.stem}"]
-    name = f"quiesce-claim-{counting.project}"
-    options = [word for label in labels for word in ("--label", label)]
-    counting.docker("volume", "create", *options, name)
 
     def back_up() -> str:
         try:
@@ -99,6 +92,14 @@ def test_a_mark_from_where_one_may_not_look_is_somebody_elses(
             return busy.fact
         return "it was let in"
 
+    assert as_user(USER, back_up, _groups(engine)) == "it was let in"
+    tmp_path.chmod(0o700)
+    elsewhere = f"{platform.node()}:{tmp_path / 'backups'}"
+    journal = max(runs_folder(counting.app().stack).glob("*.jsonl"))
+    labels = [f"quiesce.claim={elsewhere}", f"quiesce.claim.run={journal.stem}"]
+    name = f"quiesce-claim-{counting.project}"
+    options = [word for label in labels for word in ("--label", label)]
+    counting.docker("volume", "create", *options, name)
     try:
         said = as_user(USER, back_up, _groups(engine))
     finally:
