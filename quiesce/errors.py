@@ -2,6 +2,7 @@
 
     QuiesceError            1  unexpected
     ├── LostEngine          1  the engine stopped answering
+    ├── CannotDrop          1  a database that is no longer needed cannot be dropped
     ├── RequestError        2  wrong request; nothing was touched
     │   ├── ConfigError     2  stack.yaml or the env file is wrong; lists every problem
     │   └── SilentEngine    2  the engine does not answer
@@ -50,6 +51,11 @@ class LostEngine(QuiesceError):
     """The engine stopped answering, or a connection to it ended before all had come."""
 
     lost_engine = True
+
+
+class CannotDrop(QuiesceError):
+    """PostgreSQL refuses to drop a database that only lies there: the previous copy, or one of a
+    failed restore. Nothing depends on it, so it may be tried again later."""
 
 
 class SilentEngine(RequestError):

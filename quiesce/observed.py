@@ -134,6 +134,57 @@ class Visitor:
 
 
 @dataclass(frozen=True, slots=True)
+class PreparedTransaction:
+    """A transaction that was prepared and neither committed nor rolled back, `seconds` ago.
+
+    `locks` are the tables that nobody else can even read meanwhile.
+    """
+
+    gid: str
+    owner: str
+    database: str
+    seconds: int
+    locks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """What binds a database to others, and what an exchange by names would leave behind.
+
+    `subscriptions` follow other databases; those of owners that we are not are in `of_others`.
+    `slots` are logical ones, each with its plugin: others follow this database by them.
+    """
+
+    subscriptions: tuple[str, ...] = ()
+    of_others: tuple[str, ...] = ()
+    slots: tuple[tuple[str, str], ...] = ()
+    prepared: tuple[PreparedTransaction, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MissingRight:
+    """What the user of a database may not do, and what would change that; `always`: every restore
+    needs it."""
+
+    fact: str
+    hint: str
+    always: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MissingRoles:
+    """Roles of a set that the server lacks: `every` one, and those that are `needed`.
+
+    `fresh`: the server has no roles of its own. `allowed`: we may create roles there.
+    """
+
+    every: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
+    fresh: bool = False
+    allowed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class AtRest:
     """What was seen around held snapshots.
 

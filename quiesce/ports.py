@@ -38,7 +38,10 @@ from quiesce.observed import (
     CoveredFolder,
     DatabaseState,
     Engine,
+    MissingRight,
+    MissingRoles,
     Service,
+    Ties,
     Unit,
     VolumeState,
 )
@@ -339,9 +342,37 @@ class DatabaseAdmin(Protocol):
         """Write the roles and tablespaces of the service's server, without passwords."""
         ...
 
-    def check_loadable(self, database: Database, record: DatabaseRecord) -> tuple[str, ...]:
-        """Everything that would keep the record's dump from loading: version, extensions, roles,
-        encoding. Empty when nothing would. Changes nothing."""
+    def check_loadable(
+        self, database: Database, record: DatabaseRecord, made: Collection[str] = ()
+    ) -> tuple[str, ...]:
+        """Everything that would keep the record's dump from loading: version, extensions, roles
+        (those in `made` are there by then), locale, rights of the user. Empty when nothing would.
+        Changes nothing."""
+        ...
+
+    def missing_roles(
+        self, database: Database, script: Path, wanted: Collection[str]
+    ) -> MissingRoles:
+        """Which roles of a set's `globals.sql` the server lacks. Those of `wanted`, and what they
+        are members of, are needed."""
+        ...
+
+    def create_roles(
+        self, service: str, script: Path, names: Collection[str], *, whole: bool
+    ) -> tuple[str, ...]:
+        """The roles `names` exist, made as the set's `globals.sql` has them where they did not.
+
+        Roles that exist are never changed, unless by new members when `whole`; without it, new
+        ones get no rights over the whole server. Return what was left out, in words.
+        """
+        ...
+
+    def ties(self, database: Database) -> Ties:
+        """What binds the live database to others. Changes nothing."""
+        ...
+
+    def missing_rights(self, database: Database) -> tuple[MissingRight, ...]:
+        """What the database's user may not do that bringing it back needs. Changes nothing."""
         ...
 
     def create(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
@@ -429,8 +460,15 @@ class DatabaseAdmin(Protocol):
         """What was live before `swap` is live and takes connections, however far it had got."""
         ...
 
+    def unmark_made(self, database: Database, name: str) -> None:
+        """Database `name` carries no mark of a run any more. Without such a database: nothing."""
+        ...
+
     def drop(self, database: Database, name: str, suffix: str) -> None:
-        """No database `name`. Refuses a name that, read back from the server, lacks `suffix`."""
+        """No database `name`. Refuses a name that, read back from the server, lacks `suffix`.
+
+        Subscriptions and logical slots go with it. Raise CannotDrop when the server refuses.
+        """
         ...
 
     def sweep(self, run: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +30,8 @@ class Loading(Servers):
 
     def create(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
         with self._maintenance(database) as session:
-            side.create(session, database, name, record, self._run)
+            open_one = functools.partial(self._open, database)
+            side.create(session, database, name, record, self._run, open_one)
 
     def load(self, database: Database, name: str, directory: Path, file: str) -> None:
         checked_file(directory, file)
@@ -152,7 +154,7 @@ class Loading(Servers):
         with self._open(database, name) as session:
             session.run("ANALYZE")
         with self._maintenance(database) as session:
-            side.finish(session, database, name, record)
+            side.finish(session, database, name, record, self._run)
 
 
 def _rows_in(dump: Path) -> tuple[Rows, ...]:

@@ -33,10 +33,15 @@ class Servers:
         return open_session(database, name, endpoint, self._application)
 
     def _maintenance(self, database: Database) -> Session:
+        """Open a session with a database of the server that nothing here renames or closes."""
+        first, second = MAINTENANCE
+        kept = {d.name for d in self._databases if _server(d) == _server(database)}
+        if first in kept and second not in kept:
+            first, second = second, first
         try:
-            return self._open(database, MAINTENANCE[0])
+            return self._open(database, first)
         except NoDatabase:
-            return self._open(database, MAINTENANCE[1])
+            return self._open(database, second)
 
     def _of(self, service: str) -> Database:
         for database in self._databases:
@@ -48,3 +53,7 @@ class Servers:
         """End what a client of ours left in `name`: killing a client does not end its session."""
         with contextlib.suppress(QuiesceError), self._maintenance(database) as session:
             end_sessions(session, self._application, name, spared)
+
+
+def _server(database: Database) -> tuple[str, int]:
+    return (database.service, database.port)

@@ -20,7 +20,7 @@ from typing import Any, NoReturn, Protocol, Self
 
 import psycopg2
 import psycopg2.extensions as driver
-from psycopg2.sql import SQL, Composable, Identifier
+from psycopg2.sql import SQL, Composable, Identifier, Literal
 
 from quiesce.adapters.postgres_problems import (
     NoDatabase,
@@ -77,7 +77,15 @@ SELECT pid, coalesce(datname, ''), pg_terminate_backend(pid) FROM pg_stat_activi
 """
 
 # The rest is public by its name.
-__all__ = ["SQL", "Identifier", "NoDatabase", "SessionError", "Unreachable"]
+__all__ = [
+    "SQL",
+    "Composable",
+    "Identifier",
+    "Literal",
+    "NoDatabase",
+    "SessionError",
+    "Unreachable",
+]
 
 COPY_BYTES = 1024 * 1024
 

@@ -13,8 +13,11 @@ from collections.abc import Iterator, Sequence
 from quiesce.adapters.postgres_session import Session, identifier, literal
 from quiesce.errors import QuiesceError
 
-#: Our own mark on a database that a run made (see `postgres_swap`); never part of a record.
-MARK = "quiesce.run"
+#: Our own mark on a database that a run made (see `postgres_swap`); never part of a record. The
+#: first line of the database's comment, which its owner may write; earlier versions used a setting,
+#: which only a superuser may.
+MARK_LINE = re.compile(r"\Aquiesce run (\S+)(?:\n|\Z)")
+OLD_MARK = "quiesce.run"
 
 #: Settings whose stored value is a list of names, each a text of its own in SET.
 LIST_SETTINGS = frozenset(
@@ -32,7 +35,7 @@ _SET = rf"SET {_NAME} TO {_TEXT}(?:, {_TEXT})*"
 _FORMS = tuple(
     re.compile(form)
     for form in (
-        rf"(ALTER DATABASE )({_NAME})( {_SET}| CONNECTION LIMIT -?\d+)",
+        rf"(ALTER DATABASE )({_NAME})( {_SET}| CONNECTION LIMIT -?\d+| IS_TEMPLATE true)",
         rf"(ALTER ROLE {_NAME} IN DATABASE )({_NAME})( {_SET})",
         rf"(REVOKE ALL ON DATABASE )({_NAME})( FROM (?:PUBLIC|{_NAME}))",
         rf"(GRANT [A-Z]+ ON DATABASE )({_NAME})( TO (?:PUBLIC|{_NAME})(?: WITH GRANT OPTION)?)",
@@ -43,18 +46,21 @@ _FORMS = tuple(
 
 def read_settings(session: Session, name: str) -> tuple[str, ...]:
     """Return the statements that give another database what database `name` has."""
-    oid, owner, limit, has_grants, comment = session.row(
-        "SELECT d.oid, pg_get_userbyid(d.datdba), d.datconnlimit, d.datacl IS NOT NULL,"
-        " shobj_description(d.oid, 'pg_database') FROM pg_database d WHERE d.datname = %s",
+    oid, owner, limit, template, has_grants, comment = session.row(
+        "SELECT d.oid, pg_get_userbyid(d.datdba), d.datconnlimit, d.datistemplate,"
+        " d.datacl IS NOT NULL, shobj_description(d.oid, 'pg_database')"
+        " FROM pg_database d WHERE d.datname = %s",
         [name],
     )
     target = identifier(name)
     statements = list(_settings(session, oid, target))
     if limit >= 0:
         statements.append(f"ALTER DATABASE {target} CONNECTION LIMIT {limit}")
+    if template:
+        statements.append(f"ALTER DATABASE {target} IS_TEMPLATE true")
     if has_grants:
         statements += _grants(session, oid, target, owner)
-    if comment:
+    if comment := MARK_LINE.sub("", comment or ""):
         statements.append(f"COMMENT ON DATABASE {target} IS {literal(comment)}")
     return tuple(statements)
 
@@ -81,7 +87,7 @@ def _settings(session: Session, oid: int, target: str) -> Iterator[str]:
         whose = f"ALTER ROLE {identifier(role)} IN DATABASE" if role else "ALTER DATABASE"
         for pair in pairs:
             setting, _, value = pair.partition("=")
-            if setting == MARK:
+            if setting == OLD_MARK:
                 continue
             parts = _names(value) if setting.lower() in LIST_SETTINGS else (value,)
             texts = ", ".join(literal(part) for part in parts)

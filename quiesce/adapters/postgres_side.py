@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Collection
 from typing import Any
 
+from quiesce.adapters.postgres_drop import remove
 from quiesce.adapters.postgres_record import locale_of
 from quiesce.adapters.postgres_session import (
     Session,
@@ -30,8 +32,11 @@ def load_jobs() -> int:
     return max(1, min(os.cpu_count() or 1, MOST_JOBS))
 
 
-def problems(session: Session, record: DatabaseRecord) -> tuple[str, ...]:
-    """Everything that would keep the record's dump from loading on this server, in words."""
+def problems(
+    session: Session, record: DatabaseRecord, made: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Everything that would keep the record's dump from loading on this server, in words. Roles in
+    `made` are there by then."""
     found: list[str] = []
     major = int(record.server_version.split(".")[0])
     if session.version // 10000 < major:
@@ -40,17 +45,23 @@ def problems(session: Session, record: DatabaseRecord) -> tuple[str, ...]:
             f" {version_text(session.version)}"
         )
     found += _extension_problems(session, record)
-    found += _role_problems(session, record)
+    found += _role_problems(session, record, made)
     found += _locale_problems(session, record)
     return tuple(found)
 
 
 def create(
-    session: Session, database: Database, name: str, record: DatabaseRecord | None, run: str
+    session: Session,
+    database: Database,
+    name: str,
+    record: DatabaseRecord | None,
+    run: str,
+    open_one: Callable[[str], Session],
 ) -> None:
     """Make database `name` anew and empty, marked as this run's.
 
-    One that this run made is dropped first; any other is refused.
+    One that this run made is dropped first; any other is refused. `open_one` opens a session with
+    a database of the server.
     """
     if not name or len(name.encode()) > NAME_BYTES:
         raise RequestError(
@@ -64,7 +75,7 @@ def create(
                 f"database {name} exists already and is not of this run",
                 "run 'inv recover', then try again",
             )
-        session.run(f"DROP DATABASE {identifier(name)} WITH (FORCE)")
+        remove(session, name, open_one)
     live = bool(existing(session, [database.name]))
     like = _locale_of_record(record) if record else None
     if like is None and live:
@@ -89,8 +100,11 @@ def require_empty(session: Session, name: str) -> None:
         )
 
 
-def finish(session: Session, database: Database, name: str, record: DatabaseRecord | None) -> None:
-    """Give database `name` owner, settings, grants and comment of the record, or of the live."""
+def finish(
+    session: Session, database: Database, name: str, record: DatabaseRecord | None, run: str
+) -> None:
+    """Give database `name` owner, settings, grants and comment of the record, or of the live. It
+    stays marked as this run's."""
     if record is not None:
         owner, settings = record.owner, record.settings
     elif existing(session, [database.name]) and name != database.name:
@@ -102,6 +116,7 @@ def finish(session: Session, database: Database, name: str, record: DatabaseReco
     session.run(f"ALTER DATABASE {identifier(name)} OWNER TO {identifier(owner)}")
     for statement in statements:
         session.run(statement)
+    set_mark(session, name, run)
 
 
 def _extension_problems(session: Session, record: DatabaseRecord) -> list[str]:
@@ -123,11 +138,11 @@ def _extension_problems(session: Session, record: DatabaseRecord) -> list[str]:
     return found
 
 
-def _role_problems(session: Session, record: DatabaseRecord) -> list[str]:
+def _role_problems(session: Session, record: DatabaseRecord, made: Collection[str]) -> list[str]:
     there = {role for (role,) in session.rows("SELECT rolname FROM pg_roles")}
     return [
         f"the server has no role {role}; create it as in databases/globals.sql of the set"
-        for role in sorted({*record.roles, record.owner} - there)
+        for role in sorted({*record.roles, record.owner} - there - set(made))
     ]
 
 

@@ -5,9 +5,10 @@ that somebody is connected to cannot be renamed, hence the fence. The fence comm
 stays when a run dies; `swap` and `put_back` both open what is live afterwards.
 
 Everything here looks at the names that exist and does what is left to do, so it may be repeated
-from any state. A database that a run makes carries a mark (a setting of its own that nothing
-reads, `quiesce.run`), which stays with it through renames: with nothing aside, only the mark
-tells a database we put there from one that was always there.
+from any state. A database that a run makes carries a mark (the first line of its comment), which
+stays with it through renames: with nothing aside, only the mark tells a database we put there from
+one that was always there. The exchange takes it away where something is aside; otherwise
+`remove_mark` does, when the run is done.
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 
 from quiesce.adapters.postgres_session import Session, SessionError, identifier, literal
-from quiesce.adapters.postgres_settings import MARK
+from quiesce.adapters.postgres_settings import MARK_LINE, OLD_MARK
 from quiesce.errors import QuiesceError
 from quiesce.model import DatabaseSwap
 
 FENCE_SECONDS = 30.0
 RENAME_LOCK_SECONDS = 10
 
+#: Without a user name: the server's own workers.
 _BUSY = """
-SELECT pid, coalesce(nullif(application_name, ''), backend_type), pg_terminate_backend(pid)
+SELECT pid, coalesce(nullif(application_name, ''), backend_type, 'a client'), coalesce(usename, '')
   FROM pg_stat_activity WHERE datname = ANY (%s::text[]) AND pid <> pg_backend_pid()
 """
+_DENIED = "42501"
 
 
 def existing(session: Session, names: Iterable[str]) -> frozenset[str]:
@@ -39,25 +42,28 @@ def existing(session: Session, names: Iterable[str]) -> frozenset[str]:
 
 def mark_of(session: Session, name: str) -> str:
     """The run that made database `name`, or an empty text."""
-    rows = session.rows(
-        "SELECT unnest(s.setconfig) FROM pg_db_role_setting s JOIN pg_database d"
-        " ON d.oid = s.setdatabase WHERE s.setrole = 0 AND d.datname = %s",
-        [name],
-    )
-    marks = [pair.partition("=")[2] for (pair,) in rows if pair.partition("=")[0] == MARK]
-    return marks[0] if marks else ""
+    if match := MARK_LINE.match(_comment_of(session, name)):
+        return match[1]
+    return _old_mark_of(session, name)
 
 
 def set_mark(session: Session, name: str, run: str) -> None:
-    """Mark database `name` as made by `run`."""
-    session.run(f'ALTER DATABASE {identifier(name)} SET "{MARK}" TO {literal(run)}')
+    """Mark database `name` as made by `run`; its own comment stays behind the mark."""
+    comment = MARK_LINE.sub("", _comment_of(session, name))
+    session.run(_comment(name, f"quiesce run {run}" + (f"\n{comment}" if comment else "")))
+
+
+def remove_mark(session: Session, name: str) -> None:
+    """Database `name` says nothing of a run any more. Without such a database: nothing."""
+    for statement in _unmark(session, name, name):
+        session.run(statement)
 
 
 def fence(session: Session, names: Collection[str]) -> None:
     """Close these databases (those that exist) and end every session in them.
 
-    Raise QuiesceError when somebody is still there after 30 seconds, naming them, or when a
-    prepared transaction holds one of them.
+    Raise QuiesceError when somebody is still there after 30 seconds, naming them, when we may not
+    end a session, or when a prepared transaction holds one of the databases.
     """
     there = sorted(existing(session, names))
     for name in there:
@@ -66,14 +72,36 @@ def fence(session: Session, names: Collection[str]) -> None:
     deadline = time.monotonic() + FENCE_SECONDS
     pause = 0.01
     while busy := session.rows(_BUSY, [there]):
+        left = [found for found in busy if not _end(session, *found)]
+        if not left:
+            continue
+        if all(not user for *_, user in left):
+            return  # RENAME and DROP send the server's own workers away
         if time.monotonic() > deadline:
-            pid, application, _ = busy[0]
+            pid, application, _ = left[0]
             raise QuiesceError(
                 f"pid {pid} ({application}) does not leave {', '.join(there)}",
                 f"end it with SELECT pg_terminate_backend({pid}), then try again",
             )
         time.sleep(pause)
         pause = min(pause * 2, 0.25)
+
+
+def _end(session: Session, pid: int, application: str, user: str) -> bool:
+    """Ask a session to end; whether there is no such session any more."""
+    try:
+        return not session.value("SELECT pg_terminate_backend(%s)", [pid])
+    except SessionError as problem:
+        if problem.sqlstate != _DENIED:
+            raise
+        if not user:
+            return False
+        me = session.value("SELECT current_user")
+        raise QuiesceError(
+            f"user {me} may not end the session of {user} (pid {pid}, {application})",
+            f"end that session yourself, or let a superuser run GRANT pg_signal_backend TO "
+            f"{identifier(me)}, which is good for sessions of users that are no superusers",
+        ) from problem
 
 
 def swap(session: Session, swaps: Sequence[DatabaseSwap], run: str) -> None:
@@ -91,6 +119,8 @@ def swap(session: Session, swaps: Sequence[DatabaseSwap], run: str) -> None:
                     raise _taken(one)
                 statements += [_rename(one.live, one.aside), _close(one.aside)]
             statements.append(_rename(one.side, one.live))
+            if one.aside:
+                statements += _unmark(session, one.side, one.live)
         elif one.live not in there or not _is_swapped(session, one, there, run):
             raise QuiesceError(
                 f"database {one.side} does not exist, so {one.live} cannot be replaced",
@@ -126,22 +156,6 @@ def put_back(session: Session, swaps: Sequence[DatabaseSwap], run: str) -> None:
     _together(session, statements)
 
 
-def drop(session: Session, name: str, suffix: str) -> None:
-    """No database `name`. The name is read back from the server first, because the server cuts
-    long ones without a word, and must end with `suffix`."""
-    rows = session.rows("SELECT datname FROM pg_database WHERE datname = %s::name", [name])
-    if not rows:
-        return
-    found = str(rows[0][0])
-    if not suffix or not found.endswith(suffix) or found != name:
-        raise QuiesceError(
-            f"database {found} was not made by this run, so it is not dropped",
-            f"only names that end with {suffix} are",
-        )
-    _require_no_prepared(session, [found])
-    session.run(f"DROP DATABASE IF EXISTS {identifier(found)} WITH (FORCE)")
-
-
 def _is_swapped(session: Session, one: DatabaseSwap, there: Collection[str], run: str) -> bool:
     if one.aside:
         return one.aside in there
@@ -164,6 +178,38 @@ def _open(name: str) -> str:
 
 def _close(name: str) -> str:
     return f"ALTER DATABASE {identifier(name)} ALLOW_CONNECTIONS false"
+
+
+def _comment(name: str, text: str) -> str:
+    return f"COMMENT ON DATABASE {identifier(name)} IS {literal(text) if text else 'NULL'}"
+
+
+def _comment_of(session: Session, name: str) -> str:
+    rows = session.rows(
+        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", [name]
+    )
+    return str(rows[0][0] or "") if rows else ""
+
+
+def _old_mark_of(session: Session, name: str) -> str:
+    rows = session.rows(
+        "SELECT unnest(s.setconfig) FROM pg_db_role_setting s JOIN pg_database d"
+        " ON d.oid = s.setdatabase WHERE s.setrole = 0 AND d.datname = %s",
+        [name],
+    )
+    marks = [pair.partition("=")[2] for (pair,) in rows if pair.partition("=")[0] == OLD_MARK]
+    return str(marks[0]) if marks else ""
+
+
+def _unmark(session: Session, name: str, named: str) -> list[str]:
+    """The statements that take the mark away from database `name`, once it is called `named`."""
+    statements = []
+    comment = _comment_of(session, name)
+    if MARK_LINE.match(comment):
+        statements.append(_comment(named, MARK_LINE.sub("", comment)))
+    if _old_mark_of(session, name):
+        statements.append(f'ALTER DATABASE {identifier(named)} RESET "{OLD_MARK}"')
+    return statements
 
 
 def _together(session: Session, statements: Sequence[str]) -> None:

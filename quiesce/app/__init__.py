@@ -135,11 +135,13 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
         request = complete_request(source, request)
 
         green: list[Probe] = []
+        afterwards: list[str] = []
         sources: dict[str, BackupSet] = {source.name: source}
 
         def plan(ports: Ports, seen: Observed, run: str) -> Plan:
             sources[source.name] = read = readable(ports, run, source, self._identity())
             prepared = prepare_restore(self.stack, ports, seen, read, request)
+            afterwards.extend(prepared.afterwards)
             if self.stack.probes and request.restart and not self.options.dry_run:
                 green.extend(asking.answered(self.stack, ports))
             safety_set = self._new_set_name(ports, "safety")
@@ -166,6 +168,8 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
         run = self._change("restore", plan, confirm=confirm, sources=sources, note=note)
         if run is not None:
             self._restored(source, request, run, began)
+            for text in afterwards:
+                self.reporter.warn(text)
             self._require_answers(green)
 
     def _require_answers(self, probes: Sequence[Probe]) -> None:
@@ -199,6 +203,7 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
         self, path: Path, request: RestoreRequest, database: str | None, note: str
     ) -> None:
         sources: dict[str, BackupSet] = {}
+        afterwards: list[str] = []
         volumes = {volume.key for volume in self.stack.volumes}
         volume = request.only[0] if len(request.only) == 1 and request.only[0] in volumes else None
         wanted = foreign.ForeignFile(path, database, volume)
@@ -209,6 +214,7 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
             sources[source.name] = source
             full = complete_request(source, request)
             prepared = prepare_restore(self.stack, ports, seen, source, full)
+            afterwards.extend(prepared.afterwards)
             safety_set = self._new_set_name(ports, "safety")
             return plan_restore(
                 self.stack, seen, source, prepared.request, run, safety_set, prepared.taken
@@ -221,6 +227,8 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
         if run is not None:
             (source,) = sources.values()
             self._restored(source, request, run, began)
+            for text in afterwards:
+                self.reporter.warn(text)
 
     def backups(self) -> None:
         """List the catalogue."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from quiesce.app.changing import journalled, runs_folder
 from quiesce.app.measuring import measure
 from quiesce.app.reports import last_drill, read_reports
+from quiesce.app.restore_findings import restorable
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
 from quiesce.execute import journal, lock
 from quiesce.execute.run import Ports
@@ -143,6 +144,7 @@ def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Findi
     """Return what `inv check` found: stack.yaml against the Compose model and the servers."""
     found = [*_services(stack, observed), *_volumes(stack, observed), *_databases(stack, observed)]
     found += _folders(stack, observed)
+    found += restorable(stack, ports, observed)
     found += [
         Finding("error", dead.run, f"{dead.verb} was interrupted", "run 'inv recover'")
         for dead in interrupted(stack)

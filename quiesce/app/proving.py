@@ -48,14 +48,20 @@ class Figures:
         }
 
 
+class NeedsMore(RequestError):
+    """A set could not be restored into a copy, for want of something that is not in it: a role,
+    an extension, a locale, the right version of the server. It says nothing about the set."""
+
+
 class Proving(Frame):
     """Restores that are done to know that they can be."""
 
     def try_restore(self, backup: BackupSet) -> list[str]:
         """Restore the set into a copy with its database servers alone; return what went wrong.
 
-        The copy is compared table by table and removed. Raise QuiesceError when no copy could be
-        made, or there is no key for the set, which says nothing about it.
+        The copy is compared table by table and removed. Raise NeedsMore where something is
+        missing that the set needs, and QuiesceError when no copy could be made, or there is no key
+        for the set: all of that says nothing about the set.
         """
         self._require_key(backup)
         run = self._run_id()
@@ -66,6 +72,9 @@ class Proving(Frame):
                 app.up(sorted(servers))
             try:
                 app.restore(str(backup.path), RestoreRequest(safety=False, restart=False))
+            except RequestError as error:
+                # Refused before anything was loaded.
+                raise NeedsMore(error.fact, error.hint, details=error.details) from error
             except QuiesceError as error:
                 return [f"restore: {line}" for line in (error.fact, *error.details)]
         return []

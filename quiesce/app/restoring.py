@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from quiesce.app.restore_checks import made_roles, require_untied, resume_words, wanted_roles
 from quiesce.app.restoring_rows import rows_targets
 from quiesce.errors import RequestError
 from quiesce.execute.run import Ports, Run
@@ -20,10 +21,11 @@ _ROOM = 1.2
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """What the planner needs to know: the request with what was decided, and database names in
-    use."""
+    use. `afterwards` is what to tell people when the restore worked."""
 
     request: RestoreRequest
     taken: tuple[str, ...]
+    afterwards: tuple[str, ...] = ()
 
 
 def complete_request(source: BackupSet, request: RestoreRequest) -> RestoreRequest:
@@ -80,22 +82,34 @@ def prepare_restore(
     problems: list[str] = []
     migrations: list[tuple[str, str]] = []
     rows: tuple[RowsTarget, ...] = ()
+    roles = wanted_roles(stack, ports, observed, source, chosen, request)
     if request.data_only:
         rows = rows_targets(ports, observed, source, chosen, request, problems)
     else:
         for database, record in chosen.databases:
             if observed.database(database.key).reachable and not request.foreign:
-                problems += ports.databases.check_loadable(database, record)
+                made = made_roles(database, roles)
+                problems += ports.databases.check_loadable(database, record, made)
             if request.foreign and not record.revision and request.assume_revision:
                 record = replace(record, revision=(request.assume_revision,))  # noqa: PLW2901
             problems += _revision(ports, database, record, migrations)
         problems += _other_servers(stack, observed, source)
     if problems:
+        lacks_roles = any("the server has no role" in problem for problem in problems)
         raise RequestError(
             f"{source.name} cannot be restored here: {problems[0]}",
-            "correct that, then try again; nothing was touched",
+            "add --create-roles, or correct that, then try again; nothing was touched"
+            if lacks_roles and not request.create_roles
+            else "correct that, then try again; nothing was touched",
             details=problems[1:],
         )
+    ties = require_untied(ports, observed, chosen, request)
+    afterwards = tuple(
+        text
+        for database, _ in chosen.databases
+        if database.key in ties
+        for text in resume_words(database, ties[database.key])
+    )
     if chosen.volumes and not request.foreign and not request.beside:
         _require_room(observed, source)
     taken = (
@@ -103,7 +117,8 @@ def prepare_restore(
         *observed.undeclared_databases,
         *(*stack.excluded_databases, "postgres", "template0", "template1"),
     )
-    return Prepared(replace(request, migrations=tuple(migrations), rows=rows), taken)
+    request = replace(request, migrations=tuple(migrations), rows=rows, roles=roles)
+    return Prepared(request, taken, afterwards)
 
 
 def _other_servers(stack: Stack, observed: Observed, source: BackupSet) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from quiesce.app import choosing, reports
 from quiesce.app.connect import disconnect
-from quiesce.app.proving import Proving
+from quiesce.app.proving import NeedsMore, Proving
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
 
 if TYPE_CHECKING:
@@ -58,8 +58,9 @@ class Verifying(Proving):
             account.facts["restore"] = restore
             with self._decoder(deep=deep) as decode:
                 wrong = verify_sets(store, chosen, self.reporter, self.clock, decode)
+            untried: list[NeedsMore] = []
             if restore:
-                wrong += self._try_all(store, chosen, wrong)
+                wrong += self._try_all(store, chosen, wrong, untried)
             wrong += [f"{name}: {reason}" for name, reason in store.unreadable() if everything]
             if wrong:
                 damaged = len({line.partition("/")[0] for line in wrong})
@@ -70,12 +71,27 @@ class Verifying(Proving):
                     "do not rely on it; make another one with 'inv backup'",
                     details=wrong,
                 )
+            if untried:
+                first = untried[0]
+                raise CheckFailed(
+                    f"{first.fact}; nothing wrong was found in what was kept",
+                    first.hint,
+                    details=[*first.details, *(error.fact for error in untried[1:])],
+                )
         self.reporter.done("verified", {"sets": [s.name for s in chosen]})
 
     def _try_all(
-        self, store: BackupStore, sets: Sequence[BackupSet], wrong: Sequence[str]
+        self,
+        store: BackupStore,
+        sets: Sequence[BackupSet],
+        wrong: Sequence[str],
+        untried: list[NeedsMore],
     ) -> list[str]:
-        """Restore each that is good so far, and keep the result with it."""
+        """Restore each that is good so far, and keep the result with it.
+
+        Add to `untried` why one could not be restored where nothing is known against it: a role,
+        an extension, a locale or the right version of the server is missing.
+        """
         damaged = {line.partition("/")[0] for line in wrong}
         found: list[str] = []
         for backup in sets:
@@ -84,7 +100,11 @@ class Verifying(Proving):
             if backup.manifest.kind == "schema":
                 self.reporter.warn(f"{backup.name}: only the sums were checked of a schema")
                 continue
-            problems = self.try_restore(backup)
+            try:
+                problems = self.try_restore(backup)
+            except NeedsMore as error:
+                untried.append(error)
+                continue
             state = store.read(backup.path).state
             store.remember(
                 backup.name, state.checked("restore", self.clock.now(), good=not problems)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     as_="a new name: one database is restored under it beside the live one, and nothing stops",
     from_instance="a set of another instance may be restored (latest: of the one named here)",
     no_safety="make no safety set of what is replaced: there is no way back",
+    create_roles="create roles that the server lacks, as the set has them, without passwords",
+    break_replication="subscriptions and logical slots of what is replaced may go",
     no_restart="leave stopped services stopped",
     identity="the key file that decrypts what is encrypted (default: QUIESCE_IDENTITY)",
     note="a line for the log of restores: who wanted it, and why",
@@ -42,6 +44,8 @@ def restore(
     as_: str = "",
     from_instance: str | None = None,
     no_safety: bool = False,
+    create_roles: bool = False,
+    break_replication: bool = False,
     no_restart: bool = False,
     identity: str = "",
     note: str = "",
@@ -60,6 +64,8 @@ def restore(
         assume_revision=assume_revision,
         beside=as_,
         path=path.rstrip("/"),
+        create_roles=create_roles,
+        break_replication=break_replication,
     )
     app = app.use_identity(identity)
     here = app.pulled(file)
@@ -69,16 +75,24 @@ def restore(
 
 
 @command(
+    break_replication="subscriptions and logical slots of what is replaced may go",
     no_restart="leave stopped services stopped",
     identity="the key file that decrypts what is encrypted (default: QUIESCE_IDENTITY)",
     note="a line for the log of restores: who wanted it, and why",
 )
-def undo_restore(app: App, no_restart: bool = False, identity: str = "", note: str = "") -> None:
+def undo_restore(
+    app: App,
+    break_replication: bool = False,
+    no_restart: bool = False,
+    identity: str = "",
+    note: str = "",
+) -> None:
     """Go back to what was there before the last restore."""
     from quiesce.app.requests import RestoreRequest
 
     app = app.use_identity(identity)
-    app.restore("latest:safety", RestoreRequest(restart=not no_restart), note=note)
+    request = RestoreRequest(restart=not no_restart, break_replication=break_replication)
+    app.restore("latest:safety", request, note=note)
 
 
 @command(everywhere=True)

@@ -93,6 +93,11 @@ SENTENCES: dict[type[Any], Callable[[Any], str]] = {
     s.PinSet: lambda t: f"{'pin' if t.pinned else 'unpin'} set {t.set}",
     s.AcceptSet: lambda t: f"accept that set {t.set} holds less than the one before",
     s.DiscardStaging: lambda t: "discard this run's staging folder",
+    s.CreateRoles: lambda t: (
+        f"create {'roles' if len(t.roles) > 1 else 'role'} {', '.join(t.roles)} on the server in "
+        f"{t.service}"
+    ),
+    s.UnmarkDatabase: lambda t: f"remove this run's mark from database {t.name}",
     s.CreateDatabase: lambda t: f"create empty database {t.name}",
     s.LoadDump: lambda t: f"load {t.file} of {t.set} into {t.name}",
     s.CheckDatabase: lambda t: f"compare {t.name} with the record of {t.set}",

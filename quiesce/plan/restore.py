@@ -53,6 +53,7 @@ from quiesce.plan.steps import (
     StopServices,
     SwapDatabases,
     SwapVolume,
+    UnmarkDatabase,
 )
 
 
@@ -85,6 +86,7 @@ def plan_restore(
     servers = _servers(observed, chosen, source)
     safety = _safety(stack, observed, chosen, safety_set, servers) if request.safety else ()
     body: tuple[Node, ...] = (
+        *side.roles(source, request.roles),
         *(
             rows.beside(chosen.databases, swaps, source, request.rows, force=request.force)
             if request.data_only
@@ -109,7 +111,12 @@ def plan_restore(
         DiscardStaging("nothing of a failed restore stays"),
     )
     after: tuple[Node, ...] = (
-        *(_drop(swap.database, swap.aside, run) for swap in swaps if swap.aside),
+        *(
+            _drop(swap.database, swap.aside, run)
+            if swap.aside
+            else UnmarkDatabase(swap.database, swap.live, "the restored database is live and well")
+            for swap in swaps
+        ),
         *(SettleVolume(v.key, "the restored content is live and well") for v in chosen.volumes),
         DiscardStaging("nothing of this run is needed any more"),
     )

@@ -13,13 +13,25 @@ from quiesce.plan.services import nearest
 
 
 @dataclass(frozen=True, slots=True)
+class RolesWanted:
+    """Roles to be created from `file` of the set; `whole`: with rights over the whole server."""
+
+    service: str
+    file: str
+    names: tuple[str, ...]
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RestoreRequest:
     """What was asked for. `migrations` says, per database, whether to migrate after loading and
     to which revision; it and `rows` were decided from the set and the scripts before planning.
 
     `data_only`: rows alone; `in_place`: into the live database itself. `accept_lossy`: changes of
     types that may change values are right; `force`: tables that the set does not have may keep
-    their rows. `assume_revision` is that of a set which recorded none.
+    their rows. `assume_revision` is that of a set which recorded none. `create_roles`: roles that
+    the server lacks are created as the set has them. `break_replication`: subscriptions and
+    logical slots of databases that are replaced may go.
     """
 
     only: tuple[str, ...] = ()
@@ -34,6 +46,9 @@ class RestoreRequest:
     #: The name of a new database, for one that is restored beside the live one and left there.
     beside: str = ""
     rows: tuple[RowsTarget, ...] = ()
+    create_roles: bool = False
+    break_replication: bool = False
+    roles: tuple[RolesWanted, ...] = ()
     #: Of the one volume that is restored, this file or folder alone.
     path: str = ""
     #: The source is no set: SQL scripts and archives that record nothing.

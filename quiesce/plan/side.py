@@ -13,6 +13,7 @@ from quiesce.plan.steps import (
     Bracket,
     CheckDatabase,
     CreateDatabase,
+    CreateRoles,
     DiscardStaging,
     DropDatabase,
     FenceDatabases,
@@ -23,10 +24,11 @@ from quiesce.plan.steps import (
     Node,
     Plan,
     SwapDatabases,
+    UnmarkDatabase,
 )
 
 if TYPE_CHECKING:
-    from quiesce.plan.restore_request import RestoreRequest
+    from quiesce.plan.restore_request import RestoreRequest, RolesWanted
 
 
 def plan_beside(
@@ -62,16 +64,26 @@ def plan_beside(
             f"{database.key} of {source.name}",
             (),
             (
+                *roles(source, request.roles),
                 *build(databases, (swap,), source, request.migrations),
                 FenceDatabases(database.service, (swap.side,), "one in use cannot be renamed"),
                 SwapDatabases(database.service, (swap,), "whole, or not there at all"),
             ),
             on_failure=(drop, DiscardStaging("nothing of a failed restore stays")),
+            on_success=(UnmarkDatabase(database.key, name, "it is nobody's but yours now"),),
         ),
         DiscardStaging("nothing of this run is needed any more"),
     )
     words = f"restore {database.key} of {source.name} as {name}, beside the live one"
     return Plan(run, "restore", stack.instance.name, words, stack.digest, observed.engine.id, nodes)
+
+
+def roles(source: BackupSet, wanted: Sequence[RolesWanted]) -> tuple[CreateRoles, ...]:
+    """Return the steps that create the set's roles where they are missing."""
+    return tuple(
+        CreateRoles(source.name, one.service, one.file, one.names, one.whole, "the set needs them")
+        for one in wanted
+    )
 
 
 def _require_free(name: str, taken: Collection[str]) -> None:

@@ -394,6 +394,30 @@ class DiscardStaging:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateRoles:
+    """These roles exist on the service's server, made as `file` of the set has them.
+
+    `whole`: with all their rights, also those over the whole server.
+    """
+
+    set: str
+    service: str
+    file: str
+    roles: tuple[str, ...]
+    whole: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnmarkDatabase:
+    """Database `name` no longer says that a run made it."""
+
+    database: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class CreateDatabase:
     """An empty database `name` exists beside the live one, with the set's encoding and locale.
 
@@ -615,6 +639,8 @@ Step = (
     | PinSet
     | AcceptSet
     | DiscardStaging
+    | CreateRoles
+    | UnmarkDatabase
     | CreateDatabase
     | LoadDump
     | CheckDatabase

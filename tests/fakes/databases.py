@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from quiesce.model import (
     SetKind,
     TableRecord,
 )
-from quiesce.observed import AtRest, DatabaseState
+from quiesce.observed import AtRest, DatabaseState, MissingRight, MissingRoles, Ties
 from quiesce.ports import DatabaseContents, Drift, Progress
 
 ALGORITHM = "fake/1"
@@ -66,6 +66,8 @@ class FakeDatabases:
         self.held: dict[str, FakeDatabase] = {}
         self.sessions: dict[str, list[str]] = {}
         self.closed = False
+        self.roles_missing = MissingRoles()
+        self.tied = Ties()
         self.rest = AtRest((), (), maintenance=False)
 
     # ------------------------------------------------------------------------------- asking
@@ -102,9 +104,28 @@ class FakeDatabases:
             raise QuiesceError(f"digests of kind {algorithm} are not known", "use a newer version")
         return DatabaseContents(there.records(), (), there.revision)
 
-    def check_loadable(self, database: Database, record: DatabaseRecord) -> tuple[str, ...]:
+    def check_loadable(
+        self, database: Database, record: DatabaseRecord, made: Collection[str] = ()
+    ) -> tuple[str, ...]:
         self._server(database.service)
         return self.problems
+
+    def missing_roles(
+        self, database: Database, script: Path, wanted: Collection[str]
+    ) -> MissingRoles:
+        return self.roles_missing
+
+    def create_roles(
+        self, service: str, script: Path, names: Collection[str], *, whole: bool
+    ) -> tuple[str, ...]:
+        with self._call(f"create_roles:{service}"):
+            return ()
+
+    def ties(self, database: Database) -> Ties:
+        return self.tied
+
+    def missing_rights(self, database: Database) -> tuple[MissingRight, ...]:
+        return ()
 
     # ------------------------------------------------------------------------------ dumping
 
@@ -289,6 +310,12 @@ class FakeDatabases:
                     server[one.live] = server.pop(one.aside)
                 if one.live in server:
                     server[one.live].is_open = True
+
+    def unmark_made(self, database: Database, name: str) -> None:
+        with self._call(f"unmark:{name}"):
+            server = self._server(database.service)
+            if name in server:
+                server[name].made_by = ""
 
     def drop(self, database: Database, name: str, suffix: str) -> None:
         with self._call(f"drop:{name}"):

@@ -62,6 +62,8 @@ HANDLERS: dict[type[Any], Callable[[Any, Run], str]] = {
     s.DumpDatabase: databases.dump,
     s.WriteScript: databases.write_script,
     s.DumpGlobals: databases.dump_globals,
+    s.CreateRoles: databases.create_roles,
+    s.UnmarkDatabase: databases.unmark,
     s.CreateDatabase: databases.create,
     s.LoadDump: databases.load,
     s.CheckDatabase: databases.check,

@@ -63,6 +63,19 @@ def create(step: s.CreateDatabase, run: Run) -> str:
     return ""
 
 
+def create_roles(step: s.CreateRoles, run: Run) -> str:
+    script = run.sources[step.set].path / step.file
+    left = run.ports.databases.create_roles(step.service, script, step.roles, whole=step.whole)
+    for what in left:
+        run.ports.sink.warn(what)
+    return ""
+
+
+def unmark(step: s.UnmarkDatabase, run: Run) -> str:
+    run.ports.databases.unmark_made(run.stack.database(step.database), step.name)
+    return ""
+
+
 def load(step: s.LoadDump, run: Run) -> str:
     source = run.sources[step.set]
     run.ports.databases.load(run.stack.database(step.database), step.name, source.path, step.file)

@@ -1,0 +1,139 @@
+"""What a restore needs from a server beside the set, and what an exchange would break."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quiesce.errors import RequestError
+from quiesce.execute.run import Ports
+from quiesce.model import BackupSet, Database, Stack
+from quiesce.observed import Observed, PreparedTransaction, Ties
+from quiesce.plan.restore_request import Chosen, RestoreRequest, RolesWanted
+from quiesce.report import words
+
+
+def wanted_roles(
+    stack: Stack,
+    ports: Ports,
+    observed: Observed,
+    source: BackupSet,
+    chosen: Chosen,
+    request: RestoreRequest,
+) -> tuple[RolesWanted, ...]:
+    """Return the roles of the set that are to be created, by server.
+
+    All of them on a server that has none of its own, as after a disaster or in a throwaway copy;
+    elsewhere those that are needed, and only when that was asked for.
+    """
+    files = {m.source: m.file for m in source.manifest.members if m.kind == "globals"}
+    found: dict[str, RolesWanted] = {}
+    for database, record in chosen.databases:
+        file = files.get(record.service)
+        if file is None or not observed.database(database.key).reachable:
+            continue
+        script = source.path / file
+        missing = ports.databases.missing_roles(database, script, {*record.roles, record.owner})
+        everything = missing.fresh or stack.instance.throwaway
+        names = missing.every if everything else missing.needed if request.create_roles else ()
+        if not names or not missing.allowed:
+            continue
+        known = found[database.service].names if database.service in found else ()
+        found[database.service] = RolesWanted(
+            database.service, file, tuple(dict.fromkeys((*known, *names))), stack.instance.throwaway
+        )
+    return tuple(found.values())
+
+
+def made_roles(database: Database, wanted: Sequence[RolesWanted]) -> frozenset[str]:
+    """Return the roles that will have been created on the database's server."""
+    return frozenset(name for w in wanted if w.service == database.service for name in w.names)
+
+
+def require_untied(
+    ports: Ports, observed: Observed, chosen: Chosen, request: RestoreRequest
+) -> dict[str, Ties]:
+    """Return, by key, what binds each database that is to be replaced.
+
+    Raise RequestError for a prepared transaction, which keeps a database from being replaced, and
+    unless `break_replication` for what would be lost by it.
+    """
+    if request.beside:
+        return {}
+    ties = {
+        database.key: ports.databases.ties(database)
+        for database, _ in chosen.databases
+        if observed.database(database.key).reachable and observed.database(database.key).exists
+    }
+    refuse_prepared([one for tie in ties.values() for one in tie.prepared], "replaced")
+    if request.in_place:
+        return {}
+    others = [f"database {key} has {what}" for key, tie in ties.items() for what in tie.of_others]
+    if others:
+        raise RequestError(
+            f"{others[0]}, so the user of that database cannot drop it with its previous copy",
+            "let its owner or a superuser drop it, or give it to that user with ALTER "
+            "SUBSCRIPTION … OWNER TO, then try again; nothing was touched",
+            details=others[1:],
+        )
+    lost = [fact for key, tie in ties.items() for fact in _lost(key, tie)]
+    if lost and not request.break_replication:
+        raise RequestError(
+            f"a restore would break replication: {lost[0]}",
+            "to restore all the same add --break-replication, which says afterwards what to run; "
+            "nothing was touched",
+            details=lost[1:],
+        )
+    return ties
+
+
+def refuse_prepared(found: Sequence[PreparedTransaction], what: str) -> None:
+    """Raise RequestError naming every prepared transaction; because of it nothing can be `what`."""
+    if not found:
+        return
+    first = found[0]
+    gid = "'" + first.gid.replace("'", "''") + "'"
+    raise RequestError(
+        f"database {first.database} cannot be {what}: {_prepared(first)}",
+        f"ask whoever prepared it, then in {first.database} run COMMIT PREPARED {gid} "
+        f"or ROLLBACK PREPARED {gid}",
+        details=[f"database {one.database}: {_prepared(one)}" for one in found[1:]],
+    )
+
+
+def _prepared(one: PreparedTransaction) -> str:
+    locked = f", which locks {', '.join(one.locks)}" if one.locks else ""
+    return (
+        f"{one.owner} prepared transaction {one.gid} {words.duration(one.seconds)} ago{locked}, "
+        "and nobody committed it or rolled it back"
+    )
+
+
+def _lost(key: str, ties: Ties) -> list[str]:
+    found = [
+        f"database {key} follows another one by subscription {name}" for name in ties.subscriptions
+    ]
+    return found + [
+        f"others follow database {key} by logical slot {name}, which goes with the previous copy"
+        for name, _ in ties.slots
+    ]
+
+
+def resume_words(database: Database, ties: Ties) -> list[str]:
+    """Return what to do after the exchange, so that replication goes on."""
+    found = []
+    for name in ties.subscriptions:
+        quoted = '"' + name.replace('"', '""') + '"'
+        found.append(
+            f"subscription {name} of {database.name} does not run now, while its slot at the "
+            "publisher keeps WAL. To go on with a new copy, empty its tables, then run in "
+            f"{database.name}: ALTER SUBSCRIPTION {quoted} ENABLE; "
+            f"ALTER SUBSCRIPTION {quoted} REFRESH PUBLICATION"
+        )
+    for name, plugin in ties.slots:
+        texts = ", ".join("'" + text.replace("'", "''") + "'" for text in (name, plugin))
+        found.append(
+            f"logical slot {name} of {database.name} is gone, and who followed by it has to copy "
+            f"everything again. To make it anew, run in {database.name}: "
+            f"SELECT pg_create_logical_replication_slot({texts})"
+        )
+    return found

@@ -1,0 +1,71 @@
+"""What `check` and `doctor` find out about restores before anybody needs one."""
+
+from __future__ import annotations
+
+from quiesce.errors import QuiesceError
+from quiesce.execute.run import Ports
+from quiesce.findings import Finding
+from quiesce.model import Database, Stack
+from quiesce.observed import Observed, Ties
+from quiesce.report import words
+
+
+def restorable(stack: Stack, ports: Ports, observed: Observed) -> list[Finding]:
+    """Return what would keep a backup that is made now from being restored here, by database."""
+    found: list[Finding] = []
+    for database in stack.databases:
+        state = observed.database(database.key)
+        if not state.reachable or not state.exists:
+            continue
+        try:
+            rights = ports.databases.missing_rights(database)
+            ties = ports.databases.ties(database)
+        except QuiesceError as error:
+            found.append(Finding("warning", database.key, error.fact, error.hint))
+            continue
+        found += [
+            Finding(
+                "error" if right.always else "warning",
+                database.key,
+                right.fact + ("; a restore needs that" if right.always else ""),
+                right.hint,
+            )
+            for right in rights
+        ]
+        found += _ties(database, ties)
+    return found
+
+
+def _ties(database: Database, ties: Ties) -> list[Finding]:
+    found = [
+        Finding(
+            "warning",
+            database.key,
+            f"it follows another database by subscription {name}, which a restore would end",
+            "a restore asks for --break-replication, and says how to go on",
+        )
+        for name in ties.subscriptions
+    ]
+    found += [
+        Finding(
+            "warning",
+            database.key,
+            f"others follow it by logical slot {name}, which is in no backup and which a restore "
+            "would drop",
+            "a restore asks for --break-replication, and says how to make it anew",
+        )
+        for name, _ in ties.slots
+    ]
+    for one in ties.prepared:
+        gid = "'" + one.gid.replace("'", "''") + "'"
+        found.append(
+            Finding(
+                "warning",
+                database.key,
+                f"transaction {one.gid} was prepared by {one.owner} "
+                f"{words.duration(one.seconds)} ago; it is in no backup, and nothing is restored "
+                "while it is there",
+                f"COMMIT PREPARED {gid} or ROLLBACK PREPARED {gid} in {one.database}",
+            )
+        )
+    return found
