@@ -18,14 +18,17 @@ _SLOTS = """
 SELECT slot_name, plugin FROM pg_replication_slots
  WHERE database = %s AND NOT temporary ORDER BY 1
 """
-# A transaction that is prepared has no process; its locks are known by its number.
+# A transaction that is prepared has no process; its locks are those beside the one on its number.
 _PREPARED = """
 SELECT p.gid, p.owner, extract(epoch FROM clock_timestamp() - p.prepared)::bigint,
        coalesce((SELECT array_agg(DISTINCT n.nspname || '.' || c.relname)
           FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
           JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE l.pid IS NULL AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
-           AND l.virtualtransaction = '-1/' || p.transaction::text), '{}')
+           AND EXISTS (SELECT 1 FROM pg_locks x
+                        WHERE x.pid IS NULL AND x.locktype = 'transactionid'
+                          AND x.transactionid = p.transaction
+                          AND x.virtualtransaction = l.virtualtransaction)), '{}')
   FROM pg_prepared_xacts p WHERE p.database = current_database() ORDER BY p.prepared
 """
 
