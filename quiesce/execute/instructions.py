@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from quiesce.model import DatabaseRecord, Manifest, SetKind, VolumeRecord
 
+#: What PostgreSQL's clients take for a database's name, and never for a connection string.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_PROVIDERS_SINCE = 15
+#: Not a partitioned table, which has no rows of its own, nor one of an extension.
+_EMPTY = """\
+SELECT 'TRUNCATE ONLY ' || string_agg(c.oid::regclass::text, ', ONLY ')
+  FROM pg_class c WHERE c.relkind = 'r' AND c.oid = ANY (ARRAY[TABLES]::regclass[])
+   AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                    AND d.objid = c.oid AND d.deptype = 'e') \\gexec"""
 _TAR = "--xattrs --xattrs-include='*' --acls --sparse --numeric-owner --same-permissions"
 
 
@@ -25,12 +35,20 @@ def restore_instructions(manifest: Manifest) -> str:
     ]
     if manifest.encryption:
         parts.append(_decrypting(manifest))
-    parts += [_database(record, manifest.kind) for record in manifest.databases]
+    servers = dict.fromkeys(record.service for record in manifest.databases)
+    for service in servers:
+        parts.append(_server(manifest, service, several=len(servers) > 1))
+        parts += [
+            _database(record, manifest.kind)
+            for record in manifest.databases
+            if record.service == service
+        ]
     parts += [_volume(record) for record in manifest.volumes]
     parts.append(
         "## What is not in here\n\nThe images, the values of the environment files (passwords "
         "too), and the stack's code. `stack/` holds what described the stack, without secrets. "
-        "Roles are in `databases/globals*.sql`, without their passwords.\n"
+        "Roles are in `databases/globals*.sql`; unless they were kept on purpose, without their "
+        "passwords: ALTER ROLE … PASSWORD sets one.\n"
     )
     return "\n".join(parts)
 
@@ -50,8 +68,29 @@ def _decrypting(manifest: Manifest) -> str:
     )
 
 
+def _server(manifest: Manifest, service: str, *, several: bool) -> str:
+    """Return how to make ready for the databases of one server: where it is, and its roles."""
+    where = f" of service {service}" if several else ""
+    files = [
+        shlex.quote(m.plain.file if m.plain else m.file)
+        for m in manifest.members
+        if m.kind == "globals" and m.source == service
+    ]
+    text = (
+        f"## Server{where}\n\nThe commands reach the server that PGHOST, PGPORT and PGPASSWORD "
+        "name, as its superuser `postgres`; where that has another name, change it in `-U` and "
+        "`PGUSER`.\n"
+    )
+    for file in files:
+        text += (
+            "\nFirst the roles. An error that one exists already does no harm:\n\n"
+            f"```sh\npsql -X -q -U postgres -d postgres -f {file}\n```\n"
+        )
+    return text
+
+
 def _database(record: DatabaseRecord, kind: SetKind) -> str:
-    name = shlex.quote(record.name)
+    name = _connection(record.name)
     dump = shlex.quote(f"databases/{record.key}.dump")
     revision = ", ".join(record.revision) or "none"
     about = (
@@ -59,36 +98,115 @@ def _database(record: DatabaseRecord, kind: SetKind) -> str:
         f"PostgreSQL {record.server_version}, encoding {record.encoding}, revision {revision}. "
     )
     if kind == "data":
-        # Without the version table: the target has its own row, two would stop all migrations.
-        table = shlex.quote((record.version_table or "alembic_version").rpartition(".")[2])
-        return (
-            f"{about}Rows only. Make an empty database, bring its tables to exactly revision "
-            f"{revision}, empty them (seed rows too), and load as a superuser:\n\n"
-            f"```sh\npg_restore -l {dump} | grep -v ' TABLE DATA [^ ]* '{table}' ' > toc\n"
-            f"pg_restore -U postgres --exit-on-error --single-transaction --disable-triggers "
-            f"-L toc -d {name} {dump}\npsql -X -U postgres -d {name} -c ANALYZE\n```\n"
-        )
+        return about + _rows(record, name, dump, revision)
     what = "Its schema, without rows. " if kind == "schema" else ""
+    tail = (
+        "The database's own settings, grants and comment come last:\n\n"
+        f"```sh\n{_settings(record)}\n```\n"
+        if record.settings
+        else ""
+    )
     return (
-        f"{about}{what}Into an empty database, with the clients of the same or a newer version:\n\n"
-        f"```sh\ncreatedb -U postgres -T template0 -E {shlex.quote(record.encoding)} {name}\n"
+        f"{about}{what}Into a new database, with the clients of the same or a newer version. Where "
+        "the server lacks the locale, leave it out of `createdb`; where it lacks a tablespace, add "
+        f"`--no-tablespaces` to `pg_restore`.\n\n```sh\n{_createdb(record)}\n"
         f"pg_restore -U postgres --exit-on-error -j 2 -d {name} {dump}\n"
-        f"psql -X -U postgres -d {name} -c ANALYZE\n```\n"
+        f"psql -X -U postgres -d {name} -c ANALYZE\n```\n{tail}"
     )
 
 
+def _createdb(record: DatabaseRecord) -> str:
+    options = [
+        "-T template0",
+        f"-E {shlex.quote(record.encoding)}",
+        f"--lc-collate={shlex.quote(record.collate)}",
+        f"--lc-ctype={shlex.quote(record.ctype)}",
+    ]
+    if int(record.server_version.partition(".")[0]) >= _PROVIDERS_SINCE:
+        options.append(f"--locale-provider={record.locale_provider}")
+        if record.locale is not None:
+            options.append(f"--{record.locale_provider}-locale={shlex.quote(record.locale)}")
+    owner = f"--owner={shlex.quote(record.owner)}"
+    return f"createdb -U postgres {owner} {' '.join(options)} -- {shlex.quote(record.name)}"
+
+
+def _settings(record: DatabaseRecord) -> str:
+    script = (
+        "import json; [print(s + ';') for d in json.load(open('manifest.json'))['databases'] "
+        f"if d['key'] == {record.key!r} for s in d['settings']]"
+    )
+    psql = "psql -X -q -v ON_ERROR_STOP=1 -U postgres -d postgres"
+    return f"python3 -c {shlex.quote(script)} | {psql}"
+
+
+def _rows(record: DatabaseRecord, name: str, dump: str, revision: str) -> str:
+    """Return how to put rows into a schema that is there."""
+    parts = re.findall(r'"((?:[^"]|"")*)"', record.version_table or "")
+    version = tuple(part.replace('""', '"') for part in parts)
+    tables = [
+        f"{_identifier(table.schema)}.{_identifier(table.name)}"
+        for table in record.tables
+        if table.schema != "pg_catalog" and (table.schema, table.name) != version
+    ]
+    commands = []
+    if tables:
+        listed = ", ".join("'" + one.replace("'", "''") + "'" for one in tables)
+        commands = [
+            f"psql -X -q -v ON_ERROR_STOP=1 -U postgres -d {name} <<'END_OF_SQL'",
+            _EMPTY.replace("TABLES", listed),
+            "END_OF_SQL",
+        ]
+    entries, toc = f"pg_restore -l {dump}", ""
+    if len(version) == 2:
+        # Without the version table: the target has its own row, two would stop all migrations.
+        line = " TABLE DATA " + " ".join(map(_in_pattern, version)) + " "
+        commands.append(f"{entries} | grep -v {shlex.quote(line)} > toc")
+        toc = "-L toc "
+    commands += [
+        "pg_restore -U postgres --exit-on-error --single-transaction --disable-triggers "
+        f"--data-only {toc}-d {name} {dump}",
+        f"psql -X -U postgres -d {name} -c ANALYZE",
+    ]
+    joined = "\n".join(commands)
+    return (
+        f"Rows only. Make a database whose tables are at exactly revision {revision}. These "
+        "commands empty its tables (seed rows too) and load the rows as a superuser:\n\n"
+        f"```sh\n{joined}\n```\n"
+    )
+
+
+def _connection(name: str) -> str:
+    """Return a database's name for `-d`, where an equals sign makes a connection string of it."""
+    if _PLAIN_NAME.fullmatch(name):
+        return name
+    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
+    return shlex.quote(f"dbname='{escaped}'")
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _in_pattern(text: str) -> str:
+    return re.sub(r"([][\\.*^$])", r"\\\1", text)
+
+
 def _volume(record: VolumeRecord) -> str:
-    lines = [f"tar -x {_TAR} -C DIRECTORY -I zstd -f {shlex.quote(record.levels[0])}"]
+    lines = [
+        f"into={shlex.quote('restored/' + record.key)}    # or the volume's mountpoint, empty",
+        'mkdir -p -- "$into"',
+        f'tar -x {_TAR} -C "$into" -I zstd -f {shlex.quote(record.levels[0])}',
+    ]
     if record.gone:
         gone = shlex.quote(record.gone)
-        lines.append(f'set=$PWD; (cd DIRECTORY && xargs -0 -r rm -rf -- < "$set"/{gone})')
+        lines.append(f'set=$PWD; (cd -- "$into" && xargs -0 -r rm -rf -- < "$set"/{gone})')
     lines += [
-        f"tar -x {_TAR} -C DIRECTORY -I zstd -f {shlex.quote(level)}" for level in record.levels[1:]
+        f'tar -x {_TAR} -C "$into" -I zstd -f {shlex.quote(level)}' for level in record.levels[1:]
     ]
     commands = "\n".join(lines)
     return (
         f"## Volume {record.key}\n\n"
         f"{record.files} entries, {record.bytes} bytes; the volume's name was `{record.name}`. "
-        "As root, with GNU tar, into the empty folder DIRECTORY (a volume's mountpoint):\n\n"
+        "As root, with GNU tar, into an empty folder:\n\n"
         f"```sh\n{commands}\n```\n"
     )

@@ -17,6 +17,7 @@ from quiesce.errors import RequestError, StepFailed
 from quiesce.model import BackupSet
 from quiesce.plan.backup import BackupRequest
 from quiesce.plan.restore_request import RestoreRequest
+from tests.support.byhand import paste
 from tests.support.counting import Counting, unpack, wait_until
 
 COLD = BackupRequest(mode="cold")
@@ -93,6 +94,21 @@ def _there_and_back(counting: Counting, scratch: Path) -> None:
 def test_a_cold_set_restores_to_a_server_that_starts(counting: Counting, tmp_path: Path) -> None:
     """Databases and file show one number again; the safety set is cold, too, and leads back."""
     _there_and_back(counting, tmp_path / "set")
+
+
+def test_a_cold_set_is_unpacked_by_hand(counting: Counting, tmp_path: Path) -> None:
+    """Its page, pasted: every volume is there, byte for byte, the server's own too."""
+    made = counting.app().backup(COLD)
+    assert made is not None
+    folder = shutil.copytree(made.path, tmp_path / "set")
+    paste(folder)
+    number = _number_in(made, tmp_path / "one")
+    assert int((folder / "restored" / "numbers" / "number").read_text()) == number
+    server = folder / "restored" / "postgres-data"
+    (record,) = [volume for volume in made.manifest.volumes if volume.key == "postgres-data"]
+    found = [path for path in server.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert sum(path.stat().st_size for path in found) == record.bytes
+    assert any(path.name == "pg_control" for path in found)
 
 
 @pytest.mark.engine

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,21 @@ import pytest
 
 from quiesce.app.connect import end_host_processes
 from quiesce.model import BackupSet
+from tests.support.byhand import paste
 from tests.support.counting import Counting
 from tests.support.kills import mark, marks
+from tests.support.postgres import PostgresServer, installed
 from tests.support.programs import require_programs
 
 WORD = "seen-by-nobody-else"
+#: What the program age does with `--decrypt --identity KEY --output OUT IN`.
+AGE = """\
+#!{python}
+import pathlib, pyrage, sys
+key, out, sealed = sys.argv[3], sys.argv[5], sys.argv[6]
+identity = pyrage.x25519.Identity.from_str(pathlib.Path(key).read_text().strip())
+pathlib.Path(out).write_bytes(pyrage.decrypt(pathlib.Path(sealed).read_bytes(), [identity]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +166,28 @@ def test_its_own_page_says_how_to_decrypt_by_hand(
     for member in backup.manifest.members:
         assert member.plain is not None
         assert (folder / member.plain.file).stat().st_size == member.plain.bytes
+
+
+def test_its_own_page_restores_it_by_hand(
+    backup: BackupSet, counting: Counting, identity: Path, tmp_path: Path
+) -> None:
+    """Pasted beside the key and an empty server: decrypted, roles made, databases and files."""
+    folder = shutil.copytree(backup.path, tmp_path / "set")
+    shutil.copy(identity, folder / "KEY.txt")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    age = programs / "age"
+    age.write_text(AGE.format(python=sys.executable))
+    age.chmod(0o755)
+    server = PostgresServer(installed()[max(installed())])
+    try:
+        paste(folder, server, programs)
+        for database in ("rulesdb", "memorydb"):
+            assert server.run("SELECT word FROM marked", database) == [(WORD,)]
+            assert server.run("SELECT n FROM counted", database) != []
+    finally:
+        server.remove()
+    assert (folder / "restored" / "numbers" / "number").exists()
 
 
 def test_single_files_are_encrypted_and_restored_too(counting: Counting, identity: Path) -> None:
