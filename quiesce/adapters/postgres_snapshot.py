@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from quiesce.adapters.postgres_session import Session, SessionError, identifier
+from quiesce.adapters.postgres_session import Session, SessionError, identifier, literal
+from quiesce.adapters.postgres_ties import read_prepared
 from quiesce.errors import QuiesceError
 
 LOCK_SECONDS = 5
@@ -118,6 +119,14 @@ def _list(looker: Session) -> Sequence[Table]:
 
 def _lock_held(looker: Session, tables: Sequence[Table]) -> QuiesceError:
     found = looker.rows(_IN_THE_WAY, [[oid for oid, _, _ in tables]])
+    prepared = [one for one in read_prepared(looker) if one.locks]
+    if not found and prepared:
+        one = prepared[0]
+        return QuiesceError(
+            f"table {one.locks[0]} of {looker.where} is locked by transaction {one.gid}, which "
+            f"{one.owner} prepared and nobody committed or rolled back",
+            f"run COMMIT PREPARED {literal(one.gid)} or ROLLBACK PREPARED {literal(one.gid)} there",
+        )
     if not found:
         return QuiesceError(
             f"a table of {looker.where} was locked by another session for {LOCK_SECONDS} seconds",

@@ -10,6 +10,7 @@ from quiesce.app.choosing import is_safety
 from quiesce.app.frame import Frame
 from quiesce.app.holding import reason_for_window, remember_window
 from quiesce.app.keeping import with_pruning
+from quiesce.app.prepared import require_dumpable
 from quiesce.errors import StepFailed
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.backup_db import BackupDbRequest, plan_backup_db
@@ -57,6 +58,7 @@ class BackingUp(Frame):
             planner = plan_cold if request.mode == "cold" else plan_backup
             name = self._new_set_name(ports)
             made = planner(self.stack, seen, known, run, name)
+            made = require_dumpable(self.stack, ports, seen, made)
             pruned = with_pruning(self.stack, ports, made, self.clock.now())
             return with_pushing(self.stack, ports.store.sets(), pruned, name)
 
@@ -76,7 +78,8 @@ class BackingUp(Frame):
 
         def plan(ports: Ports, seen: Observed, run: str) -> Plan:
             local = self.clock.now().astimezone(ZoneInfo(self.stack.timezone))
-            return plan_backup_db(self.stack, seen, request, run, local, ports.store.names())
+            made = plan_backup_db(self.stack, seen, request, run, local, ports.store.names())
+            return require_dumpable(self.stack, ports, seen, made)
 
         run = self._change("backup-db", plan)
         if run is None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from quiesce.app.prepared import refuse_prepared
 from quiesce.errors import RequestError
 from quiesce.execute.run import Ports
 from quiesce.model import BackupSet, Database, Stack
-from quiesce.observed import Observed, PreparedTransaction, Ties
+from quiesce.observed import Observed, Ties
 from quiesce.plan.restore_request import Chosen, RestoreRequest, RolesWanted
-from quiesce.report import words
 
 
 def wanted_roles(
@@ -84,28 +84,6 @@ def require_untied(
             details=lost[1:],
         )
     return ties
-
-
-def refuse_prepared(found: Sequence[PreparedTransaction], what: str) -> None:
-    """Raise RequestError naming every prepared transaction; because of it nothing can be `what`."""
-    if not found:
-        return
-    first = found[0]
-    gid = "'" + first.gid.replace("'", "''") + "'"
-    raise RequestError(
-        f"database {first.database} cannot be {what}: {_prepared(first)}",
-        f"ask whoever prepared it, then in {first.database} run COMMIT PREPARED {gid} "
-        f"or ROLLBACK PREPARED {gid}",
-        details=[f"database {one.database}: {_prepared(one)}" for one in found[1:]],
-    )
-
-
-def _prepared(one: PreparedTransaction) -> str:
-    locked = f", which locks {', '.join(one.locks)}" if one.locks else ""
-    return (
-        f"{one.owner} prepared transaction {one.gid} {words.duration(one.seconds)} ago{locked}, "
-        "and nobody committed it or rolled it back"
-    )
 
 
 def _lost(key: str, ties: Ties) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from quiesce.app.frame import Frame
+from quiesce.app.prepared import require_dumpable
 from quiesce.errors import Interrupted, QuiesceError
 from quiesce.plan.shutdown import ShutdownRequest, going_down, plan_shutdown, plan_stop_all
 
@@ -26,7 +27,8 @@ class ShuttingDown(Frame):
 
         def plan(ports: Ports, seen: Observed, run: str) -> Plan:
             stopped[:] = _names(self._going_down(seen, request))
-            return plan_shutdown(self.stack, seen, request, run, self._new_set_name(ports))
+            made = plan_shutdown(self.stack, seen, request, run, self._new_set_name(ports))
+            return require_dumpable(self.stack, ports, seen, made)
 
         try:
             run = self._change("shutdown", plan)

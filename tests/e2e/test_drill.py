@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import signal
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +20,17 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def made(core: Checkout) -> str:
-    """A full set of the stack with something in it."""
+    """A full set of the stack with something in it, and with roles that its image does not make."""
     core.write("first")
+    (container,) = core.containers("label=com.docker.compose.service=db")
+    for statement in (
+        'CREATE ROLE "web\'s app" LOGIN',
+        "CREATE ROLE keeper",
+        'GRANT SELECT ON ALL TABLES IN SCHEMA public TO "web\'s app"',
+        "CREATE TABLE of_keeper (n int)",
+        "ALTER TABLE of_keeper OWNER TO keeper",
+    ):
+        core.docker("exec", container, "psql", "-U", "postgres", "-d", "rulesdb", "-c", statement)
     name: str = core.succeed("backup", "--json").document["set"]["name"]
     return name
 
@@ -48,28 +61,58 @@ def test_a_set_is_restored_to_verify_it(core: Checkout, made: str) -> None:
     assert sets[made]["checks"]["restore"]["good"] is True
 
 
-@pytest.mark.long
-def test_rows_that_are_not_what_was_recorded_are_found(core: Checkout, made: str) -> None:
-    """A manifest that says other contents: every sum is right, and the restore is not."""
-    import hashlib
-    import shutil
-
-    source = core.folder / "backups" / made
+def _forged(core: Checkout, made: str, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A copy of the set whose manifest says something else, with sums that agree."""
     forged = core.folder / "backups" / "core-20200101-000000"
-    shutil.copytree(source, forged)
+    shutil.copytree(core.folder / "backups" / made, forged)
     manifest = json.loads((forged / "manifest.json").read_text())
     manifest["name"] = forged.name
-    manifest["databases"][0]["tables"][0]["digest"] = "1"
+    change(manifest["databases"][0])
     old = hashlib.sha256((forged / "manifest.json").read_bytes()).hexdigest()
     (forged / "manifest.json").write_text(json.dumps(manifest))
     new = hashlib.sha256((forged / "manifest.json").read_bytes()).hexdigest()
     sums = forged / "SHA256SUMS"
     sums.write_text(sums.read_text().replace(old, new))
+    return forged
+
+
+@pytest.mark.long
+def test_rows_that_are_not_what_was_recorded_are_found(core: Checkout, made: str) -> None:
+    """A manifest that says other contents: every sum is right, and the restore is not."""
+
+    def change(database: dict[str, Any]) -> None:
+        database["tables"][0]["digest"] = "1"
+
+    forged = _forged(core, made, change)
     try:
         result = core.inv("verify", "--file", forged.name, "--restore")
         assert result.code == 7
         assert "other contents" in result.err
         assert copies(core) == []
+    finally:
+        shutil.rmtree(forged)
+
+
+def test_what_a_set_needs_and_the_image_lacks_is_not_called_damage(
+    core: Checkout, made: str
+) -> None:
+    """An extension, a locale, a newer server: each is named, and the set stays good."""
+
+    def change(database: dict[str, Any]) -> None:
+        database["extensions"].append({"name": "nothere", "version": "1", "schema": "public"})
+        database["server_version"] = "99.1"
+        database["collate"] = "xx_XX.utf8"
+
+    forged = _forged(core, made, change)
+    try:
+        result = core.inv("verify", "--file", forged.name, "--restore")
+        assert result.code == 7
+        assert "damaged" not in result.err
+        for fact in ("nothing wrong was found", "PostgreSQL 99.1", "extension nothere", "xx_XX"):
+            assert fact in result.err
+        assert copies(core) == []
+        sets = {s["name"]: s for s in core.succeed("backups", "--json").document["sets"]}
+        assert sets[forged.name]["verified_level"] == "sums"
     finally:
         shutil.rmtree(forged)
 

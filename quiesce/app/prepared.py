@@ -1,0 +1,61 @@
+"""Transactions that were prepared and forgotten: found before anything stops, and named.
+
+They have no session that could be waited for or ended. A backup fails at the lock of one, and a
+database that has one can be neither renamed nor dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quiesce.errors import RequestError
+from quiesce.execute.run import Ports
+from quiesce.model import Stack
+from quiesce.observed import Observed, PreparedTransaction
+from quiesce.plan.steps import DumpDatabase, HoldSnapshot, Plan, WriteScript, steps_of
+from quiesce.report import words
+
+
+def require_dumpable(stack: Stack, ports: Ports, seen: Observed, plan: Plan) -> Plan:
+    """Return the plan. Raise RequestError when a prepared transaction keeps a table of a database
+    that it dumps locked, and warn of those that change something no backup has."""
+    reading = (HoldSnapshot, DumpDatabase, WriteScript)
+    keys = dict.fromkeys(
+        step.database for _, step in steps_of(plan.nodes) if isinstance(step, reading)
+    )
+    found = [
+        one
+        for key in keys
+        if seen.database(key).reachable and seen.database(key).exists
+        for one in ports.databases.ties(stack.database(key)).prepared
+    ]
+    refuse_prepared([one for one in found if one.locks], "backed up")
+    for one in found:
+        ports.sink.warn(
+            f"what transaction {one.gid} changed in database {one.database} is in no backup: "
+            f"{prepared_words(one)}"
+        )
+    return plan
+
+
+def refuse_prepared(found: Sequence[PreparedTransaction], what: str) -> None:
+    """Raise RequestError naming every prepared transaction; because of it nothing can be `what`."""
+    if not found:
+        return
+    first = found[0]
+    gid = "'" + first.gid.replace("'", "''") + "'"
+    raise RequestError(
+        f"database {first.database} cannot be {what}: {prepared_words(first)}",
+        f"ask whoever prepared it, then in {first.database} run COMMIT PREPARED {gid} "
+        f"or ROLLBACK PREPARED {gid}",
+        details=[f"database {one.database}: {prepared_words(one)}" for one in found[1:]],
+    )
+
+
+def prepared_words(one: PreparedTransaction) -> str:
+    """Return who prepared a transaction, how long ago, and what it locks."""
+    locked = f", which locks {', '.join(one.locks)}" if one.locks else ""
+    return (
+        f"{one.owner} prepared transaction {one.gid} {words.duration(one.seconds)} ago{locked}, "
+        "and nobody committed it or rolled it back"
+    )
