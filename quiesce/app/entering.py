@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from quiesce.app.connect import disconnect
 from quiesce.app.frame import Frame
 from quiesce.errors import RequestError
+from quiesce.plan.naming import connection_name
 from quiesce.plan.services import nearest
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Entering(Frame):
         psql = ["psql", "-h", "127.0.0.1", "-p", str(database.port), "-U", database.user]
         password = {} if database.password is None else {"PGPASSWORD": database.password.reveal()}
         with self._reaching() as ports:
-            whole = (*psql, "-d", database.name, *argv)
+            whole = (*psql, "-d", connection_name(database.name), *argv)
             command = self._inside(ports, database.service, whole, password)
         self._become(command)
 

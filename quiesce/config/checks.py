@@ -147,8 +147,12 @@ def _check_instances(subject: Subject) -> None:
 
 def _check_databases(subject: Subject) -> None:
     servers: dict[tuple[str, str], str] = {}
+    files: dict[str, str] = {}
     for key, entry in subject.stack.databases.items():
         path: YamlPath = ("databases", key)
+        if (other := files.setdefault(key.lower(), key)) != key:
+            fact = f"'{other}' is the same but for capitals, and so may be the names of their files"
+            subject.findings.add(path, fact, "choose another key, and say 'name:'")
         name = entry.name or key
         if (entry.service, name) in servers:
             other = servers[entry.service, name]

@@ -24,6 +24,9 @@ from quiesce.model import CleanGroup, Event, Priority, RuntimeKind, VolumeBackup
 from quiesce.plan.schedule import NotATiming
 from quiesce.plan.schedule import parse as parse_timing
 
+#: What PostgreSQL keeps of a name.
+_NAME_BYTES = 63
+
 
 class Interpolated(str):
     """Text with variables filled in; `source` is how it is written in the file."""
@@ -112,6 +115,13 @@ def _named(pattern: str, what: str, hint: str, *, longest: int = 200) -> Kind:
 
     # A reference is as good as a name for an editor, which does not know the env file.
     return _scalar(check, {"type": "string", "pattern": rf"^({pattern}|.*\$\{{.*)$"})
+
+
+def _postgres_name(value: str) -> str:
+    if not value or not value.isprintable() or len(value.encode()) > _NAME_BYTES:
+        hint = f"use 1 to {_NAME_BYTES} bytes, without control characters"
+        raise mistake(f"{show(value)} is not the name of a database", hint)
+    return value
 
 
 def _choice(*words: str) -> Kind:
@@ -245,13 +255,20 @@ def _environment_value(value: object) -> str:
     return value
 
 
-_DATABASE_RULE = "use a-z, 0-9, _ - and $, starting with a letter or _, at most 63 characters"
+_DATABASE_RULE = (
+    "use letters, digits, _ - . and $, at most 63, not - . or $ first; 'name:' takes any name"
+)
 _COMPOSE_RULE = "use letters, digits, _ - and ., starting with a letter or digit, and no '..'"
 _COMPOSE_NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
 _PLAIN_RULE = "use a-z, 0-9, _ and -, starting with a letter or digit"
 
 Text = Annotated[str, _scalar(_text, {"type": "string", "minLength": 1})]
-DatabaseName = Annotated[str, _named(r"[a-z_][a-z0-9_$-]{0,62}", "a database name", _DATABASE_RULE)]
+#: The key of a database, which is also the name of its files.
+DatabaseName = Annotated[
+    str, _named(r"[A-Za-z0-9_][A-Za-z0-9_.$-]{0,62}", "a key for a database", _DATABASE_RULE)
+]
+#: What PostgreSQL takes as a name.
+PostgresName = Annotated[str, _scalar(_postgres_name, {"type": "string", "minLength": 1})]
 InstanceName = Annotated[
     str, _named(r"[a-z0-9][a-z0-9_-]*", "an instance name", _PLAIN_RULE, longest=60)
 ]

@@ -56,8 +56,9 @@ class DatabaseSection(Section):
     """A PostgreSQL database to dump, restore and migrate."""
 
     service: kind.ServiceName = Field(..., description="The service its server runs in.")
-    name: kind.DatabaseName | None = Field(
-        None, description="Its name on the server. Default: the key."
+    name: kind.PostgresName | None = Field(
+        None,
+        description="Its name on the server, any that PostgreSQL takes. Default: the key.",
     )
     user: kind.Text = Field(
         "postgres", description="The role to connect as; it must be able to create databases."

@@ -6,9 +6,8 @@ import re
 import shlex
 
 from quiesce.model import DatabaseRecord, Manifest, SetKind, VolumeRecord
+from quiesce.plan.naming import connection_name
 
-#: What PostgreSQL's clients take for a database's name, and never for a connection string.
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _PROVIDERS_SINCE = 15
 #: Not a partitioned table, which has no rows of its own, nor one of an extension.
 _EMPTY = """\
@@ -90,7 +89,7 @@ def _server(manifest: Manifest, service: str, *, several: bool) -> str:
 
 
 def _database(record: DatabaseRecord, kind: SetKind) -> str:
-    name = _connection(record.name)
+    name = shlex.quote(connection_name(record.name))
     dump = shlex.quote(f"databases/{record.key}.dump")
     revision = ", ".join(record.revision) or "none"
     about = (
@@ -173,14 +172,6 @@ def _rows(record: DatabaseRecord, name: str, dump: str, revision: str) -> str:
         "commands empty its tables (seed rows too) and load the rows as a superuser:\n\n"
         f"```sh\n{joined}\n```\n"
     )
-
-
-def _connection(name: str) -> str:
-    """Return a database's name for `-d`, where an equals sign makes a connection string of it."""
-    if _PLAIN_NAME.fullmatch(name):
-        return name
-    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
-    return shlex.quote(f"dbname='{escaped}'")
 
 
 def _identifier(name: str) -> str:

@@ -11,6 +11,7 @@ from quiesce.errors import RequestError
 #: PostgreSQL keeps 63 *bytes* of a name and cuts the rest without a word.
 DATABASE_NAME_BYTES = 63
 
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 SET_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*-\d{8}-\d{6}(-[a-z]+)?(-\d+)?")
 
 
@@ -40,13 +41,27 @@ def set_name(instance: str, now: datetime, taken: Collection[str], mark: str = "
 def side_database(live: str, run: str, role: str, taken: Collection[str]) -> str:
     """Return a name for a database beside `live`: `<live>__<role>_<run's suffix>`.
 
-    At most 63 bytes, cut at a character, never one of `taken`. Raise RequestError when no such
-    name can be made, which only happens to names that already look like ours.
+    At most 63 bytes, cut at a character, never one of `taken`: names that are alike as far as they
+    are kept get a number. Raise RequestError when no such name can be made, which only happens to
+    names that already look like ours.
     """
     ending = f"__{role}_{suffix_of(run)}"
-    room = DATABASE_NAME_BYTES - len(ending.encode())
-    stem = live.encode()[:room].decode("utf-8", errors="ignore")
-    name = stem + ending
-    if name in taken or name == live:
-        raise RequestError(f"database {name} exists already", "run 'inv recover', then try again")
-    return name
+    for number in range(1, 100):
+        counted = ending if number == 1 else f"__{number}{ending}"
+        room = DATABASE_NAME_BYTES - len(counted.encode())
+        whole = live.encode()
+        name = whole[:room].decode("utf-8", errors="ignore") + counted
+        if name not in taken and name != live:
+            return name
+        if len(whole) <= room:
+            break
+    raise RequestError(f"database {name} exists already", "run 'inv recover', then try again")
+
+
+def connection_name(name: str) -> str:
+    """Return what a client of PostgreSQL takes for database `name` after `-d`, where most of what
+    is not a plain word is read as a connection string or an option."""
+    if _PLAIN_NAME.fullmatch(name):
+        return name
+    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
+    return f"dbname='{escaped}'"

@@ -186,17 +186,14 @@ def users(stack: Stack, observed: Observed, chosen: Chosen) -> tuple[tuple[Unit,
 def _swaps(
     chosen: Chosen, observed: Observed, run: str, taken: Sequence[str]
 ) -> tuple[DatabaseSwap, ...]:
-    swaps = []
+    swaps: list[DatabaseSwap] = []
+    used = set(taken)
     for database, _ in chosen.databases:
         exists = observed.database(database.key).exists
-        swaps.append(
-            DatabaseSwap(
-                database.key,
-                database.name,
-                side_database(database.name, run, "new", taken),
-                side_database(database.name, run, "old", taken) if exists else "",
-            )
-        )
+        new = side_database(database.name, run, "new", used)
+        old = side_database(database.name, run, "old", used) if exists else ""
+        used |= {new, old}
+        swaps.append(DatabaseSwap(database.key, database.name, new, old))
     return tuple(swaps)
 
 

@@ -38,7 +38,9 @@ LITERAL = (
 NOT_BELOW = (
     "is not below this file's folder (name a folder below this file's, as in 'backend/logs')"
 )
-DATABASE = "use a-z, 0-9, _ - and $, starting with a letter or _, at most 63 characters"
+DATABASE = (
+    "use letters, digits, _ - . and $, at most 63, not - . or $ first; 'name:' takes any name"
+)
 NAME = "use letters, digits, _ - and ., starting with a letter or digit, and no '..'"
 PLAIN = "use a-z, 0-9, _ and -, starting with a letter or digit"
 DURATION = "write it like 60s, 1h30m, 7d or 4w"
@@ -282,12 +284,18 @@ ADDED = {
     ),
     # names
     "database name": (
-        "databases: {Rules: {service: db}}",
-        f"6: databases.Rules: 'Rules' is not a database name ({DATABASE})",
+        "databases: {ru/les: {service: db}}",
+        f"6: databases.ru/les: 'ru/les' is not a key for a database ({DATABASE})",
+    ),
+    "database names but for capitals": (
+        "databases: {a: {service: db}, A: {service: db}}",
+        "6: databases.A: 'a' is the same but for capitals, and so may be the names of their files "
+        "(choose another key, and say 'name:')",
     ),
     "long database name": (
         f"databases: {{a: {{service: db, name: {'n' * 64}}}}}",
-        f"6: databases.a.name: '{'n' * 57}...' is not a database name ({DATABASE})",
+        f"6: databases.a.name: '{'n' * 57}...' is not the name of a database "
+        "(use 1 to 63 bytes, without control characters)",
     ),
     "service name": (
         "databases: {a: {service: --help}}",

@@ -51,3 +51,32 @@ def test_a_side_name_that_is_taken_is_refused() -> None:
     """Somebody else's database is not ours to fill."""
     with pytest.raises(RequestError, match="exists already"):
         naming.side_database("rulesdb", RUN, "new", {"rulesdb__new_abc123"})
+
+
+def test_names_that_are_alike_as_far_as_they_are_kept_get_names_of_their_own() -> None:
+    """Two databases of one run, exchanged together."""
+    live = "n" * 62
+    first = naming.side_database(f"{live}1", RUN, "new", ())
+    second = naming.side_database(f"{live}2", RUN, "new", {first})
+    third = naming.side_database("ü" * 31, RUN, "new", ())
+    assert first != second
+    assert second == naming.side_database(f"{live}2", RUN, "new", {first})
+    for name in (first, second, third):
+        assert len(name.encode()) <= 63
+        assert name.endswith("__new_abc123")
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("ProdDB", "ProdDB"),
+        ("shop.prod", "shop.prod"),
+        ("-U", "dbname='-U'"),
+        ("a=b", "dbname='a=b'"),
+        ("postgresql://x/y", "dbname='postgresql://x/y'"),
+        ("it's \\ 100%", "dbname='it\\'s \\\\ 100%'"),
+    ],
+)
+def test_a_name_is_never_read_as_a_connection_string(name: str, argument: str) -> None:
+    """Psql takes what has an equals sign for one, and connects elsewhere."""
+    assert naming.connection_name(name) == argument
