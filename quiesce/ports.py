@@ -401,8 +401,9 @@ class DatabaseAdmin(Protocol):
         directory: Path,
         file: str,
         check: Callable[[DatabaseContents], None],
-    ) -> None:
-        """The rows of `directory/file` are all that the tables they belong to hold.
+    ) -> tuple[int, int]:
+        """The rows of `directory/file` are all that the tables they belong to hold. Return how
+        many tables and rows those are.
 
         One transaction: with `name` the live database, others see the old rows or the new ones.
         Alembic's version table stays as it is. `check` is called with what is there then, and

@@ -36,6 +36,7 @@ class ArchiveEntry:
     owner: str
     definition: str
     copy: str
+    tablespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ class _Reader:
         definition = self._text()
         self._text()  # how to drop it
         copy, schema = self._text(), self._text()
-        self._text()  # tablespace
+        tablespace = self._text()
         if self.version >= (1, 14):
             self._text()  # access method
         if self.version >= (1, 16):
@@ -143,7 +144,7 @@ class _Reader:
         while self._optional_text() is not None:
             pass  # what it depends on, until nothing
         self._bytes(1 + self.offset_size)  # where its data is
-        return ArchiveEntry(kind, schema, name, owner, definition, copy)
+        return ArchiveEntry(kind, schema, name, owner, definition, copy, tablespace)
 
     def _bytes(self, count: int) -> bytes:
         found = self.stream.read(count)

@@ -137,8 +137,9 @@ def decode_arguments(file: str) -> tuple[str, ...]:
     return ("pg_restore", "--file=/dev/null", f"{DIRECTORY}/{file}")
 
 
-def load_arguments(file: str, jobs: int) -> tuple[str, ...]:
-    """Return the command that loads `file` of the folder into the database `PGDATABASE`.
+def load_arguments(file: str, jobs: int, *, tablespaces: bool = True) -> tuple[str, ...]:
+    """Return the command that loads `file` of the folder into the database `PGDATABASE`; without
+    `tablespaces` all of it into the database's own.
 
     Without --dbname it would write a script. A connection string that names no database leaves
     that to `PGDATABASE`.
@@ -147,6 +148,7 @@ def load_arguments(file: str, jobs: int) -> tuple[str, ...]:
         "pg_restore",
         "--exit-on-error",
         f"--jobs={jobs}",
+        *(() if tablespaces else ("--no-tablespaces",)),
         "--no-password",
         "--dbname=host=127.0.0.1",
         f"{DIRECTORY}/{file}",

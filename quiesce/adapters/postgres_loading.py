@@ -34,13 +34,17 @@ class Loading(Servers):
             side.create(session, database, name, record, self._run, open_one)
 
     def load(self, database: Database, name: str, directory: Path, file: str) -> None:
-        checked_file(directory, file)
+        dump = checked_file(directory, file)
         with self._open(database, name) as session:
             side.require_empty(session, name)
             version = session.version
+            rows = session.rows("SELECT spcname FROM pg_tablespace")
+        # Where tables lie on disk is the server's own business; that they are there is not.
+        needed = {entry.tablespace for entry in read_archive(dump).entries} - {""}
+        tablespaces = needed <= {str(space) for (space,) in rows}
         self._client.run(
             database,
-            load_arguments(file, side.load_jobs()),
+            load_arguments(file, side.load_jobs(), tablespaces=tablespaces),
             name=name,
             version=version,
             directory=directory,
@@ -82,15 +86,15 @@ class Loading(Servers):
         directory: Path,
         file: str,
         check: Callable[[DatabaseContents], None],
-    ) -> None:
+    ) -> tuple[int, int]:
         dump = checked_file(directory, file)
         rows = _rows_in(dump)
         if not is_archive(dump):
             with self._open(database, name) as session, dump.open("rb", buffering=0) as script:
                 # Read to its end before, and found complete.
-                replace_rows(session, rows, record, script, lambda: None, check)
+                loaded = replace_rows(session, rows, record, script, lambda: None, check)
                 session.run("ANALYZE")
-            return
+            return loaded
         with self._open(database, name) as session, linked(dump, self._scratch) as here:
             pipe = here.with_suffix(".rows")
 
@@ -106,8 +110,9 @@ class Loading(Servers):
                 )
 
             with through_pipe(pipe, write) as (stream, complete):
-                replace_rows(session, rows, record, stream, complete, check)
+                loaded = replace_rows(session, rows, record, stream, complete, check)
             session.run("ANALYZE")
+        return loaded
 
     def write_out(self, database: Database, archive: Path) -> Path:
         read_archive(archive)

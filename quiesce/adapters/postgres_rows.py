@@ -58,8 +58,9 @@ def replace_rows(
     stream: BinaryIO,
     complete: Callable[[], None],
     check: Callable[[DatabaseContents], None],
-) -> None:
-    """Put the rows that `stream` writes in place of all that their tables hold.
+) -> tuple[int, int]:
+    """Put the rows that `stream` writes in place of all that their tables hold; return how many
+    tables and rows there are of them.
 
     `complete` returns once the stream is known to be all; `check` may refuse what is there then.
     """
@@ -84,9 +85,10 @@ def replace_rows(
         aside.put_back(session)
         _require_parents(session)
         keys.refresh_views(session, record.populated)
+        tables = records.digest_tables(session, record.digest_algorithm)
         check(
             DatabaseContents(
-                records.digest_tables(session, record.digest_algorithm),
+                tables,
                 _as_recorded(records.read_sequences(session), meant),
                 records.read_revision(session),
             )
@@ -97,6 +99,8 @@ def replace_rows(
         with contextlib.suppress(QuiesceError):
             session.run("ROLLBACK")
         raise
+    named = {(block.schema, block.table) for block in wanted}
+    return len(named), sum(table.rows for table in tables if (table.schema, table.name) in named)
 
 
 def _require_parents(session: Session) -> None:

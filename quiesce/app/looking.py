@@ -17,7 +17,9 @@ from quiesce.execute.run import Ports
 from quiesce.findings import Finding
 from quiesce.model import Database, Stack
 from quiesce.observed import CoveredFolder, Mount, Observed
+from quiesce.plan.naming import SET_NAME
 from quiesce.plan.services import nearest, ordered
+from quiesce.plan.steps import CheckDatabase, LoadScript, ReplaceRows, steps_of
 from quiesce.report import Reporter, UnfinishedRun, words
 from quiesce.report.values import LastRestore, MigrationRow
 
@@ -39,10 +41,22 @@ def show_status(stack: Stack, ports: Ports, observed: Observed, reporter: Report
 
 
 def last_restore(stack: Stack) -> LastRestore | None:
-    """Return the newest restore that ended well: every database was compared before it was
-    exchanged. Journals are kept for a while only, so an old one is forgotten."""
+    """Return the newest restore that ended well. Journals are kept for a while only, so an old one
+    is forgotten."""
     found = journal.last_done(runs_folder(stack), "restore")
-    return None if found is None else LastRestore(found[0].request, found[1])
+    if found is None:
+        return None
+    plan, began = found
+    loaded = [
+        step
+        for _, step in steps_of(plan.nodes)
+        if isinstance(step, LoadScript | CheckDatabase | ReplaceRows)
+    ]
+    # A single file records nothing, nor does a volume.
+    compared = bool(loaded) and all(
+        not isinstance(step, LoadScript) and SET_NAME.fullmatch(step.set) for step in loaded
+    )
+    return LastRestore(plan.request, began, compared)
 
 
 def show_volumes(

@@ -145,6 +145,7 @@ def run_facts(run: Run) -> dict[str, Any]:
         "compared": {
             key: {"tables": tables, "rows": rows} for key, (tables, rows) in run.compared.items()
         },
+        "uncompared": {key: list(tables) for key, tables in run.uncompared.items()},
     }
 
 
@@ -260,5 +261,7 @@ def _for_people(stack: Stack, document: dict[str, Any], started: datetime) -> st
     if downtime := document.get("downtime_seconds", {}).get("overall"):
         lines.append(f"downtime {words.duration(downtime)}")
     for key, found in document.get("compared", {}).items():
-        lines.append(f"compared {key}: {found['tables']} tables, {found['rows']:,} rows equal")
+        counted = ", ".join(document.get("uncompared", {}).get(key, ()))
+        told = f"compared {key}: {found['tables']} tables, {found['rows']:,} rows equal"
+        lines.append(told + (f" but for {counted}: only counted" if counted else ""))
     return "\n".join(lines) + "\n"

@@ -173,7 +173,9 @@ def restore_outcome(source: BackupSet, run: Run, seconds: float) -> RestoreOutco
     return RestoreOutcome(
         source=source.name,
         databases=tuple(
-            RestoredDatabase(key, tables, rows, compared=found is run.compared)
+            RestoredDatabase(
+                key, tables, rows, found is run.compared, tuple(run.uncompared.get(key, ()))
+            )
             for found in (run.compared, run.loaded)
             for key, (tables, rows) in found.items()
         ),

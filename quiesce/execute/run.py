@@ -115,6 +115,8 @@ class Run:
     downtime: DowntimeMeter = field(default_factory=DowntimeMeter)
     published: list[BackupSet] = field(default_factory=list)
     compared: dict[str, tuple[int, int]] = field(default_factory=dict)
+    #: Of those, by database, the tables whose rows were only counted.
+    uncompared: dict[str, tuple[str, ...]] = field(default_factory=dict)
     staged: dict[str, tuple[int, int]] = field(default_factory=dict)
     exit_codes: dict[str, int] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)

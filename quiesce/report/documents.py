@@ -132,7 +132,13 @@ def restore(outcome: RestoreOutcome) -> Document:
         "restored": {
             "source": outcome.source,
             "databases": [
-                {"key": d.key, "tables": d.tables, "rows": d.rows, "compared": d.compared}
+                {
+                    "key": d.key,
+                    "tables": d.tables,
+                    "rows": d.rows,
+                    "compared": d.compared,
+                    "uncompared": list(d.uncompared),
+                }
                 for d in outcome.databases
             ],
             "volumes": [

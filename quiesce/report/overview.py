@@ -84,10 +84,11 @@ def status(
 
 
 def _restore(last: LastRestore | None, now: datetime) -> Cell:
-    """Say when a set was last proven to come back: a restore compares before it exchanges."""
+    """Say when a set last came back, and whether it was compared before it was exchanged."""
     if last is None:
         return Cell("none known", "faint")
-    return Cell(f"{words.age(last.began, now)}, compared and equal ({last.request})")
+    proven = ", compared and equal" if last.compared else ", not compared with anything"
+    return Cell(f"{words.age(last.began, now)}{proven} ({last.request})")
 
 
 def _drill(last: DrillRecord | None, now: datetime) -> Cell:

@@ -25,10 +25,12 @@ class UnfinishedRun(NamedTuple):
 
 
 class LastRestore(NamedTuple):
-    """The newest restore that ended well; `request` is what it was, in words."""
+    """The newest restore that ended well; `request` is what it was, in words. `compared`: every
+    database in it was compared with what its set recorded."""
 
     request: str
     began: datetime
+    compared: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,14 @@ class MigrationRow:
 @dataclass(frozen=True, slots=True)
 class RestoredDatabase:
     """What was compared with the set's record before the exchange. Not `compared`: the source
-    was a plain file that records nothing to compare with."""
+    was a plain file that records nothing to compare with. `uncompared` are tables whose rows were
+    only counted."""
 
     key: str
     tables: int
     rows: int
     compared: bool = True
+    uncompared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from quiesce.report import words
 from quiesce.report.blocks import Block, Cell, Column, Facts, Headline, Mark, Remark, Table, Tone
-from quiesce.report.values import MigrationRow, RestoreOutcome, RunRecord
+from quiesce.report.values import MigrationRow, RestoredDatabase, RestoreOutcome, RunRecord
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -165,10 +165,7 @@ def restore_done(outcome: RestoreOutcome) -> list[Block]:
     rows = [
         (
             f"database {database.key}",
-            Cell(
-                _tables(database.tables, database.rows)
-                + (", compared and equal" if database.compared else ", nothing to compare with")
-            ),
+            Cell(_tables(database.tables, database.rows) + _compared(database)),
         )
         for database in outcome.databases
     ]
@@ -180,6 +177,13 @@ def restore_done(outcome: RestoreOutcome) -> list[Block]:
         rows.append(("safety set", Cell(way_back)))
     text = f"restored {outcome.source} in {words.duration(outcome.seconds)}"
     return [Headline(text, "good", event=True), Facts(tuple(rows))]
+
+
+def _compared(database: RestoredDatabase) -> str:
+    if not database.compared:
+        return ", nothing to compare with"
+    counted = ", ".join(database.uncompared)
+    return ", compared and equal" + (f" but for {counted}: only counted" if counted else "")
 
 
 def _tables(tables: int, rows: int) -> str:

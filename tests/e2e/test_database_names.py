@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,16 +12,14 @@ from pathlib import Path
 import pytest
 
 from quiesce.app.connect import end_host_processes
-from tests.support.counting import Counting
+from tests.support.counting import ROOT, Counting
 from tests.support.postgres import quoted
 
 #: By key. Two are alike in all that a name beside the live one keeps of them.
 NAMES: Mapping[str, str] = {
-    "ProdDB": "ProdDB",
     "2fauth": "2fauth",
-    "shop.prod": "shop.prod",
-    "odd": "host=nowhere \"grüße\" 'x' 100% \\ $HOME;",
-    "dash": "-U",
+    "Shop.prod": "Shop.prod",
+    "odd": "-U host=nowhere \"grüße\" 'x' 100% \\ $HOME;",
     "long1": "ü" * 31 + "1",
     "long2": "ü" * 31 + "2",
 }
@@ -104,12 +104,24 @@ def test_a_database_of_any_name_is_kept_and_comes_back(counting: Counting) -> No
     assert done.returncode == 0, done.stdout + done.stderr
     assert counting.sql(aside, "SELECT word FROM t") == [("odd",)]
     counting.sql("postgres", f"DROP DATABASE {quoted(aside)}")
-    for key in ("shop.prod", "odd"):
+    for key in ("Shop.prod", "odd"):
         (file,) = (counting.folder / "backups").glob(f"{key}-*.sql")
         done = counting.inv("restore", "--file", file.name, "--database", key, "--yes")
         assert done.returncode == 0, done.stdout + done.stderr
         assert counting.sql(NAMES[key], "SELECT word FROM t") == [(key,)]
+    # Rows alone of a file: how many they are is said, and that nothing says whether they are right.
+    done = counting.inv("backup-db", "--database", "2fauth", "--data-only")
+    assert done.returncode == 0, done.stderr
+    (file,) = (counting.folder / "backups").glob("2fauth-data-*.sql")
+    done = counting.inv("restore", "--file", file.name, "--database", "2fauth", "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2fauth: 1 table, 1 row, nothing to compare with" in done.stdout + done.stderr
+    assert "not compared with anything" in counting.inv("status").stdout
     found = {name for (name,) in counting.sql("postgres", "SELECT datname FROM pg_database")}
     assert found == {*NAMES.values(), "postgres", "template0", "template1"}
-    asked = counting.inv("db-shell", "--database", "odd", "--", "-XAtc", "SELECT word FROM t")
+    stack = ["--stack", str(counting.folder / "stack.yaml"), "--database", "odd"]
+    asked = subprocess.run(
+        [sys.executable, "-m", "invoke", "db-shell", *stack, "--", "-XAtc", "SELECT word FROM t"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert asked.stdout.strip() == "odd", asked.stderr

@@ -224,7 +224,7 @@ class FakeDatabases:
         directory: Path,
         file: str,
         check: Callable[[DatabaseContents], None],
-    ) -> None:
+    ) -> tuple[int, int]:
         with self._call(f"replace_rows:{name}"):
             there = self._get(database, name)
             dumped = json.loads((directory / file).read_text())["tables"]
@@ -232,6 +232,7 @@ class FakeDatabases:
             records = replace(there, tables=new).records()
             check(DatabaseContents(records, (), there.revision))
             there.tables = new
+            return len(dumped), sum(map(len, dumped.values()))
 
     def mark(self, database: Database, word: str) -> None:
         there = self._get(database, database.name)

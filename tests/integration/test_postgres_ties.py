@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -495,3 +496,83 @@ def test_nothing_in_a_file_of_roles_is_run_as_it_stands(
             admin.create_roles("db", script, ["d"], whole=True)
     finally:
         empty.run("DROP ROLE IF EXISTS a; DROP ROLE IF EXISTS d")
+
+
+# ------------------------------------------------------------------------- what a dump does carry
+
+CARRIED = """
+CREATE PUBLICATION p FOR TABLE t;
+CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+CREATE EVENT TRIGGER e ON sql_drop EXECUTE FUNCTION f();
+CREATE EXTENSION postgres_fdw;
+CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'nowhere');
+CREATE USER MAPPING FOR tied_other SERVER s OPTIONS (user 'u', password 'p');
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO tied_other;
+CREATE STATISTICS together ON n, (n % 3) FROM t;
+SELECT lo_from_bytea(4711, 'large');
+ALTER LARGE OBJECT 4711 OWNER TO tied_other;
+CREATE UNLOGGED TABLE u (n int); INSERT INTO u VALUES (1);
+"""
+LOOK = """
+SELECT 'publication', pubname::text FROM pg_publication
+UNION ALL SELECT 'event trigger', evtname::text FROM pg_event_trigger
+UNION ALL SELECT 'mapping', usename::text || umoptions::text FROM pg_user_mappings
+UNION ALL SELECT 'default', defaclacl::text FROM pg_default_acl
+UNION ALL SELECT 'statistics', stxname::text FROM pg_statistic_ext
+UNION ALL SELECT 'large', pg_get_userbyid(lomowner)::text || encode(lo_get(oid), 'escape')
+  FROM pg_largeobject_metadata
+UNION ALL SELECT 'unlogged', n::text FROM u
+ORDER BY 1
+"""
+
+
+def test_what_a_dump_carries_is_there_after_an_exchange(
+    server: PostgresServer, admin: PostgresAdmin, database: Database, tmp_path: Path
+) -> None:
+    """Nothing of it has to be looked for before."""
+    server.run("CREATE ROLE tied_other")
+    try:
+        server.run(CARRIED, LIVE)
+        before = server.run(LOOK, LIVE)
+        assert len(before) == 7
+        server.run(f"ALTER ROLE tied_other IN DATABASE {LIVE} SET work_mem TO '5MB'")
+        build(admin, database, tmp_path)
+        admin.fence("db", [LIVE, SIDE])
+        admin.swap("db", [SWAP])
+        admin.drop(database, ASIDE, "ab12")
+        assert server.run(LOOK, LIVE) == before
+        settings = "SELECT setrole::regrole::text, setconfig FROM pg_db_role_setting"
+        assert server.run(settings) == [("tied_other", ["work_mem=5MB"])]
+    finally:
+        server.run(f"DROP DATABASE {LIVE} WITH (FORCE)")
+        server.run("DROP ROLE tied_other")
+        server.run(f"CREATE DATABASE {LIVE}")
+
+
+def test_tables_of_a_tablespace_that_is_not_there_lie_in_the_database_s_own(
+    server: PostgresServer, database: Database, empty: PostgresServer, tmp_path: Path
+) -> None:
+    """Where they lie on disk is the server's own business."""
+    place = server.home / "space"
+    place.mkdir()
+    shutil.chown(place, server.home.owner())
+    server.run(f"CREATE TABLESPACE tied_space LOCATION '{place}'")
+    try:
+        server.run("ALTER TABLE t SET TABLESPACE tied_space", LIVE)
+        admin = PostgresAdmin(LocalRuntime(server), [database], RUN)
+        record = admin.dump(database, "full", tmp_path, "x.dump", nothing)
+        there = empty.database(LIVE)
+        for target, on, space in ((admin, database, "tied_space"), (None, there, None)):
+            loading = target or PostgresAdmin(LocalRuntime(empty), [there], RUN)
+            loading.create(on, SIDE, record)
+            loading.load(on, SIDE, tmp_path, "x.dump")
+            contents = loading.contents(on, SIDE, record.digest_algorithm)
+            assert differences(record, contents) == ()
+            where = server if target else empty
+            found = where.run("SELECT tablespace FROM pg_tables WHERE tablename = 't'", SIDE)
+            assert found == [(space,)]
+            loading.drop(on, SIDE, "ab12")
+    finally:
+        server.run(f"DROP DATABASE {LIVE} WITH (FORCE)")
+        server.run("DROP TABLESPACE tied_space")
+        server.run(f"CREATE DATABASE {LIVE}")

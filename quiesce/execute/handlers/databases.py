@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quiesce.errors import QuiesceError
-from quiesce.execute.comparison import differences, row_differences, rows_misfit
+from quiesce.execute.comparison import differences, row_differences, rows_misfit, uncompared
 from quiesce.execute.run import Run
 from quiesce.model import DatabaseRecord
 from quiesce.plan import steps as s
@@ -97,7 +97,11 @@ def check(step: s.CheckDatabase, run: Run) -> str:
         )
     rows = sum(table.rows for table in record.tables)
     run.compared[step.database] = (len(record.tables), rows)
-    return f"{len(record.tables)} tables, {rows} rows identical"
+    told = f"{len(record.tables)} tables, {rows} rows identical"
+    if unread := uncompared(record, contents):
+        run.uncompared[step.database] = unread
+        told += f" but for {', '.join(unread)}, which only a superuser may read"
+    return told
 
 
 def migrate(step: s.MigrateDatabase, run: Run) -> str:
@@ -140,9 +144,16 @@ def replace_rows(step: s.ReplaceRows, run: Run) -> str:
                 details=different,
             )
 
-    run.ports.databases.replace_rows(*place, check)
+    loaded = run.ports.databases.replace_rows(*place, check)
+    told = f"{loaded[0]} tables, {loaded[1]} rows"
+    if not record.snapshot:
+        # A single file, which records nothing.
+        run.loaded[step.database] = loaded
+        return told
     rows = sum(table.rows for table in record.tables)
     run.compared[step.database] = (len(record.tables), rows)
+    if counted:
+        run.uncompared[step.database] = step.counted
     told = f"{len(record.tables)} tables, {rows} rows"
     return f"{told} identical" + (f" but for {', '.join(step.counted)}" if counted else "")
 
