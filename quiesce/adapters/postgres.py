@@ -12,14 +12,11 @@ put into one, `postgres_swap` how databases are exchanged.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from quiesce.adapters import postgres_globals as roles
 from quiesce.adapters import postgres_record as records
-from quiesce.adapters import postgres_rights as rights
-from quiesce.adapters import postgres_side as side
 from quiesce.adapters import postgres_swap as exchange
 from quiesce.adapters.postgres_archive import read_archive
 from quiesce.adapters.postgres_client import publish
@@ -37,11 +34,10 @@ from quiesce.adapters.postgres_session import (
 )
 from quiesce.adapters.postgres_snapshot import Held, hold_snapshot
 from quiesce.adapters.postgres_threads import beside, size_told
-from quiesce.adapters.postgres_ties import read_ties
 from quiesce.adapters.postgres_watch import Watch
 from quiesce.errors import QuiesceError
 from quiesce.model import Database, DatabaseRecord, DatabaseSwap, SetKind
-from quiesce.observed import AtRest, DatabaseState, MissingRight, MissingRoles, Ties
+from quiesce.observed import AtRest, DatabaseState
 from quiesce.ports import DatabaseContents, Progress, Runtime
 
 #: A drill's own table; nothing else of ours is ever in a live database.
@@ -98,36 +94,6 @@ class PostgresAdmin(Loading):
                 records.read_sequences(session),
                 records.read_revision(session),
             )
-
-    def check_loadable(
-        self, database: Database, record: DatabaseRecord, made: Collection[str] = ()
-    ) -> tuple[str, ...]:
-        with self._maintenance(database) as session:
-            found = side.problems(session, record, made)
-            return (*found, *rights.restore_problems(session, record, database.name))
-
-    def missing_roles(
-        self, database: Database, script: Path, wanted: Collection[str]
-    ) -> MissingRoles:
-        found = roles.read_globals(script.read_text(encoding="utf-8"))
-        users = {d.user for d in self._databases if _server(d) == _server(database)}
-        with self._maintenance(database) as session:
-            return roles.missing(session, found, wanted, users)
-
-    def create_roles(
-        self, service: str, script: Path, names: Collection[str], *, whole: bool
-    ) -> tuple[str, ...]:
-        found = roles.read_globals(script.read_text(encoding="utf-8"))
-        with self._maintenance(self._of(service)) as session:
-            return roles.create_roles(session, found, names, whole=whole)
-
-    def ties(self, database: Database) -> Ties:
-        with self._open(database, database.name) as session:
-            return read_ties(session)
-
-    def missing_rights(self, database: Database) -> tuple[MissingRight, ...]:
-        with self._open(database, database.name) as session:
-            return rights.missing_rights(session)
 
     def mark(self, database: Database, word: str) -> None:
         with self._open(database, database.name) as session:

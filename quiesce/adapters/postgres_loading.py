@@ -19,13 +19,13 @@ from quiesce.adapters.postgres_dump import (
     schema_arguments,
     script_of_arguments,
 )
+from quiesce.adapters.postgres_needs import Needs
 from quiesce.adapters.postgres_rows import find_drift, replace_rows
-from quiesce.adapters.postgres_servers import Servers
 from quiesce.model import Database, DatabaseRecord
 from quiesce.ports import DatabaseContents, Drift
 
 
-class Loading(Servers):
+class Loading(Needs):
     """The part of `DatabaseAdmin` that makes, fills and finishes databases."""
 
     def create(self, database: Database, name: str, record: DatabaseRecord | None) -> None:

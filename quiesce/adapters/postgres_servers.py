@@ -35,7 +35,7 @@ class Servers:
     def _maintenance(self, database: Database) -> Session:
         """Open a session with a database of the server that nothing here renames or closes."""
         first, second = MAINTENANCE
-        kept = {d.name for d in self._databases if _server(d) == _server(database)}
+        kept = {d.name for d in self._databases if server_of(d) == server_of(database)}
         if first in kept and second not in kept:
             first, second = second, first
         try:
@@ -55,5 +55,6 @@ class Servers:
             end_sessions(session, self._application, name, spared)
 
 
-def _server(database: Database) -> tuple[str, int]:
+def server_of(database: Database) -> tuple[str, int]:
+    """Return what tells the server of a database from others."""
     return (database.service, database.port)

@@ -441,7 +441,14 @@ def test_roles_come_back_whole_on_a_throwaway_server(
         assert found["tied_unused"][-1] == ["pg_monitorfalse"]
         assert found["postgres"][-1] == ['"Web App"false']
         assert not admin.missing_roles(there, globals_sql, MADE).fresh
+        kept = "SCRAM-SHA-256$4096:c2FsdA==$" + "A" * 43 + "=:" + "B" * 43 + "="
+        text = f'CREATE ROLE "pass";\nALTER ROLE "pass" WITH LOGIN PASSWORD \'{kept}\';\n'
+        globals_sql.write_text(text)
+        admin.create_roles("db", globals_sql, ["pass"], whole=True)
+        found_password = empty.run("SELECT rolpassword FROM pg_authid WHERE rolname = 'pass'")
+        assert found_password == [(kept,)]
     finally:
+        empty.run("DROP ROLE IF EXISTS pass")
         for name in MADE:
             empty.run(f"DROP ROLE IF EXISTS {quoted(name)}")
 
@@ -516,7 +523,7 @@ CREATE UNLOGGED TABLE u (n int); INSERT INTO u VALUES (1);
 LOOK = """
 SELECT 'publication', pubname::text FROM pg_publication
 UNION ALL SELECT 'event trigger', evtname::text FROM pg_event_trigger
-UNION ALL SELECT 'mapping', usename::text || umoptions::text FROM pg_user_mappings
+UNION ALL SELECT 'mapping', usename::text || array_length(umoptions, 1) FROM pg_user_mappings
 UNION ALL SELECT 'default', defaclacl::text FROM pg_default_acl
 UNION ALL SELECT 'statistics', stxname::text FROM pg_statistic_ext
 UNION ALL SELECT 'large', pg_get_userbyid(lomowner)::text || encode(lo_get(oid), 'escape')
