@@ -27,7 +27,7 @@ class Needs(Servers):
     def missing_roles(
         self, database: Database, script: Path, wanted: Collection[str]
     ) -> MissingRoles:
-        found = roles.read_globals(script.read_text(encoding="utf-8"))
+        found = roles.read_globals(_text_of(script))
         users = {d.user for d in self._databases if server_of(d) == server_of(database)}
         with self._maintenance(database) as session:
             return roles.missing(session, found, wanted, users)
@@ -35,7 +35,7 @@ class Needs(Servers):
     def create_roles(
         self, service: str, script: Path, names: Collection[str], *, whole: bool
     ) -> tuple[str, ...]:
-        found = roles.read_globals(script.read_text(encoding="utf-8"))
+        found = roles.read_globals(_text_of(script))
         with self._maintenance(self._of(service)) as session:
             return roles.create_roles(session, found, names, whole=whole)
 
@@ -46,3 +46,12 @@ class Needs(Servers):
     def missing_rights(self, database: Database) -> tuple[MissingRight, ...]:
         with self._open(database, database.name) as session:
             return rights.missing_rights(session)
+
+
+def _text_of(script: Path) -> str:
+    """Return what a file of roles says; a server in LATIN1 writes it in that."""
+    content = script.read_bytes()
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
