@@ -72,13 +72,11 @@ def fence(session: Session, names: Collection[str]) -> None:
     deadline = time.monotonic() + FENCE_SECONDS
     pause = 0.01
     while busy := session.rows(_BUSY, [there]):
-        left = [found for found in busy if not _end(session, *found)]
-        if not left:
-            continue
-        if all(not user for *_, user in left):
+        ours = [found for found in busy if _ask_to_end(session, *found)]
+        if not ours:
             return  # RENAME and DROP send the server's own workers away
         if time.monotonic() > deadline:
-            pid, application, _ = left[0]
+            pid, application, _ = ours[0]
             raise QuiesceError(
                 f"pid {pid} ({application}) does not leave {', '.join(there)}",
                 f"end it with SELECT pg_terminate_backend({pid}), then try again",
@@ -87,10 +85,10 @@ def fence(session: Session, names: Collection[str]) -> None:
         pause = min(pause * 2, 0.25)
 
 
-def _end(session: Session, pid: int, application: str, user: str) -> bool:
-    """Ask a session to end; whether there is no such session any more."""
+def _ask_to_end(session: Session, pid: int, application: str, user: str) -> bool:
+    """Ask a session to end; False for a worker of the server's own that we may not ask."""
     try:
-        return not session.value("SELECT pg_terminate_backend(%s)", [pid])
+        session.run("SELECT pg_terminate_backend(%s)", [pid])
     except SessionError as problem:
         if problem.sqlstate != _DENIED:
             raise
@@ -102,6 +100,7 @@ def _end(session: Session, pid: int, application: str, user: str) -> bool:
             f"end that session yourself, or let a superuser run GRANT pg_signal_backend TO "
             f"{identifier(me)}, which is good for sessions of users that are no superusers",
         ) from problem
+    return True
 
 
 def swap(session: Session, swaps: Sequence[DatabaseSwap], run: str) -> None:

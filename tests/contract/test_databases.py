@@ -189,16 +189,19 @@ def test_put_back_makes_the_old_one_live_from_every_state(
 def test_an_absent_database_comes_to_life_and_goes_away_again(world: World, tmp_path: Path) -> None:
     """The main disaster: nothing is live, so there is nothing to put aside."""
     build(world, tmp_path)
-    world.admin.fence("db", [LIVE])
-    world.admin.swap("db", [SWAP])
-    world.admin.drop(world.database, ASIDE, "ab12")
-    world.admin.put_back("db", [replace(SWAP, aside="")])
-    assert LIVE not in world.names()
+    absent = DatabaseSwap(LIVE, f"{LIVE}_absent", SIDE, "")
     for _ in range(2):
-        world.admin.swap("db", [replace(SWAP, aside="")])
-        assert world.names()[LIVE] is True
-    world.admin.put_back("db", [replace(SWAP, aside="")])
-    assert LIVE not in world.names()
+        world.admin.swap("db", [absent])
+        assert world.names()[absent.live] is True
+    for _ in range(2):
+        world.admin.put_back("db", [absent])
+        assert absent.live not in world.names()
+    world.admin.swap("db", [absent])
+    for _ in range(2):
+        world.admin.unmark_made(world.database, absent.live)
+    # It is nobody's run's any more.
+    world.admin.put_back("db", [absent])
+    assert world.names()[absent.live] is True
 
 
 def test_put_back_leaves_alone_what_was_always_there(world: World) -> None:

@@ -442,8 +442,9 @@ def test_roles_come_back_whole_on_a_throwaway_server(
         assert found["postgres"][-1] == ['"Web App"false']
         assert not admin.missing_roles(there, globals_sql, MADE).fresh
         kept = "SCRAM-SHA-256$4096:c2FsdA==$" + "A" * 43 + "=:" + "B" * 43 + "="
-        text = f'CREATE ROLE "pass";\nALTER ROLE "pass" WITH LOGIN PASSWORD \'{kept}\';\n'
-        globals_sql.write_text(text)
+        made = f'CREATE ROLE "pass";\nALTER ROLE "pass" WITH LOGIN PASSWORD \'{kept}\';\n'
+        text = f"-- gr\xfc\xdfe\n{made}"
+        globals_sql.write_text(text, encoding="latin-1")
         admin.create_roles("db", globals_sql, ["pass"], whole=True)
         found_password = empty.run("SELECT rolpassword FROM pg_authid WHERE rolname = 'pass'")
         assert found_password == [(kept,)]
