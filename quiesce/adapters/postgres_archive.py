@@ -144,7 +144,7 @@ class _Reader:
         while self._optional_text() is not None:
             pass  # what it depends on, until nothing
         self._bytes(1 + self.offset_size)  # where its data is
-        return ArchiveEntry(kind, schema, name, owner, definition, copy, tablespace)
+        return ArchiveEntry(kind, schema, name, owner, definition, copy, tablespace=tablespace)
 
     def _bytes(self, count: int) -> bytes:
         found = self.stream.read(count)

@@ -112,11 +112,11 @@ def plan_restore(
     )
     after: tuple[Node, ...] = (
         *(
-            _drop(swap.database, swap.aside, run)
-            if swap.aside
-            else UnmarkDatabase(swap.database, swap.live, "the restored database is live and well")
+            UnmarkDatabase(swap.database, swap.live, "the restored database is live and well")
             for swap in swaps
+            if not swap.aside
         ),
+        *(_drop(swap.database, swap.aside, run) for swap in swaps if swap.aside),
         *(SettleVolume(v.key, "the restored content is live and well") for v in chosen.volumes),
         DiscardStaging("nothing of this run is needed any more"),
     )
