@@ -122,6 +122,7 @@ def test_settings_grants_and_owner_follow_to_another_name(
             admin.create(database, side, given)
             admin.load(database, side, tmp_path, DUMP)
             admin.finish(database, side, given)
+            admin.unmark_made(database, side)
             assert describe(server, side) == describe(server, "hostile")
             assert server.run("SELECT count(*) > 0 FROM pg_stats WHERE schemaname = 'public'", side)
 
