@@ -1,6 +1,7 @@
 """What can go wrong, in words: one line of fact, one line of help, one exit code.
 
     QuiesceError            1  unexpected
+    ├── ServiceFailed       1  services could not be started, or are not well
     ├── LostEngine          1  the engine stopped answering
     ├── RequestError        2  wrong request; nothing was touched
     │   ├── ConfigError     2  stack.yaml or the env file is wrong; lists every problem
@@ -44,6 +45,21 @@ class RequestError(QuiesceError):
     """The request cannot be carried out as given. Nothing was touched."""
 
     exit_code = 2
+
+
+class ServiceFailed(QuiesceError):
+    """`services` could not be started, or are not as well as they have to be."""
+
+    def __init__(
+        self,
+        fact: str,
+        hint: str = "",
+        *,
+        details: Sequence[str] = (),
+        services: Sequence[str] = (),
+    ) -> None:
+        super().__init__(fact, hint, details=details)
+        self.services = tuple(services)
 
 
 class LostEngine(QuiesceError):

@@ -87,7 +87,13 @@ class Runtime(Protocol):
         ...
 
     def up(self, services: Sequence[str], *, build: bool) -> None:
-        """Containers of these services exist and run; nothing else is started or recreated."""
+        """Containers of these services exist and run; nothing else is started or recreated.
+
+        One that cannot be started keeps nothing down that does not need it; raise ServiceFailed
+        naming every one that was not started. Nothing at all is started where a container outside
+        of the project has something mounted writably that one of these services writes to
+        (`Service.foreign_mounts`).
+        """
         ...
 
     def remove(self, services: Sequence[str]) -> None:
@@ -113,7 +119,10 @@ class Runtime(Protocol):
 
     def start(self, units: Sequence[Unit]) -> None:
         """Start these units in the order given. One that was removed since is made again as its
-        service; one that was paused when observed is paused again."""
+        service; one that was paused when observed is paused again.
+
+        Raise ServiceFailed, and start none of them, where a container outside of the project has
+        something mounted writably that one of these units writes to."""
         ...
 
     def wait_healthy(

@@ -25,9 +25,10 @@ from quiesce.adapters.compose_engine import EngineConnection
 from quiesce.adapters.compose_events import StartsListener, who_started
 from quiesce.adapters.compose_model import ComposeModel, declaration_order, parse_model
 from quiesce.adapters.compose_premises import ComposePremises
+from quiesce.adapters.compose_starting import ComposeStarter
 from quiesce.adapters.compose_tool import Tool, run_beside, sweep_helpers
 from quiesce.adapters.compose_units import ComposeUnits, Inspected, service_of
-from quiesce.adapters.compose_world import found_model, image_name, joined, volume_states
+from quiesce.adapters.compose_world import found_model, image_name, services_of, volume_states
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import Stack, Volume
 from quiesce.observed import Engine, Service, Unit, VolumeState
@@ -50,6 +51,7 @@ class ComposeRuntime:
         environment: Mapping[str, str] | None = None,
         ways: Sequence[Way] = WAYS,
     ) -> None:
+        self._stack = stack
         self._instance = stack.instance
         self._keys = tuple(volume.key for volume in stack.volumes)
         self._outer = dict(os.environ if environment is None else environment)
@@ -83,29 +85,8 @@ class ComposeRuntime:
         or no longer declared): it runs, mounts and writes all the same. What a container really
         mounts is added to what its service declares.
         """
-        model = self._model()
-        containers = self._units.containers()
-        found = []
-        for declared in model.services:
-            own = [entry for entry in containers if service_of(entry) == declared.name]
-            if declared.active or own:
-                service = Service(
-                    name=declared.name,
-                    depends_on=declared.depends_on,
-                    mounts=declared.mounts,
-                    units=(),
-                    image=declared.image,
-                    has_health=declared.has_health,
-                )
-                found.append(joined(service, own, model))
-        names = {service.name for service in found}
-        for name in dict.fromkeys(map(service_of, containers)):
-            if name not in names:
-                own = [entry for entry in containers if service_of(entry) == name]
-                image = str(own[0]["Config"].get("Image") or own[0]["Image"])
-                stray = Service(name, (), (), (), image, has_health=False)
-                found.append(joined(stray, own, model))
-        return tuple(found)
+        found = services_of(self._model(), self._units.containers())
+        return self._starter.with_foreign_mounts(found)
 
     def api(self) -> APIClient:
         """Return the SDK's client of this engine; it is closed with the runtime."""
@@ -180,14 +161,15 @@ class ComposeRuntime:
 
         Compose makes a container anew when its configuration or image changed. It does not where
         something that is needed is not named: Compose then drops that need from the
-        configuration, and takes this (before 2.30) for a change.
+        configuration, and takes this (before 2.30) for a change. What cannot be started keeps
+        nothing down that does not need it.
         """
         self._require(services)
         self.engine()
-        arguments = ["up", "--detach", *(["--build"] if build else [])]
-        if services and not self._model().is_closed(services):
-            arguments += ["--no-deps", *([] if build else ["--no-recreate"])]
-        self._compose.run(*arguments, *services, hint="see what it said, then run 'inv up' again")
+        found = {service.name: service for service in self.services()}
+        active = [name for name in found if self._is_active(name)]
+        chosen = [found[name] for name in (services or active) if name in found]
+        self._starter.up(chosen, build=build, everything=not services)
 
     def remove(self, services: Sequence[str]) -> None:
         """Remove these services' containers; if that is all of them, the project's networks too."""
@@ -204,13 +186,7 @@ class ComposeRuntime:
 
     def start(self, units: Sequence[Unit]) -> None:
         """Start these units in order; Compose makes again what was removed since."""
-        for unit in units:
-            if not self._units.start(unit):
-                self._require([unit.service])
-                arguments = ("up", "--detach", "--no-deps", "--no-recreate", unit.service)
-                self._compose.run(*arguments)
-                if unit.state == "paused":
-                    self._units.start(unit)
+        self._starter.start(units)
 
     def hold_restart(self, units: Sequence[Unit]) -> None:
         """No restart policy, until `free_restart`."""
@@ -332,6 +308,17 @@ class ComposeRuntime:
         return ComposeUnits(self._connection, self._instance.project)
 
     @cached_property
+    def _starter(self) -> ComposeStarter:
+        return ComposeStarter(
+            self._connection,
+            self._compose,
+            self._units,
+            self._stack,
+            self._model,
+            self._model_if_readable,
+        )
+
+    @cached_property
     def _reach(self) -> ComposeReach:
         return ComposeReach(self._connection, self._units, self._relay, self._ways)
 
@@ -380,6 +367,10 @@ class ComposeRuntime:
             return self._model()
         except QuiesceError:
             return None
+
+    def _is_active(self, name: str) -> bool:
+        declared = self._model().service(name)
+        return declared is not None and declared.active
 
     def _require(self, services: Sequence[str]) -> None:
         if services:

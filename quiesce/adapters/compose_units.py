@@ -153,6 +153,23 @@ class ComposeUnits:
                 time.sleep(LOOK_EVERY)
         return seconds
 
+    def wait_ended(self, units: Sequence[Unit], timeout: float) -> None:
+        """Wait until every one of these jobs has ended with 0. Raise QuiesceError otherwise."""
+        end = time.monotonic() + timeout
+        for unit in units:
+            while True:
+                now = self.current(unit)
+                state = now["State"] if now is not None else {"Status": "dead", "ExitCode": -1}
+                if state["Status"] in ("exited", "dead") and not state.get("Restarting"):
+                    break
+                if time.monotonic() > end:
+                    watch = _Watch(unit, last=f"did not end within {timeout:.0f} seconds")
+                    raise self._not_well(watch, "")
+                time.sleep(LOOK_EVERY)
+            if state["ExitCode"] != 0:
+                watch = _Watch(unit, last=f"ended with exit code {state['ExitCode']}")
+                raise self._not_well(watch, "")
+
     def set_restart(self, unit: Unit, policy: str) -> None:
         """The unit's container has this restart policy; one that was made again has its own."""
         now = self.current(unit)

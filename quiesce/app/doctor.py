@@ -81,7 +81,7 @@ def _databases(seen: Observed) -> list[Finding]:
     found = []
     for state in seen.databases:
         if not state.reachable:
-            hint = "start its service with 'inv up', then run 'inv doctor' again"
+            hint = state.remedy or "start its service with 'inv up', then run 'inv doctor' again"
             found.append(Finding("warning", state.key, state.problem, hint))
         elif not state.exists:
             fact = f"there is no database {state.name} on its server"

@@ -192,7 +192,7 @@ def require_databases(databases: Sequence[Database], observed: Observed) -> None
         if not state.reachable:
             raise RequestError(
                 f"database {database.key} cannot be reached: {state.problem}",
-                f"run 'inv up --service {database.service}', then try again",
+                state.remedy or f"run 'inv up --service {database.service}', then try again",
             )
         if not state.exists:
             raise RequestError(

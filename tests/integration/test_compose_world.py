@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from quiesce.adapters.compose import ComposeRuntime
-from quiesce.errors import QuiesceError, RequestError
+from quiesce.app.project import settle_project
+from quiesce.errors import QuiesceError, RequestError, ServiceFailed
+from quiesce.model import Database
 from quiesce.observed import Unit
 from tests.contract.runtime_worlds import compose_stack, docker, remove_project
 from tests.support.builders import a_volume
@@ -344,3 +346,63 @@ def test_another_image_of_the_same_name_is_noticed(folder: Path):
         named.close()
         remove_project(PROJECT, folder)
         docker("rmi", "--force", name)
+
+
+def test_nothing_starts_beside_who_writes_outside_of_the_project(folder: Path):
+    """Not by `up`, not by `start`, whatever was stopped; nothing else is touched."""
+    made = runtime_of(folder)
+    web = up(made, "web")
+    made.stop([web], 0)
+    outsider = f"{PROJECT}-twin"
+    image = os.environ.get("TINY_IMAGE", "quiesce-test/tiny")
+    label = "com.docker.compose.project=twin"
+    volume = f"{PROJECT}-data:/d"
+    docker("run", "--detach", "--label", label, "--name", outsider, "--volume", volume, image)
+    server = Database("alpha", "alpha", "web", "postgres", None, 5432, None)
+    data = a_volume("data", backup="by-dump")
+    stack = compose_stack(folder, PROJECT, folder / "core.env", made._stack.instance.environment)
+    ignoring = replace(stack, ignored_writers=(outsider,))
+    guarded = [
+        ComposeRuntime(replace(ignoring, databases=(server,), volumes=(data,))),
+        ComposeRuntime(stack),
+    ]
+    permitted = ComposeRuntime(ignoring)
+    try:
+        for refusing in guarded:
+            found = next(s for s in refusing.services() if s.name == "web")
+            assert [m.container for m in found.foreign_mounts] == [outsider]
+            assert [m.project for m in found.foreign_mounts] == ["twin"]
+            for begin in (lambda r: r.up(["web", "slow"], build=False), lambda r: r.start([web])):
+                with pytest.raises(ServiceFailed, match=f"container {outsider} of project twin"):
+                    begin(refusing)
+            assert unit(refusing, "web").state == "exited"
+        permitted.start([web])
+        assert unit(permitted, "web").state == "running"
+        guarded[0].start([web])  # it is not started: it runs
+    finally:
+        docker("rm", "--force", outsider)
+        for runtime in (made, permitted, *guarded):
+            runtime.close()
+
+
+def test_a_stack_without_a_project_is_found_by_what_runs(folder: Path):
+    """Containers of its Compose file decide; those of another one of the same name do not."""
+    made = runtime_of(folder)
+    up(made, "slow")
+    made.close()
+    stack = compose_stack(
+        folder, "core", folder / "core.env", {}, files=(folder / "docker-compose.yml",)
+    )
+    stack = replace(stack, volumes=(a_volume("data"),))
+
+    def settled(preferred: str, *others: str, file: str = "docker-compose.yml") -> str:
+        instance = replace(
+            stack.instance, project=preferred, other_projects=others, files=(folder / file,)
+        )
+        return settle_project(replace(stack, instance=instance), os.environ).instance.project
+
+    assert settled(PROJECT, "core") == PROJECT
+    with pytest.raises(RequestError) as caught:
+        settled("core", PROJECT)
+    assert f"add 'project: {PROJECT}'" in caught.value.hint
+    assert settled("core", PROJECT, file="another.yml") == "core"
