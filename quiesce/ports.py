@@ -255,6 +255,12 @@ class Premises(Protocol):
         with the signal's name: they can only be killed."""
         ...
 
+    def bare_servers(self) -> Mapping[str, str]:
+        """Services whose first process is a PostgreSQL server, which takes what an ended program
+        leaves behind for a session that crashed. With what of their health check may do so, ""
+        for nothing."""
+        ...
+
     def tools(self) -> Mapping[str, str]:
         """The programs that this runtime needs on this machine, and their versions. Raise
         RequestError when one is missing."""
@@ -268,6 +274,13 @@ class Premises(Protocol):
         `environment` is added there without being in any argv. Raise QuiesceError when the
         service does not run.
         """
+        ...
+
+    def beside(
+        self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
+    ) -> CommandLine:
+        """How to run a program of the service's own image in the running service's network, but
+        not among its processes, with our own input and output; as `inside` in all else."""
         ...
 
     def carry_out(self, service: str, argv: Sequence[str], seconds: float) -> None:

@@ -8,7 +8,6 @@ was down before.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -23,13 +22,16 @@ from quiesce.adapters.compose_describe import redact
 from quiesce.adapters.compose_endpoint import WAYS, ComposeReach, Relay, Way
 from quiesce.adapters.compose_engine import EngineConnection
 from quiesce.adapters.compose_events import StartsListener, who_started
-from quiesce.adapters.compose_model import ComposeModel, declaration_order, parse_model
+from quiesce.adapters.compose_model import ComposeModel
 from quiesce.adapters.compose_premises import ComposePremises
+from quiesce.adapters.compose_reading import ModelReader
+from quiesce.adapters.compose_relay import RelayHelpers
+from quiesce.adapters.compose_servers import probe_command
 from quiesce.adapters.compose_starting import ComposeStarter
 from quiesce.adapters.compose_tool import Tool, run_beside, sweep_helpers
 from quiesce.adapters.compose_units import ComposeUnits, Inspected, service_of
 from quiesce.adapters.compose_world import found_model, image_name, services_of, volume_states
-from quiesce.errors import QuiesceError, RequestError
+from quiesce.errors import QuiesceError
 from quiesce.model import Stack, Volume
 from quiesce.observed import Engine, Service, Unit, VolumeState
 from quiesce.ports import Endpoint, StopResult
@@ -41,7 +43,8 @@ if TYPE_CHECKING:
 class ComposeRuntime:
     """Implements `Runtime` for one instance of a stack. Nothing happens at construction.
 
-    `ways` are the ways `endpoint` may take, in order; tests force each of them.
+    `ways` are the ways `endpoint` may take, in order; tests force each of them. `run` marks the
+    helpers that they need.
     """
 
     def __init__(
@@ -50,13 +53,15 @@ class ComposeRuntime:
         *,
         environment: Mapping[str, str] | None = None,
         ways: Sequence[Way] = WAYS,
+        run: str = "looking",
     ) -> None:
+        self._run = run
+        self._servers = frozenset(database.service for database in stack.databases)
         self._stack = stack
         self._instance = stack.instance
         self._keys = tuple(volume.key for volume in stack.volumes)
         self._outer = dict(os.environ if environment is None else environment)
         self._ways = tuple(ways)
-        self._models: dict[str, ComposeModel] = {}
         self._found: ComposeModel | None = None
         self._tunnel: Relay | None = None
         self._listener: StartsListener | None = None
@@ -273,7 +278,13 @@ class ComposeRuntime:
     def premises(self) -> ComposePremises:
         """Return what belongs to this project, and the ways in; closed with the runtime."""
         return ComposePremises(
-            self._connection, self._compose, self._units, self._instance, self.services
+            self._connection,
+            self._compose,
+            self._units,
+            self._instance,
+            self.services,
+            self._servers,
+            self._run,
         )
 
     def close(self) -> None:
@@ -304,8 +315,16 @@ class ComposeRuntime:
         return ComposeCommand(self._instance, self._connection.address, self._outer)
 
     @cached_property
+    def _reader(self) -> ModelReader:
+        return ModelReader(self._compose, self._instance.project)
+
+    @cached_property
     def _units(self) -> ComposeUnits:
-        return ComposeUnits(self._connection, self._instance.project)
+        return ComposeUnits(
+            self._connection,
+            self._instance.project,
+            lambda container: probe_command(container, self._servers),
+        )
 
     @cached_property
     def _starter(self) -> ComposeStarter:
@@ -320,7 +339,14 @@ class ComposeRuntime:
 
     @cached_property
     def _reach(self) -> ComposeReach:
-        return ComposeReach(self._connection, self._units, self._relay, self._ways)
+        helpers = RelayHelpers(
+            self._connection,
+            self.image_ids,
+            self._stack.helper_image,
+            self._instance.project,
+            self._run,
+        )
+        return ComposeReach(self._connection, self._units, self._relay, helpers, self._ways)
 
     def _relay(self, arguments: Sequence[str]) -> Relay:
         return Relay(self._compose.docker_argv(*arguments), self._compose.environment())
@@ -334,32 +360,9 @@ class ComposeRuntime:
         return self._compose.docker("info", "--format", "{{.ID}}", timeout=60)
 
     def _model(self) -> ComposeModel:
-        """Return the resolved Compose model, anew when one of its files changed."""
         if self._found is not None:
             return self._found
-        files = self._compose.files()
-        content = hashlib.sha256()
-        for path in (*files, *self._compose.env_files()):
-            content.update(path.read_bytes() if path.is_file() else b"")
-        key = content.hexdigest()
-        if key not in self._models:
-            self._models = {key: self._read_model(files)}
-        return self._models[key]
-
-    def _read_model(self, files: Sequence[Path]) -> ComposeModel:
-        try:
-            # With every profile: a volume that only an inactive service uses is a volume, too.
-            done = self._compose.run("config", "--format", "json", profiles=("*",))
-        except RequestError:
-            raise
-        except QuiesceError as error:
-            raise RequestError(
-                f"the Compose file of {self._instance.project} cannot be used",
-                "correct it until 'docker compose config' prints it",
-                details=error.details,
-            ) from None
-        config: Mapping[str, Any] = json.loads(done.stdout)
-        return parse_model(config, declaration_order(files), self._compose.profiles())
+        return self._reader.model()
 
     def _model_if_readable(self) -> ComposeModel | None:
         """Return the model, None without one: a recovery needs no Compose file."""

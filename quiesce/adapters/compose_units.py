@@ -48,9 +48,15 @@ class _Watch:
 class ComposeUnits:
     """The containers of one Compose project, through the Engine API."""
 
-    def __init__(self, connection: EngineConnection, project: str) -> None:
+    def __init__(
+        self,
+        connection: EngineConnection,
+        project: str,
+        probe_command: Callable[[Inspected], list[str]] | None = None,
+    ) -> None:
         self._connection = connection
         self._project = project
+        self._probe_command = probe_command or _own_health_command
         #: Starts of containers that were seen to last: nobody waits for one of them twice.
         self._steady: set[str] = set()
 
@@ -218,10 +224,11 @@ class ComposeUnits:
         # container that never ended before is initialising, and may answer from a server that it
         # stops again: there only the engine's own judgement, with its start period, counts.
         if health == "starting" and now["State"].get("FinishedAt", NEVER) != NEVER:
-            return self._probe(watch, now)
+            command = self._probe_command(now)
+            return self._probe(watch, now, command) if command else None
         return None
 
-    def _probe(self, watch: _Watch, now: Inspected) -> float | None:
+    def _probe(self, watch: _Watch, now: Inspected, command: list[str]) -> float | None:
         api = self._connection.api
         with told("the health command cannot be run"):
             try:
@@ -233,7 +240,6 @@ class ComposeUnits:
                     return time.monotonic() if seen["ExitCode"] == 0 else None
                 if time.monotonic() - watch.probed_at >= PROBE_EVERY:
                     watch.probed_at = time.monotonic()
-                    command = health_command(now["Config"])
                     watch.probe = api.exec_create(now["Id"], command)["Id"]
                     # Detached: a health command that hangs must not hold us up.
                     api.exec_start(watch.probe, detach=True)
@@ -324,6 +330,10 @@ def health_command(config: Inspected) -> list[str]:
     if test[0] == "CMD-SHELL":
         return [*(config.get("Shell") or ["/bin/sh", "-c"]), *test[1:]]
     return test[1:]
+
+
+def _own_health_command(container: Inspected) -> list[str]:
+    return health_command(container["Config"])
 
 
 def mounts_seen(container: Inspected, keys: Mapping[str, str]) -> tuple[Mount, ...]:

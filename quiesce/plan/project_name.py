@@ -12,18 +12,18 @@ from quiesce.errors import RequestError
 
 
 def choose_project(
-    instance: str, preferred: str, others: Sequence[str], exists: Callable[[str, str], bool]
+    instance: str, preferred: str, others: Sequence[str], there_is: Callable[[str, str], bool]
 ) -> str:
     """Return the project's name.
 
     `preferred` is what a new stack gets, `others` what this one may be called as well: the
-    instance's name, or what Compose alone would call it. `exists(name, kind)` says whether there
+    instance's name, or what Compose alone would call it. `there_is(name, kind)` says whether there
     are `containers` of this stack's Compose files in that project, or `volumes` of its keys.
     Raise RequestError where it is not plain which one is meant.
     """
     names = (preferred, *others)
     for kind in ("containers", "volumes"):
-        used = [name for name in names if exists(name, kind)]
+        used = [name for name in names if there_is(name, kind)]
         if len(used) > 1 and kind == "containers":
             raise RequestError(
                 f"containers of this Compose file run as project {' and as '.join(used)}",

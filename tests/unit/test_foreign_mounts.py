@@ -153,7 +153,7 @@ def _taken(*names: str, states: Any = None) -> Observed:
 
 
 def _plans(world: Observed) -> dict[str, Plan]:
-    stack, safety = a_stack(), "core-1-safety"
+    stack = a_stack()
     return {
         "up": services.plan_up(stack, world, RUN, ()),
         "restart": services.plan_restart(stack, world, RUN, ()),
@@ -223,8 +223,8 @@ def test_a_server_that_runs_elsewhere_on_its_data_is_not_to_be_started(tmp_path:
     assert "if project twin is this stack, add 'project: twin'" in state.remedy
     service = replace(make_service("db", state="exited"), foreign_mounts=(TWIN,))
     assert _observed(service, tmp_path).database("rulesdb").remedy == "stop twin-db-1 first"
+    world = _observed(service, tmp_path)
     with pytest.raises(RequestError, match="twin-db-1") as caught:
-        world = _observed(service, tmp_path)
         plan_backup(a_stack(volumes=()), world, BackupRequest(), RUN, "core-1")
     assert "inv up" not in caught.value.hint
 
