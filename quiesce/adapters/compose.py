@@ -22,6 +22,7 @@ from quiesce.adapters.compose_describe import redact
 from quiesce.adapters.compose_endpoint import WAYS, ComposeReach, Relay, Way
 from quiesce.adapters.compose_engine import EngineConnection
 from quiesce.adapters.compose_events import StartsListener, who_started
+from quiesce.adapters.compose_inspected import Inspected, service_of
 from quiesce.adapters.compose_model import ComposeModel
 from quiesce.adapters.compose_premises import ComposePremises
 from quiesce.adapters.compose_reading import ModelReader
@@ -29,7 +30,7 @@ from quiesce.adapters.compose_relay import RelayHelpers
 from quiesce.adapters.compose_servers import probe_command
 from quiesce.adapters.compose_starting import ComposeStarter
 from quiesce.adapters.compose_tool import Tool, run_beside, sweep_helpers
-from quiesce.adapters.compose_units import ComposeUnits, Inspected, service_of
+from quiesce.adapters.compose_units import ComposeUnits
 from quiesce.adapters.compose_world import found_model, image_name, services_of, volume_states
 from quiesce.errors import QuiesceError
 from quiesce.model import Stack, Volume

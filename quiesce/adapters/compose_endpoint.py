@@ -21,8 +21,9 @@ from typing import Literal
 
 from quiesce.adapters import process
 from quiesce.adapters.compose_engine import EngineConnection, told
+from quiesce.adapters.compose_inspected import Inspected
 from quiesce.adapters.compose_relay import RelayHelpers
-from quiesce.adapters.compose_units import ComposeUnits, Inspected
+from quiesce.adapters.compose_units import ComposeUnits
 from quiesce.errors import QuiesceError
 from quiesce.ports import Endpoint
 

@@ -18,8 +18,8 @@ from quiesce.adapters.compose_engine import (
     absent,
     told,
 )
+from quiesce.adapters.compose_inspected import LABEL_ONEOFF, LABEL_PROJECT_NAME, Inspected
 from quiesce.adapters.compose_model import ComposeModel
-from quiesce.adapters.compose_units import LABEL_ONEOFF, LABEL_PROJECT_NAME, Inspected
 from quiesce.model import Stack
 from quiesce.observed import ForeignMount, Mount
 

@@ -18,8 +18,9 @@ from quiesce.adapters.compose_engine import (
     absent,
     told,
 )
+from quiesce.adapters.compose_inspected import LABEL_PROJECT_NAME, Inspected, service_of
 from quiesce.adapters.compose_servers import is_bare_server, orphaning_check
-from quiesce.adapters.compose_units import LABEL_PROJECT_NAME, ComposeUnits, Inspected, service_of
+from quiesce.adapters.compose_units import ComposeUnits
 from quiesce.adapters.inside import carry_out
 from quiesce.errors import QuiesceError
 from quiesce.model import Instance

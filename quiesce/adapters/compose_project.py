@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quiesce.adapters.compose_engine import LABEL_HELPER, EngineConnection, told
-from quiesce.adapters.compose_units import LABEL_PROJECT_NAME
+from quiesce.adapters.compose_inspected import LABEL_PROJECT_NAME
 from quiesce.model import Stack
 
 _LABEL_FILES = "com.docker.compose.project.config_files"

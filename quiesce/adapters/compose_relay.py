@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from quiesce.adapters.compose_engine import EngineConnection
-from quiesce.adapters.compose_units import Inspected
+from quiesce.adapters.compose_inspected import Inspected
 from quiesce.adapters.helper_container import HelperContainer
 from quiesce.errors import QuiesceError
 

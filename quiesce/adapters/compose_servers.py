@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 
-from quiesce.adapters.compose_units import Inspected, health_command, service_of
+from quiesce.adapters.compose_inspected import Inspected, health_command, service_of
 
 _INITS = ("docker-init", "dumb-init", "tini", "catatonit", "init", "s6-svscan", "runit", "launch")
 SHELLS = ("sh", "bash", "dash", "ash", "ksh", "zsh", "busybox")

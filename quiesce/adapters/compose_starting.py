@@ -14,15 +14,9 @@ from dataclasses import dataclass, replace
 from quiesce.adapters.compose_command import ComposeCommand
 from quiesce.adapters.compose_engine import EngineConnection
 from quiesce.adapters.compose_foreign import ForeignWriters, data_folder_of
+from quiesce.adapters.compose_inspected import has_health, mounts_seen, service_of, unit_of
 from quiesce.adapters.compose_model import ComposeModel, DeclaredService
-from quiesce.adapters.compose_units import (
-    LOOK_EVERY,
-    ComposeUnits,
-    has_health,
-    mounts_seen,
-    service_of,
-    unit_of,
-)
+from quiesce.adapters.compose_units import LOOK_EVERY, ComposeUnits
 from quiesce.errors import QuiesceError, RequestError, ServiceFailed
 from quiesce.model import Stack
 from quiesce.observed import ForeignMount, Service, Unit

@@ -14,8 +14,7 @@ from quiesce.adapters.compose_engine import (
     absent,
     told,
 )
-from quiesce.adapters.compose_model import ComposeModel, DeclaredVolume
-from quiesce.adapters.compose_units import (
+from quiesce.adapters.compose_inspected import (
     LABEL_ONEOFF,
     LABEL_PROJECT_NAME,
     Inspected,
@@ -24,6 +23,7 @@ from quiesce.adapters.compose_units import (
     service_of,
     unit_of,
 )
+from quiesce.adapters.compose_model import ComposeModel, DeclaredVolume
 from quiesce.observed import Mount, Service, VolumeState
 
 _LABEL_VOLUME = "com.docker.compose.volume"

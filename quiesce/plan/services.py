@@ -121,6 +121,7 @@ def quiet(
     come_back: bool = True,
     boot_safe: bool = True,
     commands: bool = False,
+    watch: tuple[Node, ...] = (),
 ) -> tuple[Node, ...]:
     """Return `body` with these units stopped around it, or as it is when none runs.
 
@@ -128,23 +129,40 @@ def quiet(
     exchanged, or spoil a copy: `restart: always` would do that when the machine boots. With
     `commands`, those of `before:` and `after:` run around it; the latter are owed once the first
     of the former has begun.
+
+    A unit that crashes and is restarted again and again may start at any moment: it is held and
+    stopped first of all, and only then `watch` begins.
     """
     before = tuple(_command(entry, "before") for entry in stack.before if commands)
     after = tuple(_command(entry, "after") for entry in stack.after if commands)
     if not units:
         if not before and not after:
-            return body
-        return (Bracket("commands around a backup", before, body, always=after),)
+            return (*watch, *body)
+        return (*watch, Bracket("commands around a backup", before, body, always=after))
     always: tuple[Node, ...] = ()
     if come_back:
         always = start_nodes(stack, observed, units, "was running before")
         always += address_nodes(stack, observed, units)
-    stop: tuple[Node, ...] = (StopServices(tuple(units), stack.restart.stop_timeout, why),)
-    held = tuple(unit for unit in units if unit.restart_policy == "always")
-    if held and not boot_safe:
-        stop = (HoldRestart(held, "a boot in the middle would start it on half of the data"), *stop)
-        always = (FreeRestart(held, "as it was before"), *always)
-    return (Bracket("services at rest", (*before, *stop), body, always=(*always, *after)),)
+    loops = tuple(unit for unit in units if unit.state == "restarting")
+    rest = tuple(unit for unit in units if unit not in loops)
+    first: tuple[Node, ...] = ()
+    if loops:
+        first = (
+            HoldRestart(loops, "it crashes, and the engine would start it at any moment"),
+            StopServices(loops, stack.restart.stop_timeout, why),
+            *watch,
+        )
+    held = tuple(unit for unit in rest if unit.restart_policy == "always" and not boot_safe)
+    stop: tuple[Node, ...] = ()
+    if held:
+        stop = (HoldRestart(held, "a boot in the middle would start it on half of the data"),)
+    if rest:
+        stop = (*stop, StopServices(rest, stack.restart.stop_timeout, why))
+    if loops or held:
+        always = (FreeRestart((*loops, *held), "as it was before"), *always)
+    enter = (*first, *before, *stop)
+    window = Bracket("services at rest", enter, body, always=(*always, *after))
+    return (window,) if loops else (*watch, window)
 
 
 def _command(entry: Command, word: str) -> RunCommand:

@@ -342,7 +342,7 @@ class FakeRuntime:
         now = self._units.get(observed.id) or self._successor(observed)
         lines = self.log_lines.get(observed.service, [])[-20:]
         hint = f"see 'inv logs --service {observed.service}'"
-        if not observed.runs:
+        if not observed.runs or (observed.state == "restarting" and now is not None):
             return
         if now is None or not now.runs:
             code = None if now is None else now.exit_code

@@ -41,7 +41,13 @@ services:
   crashing:
     image: ${TINY_IMAGE}
     command: [sh, -c, "test -e /flag/well && exec sleep 99; echo no flag >&2; exit 7"]
-    restart: on-failure
+    restart: on-failure:1000
+    volumes: ["./flag:/flag:ro"]
+  job:
+    image: ${TINY_IMAGE}
+    command: [sh, -c, "test -e /flag/done || exec sleep 99"]
+    init: true
+    stop_grace_period: 1s
     volumes: ["./flag:/flag:ro"]
   web:
     image: ${TINY_IMAGE}
@@ -137,6 +143,41 @@ def test_a_unit_that_never_gets_well_fails_in_time_with_its_last_words(
     assert time.monotonic() - begun >= 4
     assert "no flag" in caught.value.details
     assert caught.value.hint.startswith("see 'inv logs --service crashing'")
+
+
+def test_a_crash_loop_is_held_and_goes_on_as_before(runtime: ComposeRuntime, folder: Path):
+    """Whether a look finds it waiting or running for a moment; with as many tries as it had."""
+    (folder / "flag" / "well").unlink(missing_ok=True)
+    runtime.up(["crashing"], build=False)
+    deadline = time.monotonic() + 30
+    while "RestartCount" not in (told := docker("inspect", unit(runtime, "crashing").id)) or (
+        '"RestartCount": 0' in told
+    ):
+        assert time.monotonic() < deadline
+    loop = unit(runtime, "crashing")
+    assert (loop.state, loop.restart_policy) == ("restarting", "on-failure:1000")
+    runtime.hold_restart([loop])
+    runtime.stop([loop], 0)
+    held = unit(runtime, "crashing")
+    assert (held.state, held.restart_policy) == ("exited", "no")
+    runtime.free_restart([loop])
+    runtime.start([loop])
+    assert runtime.wait_healthy([loop], 5, ignore)["crashing"] < 5
+    again = unit(runtime, "crashing")
+    assert again.restart_policy == "on-failure:1000"
+    (folder / "flag" / "well").touch()
+    runtime.wait_healthy([replace(loop, state="running")], 60, ignore)
+
+
+def test_a_job_that_ends_well_after_it_was_started_again_is_done(
+    runtime: ComposeRuntime, folder: Path
+):
+    """It ran when services stopped, is started again, and ends with 0: nobody restarts it."""
+    job = up(runtime, "job")
+    runtime.stop([job], 0)
+    (folder / "flag" / "done").touch()
+    runtime.start([job])
+    assert set(runtime.wait_healthy([job], 30, ignore)) == {"job"}
 
 
 def test_a_unit_deaf_to_its_stop_signal_is_killed_and_says_so(runtime: ComposeRuntime):
