@@ -131,8 +131,10 @@ class Runtime(Protocol):
         """Wait until each unit is as well as it was when observed.
 
         Calls `waiting` with the name of the service waited for. Returns, per service, the seconds
-        until it was. Raise QuiesceError naming the service, with its last log lines as details,
-        when `timeout` seconds did not suffice or the unit ended.
+        until it was. Raise ServiceFailed naming every service, with its last log lines as details,
+        for which `timeout` seconds did not suffice or of which a unit ended; the others were
+        waited for all the same. A unit that was being restarted again and again is as well as it
+        was.
         """
         ...
 

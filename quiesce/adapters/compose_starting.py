@@ -17,7 +17,7 @@ from quiesce.adapters.compose_foreign import ForeignWriters, data_folder_of
 from quiesce.adapters.compose_inspected import has_health, mounts_seen, service_of, unit_of
 from quiesce.adapters.compose_model import ComposeModel, DeclaredService
 from quiesce.adapters.compose_units import LOOK_EVERY, ComposeUnits
-from quiesce.errors import QuiesceError, RequestError, ServiceFailed
+from quiesce.errors import NotDeclared, QuiesceError, RequestError, ServiceFailed
 from quiesce.model import Stack
 from quiesce.observed import ForeignMount, Service, Unit
 
@@ -79,7 +79,12 @@ class ComposeStarter:
         self._require_alone(units)
         for unit in units:
             if not self.units.start(unit):
-                self.model().require([unit.service])
+                if self.model().service(unit.service) is None:
+                    raise NotDeclared(
+                        f"service {unit.service} has no container, and the Compose file none of "
+                        "its name",
+                        "declare it again, and run 'inv up', should it be needed",
+                    )
                 arguments = ("up", "--detach", "--no-deps", "--no-recreate", unit.service)
                 self.command.run(*arguments)
                 if unit.state == "paused":

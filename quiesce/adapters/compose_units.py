@@ -25,7 +25,7 @@ from quiesce.adapters.compose_inspected import (
     was_restarted,
 )
 from quiesce.adapters.process_child import TAIL_LINES, tail
-from quiesce.errors import QuiesceError
+from quiesce.errors import QuiesceError, ServiceFailed
 from quiesce.observed import Unit
 from quiesce.ports import StopResult
 
@@ -155,6 +155,7 @@ class ComposeUnits:
         begun = time.monotonic()
         pending = [_Watch(unit) for unit in units if unit.runs]
         seconds = {unit.service: 0.0 for unit in units}
+        failures: dict[str, QuiesceError] = {}
         named = ""
         while pending:
             if pending[0].observed.service != named:
@@ -162,17 +163,28 @@ class ComposeUnits:
                 waiting(named)
             left = []
             for watch in pending:
-                well_at = self._well_at(watch, one_shots)
+                service = watch.observed.service
+                try:
+                    well_at = self._well_at(watch, one_shots)
+                except ServiceFailed as error:
+                    failures.setdefault(service, error)
+                    continue
                 if well_at is None:
                     left.append(watch)
                 else:
-                    took = max(0.0, well_at - begun)
-                    seconds[watch.observed.service] = max(seconds[watch.observed.service], took)
+                    seconds[service] = max(seconds[service], 0.0, well_at - begun)
             pending = left
             if pending and time.monotonic() - begun > timeout:
-                raise self._not_well(pending[0], f"within {timeout:.0f} seconds")
+                for watch in pending:
+                    late = self._not_well(watch, f"within {timeout:.0f} seconds")
+                    failures.setdefault(watch.observed.service, late)
+                pending = []
             if pending:
                 time.sleep(LOOK_EVERY)
+        if failures:
+            failed = ServiceFailed.of(failures)
+            failed.waited = {n: took for n, took in seconds.items() if n not in failures}
+            raise failed
         return seconds
 
     def wait_ended(self, units: Sequence[Unit], timeout: float) -> None:
@@ -283,16 +295,17 @@ class ComposeUnits:
         self._steady.add(since)
         return watch.steady_from
 
-    def _not_well(self, watch: _Watch, when: str) -> QuiesceError:
+    def _not_well(self, watch: _Watch, when: str) -> ServiceFailed:
         service = watch.observed.service
         now = self.current(watch.observed)
         lines = () if now is None else tail(self.logs(now["Id"], TAIL_LINES))
         was = "well" if watch.observed.health == "none" else watch.observed.health
         late = f"service {service} was not {was} again {when}: it {watch.last}"
-        return QuiesceError(
+        return ServiceFailed(
             late if when else f"service {service} {watch.last}",
             f"see 'inv logs --service {service}', then run 'inv recover'",
             details=lines,
+            services=(service,),
         )
 
 

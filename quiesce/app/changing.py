@@ -24,7 +24,7 @@ from quiesce.execute.run import Ports, Run
 from quiesce.model import BackupSet, Stack
 from quiesce.observe import observe
 from quiesce.observed import Observed
-from quiesce.plan.recover import owed_nodes
+from quiesce.plan.recover import keeping_going, owed_nodes
 from quiesce.plan.steps import Plan
 
 KEPT_JOURNALS = 50
@@ -53,6 +53,8 @@ class Changing:
     handlers: Handlers = field(default_factory=lambda: HANDLERS)
     #: The dead runs that had to be settled first.
     settled: tuple[str, ...] = ()
+    #: Why services of a dead run are down that it owes.
+    down: StillOwed | None = None
     #: Seconds to wait for a run from elsewhere.
     wait: float = 0.0
     _claimed: bool = False
@@ -79,15 +81,35 @@ class Changing:
     def recover(self) -> tuple[str, ...]:
         """Settle every dead run, newest first, aloud. Return what was settled.
 
-        Raise StillOwed when something of it fails again.
+        Raise StillOwed when something of it fails again; where only services are down, when
+        everything else of every run is settled.
         """
         for run in self.ports.store.abandoned(journalled(self.stack)):
             self.ports.store.discard(run)
             self.ports.sink.note(f"removed what run {run} left, which died before it did anything")
         done = []
+        down: StillOwed | None = None
         for dead in journals.unfinished(runs_folder(self.stack)):
-            done.append(self._settle(dead))
+            try:
+                done.append(self._settle(dead))
+            except StillOwed as error:
+                if not error.services_only:
+                    raise
+                down = down or error
+        if down is not None:
+            raise down
         return tuple(done)
+
+    def recover_or_go_on(self) -> None:
+        """Settle dead runs before a verb. Services that cannot come back keep no backup from
+        being made: that they are down is said now, and again when the verb has ended."""
+        try:
+            self.settled = self.recover()
+        except StillOwed as error:
+            if not error.services_only:
+                raise
+            self.ports.sink.warn(f"{error.fact}; going on without")
+            self.down = error
 
     def _settle(self, dead: DeadRun) -> str:
         sink = self.ports.sink
@@ -115,7 +137,7 @@ class Changing:
                     f"recover {dead.plan.request}",
                     dead.plan.stack_digest,
                     dead.plan.engine,
-                    nodes,
+                    keeping_going(nodes),
                 )
             )
         # Also where nothing is owed: it may have died between its last bracket and its end.
@@ -198,7 +220,8 @@ def changing(
 ) -> Iterator[Changing]:
     """Hold the lock, handle signals and settle dead runs first, while the block runs.
 
-    Raise Busy when another run holds the lock for longer than `wait` seconds.
+    Raise Busy when another run holds the lock for longer than `wait` seconds, StillOwed at the
+    end of the block when services are still down that an earlier run owes.
     """
     if not stack.directory.is_dir():
         raise RequestError(f"{stack.directory} is not a folder", "name another with --stack")
@@ -208,8 +231,10 @@ def changing(
             work = Changing(stack, run, make_ports(), interrupts, wait=wait)
             try:
                 if recover:
-                    work.settled = work.recover()
+                    work.recover_or_go_on()
                 yield work
+                if work.down is not None:
+                    raise work.down
             finally:
                 with interrupts.shield():
                     _close(work)

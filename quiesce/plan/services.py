@@ -13,6 +13,7 @@ from quiesce.plan.steps import (
     Bracket,
     BuildServices,
     CheckAddresses,
+    CheckStarted,
     FreeRestart,
     HoldRestart,
     Node,
@@ -224,8 +225,14 @@ def plan_start(stack: Stack, observed: Observed, run: str, names: Sequence[str])
     nodes: list[Node] = []
     for wave in order.start_waves(asleep, observed.services, ordered(stack, observed)):
         named = tuple(dict.fromkeys(unit.service for unit in wave))
-        nodes.append(StartServices(wave, stack.restart.stop_timeout, "asked for"))
-        nodes.append(WaitServices(named, stack.restart.health_timeout, "started means healthy"))
+        nodes.append(StartServices(wave, stack.restart.stop_timeout, "asked for", keep_going=True))
+        nodes.append(
+            WaitServices(
+                named, stack.restart.health_timeout, "started means healthy", keep_going=True
+            )
+        )
+    if nodes:
+        nodes.append(CheckStarted("what fails keeps nothing down that does not need it"))
     return _plan(stack, observed, run, "start", names, tuple(nodes))
 
 

@@ -63,10 +63,15 @@ class RunCommand:
 
 @dataclass(frozen=True, slots=True)
 class StartServices:
-    """These units run again as they ran before. In start order."""
+    """These units run again as they ran before. In start order.
+
+    One that cannot be started keeps none of the others down. With `keep_going`, what needs it is
+    left out, and `CheckStarted` says so at the end of the plan.
+    """
 
     units: tuple[Unit, ...]
     timeout: float
+    keep_going: bool = field(default=False, kw_only=True)
     why: str
 
 
@@ -81,10 +86,21 @@ class WaitHealthy:
 
 @dataclass(frozen=True, slots=True)
 class WaitServices:
-    """Every named service runs and, where it has a health check, is healthy."""
+    """Every named service runs and, where it has a health check, is healthy.
+
+    `keep_going`: `CheckStarted` says at the end of the plan which ones do not.
+    """
 
     services: tuple[str, ...]
     timeout: float
+    keep_going: bool = field(default=False, kw_only=True)
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStarted:
+    """Nothing failed of what was to be started."""
+
     why: str
 
 
@@ -583,6 +599,7 @@ Step = (
     | StartServices
     | WaitHealthy
     | WaitServices
+    | CheckStarted
     | RemoveServices
     | BuildServices
     | RemoveProject

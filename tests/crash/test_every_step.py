@@ -70,9 +70,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.stack = a_stack(folder)
-        self.observed = restarting_always(
-            a_world({"frontend": "exited", "proxy": "restarting"})
-        )
+        self.observed = restarting_always(a_world({"frontend": "exited", "proxy": "restarting"}))
         self.runtime = FakeRuntime(self.observed.services)
         self.dead = False
         self.effects: list[str] = []

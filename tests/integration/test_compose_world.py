@@ -49,6 +49,18 @@ services:
     init: true
     stop_grace_period: 1s
     volumes: ["./flag:/flag:ro"]
+  imageless:
+    image: quiesce-test/no-such-image
+    pull_policy: never
+  taken:
+    image: ${TINY_IMAGE}
+    ports: ["127.0.0.1:${TAKEN}:7000"]
+  needy:
+    image: ${TINY_IMAGE}
+    depends_on: {imageless: {condition: service_started}}
+  happy:
+    image: ${TINY_IMAGE}
+    depends_on: {job: {condition: service_completed_successfully}}
   web:
     image: ${TINY_IMAGE}
     stop_grace_period: 1s
@@ -73,7 +85,7 @@ def folder(tmp_path_factory) -> Iterator[Path]:
     (found / "flag").mkdir()
     (found / "docker-compose.yml").write_text(COMPOSE)
     image = os.environ.get("TINY_IMAGE", "quiesce-test/tiny")
-    variables = {"STACK": PROJECT, "TINY_IMAGE": image, "WHO": "env-file"}
+    variables = {"STACK": PROJECT, "TINY_IMAGE": image, "WHO": "env-file", "TAKEN": "1"}
     (found / "core.env").write_text("".join(f"{k}={v}\n" for k, v in variables.items()))
     try:
         yield found
@@ -387,6 +399,31 @@ def test_another_image_of_the_same_name_is_noticed(folder: Path):
         named.close()
         remove_project(PROJECT, folder)
         docker("rmi", "--force", name)
+
+
+def test_who_cannot_start_keeps_nobody_down_who_does_not_need_it(folder: Path):
+    """A missing image and a taken port: both are named; who waits for a job that is done starts."""
+    (folder / "flag" / "done").touch()
+    variables = (folder / "core.env").read_text()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        (folder / "core.env").write_text(variables.replace("TAKEN=1", f"TAKEN={port}"))
+        runtime = runtime_of(folder)
+        try:
+            up(runtime, "job")
+            runtime.wait_healthy([replace(unit(runtime, "job"), state="running")], 30, ignore)
+            ended = unit(runtime, "job")
+            assert ended.exit_code == 0
+            with pytest.raises(ServiceFailed) as caught:
+                runtime.up(["job", "imageless", "taken", "needy", "happy", "web"], build=False)
+            assert set(caught.value.services) == {"imageless", "taken"}
+            assert "needy" in " ".join(caught.value.details)
+            states = {s.name: [u.state for u in s.units] for s in runtime.services()}
+            assert states["happy"] == states["web"] == ["running"]
+            assert "running" not in states["taken"] + states["needy"]
+        finally:
+            runtime.close()
+            (folder / "core.env").write_text(variables)
 
 
 def test_nothing_starts_beside_who_writes_outside_of_the_project(folder: Path):
