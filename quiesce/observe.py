@@ -8,6 +8,7 @@ from pathlib import Path
 from quiesce.model import Stack
 from quiesce.observed import DatabaseState, Observed, Service
 from quiesce.plan.foreign_mounts import foreign_hint
+from quiesce.plan.paused import unpausing
 from quiesce.ports import DatabaseAdmin, Runtime
 
 
@@ -46,9 +47,7 @@ def _why_not(name: str, services: tuple[Service, ...], kind: str) -> tuple[str, 
     if service is None:
         return f"{name} is no service of the stack", ""
     if service.running:
-        unit = service.running[0]
-        pid = unit.id.partition(":")[0]
-        go_on = f"kill -CONT -{pid}" if kind == "host" else f"docker unpause {unit.name}"
+        go_on = unpausing(service.running[0], kind)
         return f"{name} is paused", f"let it go on with '{go_on}', then try again"
     if service.foreign_mounts:
         first = service.foreign_mounts[0]

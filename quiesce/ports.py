@@ -104,7 +104,8 @@ class Runtime(Protocol):
         """Stop these units one after the other, in the order given.
 
         Each gets the longer of `timeout` and its own stop timeout before it is killed. A unit
-        that does not run, or no longer exists, is already stopped.
+        that does not run, or no longer exists, is already stopped. One that is paused goes on for
+        the time that it takes to end in order.
         """
         ...
 

@@ -114,6 +114,9 @@ class ComposeUnits:
             patience = max(timeout, DEFAULT_STOP_TIMEOUT if own is None else own)
             with told(f"service {unit.service} cannot be stopped"):
                 try:
+                    if now["State"]["Status"] == "paused":
+                        # Frozen, it would not hear the signal, and be killed when time is up.
+                        self._connection.api.unpause(unit.id)
                     self._connection.api.stop(unit.id, timeout=math.ceil(patience))
                 except Exception as error:
                     if not absent(error):

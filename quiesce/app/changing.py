@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -24,7 +24,10 @@ from quiesce.execute.run import Ports, Run
 from quiesce.model import BackupSet, Stack
 from quiesce.observe import observe
 from quiesce.observed import Observed
+from quiesce.plan import order
+from quiesce.plan.reboot import with_all_that_ran
 from quiesce.plan.recover import keeping_going, owed_nodes
+from quiesce.plan.services import ordered
 from quiesce.plan.steps import Plan
 
 KEPT_JOURNALS = 50
@@ -71,6 +74,8 @@ class Changing:
         run = Run(plan.run, self.stack, observed, self.ports, sources or {})
         journal = Journal(runs_folder(self.stack), plan.run)
         if stops(plan):
+            running = order.in_start_order(observed.running, ordered(self.stack, observed))
+            plan = replace(plan, running=running)
             keep_declaration(self.stack, runs_folder(self.stack))
         journal.open(plan, self.ports.clock.now())
         with guarded(self.stack, plan, runs_folder(self.stack) / "guard.log"):
@@ -127,6 +132,7 @@ class Changing:
         if nodes:
             observed = self._observe_anyhow()
             self._same_engine(dead.plan, observed)
+            nodes = with_all_that_ran(self.stack, observed, dead.plan, nodes)
             # Its own id stays: side names and staging folders carry it.
             run = Run(dead.run, self.stack, observed, self.ports)
             Executor(run, _Unwritten(), self.interrupts, self.handlers).execute(

@@ -9,6 +9,7 @@ from quiesce.errors import RequestError
 from quiesce.model import Command, Stack
 from quiesce.observed import Observed, Unit
 from quiesce.plan import order
+from quiesce.plan.paused import refuse_paused
 from quiesce.plan.steps import (
     Bracket,
     BuildServices,
@@ -83,8 +84,14 @@ def start_nodes(
 ) -> tuple[Node, ...]:
     """Return the steps that bring these units back in dependency order, each wave healthy
     before the next."""
+    waves = order.start_waves(units, observed.services, ordered(stack, observed))
+    return coming_back(stack, waves, why)
+
+
+def coming_back(stack: Stack, waves: Sequence[tuple[Unit, ...]], why: str) -> tuple[Node, ...]:
+    """Return the steps that bring these waves back, each healthy before the next."""
     nodes: list[Node] = []
-    for wave in order.start_waves(units, observed.services, ordered(stack, observed)):
+    for wave in waves:
         nodes.append(StartServices(wave, stack.restart.stop_timeout, why))
         nodes.append(WaitHealthy(wave, stack.restart.health_timeout, "as well as before the stop"))
     return tuple(nodes)
@@ -136,6 +143,9 @@ def quiet(
     """
     before = tuple(_command(entry, "before") for entry in stack.before if commands)
     after = tuple(_command(entry, "after") for entry in stack.after if commands)
+    refuse_paused(
+        observed, {c.service for c in (*before, *after)}, ", and a command is to run in it"
+    )
     if not units:
         if not before and not after:
             return (*watch, *body)
@@ -197,6 +207,7 @@ def plan_up(
     services = chosen(observed, names)
     needs = order.dependencies(observed.services)
     wanted = set(services) | set(order.all_needed(needs, services))
+    refuse_paused(observed, wanted, ": up does not wake it")
     in_order = tuple(name for name in ordered(stack, observed) if name in wanted)
     anew = "; ".join(f"{name} is made anew: {why}" for name, why in outdated(in_order).items())
     why = "asked for, with what they depend on" + (f"; {anew}" if anew else "")
@@ -216,6 +227,7 @@ def plan_start(stack: Stack, observed: Observed, run: str, names: Sequence[str])
             f"{', '.join(missing)} has no container yet",
             f"run 'inv up --service {','.join(missing)}'",
         )
+    refuse_paused(observed, names, ": start does not wake it")
     asleep = [
         unit
         for name in services
@@ -270,6 +282,7 @@ def plan_rebuild(stack: Stack, observed: Observed, run: str, names: Sequence[str
     services = chosen(observed, names)
     needs = order.dependencies(observed.services)
     wanted = set(services) | set(order.all_needed(needs, services))
+    refuse_paused(observed, wanted, ", and a container of a new image would not be")
     in_order = tuple(name for name in ordered(stack, observed) if name in wanted)
     dependents = {
         name: f"depends on {min(set(order.all_needed(needs, [name])) & set(services))}"

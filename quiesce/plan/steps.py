@@ -680,7 +680,8 @@ class Plan:
     """What will happen, in order, and for which run. The same value is printed and executed.
 
     `request` is what was asked for, in words; `engine` the engine the plan was made for, which
-    a recovery compares with the one it talks to.
+    a recovery compares with the one it talks to. `running` is all that ran when it was made, in
+    start order: after a reboot it is owed as a whole. Plans of earlier versions have none.
     """
 
     run: str
@@ -690,6 +691,7 @@ class Plan:
     stack_digest: str
     engine: str
     nodes: tuple[Node, ...]
+    running: tuple[Unit, ...] = ()
 
 
 PARTS = ("enter", "body", "on_failure", "on_success", "always")
