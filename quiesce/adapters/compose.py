@@ -25,6 +25,7 @@ from quiesce.adapters.compose_events import StartsListener, who_started
 from quiesce.adapters.compose_inspected import Inspected, service_of
 from quiesce.adapters.compose_model import ComposeModel
 from quiesce.adapters.compose_premises import ComposePremises
+from quiesce.adapters.compose_project import Traces, find_traces
 from quiesce.adapters.compose_reading import ModelReader
 from quiesce.adapters.compose_relay import RelayHelpers
 from quiesce.adapters.compose_servers import probe_command
@@ -97,6 +98,10 @@ class ComposeRuntime:
     def api(self) -> APIClient:
         """Return the SDK's client of this engine; it is closed with the runtime."""
         return self._connection.api
+
+    def project_traces(self, names: Collection[str]) -> Mapping[str, Traces]:
+        """Return what the engine holds of each of these projects; see `compose_project`."""
+        return find_traces(self._connection, self._stack, names)
 
     def image_ids(self) -> tuple[str, ...]:
         """Return the images the project's containers were made from: they are on the engine."""

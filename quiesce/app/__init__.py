@@ -359,7 +359,7 @@ def open_app(
         loaded = declared.load_anyhow(file, instance, options.environ, reporter.warn)
     else:
         loaded = load_stack(_stack_file(start, named), instance, options.environ)
-    loaded = settle_project(loaded, options.environ, anyhow=anyhow)
+    loaded = settle_project(loaded, anyhow=anyhow)
     rotate_log(loaded)
     reporter.use_zone(ZoneInfo(loaded.timezone))
     return App(loaded, reporter, options)

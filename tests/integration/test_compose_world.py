@@ -477,7 +477,7 @@ def test_a_stack_without_a_project_is_found_by_what_runs(folder: Path):
         instance = replace(
             stack.instance, project=preferred, other_projects=others, files=(folder / file,)
         )
-        return settle_project(replace(stack, instance=instance), os.environ).instance.project
+        return settle_project(replace(stack, instance=instance)).instance.project
 
     assert settled(PROJECT, "core") == PROJECT
     with pytest.raises(RequestError) as caught:
