@@ -109,6 +109,7 @@ class ComposeUnits:
         """Stop one unit, with the longer of `timeout` and its own stop timeout."""
         begun = time.monotonic()
         now = self.inspect(unit.id)
+        waited = now is not None and now["State"]["Status"] == "restarting"
         if now is not None and now["State"]["Status"] in ("running", "paused", "restarting"):
             own = now["Config"].get("StopTimeout")
             patience = max(timeout, DEFAULT_STOP_TIMEOUT if own is None else own)
@@ -127,7 +128,8 @@ class ComposeUnits:
                     f"service {unit.service} still runs after it was stopped",
                     f"see what starts it again: 'docker inspect {unit.name}'",
                 )
-        code = None if now is None else int(now["State"]["ExitCode"])
+        # Of one that waited for its next try, the code is that of a crash and not of this stop.
+        code = None if now is None or waited else int(now["State"]["ExitCode"])
         return StopResult(unit, code, time.monotonic() - begun)
 
     def start(self, unit: Unit) -> bool:

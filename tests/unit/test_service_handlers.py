@@ -19,7 +19,7 @@ from quiesce.execute.handlers import services as handlers
 from quiesce.execute.interrupts import Interrupts
 from quiesce.execute.journal import Journal
 from quiesce.execute.run import Ports, Run
-from quiesce.model import Stack
+from quiesce.model import Command, Stack
 from quiesce.observed import Observed, Unit
 from quiesce.plan import steps as s
 from quiesce.plan.backup import BackupRequest, plan_backup
@@ -177,6 +177,22 @@ def test_data_that_is_not_settled_is_never_gone_on_from(tmp_path: Path) -> None:
     with pytest.raises(StillOwed) as caught:
         world.run(_backup(world), kinds)
     assert not caught.value.services_only
+
+
+def test_a_command_that_fails_is_no_reason_to_make_no_backup(tmp_path: Path) -> None:
+    """`after:` is owed like a service, and no data with it."""
+    world = World(tmp_path, a_world())
+    world.stack = replace(world.stack, after=(Command("backend", ("false",), 5.0),))
+
+    class Premises:
+        def carry_out(self, *_: object) -> None:
+            raise QuiesceError("false in service backend failed with exit code 1")
+
+    ports = replace(world.ports(), premises=cast(Any, Premises()))
+    cast(Any, world).ports = lambda: ports
+    owed = world.down_after(_backup(world))
+    assert owed.services_only
+    assert world.runtime.running == set(ORDER)
 
 
 def test_who_was_taken_out_of_the_stack_is_owed_nothing(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from quiesce.errors import NotDeclared, QuiesceError, ServiceFailed
@@ -113,13 +114,28 @@ def hold_restart(step: s.HoldRestart, run: Run) -> str:
 
 
 def free_restart(step: s.FreeRestart, run: Run) -> str:
-    run.ports.runtime.free_restart(step.units)
+    with _about_services([unit.service for unit in step.units]):
+        run.ports.runtime.free_restart(step.units)
     return ""
 
 
 def run_command(step: s.RunCommand, run: Run) -> str:
-    run.ports.premises.carry_out(step.service, step.argv, step.timeout)
+    with _about_services([step.service]):
+        run.ports.premises.carry_out(step.service, step.argv, step.timeout)
     return ""
+
+
+@contextmanager
+def _about_services(names: Sequence[str]) -> Iterator[None]:
+    """What goes wrong in here is about these services, and about no data."""
+    try:
+        yield
+    except QuiesceError as error:
+        if error.lost_engine:
+            raise
+        raise ServiceFailed(
+            error.fact, error.hint, details=error.details, services=tuple(names)
+        ) from error
 
 
 def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
