@@ -1,10 +1,12 @@
 """What can go wrong, in words: one line of fact, one line of help, one exit code.
 
     QuiesceError            1  unexpected
+    ├── ServiceFailed       1  services could not be started, or are not well
     ├── LostEngine          1  the engine stopped answering
     ├── CannotDrop          1  a database that is no longer needed cannot be dropped
     ├── RequestError        2  wrong request; nothing was touched
     │   ├── ConfigError     2  stack.yaml or the env file is wrong; lists every problem
+    │   ├── NotDeclared     2  a service that is gone and declared nowhere
     │   └── SilentEngine    2  the engine does not answer
     ├── StepFailed          3  a step failed; everything was put back
     ├── StillOwed           4  a step failed and something is still owed
@@ -19,7 +21,7 @@ ever holds a secret.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from signal import Signals
 
@@ -47,6 +49,35 @@ class RequestError(QuiesceError):
     exit_code = 2
 
 
+class ServiceFailed(QuiesceError):
+    """`services` could not be started, or are not as well as they have to be."""
+
+    def __init__(
+        self,
+        fact: str,
+        hint: str = "",
+        *,
+        details: Sequence[str] = (),
+        services: Sequence[str] = (),
+    ) -> None:
+        super().__init__(fact, hint, details=details)
+        self.services = tuple(services)
+        #: Seconds until those that were waited for at the same time were well.
+        self.waited: Mapping[str, float] = {}
+
+    @classmethod
+    def of(cls, failures: Mapping[str, QuiesceError]) -> ServiceFailed:
+        """Return one error for what happened to each of these services."""
+        errors = tuple(failures.values())
+        if len(errors) == 1:
+            (error,) = errors
+            return cls(error.fact, error.hint, details=error.details, services=tuple(failures))
+        details = [f"{name}: {line}" for name, e in failures.items() for line in e.details]
+        hints = dict.fromkeys(error.hint for error in errors if error.hint)
+        fact = "; ".join(dict.fromkeys(error.fact for error in errors))
+        return cls(fact, "; ".join(hints), details=details, services=tuple(failures))
+
+
 class LostEngine(QuiesceError):
     """The engine stopped answering, or a connection to it ended before all had come."""
 
@@ -62,6 +93,10 @@ class SilentEngine(RequestError):
     """The engine does not answer at all. Nothing was touched."""
 
     lost_engine = True
+
+
+class NotDeclared(RequestError):
+    """A service has no container any more and is declared nowhere: nobody can start it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +136,13 @@ class StepFailed(QuiesceError):
 
 
 class StillOwed(QuiesceError):
-    """A step failed and something could not be put back; `inv recover` continues."""
+    """A step failed and something could not be put back; `inv recover` continues.
+
+    `services_only`: all data is as it has to be, and only services are down or not well.
+    """
 
     exit_code = 4
+    services_only = False
 
 
 class Busy(QuiesceError):

@@ -26,6 +26,7 @@ def main() -> int:
     file, instance = Path(sys.argv[1]), sys.argv[2]
     from quiesce.app import App, Options
     from quiesce.app.declared import load_anyhow
+    from quiesce.app.project import settle_project
     from quiesce.errors import Busy, QuiesceError
     from quiesce.report import make_reporter
 
@@ -41,6 +42,7 @@ def main() -> int:
         while True:
             try:
                 stack = load_anyhow(file, instance, os.environ, reporter.warn)
+                stack = settle_project(stack, anyhow=True, patient=True)
                 App(stack, reporter, Options(yes=True, wait=_WAIT)).recover()
             except QuiesceError as error:
                 # Somebody from elsewhere may be at work on the same engine: after it, then.

@@ -67,6 +67,8 @@ class Instance:
     profiles: tuple[str, ...]
     state: Path
     environment: Mapping[str, str] = field(repr=False)
+    #: Where stack.yaml names no project: what else the stack may be called on its engine.
+    other_projects: tuple[str, ...] = ()
     #: A copy that is removed anyway: nothing of it is owed to anybody, so no guard is kept.
     throwaway: bool = False
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from quiesce.model import Stack
 from quiesce.observed import DatabaseState, Observed, Service
+from quiesce.plan.foreign_mounts import foreign_hint
+from quiesce.plan.paused import unpausing
 from quiesce.ports import DatabaseAdmin, Runtime
 
 
@@ -19,14 +21,14 @@ def observe(stack: Stack, runtime: Runtime, databases: DatabaseAdmin) -> Observe
     engine = runtime.engine()
     services = runtime.services()
     volumes = runtime.volumes(stack.volumes)
-    running = {service.name for service in services if service.running}
-    askable = [database for database in stack.databases if database.service in running]
+    awake = {s.name for s in services if any(unit.state != "paused" for unit in s.running)}
+    askable = [database for database in stack.databases if database.service in awake]
     states = {state.key: state for state in databases.observe(askable)}
     for database in stack.databases:
         if database.key not in states:
-            problem = _why_not(database.service, services)
+            problem, remedy = _why_not(database.service, services, engine.kind)
             states[database.key] = DatabaseState(
-                database.key, database.name, False, False, "", (), 0, problem
+                database.key, database.name, False, False, "", (), 0, problem, remedy
             )
     reachable = [database for database in askable if states[database.key].reachable]
     return Observed(
@@ -39,10 +41,18 @@ def observe(stack: Stack, runtime: Runtime, databases: DatabaseAdmin) -> Observe
     )
 
 
-def _why_not(name: str, services: tuple[Service, ...]) -> str:
-    if any(service.name == name for service in services):
-        return f"{name} is not running"
-    return f"{name} is no service of the stack"
+def _why_not(name: str, services: tuple[Service, ...], kind: str) -> tuple[str, str]:
+    """Return why a server cannot be asked, and what to do about it where `up` is not the answer."""
+    service = next((service for service in services if service.name == name), None)
+    if service is None:
+        return f"{name} is no service of the stack", ""
+    if service.running:
+        go_on = unpausing(service.running[0], kind)
+        return f"{name} is paused", f"let it go on with '{go_on}', then try again"
+    if service.foreign_mounts:
+        first = service.foreign_mounts[0]
+        return f"{name} is not running here, and {first.fact}", foreign_hint(first, services)
+    return f"{name} is not running", ""
 
 
 def free_bytes(folder: Path) -> int:

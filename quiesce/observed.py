@@ -69,8 +69,46 @@ class Dependency:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignMount:
+    """A running container outside of the project that may write where a service of ours writes.
+
+    `volume` is the volume's key, or the path of a folder; `project` the Compose project that the
+    container belongs to, "" for none. `server`: a declared database's server keeps its files
+    there, so a second one would destroy them.
+    """
+
+    container: str
+    project: str
+    volume: str
+    server: bool = False
+
+    @property
+    def fact(self) -> str:
+        """Who it is, and what it has mounted."""
+        of = f" of project {self.project}" if self.project else ""
+        what = "folder" if self.volume.startswith("/") else "volume"
+        data = ", the data of a database server" if self.server else ""
+        return f"container {self.container}{of} has {what} {self.volume} mounted{data}"
+
+    def hint(self, *, alone: bool) -> str:
+        """What to do about it, safe to the letter. `alone`: the project has no container here,
+        so that the other project may be this stack, under another name."""
+        if self.project and alone:
+            return (
+                f"if project {self.project} is this stack, add 'project: {self.project}' to its "
+                f"instance in stack.yaml; if not, stop {self.container} first"
+            )
+        permit = "" if self.server else ", or name it under writers.ignore in stack.yaml"
+        return f"stop {self.container} first{permit}"
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
-    """A service: what it is declared to be, and the units that exist for it now."""
+    """A service: what it is declared to be, and the units that exist for it now.
+
+    `foreign_mounts` are containers that keep it from being started; those that `writers.ignore`
+    of stack.yaml permits are left out.
+    """
 
     name: str
     depends_on: tuple[Dependency, ...]
@@ -78,6 +116,7 @@ class Service:
     units: tuple[Unit, ...]
     image: str
     has_health: bool
+    foreign_mounts: tuple[ForeignMount, ...] = ()
 
     @property
     def running(self) -> tuple[Unit, ...]:
@@ -110,7 +149,8 @@ class DatabaseState:
     """A declared database on its server.
 
     `revision` are the rows of its Alembic version table; `bytes` is its size on the server;
-    `problem` says why nothing more is known when the server cannot be asked.
+    `problem` says why nothing more is known when the server cannot be asked, and `remedy` what to
+    do about it where that is not starting its service.
     """
 
     key: str
@@ -121,6 +161,7 @@ class DatabaseState:
     revision: tuple[str, ...]
     bytes: int
     problem: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,13 @@ class Runtime(Protocol):
         ...
 
     def up(self, services: Sequence[str], *, build: bool) -> None:
-        """Containers of these services exist and run; nothing else is started or recreated."""
+        """Containers of these services exist and run; nothing else is started or recreated.
+
+        One that cannot be started keeps nothing down that does not need it; raise ServiceFailed
+        naming every one that was not started. Nothing at all is started where a container outside
+        of the project has something mounted writably that one of these services writes to
+        (`Service.foreign_mounts`).
+        """
         ...
 
     def remove(self, services: Sequence[str]) -> None:
@@ -101,7 +107,8 @@ class Runtime(Protocol):
         """Stop these units one after the other, in the order given.
 
         Each gets the longer of `timeout` and its own stop timeout before it is killed. A unit
-        that does not run, or no longer exists, is already stopped.
+        that does not run, or no longer exists, is already stopped. One that is paused goes on for
+        the time that it takes to end in order.
         """
         ...
 
@@ -116,7 +123,10 @@ class Runtime(Protocol):
 
     def start(self, units: Sequence[Unit]) -> None:
         """Start these units in the order given. One that was removed since is made again as its
-        service; one that was paused when observed is paused again."""
+        service; one that was paused when observed is paused again.
+
+        Raise ServiceFailed, and start none of them, where a container outside of the project has
+        something mounted writably that one of these units writes to."""
         ...
 
     def wait_healthy(
@@ -125,8 +135,10 @@ class Runtime(Protocol):
         """Wait until each unit is as well as it was when observed.
 
         Calls `waiting` with the name of the service waited for. Returns, per service, the seconds
-        until it was. Raise QuiesceError naming the service, with its last log lines as details,
-        when `timeout` seconds did not suffice or the unit ended.
+        until it was. Raise ServiceFailed naming every service, with its last log lines as details,
+        for which `timeout` seconds did not suffice or of which a unit ended; the others were
+        waited for all the same. A unit that was being restarted again and again is as well as it
+        was.
         """
         ...
 
@@ -249,6 +261,12 @@ class Premises(Protocol):
         with the signal's name: they can only be killed."""
         ...
 
+    def bare_servers(self) -> Mapping[str, str]:
+        """Services whose first process is a PostgreSQL server, which takes what an ended program
+        leaves behind for a session that crashed. With what of their health check may do so, ""
+        for nothing."""
+        ...
+
     def tools(self) -> Mapping[str, str]:
         """The programs that this runtime needs on this machine, and their versions. Raise
         RequestError when one is missing."""
@@ -262,6 +280,13 @@ class Premises(Protocol):
         `environment` is added there without being in any argv. Raise QuiesceError when the
         service does not run.
         """
+        ...
+
+    def beside(
+        self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
+    ) -> CommandLine:
+        """How to run a program of the service's own image in the running service's network, but
+        not among its processes, with our own input and output; as `inside` in all else."""
         ...
 
     def carry_out(self, service: str, argv: Sequence[str], seconds: float) -> None:

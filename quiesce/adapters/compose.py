@@ -8,7 +8,6 @@ was down before.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -23,12 +22,18 @@ from quiesce.adapters.compose_describe import redact
 from quiesce.adapters.compose_endpoint import WAYS, ComposeReach, Relay, Way
 from quiesce.adapters.compose_engine import EngineConnection
 from quiesce.adapters.compose_events import StartsListener, who_started
-from quiesce.adapters.compose_model import ComposeModel, declaration_order, parse_model
+from quiesce.adapters.compose_inspected import Inspected, service_of
+from quiesce.adapters.compose_model import ComposeModel
 from quiesce.adapters.compose_premises import ComposePremises
+from quiesce.adapters.compose_project import Traces, find_traces
+from quiesce.adapters.compose_reading import ModelReader
+from quiesce.adapters.compose_relay import RelayHelpers
+from quiesce.adapters.compose_servers import probe_command
+from quiesce.adapters.compose_starting import ComposeStarter
 from quiesce.adapters.compose_tool import Tool, run_beside, sweep_helpers
-from quiesce.adapters.compose_units import ComposeUnits, Inspected, service_of
-from quiesce.adapters.compose_world import found_model, image_name, joined, volume_states
-from quiesce.errors import QuiesceError, RequestError
+from quiesce.adapters.compose_units import ComposeUnits
+from quiesce.adapters.compose_world import found_model, image_name, services_of, volume_states
+from quiesce.errors import QuiesceError
 from quiesce.model import Stack, Volume
 from quiesce.observed import Engine, Service, Unit, VolumeState
 from quiesce.ports import Endpoint, StopResult
@@ -40,7 +45,8 @@ if TYPE_CHECKING:
 class ComposeRuntime:
     """Implements `Runtime` for one instance of a stack. Nothing happens at construction.
 
-    `ways` are the ways `endpoint` may take, in order; tests force each of them.
+    `ways` are the ways `endpoint` may take, in order; tests force each of them. `run` marks the
+    helpers that they need.
     """
 
     def __init__(
@@ -49,12 +55,15 @@ class ComposeRuntime:
         *,
         environment: Mapping[str, str] | None = None,
         ways: Sequence[Way] = WAYS,
+        run: str = "looking",
     ) -> None:
+        self._run = run
+        self._servers = frozenset(database.service for database in stack.databases)
+        self._stack = stack
         self._instance = stack.instance
         self._keys = tuple(volume.key for volume in stack.volumes)
         self._outer = dict(os.environ if environment is None else environment)
         self._ways = tuple(ways)
-        self._models: dict[str, ComposeModel] = {}
         self._found: ComposeModel | None = None
         self._tunnel: Relay | None = None
         self._listener: StartsListener | None = None
@@ -83,33 +92,16 @@ class ComposeRuntime:
         or no longer declared): it runs, mounts and writes all the same. What a container really
         mounts is added to what its service declares.
         """
-        model = self._model()
-        containers = self._units.containers()
-        found = []
-        for declared in model.services:
-            own = [entry for entry in containers if service_of(entry) == declared.name]
-            if declared.active or own:
-                service = Service(
-                    name=declared.name,
-                    depends_on=declared.depends_on,
-                    mounts=declared.mounts,
-                    units=(),
-                    image=declared.image,
-                    has_health=declared.has_health,
-                )
-                found.append(joined(service, own, model))
-        names = {service.name for service in found}
-        for name in dict.fromkeys(map(service_of, containers)):
-            if name not in names:
-                own = [entry for entry in containers if service_of(entry) == name]
-                image = str(own[0]["Config"].get("Image") or own[0]["Image"])
-                stray = Service(name, (), (), (), image, has_health=False)
-                found.append(joined(stray, own, model))
-        return tuple(found)
+        found = services_of(self._model(), self._units.containers())
+        return self._starter.with_foreign_mounts(found)
 
     def api(self) -> APIClient:
         """Return the SDK's client of this engine; it is closed with the runtime."""
         return self._connection.api
+
+    def project_traces(self, names: Collection[str]) -> Mapping[str, Traces]:
+        """Return what the engine holds of each of these projects; see `compose_project`."""
+        return find_traces(self._connection, self._stack, names)
 
     def image_ids(self) -> tuple[str, ...]:
         """Return the images the project's containers were made from: they are on the engine."""
@@ -180,14 +172,15 @@ class ComposeRuntime:
 
         Compose makes a container anew when its configuration or image changed. It does not where
         something that is needed is not named: Compose then drops that need from the
-        configuration, and takes this (before 2.30) for a change.
+        configuration, and takes this (before 2.30) for a change. What cannot be started keeps
+        nothing down that does not need it.
         """
         self._require(services)
         self.engine()
-        arguments = ["up", "--detach", *(["--build"] if build else [])]
-        if services and not self._model().is_closed(services):
-            arguments += ["--no-deps", *([] if build else ["--no-recreate"])]
-        self._compose.run(*arguments, *services, hint="see what it said, then run 'inv up' again")
+        found = {service.name: service for service in self.services()}
+        active = [name for name in found if self._is_active(name)]
+        chosen = [found[name] for name in (services or active) if name in found]
+        self._starter.up(chosen, build=build, everything=not services)
 
     def remove(self, services: Sequence[str]) -> None:
         """Remove these services' containers; if that is all of them, the project's networks too."""
@@ -204,13 +197,7 @@ class ComposeRuntime:
 
     def start(self, units: Sequence[Unit]) -> None:
         """Start these units in order; Compose makes again what was removed since."""
-        for unit in units:
-            if not self._units.start(unit):
-                self._require([unit.service])
-                arguments = ("up", "--detach", "--no-deps", "--no-recreate", unit.service)
-                self._compose.run(*arguments)
-                if unit.state == "paused":
-                    self._units.start(unit)
+        self._starter.start(units)
 
     def hold_restart(self, units: Sequence[Unit]) -> None:
         """No restart policy, until `free_restart`."""
@@ -297,7 +284,13 @@ class ComposeRuntime:
     def premises(self) -> ComposePremises:
         """Return what belongs to this project, and the ways in; closed with the runtime."""
         return ComposePremises(
-            self._connection, self._compose, self._units, self._instance, self.services
+            self._connection,
+            self._compose,
+            self._units,
+            self._instance,
+            self.services,
+            self._servers,
+            self._run,
         )
 
     def close(self) -> None:
@@ -328,12 +321,38 @@ class ComposeRuntime:
         return ComposeCommand(self._instance, self._connection.address, self._outer)
 
     @cached_property
+    def _reader(self) -> ModelReader:
+        return ModelReader(self._compose, self._instance.project)
+
+    @cached_property
     def _units(self) -> ComposeUnits:
-        return ComposeUnits(self._connection, self._instance.project)
+        return ComposeUnits(
+            self._connection,
+            self._instance.project,
+            lambda container: probe_command(container, self._servers),
+        )
+
+    @cached_property
+    def _starter(self) -> ComposeStarter:
+        return ComposeStarter(
+            self._connection,
+            self._compose,
+            self._units,
+            self._stack,
+            self._model,
+            self._model_if_readable,
+        )
 
     @cached_property
     def _reach(self) -> ComposeReach:
-        return ComposeReach(self._connection, self._units, self._relay, self._ways)
+        helpers = RelayHelpers(
+            self._connection,
+            self.image_ids,
+            self._stack.helper_image,
+            self._instance.project,
+            self._run,
+        )
+        return ComposeReach(self._connection, self._units, self._relay, helpers, self._ways)
 
     def _relay(self, arguments: Sequence[str]) -> Relay:
         return Relay(self._compose.docker_argv(*arguments), self._compose.environment())
@@ -347,32 +366,9 @@ class ComposeRuntime:
         return self._compose.docker("info", "--format", "{{.ID}}", timeout=60)
 
     def _model(self) -> ComposeModel:
-        """Return the resolved Compose model, anew when one of its files changed."""
         if self._found is not None:
             return self._found
-        files = self._compose.files()
-        content = hashlib.sha256()
-        for path in (*files, *self._compose.env_files()):
-            content.update(path.read_bytes() if path.is_file() else b"")
-        key = content.hexdigest()
-        if key not in self._models:
-            self._models = {key: self._read_model(files)}
-        return self._models[key]
-
-    def _read_model(self, files: Sequence[Path]) -> ComposeModel:
-        try:
-            # With every profile: a volume that only an inactive service uses is a volume, too.
-            done = self._compose.run("config", "--format", "json", profiles=("*",))
-        except RequestError:
-            raise
-        except QuiesceError as error:
-            raise RequestError(
-                f"the Compose file of {self._instance.project} cannot be used",
-                "correct it until 'docker compose config' prints it",
-                details=error.details,
-            ) from None
-        config: Mapping[str, Any] = json.loads(done.stdout)
-        return parse_model(config, declaration_order(files), self._compose.profiles())
+        return self._reader.model()
 
     def _model_if_readable(self) -> ComposeModel | None:
         """Return the model, None without one: a recovery needs no Compose file."""
@@ -380,6 +376,10 @@ class ComposeRuntime:
             return self._model()
         except QuiesceError:
             return None
+
+    def _is_active(self, name: str) -> bool:
+        declared = self._model().service(name)
+        return declared is not None and declared.active
 
     def _require(self, services: Sequence[str]) -> None:
         if services:

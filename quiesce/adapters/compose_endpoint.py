@@ -3,7 +3,8 @@
 The same address can be somebody else's server: a remote engine's 172.18.0.2 or 127.0.0.1:5432
 may exist here as well. So a direct address is used only when the container's own bridge is one of
 this machine's interfaces (its name carries the network's random id), a published port only there
-or on the engine's own machine, and everything else goes through the container itself.
+or on the engine's own machine, and everything else goes through a helper container that shares
+the container's network.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from typing import Literal
 
 from quiesce.adapters import process
 from quiesce.adapters.compose_engine import EngineConnection, told
-from quiesce.adapters.compose_units import ComposeUnits, Inspected
+from quiesce.adapters.compose_inspected import Inspected
+from quiesce.adapters.compose_relay import RelayHelpers
+from quiesce.adapters.compose_units import ComposeUnits
 from quiesce.errors import QuiesceError
 from quiesce.ports import Endpoint
 
@@ -125,13 +128,16 @@ class ComposeReach:
         connection: EngineConnection,
         units: ComposeUnits,
         relay: Callable[[Sequence[str]], Relay],
+        helpers: RelayHelpers,
         ways: Sequence[Way] = WAYS,
     ) -> None:
         self._connection = connection
         self._units = units
         self._make_relay = relay
+        self._helpers = helpers
         self._ways = tuple(ways)
-        self._relays: dict[tuple[str, int], tuple[Relay, Endpoint]] = {}
+        self._places: dict[tuple[str, str], tuple[str, str]] = {}
+        self._relays: dict[tuple[str, str, int], tuple[Relay, Endpoint]] = {}
 
     def endpoint(self, service: str, container: Inspected, port: int) -> Endpoint:
         """Return where this machine reaches the port of that running container."""
@@ -153,6 +159,8 @@ class ComposeReach:
         for relay, _ in self._relays.values():
             relay.close()
         self._relays.clear()
+        self._helpers.close()
+        self._places.clear()
 
     def _owner_of_network(self, container: Inspected) -> Inspected:
         mode = str(container["HostConfig"].get("NetworkMode") or "")
@@ -200,26 +208,17 @@ class ComposeReach:
         return "Desktop" in str(info.get("OperatingSystem")) or "name=rootless" in options
 
     def _relayed(self, service: str, container: Inspected, port: int) -> Endpoint:
-        key = (str(container["Id"]), port)
+        # A container that was started again has another network.
+        place = (str(container["Id"]), str(container["State"].get("StartedAt")))
+        key = (*place, port)
         if key not in self._relays:
-            program = self._relay_program(service, container["Id"])
-            relay = self._make_relay(["exec", "-i", container["Id"], *RELAYS[program](port)])
+            if place not in self._places:
+                with told(f"service {service} cannot be reached through its network"):
+                    self._places[place] = self._helpers.begin(service, container, tuple(RELAYS))
+            helper, program = self._places[place]
+            relay = self._make_relay(["exec", "-i", helper, *RELAYS[program](port)])
             self._relays[key] = (relay, relay.listen_on_port())
         return self._relays[key][1]
-
-    def _relay_program(self, service: str, container: str) -> str:
-        script = "for p in " + " ".join(RELAYS) + '; do command -v "$p" && exit; done'
-        api = self._connection.api
-        with told(f"service {service} cannot be reached through its container"):
-            look = api.exec_create(container, ["sh", "-c", script], stderr=False)["Id"]
-            said = api.exec_start(look)
-        name = Path(bytes(said).decode("utf-8", "replace").strip() or "none").name
-        if name not in RELAYS:
-            raise QuiesceError(
-                f"service {service} cannot be reached: its image has none of {', '.join(RELAYS)}",
-                "publish the port in the Compose file, or run this on the engine's machine",
-            )
-        return name
 
 
 def _networks(container: Inspected) -> list[Mapping[str, object]]:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from quiesce.adapters.compose_engine import LABEL_HELPER, LABEL_PROJECT, EngineConnection, told
-from quiesce.adapters.compose_units import LABEL_ONEOFF, LABEL_PROJECT_NAME, LABEL_SERVICE
+from quiesce.adapters.compose_inspected import LABEL_ONEOFF, LABEL_PROJECT_NAME, LABEL_SERVICE
 from quiesce.errors import QuiesceError
 
 _WANTED = {"type": ["container", "volume"], "event": ["start", "mount"]}

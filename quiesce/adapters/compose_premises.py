@@ -12,12 +12,15 @@ from typing import IO, Any, cast
 from quiesce.adapters.compose_command import ComposeCommand
 from quiesce.adapters.compose_engine import (
     LABEL_HELPER,
+    LABEL_PROJECT,
     LABEL_RUN,
     EngineConnection,
     absent,
     told,
 )
-from quiesce.adapters.compose_units import LABEL_PROJECT_NAME, ComposeUnits, Inspected, service_of
+from quiesce.adapters.compose_inspected import LABEL_PROJECT_NAME, Inspected, service_of
+from quiesce.adapters.compose_servers import is_bare_server, orphaning_check
+from quiesce.adapters.compose_units import ComposeUnits
 from quiesce.adapters.inside import carry_out
 from quiesce.errors import QuiesceError
 from quiesce.model import Instance
@@ -41,6 +44,8 @@ class ComposePremises:
     units: ComposeUnits
     instance: Instance
     services: Callable[[], tuple[Service, ...]]
+    servers: frozenset[str] = frozenset()
+    run: str = "looking"
 
     def belongings(self) -> Belongings:
         filters = {"label": f"{LABEL_PROJECT_NAME}={self.instance.project}"}
@@ -124,6 +129,13 @@ class ComposePremises:
                 found[service_of(container)] = name
         return found
 
+    def bare_servers(self) -> Mapping[str, str]:
+        return {
+            service_of(container): orphaning_check(container)
+            for container in self.units.containers()
+            if container["State"]["Status"] in _ALIVE and is_bare_server(container, self.servers)
+        }
+
     def tools(self) -> Mapping[str, str]:
         client = self.command.docker("version", "--format", "{{.Client.Version}}", timeout=30)
         compose = self.command.docker("compose", "version", "--short", timeout=30)
@@ -137,6 +149,25 @@ class ComposePremises:
         # The name alone: the value goes through the environment, not through the arguments.
         options += [part for name in environment for part in ("--env", name)]
         command = self.command.docker_argv("exec", *options, str(container["Id"]), *argv)
+        whole = {**self.command.environment(), **environment}
+        return CommandLine(tuple(command), whole, self.instance.directory)
+
+    def beside(
+        self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
+    ) -> CommandLine:
+        container = self._running(service)
+        options = ["--rm", "--init", "--interactive", *(["--tty"] if terminal else [])]
+        options += ["--network", f"container:{container['Id']}", "--log-driver", "none"]
+        options += ["--no-healthcheck", "--security-opt", "no-new-privileges"]
+        marks = {
+            LABEL_HELPER: "1",
+            LABEL_RUN: self.run,
+            LABEL_PROJECT: self.instance.project,
+        }
+        options += [part for name, word in marks.items() for part in ("--label", f"{name}={word}")]
+        options += [part for name in environment for part in ("--env", name)]
+        options += ["--entrypoint", argv[0]]
+        command = self.command.docker_argv("run", *options, str(container["Image"]), *argv[1:])
         whole = {**self.command.environment(), **environment}
         return CommandLine(tuple(command), whole, self.instance.directory)
 

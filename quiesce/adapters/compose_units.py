@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, cast
 
 from quiesce.adapters.compose_engine import EngineConnection, absent, told
+from quiesce.adapters.compose_inspected import (
+    LABEL_NUMBER,
+    LABEL_ONEOFF,
+    LABEL_PROJECT_NAME,
+    LOOPS,
+    NEVER,
+    Inspected,
+    has_health,
+    health_command,
+    moment,
+    policy_of,
+    runs_shortly,
+    service_of,
+    was_restarted,
+)
 from quiesce.adapters.process_child import TAIL_LINES, tail
-from quiesce.errors import QuiesceError
-from quiesce.observed import Address, Health, Mount, Unit, UnitState
+from quiesce.errors import QuiesceError, ServiceFailed
+from quiesce.observed import Unit
 from quiesce.ports import StopResult
-
-LABEL_SERVICE = "com.docker.compose.service"
-LABEL_PROJECT_NAME = "com.docker.compose.project"
-LABEL_ONEOFF = "com.docker.compose.oneoff"
-LABEL_NUMBER = "com.docker.compose.container-number"
 
 #: What the engine takes for a container that names no stop timeout of its own.
 DEFAULT_STOP_TIMEOUT = 10
@@ -28,9 +36,6 @@ LOOK_EVERY = 0.1
 PROBE_EVERY = 0.25
 #: A unit without a health check is well when it has run this long without a restart.
 STEADY = 1.0
-NEVER = "0001-01-01T00:00:00Z"
-
-Inspected = Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -48,9 +53,15 @@ class _Watch:
 class ComposeUnits:
     """The containers of one Compose project, through the Engine API."""
 
-    def __init__(self, connection: EngineConnection, project: str) -> None:
+    def __init__(
+        self,
+        connection: EngineConnection,
+        project: str,
+        probe_command: Callable[[Inspected], list[str]] | None = None,
+    ) -> None:
         self._connection = connection
         self._project = project
+        self._probe_command = probe_command or _own_health_command
         #: Starts of containers that were seen to last: nobody waits for one of them twice.
         self._steady: set[str] = set()
 
@@ -62,8 +73,19 @@ class ComposeUnits:
         labels = [f"{LABEL_PROJECT_NAME}={self._project}", f"{LABEL_ONEOFF}=False"]
         with told(f"the containers of {self._project} cannot be listed"):
             found = self._connection.api.containers(all=True, filters={"label": labels})
-        inspected = (self.inspect(entry["Id"]) for entry in found)
-        return sorted((entry for entry in inspected if entry is not None), key=_place)
+        inspected = [self.inspect(entry["Id"]) for entry in found]
+        there = sorted((entry for entry in inspected if entry is not None), key=_place)
+        return self._with_loops(there)
+
+    def _with_loops(self, containers: list[Inspected]) -> list[Inspected]:
+        """Mark those that run for a moment, between two crashes: a look may find them so."""
+        suspects = [entry for entry in containers if was_restarted(entry)]
+        if not suspects:
+            return containers
+        with told("the engine cannot be asked for its time"):
+            now = moment(str(self._connection.api.info()["SystemTime"]))
+        fresh = {entry["Id"] for entry in suspects if runs_shortly(entry, now)}
+        return [{**entry, LOOPS: True} if entry["Id"] in fresh else entry for entry in containers]
 
     def inspect(self, container: str) -> Inspected | None:
         """Return what the engine knows of a container, None when it does not exist."""
@@ -87,11 +109,15 @@ class ComposeUnits:
         """Stop one unit, with the longer of `timeout` and its own stop timeout."""
         begun = time.monotonic()
         now = self.inspect(unit.id)
+        waited = now is not None and now["State"]["Status"] == "restarting"
         if now is not None and now["State"]["Status"] in ("running", "paused", "restarting"):
             own = now["Config"].get("StopTimeout")
             patience = max(timeout, DEFAULT_STOP_TIMEOUT if own is None else own)
             with told(f"service {unit.service} cannot be stopped"):
                 try:
+                    if now["State"]["Status"] == "paused":
+                        # Frozen, it would not hear the signal, and be killed when time is up.
+                        self._connection.api.unpause(unit.id)
                     self._connection.api.stop(unit.id, timeout=math.ceil(patience))
                 except Exception as error:
                     if not absent(error):
@@ -102,7 +128,8 @@ class ComposeUnits:
                     f"service {unit.service} still runs after it was stopped",
                     f"see what starts it again: 'docker inspect {unit.name}'",
                 )
-        code = None if now is None else int(now["State"]["ExitCode"])
+        # Of one that waited for its next try, the code is that of a crash and not of this stop.
+        code = None if now is None or waited else int(now["State"]["ExitCode"])
         return StopResult(unit, code, time.monotonic() - begun)
 
     def start(self, unit: Unit) -> bool:
@@ -133,6 +160,7 @@ class ComposeUnits:
         begun = time.monotonic()
         pending = [_Watch(unit) for unit in units if unit.runs]
         seconds = {unit.service: 0.0 for unit in units}
+        failures: dict[str, QuiesceError] = {}
         named = ""
         while pending:
             if pending[0].observed.service != named:
@@ -140,18 +168,46 @@ class ComposeUnits:
                 waiting(named)
             left = []
             for watch in pending:
-                well_at = self._well_at(watch, one_shots)
+                service = watch.observed.service
+                try:
+                    well_at = self._well_at(watch, one_shots)
+                except ServiceFailed as error:
+                    failures.setdefault(service, error)
+                    continue
                 if well_at is None:
                     left.append(watch)
                 else:
-                    took = max(0.0, well_at - begun)
-                    seconds[watch.observed.service] = max(seconds[watch.observed.service], took)
+                    seconds[service] = max(seconds[service], 0.0, well_at - begun)
             pending = left
             if pending and time.monotonic() - begun > timeout:
-                raise self._not_well(pending[0], f"within {timeout:.0f} seconds")
+                for watch in pending:
+                    late = self._not_well(watch, f"within {timeout:.0f} seconds")
+                    failures.setdefault(watch.observed.service, late)
+                pending = []
             if pending:
                 time.sleep(LOOK_EVERY)
+        if failures:
+            failed = ServiceFailed.of(failures)
+            failed.waited = {n: took for n, took in seconds.items() if n not in failures}
+            raise failed
         return seconds
+
+    def wait_ended(self, units: Sequence[Unit], timeout: float) -> None:
+        """Wait until every one of these jobs has ended with 0. Raise QuiesceError otherwise."""
+        end = time.monotonic() + timeout
+        for unit in units:
+            while True:
+                now = self.current(unit)
+                state = now["State"] if now is not None else {"Status": "dead", "ExitCode": -1}
+                if state["Status"] in ("exited", "dead") and not state.get("Restarting"):
+                    break
+                if time.monotonic() > end:
+                    watch = _Watch(unit, last=f"did not end within {timeout:.0f} seconds")
+                    raise self._not_well(watch, "")
+                time.sleep(LOOK_EVERY)
+            if state["ExitCode"] != 0:
+                watch = _Watch(unit, last=f"ended with exit code {state['ExitCode']}")
+                raise self._not_well(watch, "")
 
     def set_restart(self, unit: Unit, policy: str) -> None:
         """The unit's container has this restart policy; one that was made again has its own."""
@@ -159,7 +215,8 @@ class ComposeUnits:
         if now is None:
             return
         with told(f"the restart policy of {unit.name} cannot be set"):
-            wanted: Any = {"Name": policy}
+            name, _, most = policy.partition(":")
+            wanted: Any = {"Name": name, "MaximumRetryCount": int(most or 0)}
             self._connection.api.update_container(now["Id"], restart_policy=wanted)
 
     def logs(self, container: str, lines: int) -> bytes:
@@ -175,10 +232,15 @@ class ComposeUnits:
         if now is None:
             watch.last = "has no container"
             return None
+        if observed.state == "restarting":
+            # It crashed and was restarted again and again, and does so again: that is as before.
+            return time.monotonic()
         state = now["State"]
         status = state["Status"]
         if status in ("exited", "dead") and not state.get("Restarting"):
-            if observed.service in one_shots and state["ExitCode"] == 0:
+            policy = policy_of(now).partition(":")[0]
+            job = observed.service in one_shots or policy in ("no", "on-failure")
+            if job and state["ExitCode"] == 0 and observed.health != "healthy":
                 return time.monotonic()
             watch.last = f"ended with exit code {state['ExitCode']}"
             raise self._not_well(watch, "")
@@ -201,10 +263,11 @@ class ComposeUnits:
         # container that never ended before is initialising, and may answer from a server that it
         # stops again: there only the engine's own judgement, with its start period, counts.
         if health == "starting" and now["State"].get("FinishedAt", NEVER) != NEVER:
-            return self._probe(watch, now)
+            command = self._probe_command(now)
+            return self._probe(watch, now, command) if command else None
         return None
 
-    def _probe(self, watch: _Watch, now: Inspected) -> float | None:
+    def _probe(self, watch: _Watch, now: Inspected, command: list[str]) -> float | None:
         api = self._connection.api
         with told("the health command cannot be run"):
             try:
@@ -216,7 +279,6 @@ class ComposeUnits:
                     return time.monotonic() if seen["ExitCode"] == 0 else None
                 if time.monotonic() - watch.probed_at >= PROBE_EVERY:
                     watch.probed_at = time.monotonic()
-                    command = health_command(now["Config"])
                     watch.probe = api.exec_create(now["Id"], command)["Id"]
                     # Detached: a health command that hangs must not hold us up.
                     api.exec_start(watch.probe, detach=True)
@@ -238,100 +300,22 @@ class ComposeUnits:
         self._steady.add(since)
         return watch.steady_from
 
-    def _not_well(self, watch: _Watch, when: str) -> QuiesceError:
+    def _not_well(self, watch: _Watch, when: str) -> ServiceFailed:
         service = watch.observed.service
         now = self.current(watch.observed)
         lines = () if now is None else tail(self.logs(now["Id"], TAIL_LINES))
         was = "well" if watch.observed.health == "none" else watch.observed.health
         late = f"service {service} was not {was} again {when}: it {watch.last}"
-        return QuiesceError(
+        return ServiceFailed(
             late if when else f"service {service} {watch.last}",
             f"see 'inv logs --service {service}', then run 'inv recover'",
             details=lines,
+            services=(service,),
         )
 
 
-def unit_of(container: Inspected) -> Unit:
-    """Return the unit that an inspected container is."""
-    state = container["State"]
-    ended = state["Status"] in ("exited", "dead")
-    own = container["Config"].get("StopTimeout")
-    policy = (container["HostConfig"].get("RestartPolicy") or {}).get("Name") or "no"
-    return Unit(
-        service=service_of(container),
-        id=container["Id"],
-        name=container["Name"].removeprefix("/"),
-        state=cast(UnitState, state["Status"]),
-        health=_health_of(container),
-        exit_code=int(state["ExitCode"]) if ended else None,
-        stop_timeout=None if own is None else float(own),
-        restart_policy=policy,
-        started_at=None if ended else _moment(str(state.get("StartedAt") or NEVER)),
-        addresses=_addresses_of(container),
-    )
-
-
-def _addresses_of(container: Inspected) -> tuple[Address, ...]:
-    """Return the addresses a container has now; one that does not run has none."""
-    networks = container["NetworkSettings"].get("Networks") or {}
-    return tuple(
-        Address(name, str(networks[name]["IPAddress"]))
-        for name in sorted(networks)
-        if networks[name].get("IPAddress")
-    )
-
-
-def _moment(text: str) -> datetime | None:
-    """Return the engine's time (nanoseconds, UTC), None for "never"."""
-    found = re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", text)
-    if found is None or text.startswith("0001-"):
-        return None
-    return datetime.fromisoformat(found[0]).replace(tzinfo=UTC)
-
-
-def service_of(container: Inspected) -> str:
-    """Return the name of the service a container belongs to."""
-    return str(container["Config"]["Labels"].get(LABEL_SERVICE, ""))
-
-
-def has_health(container: Inspected) -> bool:
-    """Whether the container has a health check, from the Compose file or its image."""
-    return bool(health_command(container["Config"]))
-
-
-def health_command(config: Inspected) -> list[str]:
-    """Return the container's health command as the engine itself would run it, [] without one."""
-    test = list((config.get("Healthcheck") or {}).get("Test") or [])
-    if not test or test[0] == "NONE":
-        return []
-    if test[0] == "CMD-SHELL":
-        return [*(config.get("Shell") or ["/bin/sh", "-c"]), *test[1:]]
-    return test[1:]
-
-
-def mounts_seen(container: Inspected, keys: Mapping[str, str]) -> tuple[Mount, ...]:
-    """Return the volumes and folders a container really has mounted.
-
-    `keys` maps the real name of a volume to its key. Other volumes keep no key: their real name
-    is the source.
-    """
-    return tuple(
-        Mount(
-            volume=keys.get(entry["Name"]) if entry["Type"] == "volume" else None,
-            source=str(entry["Name"] if entry["Type"] == "volume" else entry["Source"]),
-            target=str(entry["Destination"]),
-            writable=bool(entry.get("RW", True)),
-        )
-        for entry in container.get("Mounts") or ()
-        if entry["Type"] in ("volume", "bind")
-    )
-
-
-def _health_of(container: Inspected) -> Health:
-    state = container["State"]
-    if state["Status"] != "running" or not state.get("Health") or not has_health(container):
-        return "none"
-    return cast(Health, state["Health"]["Status"])
+def _own_health_command(container: Inspected) -> list[str]:
+    return health_command(container["Config"])
 
 
 def _place(container: Inspected) -> tuple[str, int, str]:

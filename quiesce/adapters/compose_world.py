@@ -14,15 +14,16 @@ from quiesce.adapters.compose_engine import (
     absent,
     told,
 )
-from quiesce.adapters.compose_model import ComposeModel, DeclaredVolume
-from quiesce.adapters.compose_units import (
+from quiesce.adapters.compose_inspected import (
     LABEL_ONEOFF,
     LABEL_PROJECT_NAME,
     Inspected,
     has_health,
     mounts_seen,
+    service_of,
     unit_of,
 )
+from quiesce.adapters.compose_model import ComposeModel, DeclaredVolume
 from quiesce.observed import Mount, Service, VolumeState
 
 _LABEL_VOLUME = "com.docker.compose.volume"
@@ -54,6 +55,31 @@ def found_model(connection: EngineConnection, project: str, keys: Sequence[str])
             for key in dict.fromkeys((*keys, *filter(None, names)))
         },
     )
+
+
+def services_of(model: ComposeModel, containers: Sequence[Inspected]) -> list[Service]:
+    """Return the services of the active profiles, joined with their containers, then strays."""
+    found = []
+    for declared in model.services:
+        own = [entry for entry in containers if service_of(entry) == declared.name]
+        if declared.active or own:
+            service = Service(
+                name=declared.name,
+                depends_on=declared.depends_on,
+                mounts=declared.mounts,
+                units=(),
+                image=declared.image,
+                has_health=declared.has_health,
+            )
+            found.append(joined(service, own, model))
+    names = {service.name for service in found}
+    for name in dict.fromkeys(map(service_of, containers)):
+        if name not in names:
+            own = [entry for entry in containers if service_of(entry) == name]
+            image = str(own[0]["Config"].get("Image") or own[0]["Image"])
+            stray = Service(name, (), (), (), image, has_health=False)
+            found.append(joined(stray, own, model))
+    return found
 
 
 def joined(service: Service, containers: Sequence[Inspected], model: ComposeModel) -> Service:

@@ -1,9 +1,9 @@
 """The container of a helper: kept by a connection of ours, its programs run by the engine's exec.
 
 It runs `cat` on an input that this process holds open, so the kernel and the engine end it with
-us, whatever ends us; the label is for the sweep of what even that missed. It has no network, no
-log, no writable root and only the capabilities that copying files needs. Exit codes are the
-engine's own word (`exec inspect`), never that of a client.
+us, whatever ends us; the label is for the sweep of what even that missed. It has no network
+unless one is asked for, no log, no writable root and only the capabilities that copying files
+needs. Exit codes are the engine's own word (`exec inspect`), never that of a client.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class HelperContainer:
         project: str,
         volume: str,
         mounts: Sequence[Mapping[str, Any]],
+        network: str = "none",
     ) -> None:
         from docker.types import LogConfig
 
@@ -46,7 +47,7 @@ class HelperContainer:
         self._input: Any = None
         host = api.create_host_config(
             mounts=list(mounts),
-            network_mode="none",
+            network_mode=network,
             log_config=LogConfig(type="none"),
             auto_remove=True,
             read_only=True,

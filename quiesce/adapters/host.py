@@ -26,7 +26,7 @@ from quiesce.adapters.host_health import HostHealth
 from quiesce.adapters.host_process import MARK_RUN, MARK_STATE
 from quiesce.adapters.host_units import HostUnits
 from quiesce.adapters.process_child import PATIENCE
-from quiesce.errors import QuiesceError, RequestError
+from quiesce.errors import NotDeclared, QuiesceError, RequestError, ServiceFailed
 from quiesce.model import HostService, Stack, Volume
 from quiesce.observed import Dependency, Engine, Mount, Service, Unit, VolumeState
 from quiesce.ports import DIRECTORY, Endpoint, StopResult
@@ -128,6 +128,7 @@ class HostRuntime:
 
     def up(self, services: Sequence[str], *, build: bool) -> None:
         """These services (none named: all) run; one that others of them need is healthy first.
+        One that cannot be started keeps nothing down that does not need it.
 
         There is nothing to build. What runs already stays as it is, also where `stack.yaml` has
         changed since: a restart applies that.
@@ -137,8 +138,11 @@ class HostRuntime:
         self.engine()
         wanted = tuple(services) or tuple(self._units.services)
         done: set[str] = set()
+        failures: dict[str, QuiesceError] = {}
         for name in wanted:
-            self._begin_with_needs(name, wanted, done)
+            self._begin_with_needs(name, wanted, done, failures)
+        if failures:
+            raise ServiceFailed.of(failures)
 
     def remove(self, services: Sequence[str]) -> None:
         """Stop these services (none named: all, dependents first) and forget them.
@@ -170,7 +174,11 @@ class HostRuntime:
     def start(self, units: Sequence[Unit]) -> None:
         """Start these units' services in order, each as it is declared now."""
         for unit in units:
-            self._require([unit.service])
+            if unit.service not in self._units.services:
+                raise NotDeclared(
+                    f"service {unit.service} does not run, and stack.yaml does not declare it",
+                    "declare it again, and run 'inv up', should it be needed",
+                )
             self._begin(self._units.services[unit.service])
             if unit.state == "paused":
                 self._units.pause(unit.service)
@@ -301,16 +309,29 @@ class HostRuntime:
             outside=(),
         )
 
-    def _begin_with_needs(self, name: str, wanted: Sequence[str], done: set[str]) -> None:
+    def _begin_with_needs(
+        self,
+        name: str,
+        wanted: Sequence[str],
+        done: set[str],
+        failures: dict[str, QuiesceError],
+    ) -> None:
         if name in done:
             return
         done.add(name)
         declared = self._units.services[name]
-        for other in declared.depends_on:
-            if other in wanted:
-                self._begin_with_needs(other, wanted, done)
+        needs = [other for other in declared.depends_on if other in wanted]
+        for other in needs:
+            self._begin_with_needs(other, wanted, done, failures)
+        try:
+            for other in needs:
+                if other in failures:
+                    fact = f"service {name} is not started: it needs {other}"
+                    raise ServiceFailed(fact, failures[other].hint)
                 self._wait_for(other)
-        self._begin(declared)
+            self._begin(declared)
+        except QuiesceError as error:
+            failures[name] = error
 
     def _begin(self, service: HostService) -> None:
         self._units.start(service)

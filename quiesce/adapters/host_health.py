@@ -11,7 +11,7 @@ from quiesce.adapters import process
 from quiesce.adapters.host_process import Live
 from quiesce.adapters.host_units import HostUnits
 from quiesce.adapters.process_child import TAIL_BYTES, tail
-from quiesce.errors import QuiesceError
+from quiesce.errors import QuiesceError, ServiceFailed
 from quiesce.model import HostService
 from quiesce.observed import Health, Unit
 
@@ -58,6 +58,7 @@ class HostHealth:
         begun = time.monotonic()
         pending = [_Watch(unit) for unit in units if unit.runs]
         seconds = {unit.service: 0.0 for unit in units}
+        failures: dict[str, QuiesceError] = {}
         named = ""
         while pending:
             if pending[0].observed.service != named:
@@ -65,16 +66,28 @@ class HostHealth:
                 waiting(named)
             left = []
             for watch in pending:
-                if self._is_well(watch):
-                    service = watch.observed.service
+                service = watch.observed.service
+                try:
+                    well = self._is_well(watch)
+                except ServiceFailed as error:
+                    failures.setdefault(service, error)
+                    continue
+                if well:
                     seconds[service] = max(seconds[service], time.monotonic() - begun)
                 else:
                     left.append(watch)
             pending = left
             if pending and time.monotonic() - begun > timeout:
-                raise self._not_well(pending[0], f"within {timeout:.0f} seconds")
+                for watch in pending:
+                    late = self._not_well(watch, f"within {timeout:.0f} seconds")
+                    failures.setdefault(watch.observed.service, late)
+                pending = []
             if pending:
                 time.sleep(LOOK_EVERY)
+        if failures:
+            failed = ServiceFailed.of(failures)
+            failed.waited = {n: took for n, took in seconds.items() if n not in failures}
+            raise failed
         return seconds
 
     def last_lines(self, service: str) -> tuple[str, ...]:
@@ -131,14 +144,15 @@ class HostHealth:
             return False
         return True
 
-    def _not_well(self, watch: _Watch, when: str) -> QuiesceError:
+    def _not_well(self, watch: _Watch, when: str) -> ServiceFailed:
         service = watch.observed.service
         was = "well" if watch.observed.health == "none" else watch.observed.health
         late = f"service {service} was not {was} again {when}: it {watch.last}"
-        return QuiesceError(
+        return ServiceFailed(
             late if when else f"service {service} {watch.last}",
             f"see 'inv logs --service {service}', then run 'inv recover'",
             details=self.last_lines(service),
+            services=(service,),
         )
 
 

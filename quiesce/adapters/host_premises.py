@@ -64,6 +64,10 @@ class HostPremises:
                 found[name] = service.stop_signal
         return found
 
+    def bare_servers(self) -> Mapping[str, str]:
+        """None: what ends here leaves its children to the machine's own init."""
+        return {}
+
     def tools(self) -> Mapping[str, str]:
         return {"python": platform.python_version()}
 
@@ -85,6 +89,12 @@ class HostPremises:
         else:
             argv = self._units.located(argv, declared)
         return CommandLine(tuple(argv), whole, declared.cwd)
+
+    def beside(
+        self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
+    ) -> CommandLine:
+        """As `inside`: a program here is a process of its own anyway."""
+        return self.inside(service, argv, environment, terminal=terminal)
 
     def carry_out(self, service: str, argv: Sequence[str], seconds: float) -> None:
         carry_out(self.inside(service, argv, {}, terminal=False), service, argv, seconds)

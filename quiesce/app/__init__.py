@@ -17,6 +17,7 @@ from quiesce.app.confirming import from_other_instance, require_phrase
 from quiesce.app.connect import disconnect
 from quiesce.app.entering import Entering
 from quiesce.app.frame import Options
+from quiesce.app.project import settle_project
 from quiesce.app.reporting import Reporting
 from quiesce.app.reports import checked_note
 from quiesce.app.restoring import (
@@ -366,6 +367,7 @@ def open_app(
         loaded = declared.load_anyhow(file, instance, options.environ, reporter.warn)
     else:
         loaded = load_stack(_stack_file(start, named), instance, options.environ)
+    loaded = settle_project(loaded, anyhow=anyhow)
     rotate_log(loaded)
     reporter.use_zone(ZoneInfo(loaded.timezone))
     return App(loaded, reporter, options)

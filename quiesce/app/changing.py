@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -24,7 +24,10 @@ from quiesce.execute.run import Ports, Run
 from quiesce.model import BackupSet, Stack
 from quiesce.observe import observe
 from quiesce.observed import Observed
-from quiesce.plan.recover import owed_nodes
+from quiesce.plan import order
+from quiesce.plan.reboot import with_all_that_ran
+from quiesce.plan.recover import keeping_going, owed_nodes
+from quiesce.plan.services import ordered
 from quiesce.plan.steps import Plan
 
 KEPT_JOURNALS = 50
@@ -53,6 +56,8 @@ class Changing:
     handlers: Handlers = field(default_factory=lambda: HANDLERS)
     #: The dead runs that had to be settled first.
     settled: tuple[str, ...] = ()
+    #: Why services of a dead run are down that it owes.
+    down: StillOwed | None = None
     #: Seconds to wait for a run from elsewhere.
     wait: float = 0.0
     _claimed: bool = False
@@ -69,6 +74,8 @@ class Changing:
         run = Run(plan.run, self.stack, observed, self.ports, sources or {})
         journal = Journal(runs_folder(self.stack), plan.run)
         if stops(plan):
+            running = order.in_start_order(observed.running, ordered(self.stack, observed))
+            plan = replace(plan, running=running)
             keep_declaration(self.stack, runs_folder(self.stack))
         journal.open(plan, self.ports.clock.now())
         with guarded(self.stack, plan, runs_folder(self.stack) / "guard.log"):
@@ -79,15 +86,35 @@ class Changing:
     def recover(self) -> tuple[str, ...]:
         """Settle every dead run, newest first, aloud. Return what was settled.
 
-        Raise StillOwed when something of it fails again.
+        Raise StillOwed when something of it fails again; where only services are down, when
+        everything else of every run is settled.
         """
         for run in self.ports.store.abandoned(journalled(self.stack)):
             self.ports.store.discard(run)
             self.ports.sink.note(f"removed what run {run} left, which died before it did anything")
         done = []
+        down: StillOwed | None = None
         for dead in journals.unfinished(runs_folder(self.stack)):
-            done.append(self._settle(dead))
+            try:
+                done.append(self._settle(dead))
+            except StillOwed as error:
+                if not error.services_only:
+                    raise
+                down = down or error
+        if down is not None:
+            raise down
         return tuple(done)
+
+    def recover_or_go_on(self) -> None:
+        """Settle dead runs before a verb. Services that cannot come back keep no backup from
+        being made: that they are down is said now, and again when the verb has ended."""
+        try:
+            self.settled = self.recover()
+        except StillOwed as error:
+            if not error.services_only:
+                raise
+            self.ports.sink.warn(f"{error.fact}; going on without")
+            self.down = error
 
     def _settle(self, dead: DeadRun) -> str:
         sink = self.ports.sink
@@ -105,6 +132,7 @@ class Changing:
         if nodes:
             observed = self._observe_anyhow()
             self._same_engine(dead.plan, observed)
+            nodes = with_all_that_ran(self.stack, observed, dead.plan, nodes)
             # Its own id stays: side names and staging folders carry it.
             run = Run(dead.run, self.stack, observed, self.ports)
             Executor(run, _Unwritten(), self.interrupts, self.handlers).execute(
@@ -115,7 +143,7 @@ class Changing:
                     f"recover {dead.plan.request}",
                     dead.plan.stack_digest,
                     dead.plan.engine,
-                    nodes,
+                    keeping_going(nodes),
                 )
             )
         # Also where nothing is owed: it may have died between its last bracket and its end.
@@ -198,7 +226,8 @@ def changing(
 ) -> Iterator[Changing]:
     """Hold the lock, handle signals and settle dead runs first, while the block runs.
 
-    Raise Busy when another run holds the lock for longer than `wait` seconds.
+    Raise Busy when another run holds the lock for longer than `wait` seconds, StillOwed at the
+    end of the block when services are still down that an earlier run owes.
     """
     if not stack.directory.is_dir():
         raise RequestError(f"{stack.directory} is not a folder", "name another with --stack")
@@ -208,8 +237,10 @@ def changing(
             work = Changing(stack, run, make_ports(), interrupts, wait=wait)
             try:
                 if recover:
-                    work.settled = work.recover()
+                    work.recover_or_go_on()
                 yield work
+                if work.down is not None:
+                    raise work.down
             finally:
                 with interrupts.shield():
                     _close(work)

@@ -73,7 +73,7 @@ def _compose(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Premises]:
     from quiesce.adapters.volume_helper import HelperEngine
     from quiesce.adapters.volumes import VolumeFiles
 
-    runtime = ComposeRuntime(stack)
+    runtime = ComposeRuntime(stack, run=run)
 
     def direct(volume: VolumeState) -> Path | None:
         # Others are mounted only while somebody uses them: after the stop the folder is empty.

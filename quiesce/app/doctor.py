@@ -33,6 +33,8 @@ OLD = 8 * 24 * 3600
 #: Seconds after which a drill is called old: a quarter of a year.
 REHEARSED = 92 * 24 * 3600
 
+_SHELLS = ("sh", "bash", "dash", "ash")
+
 Looking = Callable[[], AbstractContextManager[tuple[Ports, Observed]]]
 
 
@@ -49,6 +51,7 @@ def examine(
             found += _tools(ports)
             found += _attempt("bind mounts", lambda: _covered(ports))
             found += _attempt("stop signals", lambda: _deaf(ports))
+            found += _attempt("database servers", lambda: _bare_servers(stack, ports))
             sets = tuple(ports.store.sets())
     except QuiesceError as error:
         found.append(Finding("error", "engine", error.fact, error.hint))
@@ -81,7 +84,7 @@ def _databases(seen: Observed) -> list[Finding]:
     found = []
     for state in seen.databases:
         if not state.reachable:
-            hint = "start its service with 'inv up', then run 'inv doctor' again"
+            hint = state.remedy or "start its service with 'inv up', then run 'inv doctor' again"
             found.append(Finding("warning", state.key, state.problem, hint))
         elif not state.exists:
             fact = f"there is no database {state.name} on its server"
@@ -123,6 +126,30 @@ def _deaf(ports: Ports) -> list[Finding]:
         )
         for service, name in ports.premises.deaf_services().items()
     ]
+
+
+def _bare_servers(stack: Stack, ports: Ports) -> list[Finding]:
+    """Return what may leave a child to a server that is the first process of its container."""
+    found = []
+    bare = ports.premises.bare_servers()
+    for service, check in bare.items():
+        shells = [
+            command.argv[0]
+            for command in (*stack.before, *stack.after)
+            if command.service == service and Path(command.argv[0]).name in _SHELLS
+        ]
+        why = [check] if check else []
+        why += [f"before: or after: runs {shells[0]} in it"] if shells else []
+        if why:
+            fact = (
+                f"PostgreSQL is its first process, and {' and '.join(why)}: what that leaves "
+                "behind when it is killed makes the server throw out every session and recover"
+            )
+            hint = f"add 'init: true' to services.{service}" + (
+                ", or write the check as [CMD, pg_isready, …]" if check else ""
+            )
+            found.append(Finding("warning", service, fact, hint))
+    return found
 
 
 def _permissions(stack: Stack) -> list[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,15 @@ class Entering(Frame):
             raise RequestError("no service was named", "give it with --service NAME")
         with self._reaching() as ports:
             _refuse_unknown([service], [entry.name for entry in ports.runtime.services()])
-            command = self._inside(ports, service, tuple(argv) or ("sh", "-c", _SHELL), {})
+            if service in ports.premises.bare_servers():
+                self.reporter.warn(
+                    f"the first process of {service} is PostgreSQL: a program that is left behind "
+                    "here makes it throw out every session and recover; 'init: true' for the "
+                    "service prevents that"
+                )
+            command = ports.premises.inside(
+                service, tuple(argv) or ("sh", "-c", _SHELL), {}, terminal=_has_terminal()
+            )
         self._become(command)
 
     def database_shell(self, key: str | None, argv: Sequence[str]) -> None:
@@ -61,7 +69,10 @@ class Entering(Frame):
         password = {} if database.password is None else {"PGPASSWORD": database.password.reveal()}
         with self._reaching() as ports:
             whole = (*psql, "-d", connection_name(database.name), *argv)
-            command = self._inside(ports, database.service, whole, password)
+            # Not among the server's processes: a pager that outlives psql would be the server's.
+            command = ports.premises.beside(
+                database.service, whole, password, terminal=_has_terminal()
+            )
         self._become(command)
 
     # ------------------------------------------------------------------------------------ inside
@@ -74,13 +85,6 @@ class Entering(Frame):
             yield ports
         finally:
             disconnect(ports, run)
-
-    def _inside(
-        self, ports: Ports, service: str, argv: Sequence[str], environment: Mapping[str, str]
-    ) -> CommandLine:
-        from quiesce.adapters.terminal import has_terminal
-
-        return ports.premises.inside(service, argv, environment, terminal=has_terminal())
 
     def _become(self, command: CommandLine) -> None:
         from quiesce.adapters.terminal import become
@@ -99,3 +103,9 @@ def _refuse_unknown(names: Sequence[str], known: Sequence[str]) -> None:
 def _named(service: str, text: str) -> str:
     lines = text.splitlines()
     return "".join(f"{service} | {line}\n" for line in lines)
+
+
+def _has_terminal() -> bool:
+    from quiesce.adapters.terminal import has_terminal
+
+    return has_terminal()

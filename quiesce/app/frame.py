@@ -18,6 +18,7 @@ from quiesce.app.connect import SystemClock, check_recipients, connect, disconne
 from quiesce.errors import Refused
 from quiesce.observe import observe
 from quiesce.plan import naming
+from quiesce.plan.foreign_mounts import refuse_foreign_mounts
 from quiesce.plan.steps import EncryptSet, steps_of
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ class Frame:
             ports = self._connect(run_id)
             try:
                 seen = observe(self.stack, ports.runtime, ports.databases)
-                self.reporter.plan(planner(ports, seen, run_id))
+                made = planner(ports, seen, run_id)
+                refuse_foreign_mounts(seen, made)
+                self.reporter.plan(made)
             finally:
                 disconnect(ports, run_id)
             return None
@@ -98,6 +101,7 @@ class Frame:
                 account.facts["recovered"] = list(work.settled)
             seen = work.observe()
             plan = planner(work.ports, seen, run_id)
+            refuse_foreign_mounts(seen, plan)
             if any(isinstance(step, EncryptSet) for _, step in steps_of(plan.nodes)):
                 # Before anything stops, not when there is a set to encrypt.
                 check_recipients(self.stack)

@@ -18,6 +18,7 @@ from quiesce.findings import Finding
 from quiesce.model import Database, Stack
 from quiesce.observed import CoveredFolder, Mount, Observed
 from quiesce.plan.naming import SET_NAME
+from quiesce.plan.foreign_mounts import foreign_hint
 from quiesce.plan.services import nearest, ordered
 from quiesce.plan.steps import CheckDatabase, LoadScript, ReplaceRows, steps_of
 from quiesce.report import Reporter, UnfinishedRun, words
@@ -159,6 +160,7 @@ def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Findi
     found = [*_services(stack, observed), *_volumes(stack, observed), *_databases(stack, observed)]
     found += _folders(stack, observed)
     found += restorable(stack, ports, observed)
+    found += _foreign_mounts(observed)
     found += [
         Finding("error", dead.run, f"{dead.verb} was interrupted", "run 'inv recover'")
         for dead in interrupted(stack)
@@ -213,8 +215,9 @@ def _volumes(stack: Stack, observed: Observed) -> list[Finding]:
         for volume in observed.volumes
         if volume.key not in declared
     ]
+    writing = {m.container for s in observed.services for m in s.foreign_mounts}
     for volume in observed.volumes:
-        if volume.outside and volume.key in declared:
+        if set(volume.outside) - writing and volume.key in declared:
             found.append(
                 Finding(
                     "warning",
@@ -278,7 +281,12 @@ def _has_data(folder: Path) -> bool:
 
 
 def _databases(stack: Stack, observed: Observed) -> list[Finding]:
-    return [
+    found = [
+        Finding("error", state.key, f"cannot be reached: {state.problem}", state.remedy)
+        for state in observed.databases
+        if state.remedy
+    ]
+    return found + [
         Finding(
             "error",
             name,
@@ -287,4 +295,18 @@ def _databases(stack: Stack, observed: Observed) -> list[Finding]:
         )
         for name in observed.undeclared_databases
         if name not in stack.excluded_databases
+    ]
+
+
+def _foreign_mounts(observed: Observed) -> list[Finding]:
+    """Return who keeps services from being started, each once."""
+    named = {mount: s.name for s in observed.services for mount in s.foreign_mounts}
+    return [
+        Finding(
+            "error",
+            service,
+            f"cannot be started: {mount.fact}",
+            foreign_hint(mount, observed.services),
+        )
+        for mount, service in named.items()
     ]

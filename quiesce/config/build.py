@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from quiesce.config.compose_name import declared_name, normalised
 from quiesce.config.findings import YamlPath
 from quiesce.config.schema import (
     CommandSection,
@@ -54,7 +55,7 @@ def build_stack(
         file=file,
         digest=digest,
         timezone=timezone,
-        instance=_instance(instance, chosen, directory, variables),
+        instance=_instance(instance, sections, directory, variables),
         instance_names=tuple(sections.instances),
         probes=tuple(
             Probe(**{k: v for k, v in probe.model_dump().items() if v is not None})
@@ -99,22 +100,47 @@ def build_stack(
     )
 
 
-def _instance(
-    name: str, section: InstanceSection, directory: Path, variables: Variables
-) -> Instance:
+def _instance(name: str, sections: StackFile, directory: Path, variables: Variables) -> Instance:
+    section = sections.instances[name]
+    files = tuple(_below(directory, entry) for entry in section.files)
+    project, others = _text(section.project), tuple[str, ...]()
+    if project is None and section.runtime == "compose":
+        project, others = _project(name, sections, directory, files, variables)
     return Instance(
         name=name,
         runtime=section.runtime,
-        project=_text(section.project) or name,
+        project=project or name,
         directory=directory,
         env_file=variables.env_file,
-        files=tuple(_below(directory, entry) for entry in section.files),
+        files=files,
         context=_text(section.context),
         retention=str(section.retention),
         profiles=_texts(section.profiles),
         state=directory / ".quiesce" / name,
         environment=variables.values,
+        other_projects=others,
     )
+
+
+def _project(
+    name: str, sections: StackFile, directory: Path, files: tuple[Path, ...], variables: Variables
+) -> tuple[str, tuple[str, ...]]:
+    """Return what a new stack is called, and what else this one may be called on its engine.
+
+    Several instances of one Compose file would all get the name in it: then each has its own.
+    """
+    declared = declared_name(directory, files, variables.values, variables.environ)
+    taken = {
+        str(entry.project or other)
+        for other, entry in sections.instances.items()
+        if other != name and entry.runtime == "compose"
+    }
+    unnamed = [e for e in sections.instances.values() if e.runtime == "compose" and not e.project]
+    preferred = declared if declared and declared not in taken and len(unnamed) == 1 else name
+    # Compose looks at the folder's name only where no file gives one.
+    known = (name, declared or normalised(directory.name))
+    others = dict.fromkeys(n for n in known if n and n != preferred and n not in taken)
+    return preferred, tuple(others)
 
 
 def _databases(

@@ -38,7 +38,9 @@ class InstanceSection(Section):
         [], description="Compose files, in order. Default: Compose's own lookup."
     )
     project: kind.ProjectName | None = Field(
-        None, description="Compose project name. Default: the instance's name."
+        None,
+        description="Compose project name. Default: COMPOSE_PROJECT_NAME of the env file, `name:` "
+        "of the Compose file, else the instance's name.",
     )
     context: kind.ContextName | None = Field(
         None, description="Docker context. Default: DOCKER_HOST, or the context in use."

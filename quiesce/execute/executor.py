@@ -16,6 +16,7 @@ from quiesce.errors import (
     CheckFailed,
     Interrupted,
     QuiesceError,
+    ServiceFailed,
     StepFailed,
     StillOwed,
     place_of,
@@ -65,11 +66,15 @@ class Executor:
 
     def _owed(self, failure: BaseException | None) -> StillOwed:
         reasons = [*([failure] if failure else []), *self._unsettled]
+        services = failure is None and all(isinstance(r, ServiceFailed) for r in reasons)
+        told = [_told(reason) for reason in reasons]
+        first = "; ".join(dict.fromkeys(told)) if services else str(reasons[-1])
         owed = StillOwed(
-            f"something is still owed: {reasons[-1]}",
+            f"something is still owed: {first}",
             "correct the cause, then run 'inv recover'",
-            details=[_told(reason) for reason in reasons],
+            details=told,
         )
+        owed.services_only = services
         owed.lost_engine = any(getattr(reason, "lost_engine", False) for reason in self._unsettled)
         return owed
 

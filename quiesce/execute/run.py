@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from quiesce.errors import QuiesceError
 from quiesce.execute.summing import Finished, Summing
 from quiesce.model import (
     BackupSet,
@@ -121,6 +122,11 @@ class Run:
     exit_codes: dict[str, int] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     loaded: dict[str, tuple[int, int]] = field(default_factory=dict)
+    #: What could not be started, or is not well, where that does not end the run at once.
+    failed: dict[str, QuiesceError] = field(default_factory=dict)
+    not_started: set[str] = field(default_factory=set)
+    #: Services that are declared no more, and whose containers are gone.
+    undeclared: set[str] = field(default_factory=set)
 
     def sum_meanwhile(self) -> None:
         """Take the sums of what is complete in the background; `Draft.summing` has the rest."""

@@ -107,7 +107,7 @@ def plan_backup(
     if units and request.in_window:
         within, dumped = dumps(set_name, selection.databases, request.kind, request.in_window), ()
     body: tuple[Node, ...] = (
-        *(watched(observed, level_0, before=not two_levels) if rests else level_0),
+        *(level_0 if two_levels or not rests else (*watch(observed), *level_0)),
         *quiet(
             stack,
             observed,
@@ -115,6 +115,7 @@ def plan_backup(
             why,
             (*held, *level_1, *awake, *within),
             commands=rests,
+            watch=watch(observed) if two_levels else (),
         ),
         *dumped,
         RecordStack(set_name, "a set explains itself"),
@@ -192,7 +193,7 @@ def require_databases(databases: Sequence[Database], observed: Observed) -> None
         if not state.reachable:
             raise RequestError(
                 f"database {database.key} cannot be reached: {state.problem}",
-                f"run 'inv up --service {database.service}', then try again",
+                state.remedy or f"run 'inv up --service {database.service}', then try again",
             )
         if not state.exists:
             raise RequestError(
@@ -250,17 +251,16 @@ def check_rest(stack: Stack, set_name: str, selection: Selection) -> tuple[Node,
     return (CheckRest(set_name, keys, stack.ignored_writers, why),)
 
 
-def watched(observed: Observed, level_0: Sequence[Node], *, before: bool) -> tuple[Node, ...]:
-    """Return these archives and the step by which `check_stopped` knows who came and went.
+def watch(observed: Observed) -> tuple[Node, ...]:
+    """Return the step by which `check_stopped` knows who came and went.
 
     It is the last that happens before services stop. Where none is to stop, there is no second
-    archive, and it comes `before` the only one. On the host there is nobody to watch: services
-    are started by Quiesce alone, which holds the lock.
+    archive, and it comes before the only one. On the host there is nobody to watch: services are
+    started by Quiesce alone, which holds the lock.
     """
     if observed.engine.kind == "host":
-        return tuple(level_0)
-    why = "who writes while the stack rests is noticed, even if it is gone again"
-    return (WatchStarts(why), *level_0) if before else (*level_0, WatchStarts(why))
+        return ()
+    return (WatchStarts("who writes while the stack rests is noticed, even if it is gone again"),)
 
 
 def check_stopped(

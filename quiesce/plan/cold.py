@@ -23,7 +23,7 @@ from quiesce.plan.backup import (
     check_stopped,
     judgement,
     sealing,
-    watched,
+    watch,
 )
 from quiesce.plan.services import nearest, ordered, quiet
 from quiesce.plan.steps import (
@@ -66,7 +66,7 @@ def plan_cold(
     level_0 = tuple(archive(set_name, v, 0, last=not units) for v in plain)
     level_1 = tuple(archive(set_name, v, 1, last=True) for v in plain if units)
     body: tuple[Node, ...] = (
-        *watched(observed, level_0, before=not units),
+        *(level_0 if units else (*watch(observed), *level_0)),
         *quiet(
             stack,
             observed,
@@ -79,6 +79,7 @@ def plan_cold(
             ),
             boot_safe=False,
             commands=True,
+            watch=watch(observed) if units else (),
         ),
         RecordStack(set_name, "a set explains itself"),
         *sealing(stack, set_name, "every member is complete"),

@@ -56,6 +56,7 @@ SENTENCES: dict[type[Any], Callable[[Any], str]] = {
     s.RunCommand: lambda t: f"run {shlex.join(t.argv)} in {t.service}",
     s.StartServices: lambda t: f"start {names(t.units)}",
     s.WaitHealthy: lambda t: f"wait for {names(t.units)}",
+    s.CheckStarted: lambda _: "see that all of it came up",
     s.WaitServices: lambda t: f"wait until healthy: {_listed(t.services, 'every service')}",
     s.RemoveServices: lambda t: f"remove containers of {_listed(t.services, 'every service')}",
     s.BuildServices: lambda t: f"build images of {_listed(t.services, 'every service')}",

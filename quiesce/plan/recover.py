@@ -12,7 +12,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from quiesce.plan.steps import Bracket, Node, Plan, StopServices
+from quiesce.plan.steps import (
+    Bracket,
+    CheckAddresses,
+    FreeRestart,
+    Node,
+    Plan,
+    RunCommand,
+    StartServices,
+    StopServices,
+    WaitHealthy,
+)
+
+_COMING_BACK = (FreeRestart, StartServices, WaitHealthy, CheckAddresses, RunCommand)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,23 @@ def owed_nodes(plan: Plan, progress: Progress) -> tuple[Node, ...]:
         # The new state is in use: what the plan had left to do tidies up after it.
         nodes += _unfinished(plan.nodes, "", progress)
     return nodes
+
+
+def keeping_going(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Return these steps so that a service that cannot come back keeps no other one down, nor
+    anything from being tidied up. What is about data ends the recovery when it fails."""
+    made: list[Node] = []
+    group: list[Node] = []
+    for node in (*nodes, None):
+        if isinstance(node, _COMING_BACK):
+            group.append(node)
+            continue
+        if group:
+            made.append(Bracket("services come back", (), (), always=tuple(group)))
+            group = []
+        if node is not None:
+            made.append(node)
+    return tuple(made)
 
 
 def _of(nodes: tuple[Node, ...], at: str, progress: Progress) -> tuple[tuple[Node, ...], bool]:

@@ -101,7 +101,7 @@ def require_servers(chosen: Chosen, observed: Observed) -> None:
         if not state.reachable:
             raise RequestError(
                 f"database server {database.service} cannot be reached: {state.problem}",
-                f"run 'inv up --service {database.service}', then try again",
+                state.remedy or f"run 'inv up --service {database.service}', then try again",
             )
 
 

@@ -9,10 +9,12 @@ from quiesce.errors import RequestError
 from quiesce.model import Command, Stack
 from quiesce.observed import Observed, Unit
 from quiesce.plan import order
+from quiesce.plan.paused import refuse_paused
 from quiesce.plan.steps import (
     Bracket,
     BuildServices,
     CheckAddresses,
+    CheckStarted,
     FreeRestart,
     HoldRestart,
     Node,
@@ -82,8 +84,14 @@ def start_nodes(
 ) -> tuple[Node, ...]:
     """Return the steps that bring these units back in dependency order, each wave healthy
     before the next."""
+    waves = order.start_waves(units, observed.services, ordered(stack, observed))
+    return coming_back(stack, waves, why)
+
+
+def coming_back(stack: Stack, waves: Sequence[tuple[Unit, ...]], why: str) -> tuple[Node, ...]:
+    """Return the steps that bring these waves back, each healthy before the next."""
     nodes: list[Node] = []
-    for wave in order.start_waves(units, observed.services, ordered(stack, observed)):
+    for wave in waves:
         nodes.append(StartServices(wave, stack.restart.stop_timeout, why))
         nodes.append(WaitHealthy(wave, stack.restart.health_timeout, "as well as before the stop"))
     return tuple(nodes)
@@ -121,6 +129,7 @@ def quiet(
     come_back: bool = True,
     boot_safe: bool = True,
     commands: bool = False,
+    watch: tuple[Node, ...] = (),
 ) -> tuple[Node, ...]:
     """Return `body` with these units stopped around it, or as it is when none runs.
 
@@ -128,23 +137,43 @@ def quiet(
     exchanged, or spoil a copy: `restart: always` would do that when the machine boots. With
     `commands`, those of `before:` and `after:` run around it; the latter are owed once the first
     of the former has begun.
+
+    A unit that crashes and is restarted again and again may start at any moment: it is held and
+    stopped first of all, and only then `watch` begins.
     """
     before = tuple(_command(entry, "before") for entry in stack.before if commands)
     after = tuple(_command(entry, "after") for entry in stack.after if commands)
+    refuse_paused(
+        observed, {c.service for c in (*before, *after)}, ", and a command is to run in it"
+    )
     if not units:
         if not before and not after:
-            return body
-        return (Bracket("commands around a backup", before, body, always=after),)
+            return (*watch, *body)
+        return (*watch, Bracket("commands around a backup", before, body, always=after))
     always: tuple[Node, ...] = ()
     if come_back:
         always = start_nodes(stack, observed, units, "was running before")
         always += address_nodes(stack, observed, units)
-    stop: tuple[Node, ...] = (StopServices(tuple(units), stack.restart.stop_timeout, why),)
-    held = tuple(unit for unit in units if unit.restart_policy == "always")
-    if held and not boot_safe:
-        stop = (HoldRestart(held, "a boot in the middle would start it on half of the data"), *stop)
-        always = (FreeRestart(held, "as it was before"), *always)
-    return (Bracket("services at rest", (*before, *stop), body, always=(*always, *after)),)
+    loops = tuple(unit for unit in units if unit.state == "restarting")
+    rest = tuple(unit for unit in units if unit not in loops)
+    first: tuple[Node, ...] = ()
+    if loops:
+        first = (
+            HoldRestart(loops, "it crashes, and the engine would start it at any moment"),
+            StopServices(loops, stack.restart.stop_timeout, why),
+            *watch,
+        )
+    held = tuple(unit for unit in rest if unit.restart_policy == "always" and not boot_safe)
+    stop: tuple[Node, ...] = ()
+    if held:
+        stop = (HoldRestart(held, "a boot in the middle would start it on half of the data"),)
+    if rest:
+        stop = (*stop, StopServices(rest, stack.restart.stop_timeout, why))
+    if loops or held:
+        always = (FreeRestart((*loops, *held), "as it was before"), *always)
+    enter = (*first, *before, *stop)
+    window = Bracket("services at rest", enter, body, always=(*always, *after))
+    return (window,) if loops else (*watch, window)
 
 
 def _command(entry: Command, word: str) -> RunCommand:
@@ -178,6 +207,7 @@ def plan_up(
     services = chosen(observed, names)
     needs = order.dependencies(observed.services)
     wanted = set(services) | set(order.all_needed(needs, services))
+    refuse_paused(observed, wanted, ": up does not wake it")
     in_order = tuple(name for name in ordered(stack, observed) if name in wanted)
     anew = "; ".join(f"{name} is made anew: {why}" for name, why in outdated(in_order).items())
     why = "asked for, with what they depend on" + (f"; {anew}" if anew else "")
@@ -197,6 +227,7 @@ def plan_start(stack: Stack, observed: Observed, run: str, names: Sequence[str])
             f"{', '.join(missing)} has no container yet",
             f"run 'inv up --service {','.join(missing)}'",
         )
+    refuse_paused(observed, names, ": start does not wake it")
     asleep = [
         unit
         for name in services
@@ -206,8 +237,14 @@ def plan_start(stack: Stack, observed: Observed, run: str, names: Sequence[str])
     nodes: list[Node] = []
     for wave in order.start_waves(asleep, observed.services, ordered(stack, observed)):
         named = tuple(dict.fromkeys(unit.service for unit in wave))
-        nodes.append(StartServices(wave, stack.restart.stop_timeout, "asked for"))
-        nodes.append(WaitServices(named, stack.restart.health_timeout, "started means healthy"))
+        nodes.append(StartServices(wave, stack.restart.stop_timeout, "asked for", keep_going=True))
+        nodes.append(
+            WaitServices(
+                named, stack.restart.health_timeout, "started means healthy", keep_going=True
+            )
+        )
+    if nodes:
+        nodes.append(CheckStarted("what fails keeps nothing down that does not need it"))
     return _plan(stack, observed, run, "start", names, tuple(nodes))
 
 
@@ -245,6 +282,7 @@ def plan_rebuild(stack: Stack, observed: Observed, run: str, names: Sequence[str
     services = chosen(observed, names)
     needs = order.dependencies(observed.services)
     wanted = set(services) | set(order.all_needed(needs, services))
+    refuse_paused(observed, wanted, ", and a container of a new image would not be")
     in_order = tuple(name for name in ordered(stack, observed) if name in wanted)
     dependents = {
         name: f"depends on {min(set(order.all_needed(needs, [name])) & set(services))}"

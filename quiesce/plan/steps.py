@@ -63,10 +63,15 @@ class RunCommand:
 
 @dataclass(frozen=True, slots=True)
 class StartServices:
-    """These units run again as they ran before. In start order."""
+    """These units run again as they ran before. In start order.
+
+    One that cannot be started keeps none of the others down. With `keep_going`, what needs it is
+    left out, and `CheckStarted` says so at the end of the plan.
+    """
 
     units: tuple[Unit, ...]
     timeout: float
+    keep_going: bool = field(default=False, kw_only=True)
     why: str
 
 
@@ -81,10 +86,21 @@ class WaitHealthy:
 
 @dataclass(frozen=True, slots=True)
 class WaitServices:
-    """Every named service runs and, where it has a health check, is healthy."""
+    """Every named service runs and, where it has a health check, is healthy.
+
+    `keep_going`: `CheckStarted` says at the end of the plan which ones do not.
+    """
 
     services: tuple[str, ...]
     timeout: float
+    keep_going: bool = field(default=False, kw_only=True)
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStarted:
+    """Nothing failed of what was to be started."""
+
     why: str
 
 
@@ -607,6 +623,7 @@ Step = (
     | StartServices
     | WaitHealthy
     | WaitServices
+    | CheckStarted
     | RemoveServices
     | BuildServices
     | RemoveProject
@@ -689,7 +706,8 @@ class Plan:
     """What will happen, in order, and for which run. The same value is printed and executed.
 
     `request` is what was asked for, in words; `engine` the engine the plan was made for, which
-    a recovery compares with the one it talks to.
+    a recovery compares with the one it talks to. `running` is all that ran when it was made, in
+    start order: after a reboot it is owed as a whole. Plans of earlier versions have none.
     """
 
     run: str
@@ -699,6 +717,7 @@ class Plan:
     stack_digest: str
     engine: str
     nodes: tuple[Node, ...]
+    running: tuple[Unit, ...] = ()
 
 
 PARTS = ("enter", "body", "on_failure", "on_success", "always")

@@ -65,11 +65,12 @@ class Quiet:
 
 
 class World:
-    """Four services that run, one that was stopped, and what happens to them."""
+    """Three services that run, one that crashes again and again, one that was stopped, and what
+    happens to them."""
 
     def __init__(self, folder: Path) -> None:
         self.stack = a_stack(folder)
-        self.observed = restarting_always(a_world({"frontend": "exited"}))
+        self.observed = restarting_always(a_world({"frontend": "exited", "proxy": "restarting"}))
         self.runtime = FakeRuntime(self.observed.services)
         self.dead = False
         self.effects: list[str] = []

@@ -257,6 +257,46 @@ def test_a_stop_that_still_goes_on_is_waited_for(counting: Counting, tmp_path: P
     assert recovered.returncode == 0, recovered.stderr
 
 
+def test_after_a_reboot_all_that_ran_is_back(counting: Counting) -> None:
+    """Nobody was left to recover, and every container was stopped, the server's too; `front` is
+    started by nobody else."""
+    at = _last(counting, "backup", "ArchiveVolume")
+    died = inv(counting, "before", at, "backup")
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    ours = f"label=com.docker.compose.project={counting.project}"
+    counting.docker("stop", *counting.docker("ps", "--quiet", "--filter", ours).split())
+    recovered = inv(counting, "never", "-", "recover")
+    assert recovered.returncode == 0, recovered.stderr
+    for service in ("db", "front", "counter"):
+        assert not counting.is_down(service)
+
+
+def test_a_service_that_cannot_come_back_is_named_and_the_rest_runs(counting: Counting) -> None:
+    """Its image is gone and so is its container: exit 4, also of the next backup, which is made."""
+    at = _last(counting, "backup", "ArchiveVolume")
+    died = inv(counting, "before", at, "backup")
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    compose = counting.folder / "compose.yml"
+    text = compose.read_text()
+    counting.docker("rm", "--force", f"{counting.project}-slow-1")
+    image = "quiesce-test/no-such-image\n    pull_policy: never"
+    compose.write_text(
+        text.replace("slow:\n    image: ${PYTHON_IMAGE}", f"slow:\n    image: {image}")
+    )
+    before = len(counting.sets())
+    try:
+        for task in ("recover", "backup"):
+            ended = inv(counting, "never", "-", task)
+            assert ended.returncode == 4, ended.stderr
+            assert not counting.is_down("counter")
+            assert counting.is_down("slow")
+        assert len(counting.sets()) == before + 1
+    finally:
+        compose.write_text(text)
+    recovered = inv(counting, "never", "-", "recover")
+    assert recovered.returncode == 0, recovered.stderr
+
+
 def _first_stop(counting: Counting) -> str:
     return next(at for at, step in positions(counting, "backup").items() if step == "StopServices")
 

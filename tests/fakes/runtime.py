@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from quiesce.errors import Busy, QuiesceError, RequestError
+from quiesce.errors import Busy, QuiesceError, RequestError, ServiceFailed
 from quiesce.model import Volume
 from quiesce.observed import (
     Condition,
@@ -163,13 +163,23 @@ class FakeRuntime:
     def up(self, services: Sequence[str], *, build: bool) -> None:
         for name in services or tuple(self._declared):
             self._known(name)
+        failures: dict[str, QuiesceError] = {}
         for name in services or tuple(self._declared):
-            with _Effect(self, f"up:{name}"):
-                units = [unit for unit in self._units.values() if unit.service == name]
-                wanted = range(1, self.replicas.get(name, 1) + 1)
-                for unit in units or [self._make(name, number) for number in wanted]:
-                    if not unit.runs:
-                        self._begin(unit)
+            needs = {need.service for need in self._declared[name].depends_on}
+            if needs & failures.keys():
+                failures[name] = QuiesceError(f"{name} is not started: it needs another")
+                continue
+            try:
+                with _Effect(self, f"up:{name}"):
+                    units = [unit for unit in self._units.values() if unit.service == name]
+                    wanted = range(1, self.replicas.get(name, 1) + 1)
+                    for unit in units or [self._make(name, number) for number in wanted]:
+                        if not unit.runs:
+                            self._begin(unit)
+            except QuiesceError as error:
+                failures[name] = error
+        if failures:
+            raise ServiceFailed.of(failures)
 
     def remove(self, services: Sequence[str]) -> None:
         for name in services or tuple(self._declared):
@@ -213,10 +223,16 @@ class FakeRuntime:
     def wait_healthy(
         self, units: Sequence[Unit], timeout: float, waiting: Callable[[str], None]
     ) -> Mapping[str, float]:
+        failures: dict[str, QuiesceError] = {}
         for unit in units:
             waiting(unit.service)
             with _Effect(self, f"wait:{unit.service}"):
-                self._check_well(unit, timeout)
+                try:
+                    self._check_well(unit, timeout)
+                except QuiesceError as error:
+                    failures.setdefault(unit.service, error)
+        if failures:
+            raise ServiceFailed.of(failures)
         return {unit.service: 0.0 for unit in units}
 
     def run_tool(
@@ -342,7 +358,7 @@ class FakeRuntime:
         now = self._units.get(observed.id) or self._successor(observed)
         lines = self.log_lines.get(observed.service, [])[-20:]
         hint = f"see 'inv logs --service {observed.service}'"
-        if not observed.runs:
+        if not observed.runs or (observed.state == "restarting" and now is not None):
             return
         if now is None or not now.runs:
             code = None if now is None else now.exit_code

@@ -60,6 +60,7 @@ ASLEEP = dict.fromkeys(("redis", "backend", "frontend", "proxy"), "exited")
 PLANS: dict[str, Callable[[], Plan]] = {
     "backup_everything_runs": _backup,
     "backup_proxy_was_stopped": lambda: _backup(states={"proxy": "exited"}),
+    "backup_one_crashes": lambda: _backup(states={"redis": "restarting"}),
     "backup_only_the_database_runs": lambda: _backup(states=ASLEEP),
     "backup_with_max_downtime": lambda: plan_backup(
         a_stack(max_downtime=2.0),

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from quiesce.adapters.compose import ComposeRuntime
-from quiesce.errors import QuiesceError, RequestError
+from quiesce.app.project import settle_project
+from quiesce.errors import QuiesceError, RequestError, ServiceFailed
+from quiesce.model import Database
 from quiesce.observed import Unit
 from tests.contract.runtime_worlds import compose_stack, docker, remove_project
 from tests.support.builders import a_volume
@@ -39,8 +41,26 @@ services:
   crashing:
     image: ${TINY_IMAGE}
     command: [sh, -c, "test -e /flag/well && exec sleep 99; echo no flag >&2; exit 7"]
-    restart: on-failure
+    restart: on-failure:1000
     volumes: ["./flag:/flag:ro"]
+  job:
+    image: ${TINY_IMAGE}
+    command: [sh, -c, "test -e /flag/done || exec sleep 99"]
+    init: true
+    stop_grace_period: 1s
+    volumes: ["./flag:/flag:ro"]
+  imageless:
+    image: quiesce-test/no-such-image
+    pull_policy: never
+  taken:
+    image: ${TINY_IMAGE}
+    ports: ["127.0.0.1:${TAKEN}:7000"]
+  needy:
+    image: ${TINY_IMAGE}
+    depends_on: {imageless: {condition: service_started}}
+  happy:
+    image: ${TINY_IMAGE}
+    depends_on: {job: {condition: service_completed_successfully}}
   web:
     image: ${TINY_IMAGE}
     stop_grace_period: 1s
@@ -65,7 +85,7 @@ def folder(tmp_path_factory) -> Iterator[Path]:
     (found / "flag").mkdir()
     (found / "docker-compose.yml").write_text(COMPOSE)
     image = os.environ.get("TINY_IMAGE", "quiesce-test/tiny")
-    variables = {"STACK": PROJECT, "TINY_IMAGE": image, "WHO": "env-file"}
+    variables = {"STACK": PROJECT, "TINY_IMAGE": image, "WHO": "env-file", "TAKEN": "1"}
     (found / "core.env").write_text("".join(f"{k}={v}\n" for k, v in variables.items()))
     try:
         yield found
@@ -135,6 +155,41 @@ def test_a_unit_that_never_gets_well_fails_in_time_with_its_last_words(
     assert time.monotonic() - begun >= 4
     assert "no flag" in caught.value.details
     assert caught.value.hint.startswith("see 'inv logs --service crashing'")
+
+
+def test_a_crash_loop_is_held_and_goes_on_as_before(runtime: ComposeRuntime, folder: Path):
+    """Whether a look finds it waiting or running for a moment; with as many tries as it had."""
+    (folder / "flag" / "well").unlink(missing_ok=True)
+    runtime.up(["crashing"], build=False)
+    deadline = time.monotonic() + 30
+    while "RestartCount" not in (told := docker("inspect", unit(runtime, "crashing").id)) or (
+        '"RestartCount": 0' in told
+    ):
+        assert time.monotonic() < deadline
+    loop = unit(runtime, "crashing")
+    assert (loop.state, loop.restart_policy) == ("restarting", "on-failure:1000")
+    runtime.hold_restart([loop])
+    runtime.stop([loop], 0)
+    held = unit(runtime, "crashing")
+    assert (held.state, held.restart_policy) == ("exited", "no")
+    runtime.free_restart([loop])
+    runtime.start([loop])
+    assert runtime.wait_healthy([loop], 5, ignore)["crashing"] < 5
+    again = unit(runtime, "crashing")
+    assert again.restart_policy == "on-failure:1000"
+    (folder / "flag" / "well").touch()
+    runtime.wait_healthy([replace(loop, state="running")], 60, ignore)
+
+
+def test_a_job_that_ends_well_after_it_was_started_again_is_done(
+    runtime: ComposeRuntime, folder: Path
+):
+    """It ran when services stopped, is started again, and ends with 0: nobody restarts it."""
+    job = up(runtime, "job")
+    runtime.stop([job], 0)
+    (folder / "flag" / "done").touch()
+    runtime.start([job])
+    assert set(runtime.wait_healthy([job], 30, ignore)) == {"job"}
 
 
 def test_a_unit_deaf_to_its_stop_signal_is_killed_and_says_so(runtime: ComposeRuntime):
@@ -344,3 +399,88 @@ def test_another_image_of_the_same_name_is_noticed(folder: Path):
         named.close()
         remove_project(PROJECT, folder)
         docker("rmi", "--force", name)
+
+
+def test_who_cannot_start_keeps_nobody_down_who_does_not_need_it(folder: Path):
+    """A missing image and a taken port: both are named; who waits for a job that is done starts."""
+    (folder / "flag" / "done").touch()
+    variables = (folder / "core.env").read_text()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        (folder / "core.env").write_text(variables.replace("TAKEN=1", f"TAKEN={port}"))
+        runtime = runtime_of(folder)
+        try:
+            up(runtime, "job")
+            runtime.wait_healthy([replace(unit(runtime, "job"), state="running")], 30, ignore)
+            ended = unit(runtime, "job")
+            assert ended.exit_code == 0
+            with pytest.raises(ServiceFailed) as caught:
+                runtime.up(["job", "imageless", "taken", "needy", "happy", "web"], build=False)
+            assert set(caught.value.services) == {"imageless", "taken"}
+            assert "needy" in " ".join(caught.value.details)
+            states = {s.name: [u.state for u in s.units] for s in runtime.services()}
+            assert states["happy"] == states["web"] == ["running"]
+            assert "running" not in states["taken"] + states["needy"]
+        finally:
+            runtime.close()
+            (folder / "core.env").write_text(variables)
+
+
+def test_nothing_starts_beside_who_writes_outside_of_the_project(folder: Path):
+    """Not by `up`, not by `start`, whatever was stopped; nothing else is touched."""
+    made = runtime_of(folder)
+    web = up(made, "web")
+    made.stop([web], 0)
+    outsider = f"{PROJECT}-twin"
+    image = os.environ.get("TINY_IMAGE", "quiesce-test/tiny")
+    label = "com.docker.compose.project=twin"
+    volume = f"{PROJECT}-data:/d"
+    docker("run", "--detach", "--label", label, "--name", outsider, "--volume", volume, image)
+    server = Database("alpha", "alpha", "web", "postgres", None, 5432, None)
+    data = a_volume("data", backup="by-dump")
+    stack = compose_stack(folder, PROJECT, folder / "core.env", made._stack.instance.environment)
+    ignoring = replace(stack, ignored_writers=(outsider,))
+    guarded = [
+        ComposeRuntime(replace(ignoring, databases=(server,), volumes=(data,))),
+        ComposeRuntime(stack),
+    ]
+    permitted = ComposeRuntime(ignoring)
+    try:
+        for refusing in guarded:
+            found = next(s for s in refusing.services() if s.name == "web")
+            assert [m.container for m in found.foreign_mounts] == [outsider]
+            assert [m.project for m in found.foreign_mounts] == ["twin"]
+            for begin in (lambda r: r.up(["web", "slow"], build=False), lambda r: r.start([web])):
+                with pytest.raises(ServiceFailed, match=f"container {outsider} of project twin"):
+                    begin(refusing)
+            assert unit(refusing, "web").state == "exited"
+        permitted.start([web])
+        assert unit(permitted, "web").state == "running"
+        guarded[0].start([web])  # it is not started: it runs
+    finally:
+        docker("rm", "--force", outsider)
+        for runtime in (made, permitted, *guarded):
+            runtime.close()
+
+
+def test_a_stack_without_a_project_is_found_by_what_runs(folder: Path):
+    """Containers of its Compose file decide; those of another one of the same name do not."""
+    made = runtime_of(folder)
+    up(made, "slow")
+    made.close()
+    stack = compose_stack(
+        folder, "core", folder / "core.env", {}, files=(folder / "docker-compose.yml",)
+    )
+    stack = replace(stack, volumes=(a_volume("data"),))
+
+    def settled(preferred: str, *others: str, file: str = "docker-compose.yml") -> str:
+        instance = replace(
+            stack.instance, project=preferred, other_projects=others, files=(folder / file,)
+        )
+        return settle_project(replace(stack, instance=instance)).instance.project
+
+    assert settled(PROJECT, "core") == PROJECT
+    with pytest.raises(RequestError) as caught:
+        settled("core", PROJECT)
+    assert f"add 'project: {PROJECT}'" in caught.value.hint
+    assert settled("core", PROJECT, file="another.yml") == "core"

@@ -43,7 +43,7 @@ def container(port: int, *, network: str = "0" * 64, bound: str = "127.0.0.1") -
 
 def reach(connection: Connection, way: Way) -> ComposeReach:
     """Return what may go one way only."""
-    return ComposeReach(connection, None, None, [way])  # type: ignore[arg-type]
+    return ComposeReach(connection, None, None, None, [way])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("way", ["direct", "published"])

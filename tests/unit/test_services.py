@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from quiesce.errors import RequestError
+from quiesce.model import Command
 from quiesce.observed import Address, Dependency, Observed
 from quiesce.plan import steps as s
-from quiesce.plan.services import plan_restart, plan_start
+from quiesce.plan.backup import BackupRequest, plan_backup
+from quiesce.plan.services import plan_rebuild, plan_restart, plan_start, plan_up
 from quiesce.plan.steps import steps_of
 from tests.support.builders import RUN, a_service, a_stack, a_world
 
@@ -50,6 +55,30 @@ def test_a_one_shot_that_is_done_is_not_run_again_unless_it_is_named() -> None:
     """What others wait for the end of has had its run."""
     assert _started(_with_one_shot(awaited=True)) == []
     assert _started(_with_one_shot(awaited=True), "redis") == ["redis"]
+
+
+def test_who_is_paused_is_not_brought_up_nor_taken_for_down() -> None:
+    """Somebody meant that. The hint wakes it and does nothing else; the others can be started."""
+    world = a_world({"backend": "paused", "proxy": "exited"})
+    for planner in (plan_up, plan_start, plan_rebuild):
+        with pytest.raises(RequestError, match="service backend is paused") as caught:
+            planner(a_stack(), world, RUN, ("backend",))
+        assert "'docker unpause core-backend-1'" in caught.value.hint
+    assert _started(world) == ["proxy"]
+    stack = a_stack(before=(Command("backend", ("true",), 5.0),))
+    with pytest.raises(RequestError, match="a command runs in it"):
+        plan_backup(stack, world, BackupRequest(), RUN, "core-1")
+
+
+def test_a_paused_writer_is_stopped_and_comes_back_as_it_was() -> None:
+    """It is in the way like one that runs."""
+    world = a_world({"backend": "paused"})
+    plan = plan_backup(a_stack(), world, BackupRequest(), RUN, "core-1")
+    steps = [step for _, step in steps_of(plan.nodes)]
+    stopped = [u for step in steps if isinstance(step, s.StopServices) for u in step.units]
+    started = [u for step in steps if isinstance(step, s.StartServices) for u in step.units]
+    assert {u.service: u.state for u in started}["backend"] == "paused"
+    assert set(stopped) == set(started)
 
 
 def _in_networks(observed: Observed, **networks: str) -> Observed:

@@ -31,6 +31,7 @@ HANDLERS: dict[type[Any], Callable[[Any, Run], str]] = {
     s.StartServices: services.start,
     s.WaitHealthy: services.wait_healthy,
     s.WaitServices: services.wait_services,
+    s.CheckStarted: services.check_started,
     s.RemoveServices: services.remove,
     s.BuildServices: cleaning.build,
     s.RemoveProject: cleaning.remove_project,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from quiesce.execute.handlers.volumes import refuse_foreign_writers
 from quiesce.execute.run import Run
 from quiesce.plan import steps as s
 
@@ -21,6 +22,7 @@ def remove_project(step: s.RemoveProject, run: Run) -> str:
 def empty_volume(step: s.EmptyVolume, run: Run) -> str:
     state = run.observed.volume(step.volume)
     if state.exists:
+        refuse_foreign_writers(step.volume, run)
         run.ports.volumes.empty(state)
     return ""
 

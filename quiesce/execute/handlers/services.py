@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
-from quiesce.errors import QuiesceError
+from quiesce.errors import NotDeclared, QuiesceError, ServiceFailed
 from quiesce.execute.run import Run
-from quiesce.observed import Health
+from quiesce.observed import Health, Unit
 from quiesce.plan import outcome
 from quiesce.plan import steps as s
 
@@ -37,7 +39,59 @@ def stop(step: s.StopServices, run: Run) -> str:
 
 
 def start(step: s.StartServices, run: Run) -> str:
-    run.ports.runtime.start(step.units)
+    """Start all of them; where that fails one by one, so that one keeps no other down."""
+    wanted = step.units
+    if step.keep_going:
+        wanted = tuple(unit for unit in wanted if not _lacks_something(unit.service, run))
+    try:
+        run.ports.runtime.start(wanted)
+    except QuiesceError as error:
+        if error.lost_engine:
+            raise
+        failures = _one_by_one(wanted, error, run)
+        if not step.keep_going and failures:
+            raise ServiceFailed.of(failures) from error
+        run.failed.update(failures)
+        run.not_started.update(failures)
+    return ""
+
+
+def _one_by_one(units: tuple[Unit, ...], first: QuiesceError, run: Run) -> dict[str, QuiesceError]:
+    failures: dict[str, QuiesceError] = {}
+    for unit in units:
+        try:
+            if len(units) == 1:
+                raise first
+            run.ports.runtime.start([unit])
+        except NotDeclared as error:
+            # Somebody took it out of the stack meanwhile: it is owed nothing.
+            run.ports.sink.warn(error.fact)
+            run.undeclared.add(unit.service)
+        except QuiesceError as error:
+            if error.lost_engine:
+                raise
+            failures.setdefault(unit.service, error)
+    return failures
+
+
+def _lacks_something(name: str, run: Run) -> bool:
+    """Whether a service needs one that failed; then it is not started, and said to be down."""
+    service = next((s for s in run.observed.services if s.name == name), None)
+    for need in service.depends_on if service else ():
+        begun = need.condition == "started" and need.service not in run.not_started
+        if need.service in run.failed and not begun:
+            failed = run.failed[need.service]
+            run.not_started.add(name)
+            fact = f"service {name} is not started, for it needs {need.service}"
+            run.failed.setdefault(name, ServiceFailed(fact, failed.hint, services=(name,)))
+            return True
+    return False
+
+
+def check_started(step: s.CheckStarted, run: Run) -> str:
+    del step
+    if run.failed:
+        raise ServiceFailed.of(run.failed)
     return ""
 
 
@@ -60,24 +114,47 @@ def hold_restart(step: s.HoldRestart, run: Run) -> str:
 
 
 def free_restart(step: s.FreeRestart, run: Run) -> str:
-    run.ports.runtime.free_restart(step.units)
+    with _about_services([unit.service for unit in step.units]):
+        run.ports.runtime.free_restart(step.units)
     return ""
 
 
 def run_command(step: s.RunCommand, run: Run) -> str:
-    run.ports.premises.carry_out(step.service, step.argv, step.timeout)
+    with _about_services([step.service]):
+        run.ports.premises.carry_out(step.service, step.argv, step.timeout)
     return ""
+
+
+@contextmanager
+def _about_services(names: Sequence[str]) -> Iterator[None]:
+    """What goes wrong in here is about these services, and about no data."""
+    try:
+        yield
+    except QuiesceError as error:
+        if error.lost_engine:
+            raise
+        raise ServiceFailed(
+            error.fact, error.hint, details=error.details, services=tuple(names)
+        ) from error
 
 
 def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
     # The services have what they need; this process only waits from here on.
     run.sum_meanwhile()
     began = run.ports.clock.monotonic()
-    waited = run.ports.runtime.wait_healthy(
-        step.units, step.timeout, lambda name: run.ports.sink.progress(f"waiting for {name}", 0)
-    )
-    for service, seconds in waited.items():
-        run.downtime.well(service, began + seconds)
+    waited: Mapping[str, float] = {}
+    try:
+        waited = run.ports.runtime.wait_healthy(
+            [unit for unit in step.units if unit.service not in run.undeclared],
+            step.timeout,
+            lambda name: run.ports.sink.progress(f"waiting for {name}", 0),
+        )
+    except ServiceFailed as error:
+        waited = error.waited
+        raise
+    finally:
+        for service, seconds in waited.items():
+            run.downtime.well(service, began + seconds)
     return ""
 
 
@@ -85,7 +162,7 @@ def wait_services(step: s.WaitServices, run: Run) -> str:
     """Units made by this very run are looked up now, and have to be as well as they can be."""
     wanted = []
     for service in run.ports.runtime.services():
-        if service.name not in step.services:
+        if service.name not in step.services or service.name in run.failed:
             continue
         best: Health = "healthy" if service.has_health else "none"
         if not service.units:
@@ -97,10 +174,26 @@ def wait_services(step: s.WaitServices, run: Run) -> str:
             wanted.append(unit if one_shot else replace(unit, state="running", health=best))
     rank = {name: index for index, name in enumerate(step.services)}
     wanted.sort(key=lambda unit: rank[unit.service])
-    run.ports.runtime.wait_healthy(
-        wanted, step.timeout, lambda name: run.ports.sink.progress(f"waiting for {name}", 0)
-    )
+    try:
+        run.ports.runtime.wait_healthy(
+            wanted, step.timeout, lambda name: run.ports.sink.progress(f"waiting for {name}", 0)
+        )
+    except ServiceFailed as error:
+        if not step.keep_going:
+            raise
+        for name in error.services:
+            run.failed.setdefault(name, _part_of(error, name))
     return ""
+
+
+def _part_of(error: ServiceFailed, name: str) -> QuiesceError:
+    """Return what of an error is about one service."""
+    if len(error.services) == 1:
+        return error
+    fact = next((f for f in error.fact.split("; ") if f" {name} " in f), error.fact)
+    hint = next((h for h in error.hint.split("; ") if f" {name}'" in h), error.hint)
+    own = [line for line in error.details if line.startswith(f"{name}: ")]
+    return ServiceFailed(fact, hint, details=own, services=(name,))
 
 
 def remove(step: s.RemoveServices, run: Run) -> str:

@@ -61,7 +61,19 @@ def _refuse_unsafe(volume: str, unsafe: tuple[str, ...]) -> None:
         )
 
 
+def refuse_foreign_writers(key: str, run: Run) -> None:
+    """Raise QuiesceError when a container outside of the project began to write there since."""
+    for state in run.ports.runtime.volumes(run.stack.volumes):
+        if state.key == key and state.outside_writers:
+            raise QuiesceError(
+                f"container {state.outside_writers[0]}, outside of the project, writes to volume "
+                f"{key} by now",
+                f"stop {state.outside_writers[0]} first, then try again",
+            )
+
+
 def swap(step: s.SwapVolume, run: Run) -> str:
+    refuse_foreign_writers(step.volume, run)
     run.ports.volumes.swap(run.observed.volume(step.volume), run.id, step.path)
     return ""
 

@@ -1,0 +1,48 @@
+"""The Compose model as `docker compose config` resolves it, read again when a file changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from quiesce.adapters.compose_command import ComposeCommand
+from quiesce.adapters.compose_model import ComposeModel, declaration_order, parse_model
+from quiesce.errors import QuiesceError, RequestError
+
+
+class ModelReader:
+    """Reads the model of one project."""
+
+    def __init__(self, command: ComposeCommand, project: str) -> None:
+        self._command = command
+        self._project = project
+        self._models: dict[str, ComposeModel] = {}
+
+    def model(self) -> ComposeModel:
+        """Return the model. Raise RequestError when Compose cannot use its files."""
+        files = self._command.files()
+        content = hashlib.sha256()
+        for path in (*files, *self._command.env_files()):
+            content.update(path.read_bytes() if path.is_file() else b"")
+        key = content.hexdigest()
+        if key not in self._models:
+            self._models = {key: self._read(files)}
+        return self._models[key]
+
+    def _read(self, files: Sequence[Path]) -> ComposeModel:
+        try:
+            # With every profile: a volume that only an inactive service uses is a volume, too.
+            done = self._command.run("config", "--format", "json", profiles=("*",))
+        except RequestError:
+            raise
+        except QuiesceError as error:
+            raise RequestError(
+                f"the Compose file of {self._project} cannot be used",
+                "correct it until 'docker compose config' prints it",
+                details=error.details,
+            ) from None
+        config: Mapping[str, Any] = json.loads(done.stdout)
+        return parse_model(config, declaration_order(files), self._command.profiles())

@@ -1,0 +1,50 @@
+"""Which Compose project an instance is, where stack.yaml leaves that to Compose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from quiesce.errors import QuiesceError, RequestError
+from quiesce.plan.project_name import choose_project
+
+if TYPE_CHECKING:
+    from quiesce.model import Stack
+
+
+def settle_project(stack: Stack, *, anyhow: bool = False, patient: bool = False) -> Stack:
+    """Return the stack with the project that it is on its engine.
+
+    The engine is asked only where stack.yaml names no project and Compose would take another name
+    than Quiesce. One that does not answer tells nothing, and whatever needs it will say so; for
+    who is `patient` it is an error. With `anyhow`, what is not plain is taken as a new stack would
+    be called: a recovery goes by what its run stopped.
+    """
+    instance = stack.instance
+    others = instance.other_projects
+    if not others:
+        return stack
+    from quiesce.adapters.compose import ComposeRuntime
+
+    runtime = ComposeRuntime(stack)
+    try:
+        traces = runtime.project_traces((instance.project, *others))
+    except QuiesceError as error:
+        if patient and error.lost_engine:
+            raise
+        return stack
+    finally:
+        runtime.close()
+
+    def there_is(name: str, kind: str) -> bool:
+        found = traces[name]
+        # Volumes of a project that is somebody else's say nothing of this stack.
+        return found.containers if kind == "containers" else found.volumes and not found.others
+
+    try:
+        project = choose_project(instance.name, instance.project, others, there_is)
+    except RequestError:
+        if not anyhow:
+            raise
+        project = instance.project
+    return replace(stack, instance=replace(instance, project=project, other_projects=()))
