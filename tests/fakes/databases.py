@@ -241,6 +241,9 @@ class FakeDatabases:
             there.tables = {t: tuple(r) for t, r in json.loads(script.read_text()).items()}
             return len(there.tables), sum(map(len, there.tables.values()))
 
+    def working_as(self, database: Database, name: str) -> Database:
+        return database
+
     def finish(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
         with self._call(f"finish:{name}"):
             there = self._get(database, name)
@@ -370,7 +373,9 @@ class FakeMigrator:
     def current(self, database: Database, name: str) -> tuple[str, ...]:
         return self.databases._get(database, name).revision
 
-    def upgrade(self, database: Database, name: str, revision: str) -> None:
+    def upgrade(
+        self, database: Database, name: str, revision: str, login: Database | None = None
+    ) -> None:
         with self.databases._call(f"upgrade:{name}"):
             history = self._history(database)
             there = self.databases._get(database, name)
