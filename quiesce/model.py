@@ -385,6 +385,10 @@ class Member:
     plain: Plain | None = None
 
 
+#: The digest of rows that were counted and not read: that would have run code of others.
+UNREAD = "unread"
+
+
 @dataclass(frozen=True, slots=True)
 class TableRecord:
     """Rows and content digest of one table, read in the dump's own snapshot.

@@ -12,10 +12,13 @@ put into one, `postgres_swap` how databases are exchanged.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from quiesce.adapters import postgres_probing as probing
 from quiesce.adapters import postgres_record as records
 from quiesce.adapters import postgres_side as side
 from quiesce.adapters import postgres_swap as exchange
@@ -23,6 +26,7 @@ from quiesce.adapters.postgres_archive import read_archive
 from quiesce.adapters.postgres_client import publish
 from quiesce.adapters.postgres_dump import decode_arguments, globals_arguments, script_arguments
 from quiesce.adapters.postgres_loading import Loading
+from quiesce.adapters.postgres_planning import has_code_of_others
 from quiesce.adapters.postgres_rest import look_around, together
 from quiesce.adapters.postgres_script import drop_role, loader_name
 from quiesce.adapters.postgres_servers import MAINTENANCE
@@ -40,8 +44,7 @@ from quiesce.model import Database, DatabaseRecord, DatabaseSwap, SetKind
 from quiesce.observed import AtRest, DatabaseState
 from quiesce.ports import DatabaseContents, Progress, Runtime
 
-#: A drill's own table; nothing else of ours is ever in a live database.
-MARKS = "public.quiesce_drill"
+MARKS = probing.MARKS
 _MARK = "INSERT INTO public.quiesce_drill VALUES (%s) ON CONFLICT DO NOTHING"
 _MARKED = "SELECT word FROM public.quiesce_drill"
 SCRIPT_TRAILER = b"-- PostgreSQL database dump complete"
@@ -101,25 +104,32 @@ class PostgresAdmin(Loading):
 
     def mark(self, database: Database, word: str) -> None:
         with self._open(database, database.name) as session:
-            session.run(f"CREATE TABLE IF NOT EXISTS {MARKS} (word text PRIMARY KEY)")
+            if not probing.owns_marks(session):
+                session.run(f"CREATE TABLE {MARKS} (word text PRIMARY KEY)")
             session.run(_MARK, [word])
 
     def marks(self, database: Database) -> tuple[str, ...]:
         with self._open(database, database.name) as session:
-            if session.value("SELECT to_regclass(%s)", [MARKS]) is None:
+            if not probing.owns_marks(session):
                 return ()
             return tuple(word for (word,) in session.rows(_MARKED))
 
     def unmark(self, database: Database) -> None:
         with self._open(database, database.name) as session:
-            session.run(f"DROP TABLE IF EXISTS {MARKS}")
+            if probing.owns_marks(session):
+                session.run(f"DROP TABLE {MARKS}")
 
     def ask(self, database: Database, query: str) -> object:
         with self._open(database, database.name) as session:
-            session.run("SET search_path = public, pg_catalog")
-            session.run("BEGIN READ ONLY")
-            rows = session.rows(query)
-            return rows[0][0] if rows and rows[0] else None
+            # Who is no superuser has no rights that somebody's function could be after.
+            if not probing.is_superuser(session) or not has_code_of_others(session):
+                return probing.first_value(session, query)
+            login = replace(database, user=probing.reader_name(self._run))
+            with (
+                probing.reader(session, login.user) as password,
+                self._open(replace(login, password=password), database.name) as reading,
+            ):
+                return probing.first_value(reading, query)
 
     # ------------------------------------------------------------------------------ dumping
 
@@ -257,6 +267,7 @@ class PostgresAdmin(Loading):
                     f"session {pid} in database {name} of {database.service}"
                     for pid, name in end_sessions(session, f"quiesce:{run}")
                 ]
+            self._drop_reader(database, run)
         return tuple(ended)
 
     def close(self) -> None:
@@ -268,6 +279,10 @@ class PostgresAdmin(Loading):
         self._held.clear()
 
     # ------------------------------------------------------------------------------ in parts
+
+    def _drop_reader(self, database: Database, run: str) -> None:
+        with contextlib.suppress(QuiesceError), self._open(database, database.name) as session:
+            probing.drop_reader(session, probing.reader_name(run))
 
     def _holds_tables(self, database: Database, name: str) -> bool:
         try:

@@ -145,14 +145,17 @@ class Loading(Servers):
         facts = sql_script.read_script(script, script.name)
         with self._open(database, name) as session:
             side.require_empty(session, name)
-            self._loaders[name] = files.load(
-                session,
-                lambda user: self._open(user, name),
-                database,
-                self._run,
-                script,
-                facts,
-            ), frozenset(facts.owners)
+            self._loaders[name] = (
+                files.load(
+                    session,
+                    lambda user: self._open(user, name),
+                    database,
+                    self._run,
+                    script,
+                    facts,
+                ),
+                frozenset(facts.owners),
+            )
             session.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
             tables = records.digest_tables(session, records.DIGEST_ALGORITHM)
         return len(tables), sum(table.rows for table in tables)
