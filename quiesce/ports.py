@@ -286,13 +286,15 @@ class Drift:
 
     `problems` keep them from being loaded; `lossy` are changes of types that may change values
     without a word, in the tables `changed`. `left` are tables that hold rows and that the dump
-    does not have: they would stay as they are.
+    does not have: they would stay as they are. `code` are tables that would call functions from a
+    restored file while rows are loaded, with the rights of a superuser.
     """
 
     problems: tuple[str, ...] = ()
     lossy: tuple[str, ...] = ()
     changed: tuple[tuple[str, str], ...] = ()
     left: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,47 @@ _GENERATED = """
 SELECT EXISTS (SELECT 1 FROM pg_attribute
                 WHERE attrelid = %s::regclass AND attgenerated <> '' AND NOT attisdropped)
 """
+# What is evaluated while rows are loaded, by table: defaults, generated columns, checks (those of
+# domains as well), indexes, partition keys, triggers that fire for replicas.
+_FROM_FILES = """
+WITH RECURSIVE theirs AS (
+    SELECT p.oid FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner
+     WHERE left(r.rolname, %s) = %s),
+code AS (
+    SELECT 'pg_proc'::regclass AS classid, oid FROM theirs
+     UNION ALL
+    SELECT 'pg_operator'::regclass, o.oid FROM pg_operator o
+     WHERE o.oprcode IN (SELECT oid FROM theirs)
+     UNION ALL
+    SELECT 'pg_cast'::regclass, c.oid FROM pg_cast c WHERE c.castfunc IN (SELECT oid FROM theirs)),
+users AS (
+    SELECT d.classid, d.objid FROM pg_depend d
+      JOIN code ON code.classid = d.refclassid AND code.oid = d.refobjid),
+types AS (
+    SELECT k.contypid AS oid FROM users u JOIN pg_constraint k ON k.oid = u.objid
+     WHERE u.classid = 'pg_constraint'::regclass AND k.contypid <> 0
+     UNION
+    SELECT t.oid FROM types JOIN pg_type t ON t.typbasetype = types.oid OR t.typelem = types.oid
+        OR EXISTS (SELECT 1 FROM pg_attribute a
+                    WHERE a.attrelid = t.typrelid AND a.atttypid = types.oid)
+        OR EXISTS (SELECT 1 FROM pg_range g WHERE g.rngtypid = t.oid AND g.rngsubtype = types.oid)),
+tables AS (
+    SELECT a.adrelid AS oid FROM users u JOIN pg_attrdef a ON a.oid = u.objid
+     WHERE u.classid = 'pg_attrdef'::regclass
+     UNION
+    SELECT k.conrelid FROM users u JOIN pg_constraint k ON k.oid = u.objid
+     WHERE u.classid = 'pg_constraint'::regclass
+     UNION
+    SELECT coalesce(x.indrelid, u.objid) FROM users u
+      LEFT JOIN pg_index x ON x.indexrelid = u.objid WHERE u.classid = 'pg_class'::regclass
+     UNION
+    SELECT t.tgrelid FROM users u JOIN pg_trigger t ON t.oid = u.objid
+     WHERE u.classid = 'pg_trigger'::regclass AND t.tgenabled IN ('A', 'R')
+     UNION
+    SELECT a.attrelid FROM types JOIN pg_attribute a ON a.atttypid = types.oid)
+SELECT n.nspname, c.relname FROM tables JOIN pg_class c ON c.oid = tables.oid
+  JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') ORDER BY 1, 2
+"""
 # Casts to text that call a function of theirs, by the type they are of.
 _CASTS = f"""{_THEIRS}, cast_types AS (
     SELECT c.castsource AS oid FROM pg_cast c JOIN theirs ON theirs.oid = c.castfunc
@@ -78,6 +119,12 @@ def columns_cast_by_others(session: Session, table: int) -> frozenset[str]:
 def has_code_of_others(session: Session) -> bool:
     """Whether the database has functions of another role that is no superuser."""
     return bool(session.value(_ANY))
+
+
+def tables_with_code_from_files(session: Session, prefix: str) -> tuple[tuple[str, str], ...]:
+    """Return schema and name of every table that calls, when rows are loaded into it, a function
+    whose owner's name begins with `prefix`."""
+    return tuple((s, n) for s, n in session.rows(_FROM_FILES, [len(prefix), prefix]))
 
 
 def read_column(session: Session, table: Composable, column: str) -> tuple[str, ...]:

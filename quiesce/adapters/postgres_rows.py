@@ -17,7 +17,8 @@ from quiesce.adapters import postgres_record as records
 from quiesce.adapters.postgres_aside import Aside
 from quiesce.adapters.postgres_copy import Rows, Script
 from quiesce.adapters.postgres_drift import compare, read_targets
-from quiesce.adapters.postgres_planning import guarded_tables
+from quiesce.adapters.postgres_handover import OWNER_PREFIX
+from quiesce.adapters.postgres_planning import guarded_tables, tables_with_code_from_files
 from quiesce.adapters.postgres_record import TableShape
 from quiesce.adapters.postgres_session import SQL, Session, SessionError, identifier
 from quiesce.errors import QuiesceError, RequestError
@@ -50,7 +51,13 @@ def find_drift(session: Session, rows: Sequence[Rows], record: DatabaseRecord) -
         and not _is_version_table(session, table)
         and _has_rows(session, table, guarded)
     ]
-    return Drift(tuple(problems), drift.lossy, drift.changed, tuple(left))
+    named = {(block.schema, block.table) for block in wanted}
+    code = [
+        f"{schema}.{name}"
+        for schema, name in tables_with_code_from_files(session, OWNER_PREFIX)
+        if (schema, name) in named
+    ]
+    return Drift(tuple(problems), drift.lossy, drift.changed, tuple(left), tuple(code))
 
 
 def replace_rows(

@@ -73,4 +73,9 @@ def rows_misfit(drift: Drift, counted: frozenset[str], *, force: bool) -> tuple[
         found += [f"{change}: values may change without a word" for change in drift.lossy]
     if not force:
         found += [f"table {name} holds rows that the set does not have" for name in drift.left]
+    found += [
+        f"table {name} calls functions that came from a file, and rows alone are loaded by a "
+        "superuser: restore a full set"
+        for name in drift.code
+    ]
     return tuple(found)
