@@ -505,7 +505,8 @@ class Downtime:
 class Manifest:
     """The sealed description of a set: `manifest.json`. `format` 1 is described here.
 
-    `encryption` is `age` or `gpg` where the members are encrypted, "" where they are not.
+    `encryption` is `age` or `gpg` where the members are encrypted, "" where they are not. `doubt`
+    says what of `consistent` nobody can prove, "" where it is proven.
     """
 
     format: int
@@ -532,6 +533,7 @@ class Manifest:
     images: Mapping[str, str]
     clusters: tuple[ClusterRecord, ...] = ()
     encryption: str = ""
+    doubt: str = ""
 
     @property
     def sources(self) -> tuple[str, ...]:

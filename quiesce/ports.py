@@ -38,6 +38,7 @@ from quiesce.observed import (
     CoveredFolder,
     DatabaseState,
     Engine,
+    Meanwhile,
     Service,
     Unit,
     VolumeState,
@@ -324,8 +325,12 @@ class DatabaseAdmin(Protocol):
         ...
 
     def at_rest(self, databases: Sequence[Database]) -> AtRest:
-        """Who else is connected to these held databases, and on whose server something was
-        written since the first of them was held. Changes nothing."""
+        """Who else is connected to these held databases, and whose snapshot shows transactions
+        that the first one of its server does not. Changes nothing."""
+        ...
+
+    def meanwhile(self, database: Database) -> Meanwhile:
+        """What those transactions wrote into a database, known once it was dumped."""
         ...
 
     def release(self, database: Database) -> None:

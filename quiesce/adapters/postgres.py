@@ -27,7 +27,7 @@ from quiesce.adapters.postgres_client import publish
 from quiesce.adapters.postgres_dump import decode_arguments, globals_arguments, script_arguments
 from quiesce.adapters.postgres_loading import Loading
 from quiesce.adapters.postgres_planning import has_code_of_others
-from quiesce.adapters.postgres_rest import look_around, together
+from quiesce.adapters.postgres_rest import between, look_around, together, written_between
 from quiesce.adapters.postgres_script import drop_role, loader_name
 from quiesce.adapters.postgres_servers import MAINTENANCE
 from quiesce.adapters.postgres_session import (
@@ -41,7 +41,7 @@ from quiesce.adapters.postgres_threads import beside, size_told
 from quiesce.adapters.postgres_watch import Watch
 from quiesce.errors import QuiesceError
 from quiesce.model import Database, DatabaseRecord, DatabaseSwap, SetKind
-from quiesce.observed import AtRest, DatabaseState
+from quiesce.observed import AtRest, DatabaseState, Meanwhile
 from quiesce.ports import DatabaseContents, Progress, Runtime
 
 MARKS = probing.MARKS
@@ -72,6 +72,8 @@ class PostgresAdmin(Loading):
         self._patience = lock_patience
         self._held: dict[str, Held] = {}
         self._watches: dict[str, Watch] = {}
+        self._between: dict[str, tuple[int, ...]] = {}
+        self._meanwhile: dict[str, Meanwhile] = {}
 
     # ------------------------------------------------------------------------------- asking
 
@@ -148,13 +150,21 @@ class PostgresAdmin(Loading):
 
     def at_rest(self, databases: Sequence[Database]) -> AtRest:
         parts = []
-        for first in _one_per_server(databases):
-            here = [d for d in databases if _server(d) == _server(first)]
-            held = [self._held[d.key].instant for d in here if d.key in self._held]
-            with self._maintenance(first) as session:
-                seen = look_around(session, [d.name for d in here], self._application, held)
-            parts.append((tuple(d.key for d in here), *seen))
-        return together(parts)
+        for one in _one_per_server(databases):
+            here = {d.key: d for d in databases if _server(d) == _server(one)}
+            # In the order they were taken.
+            held = {key: held for key, held in self._held.items() if key in here}
+            first = next(iter(held.values()), None)
+            for key, later in held.items():
+                self._between[key] = between(first.instant if first else "", later.instant)
+            names = [d.name for d in here.values()]
+            with self._maintenance(one) as session:
+                since = first.since if first else None
+                parts.append(look_around(session, names, self._application, since))
+        return together(parts, {d.key: self._between.get(d.key, ()) for d in databases})
+
+    def meanwhile(self, database: Database) -> Meanwhile:
+        return self._meanwhile.get(database.key, Meanwhile())
 
     def release(self, database: Database) -> None:
         if watch := self._watches.pop(database.key, None):
@@ -323,7 +333,12 @@ class PostgresAdmin(Loading):
         # The holder only holds; another session reads, so that no failure costs the snapshot.
         with (
             self._open(database, database.name) as reader,
-            beside(reader, lambda: _read(reader, held.snapshot, database.name, kind)) as reading,
+            beside(
+                reader,
+                lambda: _read(
+                    reader, held.snapshot, database.name, kind, self._between.get(database.key, ())
+                ),
+            ) as reading,
             self._client.writing(directory, file) as partial,
         ):
             with size_told(partial, database.key, progress):
@@ -346,7 +361,7 @@ class PostgresAdmin(Loading):
                 writable=False,
                 what=f"reading back of the dump of {database.key}",
             )
-            tables, sequences, facts = reading()
+            tables, sequences, facts, self._meanwhile[database.key] = reading()
             publish(partial, directory / file)
         return DatabaseRecord(
             key=database.key,
@@ -365,16 +380,17 @@ class PostgresAdmin(Loading):
 
 
 def _read(
-    reader: Session, snapshot: str, name: str, kind: SetKind
-) -> tuple[Any, Any, Mapping[str, Any]]:
+    reader: Session, snapshot: str, name: str, kind: SetKind, transactions: Sequence[int]
+) -> tuple[Any, Any, Mapping[str, Any], Meanwhile]:
     reader.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     reader.run("SET TRANSACTION SNAPSHOT %s", [snapshot])
     facts = records.facts_of(reader, name)
     # Their state is no part of a snapshot: the archive has what it was dumped with.
     sequences = records.fresh_sequences(reader)
     if kind == "schema":
-        return records.empty_tables(reader), sequences, facts
-    return records.digest_tables(reader, records.DIGEST_ALGORITHM), sequences, facts
+        return records.empty_tables(reader), sequences, facts, Meanwhile()
+    seen = written_between(reader, transactions)
+    return records.digest_tables(reader, records.DIGEST_ALGORITHM), sequences, facts, seen
 
 
 def _end_of(path: Path, most: int = 400) -> bytes:

@@ -17,7 +17,7 @@ from quiesce.model import (
     SetKind,
     TableRecord,
 )
-from quiesce.observed import AtRest, DatabaseState
+from quiesce.observed import AtRest, DatabaseState, Meanwhile
 from quiesce.ports import DatabaseContents, Drift, Progress
 
 ALGORITHM = "fake/1"
@@ -67,6 +67,7 @@ class FakeDatabases:
         self.sessions: dict[str, list[str]] = {}
         self.closed = False
         self.rest = AtRest((), (), maintenance=False)
+        self.written: dict[str, Meanwhile] = {}
 
     # ------------------------------------------------------------------------------- asking
 
@@ -117,6 +118,9 @@ class FakeDatabases:
     def at_rest(self, databases: Sequence[Database]) -> AtRest:
         with self._call("at_rest"):
             return self.rest
+
+    def meanwhile(self, database: Database) -> Meanwhile:
+        return self.written.get(database.key, Meanwhile())
 
     def release(self, database: Database) -> None:
         with self._call(f"release:{database.key}"):

@@ -54,7 +54,7 @@ def _stack(*keys: str, folder: Path = Path("/stack"), **fields: object) -> Stack
     ],
 )
 def test_the_name_says_which_database_it_is(name: str, key: str | None) -> None:
-    """The longest name that fits is meant; letters' case counts where two differ by nothing else."""
+    """The longest that fits is meant; case counts where two differ by nothing else."""
     stack = _stack("alpha", "beta", "shop", "shop-eu", "ProdDB", "proddb")
     assert key_in_name(stack, name) == key
 

@@ -6,6 +6,7 @@ from quiesce.errors import QuiesceError
 from quiesce.execute.comparison import differences, row_differences, rows_misfit
 from quiesce.execute.run import Run
 from quiesce.model import DatabaseRecord
+from quiesce.plan import outcome
 from quiesce.plan import steps as s
 from quiesce.ports import DatabaseContents
 
@@ -27,6 +28,11 @@ def dump(step: s.DumpDatabase, run: Run) -> str:
         database, step.kind, draft.directory, step.file, run.ports.sink.progress
     )
     run.ports.databases.release(database)
+    seen = run.ports.databases.meanwhile(database)
+    draft.inconsistencies.append(
+        outcome.inconsistency(database.key, seen, draft.rest, draft.ignored)
+    )
+    draft.doubts.append(outcome.doubt(database.key, seen))
     draft.databases.append(record)
     draft.files.append((step.file, "database", step.database))
     run.sum_meanwhile()
