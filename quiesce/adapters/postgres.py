@@ -275,7 +275,8 @@ class PostgresAdmin(Loading):
             with session:
                 ended += [
                     f"session {pid} in database {name} of {database.service}"
-                    for pid, name in end_sessions(session, f"quiesce:{run}")
+                    for application in (f"quiesce:{run}", f"db-shell:{run}")
+                    for pid, name in end_sessions(session, application)
                 ]
             self._drop_reader(database, run)
         return tuple(ended)
