@@ -387,6 +387,10 @@ class Member:
     plain: Plain | None = None
 
 
+#: The digest of rows that were counted and not read: that would have run code of others.
+UNREAD = "unread"
+
+
 @dataclass(frozen=True, slots=True)
 class TableRecord:
     """Rows and content digest of one table, read in the dump's own snapshot.
@@ -503,7 +507,8 @@ class Downtime:
 class Manifest:
     """The sealed description of a set: `manifest.json`. `format` 1 is described here.
 
-    `encryption` is `age` or `gpg` where the members are encrypted, "" where they are not.
+    `encryption` is `age` or `gpg` where the members are encrypted, "" where they are not. `doubt`
+    says what of `consistent` nobody can prove, "" where it is proven.
     """
 
     format: int
@@ -530,6 +535,7 @@ class Manifest:
     images: Mapping[str, str]
     clusters: tuple[ClusterRecord, ...] = ()
     encryption: str = ""
+    doubt: str = ""
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -166,12 +166,16 @@ class DatabaseState:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A session that is not ours in a database that is held. `database` is its name there."""
+    """A session that is not ours in a database that is held. `database` is its name there.
+
+    `idle`: it ran no statement since the first snapshot, so it wrote nothing.
+    """
 
     pid: int
     database: str
     user: str
     application: str
+    idle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,13 +233,27 @@ class MissingRoles:
 class AtRest:
     """What was seen around held snapshots.
 
-    `moved` are the keys of databases on whose server something was written between the first
-    snapshot and now. `maintenance`: the server's own housekeeping was at work there.
+    `moved` are the keys of databases whose snapshot shows transactions that the first snapshot of
+    its server does not: whoever they are of, and whatever they did. `maintenance`: the server's
+    own housekeeping was at work there.
     """
 
     visitors: tuple[Visitor, ...]
     moved: tuple[str, ...]
     maintenance: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Meanwhile:
+    """What the snapshot of a database shows that the first snapshot of its server does not.
+
+    `transactions` ended in between; `tables` hold rows that they wrote. `unread` are tables whose
+    rows could not be asked for that.
+    """
+
+    transactions: int = 0
+    tables: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from quiesce.observed import (
     CoveredFolder,
     DatabaseState,
     Engine,
+    Meanwhile,
     MissingRight,
     MissingRoles,
     Service,
@@ -314,13 +315,25 @@ class Drift:
 
     `problems` keep them from being loaded; `lossy` are changes of types that may change values
     without a word, in the tables `changed`. `left` are tables that hold rows and that the dump
-    does not have: they would stay as they are.
+    does not have: they would stay as they are. `code` are tables that would call functions from a
+    restored file while rows are loaded, with the rights of a superuser.
     """
 
     problems: tuple[str, ...] = ()
     lossy: tuple[str, ...] = ()
     changed: tuple[tuple[str, str], ...] = ()
     left: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """Who owns what a script made. `members` may use it as the owner does; `invokers` are the
+    functions that ran with their owner's rights and now run with their caller's."""
+
+    owner: str
+    members: tuple[str, ...]
+    invokers: tuple[str, ...]
 
 
 class DatabaseAdmin(Protocol):
@@ -340,8 +353,12 @@ class DatabaseAdmin(Protocol):
         ...
 
     def at_rest(self, databases: Sequence[Database]) -> AtRest:
-        """Who else is connected to these held databases, and on whose server something was
-        written since the first of them was held. Changes nothing."""
+        """Who else is connected to these held databases, and whose snapshot shows transactions
+        that the first one of its server does not. Changes nothing."""
+        ...
+
+    def meanwhile(self, database: Database) -> Meanwhile:
+        """What those transactions wrote into a database, known once it was dumped."""
         ...
 
     def release(self, database: Database) -> None:
@@ -451,7 +468,13 @@ class DatabaseAdmin(Protocol):
 
     def load_script(self, database: Database, name: str, script: Path) -> tuple[int, int]:
         """Load a plain SQL script into the empty database `name` as a role that can do no harm,
-        all of it or nothing; return how many tables and rows there are then."""
+        all of it or nothing; return how many tables and rows there are then. What it made belongs
+        to that role until `finish`."""
+        ...
+
+    def working_as(self, database: Database, name: str) -> Database:
+        """The database with the login that may run code in database `name`: after `load_script`
+        and until `finish` that of the role without rights, otherwise its own."""
         ...
 
     def mark(self, database: Database, word: str) -> None:
@@ -470,8 +493,12 @@ class DatabaseAdmin(Protocol):
         """The first value of a query that may change nothing; None for no row."""
         ...
 
-    def finish(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
-        """Statistics gathered, and owner, settings and grants of the database object applied."""
+    def finish(
+        self, database: Database, name: str, record: DatabaseRecord | None
+    ) -> Handover | None:
+        """Statistics gathered, and owner, settings and grants of the database object applied.
+
+        What a script made goes to an owner who is no superuser, which is returned."""
         ...
 
     def fence(self, service: str, names: Sequence[str]) -> None:
@@ -621,8 +648,11 @@ class Migrator(Protocol):
         """The revisions stored in database `name` (which may be a side database)."""
         ...
 
-    def upgrade(self, database: Database, name: str, revision: str) -> None:
-        """Migrate database `name` up to `revision` (`head` and `heads` allowed)."""
+    def upgrade(
+        self, database: Database, name: str, revision: str, login: Database | None = None
+    ) -> None:
+        """Migrate database `name` up to `revision` (`head` and `heads` allowed), logged in as
+        `login`, which is the database's own user unless it is given."""
         ...
 
 

@@ -77,7 +77,10 @@ class AlembicMigrator:
         with open_session(database, name, endpoint, self._application) as session:
             return read_revision(session)
 
-    def upgrade(self, database: Database, name: str, revision: str) -> None:
+    def upgrade(
+        self, database: Database, name: str, revision: str, login: Database | None = None
+    ) -> None:
+        login = login or database
         history = self._history(database)
         if revision == "head" and len(history.heads) > 1:
             raise RequestError(
@@ -92,10 +95,10 @@ class AlembicMigrator:
             "action": "upgrade",
             "revision": revision,
             "lock_timeout": LOCK_TIMEOUT,
-            "connect": self._to(database, name),
+            "connect": self._to(login, name),
         }
         try:
-            self._ask(database, request)
+            self._ask(login, request)
         except BaseException:
             self._end_sessions(database, name)
             raise
@@ -236,6 +239,11 @@ def _refusal(database: Database, answer: Mapping[str, str], said: Sequence[str])
     hint = "correct the migration, then try again"
     if answer.get("sqlstate") == "55P03":
         hint = "a table was in use for too long: stop its users, or try again later"
+    elif answer.get("sqlstate") == "42501":
+        hint = (
+            f"they ran as {database.user}, and what comes from a file is migrated without rights:"
+            " check out the code of the file's revision, restore the file, then migrate"
+        )
     return QuiesceError(f"migrations of {database.key}: {first}", hint, details=(*more, *said))
 
 

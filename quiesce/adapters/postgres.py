@@ -12,10 +12,13 @@ put into one, `postgres_swap` how databases are exchanged.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from quiesce.adapters import postgres_probing as probing
 from quiesce.adapters import postgres_record as records
 from quiesce.adapters import postgres_swap as exchange
 from quiesce.adapters.postgres_archive import read_archive
@@ -23,7 +26,8 @@ from quiesce.adapters.postgres_client import publish
 from quiesce.adapters.postgres_drop import drop
 from quiesce.adapters.postgres_dump import decode_arguments, globals_arguments, script_arguments
 from quiesce.adapters.postgres_loading import Loading
-from quiesce.adapters.postgres_rest import look_around, together
+from quiesce.adapters.postgres_planning import has_code_of_others
+from quiesce.adapters.postgres_rest import between, look_around, together, written_between
 from quiesce.adapters.postgres_script import drop_role, loader_name
 from quiesce.adapters.postgres_servers import MAINTENANCE
 from quiesce.adapters.postgres_session import (
@@ -37,11 +41,10 @@ from quiesce.adapters.postgres_threads import beside, size_told
 from quiesce.adapters.postgres_watch import Watch
 from quiesce.errors import QuiesceError
 from quiesce.model import Database, DatabaseRecord, DatabaseSwap, SetKind
-from quiesce.observed import AtRest, DatabaseState
+from quiesce.observed import AtRest, DatabaseState, Meanwhile
 from quiesce.ports import DatabaseContents, Progress, Runtime
 
-#: A drill's own table; nothing else of ours is ever in a live database.
-MARKS = "public.quiesce_drill"
+MARKS = probing.MARKS
 _MARK = "INSERT INTO public.quiesce_drill VALUES (%s) ON CONFLICT DO NOTHING"
 _MARKED = "SELECT word FROM public.quiesce_drill"
 SCRIPT_TRAILER = b"-- PostgreSQL database dump complete"
@@ -69,6 +72,8 @@ class PostgresAdmin(Loading):
         self._patience = lock_patience
         self._held: dict[str, Held] = {}
         self._watches: dict[str, Watch] = {}
+        self._between: dict[str, tuple[int, ...]] = {}
+        self._meanwhile: dict[str, Meanwhile] = {}
 
     # ------------------------------------------------------------------------------- asking
 
@@ -97,25 +102,32 @@ class PostgresAdmin(Loading):
 
     def mark(self, database: Database, word: str) -> None:
         with self._open(database, database.name) as session:
-            session.run(f"CREATE TABLE IF NOT EXISTS {MARKS} (word text PRIMARY KEY)")
+            if not probing.owns_marks(session):
+                session.run(f"CREATE TABLE {MARKS} (word text PRIMARY KEY)")
             session.run(_MARK, [word])
 
     def marks(self, database: Database) -> tuple[str, ...]:
         with self._open(database, database.name) as session:
-            if session.value("SELECT to_regclass(%s)", [MARKS]) is None:
+            if not probing.owns_marks(session):
                 return ()
             return tuple(word for (word,) in session.rows(_MARKED))
 
     def unmark(self, database: Database) -> None:
         with self._open(database, database.name) as session:
-            session.run(f"DROP TABLE IF EXISTS {MARKS}")
+            if probing.owns_marks(session):
+                session.run(f"DROP TABLE {MARKS}")
 
     def ask(self, database: Database, query: str) -> object:
         with self._open(database, database.name) as session:
-            session.run("SET search_path = public, pg_catalog")
-            session.run("BEGIN READ ONLY")
-            rows = session.rows(query)
-            return rows[0][0] if rows and rows[0] else None
+            # Who is no superuser has no rights that somebody's function could be after.
+            if not probing.is_superuser(session) or not has_code_of_others(session):
+                return probing.first_value(session, query)
+            login = replace(database, user=probing.reader_name(self._run))
+            with (
+                probing.reader(session, login.user) as password,
+                self._open(replace(login, password=password), database.name) as reading,
+            ):
+                return probing.first_value(reading, query)
 
     # ------------------------------------------------------------------------------ dumping
 
@@ -134,13 +146,21 @@ class PostgresAdmin(Loading):
 
     def at_rest(self, databases: Sequence[Database]) -> AtRest:
         parts = []
-        for first in _one_per_server(databases):
-            here = [d for d in databases if _server(d) == _server(first)]
-            held = [self._held[d.key].instant for d in here if d.key in self._held]
-            with self._maintenance(first) as session:
-                seen = look_around(session, [d.name for d in here], self._application, held)
-            parts.append((tuple(d.key for d in here), *seen))
-        return together(parts)
+        for one in _one_per_server(databases):
+            here = {d.key: d for d in databases if _server(d) == _server(one)}
+            # In the order they were taken.
+            held = {key: held for key, held in self._held.items() if key in here}
+            first = next(iter(held.values()), None)
+            for key, later in held.items():
+                self._between[key] = between(first.instant if first else "", later.instant)
+            names = [d.name for d in here.values()]
+            with self._maintenance(one) as session:
+                since = first.since if first else None
+                parts.append(look_around(session, names, self._application, since))
+        return together(parts, {d.key: self._between.get(d.key, ()) for d in databases})
+
+    def meanwhile(self, database: Database) -> Meanwhile:
+        return self._meanwhile.get(database.key, Meanwhile())
 
     def release(self, database: Database) -> None:
         if watch := self._watches.pop(database.key, None):
@@ -255,8 +275,10 @@ class PostgresAdmin(Loading):
             with session:
                 ended += [
                     f"session {pid} in database {name} of {database.service}"
-                    for pid, name in end_sessions(session, f"quiesce:{run}")
+                    for application in (f"quiesce:{run}", f"db-shell:{run}")
+                    for pid, name in end_sessions(session, application)
                 ]
+            self._drop_reader(database, run)
         return tuple(ended)
 
     def close(self) -> None:
@@ -268,6 +290,10 @@ class PostgresAdmin(Loading):
         self._held.clear()
 
     # ------------------------------------------------------------------------------ in parts
+
+    def _drop_reader(self, database: Database, run: str) -> None:
+        with contextlib.suppress(QuiesceError), self._open(database, database.name) as session:
+            probing.drop_reader(session, probing.reader_name(run))
 
     def _holds_tables(self, database: Database, name: str) -> bool:
         try:
@@ -308,7 +334,12 @@ class PostgresAdmin(Loading):
         # The holder only holds; another session reads, so that no failure costs the snapshot.
         with (
             self._open(database, database.name) as reader,
-            beside(reader, lambda: _read(reader, held.snapshot, database.name, kind)) as reading,
+            beside(
+                reader,
+                lambda: _read(
+                    reader, held.snapshot, database.name, kind, self._between.get(database.key, ())
+                ),
+            ) as reading,
             self._client.writing(directory, file) as partial,
         ):
             with size_told(partial, database.key, progress):
@@ -331,7 +362,7 @@ class PostgresAdmin(Loading):
                 writable=False,
                 what=f"reading back of the dump of {database.key}",
             )
-            tables, sequences, facts = reading()
+            tables, sequences, facts, self._meanwhile[database.key] = reading()
             publish(partial, directory / file)
         return DatabaseRecord(
             key=database.key,
@@ -350,16 +381,17 @@ class PostgresAdmin(Loading):
 
 
 def _read(
-    reader: Session, snapshot: str, name: str, kind: SetKind
-) -> tuple[Any, Any, Mapping[str, Any]]:
+    reader: Session, snapshot: str, name: str, kind: SetKind, transactions: Sequence[int]
+) -> tuple[Any, Any, Mapping[str, Any], Meanwhile]:
     reader.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     reader.run("SET TRANSACTION SNAPSHOT %s", [snapshot])
     facts = records.facts_of(reader, name)
     # Their state is no part of a snapshot: the archive has what it was dumped with.
     sequences = records.fresh_sequences(reader)
     if kind == "schema":
-        return records.empty_tables(reader), sequences, facts
-    return records.digest_tables(reader, records.DIGEST_ALGORITHM), sequences, facts
+        return records.empty_tables(reader), sequences, facts, Meanwhile()
+    seen = written_between(reader, transactions)
+    return records.digest_tables(reader, records.DIGEST_ALGORITHM), sequences, facts, seen
 
 
 def _end_of(path: Path, most: int = 400) -> bytes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from quiesce.adapters import postgres_handover as handover
 from quiesce.adapters import postgres_record as records
 from quiesce.adapters import postgres_script as files
 from quiesce.adapters import postgres_side as side
@@ -21,12 +22,20 @@ from quiesce.adapters.postgres_dump import (
 )
 from quiesce.adapters.postgres_needs import Needs
 from quiesce.adapters.postgres_rows import find_drift, replace_rows
+from quiesce.adapters.postgres_session import NoDatabase
 from quiesce.model import Database, DatabaseRecord
-from quiesce.ports import DatabaseContents, Drift
+from quiesce.ports import DatabaseContents, Drift, Handover, Runtime
 
 
 class Loading(Needs):
     """The part of `DatabaseAdmin` that makes, fills and finishes databases."""
+
+    def __init__(
+        self, runtime: Runtime, databases: Sequence[Database], run: str, scratch: Path
+    ) -> None:
+        super().__init__(runtime, databases, run, scratch)
+        #: Who loaded a file into the database of this name, and the owners the file names.
+        self._loaders: dict[str, tuple[files.Loader, frozenset[str]]] = {}
 
     def create(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
         with self._maintenance(database) as session:
@@ -143,23 +152,51 @@ class Loading(Needs):
         facts = sql_script.read_script(script, script.name)
         with self._open(database, name) as session:
             side.require_empty(session, name)
-            files.load(
-                session,
-                lambda user: self._open(user, name),
-                database,
-                self._run,
-                script,
-                facts,
+            self._loaders[name] = (
+                files.load(
+                    session,
+                    lambda user: self._open(user, name),
+                    database,
+                    self._run,
+                    script,
+                    facts,
+                ),
+                frozenset(facts.owners),
             )
             session.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
             tables = records.digest_tables(session, records.DIGEST_ALGORITHM)
         return len(tables), sum(table.rows for table in tables)
 
-    def finish(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
-        with self._open(database, name) as session:
+    def working_as(self, database: Database, name: str) -> Database:
+        loaded = self._loaders.get(name)
+        return loaded[0].login if loaded else database
+
+    def finish(
+        self, database: Database, name: str, record: DatabaseRecord | None
+    ) -> Handover | None:
+        given = None
+        with self._open(self.working_as(database, name), name) as session:
             session.run("ANALYZE")
+        if name in self._loaders:
+            given = self._hand_over(database, name)
         with self._maintenance(database) as session:
             side.finish(session, database, name, record, self._run)
+        return given
+
+    def _hand_over(self, database: Database, name: str) -> Handover:
+        loader, owners = self._loaders[name]
+        live_owner = ""
+        try:
+            with self._open(database, database.name) as live:
+                owners |= frozenset(handover.owners_of(live))
+                live_owner = str(records.locale_of(live, database.name)["owner"])
+        except NoDatabase:
+            pass  # nothing is live yet, so nobody owns it
+        with self._open(database, name) as session:
+            owner = handover.choose(session, database.name, live_owner, owners, database.user)
+            invokers = files.hand_over(session, loader, owner)
+        del self._loaders[name]
+        return Handover(owner.name, owner.members, invokers)
 
 
 def _rows_in(dump: Path) -> tuple[Rows, ...]:

@@ -8,7 +8,7 @@ compared before it is committed. Sources of these rules: what happens otherwise 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -17,6 +17,8 @@ from quiesce.adapters import postgres_record as records
 from quiesce.adapters.postgres_aside import Aside
 from quiesce.adapters.postgres_copy import Rows, Script
 from quiesce.adapters.postgres_drift import compare, read_targets
+from quiesce.adapters.postgres_handover import OWNER_PREFIX
+from quiesce.adapters.postgres_planning import guarded_tables, tables_with_code_from_files
 from quiesce.adapters.postgres_record import TableShape
 from quiesce.adapters.postgres_session import SQL, Session, SessionError, identifier
 from quiesce.errors import QuiesceError, RequestError
@@ -41,14 +43,21 @@ def find_drift(session: Session, rows: Sequence[Rows], record: DatabaseRecord) -
     if record.large_objects:
         problems.append(f"it has {record.large_objects} large objects, which are no rows")
     dumped = {(block.schema, block.table) for block in rows}
+    guarded = guarded_tables(session)
     left = [
         f"{table.schema}.{table.name}"
         for table in records.read_tables(session)
         if (table.schema, table.name) not in dumped
         and not _is_version_table(session, table)
-        and session.rows(SQL("SELECT 1 FROM ONLY {} LIMIT 1").format(table.quoted))
+        and _has_rows(session, table, guarded)
     ]
-    return Drift(tuple(problems), drift.lossy, drift.changed, tuple(left))
+    named = {(block.schema, block.table) for block in wanted}
+    code = [
+        f"{schema}.{name}"
+        for schema, name in tables_with_code_from_files(session, OWNER_PREFIX)
+        if (schema, name) in named
+    ]
+    return Drift(tuple(problems), drift.lossy, drift.changed, tuple(left), tuple(code))
 
 
 def replace_rows(
@@ -198,6 +207,12 @@ def _without_versions(rows: Sequence[Rows], session: Session) -> tuple[Rows, ...
 def _is_version_table(session: Session, table: TableShape) -> bool:
     found = records.find_version_table(session)
     return found is not None and found.strings == (table.schema, table.name)
+
+
+def _has_rows(session: Session, table: TableShape, guarded: Collection[int]) -> bool:
+    if table.oid in guarded:
+        return bool(session.value("SELECT pg_relation_size(%s)", [table.oid]))
+    return bool(session.rows(SQL("SELECT 1 FROM ONLY {} LIMIT 1").format(table.quoted)))
 
 
 def _quoted(table: TableShape) -> str:

@@ -1,8 +1,10 @@
 """Loading somebody's SQL file into a new database, as a role that can do no harm.
 
 The role owns the new database's schema and nothing else, is no superuser and cannot become one:
-it logs in by itself, so no `SET ROLE` in a function leads back. What it made is handed over at
-the end, and the role is dropped. A run that dies leaves it; dropping the database drops it too.
+it logs in by itself, so no `SET ROLE` in a function leads back. Everything that may evaluate code
+of the file is done by it: loading, migrations, ANALYZE. What it made is handed over at the end, to
+an owner without rights (`postgres_handover`), and the role is dropped. A run that dies leaves it;
+dropping the database drops it too.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ import mmap
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quiesce.adapters import sql_script
+from quiesce.adapters.postgres_handover import Owner, ensure, make_invokers
 from quiesce.adapters.postgres_session import (
     Session,
     SessionError,
@@ -33,6 +36,14 @@ from quiesce.plan.naming import suffix_of
 _PIECE = 1024 * 1024
 _SCHEMA = re.compile(rb"\A(CREATE SCHEMA )(?!IF NOT)")
 _ENCODINGS = {"SQL_ASCII": "UTF8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """The role that loaded a file: how it logs in, and who owned the schema `public` before."""
+
+    login: Database
+    schema_owner: str
 
 
 def loader_name(run: str) -> str:
@@ -64,10 +75,11 @@ def load(
     run: str,
     path: Path,
     facts: ScriptFacts,
-) -> None:
+) -> Loader:
     """Run a file that `read_script` let through in the database that `admin` has a session with.
 
-    `open_as` opens a session with that database as another user.
+    `open_as` opens a session with that database as another user. What the file made belongs to
+    the loader that is returned, until `hand_over`.
     """
     role = loader_name(run)
     password = secrets.token_urlsafe(24)
@@ -75,7 +87,9 @@ def load(
         admin.value("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'public'")
     )
     _make_role(admin, role, password)
+    loader = Loader(replace(database, user=role, password=Secret(password)), owner)
     try:
+        # Before anything of the file is there: scripts of extensions run as a superuser.
         for name, (_, schema) in facts.extensions.items():
             made = f"SCHEMA IF NOT EXISTS {identifier(schema)}"
             admin.run(f"CREATE {made} AUTHORIZATION {identifier(role)}")
@@ -83,13 +97,36 @@ def load(
             admin.run(f"CREATE EXTENSION IF NOT EXISTS {identifier(name)} {where}")
         admin.run(f"GRANT ALL ON DATABASE {identifier(admin.database)} TO {identifier(role)}")
         admin.run(f"ALTER SCHEMA public OWNER TO {identifier(role)}")
-        loader = replace(database, user=role, password=Secret(password))
-        with open_as(loader) as session:
+        with open_as(loader.login) as session:
             _run(session, path, facts)
-    finally:
+    except BaseException:
         with contextlib.suppress(QuiesceError):
-            admin.run(f"ALTER SCHEMA public OWNER TO {identifier(owner)}")
-            drop_role(admin, role, database.user)
+            give_up(admin, loader)
+        raise
+    return loader
+
+
+def give_up(admin: Session, loader: Loader) -> None:
+    """Drop what the loader made, and the loader: nobody gets what did not load."""
+    admin.run(f"ALTER SCHEMA public OWNER TO {identifier(loader.schema_owner)}")
+    admin.run(f"DROP OWNED BY {identifier(loader.login.user)} CASCADE")
+    admin.run(f"DROP ROLE {identifier(loader.login.user)}")
+
+
+def hand_over(admin: Session, loader: Loader, owner: Owner) -> tuple[str, ...]:
+    """Give what the loader made to its owner, and drop the loader. Return the functions that ran
+    with their owner's rights and now run with their caller's.
+
+    Nothing in here evaluates code of the file.
+    """
+    role = loader.login.user
+    ensure(admin, owner)
+    invokers = make_invokers(admin, role)
+    admin.run(f"ALTER SCHEMA public OWNER TO {identifier(loader.schema_owner)}")
+    # The keys of a table are looked up as its owner.
+    admin.run(f"GRANT USAGE ON SCHEMA public TO {identifier(owner.name)}")
+    drop_role(admin, role, owner.name)
+    return invokers
 
 
 def drop_role(session: Session, role: str, heir: str) -> None:

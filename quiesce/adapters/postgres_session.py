@@ -15,7 +15,7 @@ import ipaddress
 import select
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, Protocol, Self
 
 import psycopg2
@@ -95,6 +95,17 @@ Statement = str | Composable
 _waiting = threading.local()
 
 
+class _Copying:
+    """How many threads copy right now."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.count = 0
+
+
+_copying = _Copying()
+
+
 class Readable(Protocol):
     """What COPY reads from: at most so many bytes a call, none at the end."""
 
@@ -122,6 +133,12 @@ def version_text(number: int) -> str:
     return f"{number // 10000}.{number % 10000}"
 
 
+class Writable(Protocol):
+    """What COPY writes to."""
+
+    def write(self, piece: bytes, /) -> int: ...
+
+
 class Session:
     """One open session. Every statement commits by itself unless `BEGIN` was sent.
 
@@ -130,8 +147,12 @@ class Session:
     ends a waiting one.
     """
 
-    def __init__(self, connection: driver.connection, where: str) -> None:
+    def __init__(
+        self, connection: driver.connection, where: str, another: Callable[[], Session]
+    ) -> None:
         self._connection = connection
+        #: Opens one more session with the same database, as the same user.
+        self.another = another
         self.where = where
         self.database = connection.info.dbname
         self.version = connection.info.server_version
@@ -192,6 +213,14 @@ class Session:
         except psycopg2.Error as problem:
             raise in_our_words(problem, self.where) from problem
 
+    def copy_out(self, statement: Statement, rows: Writable) -> None:
+        """Run a COPY … TO STDOUT that hands its rows over piece by piece."""
+        try:
+            with _without_waiting(), self._connection.cursor() as cursor:
+                cursor.copy_expert(statement, rows, COPY_BYTES)
+        except psycopg2.Error as problem:
+            raise in_our_words(problem, self.where) from problem
+
     def cancel(self) -> None:
         """End what this session runs right now. Harmless when it runs nothing."""
         with contextlib.suppress(psycopg2.Error):
@@ -215,7 +244,7 @@ def open_session(database: Database, name: str, endpoint: Endpoint, application:
     Raise `NoDatabase`, `Unreachable` or another SessionError when that is not possible.
     """
     parameters = connection_parameters(database, name, endpoint, application)
-    driver.set_wait_callback(_wait)
+    _count_copying(0)
     _waiting.until = time.monotonic() + CONNECT_SECONDS
     try:
         connection = psycopg2.connect(**parameters)
@@ -224,7 +253,11 @@ def open_session(database: Database, name: str, endpoint: Endpoint, application:
         raise no_session(problem, database, name, endpoint) from problem
     finally:
         _waiting.until = None
-    session = Session(connection, f"database {name}")
+    session = Session(
+        connection,
+        f"database {name}",
+        lambda: open_session(database, name, endpoint, application),
+    )
     try:
         _apply_settings(session)
     except BaseException:
@@ -334,13 +367,20 @@ def _wait(connection: driver.connection) -> None:
 def _without_waiting() -> Iterator[None]:
     """The driver knows no COPY with a wait callback, which all sessions of a process share.
 
-    A signal's exception still gets through, where COPY asks for its next piece.
+    A signal's exception still gets through, where COPY asks for its next piece. Threads may copy
+    at the same time: the callback is back when the last of them is done.
     """
-    driver.set_wait_callback(None)
+    _count_copying(1)
     try:
         yield
     finally:
-        driver.set_wait_callback(_wait)
+        _count_copying(-1)
+
+
+def _count_copying(more: int) -> None:
+    with _copying.lock:
+        _copying.count += more
+        driver.set_wait_callback(None if _copying.count else _wait)
 
 
 def _give_up() -> NoReturn:

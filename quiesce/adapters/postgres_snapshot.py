@@ -31,7 +31,8 @@ SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid 
 """
 
 #: Running and next transaction of the whole server. Reading needs no transaction id, so this
-#: stays the same for as long as nobody writes; WAL positions move by housekeeping alone.
+#: stays the same for as long as nobody writes and no housekeeping is done; WAL positions move by
+#: checkpoints as well.
 INSTANT = "txid_current_snapshot()::text"
 
 _IN_THE_WAY = """
@@ -51,13 +52,15 @@ class Held:
     """A session that keeps a snapshot and its locks until it is closed.
 
     `instant` tells which of the server's transactions the snapshot shows: equal texts of one
-    server are one instant, in whichever of its databases.
+    server are one instant, in whichever of its databases. `since` is a moment before it, by the
+    server's clock.
     """
 
     session: Session
     snapshot: str
     wal_position: str
     instant: str
+    since: str
 
 
 def hold_snapshot(open_one: Callable[[], Session]) -> Held:
@@ -99,6 +102,7 @@ def _try_once(holder: Session, looker: Session) -> Held | None:
             return None
         raise
     holder.run("SET LOCAL lock_timeout = 0")
+    since = looker.value("SELECT clock_timestamp()::text")
     # not inside a savepoint: a snapshot of a subtransaction cannot be exported
     snapshot, position, instant = holder.row(
         "SELECT pg_export_snapshot(), CASE WHEN pg_is_in_recovery()"
@@ -106,7 +110,7 @@ def _try_once(holder: Session, looker: Session) -> Held | None:
     )
     if _list(looker) != tables:
         return None
-    return Held(holder, snapshot, position, instant)
+    return Held(holder, snapshot, position, instant, since)
 
 
 def _list(looker: Session) -> Sequence[Table]:

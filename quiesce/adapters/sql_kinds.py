@@ -45,7 +45,7 @@ _EXTENSION = re.compile(
 )
 _COPY = re.compile(r"COPY\s+.*\sFROM\s+stdin\s*$", re.IGNORECASE | re.DOTALL)
 _PUBLIC = re.compile(r"(?:CREATE|COMMENT ON|ALTER)\s+SCHEMA\s+(?:IF NOT EXISTS\s+)?public\b")
-_OWNER = re.compile(r"\sOWNER\s+TO\s+(?:\"(?:[^\"]|\"\")+\"|\w+)\s*$", re.IGNORECASE)
+_OWNER = re.compile(r"\sOWNER\s+TO\s+(?:\"((?:[^\"]|\"\")+)\"|(\w+))\s*$", re.IGNORECASE)
 _GRANTEE = re.compile(
     r"\s(?:TO|FROM)\s+((?:\"(?:[^\"]|\"\")+\"|\w+)(?:\s*,\s*(?:\"(?:[^\"]|\"\")+\"|\w+))*)"
     r"(?:\s+WITH\s+GRANT\s+OPTION)?\s*$",
@@ -68,12 +68,14 @@ class Refused(Exception):
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What is done with a statement. `name` is the extension's or the encoding's; `roles` are
-    those that a grant names, `schema` is where an extension goes."""
+    those that a grant names, `schema` is where an extension goes, `owner` the role that something
+    is given to."""
 
     kind: Kind
     name: str = ""
     roles: tuple[str, ...] = field(default=())
     schema: str = ""
+    owner: str = ""
 
 
 def judge(statement: bytes, at: int) -> Verdict:
@@ -144,8 +146,10 @@ def _create(text: str, at: int, second: str, third: str) -> Verdict:
 
 def _alter(text: str, at: int, second: str, third: str) -> Verdict:
     del third
-    if second in ("DEFAULT", "LARGE") or _PUBLIC.match(text) or _OWNER.search(text):
-        # Owners are put right at the end: what is restored belongs to who owned it before.
+    if match := _OWNER.search(text):
+        # Everything gets one owner at the end, and never one with rights.
+        return Verdict("skip", owner=match[1].replace('""', '"') if match[1] else match[2])
+    if second in ("DEFAULT", "LARGE") or _PUBLIC.match(text):
         return Verdict("skip")
     if second not in _ALTERED:
         raise Refused(at, f"it changes something that is not of one database: ALTER {second}")

@@ -58,7 +58,8 @@ class ScriptFacts:
     """What a whole file says of itself.
 
     `revision` are the rows of an `alembic_version` in it. `roles` are named in grants, `extensions`
-    wanted. `rows` are its COPY blocks in order; `inserts` says that there are INSERTs.
+    wanted. `rows` are its COPY blocks in order; `inserts` says that there are INSERTs. `owners` are
+    the roles that its objects belonged to.
     """
 
     revision: tuple[str, ...] = ()
@@ -69,6 +70,7 @@ class ScriptFacts:
     sequences: list[SequenceRecord] = field(default_factory=list)
     roles: dict[str, int] = field(default_factory=dict)
     extensions: dict[str, tuple[int, str]] = field(default_factory=dict)
+    owners: set[str] = field(default_factory=set)
 
 
 @contextmanager
@@ -245,6 +247,8 @@ def _note(view: mmap.mmap, statement: Statement, facts: ScriptFacts) -> None:
         _note_sequence(text, statement, facts)
     for role in verdict.roles:
         facts.roles.setdefault(role, statement.start)
+    if verdict.owner:
+        facts.owners.add(verdict.owner)
 
 
 def _note_rows(view: mmap.mmap, statement: Statement, facts: ScriptFacts) -> None:

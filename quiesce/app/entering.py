@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from quiesce.app.connect import disconnect
 from quiesce.app.frame import Frame
+from quiesce.app.shell_watch import watch
 from quiesce.errors import RequestError
 from quiesce.plan.naming import connection_name
 from quiesce.plan.services import nearest
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 #: bash where the image has it, else what every image with a shell has.
 _SHELL = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi"
+
+
+_TO_THE_END = frozenset({"--command", "--file", "--list", "--version", "--help"})
+_WITH_VALUE = frozenset(
+    "--dbname --field-separator --host --log-file --output --port --pset --record-separator "
+    "--table-attr --username --set --variable".split()
+)
 
 
 class Entering(Frame):
@@ -65,14 +73,21 @@ class Entering(Frame):
         database = self.stack.database(key or keys[0])
         if key is None and len(keys) > 1:
             self.reporter.warn(f"this is {database.key}; name another with --database")
+        run = self._run_id()
         psql = ["psql", "-h", "127.0.0.1", "-p", str(database.port), "-U", database.user]
-        password = {} if database.password is None else {"PGPASSWORD": database.password.reveal()}
+        environment = {"PGAPPNAME": f"db-shell:{run}"}
+        if database.password is not None:
+            environment["PGPASSWORD"] = database.password.reveal()
+        # A program that asks for one answer is not typed at: no terminal, and so no pager.
+        typed = not runs_to_its_end(argv)
+        quiet = () if typed else ("-P", "pager=off")
         with self._reaching() as ports:
-            whole = (*psql, "-d", connection_name(database.name), *argv)
+            whole = (*psql, "-d", connection_name(database.name), *quiet, *argv)
             # Not among the server's processes: a pager that outlives psql would be the server's.
             command = ports.premises.beside(
-                database.service, whole, password, terminal=_has_terminal()
+                database.service, whole, environment, terminal=typed and _has_terminal()
             )
+        watch(self.stack, run, self.options.environ)
         self._become(command)
 
     # ------------------------------------------------------------------------------------ inside
@@ -92,6 +107,28 @@ class Entering(Frame):
         # Nothing of ours may be written once another program has the terminal.
         self.reporter.close()
         become(command)
+
+
+def runs_to_its_end(argv: Sequence[str]) -> bool:
+    """Whether psql, given these arguments, does what they say and ends: `-c`, `-f`, `-l` and the
+    like, also in one word with others (`-XAtc`)."""
+    words = iter(argv)
+    for word in words:
+        if word.startswith("--"):
+            name, given, _ = word.partition("=")
+            if name in _TO_THE_END:
+                return True
+            if name in _WITH_VALUE and not given:
+                next(words, None)
+        elif word.startswith("-"):
+            for at, letter in enumerate(word[1:], 1):
+                if letter in "cflV?":
+                    return True
+                if letter in "dFhLopPRTUv":
+                    if at == len(word) - 1:
+                        next(words, None)
+                    break
+    return False
 
 
 def _refuse_unknown(names: Sequence[str], known: Sequence[str]) -> None:

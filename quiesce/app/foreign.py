@@ -17,8 +17,10 @@ from typing import IO, Any, cast
 
 from quiesce import __version__
 from quiesce.adapters import encryption, sql_script, zstd
-from quiesce.adapters.postgres_archive import MAGIC
-from quiesce.errors import RequestError
+from quiesce.adapters.postgres_archive import MAGIC, read_archive
+from quiesce.adapters.store import LocalStore
+from quiesce.app.file_target import LEGACY_DUMP, database_of_file
+from quiesce.errors import QuiesceError, RequestError
 from quiesce.execute.run import Ports
 from quiesce.model import (
     BackupSet,
@@ -32,21 +34,20 @@ from quiesce.model import (
     Stack,
     VolumeRecord,
 )
-from quiesce.plan.services import nearest
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _PIECE = 1024 * 1024
 #: What the older script put into one archive, by what its names begin with.
 _PARTS = {
-    "db": re.compile(r"(?:\./)?db_backup_[\w.-]+\.sql(?:\.gz)?"),
-    "media": re.compile(r"(?:\./)?media_backup_[\w.-]+\.tar\.gz"),
-    "static": re.compile(r"(?:\./)?static_backup_[\w.-]+\.tar\.gz"),
+    "db": LEGACY_DUMP,
+    "media": re.compile(r"media_backup_[\w.-]+\.tar\.gz"),
+    "static": re.compile(r"static_backup_[\w.-]+\.tar\.gz"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignFile:
-    """A file that somebody wants restored, and what of the stack it is meant for."""
+    """A file that somebody wants restored, and what of the stack was named for it."""
 
     path: Path
     database: str | None
@@ -93,6 +94,7 @@ class _Found:
         self.volumes: list[VolumeRecord] = []
         self.members: list[Member] = []
         self.kind: SetKind = "full"
+        self.legacy = False
 
     def take(self, path: Path) -> None:
         """Look at the first bytes and take it as what it is."""
@@ -151,11 +153,12 @@ class _Found:
         self.take(plain)
 
     def _archive(self, path: Path) -> None:
-        self._script(self.ports.databases.write_out(self._database(), path))
+        header = read_archive(path).database
+        self._script(self.ports.databases.write_out(self._database(header), path), header)
 
-    def _script(self, path: Path) -> None:
+    def _script(self, path: Path, header: str = "") -> None:
         name = self.wanted.path.name
-        database = self._database()
+        database = self._database(header)
         if path.parent != self.folder:
             path = Path(shutil.copyfile(path, self.folder / path.name))
         path.chmod(0o600)
@@ -180,25 +183,22 @@ class _Found:
         self.databases.append(_record(database, facts))
 
     def _tar(self, path: Path) -> None:
-        if self.wanted.volume is not None:
-            self._volume(path, self.wanted.volume)
-            return
-        name = self.wanted.path.name
-        legacy = self.stack.legacy
+        name, legacy, wanted = self.wanted.path.name, self.stack.legacy, self.wanted.volume
         with tarfile.open(path) as archive:
-            parts = {
-                part: member
-                for member in archive
-                for part, form in _PARTS.items()
-                if member.isfile() and form.fullmatch(member.name)
-            }
+            parts = _parts(archive, name)
             if not parts:
+                self._volume_alone(path)
+                return
+            if wanted is not None and wanted not in {legacy.get(part) for part in parts}:
                 raise RequestError(
-                    f"{name} is a tar with no db_backup, media_backup or static_backup in it",
-                    "for the content of one volume, name it with --only VOLUME",
+                    f"{name} holds no {wanted}",
+                    "see what legacy in stack.yaml says: its archives hold "
+                    + ", ".join(legacy.get(part, part) for part in parts),
                 )
             for part, member in parts.items():
                 if part != "db" and part not in legacy:
+                    continue
+                if wanted is not None and legacy.get(part) != wanted:
                     continue
                 target = self.folder / Path(member.name).name
                 stream = archive.extractfile(member)
@@ -207,9 +207,28 @@ class _Found:
                 with stream, target.open("wb") as out:
                     shutil.copyfileobj(stream, out, _PIECE)
                 if part == "db":
+                    self.legacy = True
                     self.take(target)
                 else:
                     self._volume(target, legacy[part])
+
+    def _volume_alone(self, path: Path) -> None:
+        """Take the tar as the content of the volume that its name or `--only` says."""
+        name, wanted = self.wanted.path.name, self.wanted.volume
+        part = next((part for part, form in _PARTS.items() if form.fullmatch(name)), "")
+        named = self.stack.legacy.get(part)
+        if wanted is not None and named is not None and wanted != named:
+            raise RequestError(
+                f"{name} is of volume {named} by legacy in stack.yaml, and --only says {wanted}",
+                f"leave --only out, or rename the file if it is one of {wanted}",
+            )
+        key = wanted or named
+        if key is None:
+            raise RequestError(
+                f"{name} is a tar with no db_backup, media_backup or static_backup in it",
+                "for the content of one volume, name it with --only VOLUME",
+            )
+        self._volume(path, key)
 
     def _volume(self, path: Path, key: str) -> None:
         if path.parent != self.folder:
@@ -228,22 +247,53 @@ class _Found:
     def _member(self, path: Path, kind: Any, source: str) -> None:
         self.members.append(Member(path.name, kind, source, path.name, path.stat().st_size, ""))
 
-    def _database(self) -> Database:
-        known = {database.key: database for database in self.stack.databases}
-        key = self.wanted.database or self.stack.legacy.get("db")
-        if key is None and len(known) == 1:
-            (key,) = known
-        if key is None:
-            named = [k for k in known if self.wanted.path.name.startswith(f"{k}-")]
-            key = named[0] if len(named) == 1 else None
-        if key is None:
-            raise RequestError(
-                f"{self.wanted.path.name} does not say which database it is of",
-                f"name it with --database: {', '.join(known)}",
-            )
-        if key not in known:
-            raise RequestError(f"there is no database {key}", f"{nearest(key, known)}?")
-        return known[key]
+    def _database(self, header: str) -> Database:
+        path = self.wanted.path
+        return database_of_file(
+            self.stack,
+            path.name,
+            self.wanted.database,
+            legacy=self.legacy or bool(LEGACY_DUMP.fullmatch(path.name)),
+            member_of=_in_a_set(self.stack, path),
+            header=header,
+        )
+
+
+def _parts(archive: tarfile.TarFile, name: str) -> dict[str, tarfile.TarInfo]:
+    """What the older script put into its archive, by what it is. Raise RequestError for two."""
+    found: dict[str, tarfile.TarInfo] = {}
+    for member in archive:
+        for part, form in _PARTS.items():
+            if not member.isfile() or not form.fullmatch(member.name.removeprefix("./")):
+                continue
+            if part in found:
+                raise RequestError(
+                    f"{name} holds {found[part].name} and {member.name}",
+                    "unpack it, and restore the one that is meant",
+                )
+            found[part] = member
+    return found
+
+
+def _in_a_set(stack: Stack, path: Path) -> str:
+    """Return the key of the database that the file is the dump of in a set, "" for no member.
+
+    Raise RequestError when the set was made of another instance.
+    """
+    folder = path.resolve().parent.parent
+    try:
+        manifest = LocalStore(folder.parent).read(folder).manifest
+    except (QuiesceError, OSError):
+        return ""
+    file = path.resolve().relative_to(folder).as_posix()
+    sources = [m.source for m in manifest.members if m.kind == "database" and m.file == file]
+    if sources and manifest.instance != stack.instance.name:
+        raise RequestError(
+            f"{path.name} is of a set that was made of instance {manifest.instance}",
+            f"restore it with --file {folder.name} --only {sources[0]} --from-instance "
+            f"{manifest.instance}",
+        )
+    return sources[0] if sources else ""
 
 
 def _record(database: Database, facts: sql_script.ScriptFacts) -> DatabaseRecord:

@@ -17,8 +17,8 @@ from quiesce.execute.run import Ports
 from quiesce.findings import Finding
 from quiesce.model import Database, Stack
 from quiesce.observed import CoveredFolder, Mount, Observed
-from quiesce.plan.naming import SET_NAME
 from quiesce.plan.foreign_mounts import foreign_hint
+from quiesce.plan.naming import SET_NAME
 from quiesce.plan.services import nearest, ordered
 from quiesce.plan.steps import CheckDatabase, LoadScript, ReplaceRows, steps_of
 from quiesce.report import Reporter, UnfinishedRun, words

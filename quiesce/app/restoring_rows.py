@@ -59,7 +59,8 @@ def _target(
     if not (state.exists and at_backup):
         # Its schema at that revision is still to be made; it is compared then, beside.
         return RowsTarget(key, revisions, newest, ())
-    counted = _counted(ports, source, database, record, request, problems)
+    kept = request.in_place or not revisions
+    counted = _counted(ports, source, database, record, request, problems, kept=kept)
     return RowsTarget(key, revisions, newest, counted)
 
 
@@ -100,13 +101,19 @@ def _counted(
     record: DatabaseRecord,
     request: RestoreRequest,
     problems: list[str],
+    *,
+    kept: bool,
 ) -> tuple[str, ...]:
-    """Compare with the live schema, which is the one the rows go into or one just like it."""
+    """Compare with the live schema, which is the one the rows go into or one just like it.
+
+    `kept`: it is the live one or a copy of it, and not one that migrations make.
+    """
     member = next(m for m in source.manifest.members if m.source == database.key)
     drift = ports.databases.drift(database, database.name, record, source.path, member.file)
     # What stays in other tables matters only where those tables are used again.
     left = drift.left if request.in_place else ()
-    drift = Drift(drift.problems, drift.lossy, drift.changed, left)
+    code = drift.code if kept else ()
+    drift = Drift(drift.problems, drift.lossy, drift.changed, left, code)
     changed = tuple(".".join(name) for name in drift.changed) if request.accept_lossy else ()
     found = rows_misfit(drift, frozenset(changed), force=request.force)
     problems += [f"{database.key}: {problem}" for problem in found]

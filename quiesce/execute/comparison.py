@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from quiesce.model import DatabaseRecord, TableRecord
+from quiesce.model import UNREAD, DatabaseRecord, TableRecord
 from quiesce.ports import DatabaseContents, Drift
 
-#: The digest of large objects that the user of the database may not read.
-UNREAD = "unread"
 #: What is told of a table whose rows were counted and not looked into.
 LARGE_OBJECTS = "large objects"
 
@@ -84,4 +82,9 @@ def rows_misfit(drift: Drift, counted: frozenset[str], *, force: bool) -> tuple[
         found += [f"{change}: values may change without a word" for change in drift.lossy]
     if not force:
         found += [f"table {name} holds rows that the set does not have" for name in drift.left]
+    found += [
+        f"table {name} calls functions that came from a file, and rows alone are loaded by a "
+        "superuser: restore a full set"
+        for name in drift.code
+    ]
     return tuple(found)

@@ -19,7 +19,7 @@ from quiesce.model import (
     Stack,
     VolumeRecord,
 )
-from quiesce.observed import Observed
+from quiesce.observed import AtRest, Observed
 from quiesce.plan.steps import OpenSet
 from quiesce.ports import (
     BackupStore,
@@ -87,6 +87,9 @@ class Draft:
     summing: Summing | None = None
     clusters: list[ClusterRecord] = field(default_factory=list)
     inconsistencies: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    rest: AtRest | None = None
+    ignored: tuple[str, ...] = ()
 
     def finished(self) -> list[tuple[str, MemberKind, str]]:
         """The members that are complete: file, kind, and what each is of."""

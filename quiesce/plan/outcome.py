@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from quiesce.model import BackupSet, ClusterRecord
-from quiesce.observed import AtRest, Service, Unit, Visitor, VolumeState
+from quiesce.observed import AtRest, Meanwhile, Service, Unit, Visitor, VolumeState
 from quiesce.plan.steps import CheckAddresses, CheckStopped
 
 _RECENT = 3
@@ -57,20 +58,31 @@ def visitor_words(visitor: Visitor) -> str:
     return f"{name} (user {visitor.user}, pid {visitor.pid}) in {visitor.database}"
 
 
-def inconsistency(rest: AtRest, ignored: Collection[str]) -> str:
-    """Return why held snapshots do not show one instant, "" when they do.
+def inconsistency(key: str, seen: Meanwhile, rest: AtRest | None, ignored: Collection[str]) -> str:
+    """Return why the snapshot of a database does not show the instant of the first one, "" when
+    nothing says so.
 
-    A server that wrote nothing between the first snapshot and now shows one instant, whoever is
-    connected. Where it did write, it was somebody who is connected, or its own housekeeping: an
-    autovacuum worker takes a transaction and is gone before anybody can look.
+    What proves it is in its tables: rows that were written between the two snapshots. Named are
+    those who were connected and did something since. Who is ignored wrote them, if only they did.
     """
-    if not rest.moved:
+    if rest is None or not seen.tables:
         return ""
-    where = f"the server of {', '.join(rest.moved)} was written to while services were at rest"
-    unknown = strangers(rest, ignored)
-    if unknown:
+    where = f"{', '.join(seen.tables)} of {key} were written to between the snapshots"
+    busy = [visitor for visitor in rest.visitors if not visitor.idle]
+    if unknown := strangers(replace(rest, visitors=tuple(busy)), ignored):
         return f"{where}, and connected were: {'; '.join(map(visitor_words, unknown))}"
-    return ""
+    return "" if busy else f"{where}, by a client that had left when it was looked for"
+
+
+def doubt(key: str, seen: Meanwhile) -> str:
+    """Return what cannot be told about the snapshot of a database, "" for nothing."""
+    if not seen.transactions or seen.tables:
+        return ""
+    where = ", ".join(seen.unread) if seen.unread else "rows that were only deleted"
+    return (
+        f"{seen.transactions} transactions ended on the server between the first snapshot and that "
+        f"of {key}, and left no rows in it: housekeeping, other databases, or {where}"
+    )
 
 
 def awake(

@@ -17,7 +17,7 @@ from quiesce.model import (
     SetKind,
     TableRecord,
 )
-from quiesce.observed import AtRest, DatabaseState, MissingRight, MissingRoles, Ties
+from quiesce.observed import AtRest, DatabaseState, Meanwhile, MissingRight, MissingRoles, Ties
 from quiesce.ports import DatabaseContents, Drift, Progress
 
 ALGORITHM = "fake/1"
@@ -69,6 +69,7 @@ class FakeDatabases:
         self.roles_missing = MissingRoles()
         self.tied = Ties()
         self.rest = AtRest((), (), maintenance=False)
+        self.written: dict[str, Meanwhile] = {}
 
     # ------------------------------------------------------------------------------- asking
 
@@ -138,6 +139,9 @@ class FakeDatabases:
     def at_rest(self, databases: Sequence[Database]) -> AtRest:
         with self._call("at_rest"):
             return self.rest
+
+    def meanwhile(self, database: Database) -> Meanwhile:
+        return self.written.get(database.key, Meanwhile())
 
     def release(self, database: Database) -> None:
         with self._call(f"release:{database.key}"):
@@ -262,6 +266,9 @@ class FakeDatabases:
                 raise RequestError(f"database {name} is not empty", "load into a new one")
             there.tables = {t: tuple(r) for t, r in json.loads(script.read_text()).items()}
             return len(there.tables), sum(map(len, there.tables.values()))
+
+    def working_as(self, database: Database, name: str) -> Database:
+        return database
 
     def finish(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
         with self._call(f"finish:{name}"):
@@ -398,7 +405,9 @@ class FakeMigrator:
     def current(self, database: Database, name: str) -> tuple[str, ...]:
         return self.databases._get(database, name).revision
 
-    def upgrade(self, database: Database, name: str, revision: str) -> None:
+    def upgrade(
+        self, database: Database, name: str, revision: str, login: Database | None = None
+    ) -> None:
         with self.databases._call(f"upgrade:{name}"):
             history = self._history(database)
             there = self.databases._get(database, name)

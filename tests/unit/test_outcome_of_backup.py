@@ -11,7 +11,7 @@ import pytest
 from quiesce.adapters.volume_clusters import read_control
 from quiesce.errors import QuiesceError
 from quiesce.model import BackupSet, ClusterRecord, Downtime
-from quiesce.observed import Address, AtRest, Mount, Service, Unit, Visitor, VolumeState
+from quiesce.observed import Address, AtRest, Meanwhile, Mount, Service, Unit, Visitor, VolumeState
 from quiesce.plan import outcome
 from quiesce.plan.steps import CheckAddresses, CheckStopped
 from tests.support.builders import a_set
@@ -54,27 +54,38 @@ def test_a_warning_comes_only_where_one_of_the_last_was_over(
         assert "2 s" in words
 
 
+WROTE = Meanwhile(2, ("public.t",))
 RESTS = [
-    (QUIET, (), ""),
-    (replace(QUIET, visitors=(PSQL,)), (), ""),
-    (replace(QUIET, moved=("rulesdb",)), (), ""),
-    (replace(QUIET, moved=("rulesdb",), maintenance=True), (), ""),
-    (replace(QUIET, moved=("rulesdb",), visitors=(PSQL,)), (), "psql (user alice, pid 7)"),
-    (AtRest((PSQL,), ("rulesdb",), maintenance=True), (), "psql"),
-    (AtRest((PSQL,), ("rulesdb",), maintenance=False), ("psql",), ""),
-    (AtRest((PSQL,), ("rulesdb",), maintenance=False), ("alice",), ""),
-    (AtRest((PSQL,), ("rulesdb",), maintenance=False), ("bob",), "psql"),
+    (Meanwhile(), QUIET, (), ""),
+    (Meanwhile(), replace(QUIET, visitors=(PSQL,)), (), ""),
+    (Meanwhile(3), replace(QUIET, visitors=(PSQL,)), (), ""),
+    (WROTE, QUIET, (), "by a client that had left"),
+    (WROTE, None, (), ""),
+    (WROTE, replace(QUIET, visitors=(PSQL,)), (), "psql (user alice, pid 7)"),
+    (WROTE, AtRest((PSQL,), ("rulesdb",), maintenance=True), (), "public.t of rulesdb"),
+    (WROTE, replace(QUIET, visitors=(replace(PSQL, idle=True),)), (), "had left"),
+    (WROTE, replace(QUIET, visitors=(PSQL,)), ("psql",), ""),
+    (WROTE, replace(QUIET, visitors=(PSQL,)), ("alice",), ""),
+    (WROTE, replace(QUIET, visitors=(PSQL,)), ("bob",), "psql"),
 ]
 
 
-@pytest.mark.parametrize(("rest", "ignored", "words"), RESTS)
+@pytest.mark.parametrize(("seen", "rest", "ignored", "words"), RESTS)
 def test_a_set_shows_one_instant_unless_somebody_unknown_wrote(
-    rest: AtRest, ignored: tuple[str, ...], words: str
+    seen: Meanwhile, rest: AtRest | None, ignored: tuple[str, ...], words: str
 ) -> None:
     """Being connected is no crime, and housekeeping changes no content."""
-    found = outcome.inconsistency(rest, ignored)
+    found = outcome.inconsistency("rulesdb", seen, rest, ignored)
     assert words in found
     assert bool(found) == bool(words)
+
+
+def test_what_cannot_be_told_is_said() -> None:
+    """Transactions that left no row may have deleted some, or may be the server's own."""
+    assert outcome.doubt("rulesdb", Meanwhile()) == ""
+    assert outcome.doubt("rulesdb", WROTE) == ""
+    assert "3 transactions" in outcome.doubt("rulesdb", Meanwhile(3))
+    assert "public.t" in outcome.doubt("rulesdb", Meanwhile(3, (), ("public.t",)))
 
 
 STEP = CheckStopped("s", ("worker",), ("media",), ("proxy", "known"), "why")

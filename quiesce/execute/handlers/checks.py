@@ -10,13 +10,13 @@ from quiesce.plan import steps as s
 
 
 def rest(step: s.CheckRest, run: Run) -> str:
-    """Name whoever else is there; write down in the set what that means for it."""
+    """Name whoever else is there. What they wrote is known once the databases are dumped."""
     databases = [run.stack.database(key) for key in step.databases]
     seen = run.ports.databases.at_rest(databases)
     unknown = outcome.strangers(seen, step.ignored)
     for visitor in unknown:
         run.ports.sink.warn(f"also connected: {outcome.visitor_words(visitor)}")
-    run.drafts[step.set].inconsistencies.append(outcome.inconsistency(seen, step.ignored))
+    run.drafts[step.set].rest, run.drafts[step.set].ignored = seen, step.ignored
     return f"{len(unknown)} others connected" if unknown else ""
 
 

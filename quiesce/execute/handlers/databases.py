@@ -6,6 +6,7 @@ from quiesce.errors import QuiesceError
 from quiesce.execute.comparison import differences, row_differences, rows_misfit, uncompared
 from quiesce.execute.run import Run
 from quiesce.model import DatabaseRecord
+from quiesce.plan import outcome
 from quiesce.plan import steps as s
 from quiesce.ports import DatabaseContents
 
@@ -27,6 +28,11 @@ def dump(step: s.DumpDatabase, run: Run) -> str:
         database, step.kind, draft.directory, step.file, run.ports.sink.progress
     )
     run.ports.databases.release(database)
+    seen = run.ports.databases.meanwhile(database)
+    draft.inconsistencies.append(
+        outcome.inconsistency(database.key, seen, draft.rest, draft.ignored)
+    )
+    draft.doubts.append(outcome.doubt(database.key, seen))
     draft.databases.append(record)
     draft.files.append((step.file, "database", step.database))
     run.sum_meanwhile()
@@ -105,7 +111,9 @@ def check(step: s.CheckDatabase, run: Run) -> str:
 
 
 def migrate(step: s.MigrateDatabase, run: Run) -> str:
-    run.ports.migrator.upgrade(run.stack.database(step.database), step.name, step.revision)
+    database = run.stack.database(step.database)
+    login = run.ports.databases.working_as(database, step.name)
+    run.ports.migrator.upgrade(database, step.name, step.revision, login)
     return ""
 
 
@@ -160,8 +168,17 @@ def replace_rows(step: s.ReplaceRows, run: Run) -> str:
 
 def finish(step: s.FinishDatabase, run: Run) -> str:
     record = _record(step.set, step.database, run) if step.set else None
-    run.ports.databases.finish(run.stack.database(step.database), step.name, record)
-    return ""
+    database = run.stack.database(step.database)
+    given = run.ports.databases.finish(database, step.name, record)
+    if given is None:
+        return ""
+    for function in given.invokers:
+        run.ports.sink.warn(
+            f"function {function} in {step.name} was SECURITY DEFINER and is SECURITY INVOKER now: "
+            "it came from a file; make it a definer again by hand if you trust it"
+        )
+    members = f", as {', '.join(given.members)} may too" if given.members else ""
+    return f"all of it belongs to {given.owner}, which is no superuser{members}"
 
 
 def fence(step: s.FenceDatabases, run: Run) -> str:

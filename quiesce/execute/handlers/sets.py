@@ -93,6 +93,7 @@ def _manifest(draft: Draft, run: Run) -> Manifest:
         images=runtime.images(),
         clusters=tuple(draft.clusters),
         encryption=run.stack.recipients.method if any(m.plain for m in members) else "",
+        doubt="; ".join(filter(None, draft.doubts)),
     )
 
 

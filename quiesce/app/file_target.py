@@ -1,0 +1,114 @@
+"""Which database a single file is of: what its name says, and what was asked, agree. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from quiesce.errors import RequestError
+from quiesce.model import Database, Stack
+from quiesce.plan.services import nearest
+
+#: What the older script named its dump of a database.
+LEGACY_DUMP = re.compile(r"db_backup_[\w.-]+\.sql(?:\.gz)?(?:\.age|\.gpg)?")
+
+_ENDING = re.compile(
+    r"(?:\.(?:age|gpg|gz|zst|sql|dump|pgdump|custom|backup|plain))*$", re.IGNORECASE
+)
+#: After a name and another sign than `-` comes a date or a number, or it is a longer name.
+_DATED = re.compile(r"[_.](?:(?:data|schema|full)[-_.])?\d.*", re.DOTALL)
+
+
+def database_of_file(
+    stack: Stack,
+    name: str,
+    asked: str | None,
+    *,
+    legacy: bool = False,
+    member_of: str = "",
+    header: str = "",
+) -> Database:
+    """Return the database that a file called `name` is of.
+
+    The name decides: `KEY-….sql`, `KEY.sql`, and for an instance that is not the default one
+    `INSTANCE-KEY-….sql`; a database's own name counts like its key, and the longest that fits is
+    meant. Before the name: `member_of`, the database that a set says its member is of; and where
+    the file is of the older script (`legacy`), the key `legacy` of `stack.yaml`. `asked` is
+    `--database`; `header` is the database that the file itself says it was made of.
+
+    Raise RequestError when these contradict each other, and when nothing says which database is
+    meant.
+    """
+    known = {database.key: database for database in stack.databases}
+    if asked is not None and asked not in known:
+        raise RequestError(f"there is no database {asked}", f"{nearest(asked, known)}?")
+    if member_of:
+        said: str | None = member_of
+        where = "its set"
+    elif legacy:
+        said, where = stack.legacy.get("db"), "legacy in stack.yaml"
+    else:
+        said, where = key_in_name(stack, name), "its name"
+    if asked is not None and said is not None and asked != said:
+        raise RequestError(
+            f"{name} is of database {said} by {where}, and --database says {asked}",
+            "leave --database out; it is for files whose names do not say what they are of",
+        )
+    key = said or asked
+    if key is None and len(known) == 1:
+        (key,) = known
+    if key is None:
+        raise RequestError(
+            f"{name} does not say which database it is of",
+            f"name it with --database: {', '.join(known)}",
+        )
+    if key not in known:
+        raise RequestError(f"there is no database {key}", f"{nearest(key, known)}?")
+    _check_header(known, name, key, header)
+    return known[key]
+
+
+def key_in_name(stack: Stack, name: str) -> str | None:
+    """Return the key of the database that a file's name begins with, None for none."""
+    stem = _ENDING.sub("", name)
+    labels = _labels(stack)
+    for given, wanted in (
+        (stem, labels),
+        # Only where no name fits as it is written.
+        (stem.casefold(), _folded(labels)),
+    ):
+        fitting = [label for label in wanted if _fits(given, label)]
+        if fitting:
+            return wanted[max(fitting, key=len)]
+    return None
+
+
+def _check_header(known: Mapping[str, Database], name: str, key: str, header: str) -> None:
+    others = [d.key for d in known.values() if d.name == header and d.key != key]
+    if others and header != known[key].name:
+        raise RequestError(
+            f"{name} is restored into database {key}, and says that it was made of {header}",
+            f"let its name begin with {others[0]}-, and it goes there",
+        )
+
+
+def _labels(stack: Stack) -> dict[str, str]:
+    labels = {database.name: database.key for database in stack.databases}
+    labels |= {database.key: database.key for database in stack.databases}
+    if not stack.is_default:
+        labels |= {f"{stack.instance.name}-{label}": key for label, key in labels.items()}
+    return labels
+
+
+def _folded(labels: Mapping[str, str]) -> dict[str, str]:
+    folded: dict[str, set[str]] = {}
+    for label, key in labels.items():
+        folded.setdefault(label.casefold(), set()).add(key)
+    return {label: min(keys) for label, keys in folded.items() if len(keys) == 1}
+
+
+def _fits(stem: str, label: str) -> bool:
+    if not stem.startswith(label):
+        return False
+    rest = stem[len(label) :]
+    return not rest or rest.startswith("-") or _DATED.fullmatch(rest) is not None
