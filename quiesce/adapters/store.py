@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,8 +24,10 @@ from quiesce.adapters.run_scratch import RunScratch
 from quiesce.adapters.set_encryption import decrypted, encrypt_member, encrypted_file
 from quiesce.codec import NotDecodable, decode, encode
 from quiesce.errors import QuiesceError, RequestError
+from quiesce.file_errors import hint_for, reason
 from quiesce.model import BackupSet, Manifest, Member, MemberKind, Recipients, SetState
 from quiesce.ports import Progress
+from quiesce.private_files import read_private, secure_below, secure_top, trusted_owners
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -91,12 +92,14 @@ class LocalStore:
         return path
 
     def _run_folder(self, run: str) -> Path:
-        for folder in (self.folder, self._staging, self._staging / run):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.folder.stat().st_mode & 0o077:
-            # Made by git, or by hand with the usual umask.
-            self.folder.chmod(0o700)
-        return self._staging / run
+        return self._own_folder(".staging", run)
+
+    def _own_folder(self, *names: str) -> Path:
+        """Return a folder of ours below the store's, made where missing, through no link."""
+        owners = trusted_owners(self.folder.parent)
+        secure_top(self.folder, owners)
+        secure_below(self.folder, *names, owners=owners, make=True)
+        return self.folder.joinpath(*names)
 
     def scratch(self, run: str, name: str) -> Path:
         with _told(self.folder):
@@ -189,14 +192,14 @@ class LocalStore:
 
     def remember(self, name: str, state: SetState) -> None:
         with _told(self.folder):
-            self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._own_folder(".state")
             files.replace_synced(self._state / f"{name}.json", json.dumps(encode(state)).encode())
 
     def remove(self, name: str) -> None:
         path = self.folder / name
         with _told(self.folder):
             if path.is_dir():
-                self._trash.mkdir(mode=0o700, exist_ok=True)
+                self._own_folder(".trash")
                 doomed = self._trash / name
                 shutil.rmtree(doomed, ignore_errors=True)
                 # Invisible first: a death in between leaves no half set that looks whole.
@@ -242,7 +245,7 @@ class LocalStore:
                 elif (sums or {}).get(file, "") != member.sha256 != files.sum_of(path):
                     wrong.append(f"{file}: its content has changed")
             except OSError as error:
-                wrong.append(f"{file}: cannot be read ({error.strerror})")
+                wrong.append(f"{file}: cannot be read ({reason(error)})")
             done += member.bytes
             progress(file, done)
         return tuple(wrong)
@@ -255,7 +258,7 @@ class LocalStore:
         documents: set[str] = set()
         named: dict[str, str] = {}
         try:
-            for line in (backup.path / SUMS).read_text().splitlines():
+            for line in read_private(backup.path / SUMS).decode().splitlines():
                 digest, _, file = line.partition("  ")
                 named[file] = digest
         except (OSError, UnicodeDecodeError):
@@ -283,7 +286,7 @@ class LocalStore:
         """What was remembered of a set; None when that was nothing, or cannot be read."""
         try:
             state: SetState = decode(
-                SetState, json.loads((self._state / f"{name}.json").read_text())
+                SetState, json.loads(read_private(self._state / f"{name}.json"))
             )
         except (OSError, ValueError, NotDecodable):
             return None
@@ -297,10 +300,10 @@ def _digest(content: bytes) -> str:
 def _read_manifest(path: Path) -> Manifest:
     hint = "run 'inv backups' for the sets that are there"
     try:
-        raw = json.loads((path / MANIFEST).read_bytes())
+        raw = json.loads(read_private(path / MANIFEST))
     except OSError as error:
         raise RequestError(
-            f"{path.name} is not a backup set: {MANIFEST} {error.strerror}", hint
+            f"{path.name} is not a backup set: {MANIFEST}: {reason(error)}", hint
         ) from error
     except ValueError as error:
         raise RequestError(f"{path.name}: {MANIFEST} is damaged", hint) from error
@@ -330,11 +333,6 @@ def _told(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename or folder
-        hint = (
-            "free some space there, then try again"
-            if error.errno in files.NO_SPACE
-            else f"check that {folder} belongs to the user who runs this, mode 0700"
-        )
         raise QuiesceError(
-            f"cannot write {where}: {os.strerror(error.errno or 0)}", hint
+            f"cannot write {where}: {reason(error)}", hint_for(error, where)
         ) from error

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from quiesce.app.backups_folder import RUNS, secure
 from quiesce.app.connect import disconnect
-from quiesce.app.declared import RUNS, keep_declaration
+from quiesce.app.declared import keep_declaration
 from quiesce.errors import Busy, QuiesceError, RequestError, StillOwed
 from quiesce.execute import journal as journals
 from quiesce.execute import lock
@@ -55,6 +56,7 @@ class Changing:
     settled: tuple[str, ...] = ()
     #: Seconds to wait for a run from elsewhere.
     wait: float = 0.0
+    held: lock.Held | None = None
     _claimed: bool = False
 
     def observe(self) -> Observed:
@@ -68,6 +70,9 @@ class Changing:
         """Execute the plan, journalled; return what the run found out. Raises as the executor."""
         run = Run(plan.run, self.stack, observed, self.ports, sources or {})
         journal = Journal(runs_folder(self.stack), plan.run)
+        if self.held is not None:
+            # Planning and questions take time. With the file gone, another run holds another lock.
+            self.held.require()
         if stops(plan):
             keep_declaration(self.stack, runs_folder(self.stack))
         journal.open(plan, self.ports.clock.now())
@@ -204,8 +209,11 @@ def changing(
         raise RequestError(f"{stack.directory} is not a folder", "name another with --stack")
     interrupts = Interrupts()
     with interrupts.installed():
-        with lock.held(runs_folder(stack) / "lock", run, task, started, wait):
-            work = Changing(stack, run, make_ports(), interrupts, wait=wait)
+        secure(stack)
+        until = time.monotonic() + wait
+        with lock.held(runs_folder(stack) / "lock", run, task, started, wait) as held:
+            _wait_for_living(runs_folder(stack), until)
+            work = Changing(stack, run, make_ports(), interrupts, wait=wait, held=held)
             try:
                 if recover:
                     work.settled = work.recover()
@@ -214,6 +222,24 @@ def changing(
                 with interrupts.shield():
                     _close(work)
         interrupts.check()
+
+
+def _wait_for_living(folder: Path, until: float) -> None:
+    """Wait for runs that are still at work although nobody held the lock: its file was removed.
+
+    Raise Busy naming one when it takes longer.
+    """
+    while runs := journals.living(folder):
+        if time.monotonic() >= until:
+            first = runs[0]
+            request = first.plan.request if first.plan else f"run {first.run}"
+            raise Busy(
+                f"{request} is still at work (pid {first.process.get('pid')}, since "
+                f"{first.began[:19]}), though its lock file was removed",
+                "wait for it, or let this run wait with --wait SECONDS; nothing but Quiesce may "
+                f"remove files in {folder}",
+            )
+        time.sleep(lock.POLL_SECONDS)
 
 
 def _close(work: Changing) -> None:

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quiesce.adapters.compose_isolated import isolate
+from quiesce.app.backups_folder import secure
 from quiesce.errors import QuiesceError, RequestError
-from quiesce.execute.lock import make_private
 from quiesce.plan.naming import suffix_of
+from quiesce.private_files import make_private
 
 if TYPE_CHECKING:
     from quiesce.model import Stack
@@ -59,6 +60,7 @@ def isolated(stack: Stack, run: str, *, network_open: bool = False) -> Iterator[
             "drill on the instance itself with --destructive",
         )
     folder = isolated_folder(stack) / run
+    secure(stack)
     make_private(isolated_folder(stack))
     make_private(folder)
     lock = _lock(folder)

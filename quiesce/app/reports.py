@@ -24,8 +24,10 @@ from zoneinfo import ZoneInfo
 
 from quiesce.adapters import store_files as files
 from quiesce.app import telling
+from quiesce.app.backups_folder import REPORTS, secure
 from quiesce.errors import QuiesceError, Refused, RequestError, place_of
-from quiesce.execute.lock import make_private
+from quiesce.file_errors import hint_for, reason
+from quiesce.private_files import make_private, open_private, read_private
 from quiesce.report import words
 from quiesce.report.values import DrillRecord
 
@@ -43,7 +45,7 @@ _ALWAYS_THERE = frozenset({"run", "task", "started_at", "seconds", "ok", "exit_c
 
 def reports_folder(stack: Stack) -> Path:
     """Where the instance's reports and its log of restores are."""
-    return stack.backups / ".reports" / stack.instance.name
+    return stack.backups / REPORTS / stack.instance.name
 
 
 def restore_log(stack: Stack) -> Path:
@@ -91,8 +93,8 @@ class Account:
         except OSError as error:
             # Nothing is touched yet when a restore is written down.
             raise RequestError(
-                f"cannot write the log of restores: {error.strerror}",
-                f"free some space in {self.stack.backups}, or correct its permissions",
+                f"cannot write the log of restores: {reason(error)}",
+                hint_for(error, restore_log(self.stack)),
             ) from error
 
 
@@ -154,7 +156,7 @@ def read_reports(stack: Stack) -> Iterator[dict[str, Any]]:
     folder = reports_folder(stack)
     for path in sorted(folder.glob("*.json"), reverse=True) if folder.is_dir() else ():
         try:
-            document = json.loads(path.read_text())
+            document = json.loads(read_private(path))
             datetime.fromisoformat(document["started_at"])
             if document.keys() >= _ALWAYS_THERE:
                 yield document
@@ -196,8 +198,7 @@ def checked_note(note: str) -> str:
 def append(file: Path, line: dict[str, Any]) -> None:
     """Add one line to a file of ours, on disk when this returns."""
     make_private(file.parent)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(file, flags, 0o600)
+    descriptor = open_private(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         # One write, so that lines of two programs never mix.
         os.write(descriptor, json.dumps(line, ensure_ascii=False).encode() + b"\n")
@@ -230,6 +231,7 @@ def _outcome(failure: BaseException | None) -> dict[str, Any]:
 
 
 def _write(stack: Stack, document: dict[str, Any], started: datetime) -> None:
+    secure(stack)
     folder = reports_folder(stack)
     make_private(folder)
     stem = f"{document['run']}-{document['task']}"

@@ -23,6 +23,7 @@ from quiesce.errors import (
 from quiesce.execute.interrupts import Interrupts
 from quiesce.execute.journal import Journal
 from quiesce.execute.run import Run
+from quiesce.file_errors import hint_for, reason
 from quiesce.plan.describe import sentence
 from quiesce.plan.steps import Bracket, Node, Plan, Step
 
@@ -59,7 +60,11 @@ class Executor:
         if self._unsettled:
             self._journal.leave_open()
             raise self._owed(failure) from (failure or self._unsettled[0])
-        self._journal.close("failed" if failure else "done")
+        try:
+            self._journal.close("failed" if failure else "done")
+        except OSError as error:
+            # Everything is settled: a recovery finds nothing to do, and writes the end.
+            self._sink.warn(f"cannot write the end of the journal: {reason(error)}")
         if failure is not None:
             raise _outcome(failure) from failure
 
@@ -155,9 +160,10 @@ class Executor:
             if not self._shielded and event in ("owed", "begin"):
                 # What cannot be written down is not begun.
                 raise QuiesceError(
-                    f"cannot write the journal: {error.strerror}", "free some space in backups/"
+                    f"cannot write the journal: {reason(error)}",
+                    hint_for(error, self._journal.path),
                 ) from error
-            self._sink.warn(f"cannot write the journal: {error.strerror}")
+            self._sink.warn(f"cannot write the journal: {reason(error)}")
 
 
 def _outcome(failure: BaseException) -> QuiesceError:

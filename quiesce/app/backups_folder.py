@@ -1,0 +1,33 @@
+"""`backups/` and the folders that Quiesce keeps in it, made safe before anything is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quiesce.private_files import refuse_link, secure_below, secure_top, trusted_owners
+
+if TYPE_CHECKING:
+    from quiesce.model import Stack
+
+#: Where journals, reports, and whatever else a run writes without a set lie below `backups/`.
+RUNS, REPORTS = ".runs", ".reports"
+_SHARED = (".staging", ".state", ".trash", ".isolated", ".log")
+#: What is opened by its name in the folder of the journals, without being replaced.
+_FILES = ("lock", "guard.log")
+
+
+def secure(stack: Stack) -> None:
+    """`backups/` and its inner folders are private, ours, and no symbolic links below the top.
+
+    What is open to others and ours is corrected: git makes the folder 0755. Raise RequestError for
+    what somebody else may write in or has put there, before anything is written through it.
+    """
+    top, owners = stack.backups, trusted_owners(stack.directory)
+    secure_top(top, owners)
+    secure_below(top, RUNS, stack.instance.name, owners=owners, make=True)
+    secure_below(top, REPORTS, stack.instance.name, owners=owners)
+    for name in _SHARED:
+        secure_below(top, name, owners=owners)
+    for file in _FILES:
+        refuse_link(top / RUNS / stack.instance.name / file)
+    refuse_link(top / ".log" / f"{stack.instance.name}.log")
