@@ -44,6 +44,7 @@ class LocalStore:
         self._state = folder / ".state"
         self._trash = folder / ".trash"
         self._members: dict[tuple[str, str], dict[str, Member]] = {}
+        self._read_as: dict[Path, files.Identity] = {}
 
     # ------------------------------------------------------------------------------- looking
 
@@ -122,6 +123,8 @@ class LocalStore:
         path = self._staging / run / name / file
         with _told(self.folder):
             path.chmod(0o600)
+            # Before reading: what is changed while it is read counts as changed.
+            self._read_as[path] = files.identity(path)
             digest, size = files.sum_and_sync(path)
         member = Member(Path(file).name, kind, source, file, size, digest)
         self.add(run, name, member)
@@ -132,6 +135,8 @@ class LocalStore:
         plain = (member.plain or member).file
         with _told(self.folder):
             done = encrypt_member(self._staging / run / name, member, recipients)
+            path = self._staging / run / name / done.file
+            self._read_as[path] = files.identity(path)
         members[plain] = done
 
     def decrypted(
@@ -157,6 +162,7 @@ class LocalStore:
             sums += [f"{_digest(content)}  {file}" for file, content in documents.items()]
             sums.append(f"{_digest(body)}  {MANIFEST}")
             files.write_synced(staged / SUMS, ("\n".join(sums) + "\n").encode())
+            self._require_whole(staged, manifest, documents)
             files.remove_empty_folders(staged)
             files.sync_folders(staged)
             # Last inside the folder: a set without a manifest does not exist.
@@ -165,6 +171,35 @@ class LocalStore:
             files.rename_without_replacing(staged, final)
             files.sync_folder(self.folder)
         return self.read(final)
+
+    def _require_whole(
+        self, staged: Path, manifest: Manifest, documents: Mapping[str, bytes]
+    ) -> None:
+        """Raise QuiesceError unless the staged set holds what the manifest says and nothing else.
+
+        A member that is the same file as when its sum was taken is not read a third time.
+        """
+        members = {member.file: member for member in manifest.members}
+        present = set(files.regular_files(staged))
+        extra = present - {*members, *documents, SUMS}
+        wrong = [f"{file}: is not part of the set" for file in sorted(extra)]
+        for file, member in members.items():
+            path = staged / file
+            if file not in present:
+                wrong.append(f"{file}: is missing")
+            elif path.lstat().st_size != member.bytes:
+                wrong.append(f"{file}: has another size than when it was summed")
+            elif (
+                files.identity(path) != self._read_as.get(path)
+                and files.sum_of(path) != member.sha256
+            ):
+                wrong.append(f"{file}: its content has changed since it was summed")
+        if wrong:
+            raise QuiesceError(
+                f"{manifest.name} was changed while it was made: {wrong[0]}",
+                f"it is not published; see what else writes or removes files in {self._staging}",
+                details=wrong[1:],
+            )
 
     def adopt(self, path: Path) -> BackupSet:
         final = self.folder / path.name
@@ -220,6 +255,9 @@ class LocalStore:
             self._scratch.remove(run)
         for key in [key for key in self._members if key[0] == run]:
             del self._members[key]
+        folder = self._staging / run
+        for path in [path for path in self._read_as if path.is_relative_to(folder)]:
+            del self._read_as[path]
 
     # ------------------------------------------------------------------------------ checking
 

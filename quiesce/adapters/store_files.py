@@ -19,6 +19,16 @@ _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 
 
+#: Device, inode, size, and the times of the last change to the content and to the file.
+Identity = tuple[int, int, int, int, int]
+
+
+def identity(path: Path) -> Identity:
+    """Return what changes when the file is replaced or written. Never follows a symlink."""
+    found = path.lstat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def sum_of(path: Path) -> str:
     """Return the SHA-256 of a file, read in blocks. Never follows a symlink."""
     digest = hashlib.sha256()
