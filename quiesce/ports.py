@@ -472,6 +472,10 @@ class DatabaseAdmin(Protocol):
         """
         ...
 
+    def size(self, database: Database, name: str) -> int | None:
+        """Bytes of database `name` on the server of `database`; None where there is none."""
+        ...
+
     def sweep(self, run: str) -> tuple[str, ...]:
         """End sessions that dead run left in the servers. Return what was ended."""
         ...
@@ -556,6 +560,10 @@ class VolumeIO(Protocol):
 
     def settle(self, volume: VolumeState, run: str) -> None:
         """Remove `.quiesce-<run>` from the volume with all it holds."""
+        ...
+
+    def unsettled(self, volume: VolumeState, run: str) -> VolumeSize:
+        """What `settle` would remove: entries and bytes in `.quiesce-<run>`."""
         ...
 
     def empty(self, volume: VolumeState) -> None:

@@ -115,6 +115,24 @@ def read_private(file: Path) -> bytes:
         return opened.read()
 
 
+def replace_private(file: Path, content: bytes) -> None:
+    """Replace a 0600 file by one rename, synced: a reader sees the old content or the new."""
+    partial = file.with_name(f".{file.name}.partial")
+    # Removed, not opened: a link or a FIFO of this name leads somewhere else.
+    partial.unlink(missing_ok=True)
+    descriptor = open_private(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
+    partial.replace(file)
+    folder = os.open(file.parent, _FOLDER)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def same_file(descriptor: int, path: Path) -> bool:
     """Whether `path` still names the file that is open as `descriptor`."""
     try:

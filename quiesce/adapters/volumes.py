@@ -187,6 +187,10 @@ class VolumeFiles:
         with self._place(volume, writable=True) as place:
             volume_stage.settle(place, run)
 
+    def unsettled(self, volume: VolumeState, run: str) -> VolumeSize:
+        with self._place(volume) as place:
+            return volume_stage.unsettled(place, run)
+
     def empty(self, volume: VolumeState) -> None:
         with self._place(volume, writable=True) as place:
             volume_stage.empty(place)

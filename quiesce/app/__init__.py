@@ -17,6 +17,7 @@ from quiesce.app.confirming import from_other_instance, require_phrase
 from quiesce.app.connect import disconnect
 from quiesce.app.entering import Entering
 from quiesce.app.frame import Options
+from quiesce.app.leftovers import leftovers, require_nothing_left
 from quiesce.app.reporting import Reporting
 from quiesce.app.reports import checked_note
 from quiesce.app.restoring import (
@@ -29,7 +30,7 @@ from quiesce.app.scheduling import rotate_log
 from quiesce.app.sending import Sending
 from quiesce.app.shutting_down import ShuttingDown
 from quiesce.app.verifying import Verifying
-from quiesce.errors import CheckFailed, RequestError
+from quiesce.errors import CheckFailed, RequestError, StillOwed
 from quiesce.plan import migrate, services
 from quiesce.plan.restore import plan_restore
 from quiesce.plan.restore_request import RestoreRequest
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from quiesce.observed import Observed
     from quiesce.plan.steps import Plan
     from quiesce.report import Reporter
+    from quiesce.report.values import Leftover
 
 
 class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
@@ -307,6 +309,10 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
             for name in ports.premises.belongings().volumes:
                 ports.premises.remove_volume(name)
 
+    def _left_over(self) -> Sequence[Leftover]:
+        with self._looking() as (ports, _):
+            return leftovers(self.stack, ports)
+
     def recover(self) -> None:
         """Finish what an interrupted run owes, and remove the copies that dead drills left."""
         if self.options.dry_run:
@@ -314,6 +320,7 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
 
             lines = [f"settle {dead.run}: {dead.verb}" for dead in interrupted(self.stack)]
             lines += [f"remove what run {run} left" for run in abandoned(self.stack)]
+            lines += [f"try again: {one.fact}" for one in self._left_over()]
             lines += [f"remove {name}" for name in isolated.sweep(self.stack, only_look=True)]
             self.reporter.text("".join(f"{line}\n" for line in lines or ["nothing is owed"]))
             return
@@ -331,9 +338,16 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
         ) as work:
             settled = work.recover()
             work.let_others_in()
+            try:
+                require_nothing_left(self.stack, work.ports, work.pending)
+                left = None
+            except StillOwed as error:
+                left = error
         if settled:
             title = f"{self.stack.instance.name}: interrupted runs were settled"
             telling.tell(self.stack, "recovery", title, "\n".join(settled), self.reporter)
+        if left is not None:
+            raise left
         words = "settled: " + "; ".join(settled) if settled else "nothing is owed"
         self.reporter.done(words, {"settled": list(settled)})
 

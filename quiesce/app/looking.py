@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from quiesce.app.changing import journalled, runs_folder
+from quiesce.app.leftovers import leftovers
 from quiesce.app.measuring import measure
 from quiesce.app.reports import last_drill, read_reports
 from quiesce.app.restore_findings import restorable
@@ -37,6 +38,7 @@ def show_status(stack: Stack, ports: Ports, observed: Observed, reporter: Report
         covered=covered_folders(ports),
         last_restore=last_restore(stack),
         last_drill=last_drill(read_reports(stack)),
+        left=leftovers(stack, ports),
     )
 
 
@@ -139,7 +141,7 @@ def covered_folders(ports: Ports) -> tuple[CoveredFolder, ...]:
 def interrupted(stack: Stack) -> tuple[UnfinishedRun, ...]:
     """Return every run that died owing something."""
     folder = runs_folder(stack)
-    if not folder.is_dir() or not lock.is_free(folder / "lock"):
+    if not folder.is_dir() or not lock.is_free(folder / "lock") or journal.living(folder):
         return ()
     return tuple(
         UnfinishedRun(dead.run, dead.plan.request if dead.plan else dead.problem)
@@ -162,6 +164,10 @@ def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Findi
     found += [
         Finding("error", dead.run, f"{dead.verb} was interrupted", "run 'inv recover'")
         for dead in interrupted(stack)
+    ]
+    found += [
+        Finding("error" if left.service else "warning", left.run, left.fact, left.hint)
+        for left in leftovers(stack, ports)
     ]
     found += [
         Finding("warning", name, reason, "move it out of backups/, or remove it")

@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 from quiesce import __version__
 from quiesce.adapters import store_files as files
 from quiesce.app.keeping import Keeping
-from quiesce.app.reports import last_drill, read_reports, reports_folder, restore_log
+from quiesce.app.reports import last_drill, read_reports
+from quiesce.app.restore_log import reports_folder, restore_log
 from quiesce.app.scheduling import Scheduling
 from quiesce.errors import RequestError
 from quiesce.file_errors import hint_for, reason

@@ -10,24 +10,21 @@ restores all of it.
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
-import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from quiesce.adapters import store_files as files
 from quiesce.app import telling
-from quiesce.app.backups_folder import REPORTS, secure
+from quiesce.app.backups_folder import secure
+from quiesce.app.restore_log import append, operator, reports_folder, restore_log
 from quiesce.errors import QuiesceError, Refused, RequestError, place_of
 from quiesce.file_errors import hint_for, reason
-from quiesce.private_files import make_private, open_private, read_private
+from quiesce.private_files import make_private, read_private
 from quiesce.report import words
 from quiesce.report.values import DrillRecord
 
@@ -41,16 +38,6 @@ KEPT = 200
 LONGEST_NOTE = 500
 #: What every report has.
 _ALWAYS_THERE = frozenset({"run", "task", "started_at", "seconds", "ok", "exit_code"})
-
-
-def reports_folder(stack: Stack) -> Path:
-    """Where the instance's reports and its log of restores are."""
-    return stack.backups / REPORTS / stack.instance.name
-
-
-def restore_log(stack: Stack) -> Path:
-    """The file that every restore of this instance is written into."""
-    return reports_folder(stack) / "restores.jsonl"
 
 
 @dataclass(slots=True)
@@ -84,7 +71,7 @@ class Account:
             "task": self.task,
             "instance": self.stack.instance.name,
             "source": self.source,
-            "operator": _operator(),
+            "operator": operator(),
             "note": self.note,
             **outcome,
         }
@@ -195,28 +182,7 @@ def checked_note(note: str) -> str:
     return note
 
 
-def append(file: Path, line: dict[str, Any]) -> None:
-    """Add one line to a file of ours, on disk when this returns."""
-    make_private(file.parent)
-    descriptor = open_private(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    try:
-        # One write, so that lines of two programs never mix.
-        os.write(descriptor, json.dumps(line, ensure_ascii=False).encode() + b"\n")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 # ---------------------------------------------------------------------------------------- inside
-
-
-def _operator() -> str:
-    name = os.environ.get("SUDO_USER", "")
-    try:
-        name = name or getpass.getuser()
-    except (OSError, KeyError):
-        name = f"uid {os.getuid()}"
-    return f"{name}@{socket.gethostname()}"
 
 
 def _outcome(failure: BaseException | None) -> dict[str, Any]:

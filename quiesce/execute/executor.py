@@ -28,18 +28,31 @@ from quiesce.plan.describe import sentence
 from quiesce.plan.steps import Bracket, Node, Plan, Step
 
 Handlers = Mapping[type[Any], Callable[[Any, Run], str]]
+#: Takes a step that failed and may wait, with its error; whether it is written down for later.
+Remember = Callable[[Step, Exception], bool]
+
+
+def _remember_nothing(_step: Step, _error: Exception) -> bool:
+    return False
 
 
 class Executor:
     """Carries out one plan, once."""
 
     def __init__(
-        self, run: Run, journal: Journal, interrupts: Interrupts, handlers: Handlers
+        self,
+        run: Run,
+        journal: Journal,
+        interrupts: Interrupts,
+        handlers: Handlers,
+        remember: Remember = _remember_nothing,
     ) -> None:
+        """`remember` is offered what fails after everything that matters is settled."""
         self._run = run
         self._journal = journal
         self._interrupts = interrupts
         self._handlers = handlers
+        self._remember = remember
         self._sink = run.ports.sink
         self._unsettled: list[BaseException] = []
         self._shielded = False
@@ -149,6 +162,10 @@ class Executor:
             result = self._handlers[type(step)](step, self._run)
         except BaseException as error:
             self._sink.step_fails(at, words, _told(error))
+            # Within a body a step is what the next ones need. A signal is for who runs this.
+            late = (self._shielded or depth == 0) and not isinstance(error, Interrupted)
+            if late and isinstance(error, Exception) and self._remember(step, error):
+                return
             raise
         self._sink.step_ends(at, words, self._run.ports.clock.monotonic() - began, result)
         self._record("end", at)

@@ -31,6 +31,8 @@ from quiesce.private_files import make_private, open_private, read_private, same
 
 VERSION = 1
 _ROOM = 256 * 1024
+#: Outcomes of runs that did what they were for: by themselves, or by their recovery.
+ENDED_WELL = ("done", "finished")
 _PROCESS = ("pid", "process_start", "boot", "pid_namespace", "host")
 
 
@@ -137,6 +139,8 @@ class DeadRun:
     began: str = ""
     #: Whether the run ended while something was pending; its process may still be there.
     left: bool = False
+    #: Of one that has its end: how it ended.
+    outcome: str = ""
 
     @property
     def run(self) -> str:
@@ -188,7 +192,8 @@ def read(path: Path) -> DeadRun:
         settled=positions("settled"),
         closed=any(event.get("event") == "run-end" for event in events),
     )
-    return DeadRun(path, plan, progress, "", process, began, left)
+    ends = [str(e.get("outcome", "")) for e in events if e.get("event") == "run-end"]
+    return DeadRun(path, plan, progress, "", process, began, left, ends[-1] if ends else "")
 
 
 def unfinished(folder: Path) -> tuple[DeadRun, ...]:
@@ -228,12 +233,14 @@ def _is_locked(path: Path) -> bool:
 
 
 def last_done(folder: Path, verb: str) -> tuple[Plan, datetime] | None:
-    """Return the newest finished run of this verb and when it began, None when there is none."""
+    """Return the newest run of this verb that ended well and when it began; None without one."""
     for path in sorted(folder.glob("*.jsonl"), reverse=True):
         with _told(path):
             events, _ = _read_events(path)
-        ended = {"event": "run-end", "outcome": "done"}
-        if not events or events[-1] != ended or events[0].get("version") != VERSION:
+        last = events[-1] if events else {}
+        if last.get("event") != "run-end" or last.get("outcome") not in ENDED_WELL:
+            continue
+        if events[0].get("version") != VERSION:
             continue
         try:
             plan: Plan = decode(Plan, events[0].get("plan"))

@@ -175,8 +175,11 @@ def _run(
         if shared.get("all_instances"):
             code = _everywhere(context, name, {**own, **shared}, reporter)
         else:
-            subject = _open(context, name, reporter, shared) if "stack" in shared else reporter
-            function(subject, **own)
+            app = _open(context, name, reporter, shared) if "stack" in shared else None
+            function(app or reporter, **own)
+            if app is not None:
+                # Its own work is done and shown by now.
+                app.require_services()
     except QuiesceError as error:
         failure = error
     except KeyboardInterrupt:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from quiesce.plan.steps import Bracket, Node, Plan, StopServices
+from quiesce.plan.steps import Bracket, Node, Plan, ReplaceRows, StopServices, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,23 @@ def owed_nodes(plan: Plan, progress: Progress) -> tuple[Node, ...]:
         # The new state is in use: what the plan had left to do tidies up after it.
         nodes += _unfinished(plan.nodes, "", progress)
     return nodes
+
+
+def completed(plan: Plan, progress: Progress) -> bool:
+    """Whether a dead run did what it was for, as far as it got or by its recovery.
+
+    It did when every outermost bracket has its body done, or goes forward. Rows that were replaced
+    in place are in no exchange: they are in the live database as soon as their step has ended.
+    """
+    if any(
+        isinstance(node, ReplaceRows) and position in progress.ended
+        for position, node in walk(plan.nodes)
+    ):
+        return True
+    outermost = [f"/{index}" for index, node in enumerate(plan.nodes) if isinstance(node, Bracket)]
+    if outermost and all(position in progress.body_done for position in outermost):
+        return True
+    return _of(plan.nodes, "", progress)[1]
 
 
 def _of(nodes: tuple[Node, ...], at: str, progress: Progress) -> tuple[tuple[Node, ...], bool]:
