@@ -667,6 +667,10 @@ class BackupStore(Protocol):
         """Make (or find) a private folder for files of a run that may have no journal."""
         ...
 
+    def hold(self, run: str) -> None:
+        """Make (or find) the folder of a run, and mark it as in use until this process ends."""
+        ...
+
     def abandoned(self, keep: Collection[str]) -> tuple[str, ...]:
         """The runs that died and left such a folder, without those in `keep`."""
         ...

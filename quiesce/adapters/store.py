@@ -107,6 +107,11 @@ class LocalStore:
             self._run_folder(run)
             return self._scratch.make(run, name)
 
+    def hold(self, run: str) -> None:
+        with _told(self.folder):
+            self._run_folder(run)
+            self._scratch.hold(run)
+
     def abandoned(self, keep: Collection[str]) -> tuple[str, ...]:
         with _told(self.folder):
             return self._scratch.abandoned(keep)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from quiesce.private_files import refuse_link, secure_below, secure_top, trusted_owners
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from quiesce.model import Stack
 
 #: Where journals, reports, and whatever else a run writes without a set lie below `backups/`.
 RUNS, REPORTS = ".runs", ".reports"
 _SHARED = (".staging", ".state", ".trash", ".isolated", ".log")
-#: What is opened by its name in the folder of the journals, without being replaced.
-_FILES = ("lock", "guard.log")
 
 
 def secure(stack: Stack) -> None:
@@ -28,6 +28,20 @@ def secure(stack: Stack) -> None:
     secure_below(top, REPORTS, stack.instance.name, owners=owners)
     for name in _SHARED:
         secure_below(top, name, owners=owners)
-    for file in _FILES:
-        refuse_link(top / RUNS / stack.instance.name / file)
-    refuse_link(top / ".log" / f"{stack.instance.name}.log")
+    for file in _files(stack):
+        refuse_link(file)
+
+
+def links_in(stack: Stack) -> tuple[Path, ...]:
+    """Return what `secure` would refuse as a symbolic link. Changes nothing."""
+    top, name = stack.backups, stack.instance.name
+    folders = [top / RUNS, top / RUNS / name, top / REPORTS, top / REPORTS / name]
+    folders += [top / shared for shared in _SHARED]
+    return tuple(path for path in (*folders, *_files(stack)) if path.is_symlink())
+
+
+def _files(stack: Stack) -> tuple[Path, ...]:
+    """What is opened by its name and written, without being replaced."""
+    runs = stack.backups / RUNS / stack.instance.name
+    log = stack.backups / ".log" / f"{stack.instance.name}.log"
+    return (runs / "lock", runs / "guard.log", log)

@@ -285,6 +285,9 @@ def changing(
         with lock.held(runs_folder(stack) / "lock", run, task, started, wait) as held:
             _wait_for_living(runs_folder(stack), until)
             work = Changing(stack, run, make_ports(), interrupts, wait=wait, held=held)
+            with contextlib.suppress(QuiesceError):
+                # Known by it, should this run die before it has a journal.
+                work.ports.store.hold(run)
             try:
                 if recover:
                     work.settled = work.recover()

@@ -160,6 +160,7 @@ def _leftovers(stack: Stack, ports: Ports, note: Pending) -> Iterator[Leftover]:
             f"every later run tries again ({since}); by hand: {by_hand}",
             bytes=size,
             tries=note.tries,
+            database=step.name if isinstance(step, DropDatabase) else "",
         )
     if note.services:
         names = ", ".join(services_of(note.services)) or "services"

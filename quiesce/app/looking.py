@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,7 +158,9 @@ def abandoned(stack: Stack) -> tuple[str, ...]:
 
 def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Finding, ...]:
     """Return what `inv check` found: stack.yaml against the Compose model and the servers."""
-    found = [*_services(stack, observed), *_volumes(stack, observed), *_databases(stack, observed)]
+    left = leftovers(stack, ports)
+    found = [*_services(stack, observed), *_volumes(stack, observed)]
+    found += _databases(stack, observed, {one.database for one in left})
     found += _folders(stack, observed)
     found += restorable(stack, ports, observed)
     found += [
@@ -166,8 +168,7 @@ def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Findi
         for dead in interrupted(stack)
     ]
     found += [
-        Finding("error" if left.service else "warning", left.run, left.fact, left.hint)
-        for left in leftovers(stack, ports)
+        Finding("error" if one.service else "warning", one.run, one.fact, one.hint) for one in left
     ]
     found += [
         Finding("warning", name, reason, "move it out of backups/, or remove it")
@@ -283,7 +284,8 @@ def _has_data(folder: Path) -> bool:
         return folder.is_dir()
 
 
-def _databases(stack: Stack, observed: Observed) -> list[Finding]:
+def _databases(stack: Stack, observed: Observed, left: Collection[str]) -> list[Finding]:
+    """Return the databases that nobody declared; `left` are those that a run could not drop."""
     return [
         Finding(
             "error",
@@ -292,5 +294,5 @@ def _databases(stack: Stack, observed: Observed) -> list[Finding]:
             f"add it to databases, or to exclude_databases: [{name}]",
         )
         for name in observed.undeclared_databases
-        if name not in stack.excluded_databases
+        if name not in stack.excluded_databases and name not in left
     ]

@@ -26,7 +26,8 @@ class UnfinishedRun(NamedTuple):
 
 class Leftover(NamedTuple):
     """What a run could not tidy up, or bring back where `service`: which run, what it is, the
-    fact with its reason, and what to do. `bytes` is None where nobody knows."""
+    fact with its reason, and what to do. `bytes` is None where nobody knows; `database` is the
+    name of one."""
 
     run: str
     what: str
@@ -35,6 +36,7 @@ class Leftover(NamedTuple):
     bytes: int | None = None
     service: bool = False
     tries: int = 0
+    database: str = ""
 
 
 class LastRestore(NamedTuple):

@@ -1,4 +1,4 @@
-"""What cannot be tidied up or brought back is said and tried again by later runs, and blocks none."""
+"""What cannot be tidied up or brought back is said, is tried again later, and blocks nothing."""
 
 from __future__ import annotations
 
