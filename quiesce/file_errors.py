@@ -62,3 +62,10 @@ def hint_for(error: OSError, place: Path | str) -> str:
     """Return what to do about this error at `place`, for its errno. Safe if followed literally."""
     text = _HINTS.get(error.errno or 0, "see ls -ld {place} and dmesg, then try again")
     return text.format(place=quote(str(place)))
+
+
+def hint_for_reading(error: OSError, place: Path | str) -> str:
+    """Return what to do about a file that a person named and that cannot be read."""
+    if error.errno in (None, 0, errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.EISDIR):
+        return "check the path and its permissions"
+    return hint_for(error, place)

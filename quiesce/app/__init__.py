@@ -309,6 +309,13 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
             for name in ports.premises.belongings().volumes:
                 ports.premises.remove_volume(name)
 
+    def _remove_copies(self) -> None:
+        def failed(run: str, error: Exception) -> None:
+            self.reporter.warn(f"the copy of drill {run} cannot be removed: {error}")
+
+        for name in isolated.sweep(self.stack, failed=failed):
+            self.reporter.note(f"removed {name}, which a drill left")
+
     def _left_over(self) -> Sequence[Leftover]:
         with self._looking() as (ports, _):
             return leftovers(self.stack, ports)
@@ -324,8 +331,6 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
             lines += [f"remove {name}" for name in isolated.sweep(self.stack, only_look=True)]
             self.reporter.text("".join(f"{line}\n" for line in lines or ["nothing is owed"]))
             return
-        for name in isolated.sweep(self.stack):
-            self.reporter.note(f"removed {name}, which a drill left")
         run = self._run_id()
         with changing(
             self.stack,
@@ -338,6 +343,8 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
         ) as work:
             settled = work.recover()
             work.let_others_in()
+            # After what matters: a copy that cannot be removed keeps no service down.
+            self._remove_copies()
             try:
                 require_nothing_left(self.stack, work.ports, work.pending)
                 left = None

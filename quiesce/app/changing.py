@@ -29,7 +29,7 @@ from quiesce.file_errors import reason
 from quiesce.model import BackupSet, Stack
 from quiesce.observe import observe
 from quiesce.observed import NOTHING, Observed
-from quiesce.plan.pending import split
+from quiesce.plan.pending import DECIDING, split
 from quiesce.plan.recover import completed, owed_nodes
 from quiesce.plan.steps import DiscardStaging, Node, Plan
 
@@ -62,6 +62,7 @@ class Changing:
     #: Seconds to wait for a run from elsewhere.
     wait: float = 0.0
     held: lock.Held | None = None
+    task: str = ""
     #: What this and earlier runs could not tidy up or start, as it was last tried.
     pending: tuple[Pending, ...] = ()
     _claimed: bool = False
@@ -113,6 +114,10 @@ class Changing:
             sink.warn(f"{path} cannot be understood, so what it says is left undone; see it")
         done = [self._settle(dead) for dead in journals.unfinished(folder)]
         for note in notes:
+            if note.services and self.task in DECIDING:
+                # Whoever stops a service does not wait until it has started.
+                self.pending += (note,)
+                continue
             self._try_again(note)
         try:
             end_interrupted(self.stack, self.ports.clock.now())
@@ -284,7 +289,7 @@ def changing(
         until = time.monotonic() + wait
         with lock.held(runs_folder(stack) / "lock", run, task, started, wait) as held:
             _wait_for_living(runs_folder(stack), until)
-            work = Changing(stack, run, make_ports(), interrupts, wait=wait, held=held)
+            work = Changing(stack, run, make_ports(), interrupts, wait=wait, held=held, task=task)
             with contextlib.suppress(QuiesceError):
                 # Known by it, should this run die before it has a journal.
                 work.ports.store.hold(run)

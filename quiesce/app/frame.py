@@ -16,7 +16,7 @@ from quiesce.app.changing import changing
 from quiesce.app.confirming import require_yes
 from quiesce.app.connect import SystemClock, check_recipients, connect, disconnect
 from quiesce.app.leftovers import leftovers, require_services
-from quiesce.errors import Refused
+from quiesce.errors import Refused, StillOwed
 from quiesce.observe import observe
 from quiesce.plan import naming
 from quiesce.plan.steps import EncryptSet, steps_of
@@ -58,7 +58,7 @@ class Frame:
         self.reporter = reporter
         self.options = options
         self.clock = SystemClock()
-        self._some_left = False
+        self._owed: StillOwed | None = None
 
     def _change(
         self,
@@ -122,17 +122,21 @@ class Frame:
 
     def _leave(self, work: Changing, account: reports.Account) -> None:
         """Note in the report what is left for later runs."""
-        if work.pending:
-            self._some_left = True
-            account.facts["pending"] = [
-                {"run": one.run, "what": one.what, "fact": one.fact}
-                for one in leftovers(self.stack, work.ports)
-            ]
+        if not work.pending:
+            return
+        account.facts["pending"] = [
+            {"run": one.run, "what": one.what, "fact": one.fact}
+            for one in leftovers(self.stack, work.ports)
+        ]
+        try:
+            require_services(self.stack)
+        except StillOwed as owed:
+            account.owed = self._owed = owed
 
     def require_services(self) -> None:
         """Raise StillOwed when a task is done, but services of an earlier run are still down."""
-        if self._some_left:
-            require_services(self.stack)
+        if self._owed is not None:
+            raise self._owed
 
     def _require_yes(self, question: str) -> None:
         require_yes(self.reporter, question, (), yes=self.options.yes)

@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -111,9 +111,18 @@ def remove(made: Copy) -> None:
     shutil.rmtree(made.folder)
 
 
-def sweep(stack: Stack, *, kept_too: bool = False, only_look: bool = False) -> tuple[str, ...]:
+def sweep(
+    stack: Stack,
+    *,
+    kept_too: bool = False,
+    only_look: bool = False,
+    failed: Callable[[str, Exception], None] | None = None,
+) -> tuple[str, ...]:
     """Remove copies that dead runs left, with `kept_too` also one that a drill left on purpose;
-    return their names on the engine. One that is in use stays. `only_look` removes nothing."""
+    return their names on the engine. One that is in use stays. `only_look` removes nothing.
+
+    `failed` is given each copy that cannot be removed, with the reason; without it that is raised.
+    """
     removed = []
     for folder in _folders(stack):
         lock = _try_lock(folder)
@@ -135,6 +144,10 @@ def sweep(stack: Stack, *, kept_too: bool = False, only_look: bool = False) -> t
                 continue
             remove(Copy(copied_stack(stack, folder, project), folder))
             removed.append(project)
+        except (OSError, QuiesceError) as error:
+            if failed is None:
+                raise
+            failed(folder.name, error)
         finally:
             os.close(lock)
     return tuple(removed)

@@ -51,6 +51,8 @@ class Account:
     source: str = ""
     note: str = ""
     logged: bool = False
+    #: What an earlier run left that keeps this one from counting as a success.
+    owed: QuiesceError | None = None
 
     def begin_restore(self, at: datetime) -> None:
         """Write down that data is about to be replaced. Raise RequestError when impossible."""
@@ -102,7 +104,7 @@ def reported(stack: Stack, run: str, task: str, clock: Clock, sink: EventSink) -
         raise
     finally:
         if not isinstance(failure, Refused):
-            outcome = _outcome(failure)
+            outcome = _outcome(failure or account.owed)
             document = {
                 "format": FORMAT,
                 "run": run,
@@ -116,7 +118,7 @@ def reported(stack: Stack, run: str, task: str, clock: Clock, sink: EventSink) -
                 **account.facts,
             }
             try:
-                account.end_restore(clock.now(), outcome)
+                account.end_restore(clock.now(), _outcome(failure))
                 _write(stack, document, started)
             except (OSError, QuiesceError) as error:
                 sink.warn(f"the report of this run cannot be written: {error}")

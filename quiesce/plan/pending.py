@@ -33,7 +33,7 @@ from quiesce.plan.steps import (
 _CLEAN_UPS = (DropDatabase, SettleVolume, DiscardStaging, ReleaseSnapshot)
 _SERVICES = (StartServices, WaitHealthy, WaitServices, CheckAddresses, RunCommand)
 #: Tasks by which a person says what is to run.
-_DECIDING = frozenset("up start stop restart rebuild down clean clean-all nuke shutdown".split())
+DECIDING = frozenset("up start stop restart rebuild down clean clean-all nuke shutdown".split())
 
 
 def is_clean_up(step: Step) -> bool:
@@ -96,7 +96,7 @@ def without_decided(steps: tuple[Step, ...], plan: Plan) -> tuple[Step, ...]:
 
     A person who stopped or removed a service, or brought it up, has decided about it.
     """
-    if plan.verb not in _DECIDING:
+    if plan.verb not in DECIDING:
         return steps
     decided: set[str] = set()
     everything = False

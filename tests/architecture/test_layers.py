@@ -32,7 +32,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "observed": ("errors", "model"),
     "plan": NOUNS,
     "ports": (*NOUNS, "plan"),
-    "config": (*NOUNS, "plan.order", "plan.schedule"),
+    "config": (*NOUNS, "file_errors", "plan.order", "plan.schedule"),
     "observe": (*NOUNS, "plan", "ports"),
     "execute": (*NOUNS, *FILES, "plan", "ports"),
     "report": (*NOUNS, "plan", "ports"),
