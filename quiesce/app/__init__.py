@@ -11,13 +11,14 @@ from zoneinfo import ZoneInfo
 
 from quiesce.app import asking, choosing, declared, foreign, isolated, telling
 from quiesce.app.backing_up import BackingUp
-from quiesce.app.changing import changing, runs_folder
+from quiesce.app.backups_folder import runs_folder
+from quiesce.app.changing import changing
 from quiesce.app.cleaning import Cleaning
 from quiesce.app.confirming import from_other_instance, require_phrase
 from quiesce.app.connect import disconnect
 from quiesce.app.entering import Entering
 from quiesce.app.frame import Options
-from quiesce.app.leftovers import leftovers, require_nothing_left
+from quiesce.app.leftovers import require_nothing_left
 from quiesce.app.reporting import Reporting
 from quiesce.app.reports import checked_note
 from quiesce.app.restoring import (
@@ -31,6 +32,7 @@ from quiesce.app.sending import Sending
 from quiesce.app.shutting_down import ShuttingDown
 from quiesce.app.verifying import Verifying
 from quiesce.errors import CheckFailed, RequestError, StillOwed
+from quiesce.execute import pending
 from quiesce.plan import migrate, services
 from quiesce.plan.restore import plan_restore
 from quiesce.plan.restore_request import RestoreRequest
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from quiesce.observed import Observed
     from quiesce.plan.steps import Plan
     from quiesce.report import Reporter
-    from quiesce.report.values import Leftover
 
 
 class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
@@ -316,10 +317,6 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
         for name in isolated.sweep(self.stack, failed=failed):
             self.reporter.note(f"removed {name}, which a drill left")
 
-    def _left_over(self) -> Sequence[Leftover]:
-        with self._looking() as (ports, _):
-            return leftovers(self.stack, ports)
-
     def recover(self) -> None:
         """Finish what an interrupted run owes, and remove the copies that dead drills left."""
         if self.options.dry_run:
@@ -327,7 +324,8 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
 
             lines = [f"settle {dead.run}: {dead.verb}" for dead in interrupted(self.stack)]
             lines += [f"remove what run {run} left" for run in abandoned(self.stack)]
-            lines += [f"try again: {one.fact}" for one in self._left_over()]
+            notes, _ = pending.read_all(runs_folder(self.stack))
+            lines += [f"try again what run {note.plan.run} left" for note in notes]
             lines += [f"remove {name}" for name in isolated.sweep(self.stack, only_look=True)]
             self.reporter.text("".join(f"{line}\n" for line in lines or ["nothing is owed"]))
             return

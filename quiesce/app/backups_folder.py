@@ -16,6 +16,21 @@ RUNS, REPORTS = ".runs", ".reports"
 _SHARED = (".staging", ".state", ".trash", ".isolated", ".log")
 
 
+def runs_folder(stack: Stack) -> Path:
+    """Where the instance's journals are, and the notes of what its runs left.
+
+    Those of a throwaway copy lie in it and go with it: nothing of them concerns the instance.
+    """
+    if stack.instance.throwaway:
+        return stack.instance.directory / "runs"
+    return stack.backups / RUNS / stack.instance.name
+
+
+def lock_file(stack: Stack) -> Path:
+    """The file that one run at a time of this instance locks, or of a copy: both use its sets."""
+    return stack.backups / RUNS / stack.instance.name / "lock"
+
+
 def secure(stack: Stack) -> None:
     """`backups/` and its inner folders are private, ours, and no symbolic links below the top.
 

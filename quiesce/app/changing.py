@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from quiesce.app.backups_folder import RUNS, secure
+from quiesce.app.backups_folder import RUNS, lock_file, runs_folder, secure
 from quiesce.app.connect import disconnect
 from quiesce.app.declared import keep_declaration
 from quiesce.app.leftovers import Later, decided
@@ -36,11 +36,6 @@ from quiesce.plan.steps import DiscardStaging, Node, Plan
 KEPT_JOURNALS = 50
 
 Planner = Callable[[Observed], Plan]
-
-
-def runs_folder(stack: Stack) -> Path:
-    """Where the instance's journals and its lock are."""
-    return stack.backups / RUNS / stack.instance.name
 
 
 def journalled(stack: Stack) -> frozenset[str]:
@@ -120,7 +115,8 @@ class Changing:
                 continue
             self._try_again(note)
         try:
-            end_interrupted(self.stack, self.ports.clock.now())
+            if not self.stack.instance.throwaway:
+                end_interrupted(self.stack, self.ports.clock.now())
         except OSError as error:
             sink.warn(f"cannot write the log of restores: {reason(error)}")
         return tuple(done)
@@ -287,8 +283,8 @@ def changing(
     with interrupts.installed():
         secure(stack)
         until = time.monotonic() + wait
-        with lock.held(runs_folder(stack) / "lock", run, task, started, wait) as held:
-            _wait_for_living(runs_folder(stack), until)
+        with lock.held(lock_file(stack), run, task, started, wait) as held:
+            _wait_for_living(lock_file(stack).parent, until)
             work = Changing(stack, run, make_ports(), interrupts, wait=wait, held=held, task=task)
             with contextlib.suppress(QuiesceError):
                 # Known by it, should this run die before it has a journal.

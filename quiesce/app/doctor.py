@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from quiesce.app.backups_folder import links_in
-from quiesce.app.changing import runs_folder
+from quiesce.app.backups_folder import links_in, lock_file, runs_folder
 from quiesce.app.looking import find_findings
 from quiesce.app.reports import last_drill, read_reports
 from quiesce.errors import QuiesceError
@@ -223,7 +222,7 @@ def _drill(stack: Stack, clock: Clock) -> list[Finding]:
 
 
 def _lock(stack: Stack) -> list[Finding]:
-    file = runs_folder(stack) / "lock"
+    file = lock_file(stack)
     if lock.is_free(file) and (runs := journals.living(runs_folder(stack))):
         fact = f"its file was removed while run {runs[0].run} is under way"
         return [Finding("warning", "lock", fact, f"nothing may remove files in {file.parent}")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quiesce.app.changing import runs_folder
+from quiesce.app.backups_folder import runs_folder
 from quiesce.errors import QuiesceError, StepFailed
 from quiesce.file_errors import hint_for, reason
 from quiesce.model import Stack

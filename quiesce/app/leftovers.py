@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from quiesce.app.backups_folder import RUNS
+from quiesce.app.backups_folder import runs_folder
 from quiesce.errors import QuiesceError, StillOwed
 from quiesce.execute import pending
 from quiesce.file_errors import hint_for, reason
@@ -24,8 +24,6 @@ from quiesce.report import words
 from quiesce.report.values import Leftover
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from quiesce.execute.pending import Pending
     from quiesce.execute.run import Ports
     from quiesce.model import Stack
@@ -46,6 +44,11 @@ class Later:
         self._plan = plan
         self._earlier = earlier
         self._failed: dict[Step, str] = {}
+        #: What this run noted before it died, and its recovery does not repeat.
+        self._before: tuple[Step, ...] = ()
+        if earlier is None:
+            notes, _ = pending.read_all(runs_folder(stack))
+            self._before = tuple(s for n in notes if n.plan.run == plan.run for s in n.steps)
         self._noted: Pending | None = None
         self._problem: OSError | None = None
         #: The steps of which a service's start brings back the others when it fails.
@@ -69,7 +72,7 @@ class Later:
         if self._problem is not None:
             raise StillOwed(
                 f"what run {self._plan.run} left cannot be written down: {reason(self._problem)}",
-                f"{hint_for(self._problem, _folder(self._stack))}; then run 'inv recover'",
+                f"{hint_for(self._problem, runs_folder(self._stack))}; then run 'inv recover'",
             ) from self._problem
 
     def tell(self) -> tuple[Pending, ...]:
@@ -88,10 +91,11 @@ class Later:
     def _take(self, step: Step, problem: str) -> bool:
         self._failed[step] = problem
         alone = [failed for failed in self._failed if failed not in self.together]
-        steps = (*alone, *left_over(self.together, tuple(self._failed)))
+        again = left_over(self.together, tuple(self._failed))
+        steps = tuple(dict.fromkeys((*self._before, *alone, *again)))
         try:
             self._noted = pending.note(
-                _folder(self._stack),
+                runs_folder(self._stack),
                 self._plan,
                 steps,
                 self._failed,
@@ -106,7 +110,7 @@ class Later:
 
 def decided(stack: Stack, plan: Plan) -> None:
     """Forget what was to be done about services that this plan stopped, removed or brought up."""
-    notes, _ = pending.read_all(_folder(stack))
+    notes, _ = pending.read_all(runs_folder(stack))
     for note in notes:
         with contextlib.suppress(OSError):
             pending.keep_only(note, without_decided(note.steps, plan))
@@ -114,7 +118,7 @@ def decided(stack: Stack, plan: Plan) -> None:
 
 def leftovers(stack: Stack, ports: Ports) -> tuple[Leftover, ...]:
     """Return what is left of earlier runs, for people to look at."""
-    notes, strange = pending.read_all(_folder(stack))
+    notes, strange = pending.read_all(runs_folder(stack))
     found = [left for note in notes for left in _leftovers(stack, ports, note)]
     for path in strange:
         fact = f"{path} cannot be understood, so what it says is left undone"
@@ -124,7 +128,7 @@ def leftovers(stack: Stack, ports: Ports) -> tuple[Leftover, ...]:
 
 def require_services(stack: Stack) -> None:
     """Raise StillOwed when services of an earlier run are still to be brought back."""
-    notes, _ = pending.read_all(_folder(stack))
+    notes, _ = pending.read_all(runs_folder(stack))
     down = [note for note in notes if note.services]
     if down:
         names = ", ".join(dict.fromkeys(n for note in down for n in services_of(note.services)))
@@ -188,7 +192,3 @@ def _size(stack: Stack, ports: Ports, step: Step, run: str) -> int | None:
             state = next(state for state in states if state.key == step.volume)
             return ports.volumes.unsettled(state, run).bytes
     return None
-
-
-def _folder(stack: Stack) -> Path:
-    return stack.backups / RUNS / stack.instance.name

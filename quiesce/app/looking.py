@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from quiesce.app.changing import journalled, runs_folder
+from quiesce.app.backups_folder import lock_file, runs_folder
+from quiesce.app.changing import journalled
 from quiesce.app.leftovers import leftovers
 from quiesce.app.measuring import measure
 from quiesce.app.reports import last_drill, read_reports
@@ -141,7 +142,7 @@ def covered_folders(ports: Ports) -> tuple[CoveredFolder, ...]:
 def interrupted(stack: Stack) -> tuple[UnfinishedRun, ...]:
     """Return every run that died owing something."""
     folder = runs_folder(stack)
-    if not folder.is_dir() or not lock.is_free(folder / "lock") or journal.living(folder):
+    if not folder.is_dir() or not lock.is_free(lock_file(stack)) or journal.living(folder):
         return ()
     return tuple(
         UnfinishedRun(dead.run, dead.plan.request if dead.plan else dead.problem)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from quiesce.adapters.store import LocalStore
-from quiesce.app.changing import changing, runs_folder
+from quiesce.app.backups_folder import runs_folder
+from quiesce.app.changing import changing
 from quiesce.app.looking import last_restore
 from quiesce.app.restore_log import append, end_interrupted, restore_log
 from quiesce.errors import QuiesceError

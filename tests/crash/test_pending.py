@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from quiesce.app.changing import Changing, runs_folder
+from quiesce.app.backups_folder import runs_folder
+from quiesce.app.changing import Changing
 from quiesce.app.leftovers import leftovers, require_nothing_left, require_services
 from quiesce.errors import QuiesceError, StepFailed, StillOwed
 from quiesce.execute import journal as journals
@@ -301,3 +302,20 @@ def test_a_death_at_any_step_with_broken_clean_ups_loses_nothing(
         world.night("last", _backup)
         assert world.effects.count("DropDatabase") == len(dropped)
         assert world.notes == ()
+
+
+def test_a_copy_of_a_drill_touches_nothing_that_the_instance_left(world: Nights) -> None:
+    """It shares its name and its sets, but drops nothing there and decides nothing."""
+    world.broken = {s.DropDatabase}
+    world.night(RUN, _restore)
+    notes = world.notes
+    real = world.stack
+    copy = replace(
+        real.instance, throwaway=True, directory=real.backups / ".isolated" / "drill", project="d"
+    )
+    world.stack = replace(real, instance=copy)
+    world.broken = set()
+    world.night("drill", _stop)
+    world.stack = real
+    assert world.notes == notes
+    assert not list(runs_folder(real).glob("drill*"))

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from quiesce.adapters.store import LocalStore
-from quiesce.app.changing import changing, runs_folder
+from quiesce.app.backups_folder import runs_folder
+from quiesce.app.changing import changing
 from quiesce.errors import Busy, QuiesceError, RequestError
 from quiesce.execute import alive, lock
 from quiesce.execute import journal as journals
