@@ -64,8 +64,11 @@ def hint_for(error: OSError, place: Path | str) -> str:
     return text.format(place=quote(str(place)))
 
 
-def hint_for_reading(error: OSError, place: Path | str) -> str:
-    """Return what to do about a file that a person named and that cannot be read."""
+def hint_for_reading(
+    error: OSError, place: Path | str, mistaken: str = "check the path and its permissions"
+) -> str:
+    """Return what to do about a file that a person named and that cannot be read; `mistaken` where
+    the likely reason is that another one was meant."""
     if error.errno in (None, 0, errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.EISDIR):
-        return "check the path and its permissions"
+        return mistaken
     return hint_for(error, place)

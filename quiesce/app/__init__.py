@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from quiesce.app import asking, choosing, declared, foreign, isolated, telling
+from quiesce.app import asking, choosing, declared, foreign
 from quiesce.app.backing_up import BackingUp
 from quiesce.app.backups_folder import runs_folder
-from quiesce.app.changing import changing
 from quiesce.app.cleaning import Cleaning
 from quiesce.app.confirming import from_other_instance, require_phrase
 from quiesce.app.connect import disconnect
 from quiesce.app.entering import Entering
 from quiesce.app.frame import Options
-from quiesce.app.leftovers import require_nothing_left
+from quiesce.app.recovering import Recovering
 from quiesce.app.reporting import Reporting
 from quiesce.app.reports import checked_note
 from quiesce.app.restoring import (
@@ -31,8 +30,7 @@ from quiesce.app.scheduling import rotate_log
 from quiesce.app.sending import Sending
 from quiesce.app.shutting_down import ShuttingDown
 from quiesce.app.verifying import Verifying
-from quiesce.errors import CheckFailed, RequestError, StillOwed
-from quiesce.execute import pending
+from quiesce.errors import CheckFailed, RequestError
 from quiesce.plan import migrate, services
 from quiesce.plan.restore import plan_restore
 from quiesce.plan.restore_request import RestoreRequest
@@ -45,7 +43,7 @@ if TYPE_CHECKING:
     from quiesce.report import Reporter
 
 
-class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
+class App(Recovering, BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
     """Quiesce for one instance of one stack."""
 
     # -------------------------------------------------------------------------- lifecycle
@@ -309,52 +307,6 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
             ports.premises.remove_project()
             for name in ports.premises.belongings().volumes:
                 ports.premises.remove_volume(name)
-
-    def _remove_copies(self) -> None:
-        def failed(run: str, error: Exception) -> None:
-            self.reporter.warn(f"the copy of drill {run} cannot be removed: {error}")
-
-        for name in isolated.sweep(self.stack, failed=failed):
-            self.reporter.note(f"removed {name}, which a drill left")
-
-    def recover(self) -> None:
-        """Finish what an interrupted run owes, and remove the copies that dead drills left."""
-        if self.options.dry_run:
-            from quiesce.app.looking import abandoned, interrupted
-
-            lines = [f"settle {dead.run}: {dead.verb}" for dead in interrupted(self.stack)]
-            lines += [f"remove what run {run} left" for run in abandoned(self.stack)]
-            notes, _ = pending.read_all(runs_folder(self.stack))
-            lines += [f"try again what run {note.plan.run} left" for note in notes]
-            lines += [f"remove {name}" for name in isolated.sweep(self.stack, only_look=True)]
-            self.reporter.text("".join(f"{line}\n" for line in lines or ["nothing is owed"]))
-            return
-        run = self._run_id()
-        with changing(
-            self.stack,
-            run,
-            "recover",
-            self.clock.now(),
-            lambda: self._connect(run),
-            wait=self.options.wait,
-            recover=False,
-        ) as work:
-            settled = work.recover()
-            work.let_others_in()
-            # After what matters: a copy that cannot be removed keeps no service down.
-            self._remove_copies()
-            try:
-                require_nothing_left(self.stack, work.ports, work.pending)
-                left = None
-            except StillOwed as error:
-                left = error
-        if settled:
-            title = f"{self.stack.instance.name}: interrupted runs were settled"
-            telling.tell(self.stack, "recovery", title, "\n".join(settled), self.reporter)
-        if left is not None:
-            raise left
-        words = "settled: " + "; ".join(settled) if settled else "nothing is owed"
-        self.reporter.done(words, {"settled": list(settled)})
 
 
 def _nobody(_: Sequence[BackupSet]) -> str:

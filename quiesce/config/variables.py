@@ -186,7 +186,7 @@ def _note_unreadable(
     what = clip(name.source)
     example = file.with_name(f"{file.name}.example")
     if not isinstance(error, FileNotFoundError):
-        hint = hint_for_reading(error, shown(file))
+        hint = hint_for_reading(error, shown(file), "check the path")
         findings.add(path, f"'{what}' cannot be read: {error.strerror}", hint)
     elif is_there(example.is_file) and name == name.source:
         hint = f"run 'cp {shown(example)} {shown(file)}' and fill it in"
