@@ -315,3 +315,7 @@ class Observed:
     @property
     def running(self) -> tuple[Unit, ...]:
         return tuple(unit for service in self.services for unit in service.running)
+
+
+#: What is known of the world where nobody looks: sets are files, and need no engine.
+NOTHING = Observed(Engine("", "none", "", local=False), (), (), (), (), 0)

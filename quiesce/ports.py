@@ -524,6 +524,10 @@ class DatabaseAdmin(Protocol):
         """
         ...
 
+    def size(self, database: Database, name: str) -> int | None:
+        """Bytes of database `name` on the server of `database`; None where there is none."""
+        ...
+
     def sweep(self, run: str) -> tuple[str, ...]:
         """End sessions that dead run left in the servers. Return what was ended."""
         ...
@@ -608,6 +612,10 @@ class VolumeIO(Protocol):
 
     def settle(self, volume: VolumeState, run: str) -> None:
         """Remove `.quiesce-<run>` from the volume with all it holds."""
+        ...
+
+    def unsettled(self, volume: VolumeState, run: str) -> VolumeSize:
+        """What `settle` would remove: entries and bytes in `.quiesce-<run>`."""
         ...
 
     def empty(self, volume: VolumeState) -> None:
@@ -712,6 +720,10 @@ class BackupStore(Protocol):
 
     def scratch(self, run: str, name: str) -> Path:
         """Make (or find) a private folder for files of a run that may have no journal."""
+        ...
+
+    def hold(self, run: str) -> None:
+        """Make (or find) the folder of a run, and mark it as in use until this process ends."""
         ...
 
     def abandoned(self, keep: Collection[str]) -> tuple[str, ...]:

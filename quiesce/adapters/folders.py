@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from quiesce.errors import QuiesceError
+from quiesce.file_errors import hint_for, reason
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -46,7 +47,8 @@ def empty_folder(base: Path, folder: Path) -> int:
         raise _not_permitted(base / folder) from error
     except OSError as error:
         raise QuiesceError(
-            f"{base / folder} cannot be emptied: {error.strerror}", "see the reason, then try again"
+            f"{base / folder} cannot be emptied: {reason(error)}",
+            hint_for(error, base / folder),
         ) from error
     finally:
         os.close(descriptor)

@@ -13,6 +13,7 @@ from quiesce.adapters.compose_premises import signal_number
 from quiesce.adapters.host_units import HostUnits
 from quiesce.adapters.inside import carry_out
 from quiesce.errors import QuiesceError, RequestError
+from quiesce.file_errors import hint_for, reason
 from quiesce.model import HostService, Stack
 from quiesce.observed import Belongings, CoveredFolder
 from quiesce.ports import CommandLine, Runtime
@@ -44,8 +45,8 @@ class HostPremises:
                 shutil.rmtree(state.mountpoint)
             except OSError as error:
                 raise QuiesceError(
-                    f"volume {name} cannot be removed: {error.strerror}",
-                    f"see who owns what is in {state.mountpoint}",
+                    f"volume {name} cannot be removed: {reason(error)}",
+                    hint_for(error, error.filename or state.mountpoint),
                 ) from error
 
     def covered_folders(self) -> tuple[CoveredFolder, ...]:

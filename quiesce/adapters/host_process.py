@@ -8,6 +8,7 @@ begun and not yet written down is found by the marks in its environment.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import signal
@@ -21,6 +22,7 @@ from typing import Any
 
 from quiesce.adapters.process_child import signal_group
 from quiesce.errors import QuiesceError, RequestError
+from quiesce.file_errors import hint_for, reason
 
 #: Marks in the environment of every process of an instance.
 MARK_STATE = "QUIESCE_INSTANCE_STATE"
@@ -107,9 +109,7 @@ def _read(path: Path) -> str:
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         raise
     except OSError as error:
-        raise RequestError(
-            f"cannot read {path}: {error.strerror}", "see how many files may be open (ulimit -n)"
-        ) from error
+        raise RequestError(f"cannot read {path}: {reason(error)}", hint_for(error, path)) from error
 
 
 def begin(launch: Launch, log: Path) -> Live:
@@ -133,9 +133,9 @@ def begin(launch: Launch, log: Path) -> Live:
         )
     except OSError as error:
         name = Path(launch.argv[0]).name
-        raise QuiesceError(
-            f"{name} cannot be started: {error.strerror}", "see that its folder and program exist"
-        ) from None
+        missing = "see that its folder and program exist"
+        hint = missing if error.errno == errno.ENOENT else hint_for(error, launch.argv[0])
+        raise QuiesceError(f"{name} cannot be started: {reason(error)}", hint) from None
     finally:
         os.close(output)
     # It is a child of ours and not collected yet, so its number is its own even if it has ended.

@@ -1,13 +1,16 @@
 """Figures for Prometheus, as a file that node_exporter's textfile collector reads.
 
-The one home of `prometheus_client`, which also replaces the file at once.
+The one home of `prometheus_client`. The file is replaced at once.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from quiesce.adapters.store_files import new_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ def write(folder: Path, instance: str, figures: Sequence[Figure]) -> Path:
 
     Raise OSError when that is not possible; the older file is then still there.
     """
-    from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+    from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
     registry = CollectorRegistry()
     for figure in figures:
@@ -35,6 +38,12 @@ def write(folder: Path, instance: str, figures: Sequence[Figure]) -> Path:
         for labels, value in figure.values:
             gauge.labels(instance=instance, **labels).set(value)
     path = folder / f"quiesce-{instance}.prom"
-    write_to_textfile(str(path), registry)
-    path.chmod(0o644)
+    # Others may write in the collector's folder, so the file is new and nobody's link. Its name
+    # ends in nothing that a collector reads.
+    partial = folder / f".{path.name}.partial"
+    partial.unlink(missing_ok=True)
+    with new_private(partial) as file:
+        file.write(generate_latest(registry))
+        os.fchmod(file.fileno(), 0o644)
+    partial.replace(path)
     return path

@@ -265,6 +265,13 @@ class PostgresAdmin(Loading):
             # Where a run died while it loaded a file, its role owned what is gone now.
             drop_role(session, loader_name(self._run), database.user)
 
+    def size(self, database: Database, name: str) -> int | None:
+        with self._maintenance(database) as session:
+            found = session.rows(
+                "SELECT pg_database_size(oid) FROM pg_database WHERE datname = %s", [name]
+            )
+        return int(found[0][0]) if found else None
+
     def sweep(self, run: str) -> tuple[str, ...]:
         ended: list[str] = []
         for database in _one_per_server(self._databases):

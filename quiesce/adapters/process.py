@@ -11,6 +11,7 @@ the kernel ties a child's death to the *thread* that began it.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -35,6 +36,7 @@ from quiesce.adapters.process_child import (
     wait_for_group,
 )
 from quiesce.errors import QuiesceError, RequestError
+from quiesce.file_errors import hint_for, reason
 
 #: Captured output beyond this is a mistake of ours: bulk data goes to a file.
 OUTPUT_LIMIT = 64 * 1024 * 1024
@@ -214,7 +216,9 @@ class _Running:
                 start_new_session=True,
             )
         except OSError as error:
-            raise QuiesceError(f"{self.name} cannot be started: {error.strerror}", hint) from None
+            # The caller's hint is about a program that is not there.
+            true = hint if error.errno == errno.ENOENT else hint_for(error, argv[0])
+            raise QuiesceError(f"{self.name} cannot be started: {reason(error)}", true) from None
         self.child = Child(self.popen.pid, started_at(self.popen.pid), _name(argv))
         with _guard:
             _children[self.popen.pid] = self

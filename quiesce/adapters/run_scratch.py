@@ -12,10 +12,13 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Collection
 from pathlib import Path
 
 _HOLDER = ".holder"
+#: Seconds after which a folder that nobody marked as in use is believed to be nobody's.
+_OLD = 7 * 24 * 3600.0
 
 
 class RunScratch:
@@ -27,6 +30,13 @@ class RunScratch:
 
     def make(self, run: str, name: str) -> Path:
         """Return the folder `name` of a run whose own folder exists, and mark it as in use."""
+        self.hold(run)
+        made = self._staging / run / name
+        made.mkdir(mode=0o700, exist_ok=True)
+        return made
+
+    def hold(self, run: str) -> None:
+        """Mark the folder of a run, which exists, as in use until this process ends."""
         folder = self._staging / run
         if run not in self._held:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -34,9 +44,6 @@ class RunScratch:
             # Before there is anything in it: a folder without a mark is nobody's to remove.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             self._held[run] = descriptor
-        made = folder / name
-        made.mkdir(mode=0o700, exist_ok=True)
-        return made
 
     def let_go(self, run: str) -> None:
         """The run has no use for its scratch any more."""
@@ -58,10 +65,14 @@ class RunScratch:
         self.let_go(run)
 
     def _is_dead(self, run: str) -> bool:
+        folder = self._staging / run
         try:
-            flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-            descriptor = os.open(self._staging / run / _HOLDER, flags)
-        except (FileNotFoundError, NotADirectoryError):
+            flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(folder / _HOLDER, flags)
+        except FileNotFoundError:
+            # Of a task that only looked, or of an earlier version.
+            return not folder.is_symlink() and time.time() - folder.stat().st_mtime > _OLD
+        except OSError:
             return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,8 +24,10 @@ from quiesce.adapters.run_scratch import RunScratch
 from quiesce.adapters.set_encryption import decrypted, encrypt_member, encrypted_file
 from quiesce.codec import NotDecodable, decode, encode
 from quiesce.errors import QuiesceError, RequestError
+from quiesce.file_errors import hint_for, reason
 from quiesce.model import BackupSet, Manifest, Member, MemberKind, Recipients, SetState
 from quiesce.ports import Progress
+from quiesce.private_files import read_private, secure_below, secure_top, trusted_owners
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -43,6 +44,7 @@ class LocalStore:
         self._state = folder / ".state"
         self._trash = folder / ".trash"
         self._members: dict[tuple[str, str], dict[str, Member]] = {}
+        self._read_as: dict[Path, files.Identity] = {}
 
     # ------------------------------------------------------------------------------- looking
 
@@ -91,17 +93,24 @@ class LocalStore:
         return path
 
     def _run_folder(self, run: str) -> Path:
-        for folder in (self.folder, self._staging, self._staging / run):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.folder.stat().st_mode & 0o077:
-            # Made by git, or by hand with the usual umask.
-            self.folder.chmod(0o700)
-        return self._staging / run
+        return self._own_folder(".staging", run)
+
+    def _own_folder(self, *names: str) -> Path:
+        """Return a folder of ours below the store's, made where missing, through no link."""
+        owners = trusted_owners(self.folder.parent)
+        secure_top(self.folder, owners)
+        secure_below(self.folder, *names, owners=owners, make=True)
+        return self.folder.joinpath(*names)
 
     def scratch(self, run: str, name: str) -> Path:
         with _told(self.folder):
             self._run_folder(run)
             return self._scratch.make(run, name)
+
+    def hold(self, run: str) -> None:
+        with _told(self.folder):
+            self._run_folder(run)
+            self._scratch.hold(run)
 
     def abandoned(self, keep: Collection[str]) -> tuple[str, ...]:
         with _told(self.folder):
@@ -119,6 +128,8 @@ class LocalStore:
         path = self._staging / run / name / file
         with _told(self.folder):
             path.chmod(0o600)
+            # Before reading: what is changed while it is read counts as changed.
+            self._read_as[path] = files.identity(path)
             digest, size = files.sum_and_sync(path)
         member = Member(Path(file).name, kind, source, file, size, digest)
         self.add(run, name, member)
@@ -129,6 +140,8 @@ class LocalStore:
         plain = (member.plain or member).file
         with _told(self.folder):
             done = encrypt_member(self._staging / run / name, member, recipients)
+            path = self._staging / run / name / done.file
+            self._read_as[path] = files.identity(path)
         members[plain] = done
 
     def decrypted(
@@ -154,6 +167,7 @@ class LocalStore:
             sums += [f"{_digest(content)}  {file}" for file, content in documents.items()]
             sums.append(f"{_digest(body)}  {MANIFEST}")
             files.write_synced(staged / SUMS, ("\n".join(sums) + "\n").encode())
+            self._require_whole(staged, manifest, documents)
             files.remove_empty_folders(staged)
             files.sync_folders(staged)
             # Last inside the folder: a set without a manifest does not exist.
@@ -162,6 +176,35 @@ class LocalStore:
             files.rename_without_replacing(staged, final)
             files.sync_folder(self.folder)
         return self.read(final)
+
+    def _require_whole(
+        self, staged: Path, manifest: Manifest, documents: Mapping[str, bytes]
+    ) -> None:
+        """Raise QuiesceError unless the staged set holds what the manifest says and nothing else.
+
+        A member that is the same file as when its sum was taken is not read a third time.
+        """
+        members = {member.file: member for member in manifest.members}
+        present = set(files.regular_files(staged))
+        extra = present - {*members, *documents, SUMS}
+        wrong = [f"{file}: is not part of the set" for file in sorted(extra)]
+        for file, member in members.items():
+            path = staged / file
+            if file not in present:
+                wrong.append(f"{file}: is missing")
+            elif path.lstat().st_size != member.bytes:
+                wrong.append(f"{file}: has another size than when it was summed")
+            elif (
+                files.identity(path) != self._read_as.get(path)
+                and files.sum_of(path) != member.sha256
+            ):
+                wrong.append(f"{file}: its content has changed since it was summed")
+        if wrong:
+            raise QuiesceError(
+                f"{manifest.name} was changed while it was made: {wrong[0]}",
+                f"it is not published; see what else writes or removes files in {self._staging}",
+                details=wrong[1:],
+            )
 
     def adopt(self, path: Path) -> BackupSet:
         final = self.folder / path.name
@@ -189,14 +232,14 @@ class LocalStore:
 
     def remember(self, name: str, state: SetState) -> None:
         with _told(self.folder):
-            self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._own_folder(".state")
             files.replace_synced(self._state / f"{name}.json", json.dumps(encode(state)).encode())
 
     def remove(self, name: str) -> None:
         path = self.folder / name
         with _told(self.folder):
             if path.is_dir():
-                self._trash.mkdir(mode=0o700, exist_ok=True)
+                self._own_folder(".trash")
                 doomed = self._trash / name
                 shutil.rmtree(doomed, ignore_errors=True)
                 # Invisible first: a death in between leaves no half set that looks whole.
@@ -217,6 +260,9 @@ class LocalStore:
             self._scratch.remove(run)
         for key in [key for key in self._members if key[0] == run]:
             del self._members[key]
+        folder = self._staging / run
+        for path in [path for path in self._read_as if path.is_relative_to(folder)]:
+            del self._read_as[path]
 
     # ------------------------------------------------------------------------------ checking
 
@@ -242,7 +288,7 @@ class LocalStore:
                 elif (sums or {}).get(file, "") != member.sha256 != files.sum_of(path):
                     wrong.append(f"{file}: its content has changed")
             except OSError as error:
-                wrong.append(f"{file}: cannot be read ({error.strerror})")
+                wrong.append(f"{file}: cannot be read ({reason(error)})")
             done += member.bytes
             progress(file, done)
         return tuple(wrong)
@@ -255,7 +301,7 @@ class LocalStore:
         documents: set[str] = set()
         named: dict[str, str] = {}
         try:
-            for line in (backup.path / SUMS).read_text().splitlines():
+            for line in read_private(backup.path / SUMS).decode().splitlines():
                 digest, _, file = line.partition("  ")
                 named[file] = digest
         except (OSError, UnicodeDecodeError):
@@ -283,7 +329,7 @@ class LocalStore:
         """What was remembered of a set; None when that was nothing, or cannot be read."""
         try:
             state: SetState = decode(
-                SetState, json.loads((self._state / f"{name}.json").read_text())
+                SetState, json.loads(read_private(self._state / f"{name}.json"))
             )
         except (OSError, ValueError, NotDecodable):
             return None
@@ -297,10 +343,10 @@ def _digest(content: bytes) -> str:
 def _read_manifest(path: Path) -> Manifest:
     hint = "run 'inv backups' for the sets that are there"
     try:
-        raw = json.loads((path / MANIFEST).read_bytes())
+        raw = json.loads(read_private(path / MANIFEST))
     except OSError as error:
         raise RequestError(
-            f"{path.name} is not a backup set: {MANIFEST} {error.strerror}", hint
+            f"{path.name} is not a backup set: {MANIFEST}: {reason(error)}", hint
         ) from error
     except ValueError as error:
         raise RequestError(f"{path.name}: {MANIFEST} is damaged", hint) from error
@@ -330,11 +376,6 @@ def _told(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename or folder
-        hint = (
-            "free some space there, then try again"
-            if error.errno in files.NO_SPACE
-            else f"check that {folder} belongs to the user who runs this, mode 0700"
-        )
         raise QuiesceError(
-            f"cannot write {where}: {os.strerror(error.errno or 0)}", hint
+            f"cannot write {where}: {reason(error)}", hint_for(error, where)
         ) from error

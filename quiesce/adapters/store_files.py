@@ -14,10 +14,19 @@ from typing import BinaryIO
 
 from quiesce.adapters import zstd
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _BLOCK = 1024 * 1024
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
+
+
+#: Device, inode, size, and the times of the last change to the content and to the file.
+Identity = tuple[int, int, int, int, int]
+
+
+def identity(path: Path) -> Identity:
+    """Return what changes when the file is replaced or written. Never follows a symlink."""
+    found = path.lstat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def sum_of(path: Path) -> str:
@@ -44,12 +53,10 @@ def sum_and_sync(path: Path) -> tuple[str, int]:
 def write_synced(path: Path, content: bytes) -> None:
     """Write a new 0600 file and sync it. What was there under this name is replaced."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    # Removed, not opened: a link or a FIFO of this name leads somewhere else.
+    path.unlink(missing_ok=True)
+    with new_private(path) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 @contextmanager

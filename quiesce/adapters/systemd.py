@@ -12,6 +12,7 @@ from pathlib import Path
 
 from quiesce.adapters import process, store_files
 from quiesce.errors import QuiesceError, RequestError
+from quiesce.file_errors import hint_for, reason
 
 _HINT = "is systemd running here? 'inv schedule --install' uses cron instead"
 _MODE = 0o644
@@ -111,5 +112,5 @@ def _write(path: Path, text: str) -> None:
         path.chmod(_MODE)
     except OSError as error:
         raise QuiesceError(
-            f"{path} cannot be written: {error.strerror}", "run it as a user who may"
+            f"{path} cannot be written: {reason(error)}", hint_for(error, path)
         ) from error

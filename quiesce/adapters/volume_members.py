@@ -17,6 +17,7 @@ from typing import IO, cast
 
 from quiesce.adapters import zstd
 from quiesce.errors import QuiesceError
+from quiesce.file_errors import hint_for, reason
 
 #: The name of our own folder in a volume's root starts with this; no member may.
 RESERVED = b".quiesce-"
@@ -55,7 +56,7 @@ def compression_of(path: Path) -> str:
             start = stream.read(4)
     except OSError as error:
         raise QuiesceError(
-            f"{path} cannot be read: {error.strerror}", "check the path and its permissions"
+            f"{path} cannot be read: {reason(error)}", hint_for(error, path)
         ) from error
     if start == _ZSTD:
         return "zstd"

@@ -216,6 +216,11 @@ def count(place: Place, listing: str, root: str) -> VolumeSize:
     return VolumeSize(files, size)
 
 
+def unsettled(place: Place, run: str) -> VolumeSize:
+    """Return the size of what `settle` would remove."""
+    return measure(place, _folder(run))
+
+
 def empty(place: Place) -> None:
     """Remove all that is in the volume but folders of restores that are not settled.
 

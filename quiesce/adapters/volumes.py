@@ -8,7 +8,6 @@ engine is another machine's, the bytes are streamed.
 
 from __future__ import annotations
 
-import errno
 import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +28,7 @@ from quiesce.adapters.volume_transport import (
     refuse_unsuitable,
 )
 from quiesce.errors import QuiesceError, RequestError
+from quiesce.file_errors import hint_for, reason
 from quiesce.model import ClusterRecord, VolumeRecord
 from quiesce.observed import VolumeState
 from quiesce.ports import Progress, VolumeSize
@@ -154,8 +154,8 @@ class VolumeFiles:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise QuiesceError(
-                f"volume {volume.name} cannot be made: {error.strerror}",
-                f"see who may write in {folder.parent}",
+                f"volume {volume.name} cannot be made: {reason(error)}",
+                hint_for(error, folder.parent),
             ) from error
 
     def stage(
@@ -186,6 +186,10 @@ class VolumeFiles:
     def settle(self, volume: VolumeState, run: str) -> None:
         with self._place(volume, writable=True) as place:
             volume_stage.settle(place, run)
+
+    def unsettled(self, volume: VolumeState, run: str) -> VolumeSize:
+        with self._place(volume) as place:
+            return volume_stage.unsettled(place, run)
 
     def empty(self, volume: VolumeState) -> None:
         with self._place(volume, writable=True) as place:
@@ -299,10 +303,9 @@ def _told(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        where = error.filename or folder
         raise QuiesceError(
-            f"cannot write {error.filename or folder}: {error.strerror}",
-            "free some space there, then try again" if full else f"see who may write in {folder}",
+            f"cannot write {where}: {reason(error)}", hint_for(error, where)
         ) from error
 
 

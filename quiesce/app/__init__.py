@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from quiesce.app import asking, choosing, declared, foreign, isolated, telling
+from quiesce.app import asking, choosing, declared, foreign
 from quiesce.app.backing_up import BackingUp
-from quiesce.app.changing import changing, runs_folder
+from quiesce.app.backups_folder import runs_folder
 from quiesce.app.cleaning import Cleaning
 from quiesce.app.confirming import from_other_instance, require_phrase
 from quiesce.app.connect import disconnect
 from quiesce.app.entering import Entering
 from quiesce.app.frame import Options
 from quiesce.app.project import settle_project
+from quiesce.app.recovering import Recovering
 from quiesce.app.reporting import Reporting
 from quiesce.app.reports import checked_note
 from quiesce.app.restoring import (
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from quiesce.report import Reporter
 
 
-class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
+class App(Recovering, BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
     """Quiesce for one instance of one stack."""
 
     # -------------------------------------------------------------------------- lifecycle
@@ -307,36 +308,6 @@ class App(BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Ente
             ports.premises.remove_project()
             for name in ports.premises.belongings().volumes:
                 ports.premises.remove_volume(name)
-
-    def recover(self) -> None:
-        """Finish what an interrupted run owes, and remove the copies that dead drills left."""
-        if self.options.dry_run:
-            from quiesce.app.looking import abandoned, interrupted
-
-            lines = [f"settle {dead.run}: {dead.verb}" for dead in interrupted(self.stack)]
-            lines += [f"remove what run {run} left" for run in abandoned(self.stack)]
-            lines += [f"remove {name}" for name in isolated.sweep(self.stack, only_look=True)]
-            self.reporter.text("".join(f"{line}\n" for line in lines or ["nothing is owed"]))
-            return
-        for name in isolated.sweep(self.stack):
-            self.reporter.note(f"removed {name}, which a drill left")
-        run = self._run_id()
-        with changing(
-            self.stack,
-            run,
-            "recover",
-            self.clock.now(),
-            lambda: self._connect(run),
-            wait=self.options.wait,
-            recover=False,
-        ) as work:
-            settled = work.recover()
-            work.let_others_in()
-        if settled:
-            title = f"{self.stack.instance.name}: interrupted runs were settled"
-            telling.tell(self.stack, "recovery", title, "\n".join(settled), self.reporter)
-        words = "settled: " + "; ".join(settled) if settled else "nothing is owed"
-        self.reporter.done(words, {"settled": list(settled)})
 
 
 def _nobody(_: Sequence[BackupSet]) -> str:

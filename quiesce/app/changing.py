@@ -10,34 +10,35 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+from quiesce.app.backups_folder import RUNS, lock_file, runs_folder, secure
 from quiesce.app.connect import disconnect
-from quiesce.app.declared import RUNS, keep_declaration
-from quiesce.errors import Busy, QuiesceError, RequestError, StillOwed
+from quiesce.app.declared import keep_declaration
+from quiesce.app.leftovers import Later, decided
+from quiesce.app.restore_log import end_interrupted
+from quiesce.errors import Busy, Interrupted, QuiesceError, RequestError, StillOwed
 from quiesce.execute import journal as journals
-from quiesce.execute import lock
+from quiesce.execute import lock, pending
 from quiesce.execute.executor import Executor, Handlers
 from quiesce.execute.guard import guarded, stops
 from quiesce.execute.handlers import HANDLERS
 from quiesce.execute.interrupts import Interrupts
 from quiesce.execute.journal import DeadRun, Journal
+from quiesce.execute.pending import Pending
 from quiesce.execute.run import Ports, Run
+from quiesce.file_errors import reason
 from quiesce.model import BackupSet, Stack
 from quiesce.observe import observe
-from quiesce.observed import Observed
+from quiesce.observed import NOTHING, Observed
 from quiesce.plan import order
+from quiesce.plan.pending import DECIDING, split
 from quiesce.plan.reboot import with_all_that_ran
-from quiesce.plan.recover import keeping_going, owed_nodes
+from quiesce.plan.recover import completed, owed_nodes
 from quiesce.plan.services import ordered
-from quiesce.plan.steps import Plan
+from quiesce.plan.steps import DiscardStaging, Node, Plan
 
 KEPT_JOURNALS = 50
 
 Planner = Callable[[Observed], Plan]
-
-
-def runs_folder(stack: Stack) -> Path:
-    """Where the instance's journals and its lock are."""
-    return stack.backups / RUNS / stack.instance.name
 
 
 def journalled(stack: Stack) -> frozenset[str]:
@@ -56,10 +57,12 @@ class Changing:
     handlers: Handlers = field(default_factory=lambda: HANDLERS)
     #: The dead runs that had to be settled first.
     settled: tuple[str, ...] = ()
-    #: Why services of a dead run are down that it owes.
-    down: StillOwed | None = None
     #: Seconds to wait for a run from elsewhere.
     wait: float = 0.0
+    held: lock.Held | None = None
+    task: str = ""
+    #: What this and earlier runs could not tidy up or start, as it was last tried.
+    pending: tuple[Pending, ...] = ()
     _claimed: bool = False
 
     def observe(self) -> Observed:
@@ -73,48 +76,78 @@ class Changing:
         """Execute the plan, journalled; return what the run found out. Raises as the executor."""
         run = Run(plan.run, self.stack, observed, self.ports, sources or {})
         journal = Journal(runs_folder(self.stack), plan.run)
+        if self.held is not None:
+            # Planning and questions take time. With the file gone, another run holds another lock.
+            self.held.require()
         if stops(plan):
             running = order.in_start_order(observed.running, ordered(self.stack, observed))
             plan = replace(plan, running=running)
             keep_declaration(self.stack, runs_folder(self.stack))
         journal.open(plan, self.ports.clock.now())
-        with guarded(self.stack, plan, runs_folder(self.stack) / "guard.log"):
-            Executor(run, journal, self.interrupts, self.handlers).execute(plan)
+        later = Later(self.stack, self.ports, plan)
+        try:
+            with guarded(self.stack, plan, runs_folder(self.stack) / "guard.log"):
+                Executor(run, journal, self.interrupts, self.handlers, later.clean_up).execute(plan)
+        finally:
+            self.pending += later.tell()
+        decided(self.stack, plan)
         journals.forget_old(runs_folder(self.stack), KEPT_JOURNALS)
         return run
 
     def recover(self) -> tuple[str, ...]:
-        """Settle every dead run, newest first, aloud. Return what was settled.
+        """Settle every dead run, newest first, aloud, and try again what earlier runs left.
+        Return what was settled.
 
-        Raise StillOwed when something of it fails again; where only services are down, when
-        everything else of every run is settled.
+        Raise StillOwed when something fails again that decides which data is live. What only
+        tidies up, and services that do not come back, go to `pending` instead.
         """
+        sink, folder = self.ports.sink, runs_folder(self.stack)
         for run in self.ports.store.abandoned(journalled(self.stack)):
-            self.ports.store.discard(run)
-            self.ports.sink.note(f"removed what run {run} left, which died before it did anything")
-        done = []
-        down: StillOwed | None = None
-        for dead in journals.unfinished(runs_folder(self.stack)):
             try:
-                done.append(self._settle(dead))
-            except StillOwed as error:
-                if not error.services_only:
-                    raise
-                down = down or error
-        if down is not None:
-            raise down
+                self.ports.store.discard(run)
+            except QuiesceError as error:
+                sink.warn(f"what run {run} left cannot be removed: {error.fact}; {error.hint}")
+                continue
+            sink.note(f"removed what run {run} left, which died before it did anything")
+        notes, strange = pending.read_all(folder)
+        for path in strange:
+            sink.warn(f"{path} cannot be understood, so what it says is left undone; see it")
+        done = [self._settle(dead) for dead in journals.unfinished(folder)]
+        for note in notes:
+            if note.services and self.task in DECIDING:
+                # Whoever stops a service does not wait until it has started.
+                self.pending += (note,)
+                continue
+            self._try_again(note)
+        try:
+            if not self.stack.instance.throwaway:
+                end_interrupted(self.stack, self.ports.clock.now())
+        except OSError as error:
+            sink.warn(f"cannot write the log of restores: {reason(error)}")
         return tuple(done)
 
-    def recover_or_go_on(self) -> None:
-        """Settle dead runs before a verb. Services that cannot come back keep no backup from
-        being made: that they are down is said now, and again when the verb has ended."""
+    def retry_services(self) -> None:
+        """Try again what may run now: what kept it down may have been in what was replaced."""
+        for note in self.pending:
+            if note.services and note.path.exists():
+                self._try_again(note)
+
+    def _try_again(self, note: Pending) -> None:
+        """Do what an earlier run left. What fails again is said, and stays."""
+        later = Later(self.stack, self.ports, note.plan, note)
         try:
-            self.settled = self.recover()
-        except StillOwed as error:
-            if not error.services_only:
+            if any(not isinstance(step, DiscardStaging) for step in note.steps):
+                self._claim()
+                observed = self._observe_anyhow()
+                self._same_engine(note.plan, observed)
+            else:
+                observed = NOTHING
+            self._execute(note.plan, observed, note.plan.nodes, later)
+        except QuiesceError as error:
+            if isinstance(error, Busy | Interrupted):
                 raise
-            self.ports.sink.warn(f"{error.fact}; going on without")
-            self.down = error
+            later.put_off(error)
+        self.pending += later.tell()
 
     def _settle(self, dead: DeadRun) -> str:
         sink = self.ports.sink
@@ -125,32 +158,54 @@ class Changing:
             )
         sink.note(f"run {dead.run} ({dead.plan.request}) was interrupted: settling it first")
         self._claim()
-        for port in (self.ports.runtime, self.ports.databases, self.ports.volumes):
-            for what in port.sweep(dead.run):
-                sink.note(f"removed {what}")
-        nodes = owed_nodes(dead.plan, dead.progress)
-        if nodes:
+        must, rest = split(owed_nodes(dead.plan, dead.progress))
+        self._sweep(dead.run, required=bool(must))
+        plan = replace(dead.plan, verb="recover", request=f"recover {dead.plan.request}")
+        later = Later(self.stack, self.ports, plan)
+        # Also where nothing is owed: it may have died between its last bracket and its end.
+        last = DiscardStaging("nothing of this run is needed any more")
+        if must or rest:
             observed = self._observe_anyhow()
             self._same_engine(dead.plan, observed)
-            nodes = with_all_that_ran(self.stack, observed, dead.plan, nodes)
-            # Its own id stays: side names and staging folders carry it.
-            run = Run(dead.run, self.stack, observed, self.ports)
-            Executor(run, _Unwritten(), self.interrupts, self.handlers).execute(
-                Plan(
-                    dead.run,
-                    "recover",
-                    dead.plan.instance,
-                    f"recover {dead.plan.request}",
-                    dead.plan.stack_digest,
-                    dead.plan.engine,
-                    keeping_going(nodes),
-                )
-            )
-        # Also where nothing is owed: it may have died between its last bracket and its end.
-        self.ports.store.discard(dead.run)
-        journals.close_dead(dead, "recovered")
-        sink.note(f"run {dead.run} is settled")
+            must, rest = split(with_all_that_ran(self.stack, observed, dead.plan, (*must, *rest)))
+            self._execute(plan, observed, must, later)
+            later.together = rest
+            self._execute(plan, observed, rest, later)
+        try:
+            self.ports.store.discard(dead.run)
+        except QuiesceError as error:
+            later.clean_up(last, error)
+        later.require_noted()
+        finished = completed(dead.plan, dead.progress)
+        journals.close_dead(dead, "finished" if finished else "recovered")
+        left = later.tell()
+        self.pending += left
+        sink.note(f"run {dead.run} is settled" + (", but for what is left" if left else ""))
         return dead.plan.request
+
+    def _execute(
+        self, plan: Plan, observed: Observed, nodes: tuple[Node, ...], later: Later
+    ) -> None:
+        """Carry out steps of a dead run. Its own id stays: names of what it made carry it."""
+        if not nodes:
+            return
+        remember = later.put_aside if split(nodes)[0] == () else later.clean_up
+        run = Run(plan.run, self.stack, observed, self.ports)
+        Executor(run, _Unwritten(), self.interrupts, self.handlers, remember).execute(
+            replace(plan, nodes=nodes)
+        )
+
+    def _sweep(self, run: str, *, required: bool) -> None:
+        """No session and helper of a dead run is left. One that cannot be ended might change what
+        is put back next; where nothing is, it is only said."""
+        for port in (self.ports.runtime, self.ports.databases, self.ports.volumes):
+            try:
+                for what in port.sweep(run):
+                    self.ports.sink.note(f"removed {what}")
+            except QuiesceError as error:
+                if required or error.lost_engine:
+                    raise
+                self.ports.sink.warn(f"what run {run} left is not all removed: {error.fact}")
 
     def _claim(self) -> None:
         """Keep out who works on the same engine from elsewhere, and waits for its end like for
@@ -233,18 +288,40 @@ def changing(
         raise RequestError(f"{stack.directory} is not a folder", "name another with --stack")
     interrupts = Interrupts()
     with interrupts.installed():
-        with lock.held(runs_folder(stack) / "lock", run, task, started, wait):
-            work = Changing(stack, run, make_ports(), interrupts, wait=wait)
+        secure(stack)
+        until = time.monotonic() + wait
+        with lock.held(lock_file(stack), run, task, started, wait) as held:
+            _wait_for_living(lock_file(stack).parent, until)
+            work = Changing(stack, run, make_ports(), interrupts, wait=wait, held=held, task=task)
+            with contextlib.suppress(QuiesceError):
+                # Known by it, should this run die before it has a journal.
+                work.ports.store.hold(run)
             try:
                 if recover:
-                    work.recover_or_go_on()
+                    work.settled = work.recover()
                 yield work
-                if work.down is not None:
-                    raise work.down
             finally:
                 with interrupts.shield():
                     _close(work)
         interrupts.check()
+
+
+def _wait_for_living(folder: Path, until: float) -> None:
+    """Wait for runs that are still at work although nobody held the lock: its file was removed.
+
+    Raise Busy naming one when it takes longer.
+    """
+    while runs := journals.living(folder):
+        if time.monotonic() >= until:
+            first = runs[0]
+            request = first.plan.request if first.plan else f"run {first.run}"
+            raise Busy(
+                f"{request} is still at work (pid {first.process.get('pid')}, since "
+                f"{first.began[:19]}), though its lock file was removed",
+                "wait for it, or let this run wait with --wait SECONDS; nothing but Quiesce may "
+                f"remove files in {folder}",
+            )
+        time.sleep(lock.POLL_SECONDS)
 
 
 def _close(work: Changing) -> None:

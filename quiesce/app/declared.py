@@ -12,12 +12,12 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from quiesce.app.backups_folder import RUNS
 from quiesce.errors import RequestError
 from quiesce.execute import journal as journals
 from quiesce.model import Stack
+from quiesce.private_files import read_private
 
-#: Where the journals of all instances are, below `backups/`.
-RUNS = ".runs"
 _FILE = "stack.yaml"
 
 
@@ -55,5 +55,5 @@ def load_anyhow(
         if len(kept) != 1:
             raise
         warn(f"{error.fact}; going by what it was when the interrupted run began")
-        content = kept[0].read_bytes()
+        content = read_private(kept[0])
         return load_stack(file, kept[0].parent.name, environ, content=content)

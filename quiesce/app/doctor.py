@@ -6,6 +6,7 @@ looked into is a finding.
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import stat
@@ -13,17 +14,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from quiesce.app.changing import runs_folder
+from quiesce.app.backups_folder import links_in, lock_file, runs_folder
 from quiesce.app.looking import find_findings
 from quiesce.app.reports import last_drill, read_reports
 from quiesce.errors import QuiesceError
+from quiesce.execute import journal as journals
 from quiesce.execute import lock
 from quiesce.execute.run import Ports
-from quiesce.findings import Finding
+from quiesce.file_errors import hint_for, reason
+from quiesce.findings import Finding, Level
 from quiesce.model import BackupSet, Stack
 from quiesce.observe import free_bytes
 from quiesce.observed import Observed
 from quiesce.ports import Clock
+from quiesce.private_files import trusted_owners
 from quiesce.report import words
 
 #: The next set needs as much room as the last one, and some more.
@@ -34,6 +38,8 @@ OLD = 8 * 24 * 3600
 REHEARSED = 92 * 24 * 3600
 
 _SHELLS = ("sh", "bash", "dash", "ash")
+#: What git puts there to keep the folder. It holds nothing.
+_FROM_GIT = (".gitkeep", ".gitignore")
 
 Looking = Callable[[], AbstractContextManager[tuple[Ports, Observed]]]
 
@@ -63,7 +69,7 @@ def examine(
     found += _space(stack, own)
     found += _age(stack, own, clock)
     found += _drill(stack, clock)
-    found += _lock(stack)
+    found += _attempt("lock", lambda: _lock(stack))
     found += _cron(stack, environ)
     return tuple(found)
 
@@ -159,18 +165,30 @@ def _permissions(stack: Stack) -> list[Finding]:
         return [Finding("ok", "backups", f"{folder} is not there yet", hint)]
     shown = shlex.quote(str(folder))
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        hint = f"sudo chown -R $(id -un) {shown}"
-        return [Finding("error", "backups", f"{folder} is not ours to write in", hint)]
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+        refused = OSError(errno.EROFS if read_only else errno.EACCES, "")
+        fact = f"cannot write in {folder}: {reason(refused)}"
+        return [Finding("error", "backups", fact, hint_for(refused, folder))]
+    if links := links_in(stack):
+        fact = f"{links[0]} is a symbolic link, and Quiesce follows none there"
+        hint = f"see where it leads with ls -l {shlex.quote(str(links[0]))}, then remove it"
+        return [Finding("error", "backups", fact, hint)]
     mode = stat.S_IMODE(folder.stat().st_mode)
     open_ = [
         path
         for path in _files(folder)
-        # What git put there to keep the folder holds nothing.
-        if path.name != ".gitkeep" and stat.S_IMODE(path.lstat().st_mode) & 0o077
+        if path.name not in _FROM_GIT and stat.S_IMODE(path.lstat().st_mode) & 0o077
     ]
+    # The first task that changes something corrects what is ours: git makes the folder 0755.
+    ours = folder.stat().st_uid in trusted_owners(stack.directory)
     if mode & 0o077:
         fact = f"{folder} is open to others: its mode is {mode:04o}"
-        return [Finding("error", "backups", fact, f"chmod 0700 {shown}")]
+        used = any(path.name not in _FROM_GIT for path in _files(folder))
+        if ours and not used:
+            hint = "the first task that changes something makes it 0700"
+            return [Finding("ok", "backups", fact, hint)]
+        level: Level = "warning" if ours and not mode & 0o022 else "error"
+        return [Finding(level, "backups", fact, f"chmod 0700 {shown}")]
     if open_:
         fact = f"{words.counted(len(open_), 'file or folder', 'files and folders')} open to others"
         return [Finding("warning", "backups", fact, f"chmod -R go-rwx {shown}")]
@@ -230,7 +248,10 @@ def _drill(stack: Stack, clock: Clock) -> list[Finding]:
 
 
 def _lock(stack: Stack) -> list[Finding]:
-    file = runs_folder(stack) / "lock"
+    file = lock_file(stack)
+    if lock.is_free(file) and (runs := journals.living(runs_folder(stack))):
+        fact = f"its file was removed while run {runs[0].run} is under way"
+        return [Finding("warning", "lock", fact, f"nothing may remove files in {file.parent}")]
     if lock.is_free(file):
         return [Finding("ok", "lock", "free: no other run is under way")]
     return [Finding("ok", "lock", "held: another run is under way", "wait with --wait SECONDS")]

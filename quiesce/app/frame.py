@@ -15,13 +15,15 @@ from quiesce.app import reports
 from quiesce.app.changing import changing
 from quiesce.app.confirming import require_yes
 from quiesce.app.connect import SystemClock, check_recipients, connect, disconnect
-from quiesce.errors import Refused
+from quiesce.app.leftovers import leftovers, require_services
+from quiesce.errors import Refused, StillOwed
 from quiesce.observe import observe
 from quiesce.plan import naming
 from quiesce.plan.foreign_mounts import refuse_foreign_mounts
 from quiesce.plan.steps import EncryptSet, steps_of
 
 if TYPE_CHECKING:
+    from quiesce.app.changing import Changing
     from quiesce.execute.run import Ports, Run
     from quiesce.model import BackupSet, Stack
     from quiesce.observed import Observed
@@ -57,6 +59,7 @@ class Frame:
         self.reporter = reporter
         self.options = options
         self.clock = SystemClock()
+        self._owed: StillOwed | None = None
 
     def _change(
         self,
@@ -113,10 +116,31 @@ class Frame:
             account.source, account.note = ", ".join(sources or ()), note
             account.begin_restore(self.clock.now())
             run = work.carry_out(plan, seen, sources)
+            if sources:
+                work.retry_services()
             account.facts.update(reports.run_facts(run))
+            self._leave(work, account)
         if done:
             self.reporter.done(done, {})
         return run
+
+    def _leave(self, work: Changing, account: reports.Account) -> None:
+        """Note in the report what is left for later runs."""
+        if not work.pending:
+            return
+        account.facts["pending"] = [
+            {"run": one.run, "what": one.what, "fact": one.fact}
+            for one in leftovers(self.stack, work.ports)
+        ]
+        try:
+            require_services(self.stack)
+        except StillOwed as owed:
+            account.owed = self._owed = owed
+
+    def require_services(self) -> None:
+        """Raise StillOwed when a task is done, but services of an earlier run are still down."""
+        if self._owed is not None:
+            raise self._owed
 
     def _require_yes(self, question: str) -> None:
         require_yes(self.reporter, question, (), yes=self.options.yes)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quiesce.app.changing import runs_folder
+from quiesce.app.backups_folder import runs_folder
 from quiesce.errors import QuiesceError, StepFailed
+from quiesce.file_errors import hint_for, reason
 from quiesce.model import Stack
+from quiesce.private_files import read_private
 
 _FILE = "dump-in-window"
 
@@ -18,7 +20,7 @@ _FILE = "dump-in-window"
 def reason_for_window(stack: Stack) -> str:
     """Return why databases are to be dumped while services rest, "" for no reason."""
     try:
-        told = _file(stack).read_text().strip()
+        told = read_private(_file(stack)).decode(errors="replace").strip()
     except OSError:
         return ""
     return f"locks were in the way before ({told}); remove {_FILE} in {_file(stack).parent.name}"
@@ -33,14 +35,13 @@ def remember_window(stack: Stack, failure: StepFailed) -> bool:
         return False
     told = " ".join((cause.details or (cause.fact,))[0].split())[:200]
     file = _file(stack)
+    from quiesce.adapters.store_files import replace_synced
+
     try:
-        partial = file.with_name(f".{_FILE}")
-        partial.write_text(f"{told}\n")
-        partial.chmod(0o600)
-        partial.replace(file)
+        replace_synced(file, f"{told}\n".encode())
     except OSError as error:
         raise QuiesceError(
-            f"cannot write {file}: {error.strerror}", "free some space in backups/"
+            f"cannot write {file}: {reason(error)}", hint_for(error, file)
         ) from error
     return True
 

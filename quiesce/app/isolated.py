@@ -15,16 +15,17 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quiesce.adapters.compose_isolated import isolate
+from quiesce.app.backups_folder import secure
 from quiesce.errors import QuiesceError, RequestError
-from quiesce.execute.lock import make_private
 from quiesce.plan.naming import suffix_of
+from quiesce.private_files import make_private
 
 if TYPE_CHECKING:
     from quiesce.model import Stack
@@ -59,6 +60,7 @@ def isolated(stack: Stack, run: str, *, network_open: bool = False) -> Iterator[
             "drill on the instance itself with --destructive",
         )
     folder = isolated_folder(stack) / run
+    secure(stack)
     make_private(isolated_folder(stack))
     make_private(folder)
     lock = _lock(folder)
@@ -109,9 +111,18 @@ def remove(made: Copy) -> None:
     shutil.rmtree(made.folder)
 
 
-def sweep(stack: Stack, *, kept_too: bool = False, only_look: bool = False) -> tuple[str, ...]:
+def sweep(
+    stack: Stack,
+    *,
+    kept_too: bool = False,
+    only_look: bool = False,
+    failed: Callable[[str, Exception], None] | None = None,
+) -> tuple[str, ...]:
     """Remove copies that dead runs left, with `kept_too` also one that a drill left on purpose;
-    return their names on the engine. One that is in use stays. `only_look` removes nothing."""
+    return their names on the engine. One that is in use stays. `only_look` removes nothing.
+
+    `failed` is given each copy that cannot be removed, with the reason; without it that is raised.
+    """
     removed = []
     for folder in _folders(stack):
         lock = _try_lock(folder)
@@ -133,6 +144,10 @@ def sweep(stack: Stack, *, kept_too: bool = False, only_look: bool = False) -> t
                 continue
             remove(Copy(copied_stack(stack, folder, project), folder))
             removed.append(project)
+        except (OSError, QuiesceError) as error:
+            if failed is None:
+                raise
+            failed(folder.name, error)
         finally:
             os.close(lock)
     return tuple(removed)

@@ -11,7 +11,7 @@ from quiesce.app import choosing, reports
 from quiesce.app.changing import changing
 from quiesce.app.connect import disconnect
 from quiesce.app.frame import Frame
-from quiesce.observed import Engine, Observed
+from quiesce.observed import NOTHING
 from quiesce.plan import describe, prune, retention
 from quiesce.plan.steps import (
     ArchiveVolume,
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
     from quiesce.execute.run import Ports
     from quiesce.model import BackupSet, Stack
-
-#: What is known of the world where nobody looks: sets are files, and need no engine.
-NOTHING = Observed(Engine("", "none", "", local=False), (), (), (), (), 0)
 
 
 def with_pruning(stack: Stack, ports: Ports, plan: Plan, now: datetime) -> Plan:
@@ -152,6 +149,7 @@ class Keeping(Frame):
                 self._require_yes(asked)
             if plan.nodes:
                 work.carry_out(plan, NOTHING)
+            self._leave(work, account)
             account.facts["steps"] = [describe.sentence(s) for _, s in steps_of(plan.nodes)]
         return True
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from quiesce.app.changing import journalled, runs_folder
+from quiesce.app.backups_folder import lock_file, runs_folder
+from quiesce.app.changing import journalled
+from quiesce.app.leftovers import leftovers
 from quiesce.app.measuring import measure
 from quiesce.app.reports import last_drill, read_reports
 from quiesce.app.restore_findings import restorable
@@ -38,6 +40,7 @@ def show_status(stack: Stack, ports: Ports, observed: Observed, reporter: Report
         covered=covered_folders(ports),
         last_restore=last_restore(stack),
         last_drill=last_drill(read_reports(stack)),
+        left=leftovers(stack, ports),
     )
 
 
@@ -140,7 +143,7 @@ def covered_folders(ports: Ports) -> tuple[CoveredFolder, ...]:
 def interrupted(stack: Stack) -> tuple[UnfinishedRun, ...]:
     """Return every run that died owing something."""
     folder = runs_folder(stack)
-    if not folder.is_dir() or not lock.is_free(folder / "lock"):
+    if not folder.is_dir() or not lock.is_free(lock_file(stack)) or journal.living(folder):
         return ()
     return tuple(
         UnfinishedRun(dead.run, dead.plan.request if dead.plan else dead.problem)
@@ -157,13 +160,18 @@ def abandoned(stack: Stack) -> tuple[str, ...]:
 
 def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Finding, ...]:
     """Return what `inv check` found: stack.yaml against the Compose model and the servers."""
-    found = [*_services(stack, observed), *_volumes(stack, observed), *_databases(stack, observed)]
+    left = leftovers(stack, ports)
+    found = [*_services(stack, observed), *_volumes(stack, observed)]
+    found += _databases(stack, observed, {one.database for one in left})
     found += _folders(stack, observed)
     found += restorable(stack, ports, observed)
     found += _foreign_mounts(observed)
     found += [
         Finding("error", dead.run, f"{dead.verb} was interrupted", "run 'inv recover'")
         for dead in interrupted(stack)
+    ]
+    found += [
+        Finding("error" if one.service else "warning", one.run, one.fact, one.hint) for one in left
     ]
     found += [
         Finding("warning", name, reason, "move it out of backups/, or remove it")
@@ -280,7 +288,9 @@ def _has_data(folder: Path) -> bool:
         return folder.is_dir()
 
 
-def _databases(stack: Stack, observed: Observed) -> list[Finding]:
+def _databases(stack: Stack, observed: Observed, left: Collection[str]) -> list[Finding]:
+    """Return the databases that nobody declared or that cannot be reached; `left` are those that a
+    run could not drop."""
     found = [
         Finding("error", state.key, f"cannot be reached: {state.problem}", state.remedy)
         for state in observed.databases
@@ -294,7 +304,7 @@ def _databases(stack: Stack, observed: Observed) -> list[Finding]:
             f"add it to databases, or to exclude_databases: [{name}]",
         )
         for name in observed.undeclared_databases
-        if name not in stack.excluded_databases
+        if name not in stack.excluded_databases and name not in left
     ]
 
 

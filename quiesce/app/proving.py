@@ -9,13 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quiesce.adapters import store_files as files
 from quiesce.app import asking, choosing, isolated, marking, reports
+from quiesce.app.backups_folder import secure
 from quiesce.app.confirming import require_phrase
 from quiesce.app.connect import disconnect
 from quiesce.app.frame import Frame
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
 from quiesce.plan.backup import BackupRequest
 from quiesce.plan.restore_request import RestoreRequest
+from quiesce.private_files import read_private
 from quiesce.report import words
 
 if TYPE_CHECKING:
@@ -184,6 +187,7 @@ class Proving(Frame):
 
     def _drill_here(self, phase: str, figures: Figures) -> None:
         folder = isolated.isolated_folder(self.stack) / "here"
+        secure(self.stack)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         app = self._nested(self.options)
         if phase in ("setup", "all"):
@@ -255,10 +259,11 @@ class Proving(Frame):
             places = marking.write(app.stack, ports, word)
         finally:
             disconnect(ports, run)
-        (folder / "marks.json").write_text(json.dumps({"word": word, "places": places}))
+        text = json.dumps({"word": word, "places": places})
+        files.replace_synced(folder / "marks.json", text.encode())
 
     def _missing_marks(self, app: App, folder: Path, figures: Figures) -> list[str]:
-        wanted: Mapping[str, Any] = json.loads((folder / "marks.json").read_text())
+        wanted: Mapping[str, Any] = json.loads(read_private(folder / "marks.json"))
         run = app._run_id()  # noqa: SLF001
         ports = app._connect(run)  # noqa: SLF001
         try:
@@ -273,7 +278,7 @@ class Proving(Frame):
         ports = app._connect(run)  # noqa: SLF001
         try:
             marking.erase(
-                app.stack, ports, json.loads((folder / "marks.json").read_text())["places"]
+                app.stack, ports, json.loads(read_private(folder / "marks.json"))["places"]
             )
         finally:
             disconnect(ports, run)

@@ -16,11 +16,13 @@ from zoneinfo import ZoneInfo
 from quiesce import __version__
 from quiesce.adapters import store_files as files
 from quiesce.app.keeping import Keeping
-from quiesce.app.reports import last_drill, read_reports, reports_folder, restore_log
+from quiesce.app.reports import last_drill, read_reports
+from quiesce.app.restore_log import reports_folder, restore_log
 from quiesce.app.scheduling import Scheduling
 from quiesce.errors import RequestError
-from quiesce.execute.lock import make_private
+from quiesce.file_errors import hint_for, reason
 from quiesce.plan import retention
+from quiesce.private_files import make_private, read_private
 from quiesce.report import words
 from quiesce.report.page.values import (
     MadeSet,
@@ -68,7 +70,8 @@ class Reporting(Keeping, Scheduling):
             files.replace_synced(file, text.encode())
         except OSError as error:
             raise RequestError(
-                f"{file} cannot be written: {error.strerror}", "name another with --output PATH"
+                f"{file} cannot be written: {reason(error)}",
+                f"{hint_for(error, file)}, or name another with --output PATH",
             ) from error
         self.reporter.done(f"the page is {file}", {"page": str(file)})
 
@@ -153,7 +156,7 @@ def _made(documents: Sequence[dict[str, Any]], sets: Sequence[BackupSet]) -> tup
 def _restores(stack: Stack) -> Iterator[RestoreRecord]:
     """Yield what the log of restores holds, newest first. A line that is torn is passed over."""
     try:
-        lines = restore_log(stack).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_private(restore_log(stack)).decode(errors="replace").splitlines()
     except OSError:
         return
     ended: dict[str, bool] = {}

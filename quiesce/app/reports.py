@@ -10,22 +10,21 @@ restores all of it.
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
-import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from quiesce.adapters import store_files as files
 from quiesce.app import telling
+from quiesce.app.backups_folder import secure
+from quiesce.app.restore_log import append, operator, reports_folder, restore_log
 from quiesce.errors import QuiesceError, Refused, RequestError, place_of
-from quiesce.execute.lock import make_private
+from quiesce.file_errors import hint_for, reason
+from quiesce.private_files import make_private, read_private
 from quiesce.report import words
 from quiesce.report.values import DrillRecord
 
@@ -41,16 +40,6 @@ LONGEST_NOTE = 500
 _ALWAYS_THERE = frozenset({"run", "task", "started_at", "seconds", "ok", "exit_code"})
 
 
-def reports_folder(stack: Stack) -> Path:
-    """Where the instance's reports and its log of restores are."""
-    return stack.backups / ".reports" / stack.instance.name
-
-
-def restore_log(stack: Stack) -> Path:
-    """The file that every restore of this instance is written into."""
-    return reports_folder(stack) / "restores.jsonl"
-
-
 @dataclass(slots=True)
 class Account:
     """What a run leaves behind of itself. `facts` are plain values, `source` a restore's set."""
@@ -62,6 +51,8 @@ class Account:
     source: str = ""
     note: str = ""
     logged: bool = False
+    #: What an earlier run left that keeps this one from counting as a success.
+    owed: QuiesceError | None = None
 
     def begin_restore(self, at: datetime) -> None:
         """Write down that data is about to be replaced. Raise RequestError when impossible."""
@@ -82,7 +73,7 @@ class Account:
             "task": self.task,
             "instance": self.stack.instance.name,
             "source": self.source,
-            "operator": _operator(),
+            "operator": operator(),
             "note": self.note,
             **outcome,
         }
@@ -91,8 +82,8 @@ class Account:
         except OSError as error:
             # Nothing is touched yet when a restore is written down.
             raise RequestError(
-                f"cannot write the log of restores: {error.strerror}",
-                f"free some space in {self.stack.backups}, or correct its permissions",
+                f"cannot write the log of restores: {reason(error)}",
+                hint_for(error, restore_log(self.stack)),
             ) from error
 
 
@@ -113,7 +104,7 @@ def reported(stack: Stack, run: str, task: str, clock: Clock, sink: EventSink) -
         raise
     finally:
         if not isinstance(failure, Refused):
-            outcome = _outcome(failure)
+            outcome = _outcome(failure or account.owed)
             document = {
                 "format": FORMAT,
                 "run": run,
@@ -127,7 +118,7 @@ def reported(stack: Stack, run: str, task: str, clock: Clock, sink: EventSink) -
                 **account.facts,
             }
             try:
-                account.end_restore(clock.now(), outcome)
+                account.end_restore(clock.now(), _outcome(failure))
                 _write(stack, document, started)
             except (OSError, QuiesceError) as error:
                 sink.warn(f"the report of this run cannot be written: {error}")
@@ -154,7 +145,7 @@ def read_reports(stack: Stack) -> Iterator[dict[str, Any]]:
     folder = reports_folder(stack)
     for path in sorted(folder.glob("*.json"), reverse=True) if folder.is_dir() else ():
         try:
-            document = json.loads(path.read_text())
+            document = json.loads(read_private(path))
             datetime.fromisoformat(document["started_at"])
             if document.keys() >= _ALWAYS_THERE:
                 yield document
@@ -193,29 +184,7 @@ def checked_note(note: str) -> str:
     return note
 
 
-def append(file: Path, line: dict[str, Any]) -> None:
-    """Add one line to a file of ours, on disk when this returns."""
-    make_private(file.parent)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(file, flags, 0o600)
-    try:
-        # One write, so that lines of two programs never mix.
-        os.write(descriptor, json.dumps(line, ensure_ascii=False).encode() + b"\n")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 # ---------------------------------------------------------------------------------------- inside
-
-
-def _operator() -> str:
-    name = os.environ.get("SUDO_USER", "")
-    try:
-        name = name or getpass.getuser()
-    except (OSError, KeyError):
-        name = f"uid {os.getuid()}"
-    return f"{name}@{socket.gethostname()}"
 
 
 def _outcome(failure: BaseException | None) -> dict[str, Any]:
@@ -230,6 +199,7 @@ def _outcome(failure: BaseException | None) -> dict[str, Any]:
 
 
 def _write(stack: Stack, document: dict[str, Any], started: datetime) -> None:
+    secure(stack)
     folder = reports_folder(stack)
     make_private(folder)
     stem = f"{document['run']}-{document['task']}"

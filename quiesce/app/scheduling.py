@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 from quiesce.app.frame import Frame
 from quiesce.app.reports import last_run
 from quiesce.errors import QuiesceError, RequestError
-from quiesce.execute.lock import make_private
 from quiesce.findings import Finding
 from quiesce.plan import retention, schedule, timers
+from quiesce.private_files import make_private
 from quiesce.report import words
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from quiesce.file_errors import hint_for, reason
 from quiesce.report import words
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _write_metrics(
     try:
         metrics.write(folder, stack.instance.name, _figures(stack, sets, document, overdue))
     except OSError as error:
-        sink.warn(f"the metrics cannot be written into {folder}: {error.strerror}")
+        sink.warn(f"cannot write the metrics: {reason(error)}; {hint_for(error, folder)}")
 
 
 def _figures(

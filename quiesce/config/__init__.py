@@ -21,6 +21,7 @@ from quiesce.config.shape import validate_shape
 from quiesce.config.variables import Variables, interpolate, no_variables, read_variables
 from quiesce.config.yaml_nodes import Value, read_document
 from quiesce.errors import RequestError
+from quiesce.file_errors import hint_for_reading
 from quiesce.model import Stack
 
 __all__ = ["json_schema", "load_stack", "read_engines"]
@@ -97,7 +98,8 @@ def _read(file: Path, findings: Findings) -> bytes:
     except FileNotFoundError:
         findings.add((), "does not exist", "name another with --stack, or write it")
     except OSError as error:
-        findings.add((), f"cannot be read: {error.strerror}", "check the path and its permissions")
+        hint = hint_for_reading(error, file)
+        findings.add((), f"cannot be read: {error.strerror}", hint)
     findings.raise_if_any()
     return b""
 

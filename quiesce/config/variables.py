@@ -18,6 +18,7 @@ from quiesce.config.template import (
     parse_template,
 )
 from quiesce.config.yaml_nodes import Value
+from quiesce.file_errors import hint_for_reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,8 @@ def _note_unreadable(
     what = clip(name.source)
     example = file.with_name(f"{file.name}.example")
     if not isinstance(error, FileNotFoundError):
-        findings.add(path, f"'{what}' cannot be read: {error.strerror}", "check the path")
+        hint = hint_for_reading(error, shown(file), "check the path")
+        findings.add(path, f"'{what}' cannot be read: {error.strerror}", hint)
     elif is_there(example.is_file) and name == name.source:
         hint = f"run 'cp {shown(example)} {shown(file)}' and fill it in"
         findings.add(path, f"'{what}' does not exist", hint)

@@ -24,22 +24,36 @@ from quiesce.errors import (
 from quiesce.execute.interrupts import Interrupts
 from quiesce.execute.journal import Journal
 from quiesce.execute.run import Run
+from quiesce.file_errors import hint_for, reason
 from quiesce.plan.describe import sentence
 from quiesce.plan.steps import Bracket, Node, Plan, Step
 
 Handlers = Mapping[type[Any], Callable[[Any, Run], str]]
+#: Takes a step that failed and may wait, with its error; whether it is written down for later.
+Remember = Callable[[Step, Exception], bool]
+
+
+def _remember_nothing(_step: Step, _error: Exception) -> bool:
+    return False
 
 
 class Executor:
     """Carries out one plan, once."""
 
     def __init__(
-        self, run: Run, journal: Journal, interrupts: Interrupts, handlers: Handlers
+        self,
+        run: Run,
+        journal: Journal,
+        interrupts: Interrupts,
+        handlers: Handlers,
+        remember: Remember = _remember_nothing,
     ) -> None:
+        """`remember` is offered what fails after everything that matters is settled."""
         self._run = run
         self._journal = journal
         self._interrupts = interrupts
         self._handlers = handlers
+        self._remember = remember
         self._sink = run.ports.sink
         self._unsettled: list[BaseException] = []
         self._shielded = False
@@ -60,7 +74,11 @@ class Executor:
         if self._unsettled:
             self._journal.leave_open()
             raise self._owed(failure) from (failure or self._unsettled[0])
-        self._journal.close("failed" if failure else "done")
+        try:
+            self._journal.close("failed" if failure else "done")
+        except OSError as error:
+            # Everything is settled: a recovery finds nothing to do, and writes the end.
+            self._sink.warn(f"cannot write the end of the journal: {reason(error)}")
         if failure is not None:
             raise _outcome(failure) from failure
 
@@ -149,6 +167,10 @@ class Executor:
             result = self._handlers[type(step)](step, self._run)
         except BaseException as error:
             self._sink.step_fails(at, words, _told(error))
+            # Within a body a step is what the next ones need. A signal is for who runs this.
+            late = (self._shielded or depth == 0) and not isinstance(error, Interrupted)
+            if late and isinstance(error, Exception) and self._remember(step, error):
+                return
             raise
         self._sink.step_ends(at, words, self._run.ports.clock.monotonic() - began, result)
         self._record("end", at)
@@ -160,9 +182,10 @@ class Executor:
             if not self._shielded and event in ("owed", "begin"):
                 # What cannot be written down is not begun.
                 raise QuiesceError(
-                    f"cannot write the journal: {error.strerror}", "free some space in backups/"
+                    f"cannot write the journal: {reason(error)}",
+                    hint_for(error, self._journal.path),
                 ) from error
-            self._sink.warn(f"cannot write the journal: {error.strerror}")
+            self._sink.warn(f"cannot write the journal: {reason(error)}")
 
 
 def _outcome(failure: BaseException) -> QuiesceError:

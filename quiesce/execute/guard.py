@@ -20,6 +20,7 @@ from pathlib import Path
 from quiesce.errors import StillOwed
 from quiesce.model import Stack
 from quiesce.plan.steps import Plan, StopServices, steps_of
+from quiesce.private_files import open_private
 
 #: `off` keeps a run without a guard: its recovery itself, and tests of `inv recover`.
 SWITCH = "QUIESCE_GUARD"
@@ -80,9 +81,8 @@ def _start(
     reading, writing = os.pipe()
     here = str(Path(__file__).resolve().parents[2])
     paths = [here, *filter(None, [environ.get("PYTHONPATH")])]
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     try:
-        written = os.open(log, flags, 0o600)
+        written = open_private(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             process = subprocess.Popen(
                 [sys.executable, "-m", "quiesce.guard", str(stack.file), stack.instance.name],

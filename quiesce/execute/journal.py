@@ -3,26 +3,37 @@
 One JSON line per event in `backups/.runs/<instance>/<run>.jsonl`, synced line by line. The file's
 space is taken when the run begins, so that a disk filled up later cannot keep it from saying what
 it owes. A torn last line is what a crash leaves; it is ignored.
+
+A run that lives holds a lock on its journal, and the journal names its process. So a run is not
+taken for dead because somebody removed the instance's lock file.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from quiesce.codec import NotDecodable, decode, encode
 from quiesce.errors import RequestError, StillOwed
+from quiesce.execute.alive import lives, own_identity
+from quiesce.file_errors import hint_for, reason
 from quiesce.plan.recover import Progress
 from quiesce.plan.steps import Plan
+from quiesce.private_files import make_private, open_private, read_private, same_file
 
 VERSION = 1
 _ROOM = 256 * 1024
+#: Outcomes of runs that did what they were for: by themselves, or by their recovery.
+ENDED_WELL = ("done", "finished")
+_PROCESS = ("pid", "process_start", "boot", "pid_namespace", "host")
 
 
 class Journal:
@@ -37,40 +48,73 @@ class Journal:
         """Take room on disk and write down the whole plan. Raise RequestError when impossible."""
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._descriptor = os.open(self.path, flags, 0o600)
+            self._descriptor = open_private(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            # Freed by the kernel on any death. Whoever looks takes a shared lock, and briefly.
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             os.posix_fallocate(self._descriptor, 0, _ROOM)
             self.write(
-                "run-begin", version=VERSION, pid=os.getpid(), at=now.isoformat(), plan=encode(plan)
+                "run-begin",
+                version=VERSION,
+                at=now.isoformat(),
+                plan=encode(plan),
+                **own_identity(),
             )
             _sync_folder(self.path.parent)
         except OSError as error:
             self.abandon()
             raise RequestError(
-                f"cannot write the journal {self.path}: {error.strerror}",
-                "free some space there, or correct its permissions",
+                f"cannot write the journal {self.path}: {reason(error)}",
+                hint_for(error, self.path),
             ) from error
 
     def write(self, event: str, **facts: Any) -> None:
-        """Append one event and sync it. Raise OSError when that fails."""
+        """Append one event and sync it. Raise OSError when that fails, also when the journal was
+        removed or replaced: no recovery would find the event then."""
         if self._descriptor is None:
             return
         line = json.dumps({"event": event, **facts}, separators=(",", ":")).encode() + b"\n"
         os.pwrite(self._descriptor, line, self._end)
         os.fdatasync(self._descriptor)
         self._end += len(line)
+        if not same_file(self._descriptor, self.path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
 
     def close(self, outcome: str) -> None:
         """Write `run-end`: nothing is owed by this run any more."""
         if self._descriptor is None:
             return
-        self.write("run-end", outcome=outcome)
-        self.leave_open()
+        try:
+            self.write("run-end", outcome=outcome)
+        finally:
+            self._close()
 
     def leave_open(self) -> None:
         """Close the file without `run-end`: a recovery has to look at this run."""
+        if self._descriptor is None:
+            return
+        # This process may go on for a while; its run does not.
+        with contextlib.suppress(OSError):
+            self.write("left")
+        with contextlib.suppress(OSError):
+            self._bring_back()
+        self._close()
+
+    def _bring_back(self) -> None:
+        """The journal is where a recovery looks for it, though somebody removed it meanwhile."""
+        if self._descriptor is None or same_file(self._descriptor, self.path):
+            return
+        make_private(self.path.parent)
+        copy = open_private(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            os.write(copy, os.pread(self._descriptor, self._end, 0))
+            os.fsync(copy)
+        finally:
+            os.close(copy)
+
+    def _close(self) -> None:
         if self._descriptor is not None:
-            os.ftruncate(self._descriptor, self._end)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, self._end)
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -84,16 +128,32 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class DeadRun:
-    """A journal without `run-end` whose run is gone. `plan` is None when it cannot be read."""
+    """A journal without `run-end`. `plan` is None when it cannot be read."""
 
     path: Path
     plan: Plan | None
     progress: Progress
     problem: str = ""
+    #: The process that wrote it, and when the run began.
+    process: Mapping[str, Any] = field(default_factory=dict)
+    began: str = ""
+    #: Whether the run ended while something was pending; its process may still be there.
+    left: bool = False
+    #: Of one that has its end: how it ended.
+    outcome: str = ""
 
     @property
     def run(self) -> str:
         return self.path.stem
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process that wrote the journal is still at work on it."""
+        if self.left or self.progress.closed:
+            return False
+        # Of this very process, the lock alone can say whether the run goes on.
+        own = self.process.get("pid") == os.getpid()
+        return _is_locked(self.path) or (not own and lives(self.process))
 
 
 def read(path: Path) -> DeadRun:
@@ -107,13 +167,19 @@ def read(path: Path) -> DeadRun:
         # Nothing was done before the plan was on disk.
         return DeadRun(path, None, Progress(closed=True))
     begin = events[0]
+    began = str(begin.get("at", ""))
+    process = {key: value for key, value in begin.items() if key in _PROCESS}
+    left = any(event.get("event") == "left" for event in events)
+
+    def unreadable(problem: str) -> DeadRun:
+        return DeadRun(path, None, Progress(), problem, process, began, left)
+
     if begin.get("version") != VERSION:
-        problem = f"it has version {begin.get('version')}, this program reads {VERSION}"
-        return DeadRun(path, None, Progress(), problem)
+        return unreadable(f"it has version {begin.get('version')}, this program reads {VERSION}")
     try:
         plan: Plan = decode(Plan, begin.get("plan"))
     except NotDecodable as error:
-        return DeadRun(path, None, Progress(), f"its plan cannot be read: {error}")
+        return unreadable(f"its plan cannot be read: {error}")
 
     def positions(name: str) -> frozenset[str]:
         return frozenset(str(e["position"]) for e in events if e.get("event") == name)
@@ -126,30 +192,55 @@ def read(path: Path) -> DeadRun:
         settled=positions("settled"),
         closed=any(event.get("event") == "run-end" for event in events),
     )
-    return DeadRun(path, plan, progress)
+    ends = [str(e.get("outcome", "")) for e in events if e.get("event") == "run-end"]
+    return DeadRun(path, plan, progress, "", process, began, left, ends[-1] if ends else "")
 
 
-def unfinished(folder: Path, own: str = "") -> tuple[DeadRun, ...]:
-    """Return the runs without `run-end`, newest first; `own` is left out.
+def unfinished(folder: Path) -> tuple[DeadRun, ...]:
+    """Return the dead runs without `run-end`, newest first.
 
     Only who holds the instance's lock may treat them as dead.
     """
-    runs = []
+    return tuple(run for run in _open_ones(folder) if not run.alive)
+
+
+def living(folder: Path) -> tuple[DeadRun, ...]:
+    """Return the runs that are still at work, whatever became of the lock file."""
+    return tuple(run for run in _open_ones(folder) if run.alive)
+
+
+def _open_ones(folder: Path) -> Iterator[DeadRun]:
     for path in sorted(folder.glob("*.jsonl"), reverse=True):
-        if path.stem != own:
-            run = read(path)
-            if not run.progress.closed:
-                runs.append(run)
-    return tuple(runs)
+        run = read(path)
+        if not run.progress.closed:
+            yield run
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        descriptor = open_private(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def last_done(folder: Path, verb: str) -> tuple[Plan, datetime] | None:
-    """Return the newest finished run of this verb and when it began, None when there is none."""
+    """Return the newest run of this verb that ended well and when it began; None without one."""
     for path in sorted(folder.glob("*.jsonl"), reverse=True):
         with _told(path):
             events, _ = _read_events(path)
-        ended = {"event": "run-end", "outcome": "done"}
-        if not events or events[-1] != ended or events[0].get("version") != VERSION:
+        last = events[-1] if events else {}
+        if last.get("event") != "run-end" or last.get("outcome") not in ENDED_WELL:
+            continue
+        if events[0].get("version") != VERSION:
             continue
         try:
             plan: Plan = decode(Plan, events[0].get("plan"))
@@ -166,14 +257,17 @@ def close_dead(run: DeadRun, outcome: str) -> None:
     line = json.dumps({"event": "run-end", "outcome": outcome}).encode() + b"\n"
     try:
         _, end = _read_events(run.path)
-        with run.path.open("r+b", buffering=0) as file:
-            os.pwrite(file.fileno(), line, end)
-            file.truncate(end + len(line))
-            os.fsync(file.fileno())
+        descriptor = open_private(run.path, os.O_RDWR)
+        try:
+            os.pwrite(descriptor, line, end)
+            os.ftruncate(descriptor, end + len(line))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise StillOwed(
-            f"what run {run.run} owed is done, but cannot be written down: {error.strerror}",
-            f"see who may write {run.path} and how full its disk is, then run 'inv recover'",
+            f"what run {run.run} owed is done, but cannot be written down: {reason(error)}",
+            f"{hint_for(error, run.path)}; then run 'inv recover'",
         ) from error
 
 
@@ -195,8 +289,8 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RequestError(
-            f"cannot read the journal {path}: {error.strerror}",
-            "see who may read it; nothing is changed before it is known what was interrupted",
+            f"cannot read the journal {path}: {reason(error)}",
+            f"{hint_for(error, path)}; nothing is changed before it is known what was interrupted",
         ) from error
 
 
@@ -207,7 +301,7 @@ def _read_events(path: Path) -> tuple[list[Mapping[str, Any]], int]:
     """
     events: list[Mapping[str, Any]] = []
     end = 0
-    for line in path.read_bytes().split(b"\0", 1)[0].splitlines(keepends=True):
+    for line in read_private(path).split(b"\0", 1)[0].splitlines(keepends=True):
         try:
             event = json.loads(line) if line.endswith(b"\n") else None
         except ValueError:

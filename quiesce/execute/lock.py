@@ -1,6 +1,7 @@
 """One changing run at a time per instance, by `flock`: the kernel frees it on any death.
 
-The file's content names the holder for messages only; it decides nothing.
+The file's content names the holder for messages only; it decides nothing. A lock is held only while
+the path still names the locked file: with the file removed, somebody else would lock another one.
 """
 
 from __future__ import annotations
@@ -11,25 +12,43 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from quiesce.errors import Busy, RequestError
+from quiesce.file_errors import hint_for, reason
+from quiesce.private_files import make_private, open_private, read_private, same_file
 
 #: Seconds between two attempts.
 POLL_SECONDS = 0.2
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The lock while this process holds it."""
+
+    file: Path
+    descriptor: int
+
+    def require(self) -> None:
+        """Raise RequestError when the lock file was removed or replaced since it was locked."""
+        if not same_file(self.descriptor, self.file):
+            raise RequestError(
+                f"the lock file {self.file} was removed or replaced while this run held it",
+                "nothing was begun; run it again, and see what removes files in backups/.runs",
+            )
+
+
 @contextmanager
-def held(file: Path, run: str, task: str, started: datetime, wait: float = 0.0) -> Iterator[None]:
+def held(file: Path, run: str, task: str, started: datetime, wait: float = 0.0) -> Iterator[Held]:
     """Hold the instance's lock while the block runs.
 
     Waits up to `wait` seconds for it. Raise Busy naming the holder's pid, task and start. The
     file stays behind, on purpose: removing it would let two runs lock two different files.
     """
-    descriptor = _open(file)
+    descriptor = _take(file, wait)
     try:
-        _take(descriptor, file, wait)
         holder = {
             "pid": os.getpid(),
             "run": run,
@@ -38,17 +57,20 @@ def held(file: Path, run: str, task: str, started: datetime, wait: float = 0.0) 
         }
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(holder).encode(), 0)
-        yield
+        yield Held(file, descriptor)
         os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
 
 def is_free(file: Path) -> bool:
-    """Whether no run holds the lock now."""
-    if not file.exists():
+    """Whether no run holds the lock now. Makes no file."""
+    try:
+        descriptor = open_private(file, os.O_RDWR)
+    except FileNotFoundError:
         return True
-    descriptor = _open(file)
+    except OSError as error:
+        raise _cannot(file, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -58,41 +80,45 @@ def is_free(file: Path) -> bool:
     return True
 
 
-def make_private(folder: Path) -> None:
-    """Make a folder and the missing ones above it, each 0700: mkdir gives that to the last only."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    for path in reversed(missing):
-        path.mkdir(mode=0o700, exist_ok=True)
-
-
 def _open(file: Path) -> int:
     try:
         make_private(file.parent)
-        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return open_private(file, os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise RequestError(
-            f"cannot write {file}: {error.strerror}",
-            f"give {file.parent} to the user who runs this, mode 0700",
-        ) from error
+        raise _cannot(file, error) from error
 
 
-def _take(descriptor: int, file: Path, wait: float) -> None:
+def _cannot(file: Path, error: OSError) -> RequestError:
+    return RequestError(f"cannot write {file}: {reason(error)}", hint_for(error, file))
+
+
+def _take(file: Path, wait: float) -> int:
+    """Return a descriptor of the file that is locked and that the path names."""
     deadline = time.monotonic() + wait
     while True:
+        descriptor = _open(file)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            if same_file(descriptor, file):
+                return descriptor
+            # Removed or replaced between the two calls: what is locked is nobody's lock.
+            os.close(descriptor)
+            continue
         except BlockingIOError:
+            os.close(descriptor)
             if time.monotonic() >= deadline:
                 raise _busy(file) from None
             time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
+        except OSError as error:
+            os.close(descriptor)
+            raise _cannot(file, error) from error
 
 
 def _busy(file: Path) -> Busy:
     hint = "wait for it, or let this run wait with --wait SECONDS"
     try:
-        holder = json.loads(file.read_text() or "{}")
+        holder = json.loads(read_private(file) or b"{}")
         who = f"{holder['task']} (pid {holder['pid']}, since {holder['started']})"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return Busy("another run holds the lock", hint)
     return Busy(f"{who} is running", hint)

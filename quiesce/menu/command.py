@@ -30,10 +30,12 @@ _THE_MACHINES = frozenset(
         errno.EDQUOT,
         errno.EIO,
         errno.EMFILE,
+        errno.ENAMETOOLONG,
         errno.ENFILE,
         errno.ENOSPC,
         errno.EPERM,
         errno.EROFS,
+        errno.ESTALE,
     }
 )
 _LOOKING = {
@@ -132,12 +134,14 @@ def _plainly(error: Exception) -> QuiesceError:
     """What the machine refused is no mistake of ours. What a plan had changed is put back by then:
     nothing of this kind leaves its execution."""
     from quiesce.errors import QuiesceError, StepFailed, place_of
+    from quiesce.file_errors import hint_for, reason
 
     if isinstance(error, OSError) and error.errno in _THE_MACHINES:
-        where = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
+        named = isinstance(error.filename, str | bytes)
+        where = os.fsdecode(error.filename) if named else ""
         return StepFailed(
-            f"the system refused{where}: {error.strerror}",
-            "see how full the disk is, who may read it, and how many files may be open (ulimit -n)",
+            f"the system refused {where}: {reason(error)}".replace(" :", ":"),
+            hint_for(error, where or "."),
         )
     hint = "run it again with --debug, and report what it shows"
     return QuiesceError(f"unexpected {place_of(error)}", hint)
@@ -171,8 +175,11 @@ def _run(
         if shared.get("all_instances"):
             code = _everywhere(context, name, {**own, **shared}, reporter)
         else:
-            subject = _open(context, name, reporter, shared) if "stack" in shared else reporter
-            function(subject, **own)
+            app = _open(context, name, reporter, shared) if "stack" in shared else None
+            function(app or reporter, **own)
+            if app is not None:
+                # Its own work is done and shown by now.
+                app.require_services()
     except QuiesceError as error:
         failure = error
     except KeyboardInterrupt:

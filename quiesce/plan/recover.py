@@ -12,19 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from quiesce.plan.steps import (
-    Bracket,
-    CheckAddresses,
-    FreeRestart,
-    Node,
-    Plan,
-    RunCommand,
-    StartServices,
-    StopServices,
-    WaitHealthy,
-)
-
-_COMING_BACK = (FreeRestart, StartServices, WaitHealthy, CheckAddresses, RunCommand)
+from quiesce.plan.steps import Bracket, Node, Plan, ReplaceRows, StopServices, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +36,21 @@ def owed_nodes(plan: Plan, progress: Progress) -> tuple[Node, ...]:
     return nodes
 
 
-def keeping_going(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-    """Return these steps so that a service that cannot come back keeps no other one down, nor
-    anything from being tidied up. What is about data ends the recovery when it fails."""
-    made: list[Node] = []
-    group: list[Node] = []
-    for node in (*nodes, None):
-        if isinstance(node, _COMING_BACK):
-            group.append(node)
-            continue
-        if group:
-            made.append(Bracket("services come back", (), (), always=tuple(group)))
-            group = []
-        if node is not None:
-            made.append(node)
-    return tuple(made)
+def completed(plan: Plan, progress: Progress) -> bool:
+    """Whether a dead run did what it was for, as far as it got or by its recovery.
+
+    It did when every outermost bracket has its body done, or goes forward. Rows that were replaced
+    in place are in no exchange: they are in the live database as soon as their step has ended.
+    """
+    if any(
+        isinstance(node, ReplaceRows) and position in progress.ended
+        for position, node in walk(plan.nodes)
+    ):
+        return True
+    outermost = [f"/{index}" for index, node in enumerate(plan.nodes) if isinstance(node, Bracket)]
+    if outermost and all(position in progress.body_done for position in outermost):
+        return True
+    return _of(plan.nodes, "", progress)[1]
 
 
 def _of(nodes: tuple[Node, ...], at: str, progress: Progress) -> tuple[tuple[Node, ...], bool]:

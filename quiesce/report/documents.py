@@ -10,6 +10,7 @@ from quiesce.report import words
 from quiesce.report.values import (
     DrillRecord,
     LastRestore,
+    Leftover,
     MigrationRow,
     RestoreOutcome,
     RunRecord,
@@ -162,6 +163,7 @@ def status(
     covered: Sequence[CoveredFolder] = (),
     last_restore: LastRestore | None = None,
     last_drill: DrillRecord | None = None,
+    left: Sequence[Leftover] = (),
 ) -> Document:
     """Return everything `status` shows."""
     engine = observed.engine
@@ -210,6 +212,18 @@ def status(
                 "started": words.utc(run.started) if run.started else None,
             }
             for run in unfinished
+        ],
+        "pending": [
+            {
+                "run": one.run,
+                "what": one.what,
+                "bytes": one.bytes,
+                "service": one.service,
+                "tries": one.tries,
+                "fact": one.fact,
+                "hint": one.hint,
+            }
+            for one in left
         ],
         "free_bytes": observed.free_bytes,
         "covered_folders": [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from quiesce.report import words
 from quiesce.report.blocks import Block, Cell, Column, Facts, Headline, Remark, Table
-from quiesce.report.values import DrillRecord, LastRestore, Sizes, UnfinishedRun
+from quiesce.report.values import DrillRecord, LastRestore, Leftover, Sizes, UnfinishedRun
 from quiesce.report.views import verified
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def status(
     covered: Sequence[CoveredFolder] = (),
     last_restore: LastRestore | None = None,
     last_drill: DrillRecord | None = None,
+    left: Sequence[Leftover] = (),
 ) -> list[Block]:
     """Return everything at a glance: services, databases, volumes, backups, what is owed."""
     instance, engine = stack.instance, observed.engine
@@ -80,6 +81,8 @@ def status(
         since = f", begun {words.moment(run.started, zone)}" if run.started else ""
         text = f"{run.verb} was interrupted{since}"
         blocks.append(Remark("bad", run.run, text, "run 'inv recover'"))
+    for one in left:
+        blocks.append(Remark("bad" if one.service else "warning", one.run, one.fact, one.hint))
     return [*blocks, *(_covered(folder) for folder in covered)]
 
 

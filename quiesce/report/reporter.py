@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from quiesce.report.values import (
         DrillRecord,
         LastRestore,
+        Leftover,
         MigrationRow,
         RestoreOutcome,
         RunRecord,
@@ -277,6 +278,7 @@ class Reporter:
         covered: Sequence[CoveredFolder] = (),
         last_restore: LastRestore | None = None,
         last_drill: DrillRecord | None = None,
+        left: Sequence[Leftover] = (),
     ) -> None:
         """Show everything at a glance."""
         from quiesce.report import documents, overview
@@ -284,7 +286,7 @@ class Reporter:
         last = overview.newest(sets, stack.instance.name, verified=False)
         good = overview.newest(sets, stack.instance.name, verified=True)
         zone = self._face.zone
-        proofs = (last_restore, last_drill)
+        proofs = (last_restore, last_drill, left)
         self._show(
             documents.status(stack, observed, last, good, now, unfinished, sizes, covered, *proofs),
             overview.status(

@@ -24,6 +24,21 @@ class UnfinishedRun(NamedTuple):
     started: datetime | None = None
 
 
+class Leftover(NamedTuple):
+    """What a run could not tidy up, or bring back where `service`: which run, what it is, the
+    fact with its reason, and what to do. `bytes` is None where nobody knows; `database` is the
+    name of one."""
+
+    run: str
+    what: str
+    fact: str
+    hint: str
+    bytes: int | None = None
+    service: bool = False
+    tries: int = 0
+    database: str = ""
+
+
 class LastRestore(NamedTuple):
     """The newest restore that ended well; `request` is what it was, in words. `compared`: every
     database in it was compared with what its set recorded."""

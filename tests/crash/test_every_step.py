@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from quiesce.app.changing import Changing, runs_folder
+from quiesce.app.backups_folder import runs_folder
+from quiesce.app.changing import Changing
 from quiesce.app.connect import SystemClock
 from quiesce.errors import QuiesceError, StepFailed, StillOwed
 from quiesce.execute import journal as journals

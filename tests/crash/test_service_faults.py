@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.app.changing import runs_folder
+from quiesce.app.backups_folder import runs_folder
 from quiesce.execute import lock
 from tests.support.counting import ROOT, Counting, wait_until
 from tests.support.kills import (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.app.changing import runs_folder
+from quiesce.app.backups_folder import runs_folder
 from quiesce.errors import Busy
 from quiesce.plan.backup import BackupRequest
 from quiesce.plan.restore_request import RestoreRequest

@@ -332,6 +332,10 @@ class FakeDatabases:
                 raise QuiesceError(f"database {name} was not made by this run", "it stays")
             server.pop(name, None)
 
+    def size(self, database: Database, name: str) -> int | None:
+        found = self._server(database.service).get(name)
+        return None if found is None else len(found.tables)
+
     def sweep(self, run: str) -> tuple[str, ...]:
         with self._call(f"sweep:{run}"):
             return tuple(self.sessions.pop(run, ()))

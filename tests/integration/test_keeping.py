@@ -14,7 +14,7 @@ import pytest
 
 from quiesce.adapters.store import LocalStore
 from quiesce.app import App, reports
-from quiesce.app.changing import runs_folder
+from quiesce.app.backups_folder import runs_folder
 from quiesce.app.frame import Options
 from quiesce.errors import CheckFailed, Refused, RequestError
 from quiesce.execute.handlers import keeping as handlers

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from quiesce.adapters.store import LocalStore
-from quiesce.app.changing import runs_folder
+from quiesce.app.backups_folder import runs_folder
 from quiesce.execute import journal, lock
 from tests.support.counting import DATABASES, ROOT, Counting, wait_until
 from tests.support.patience import TASK

@@ -25,7 +25,7 @@ from quiesce.report import (
     RestoreOutcome,
     UnfinishedRun,
 )
-from quiesce.report.values import DrillRecord, LastRestore
+from quiesce.report.values import DrillRecord, LastRestore, Leftover
 from tests.unit import report_samples as samples
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "report"
@@ -54,9 +54,16 @@ def _status(reporter: Reporter) -> None:
     covered = (CoveredFolder("worker", "/srv/app", "/app", ("bin", "node_modules", "lib")),)
     restored = LastRestore("restore core-20261120-153012", samples.NOW - timedelta(days=3))
     drilled = DrillRecord(samples.NOW - timedelta(days=20), True, "core-20261101-020000", 48.2, "")
+    left = Leftover(
+        "20261120020000-cd34", "database rulesdb__old_cd34",
+        "database rulesdb__old_cd34 (8.2 MB) of run 20261120020000-cd34 could not be removed: "
+        "it is used by logical replication subscription s",
+        "every later run tries again (3 tries since 2026-11-20 01:00 UTC); by hand: "
+        'DROP DATABASE "rulesdb__old_cd34" WITH (FORCE);', 8_200_000, tries=3,
+    )  # fmt: skip
     reporter.status(
         samples.observed(), samples.stack(), sets, samples.NOW, runs, sizes,
-        covered=covered, last_restore=restored, last_drill=drilled,
+        covered=covered, last_restore=restored, last_drill=drilled, left=(left,),
     )  # fmt: skip
 
 

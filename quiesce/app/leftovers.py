@@ -1,0 +1,194 @@
+"""What runs left for later: written down, said with what removes it by hand, and shown."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from quiesce.app.backups_folder import runs_folder
+from quiesce.errors import QuiesceError, StillOwed
+from quiesce.execute import pending
+from quiesce.file_errors import hint_for, reason
+from quiesce.plan.describe import sentence
+from quiesce.plan.pending import (
+    describe_leftover,
+    is_clean_up,
+    left_over,
+    may_wait,
+    services_of,
+    without_decided,
+)
+from quiesce.plan.steps import DropDatabase, SettleVolume
+from quiesce.report import words
+from quiesce.report.values import Leftover
+
+if TYPE_CHECKING:
+    from quiesce.execute.pending import Pending
+    from quiesce.execute.run import Ports
+    from quiesce.model import Stack
+    from quiesce.plan.steps import Plan, Step
+
+
+class Later:
+    """Notes what fails of one run and may wait. Each failure is on disk when it was taken.
+
+    `earlier` is the note whose steps are tried again.
+    """
+
+    def __init__(
+        self, stack: Stack, ports: Ports, plan: Plan, earlier: Pending | None = None
+    ) -> None:
+        self._stack = stack
+        self._ports = ports
+        self._plan = plan
+        self._earlier = earlier
+        self._failed: dict[Step, str] = {}
+        #: What this run noted before it died, and its recovery does not repeat.
+        self._before: tuple[Step, ...] = ()
+        if earlier is None:
+            notes, _ = pending.read_all(runs_folder(stack))
+            self._before = tuple(s for n in notes if n.plan.run == plan.run for s in n.steps)
+        self._noted: Pending | None = None
+        self._problem: OSError | None = None
+        #: The steps of which a service's start brings back the others when it fails.
+        self.together: tuple[Step, ...] = earlier.steps if earlier else ()
+
+    def clean_up(self, step: Step, error: Exception) -> bool:
+        """Take a step that only tidies up."""
+        return is_clean_up(step) and self._take(step, pending.words_of(error))
+
+    def put_aside(self, step: Step, error: Exception) -> bool:
+        """Take a step that tidies up or brings a service back."""
+        return may_wait(step) and self._take(step, pending.words_of(error))
+
+    def put_off(self, error: QuiesceError) -> None:
+        """Nothing of the earlier note can be tried now."""
+        for step in self._earlier.steps if self._earlier else ():
+            self._take(step, error.fact)
+
+    def require_noted(self) -> None:
+        """Raise StillOwed when something could not be written down: it would be forgotten."""
+        if self._problem is not None:
+            raise StillOwed(
+                f"what run {self._plan.run} left cannot be written down: {reason(self._problem)}",
+                f"{hint_for(self._problem, runs_folder(self._stack))}; then run 'inv recover'",
+            ) from self._problem
+
+    def tell(self) -> tuple[Pending, ...]:
+        """Say what is left, and how to remove it by hand. Return the note, nothing for none."""
+        sink = self._ports.sink
+        if self._noted is None:
+            if self._earlier is not None:
+                with contextlib.suppress(OSError):
+                    pending.keep_only(self._earlier, ())
+                sink.note(f"what run {self._plan.run} had left is done now")
+            return ()
+        for left in _leftovers(self._stack, self._ports, self._noted):
+            sink.warn(f"{left.fact}; {left.hint}")
+        return (self._noted,)
+
+    def _take(self, step: Step, problem: str) -> bool:
+        self._failed[step] = problem
+        alone = [failed for failed in self._failed if failed not in self.together]
+        again = left_over(self.together, tuple(self._failed))
+        steps = tuple(dict.fromkeys((*self._before, *alone, *again)))
+        try:
+            self._noted = pending.note(
+                runs_folder(self._stack),
+                self._plan,
+                steps,
+                self._failed,
+                self._ports.clock.now(),
+                self._earlier,
+            )
+        except OSError as error:
+            self._problem = error
+            return False
+        return True
+
+
+def decided(stack: Stack, plan: Plan) -> None:
+    """Forget what was to be done about services that this plan stopped, removed or brought up."""
+    notes, _ = pending.read_all(runs_folder(stack))
+    for note in notes:
+        with contextlib.suppress(OSError):
+            pending.keep_only(note, without_decided(note.steps, plan))
+
+
+def leftovers(stack: Stack, ports: Ports) -> tuple[Leftover, ...]:
+    """Return what is left of earlier runs, for people to look at."""
+    notes, strange = pending.read_all(runs_folder(stack))
+    found = [left for note in notes for left in _leftovers(stack, ports, note)]
+    for path in strange:
+        fact = f"{path} cannot be understood, so what it says is left undone"
+        found.append(Leftover(path.name, path.name, fact, "see what it says, then remove it"))
+    return tuple(found)
+
+
+def require_services(stack: Stack) -> None:
+    """Raise StillOwed when services of an earlier run are still to be brought back."""
+    notes, _ = pending.read_all(runs_folder(stack))
+    down = [note for note in notes if note.services]
+    if down:
+        names = ", ".join(dict.fromkeys(n for note in down for n in services_of(note.services)))
+        raise StillOwed(
+            f"this run is done, but {names} could not be brought back after run {down[0].plan.run}",
+            "see 'inv logs'; once it can run, 'inv recover' starts it; 'inv up' or 'inv stop' "
+            "decides otherwise",
+            details=[problem for note in down for problem in note.problems.values()],
+        )
+
+
+def require_nothing_left(stack: Stack, ports: Ports, notes: tuple[Pending, ...]) -> None:
+    """Raise StillOwed naming what a recovery could not do."""
+    left = [one for note in notes for one in _leftovers(stack, ports, note)]
+    if left:
+        raise StillOwed(
+            left[0].fact, left[0].hint, details=[f"{one.fact}; {one.hint}" for one in left[1:]]
+        )
+
+
+def _leftovers(stack: Stack, ports: Ports, note: Pending) -> Iterator[Leftover]:
+    run, tries = note.plan.run, words.counted(note.tries, "try", "tries")
+    since = f"{tries} since {note.since:%Y-%m-%d %H:%M} UTC"
+    for step in note.clean_ups:
+        what, by_hand = describe_leftover(step, run, str(stack.backups))
+        size = _size(stack, ports, step, run)
+        problem = note.problem(step) or "it was not tried"
+        yield Leftover(
+            run,
+            what,
+            f"{what}{f' ({words.size(size)})' if size else ''} of run {run} could not be removed: "
+            f"{problem}",
+            f"every later run tries again ({since}); by hand: {by_hand}",
+            bytes=size,
+            tries=note.tries,
+            database=step.name if isinstance(step, DropDatabase) else "",
+        )
+    if note.services:
+        names = ", ".join(services_of(note.services)) or "services"
+        problems = [problem for step in note.services if (problem := note.problem(step))]
+        why = problems[0] if problems else sentence(note.services[0])
+        yield Leftover(
+            run,
+            names,
+            f"{names} could not be brought back after run {run}: {why}",
+            f"every later run tries again ({since}); see 'inv logs', or decide with 'inv up' or "
+            "'inv stop'",
+            service=True,
+            tries=note.tries,
+        )
+
+
+def _size(stack: Stack, ports: Ports, step: Step, run: str) -> int | None:
+    """Return the bytes of what is left, None where nobody can say."""
+    # Whatever goes wrong with looking: the name and the statement are what counts.
+    with contextlib.suppress(QuiesceError, StopIteration, OSError):
+        if isinstance(step, DropDatabase):
+            return ports.databases.size(stack.database(step.database), step.name)
+        if isinstance(step, SettleVolume):
+            states = ports.runtime.volumes(stack.volumes)
+            state = next(state for state in states if state.key == step.volume)
+            return ports.volumes.unsettled(state, run).bytes
+    return None

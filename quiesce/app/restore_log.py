@@ -1,0 +1,116 @@
+"""The log of restores: one line when a restore begins, one at its end. It is never cut.
+
+    backups/.reports/<instance>/restores.jsonl
+
+A restore that was killed cannot write its end. Who recovers it does, so that no restore seems to go
+on for ever, and the newest one that ended well is known.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quiesce.app.backups_folder import REPORTS, RUNS
+from quiesce.errors import RequestError
+from quiesce.execute import journal
+from quiesce.private_files import make_private, open_private, read_private
+from quiesce.report import words
+
+if TYPE_CHECKING:
+    from quiesce.model import Stack
+
+
+def reports_folder(stack: Stack) -> Path:
+    """Where the instance's reports and its log of restores are."""
+    return stack.backups / REPORTS / stack.instance.name
+
+
+def restore_log(stack: Stack) -> Path:
+    """The file that every restore of this instance is written into."""
+    return reports_folder(stack) / "restores.jsonl"
+
+
+def append(file: Path, line: dict[str, Any]) -> None:
+    """Add one line to a file of ours, on disk when this returns."""
+    make_private(file.parent)
+    descriptor = open_private(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        # One write, so that lines of two programs never mix.
+        os.write(descriptor, json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def operator() -> str:
+    """Return who runs this, and where."""
+    name = os.environ.get("SUDO_USER", "")
+    try:
+        name = name or getpass.getuser()
+    except (OSError, KeyError):
+        name = f"uid {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"
+
+
+def end_interrupted(stack: Stack, now: datetime) -> None:
+    """Write the end of every restore that has none and is over. Raise OSError."""
+    for line in _without_end(stack):
+        run = str(line["run"])
+        found = _end_of(stack, run)
+        if found is not None:
+            ok, fact = found
+            error = {} if ok else {"error": {"fact": fact, "hint": ""}}
+            append(
+                restore_log(stack),
+                {
+                    **line,
+                    "at": words.utc(now),
+                    "event": "ended",
+                    "operator": operator(),
+                    "ok": ok,
+                    "exit_code": 0 if ok else 4,
+                    "recovered": True,
+                    **error,
+                },
+            )
+
+
+def _without_end(stack: Stack) -> Iterator[dict[str, Any]]:
+    try:
+        lines = read_private(restore_log(stack)).decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return
+    begun: dict[str, dict[str, Any]] = {}
+    for text in lines:
+        try:
+            line = json.loads(text)
+            if line["event"] == "begun":
+                begun[str(line["run"])] = line
+            elif line["event"] == "ended":
+                begun.pop(str(line["run"]), None)
+        except (ValueError, KeyError, TypeError):
+            continue
+    yield from begun.values()
+
+
+def _end_of(stack: Stack, run: str) -> tuple[bool, str] | None:
+    """Return whether a restore ended well, and why not; None while that is not decided."""
+    path = stack.backups / RUNS / stack.instance.name / f"{run}.jsonl"
+    if not path.exists():
+        return False, "it was interrupted, and no journal of it is left"
+    try:
+        found = journal.read(path)
+    except RequestError:
+        return None
+    if not found.progress.closed:
+        return None
+    if found.outcome in journal.ENDED_WELL:
+        return True, ""
+    return False, "it was interrupted, and what was live before was put back"

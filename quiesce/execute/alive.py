@@ -1,0 +1,64 @@
+"""Which process wrote a journal, and whether it still lives.
+
+A pid alone is given to another process one day, means another one in another container, and nothing
+on another machine. With the start of the process, the boot of the machine and the pid namespace it
+names one process for good.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_DEAD_STATES = ("Z", "X", "x")
+
+
+def own_identity() -> dict[str, Any]:
+    """Return what names this process, as plain values for the journal."""
+    pid = os.getpid()
+    return {
+        "pid": pid,
+        "process_start": _started(pid),
+        "boot": _boot(),
+        "pid_namespace": _namespace(),
+        "host": socket.gethostname(),
+    }
+
+
+def lives(identity: Mapping[str, Any]) -> bool:
+    """Whether this process is known to live.
+
+    Nothing is known for journals of earlier versions, and for a process of another machine or of
+    another pid namespace.
+    """
+    start, pid = identity.get("process_start"), identity.get("pid")
+    here = bool(identity.get("boot")) and identity.get("boot") == _boot()
+    if not here or identity.get("pid_namespace") != _namespace():
+        return False
+    return isinstance(pid, int) and pid > 0 and bool(start) and start == _started(pid)
+
+
+def _started(pid: int) -> int:
+    """Return the clock ticks from boot to the start of a process, 0 for one that does not run."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return 0 if fields[0].decode() in _DEAD_STATES else int(fields[19])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""

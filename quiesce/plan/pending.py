@@ -1,0 +1,125 @@
+"""What may be left for later when a run ends: which failures block the next run, and which do not.
+
+Blocking is what decides which data is live: an exchange that is half done, a restart policy that is
+held back. What only tidies up, and services that do not come back, are remembered and tried again
+by every later run. A backup made meanwhile is good, and often what is needed most then. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from shlex import quote
+
+from quiesce.plan.steps import (
+    CheckAddresses,
+    DiscardStaging,
+    DropDatabase,
+    Node,
+    Plan,
+    ReleaseSnapshot,
+    RemoveProject,
+    RemoveServices,
+    RunCommand,
+    SettleVolume,
+    StartServices,
+    Step,
+    StopServices,
+    UpServices,
+    WaitHealthy,
+    WaitServices,
+    steps_of,
+)
+
+_CLEAN_UPS = (DropDatabase, SettleVolume, DiscardStaging, ReleaseSnapshot)
+_SERVICES = (StartServices, WaitHealthy, WaitServices, CheckAddresses, RunCommand)
+#: Tasks by which a person says what is to run.
+DECIDING = frozenset("up start stop restart rebuild down clean clean-all nuke shutdown".split())
+
+
+def is_clean_up(step: Step) -> bool:
+    """Whether the step only removes what nobody needs any more."""
+    return isinstance(step, _CLEAN_UPS)
+
+
+def may_wait(step: Step) -> bool:
+    """Whether the step may fail without keeping a later run from its work."""
+    return isinstance(step, _CLEAN_UPS + _SERVICES)
+
+
+def split(nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], tuple[Step, ...]]:
+    """Return what blocks when it fails, with all that comes before it, and the steps after that,
+    which may wait."""
+    rest: list[Step] = []
+    for node in reversed(nodes):
+        if not isinstance(node, _CLEAN_UPS + _SERVICES):
+            break
+        rest.insert(0, node)
+    return nodes[: len(nodes) - len(rest)], tuple(rest)
+
+
+def left_over(steps: tuple[Step, ...], failed: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Return the steps to try again when `failed` of `steps` failed.
+
+    A start and its wait belong together, so one that failed brings back all of them.
+    """
+    services = any(not is_clean_up(step) for step in failed)
+    return tuple(step for step in steps if step in failed or (services and not is_clean_up(step)))
+
+
+def services_of(steps: tuple[Step, ...]) -> tuple[str, ...]:
+    """Return the services that these steps bring back, or run a command in."""
+    names: list[str] = []
+    for step in steps:
+        if isinstance(step, StartServices | WaitHealthy):
+            names += [unit.service for unit in step.units]
+        elif isinstance(step, RunCommand):
+            names.append(step.service)
+    return tuple(dict.fromkeys(names))
+
+
+def describe_leftover(step: Step, run: str, backups: str) -> tuple[str, str]:
+    """Return what a clean-up leaves, and the statement that removes it by hand."""
+    if isinstance(step, DropDatabase):
+        name = step.name.replace('"', '""')
+        return f"database {step.name}", f'DROP DATABASE "{name}" WITH (FORCE);'
+    if isinstance(step, SettleVolume):
+        folder = f".quiesce-{run}"
+        return f"folder {folder} in volume {step.volume}", f"rm -r VOLUME/{folder}, as root"
+    if isinstance(step, ReleaseSnapshot):
+        return f"a session of run {run} in database {step.database}", "it ends with its process"
+    folder = f"{backups}/.staging/{run}"
+    return f"folder {folder}", f"rm -r {quote(folder)}"
+
+
+def without_decided(steps: tuple[Step, ...], plan: Plan) -> tuple[Step, ...]:
+    """Return the steps that remain to be done once `plan` has been carried out.
+
+    A person who stopped or removed a service, or brought it up, has decided about it.
+    """
+    if plan.verb not in DECIDING:
+        return steps
+    decided: set[str] = set()
+    everything = False
+    for _, step in steps_of(plan.nodes):
+        if isinstance(step, RemoveProject) or (
+            isinstance(step, RemoveServices) and not step.services
+        ):
+            everything = True
+        elif isinstance(step, StartServices | StopServices):
+            decided |= {unit.service for unit in step.units}
+        elif isinstance(step, UpServices | RemoveServices):
+            decided |= set(step.services)
+    remaining = (_without(step, None if everything else decided) for step in steps)
+    return tuple(step for step in remaining if step is not None)
+
+
+def _without(step: Step, decided: set[str] | None) -> Step | None:
+    """Return the step without these services (None: all of them), None when nothing is left."""
+    if isinstance(step, StartServices | WaitHealthy):
+        units = () if decided is None else tuple(u for u in step.units if u.service not in decided)
+        return replace(step, units=units) if units else None
+    if isinstance(step, RunCommand):
+        return None if decided is None or step.service in decided else step
+    if isinstance(step, CheckAddresses):
+        return None
+    return step

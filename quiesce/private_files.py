@@ -1,0 +1,204 @@
+"""Folders and files that belong to Quiesce: private, and reached through no symbolic link.
+
+`backups/` itself may be a symbolic link or a mount: people keep their backups on another disk.
+Below it everything was made by Quiesce, so a link there was placed by somebody else, to have a file
+outside of it written or read. Once a folder is 0700 and ours, nobody else can place one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Collection
+from pathlib import Path
+from shlex import quote
+
+from quiesce.errors import RequestError
+from quiesce.file_errors import hint_for, reason
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_ROOT = 0
+
+
+def trusted_owners(beside: Path) -> frozenset[int]:
+    """Return the users whose folders are believed: this one and root; for root also the owner of
+    `beside`, the stack's folder, who already decides what is run."""
+    owners = {os.geteuid(), _ROOT}
+    if os.geteuid() == _ROOT:
+        with contextlib.suppress(OSError):
+            owners.add(beside.stat().st_uid)
+    return frozenset(owners)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder and the missing ones above it, each 0700: mkdir gives that to the last only."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
+def secure_top(folder: Path, owners: Collection[int]) -> None:
+    """`folder` exists, belongs to one of `owners`, and is 0700 unless the file system cannot do
+    that. It may be a symbolic link that one of them made.
+
+    Raise RequestError when somebody else may write in it.
+    """
+    try:
+        _check_link(folder, owners)
+        make_private(folder)
+        descriptor = os.open(folder, _FOLDER)
+    except OSError as error:
+        raise _cannot(folder, error) from error
+    try:
+        _secure(descriptor, folder, owners)
+    finally:
+        os.close(descriptor)
+
+
+def secure_below(top: Path, *names: str, owners: Collection[int], make: bool = False) -> None:
+    """Each folder on the way from `top` is a real folder of one of `owners`, 0700.
+
+    A missing one ends the check, or is made with `make`. Raise RequestError for a symbolic link or
+    anything else that is no folder.
+    """
+    descriptor = -1
+    path = top
+    try:
+        descriptor = os.open(top, _FOLDER)
+        for name in names:
+            path = path / name
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, 0o700, dir_fd=descriptor)
+            try:
+                below = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
+            except FileNotFoundError:
+                return
+            os.close(descriptor)
+            descriptor = below
+            _secure(descriptor, path, owners)
+    except OSError as error:
+        raise _cannot(path, error) from error
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def refuse_link(file: Path) -> None:
+    """Raise RequestError when there is a symbolic link in the place of a file of ours."""
+    if file.is_symlink():
+        raise _link(file)
+
+
+def open_private(file: Path, flags: int) -> int:
+    """Open a file of ours, 0600 when it is made. Raise OSError: ELOOP for a symbolic link, EEXIST
+    for what is no plain file, EMLINK for one that has a second name elsewhere.
+
+    A FIFO in its place would block whoever opens it; a hard link would have another file written.
+    """
+    descriptor = os.open(file, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    found = os.fstat(descriptor)
+    number = errno.EEXIST if not stat.S_ISREG(found.st_mode) else 0
+    if not number and found.st_nlink > 1 and flags & (os.O_WRONLY | os.O_RDWR):
+        number = errno.EMLINK
+    if number:
+        os.close(descriptor)
+        raise OSError(number, os.strerror(number), str(file))
+    return descriptor
+
+
+def read_private(file: Path) -> bytes:
+    """Return what a file of ours holds. Raise OSError as `open_private`."""
+    with os.fdopen(open_private(file, os.O_RDONLY), "rb") as opened:
+        return opened.read()
+
+
+def replace_private(file: Path, content: bytes) -> None:
+    """Replace a 0600 file by one rename, synced: a reader sees the old content or the new."""
+    partial = file.with_name(f".{file.name}.partial")
+    # Removed, not opened: a link or a FIFO of this name leads somewhere else.
+    partial.unlink(missing_ok=True)
+    descriptor = open_private(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
+    partial.replace(file)
+    folder = os.open(file.parent, _FOLDER)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def same_file(descriptor: int, path: Path) -> bool:
+    """Whether `path` still names the file that is open as `descriptor`."""
+    try:
+        named = path.lstat()
+    except OSError:
+        return False
+    held = os.fstat(descriptor)
+    return (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)
+
+
+def _check_link(folder: Path, owners: Collection[int]) -> None:
+    if not folder.is_symlink():
+        return
+    if (owner := folder.lstat().st_uid) not in owners:
+        raise RequestError(
+            f"{folder} is a symbolic link that user {owner} made",
+            f"see ls -l {quote(str(folder))}; remove the link and make it yourself",
+        )
+    if not folder.exists():
+        raise RequestError(
+            f"{folder} leads to {folder.readlink()}, which is not there",
+            "mount that disk, or make the folder",
+        )
+
+
+def _secure(descriptor: int, path: Path, owners: Collection[int]) -> None:
+    """Correct owner and mode of an open folder, or refuse it."""
+    found = os.fstat(descriptor)
+    shown = quote(str(path))
+    if found.st_uid not in owners:
+        raise RequestError(
+            f"{path} belongs to user {found.st_uid}, who may replace what is in it",
+            f"see ls -ld {shown}; run this as that user, or move the folder away",
+        )
+    if found.st_mode & stat.S_ISVTX:
+        raise RequestError(
+            f"{path} is a folder that several users share",
+            f"make a folder in it for the backups, mode 0700, instead of using {shown} itself",
+        )
+    if not found.st_mode & 0o077:
+        return
+    try:
+        os.fchmod(descriptor, 0o700)
+    except OSError as error:
+        if found.st_mode & 0o022:
+            raise RequestError(
+                f"others may write in {path}: its mode is {stat.S_IMODE(found.st_mode):04o}",
+                f"have its owner, user {found.st_uid}, run: chmod 0700 {shown}",
+            ) from error
+        return
+    # A file system without modes accepts the call and changes nothing.
+    if os.fstat(descriptor).st_mode & 0o022:
+        raise RequestError(
+            f"others may write in {path}, and its file system has no modes",
+            f"mount it with umask=0077 and this user's uid (findmnt -T {shown})",
+        )
+
+
+def _cannot(path: Path, error: OSError) -> RequestError:
+    if error.errno in (errno.ELOOP, errno.ENOTDIR) and path.is_symlink():
+        return _link(path)
+    return RequestError(f"cannot use {path}: {reason(error)}", hint_for(error, path))
+
+
+def _link(path: Path) -> RequestError:
+    return RequestError(
+        f"{path} is a symbolic link, and Quiesce follows none below backups/",
+        f"see where it leads with ls -l {quote(str(path))}, then remove the link",
+    )
