@@ -75,7 +75,9 @@ class Checkout:
     def make(cls, folder: Path) -> Checkout:
         """Copy what a user has, and write the env file a user would write."""
         folder.mkdir(parents=True)
-        skip = shutil.ignore_patterns("__pycache__", ".ruff_cache")
+        # What is compiled goes along: `invoke` itself writes none, so that each `inv` would compile
+        # all of Quiesce again.
+        skip = shutil.ignore_patterns(".ruff_cache")
         for name in _COPIED:
             if (ROOT / name).is_dir():
                 shutil.copytree(ROOT / name, folder / name, ignore=skip)
