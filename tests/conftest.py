@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from tests.engine import Unavailable, ensure_engine
-from tests.support import longest
+from tests.support import longest, sampling
 
 # How many examples Hypothesis tries where a test does not say. It draws others in each run, and
 # prints the one that failed with the line that repeats it.
@@ -31,6 +31,18 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, examples in EXAMPLES.items():
         settings.register_profile(name, max_examples=examples, deadline=None)
     settings.load_profile(profile)
+    sampling.choose_seed()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which points of the matrices are tried."""
+    return f"seed of the samples: {sampling.SEED}={sampling.choose_seed()}"
+
+
+@pytest.fixture(scope="session")
+def everything(pytestconfig: pytest.Config) -> bool:
+    """Whether a test with many points tries all of them."""
+    return bool(pytestconfig.getoption("--long"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
