@@ -14,18 +14,26 @@ from quiesce.menu import compose
     auto_shortflags=False,
     help={
         "long": "add the tests that take minutes",
+        "quick": "after each save: unit, golden and architecture, with fewer random examples",
         "provision": "install and start a Docker Engine where there is none (as CI=true does)",
         "only": "stages, comma-separated (default: all)",
         "expression": "only tests whose names match, as pytest -k",
     },
 )
 def test(
-    _: Context, long: bool = False, provision: bool = False, only: str = "", expression: str = ""
+    _: Context,
+    long: bool = False,
+    quick: bool = False,
+    provision: bool = False,
+    only: str = "",
+    expression: str = "",
 ) -> None:
     """Check format, types and every test."""
     from tests import command
 
-    code = command.main(long=long, provision=provision, only=only, expression=expression)
+    code = command.main(
+        long=long, quick=quick, provision=provision, only=only, expression=expression
+    )
     if code:
         raise Exit(code=code)
 

@@ -21,18 +21,27 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from tests.outcome import Outcome, count_tests, print_summary
+from tests.outcome import Outcome, count_files, count_tests, print_summary
+from tests.spending import measured_processors, print_spending
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKS = ("lint", "types")
 GROUPS = ("unit", "golden", "architecture", "contract", "integration", "stack", "crash", "e2e")
+# What `--quick` runs: what needs nothing but Python, and says within seconds what a change broke.
+QUICK = ("unit", "golden", "architecture")
 # Settings of the caller's shell that would change what the tests see.
-FOREIGN = ("BACKUP_RESTORE_PHASE", "COMPOSE_", "INVOKE_", "PG", "QUIESCE_")
+# Without PYTHONDONTWRITEBYTECODE each of hundreds of programs would compile what it imports.
+FOREIGN = (
+    *("BACKUP_RESTORE_PHASE", "COMPOSE_", "INVOKE_", "PG", "QUIESCE_"),
+    "PYTHONDONTWRITEBYTECODE",
+)
 KEPT = ("QUIESCE_PYTHON", "QUIESCE_TEST_")
 PATIENCE = 60.0
 # Most tests wait for an engine or a server most of their time. The tests of a file stay together:
 # they share a stack, and some of them build on each other.
 PARALLEL = ["--numprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"]
+# These compute all the time: more workers than processors would only import more often.
+PARALLEL_QUICK = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"]
 # A test that ran into its time limit (nothing else) is tried once more, and both runs are shown: on
 # a shared machine that stood still for minutes that says nothing about what is tested.
 AGAIN = ["--reruns=1", "--only-rerun=Timeout >", "--only-rerun=TimeoutExpired"]
@@ -48,24 +57,36 @@ class Engine:
 
 
 def main(
-    *, long: bool = False, provision: bool = False, only: str = "", expression: str = ""
+    *,
+    long: bool = False,
+    quick: bool = False,
+    provision: bool = False,
+    only: str = "",
+    expression: str = "",
 ) -> int:
     """Run the stages named in `only` (comma-separated, all by default); return the exit code.
 
-    `long` adds the tests that take minutes, `expression` is pytest's -k and leaves out format,
-    lint and types, `provision` installs and starts a Docker Engine where there is none, as
-    CI=true does. 0 means that something ran and all of it passed, 1 that something failed or
-    nothing ran, 2 that the request was wrong or the tools could not be installed.
+    `quick` is for the moment after a file is saved: the stages of `QUICK` with fewer random
+    examples, no engine, in seconds. `long` adds the tests that take minutes, `expression` is
+    pytest's -k and leaves out format, lint and types, `provision` installs and starts a Docker
+    Engine where there is none, as CI=true does. 0 means that something ran and all of it passed,
+    1 that something failed or nothing ran, 2 that the request was wrong or the tools could not be
+    installed.
     """
     groups = find_groups()
     chosen = [name for name in only.replace(" ", "").split(",") if name]
+    if quick and long:
+        return _refuse("--quick and --long are opposites", "give one of them")
     if unknown := sorted(set(chosen) - {*CHECKS, *groups}):
         return _refuse(
             f"no stage of this name: {', '.join(unknown)}", f"use {', '.join([*CHECKS, *groups])}"
         )
+    if quick and not chosen:
+        chosen = list(QUICK)
     checks = [] if expression else [name for name in CHECKS if not chosen or name in chosen]
     groups = [name for name in groups if not chosen or name in chosen]
     outcomes: list[Outcome] = []
+    options = ["--long"] if long else ["--quick"] if quick else []
     with _ending_on_sigterm():
         if not _install_tools():
             return _refuse(
@@ -74,7 +95,7 @@ def main(
             )
         outcomes += map(_check, checks)
         if groups:
-            outcomes += _test(groups, long=long, provision=provision, expression=expression)
+            outcomes += _test(groups, options, provision=provision, expression=expression)
     return print_summary(outcomes, tests_wanted=bool(groups))
 
 
@@ -130,10 +151,16 @@ def _check(name: str) -> Outcome:
     return Outcome(name, passed=int(not any(codes)), failed=int(any(codes)), seconds=seconds)
 
 
-def _test(groups: Sequence[str], *, long: bool, provision: bool, expression: str) -> list[Outcome]:
-    """Run the groups in one pytest process, with an engine if there is one."""
+def _test(
+    groups: Sequence[str], options: Sequence[str], *, provision: bool, expression: str
+) -> list[Outcome]:
+    """Run the groups in one pytest process, with an engine if there is one and they need it."""
     in_ci = os.environ.get("CI") == "true"
     environment = _clean_environment()
+    # Copies of this folder take along what is compiled here.
+    _run([sys.executable, "-m", "compileall", "-q", "-j0", "quiesce"], environment)
+    if {*groups} <= {*QUICK} and not (provision or in_ci):
+        return _run_pytest(groups, options, environment, expression)
     outcomes = []
     _announce("engine")
     begun = time.monotonic()
@@ -148,20 +175,28 @@ def _test(groups: Sequence[str], *, long: bool, provision: bool, expression: str
         environment |= {"QUIESCE_TEST_ENGINE": "1", "DOCKER_HOST": engine.docker_host}
         environment |= engine.images
     try:
-        _announce(", ".join(groups))
-        with tempfile.TemporaryDirectory(prefix="quiesce-test-") as folder:
-            record = Path(folder) / "results.xml"
-            command = [sys.executable, "-m", "pytest", f"--junitxml={record}", "--durations=15"]
-            command += ["-o", "junit_duration_report=total", *AGAIN]
-            command += ["--long"] if long else []
-            command += ["-k", expression] if expression else PARALLEL
-            # The last stages take longest, so they begin first and the others fill what is left.
-            folders = [f"tests/{name}" for name in reversed(groups)]
-            code = _run([*command, *folders], environment)
-            return outcomes + count_tests(record, groups, pytest_code=code)
+        return outcomes + _run_pytest(groups, options, environment, expression)
     finally:
         if engine is not None and engine.started and in_ci:
             _run([sys.executable, "-m", "tests.engine", "down"], os.environ)
+
+
+def _run_pytest(
+    groups: Sequence[str], options: Sequence[str], environment: Mapping[str, str], expression: str
+) -> list[Outcome]:
+    _announce(", ".join(groups))
+    with tempfile.TemporaryDirectory(prefix="quiesce-test-") as folder:
+        record = Path(folder) / "results.xml"
+        command = [sys.executable, "-m", "pytest", f"--junitxml={record}", "--durations=15"]
+        command += ["-o", "junit_duration_report=total", *AGAIN, *options]
+        parallel = PARALLEL_QUICK if {*groups} <= {*QUICK} else PARALLEL
+        command += ["-k", expression] if expression else parallel
+        # The last stages take longest, so they begin first and the others fill what is left.
+        folders = [f"tests/{name}" for name in reversed(groups)]
+        with measured_processors() as took:
+            code = _run([*command, *folders], environment)
+        print_spending(took, count_files(record))
+        return count_tests(record, groups, pytest_code=code)
 
 
 def _find_engine(*, provision: bool) -> tuple[Engine | None, str]:

@@ -4,25 +4,85 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache
 
 import pytest
+from hypothesis import settings
 
 from tests.engine import Unavailable, ensure_engine
+from tests.support import longest, sampling
+
+# How many examples Hypothesis tries where a test does not say. It draws others in each run, and
+# prints the one that failed with the line that repeats it.
+EXAMPLES = {"quick": 15, "normal": 100, "long": 500}
+_BEGUN = pytest.StashKey[tuple[float, float]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--long`, which also runs the tests that take minutes."""
+    """Add `--long`, which also runs the tests that take minutes, and `--quick`, its opposite."""
     parser.addoption("--long", action="store_true", help="also run the tests that take minutes")
+    parser.addoption("--quick", action="store_true", help="few random examples, no `thorough` test")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the number of random examples before any test module is imported."""
+    profile = next((name for name in ("long", "quick") if config.getoption(name)), "normal")
+    for name, examples in EXAMPLES.items():
+        settings.register_profile(name, max_examples=examples, deadline=None)
+    settings.load_profile(profile)
+    sampling.choose_seed()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which points of the matrices are tried."""
+    return f"seed of the samples: {sampling.SEED}={sampling.choose_seed()}"
+
+
+@pytest.fixture(scope="session")
+def everything(pytestconfig: pytest.Config) -> bool:
+    """Whether a test with many points tries all of them."""
+    return bool(pytestconfig.getoption("--long"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first, so that no worker is alone with one at the end."""
+    items.sort(key=longest.place)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what cannot run here; under CI=true a missing engine is a failure."""
     if item.get_closest_marker("long") and not item.config.getoption("--long"):
         pytest.skip("takes minutes; --long runs it")
+    if item.get_closest_marker("thorough") and item.config.getoption("--quick"):
+        pytest.skip("takes seconds; left out by --quick")
     if item.get_closest_marker("engine"):
         _require_engine()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Remember when a test began, in processor seconds."""
+    item.stash[_BEGUN] = _spent()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """Note what a test and the programs it waited for took of the processors, fixtures included."""
+    try:
+        return (yield)
+    finally:
+        now = _spent()
+        own, programs = now[0] - item.stash[_BEGUN][0], now[1] - item.stash[_BEGUN][1]
+        item.stash[_BEGUN] = now
+        item.user_properties += [("cpu", f"{own:.2f}"), ("cpu of programs", f"{programs:.2f}")]
+
+
+def _spent() -> tuple[float, float]:
+    times = os.times()
+    return times.user + times.system, times.children_user + times.children_system
 
 
 @pytest.fixture(scope="session")

@@ -14,13 +14,17 @@ ORDINARY = (0, 1, 5)
 
 @dataclass(slots=True)
 class Outcome:
-    """The counts of one stage; `skips` says for each skipped test which it was and why."""
+    """The counts of one stage; `skips` says for each skipped test which it was and why.
+
+    `cpu` is what the tests and the programs they waited for took of the processors, in seconds.
+    """
 
     stage: str
     passed: int = 0
     failed: int = 0
     skipped: int = 0
     seconds: float = 0.0
+    cpu: float = 0.0
     skips: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -31,13 +35,33 @@ def count_tests(record: Path, groups: Sequence[str], *, pytest_code: int) -> lis
     adds an outcome of its own, so that it never counts as passed.
     """
     outcomes = {name: Outcome(name) for name in groups}
-    if record.is_file():
-        for case in ElementTree.parse(record).iter("testcase"):
-            _count(case, outcomes)
+    for case in _read_cases(record):
+        _count(case, outcomes)
     failed = sum(outcome.failed for outcome in outcomes.values())
     if pytest_code not in ORDINARY or (pytest_code == 1 and failed == 0):
         outcomes["pytest"] = Outcome(f"pytest (exit {pytest_code})", failed=1)
     return list(outcomes.values())
+
+
+def count_files(record: Path) -> list[Outcome]:
+    """Given the same file, return what each file of tests took, the slowest first."""
+    files: dict[str, Outcome] = {}
+    for case in _read_cases(record):
+        parts = (case.get("classname") or "").split(".")
+        if len(parts) > 2:
+            outcome = files.setdefault("/".join(parts[:3]), Outcome("/".join(parts[:3])))
+            outcome.seconds += float(case.get("time", 0))
+            outcome.cpu += _cpu(case)
+    return sorted(files.values(), key=lambda outcome: -outcome.seconds)
+
+
+def _read_cases(record: Path) -> list[ElementTree.Element]:
+    return list(ElementTree.parse(record).iter("testcase")) if record.is_file() else []
+
+
+def _cpu(case: ElementTree.Element) -> float:
+    noted = case.iterfind("properties/property")
+    return sum(float(one.get("value", 0)) for one in noted if one.get("name", "")[:3] == "cpu")
 
 
 def _count(case: ElementTree.Element, outcomes: dict[str, Outcome]) -> None:
@@ -47,6 +71,7 @@ def _count(case: ElementTree.Element, outcomes: dict[str, Outcome]) -> None:
     group = parts[1] if len(parts) > 1 else place
     outcome = outcomes.setdefault(group, Outcome(group))
     outcome.seconds += float(case.get("time", 0))
+    outcome.cpu += _cpu(case)
     skip = case.find("skipped")
     if case.find("failure") is not None or case.find("error") is not None:
         outcome.failed += 1
@@ -66,11 +91,11 @@ def print_summary(outcomes: Sequence[Outcome], *, tests_wanted: bool) -> int:
     nothing_ran = passed + failed == 0 or (
         tests_wanted and not any(outcome.passed + outcome.failed for outcome in tests)
     )
-    print(f"\n{'stage':<20} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}")
+    heads = ("passed", "failed", "skipped", "seconds", "cpu s")
+    print(f"\n{'stage':<20}" + "".join(f"{head:>9}" for head in heads))
     for row in outcomes:
-        print(
-            f"{row.stage:<20} {row.passed:>7} {row.failed:>7} {row.skipped:>8} {row.seconds:>8.1f}"
-        )
+        counts = f"{row.passed:>9}{row.failed:>9}{row.skipped:>9}"
+        print(f"{row.stage:<20}{counts}{row.seconds:>9.1f}{row.cpu:>9.1f}")
     _print_skips(outcomes)
     if nothing_ran:
         print("\nno test ran, which is not a success")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from quiesce.app.connect import end_host_processes
 from tests.support.checkout import wait_until
 from tests.support.place import ONE_VOLUME, Place
 from tests.support.programs import require_programs
+from tests.support.sampling import chance
 
 #: What is made of each call, and how often it is tried with `--long` (in the normal run: sample).
 FAULTS = {
@@ -44,8 +44,8 @@ CASES = [
     )
     for run in RUNS for call, faults in FAULTS.items() for fault in faults
 ]  # fmt: skip
-CHANCE = random.Random(3)
-POINTS = 4
+#: At how many points each is tried, and without `--long`.
+POINTS, FEW = 4, 2
 
 
 @dataclass
@@ -87,7 +87,7 @@ def traced(place: Place, call: str, inject: str, arguments: tuple[str, ...]) -> 
     return ended.returncode, ended.stdout + ended.stderr
 
 
-def points(place: Place, call: str, arguments: tuple[str, ...]) -> list[int]:
+def points(place: Place, call: str, arguments: tuple[str, ...], count: int) -> list[int]:
     """Return some ordinals of the call, all of them after the journal was begun."""
     code, said = traced(place, f"openat,{call}", "", arguments)
     assert code == 0, said
@@ -97,7 +97,8 @@ def points(place: Place, call: str, arguments: tuple[str, ...]) -> list[int]:
     )
     ordinals = [i for i, line in enumerate(lines) if line.startswith(f"{call}(")]
     after = [number + 1 for number, line in enumerate(ordinals) if line > begun]
-    return sorted(CHANCE.sample(after, min(POINTS, len(after))))
+    numbers = chance(f"system calls {call} {arguments}")
+    return sorted(numbers.sample(after, min(count, len(after))))
 
 
 def sets(place: Place) -> list[str]:
@@ -106,11 +107,11 @@ def sets(place: Place) -> list[str]:
 
 
 @pytest.mark.parametrize(("run", "call", "fault"), CASES)
-def test_at_a_system_call(place: Place, run: str, call: str, fault: str) -> None:
+def test_at_a_system_call(place: Place, run: str, call: str, fault: str, everything: bool) -> None:
     """Services run, older sets are good, what is live is wholly old or new, nothing stays."""
     upload = place.volume("media") / "upload"
     first = sets(place)[0]
-    for number in points(place, call, RUNS[run]):
+    for number in points(place, call, RUNS[run], POINTS if everything else FEW):
         counts.tried += 1
         upload.write_text("new")
         before = sets(place)

@@ -79,7 +79,7 @@ services:
     restart: unless-stopped
     environment: {POSTGRES_PASSWORD: "${POSTGRES_PASSWORD}"}
     volumes: [postgres-data:/var/lib/postgresql/data]
-    healthcheck: {test: [CMD, pg_isready, -U, postgres, -h, 127.0.0.1], interval: 2s, retries: 60}
+    healthcheck: {test: [CMD, pg_isready, -U, postgres, -h, 127.0.0.1], interval: 4s, retries: 60}
   counter:
     image: ${PYTHON_IMAGE}
     command: [python3, /counter.py]
@@ -88,7 +88,7 @@ services:
     environment:
       {PGHOST: db, PGPORT: "5432", PGPASSWORD: "${POSTGRES_PASSWORD}", COUNT_DIR: /numbers}
     volumes: ["numbers:/numbers", "./counter.py:/counter.py:ro"]
-    healthcheck: {test: test -e /numbers/well, interval: 2s, retries: 60}
+    healthcheck: {test: test -e /numbers/well, interval: 4s, retries: 60}
     depends_on: {db: {condition: service_healthy}}
 volumes:
   postgres-data: {name: "${STACK}-postgres-data"}

@@ -15,7 +15,7 @@ from quiesce.config import load_stack
 from quiesce.config.schema import StackFile
 from quiesce.errors import ConfigError, Problem
 
-EXAMPLES = 200
+EXAMPLES = 2 * settings.default.max_examples
 GOOD = b"version: 1\ninstances: {core: {retention: r}}\nretention: {r: {keep_last: 1}}\n"
 PIECES = [
     *StackFile.model_fields,

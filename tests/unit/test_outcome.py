@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.outcome import Outcome, count_tests, print_summary
+from tests.outcome import Outcome, count_files, count_tests, print_summary
 
 RECORD = """<testsuites><testsuite>
 <testcase classname="tests.unit.test_order" name="test_a" time="1.5" />
@@ -61,3 +61,19 @@ def test_the_last_line_is_the_sum_and_only_a_run_without_failure_is_a_success(
     """A run in which no test ran is none either."""
     assert print_summary(outcomes, tests_wanted=True) == code
     assert capsys.readouterr().out.splitlines()[-1] == line
+
+
+def test_the_slowest_file_comes_first_with_what_it_took_of_the_processors(tmp_path: Path) -> None:
+    """Fixtures and the programs a test waited for included; each test adds to its file's group."""
+    path = tmp_path / "results.xml"
+    properties = '<property name="cpu" value="0.5" /><property name="cpu of programs" value="2" />'
+    case = '<testcase classname="tests.{}" name="test_x" time="{}"><properties>{}</properties>'
+    cases = [
+        case.format("unit.test_quick", 0.1, ""),
+        case.format("e2e.test_slow", 4, properties),
+        case.format("e2e.test_slow.TestMore", 5, properties),
+    ]
+    path.write_text(f"<testsuites>{'</testcase>'.join(cases)}</testcase></testsuites>")
+    files = [(one.stage, one.seconds, one.cpu) for one in count_files(path)]
+    assert files == [("tests/e2e/test_slow", 9.0, 5.0), ("tests/unit/test_quick", 0.1, 0.0)]
+    assert [one.cpu for one in count_tests(path, ["unit", "e2e"], pytest_code=0)] == [0.0, 5.0]

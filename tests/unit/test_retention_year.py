@@ -49,6 +49,7 @@ def _check_year(zone: str, minutes: int) -> None:
     assert days == sorted(f"{today - timedelta(days=number)}" for number in range(10))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("zone", ZONES)
 def test_a_year_every_six_hours(zone: str) -> None:
     """Every DST change, the day Samoa left out, the last week of the year."""

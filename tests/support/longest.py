@@ -1,0 +1,23 @@
+"""Which files of tests begin first: those that take longest, so that none is last and alone.
+
+`./inv test` prints the slowest files of each run; when the order there has changed much, change it
+here. A file that is missing here only begins later.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+LONGEST_FIRST: tuple[str, ...] = (
+    "crash/test_service_faults",
+    "crash/test_system_calls",
+    "crash/test_real_kills",
+    "integration/test_volumes_exchange",
+)
+_PLACES = {name: place for place, name in enumerate(LONGEST_FIRST)}
+
+
+def place(item: pytest.Item) -> int:
+    """Where the file of a test comes in the run; files of one place keep the order they have."""
+    folder, _, name = str(item.path.with_suffix("")).rpartition("/tests/")
+    return _PLACES.get(name, len(_PLACES)) if folder else len(_PLACES)
