@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from quiesce.exclusion import LeftOut
 from quiesce.model import (
     BackupSet,
     ClusterRecord,
@@ -487,11 +488,30 @@ class VolumeSize:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class VolumeSurvey:
+    """What patterns would leave out of a volume, and what would be `kept`. `unmatched` are the
+    patterns that match nothing."""
+
+    kept: VolumeSize
+    left_out: tuple[LeftOut, ...]
+    unmatched: tuple[str, ...]
+
+
 class VolumeIO(Protocol):
     """The bytes of volumes, in and out. Nothing is held in memory."""
 
     def measure(self, volume: VolumeState) -> VolumeSize:
         """Entries and apparent bytes in the volume, without stopping anything."""
+        ...
+
+    def survey(self, volume: VolumeState, exclude: Sequence[str], path: str = "") -> VolumeSurvey:
+        """What these patterns leave out of the volume as it is, or with `path` of that file or
+        folder of it, without stopping anything."""
+        ...
+
+    def remarks(self, volume: VolumeState) -> tuple[str, ...]:
+        """What people should know of the last `archive` of this volume."""
         ...
 
     def begin(self, volume: VolumeState) -> None:

@@ -39,7 +39,10 @@ class HelperContainer:
         project: str,
         volume: str,
         mounts: Sequence[Mapping[str, Any]],
+        *,
+        beside: str = "",
     ) -> None:
+        """`beside` is a container whose processes the helper is to see, and look into."""
         from docker.types import LogConfig
 
         self._api = api
@@ -51,7 +54,8 @@ class HelperContainer:
             auto_remove=True,
             read_only=True,
             cap_drop=["ALL"],
-            cap_add=list(_CAPABILITIES),
+            cap_add=[*_CAPABILITIES, *(["SYS_PTRACE"] if beside else [])],
+            pid_mode=f"container:{beside}" if beside else None,
             # A label of SELinux would keep it from our folders; without effect elsewhere.
             security_opt=["label=disable", "no-new-privileges"],
         )

@@ -17,9 +17,7 @@ from typing import IO, cast
 
 from quiesce.adapters import zstd
 from quiesce.errors import QuiesceError
-
-#: The name of our own folder in a volume's root starts with this; no member may.
-RESERVED = b".quiesce-"
+from quiesce.exclusion import is_run_folder
 
 _BLOCK = 512
 _CHUNK = 1 << 20
@@ -122,7 +120,7 @@ class Judge:
             return reason
         if not components and header.type != _DIRECTORY:
             return "is the root, but no directory"
-        if components[:1] and components[0].startswith(RESERVED):
+        if components[:1] and is_run_folder(components[0].decode("latin-1")):
             return "has a name that Quiesce keeps for itself"
         if header.type not in _KNOWN:
             return f"is of the unknown type {header.type!r}"

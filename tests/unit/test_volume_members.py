@@ -64,7 +64,7 @@ UNSAFE = {
     ),
     "a character device": ([member("null", tarfile.CHRTYPE)], "device"),
     "a block device": ([member("disk", tarfile.BLKTYPE)], "device"),
-    "our own folder": ([member("./.quiesce-r1/old/x")], "keeps for itself"),
+    "our own folder": ([member("./.quiesce-20260101000000-0001/old/x")], "keeps for itself"),
     "a root that is a link": ([member(".", LINK, "/etc")], "is the root"),
     "a root that is a file": ([member("./")], "is the root"),
     "an unknown type": ([member("x", b"Z")], "unknown type"),

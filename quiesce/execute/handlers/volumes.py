@@ -21,6 +21,8 @@ def archive(step: s.ArchiveVolume, run: Run) -> str:
         run.stack.volume(step.volume).exclude,
         run.ports.sink.progress,
     )
+    for remark in run.ports.volumes.remarks(state):
+        run.ports.sink.warn(f"volume {step.volume}: {remark}")
     draft.volumes[step.volume] = record
     return f"{record.files} files"
 
