@@ -471,6 +471,8 @@ class VolumeRecord:
     gone: str | None
     compression: str
     excluded: tuple[LeftOut, ...] = ()
+    #: Entries and bytes of level 0 by itself, for a bound on what is unpacked; none in older sets.
+    level_0: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

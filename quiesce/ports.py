@@ -544,8 +544,9 @@ class VolumeIO(Protocol):
         QuiesceError for one that cannot be understood."""
         ...
 
-    def check(self, archives: Sequence[Path]) -> tuple[str, ...]:
-        """Every member that must not be unpacked, with its reason. Reads to the end."""
+    def check(self, archives: Sequence[Path], most: VolumeSize | None = None) -> tuple[str, ...]:
+        """Every member that must not be unpacked, with its reason. Reads to the end, but no
+        further than to what is more than `most`, which is a reason too."""
         ...
 
     def create(self, volume: VolumeState) -> None:
@@ -553,9 +554,15 @@ class VolumeIO(Protocol):
         ...
 
     def stage(
-        self, volume: VolumeState, run: str, archives: Sequence[Path], gone: Path | None
+        self,
+        volume: VolumeState,
+        run: str,
+        archives: Sequence[Path],
+        gone: Path | None,
+        most: VolumeSize | None = None,
     ) -> VolumeSize:
-        """Unpack beside the live content, in `.quiesce-<run>` inside the volume."""
+        """Unpack beside the live content, in `.quiesce-<run>` inside the volume. No file may
+        become larger than `most`."""
         ...
 
     def pick(self, volume: VolumeState, run: str, path: str) -> VolumeSize:

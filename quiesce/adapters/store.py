@@ -23,6 +23,7 @@ from pathlib import Path
 from quiesce.adapters import store_files as files
 from quiesce.adapters.run_scratch import RunScratch
 from quiesce.adapters.set_encryption import decrypted, encrypt_member, encrypted_file
+from quiesce.adapters.set_references import wrong_references
 from quiesce.codec import NotDecodable, decode, encode
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import BackupSet, Manifest, Member, MemberKind, Recipients, SetState
@@ -227,6 +228,7 @@ class LocalStore:
         expected = {member.file: member for member in backup.manifest.members}
         present = set(files.regular_files(backup.path))
         documents, wrong = self._check_sums_file(backup, expected)
+        wrong += [f"{MANIFEST}: {problem}" for problem in wrong_references(backup.manifest)]
         known = {*expected, *documents, MANIFEST, SUMS}
         wrong += [f"{file}: is not part of the set" for file in sorted(present - known)]
         done = 0

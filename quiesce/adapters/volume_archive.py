@@ -108,6 +108,7 @@ class LevelZero:
     clocks: Clocks
     records: Path
     writing: Writing
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ class Archived:
     gone: Path | None
     excluded: tuple[LeftOut, ...] = ()
     remarks: tuple[str, ...] = ()
+    level_0: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +157,11 @@ class Archiver:
             self._refuse_restore(size.late)
         gone = self._gone(size.late) if size.late else None
         remarks = tuple(map(_lookalike, tally.lookalikes))
-        archived = Archived(size.files, size.bytes, (archive,), gone, tally.result(), remarks)
-        return archived, LevelZero(archive, clocks, records_file, writing)
+        whole = (size.all_files, size.all_bytes)
+        archived = Archived(
+            size.files, size.bytes, (archive,), gone, tally.result(), remarks, whole
+        )
+        return archived, LevelZero(archive, clocks, records_file, writing, whole)
 
     def level_one(self, zero: LevelZero | None, fresh: Callable[[], Place | None]) -> Archived:
         """Archive what differs from level 0, or everything where the T0 rule does not hold.
@@ -209,7 +214,9 @@ class Archiver:
         with gone.open("rb") as source, kept.open("wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
         levels = (zero.archive, archive)
-        return Archived(difference.files, difference.size, levels, kept, excluded)
+        return Archived(
+            difference.files, difference.size, levels, kept, excluded, level_0=zero.size
+        )
 
     # ------------------------------------------------------------------------------- looking
 

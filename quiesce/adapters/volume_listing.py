@@ -24,12 +24,17 @@ class Size:
     def __init__(self) -> None:
         self.files = 0
         self.bytes = 0
+        #: Of all that is in the archive, with what is late; names of one file count once.
+        self.all_files = 0
+        self.all_bytes = 0
         self.devices: list[bytes] = []
         self.late: list[bytes] = []
         self._targets: dict[bytes, int] = {}
 
     def add(self, entry: Listed, late: Sequence[bytes]) -> None:
         self.late += late
+        self.all_files += entry.path != b"."
+        self.all_bytes += entry.size if entry.type == b"f" else 0
         if entry.type in (b"b", b"c"):
             self.devices.append(entry.path)
         if len(late) == len(entry.paths):

@@ -73,6 +73,8 @@ chmod u+rwx "$h/new.part"
 """
 )
 
+# What the headers promised was checked; a hole is no bytes of the archive, but of the file.
+_LIMITED = 'ulimit -f "$1" && shift && exec "$@"'
 _FIND_LINKS = 'cd "$1" && find . -type l -printf "%p\\0"'
 _REMOVE_GONE = 'cd "$1" && xargs -0 -r rm -rf -- <"$2"'
 # On disk before its name says that it is whole.
@@ -226,7 +228,13 @@ def empty(place: Place) -> None:
     place.run(["sh", "-c", _EMPTY, "empty", place.root], what=what)
 
 
-def stage(place: Place, run: str, archives: Sequence[Path], gone: Path | None) -> VolumeSize:
+def stage(
+    place: Place,
+    run: str,
+    archives: Sequence[Path],
+    gone: Path | None,
+    most: VolumeSize | None = None,
+) -> VolumeSize:
     """Unpack the archives, one over the other, into a folder of the run, and return its size.
 
     What `gone` names is removed after the first. Anything tar says is an error: what was not
@@ -236,9 +244,10 @@ def stage(place: Place, run: str, archives: Sequence[Path], gone: Path | None) -
     script(place, run, _PREPARE, what)
     part = f"{_folder(run)}/new.part"
     for number, archive in enumerate(archives):
+        limit = ["sh", "-c", _LIMITED, "limited", str(most.bytes // 512 + 1)] if most else []
         options = [*_DECOMPRESS[compression_of(archive)], ARCHIVE]
         where = ["--directory", f"{place.root}/{part}"]
-        ended = place.run([*_EXTRACT, *options, *where], what=what, reads=archive)
+        ended = place.run([*limit, *_EXTRACT, *options, *where], what=what, reads=archive)
         if said := last_lines(ended.errors):
             raise QuiesceError(
                 f"{what}: not everything came out as it was archived",

@@ -169,8 +169,8 @@ class VolumeFiles:
 
     # ------------------------------------------------------------------------------ restoring
 
-    def check(self, archives: Sequence[Path]) -> tuple[str, ...]:
-        return check_archives(archives, allow_devices=self._allow_devices)
+    def check(self, archives: Sequence[Path], most: VolumeSize | None = None) -> tuple[str, ...]:
+        return check_archives(archives, allow_devices=self._allow_devices, most=most)
 
     def create(self, volume: VolumeState) -> None:
         if self._helper is not None:
@@ -194,11 +194,16 @@ class VolumeFiles:
             ) from error
 
     def stage(
-        self, volume: VolumeState, run: str, archives: Sequence[Path], gone: Path | None
+        self,
+        volume: VolumeState,
+        run: str,
+        archives: Sequence[Path],
+        gone: Path | None,
+        most: VolumeSize | None = None,
     ) -> VolumeSize:
         folders = [path.parent for path in (*archives, *([gone] if gone else []))]
         with self._place(volume, writable=True, folders=folders) as place:
-            return volume_stage.stage(place, run, archives, gone)
+            return volume_stage.stage(place, run, archives, gone, most)
 
     def pick(self, volume: VolumeState, run: str, path: str) -> VolumeSize:
         with self._place(volume, writable=True) as place:
@@ -352,6 +357,7 @@ def _record(volume: VolumeState, directory: Path, archived: Archived) -> VolumeR
         gone=str(gone.relative_to(directory)) if gone is not None else None,
         compression=COMPRESSION,
         excluded=archived.excluded,
+        level_0=archived.level_0,
     )
 
 

@@ -23,6 +23,7 @@ import pytest
 
 from quiesce.adapters.volume_archive import PROVEN_FILESYSTEMS
 from quiesce.adapters.volumes import VolumeFiles
+from quiesce.execute.unpacking import most_unpacked
 from quiesce.model import VolumeRecord
 from quiesce.observed import VolumeState
 
@@ -411,9 +412,11 @@ def restore_by_hand(folder: Path, record: VolumeRecord, target: Path) -> None:
 def restore(files: VolumeFiles, folder: Path, record: VolumeRecord, target: VolumeState) -> None:
     """Restore as Quiesce does; the size that comes out is the one the record promised."""
     archives = [folder / level for level in record.levels]
-    assert files.check(archives) == ()
+    most = most_unpacked(record)
+    assert most is not None
+    assert files.check(archives, most) == ()
     gone = folder / record.gone if record.gone else None
-    size = files.stage(target, "20260101000000-0001", archives, gone)
+    size = files.stage(target, "20260101000000-0001", archives, gone, most)
     assert (record.files, record.bytes) == (size.files, size.bytes)
     files.swap(target, "20260101000000-0001")
     files.settle(target, "20260101000000-0001")
