@@ -510,6 +510,11 @@ class VolumeIO(Protocol):
         folder of it, without stopping anything."""
         ...
 
+    def immutable(self, volume: VolumeState) -> tuple[str, ...]:
+        """Entries (`./a/b`) that not even root may rename or remove. Bytes that are no UTF-8 are
+        surrogates in them, as in every name that Python has from the file system."""
+        ...
+
     def remarks(self, volume: VolumeState) -> tuple[str, ...]:
         """What people should know of the last `archive` of this volume."""
         ...

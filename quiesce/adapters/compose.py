@@ -27,6 +27,7 @@ from quiesce.adapters.compose_model import ComposeModel, declaration_order, pars
 from quiesce.adapters.compose_premises import ComposePremises
 from quiesce.adapters.compose_tool import Tool, run_beside, sweep_helpers
 from quiesce.adapters.compose_units import ComposeUnits, Inspected, service_of
+from quiesce.adapters.compose_unused import with_unused
 from quiesce.adapters.compose_world import found_model, image_name, joined, volume_states
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import Stack, Volume
@@ -152,8 +153,7 @@ class ComposeRuntime:
         """Return the model with every variable replaced, secrets among them: for a copy, never
         for anything that is kept."""
         done = self._compose.run("config", "--format", "json")
-        model: dict[str, Any] = json.loads(done.stdout)
-        return model
+        return self._with_unused(json.loads(done.stdout))
 
     def image_names(self) -> Mapping[str, str]:
         """Return, per service, the name of the image that its container was made from."""
@@ -371,8 +371,12 @@ class ComposeRuntime:
                 "correct it until 'docker compose config' prints it",
                 details=error.details,
             ) from None
-        config: Mapping[str, Any] = json.loads(done.stdout)
+        config = self._with_unused(json.loads(done.stdout))
         return parse_model(config, declaration_order(files), self._compose.profiles())
+
+    def _with_unused(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        project = self._instance.project
+        return with_unused(self._compose, self._connection, project, config, self._keys)
 
     def _model_if_readable(self) -> ComposeModel | None:
         """Return the model, None without one: a recovery needs no Compose file."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from quiesce.adapters.folders import NotPermitted, empty_folder
 from quiesce.adapters.volume_archive import COMPRESSION, Archived, Archiver, LevelZero
 from quiesce.adapters.volume_clusters import find_clusters
 from quiesce.adapters.volume_helper import HelperEngine, HelperPlace
+from quiesce.adapters.volume_immutable import immutable_at, immutable_in_folder
 from quiesce.adapters.volume_members import check_archives
 from quiesce.adapters.volume_remote import RemotePlace
 from quiesce.adapters.volume_transport import (
@@ -86,6 +88,18 @@ class VolumeFiles:
             return volume_exclusion.survey(place, exclusion, path)
         with self._place(volume) as place:
             return volume_exclusion.survey(place, exclusion, path)
+
+    def immutable(self, volume: VolumeState) -> tuple[str, ...]:
+        folder, found = volume.mountpoint, None
+        near = self._helper is None or (os.geteuid() == 0 and self._helper.is_local())
+        if near and folder is not None and folder.is_dir():
+            found = immutable_in_folder(folder)
+        if found is None:
+            if self._helper is None and os.geteuid() != 0:
+                return ()
+            with self._place(volume, writable=True) as place:
+                found = immutable_at(place)
+        return tuple(map(os.fsdecode, found))
 
     def remarks(self, volume: VolumeState) -> tuple[str, ...]:
         return self._remarks.get(volume.name, ())

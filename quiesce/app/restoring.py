@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from quiesce.app.immutable import refuse_immutable
 from quiesce.app.restore_checks import made_roles, require_untied, resume_words, wanted_roles
 from quiesce.app.restoring_rows import rows_targets
 from quiesce.app.surveying import lost_by_restore
@@ -113,6 +114,7 @@ def prepare_restore(
     )
     if chosen.volumes and not request.foreign and not request.beside:
         _require_room(observed, source)
+    refuse_immutable(ports, [observed.volume(v.key) for v in chosen.volumes], request.path)
     lost = lost_by_restore(ports, observed, chosen.volumes, request.path)
     taken = (
         *(d.name for d in observed.databases),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -245,7 +246,8 @@ def test_what_a_container_holds_open_for_writing_is_in_level_1(
     )
     try:
         world.api.start(made["Id"])
-        assert next(iter(world.api.logs(made["Id"], stream=True, follow=True)))
+        while not world.api.logs(made["Id"]):
+            time.sleep(0.05)
         age(root)
         world.files.begin(world.state("media"))
         archive(world, "media", 0)
