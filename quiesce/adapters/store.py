@@ -150,7 +150,9 @@ class LocalStore:
         with _told(self.folder):
             for file, content in documents.items():
                 files.write_synced(staged / file, content)
-            body = json.dumps(encode(manifest), indent=1, ensure_ascii=False).encode() + b"\n"
+            text = json.dumps(encode(manifest), indent=1, ensure_ascii=False)
+            # Of bytes in names that are no UTF-8 this makes escapes of JSON.
+            body = text.encode("utf-8", "backslashreplace") + b"\n"
             sums = [f"{member.sha256}  {member.file}" for member in manifest.members]
             sums += [f"{_digest(content)}  {file}" for file, content in documents.items()]
             sums.append(f"{_digest(body)}  {MANIFEST}")

@@ -7,6 +7,7 @@ and a stopped container runs none. Its first 40 bytes have been the same since P
 
 from __future__ import annotations
 
+import os
 import struct
 
 from quiesce.adapters.volume_transport import Place
@@ -40,7 +41,7 @@ def find_clusters(place: Place, key: str) -> tuple[ClusterRecord, ...]:
         ["sh", "-c", _FIND, "clusters", place.root],
         what=f"looking for data directories in volume {place.volume}",
     )
-    paths = sorted(path.decode() for path in found.output.read_bytes().split(b"\0") if path)
+    paths = sorted(os.fsdecode(path) for path in found.output.read_bytes().split(b"\0") if path)
     return tuple(_describe(place, key, path) for path in paths)
 
 

@@ -455,6 +455,25 @@ def tree_of(root: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*")}
 
 
+@needs_root
+@pytest.mark.parametrize("attribute", ["i", "a"])
+def test_what_root_may_not_remove_is_named(files: VolumeFiles, live: Path, attribute: str) -> None:
+    """Immutable, or append-only; deep in the volume as well, and nothing else."""
+    (live / "folder").mkdir()
+    fixed = live / "folder" / os.fsdecode(b"log\xff")
+    fixed.write_text("x")
+    (live / "folder" / "other").write_text("x")
+    (live / "link").symlink_to("folder/other")
+    tried = subprocess.run(["chattr", f"+{attribute}", fixed], capture_output=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"no such attribute on this file system: {tried.stderr.decode().strip()}")
+    try:
+        assert files.immutable(volume(live)) == (os.fsdecode(b"./folder/log\xff"),)
+    finally:
+        subprocess.run(["chattr", f"-{attribute}", fixed], check=True)
+    assert files.immutable(volume(live)) == ()
+
+
 def test_a_users_name_like_those_of_restores_is_kept_and_said(
     files: VolumeFiles, live: Path, set_: Path
 ) -> None:
