@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from quiesce.exclusion import LeftOut
+
 RuntimeKind = Literal["compose", "host"]
 Priority = Literal["critical", "important", "regenerable", "optional"]
 VolumeBackup = Literal["files", "by-dump", "never"]
@@ -465,7 +467,7 @@ class DatabaseRecord:
 
 @dataclass(frozen=True, slots=True)
 class VolumeRecord:
-    """What a set knows of one volume: entries and bytes as a restore of it will have them."""
+    """What a set knows of one volume: what a restore of it will have, and what is left out."""
 
     key: str
     name: str
@@ -474,6 +476,9 @@ class VolumeRecord:
     levels: tuple[str, ...]
     gone: str | None
     compression: str
+    excluded: tuple[LeftOut, ...] = ()
+    #: Entries and bytes of level 0 by itself, for a bound on what is unpacked; none in older sets.
+    level_0: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from quiesce.exclusion import LeftOut
 from quiesce.model import (
     BackupSet,
     ClusterRecord,
@@ -543,11 +544,35 @@ class VolumeSize:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class VolumeSurvey:
+    """What patterns would leave out of a volume, and what would be `kept`. `unmatched` are the
+    patterns that match nothing."""
+
+    kept: VolumeSize
+    left_out: tuple[LeftOut, ...]
+    unmatched: tuple[str, ...]
+
+
 class VolumeIO(Protocol):
     """The bytes of volumes, in and out. Nothing is held in memory."""
 
     def measure(self, volume: VolumeState) -> VolumeSize:
         """Entries and apparent bytes in the volume, without stopping anything."""
+        ...
+
+    def survey(self, volume: VolumeState, exclude: Sequence[str], path: str = "") -> VolumeSurvey:
+        """What these patterns leave out of the volume as it is, or with `path` of that file or
+        folder of it, without stopping anything."""
+        ...
+
+    def immutable(self, volume: VolumeState) -> tuple[str, ...]:
+        """Entries (`./a/b`) that not even root may rename or remove. Bytes that are no UTF-8 are
+        surrogates in them, as in every name that Python has from the file system."""
+        ...
+
+    def remarks(self, volume: VolumeState) -> tuple[str, ...]:
+        """What people should know of the last `archive` of this volume."""
         ...
 
     def begin(self, volume: VolumeState) -> None:
@@ -580,8 +605,9 @@ class VolumeIO(Protocol):
         QuiesceError for one that cannot be understood."""
         ...
 
-    def check(self, archives: Sequence[Path]) -> tuple[str, ...]:
-        """Every member that must not be unpacked, with its reason. Reads to the end."""
+    def check(self, archives: Sequence[Path], most: VolumeSize | None = None) -> tuple[str, ...]:
+        """Every member that must not be unpacked, with its reason. Reads to the end, but no
+        further than to what is more than `most`, which is a reason too."""
         ...
 
     def create(self, volume: VolumeState) -> None:
@@ -589,9 +615,15 @@ class VolumeIO(Protocol):
         ...
 
     def stage(
-        self, volume: VolumeState, run: str, archives: Sequence[Path], gone: Path | None
+        self,
+        volume: VolumeState,
+        run: str,
+        archives: Sequence[Path],
+        gone: Path | None,
+        most: VolumeSize | None = None,
     ) -> VolumeSize:
-        """Unpack beside the live content, in `.quiesce-<run>` inside the volume."""
+        """Unpack beside the live content, in `.quiesce-<run>` inside the volume. No file may
+        become larger than `most`."""
         ...
 
     def pick(self, volume: VolumeState, run: str, path: str) -> VolumeSize:

@@ -144,8 +144,7 @@ class ComposeRuntime:
         """Return the model with every variable replaced, secrets among them: for a copy, never
         for anything that is kept."""
         done = self._compose.run("config", "--format", "json")
-        model: dict[str, Any] = json.loads(done.stdout)
-        return model
+        return self._reader.with_unused(json.loads(done.stdout))
 
     def image_names(self) -> Mapping[str, str]:
         """Return, per service, the name of the image that its container was made from."""
@@ -322,7 +321,7 @@ class ComposeRuntime:
 
     @cached_property
     def _reader(self) -> ModelReader:
-        return ModelReader(self._compose, self._instance.project)
+        return ModelReader(self._compose, self._connection, self._instance.project, self._keys)
 
     @cached_property
     def _units(self) -> ComposeUnits:

@@ -46,15 +46,25 @@ class ComposeCommand:
         self._checked = False
 
     def run(
-        self, *arguments: str, profiles: Sequence[str] | None = None, hint: str = ""
+        self,
+        *arguments: str,
+        profiles: Sequence[str] | None = None,
+        hint: str = "",
+        more_files: Sequence[str] = (),
     ) -> process.Completed:
-        """Run `docker compose` with these arguments and return how it ended.
+        """Run `docker compose` with these arguments and return how it ended. `more_files` are
+        Compose files that come after those of the instance.
 
         Raise RequestError where Compose v2 is not installed, QuiesceError when it fails.
         """
         self._check_version()
         chosen = self._instance.profiles if profiles is None else profiles
-        argv = [*self._docker(), "compose", *self._options(chosen), *arguments]
+        options = self._options(chosen)
+        if more_files:
+            # With one named, Compose no longer looks for its default files.
+            own = () if self._instance.files else self.files()
+            options += [f"--file={path}" for path in (*own, *more_files)]
+        argv = [*self._docker(), "compose", *options, *arguments]
         return process.run(
             argv,
             environment=self.environment(),

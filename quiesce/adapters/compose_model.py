@@ -61,8 +61,8 @@ class ComposeModel:
         if key in self.volumes:
             return self.volumes[key]
         raise RequestError(
-            f"no service of the Compose file uses a volume {key}",
-            _nearest(key, self.volumes, "volumes") or "declare it under volumes and mount it",
+            f"there is no volume {key}, neither in the Compose file nor on the engine",
+            _nearest(key, self.volumes, "volumes") or "declare it under volumes, or remove it here",
         )
 
     def require(self, names: Collection[str]) -> None:
@@ -96,8 +96,7 @@ def parse_model(
 ) -> ComposeModel:
     """Return the model of a resolved configuration that was asked for with every profile.
 
-    `order` are the names in the order they were declared; others follow by name. Volumes that no
-    service uses are left out by Compose itself.
+    `order` are the names in the order they were declared; others follow by name.
     """
     services = config.get("services") or {}
     rank = {name: index for index, name in enumerate(order)}

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from quiesce.adapters.compose_command import ComposeCommand
+from quiesce.adapters.compose_engine import EngineConnection
 from quiesce.adapters.compose_model import ComposeModel, declaration_order, parse_model
+from quiesce.adapters.compose_unused import with_unused
 from quiesce.errors import QuiesceError, RequestError
 
 
 class ModelReader:
-    """Reads the model of one project."""
+    """Reads the model of one project, with the volumes of `keys` that no service mounts."""
 
-    def __init__(self, command: ComposeCommand, project: str) -> None:
+    def __init__(
+        self,
+        command: ComposeCommand,
+        connection: EngineConnection,
+        project: str,
+        keys: Collection[str],
+    ) -> None:
         self._command = command
+        self._connection = connection
         self._project = project
+        self._keys = keys
         self._models: dict[str, ComposeModel] = {}
 
     def model(self) -> ComposeModel:
@@ -44,5 +54,9 @@ class ModelReader:
                 "correct it until 'docker compose config' prints it",
                 details=error.details,
             ) from None
-        config: Mapping[str, Any] = json.loads(done.stdout)
+        config = self.with_unused(json.loads(done.stdout))
         return parse_model(config, declaration_order(files), self._command.profiles())
+
+    def with_unused(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a resolved model with the volumes that Compose left out of it."""
+        return with_unused(self._command, self._connection, self._project, config, self._keys)

@@ -19,6 +19,9 @@ AGE, GPG = "age", "gpg"
 GPG_SECONDS = 6 * 3600.0
 _IDENTITY = "give the file with --identity, or in QUIESCE_IDENTITY"
 
+#: Beyond the size that is expected of a plaintext.
+_SLACK = 1 << 20
+
 
 def check_recipients(recipients: Recipients) -> None:
     """Raise RequestError for a key that is none, before anything is encrypted for it."""
@@ -49,8 +52,10 @@ def encrypt(source: Path, target: Path, recipients: Recipients) -> None:
     _gpg(argv, f"{source.name} cannot be encrypted")
 
 
-def decrypt(source: Path, target: Path, method: str, identity: Path | None) -> None:
-    """Write the plaintext of a file, whole or not at all.
+def decrypt(
+    source: Path, target: Path, method: str, identity: Path | None, most: int | None = None
+) -> None:
+    """Write the plaintext of a file, whole or not at all, and not much more than `most` bytes.
 
     Raise RequestError when there is no key for it, QuiesceError when it was changed or cut.
     """
@@ -59,7 +64,9 @@ def decrypt(source: Path, target: Path, method: str, identity: Path | None) -> N
         if method == AGE:
             _decrypt_age(source, partial, identity)
         elif method == GPG:
-            argv = ["--output", str(partial), "--decrypt", str(source)]
+            # It also unpacks, a thousandfold where somebody wants it to.
+            limit = [] if most is None else ["--max-output", str(most + _SLACK)]
+            argv = [*limit, "--output", str(partial), "--decrypt", str(source)]
             _gpg(argv, f"{source.name} cannot be decrypted")
         else:
             raise QuiesceError(

@@ -57,7 +57,9 @@ def empty_folder(base: Path, folder: Path) -> int:
 def _not_permitted(folder: Path) -> NotPermitted:
     return NotPermitted(
         f"{folder} cannot be emptied: this user may not",
-        "run it as the owner of what is in there, or as root",
+        "run it as the owner of what is in there, or as root"
+        if os.geteuid() != 0
+        else "see 'lsattr -Ra' there for what is immutable or append-only",
     )
 
 

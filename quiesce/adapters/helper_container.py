@@ -40,7 +40,10 @@ class HelperContainer:
         volume: str,
         mounts: Sequence[Mapping[str, Any]],
         network: str = "none",
+        *,
+        beside: str = "",
     ) -> None:
+        """`beside` is a container whose processes the helper is to see, and look into."""
         from docker.types import LogConfig
 
         self._api = api
@@ -52,7 +55,8 @@ class HelperContainer:
             auto_remove=True,
             read_only=True,
             cap_drop=["ALL"],
-            cap_add=list(_CAPABILITIES),
+            cap_add=[*_CAPABILITIES, *(["SYS_PTRACE"] if beside else [])],
+            pid_mode=f"container:{beside}" if beside else None,
             # A label of SELinux would keep it from our folders; without effect elsewhere.
             security_opt=["label=disable", "no-new-privileges"],
         )

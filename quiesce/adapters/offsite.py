@@ -181,6 +181,8 @@ class OffsiteStores:
             for piece in self._objects(store).read(place):
                 digest.update(piece)
                 out.write(piece)
+                if out.tell() > entry.bytes:
+                    break
                 progress(f"pulling {entry.file}", out.tell())
         if digest.hexdigest() != entry.sha256:
             raise CheckFailed(

@@ -58,7 +58,7 @@ def decrypted(
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         progress(f"decrypting {member.file}", 0)
-        encryption.decrypt(backup.path / member.file, target, method, identity)
+        encryption.decrypt(backup.path / member.file, target, method, identity, member.plain.bytes)
         if files.sum_of(target) != member.plain.sha256:
             raise QuiesceError(
                 f"{member.file} holds something else than was encrypted", "use another set"

@@ -22,6 +22,7 @@ from pathlib import Path
 from quiesce.adapters import store_files as files
 from quiesce.adapters.run_scratch import RunScratch
 from quiesce.adapters.set_encryption import decrypted, encrypt_member, encrypted_file
+from quiesce.adapters.set_references import wrong_references
 from quiesce.codec import NotDecodable, decode, encode
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.file_errors import hint_for, reason
@@ -162,7 +163,9 @@ class LocalStore:
         with _told(self.folder):
             for file, content in documents.items():
                 files.write_synced(staged / file, content)
-            body = json.dumps(encode(manifest), indent=1, ensure_ascii=False).encode() + b"\n"
+            text = json.dumps(encode(manifest), indent=1, ensure_ascii=False)
+            # Of bytes in names that are no UTF-8 this makes escapes of JSON.
+            body = text.encode("utf-8", "backslashreplace") + b"\n"
             sums = [f"{member.sha256}  {member.file}" for member in manifest.members]
             sums += [f"{_digest(content)}  {file}" for file, content in documents.items()]
             sums.append(f"{_digest(body)}  {MANIFEST}")
@@ -273,6 +276,7 @@ class LocalStore:
         expected = {member.file: member for member in backup.manifest.members}
         present = set(files.regular_files(backup.path))
         documents, wrong = self._check_sums_file(backup, expected)
+        wrong += [f"{MANIFEST}: {problem}" for problem in wrong_references(backup.manifest)]
         known = {*expected, *documents, MANIFEST, SUMS}
         wrong += [f"{file}: is not part of the set" for file in sorted(present - known)]
         done = 0

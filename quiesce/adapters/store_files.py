@@ -7,14 +7,16 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from quiesce.adapters import zstd
 
 _BLOCK = 1024 * 1024
+_MOST_RESERVED = 1 << 30
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 
@@ -32,11 +34,29 @@ def identity(path: Path) -> Identity:
 def sum_of(path: Path) -> str:
     """Return the SHA-256 of a file, read in blocks. Never follows a symlink."""
     digest = hashlib.sha256()
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    # A FIFO that somebody put there must not hold us up.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    with os.fdopen(os.open(path, flags), "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", str(path))
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def copy_within_room(source: BinaryIO | IO[bytes], target: Path) -> None:
+    """Write all of a stream into a new file, 0600, as long as its disk stays far from full.
+
+    What unpacks to a thousand times its size says nothing of it before. Raise OSError (EFBIG).
+    """
+    disk = os.statvfs(target.parent)
+    reserve = min(disk.f_blocks * disk.f_frsize // 20, _MOST_RESERVED)
+    with new_private(target) as out:
+        while piece := source.read(_BLOCK):
+            disk = os.statvfs(target.parent)
+            if disk.f_bavail * disk.f_frsize < reserve + len(piece):
+                raise OSError(errno.EFBIG, "it unpacks to more than the disk has room for")
+            out.write(piece)
 
 
 def sum_and_sync(path: Path) -> tuple[str, int]:

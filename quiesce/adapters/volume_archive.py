@@ -11,22 +11,21 @@ and checks how it ended, so that no pipe can hide a failure.
 from __future__ import annotations
 
 import heapq
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from quiesce.adapters.volume_exclusion import AS_THEY_ARE, QUOTED, for_tar, left_out
+from quiesce.adapters.volume_listing import Size, is_serious, lines_of
 from quiesce.adapters.volume_scan import (
     EXCHANGE,
     FORMAT,
     MARGIN_SECONDS,
     SORT_KEY,
     Difference,
-    Listed,
     exchanged,
-    excluder,
     level_zero_records,
     listing_records,
     parse_listing,
@@ -40,7 +39,9 @@ from quiesce.adapters.volume_transport import (
     make_empty,
     report_growth,
 )
+from quiesce.adapters.volume_writers import Writing
 from quiesce.errors import QuiesceError
+from quiesce.exclusion import RESERVED, RUN_FOLDER, Exclusion, LeftOut, Tally
 from quiesce.ports import Progress
 
 COMPRESSION = "zstd"
@@ -72,22 +73,16 @@ _CLOCKS = """
 cd "$1" && date +%s.%N && cut -d ' ' -f 1 /proc/uptime && stat -f -c %T . && stat -c %d:%i .
 """
 # A scan while services run only tells inodes: what it misses is taken again, so it may stumble.
-_SCAN = """
+# What is in the folder of a restore is as large as the volume, and left out anyway.
+_SCAN = f"""
 cd "$1" || exit
-find . -path './.quiesce-*' -prune -o -printf "$5" >"$2" || [ "$6" = live ] || exit
+find . -regextype posix-extended -regex '\\./{RUN_FOLDER}' -prune -printf "$5" -o \\
+-printf "$5" >"$2" || [ "$6" = live ] || exit
 tr "$8" "$9" <"$2" >"$3" || exit
 rm -f "$2"
 sort -z -s -t ' ' "$7" -S 64M -T "$4" -o "$3" "$3"
 """
 _SORT = 'sort -z -s -t " " "$4" -S 64M -T "$3" -o "$2" "$1"'
-
-# tar: NAME: what; colons in NAME are escaped.
-_SAID = re.compile(r"tar: (?:\\.|[^\\:])*: (.*)")
-_VANISHED = re.compile(
-    r".*: (No such file or directory|Not a directory|Too many levels of symbolic links"
-    r"|Stale file handle)|File removed before we read it|file changed as we read it"
-    r"|File shrank by \d+ bytes?; padding with zeros"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +107,22 @@ class LevelZero:
     archive: Path
     clocks: Clocks
     records: Path
+    writing: Writing
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """What one call wrote: the archives a restore needs in their order, and what they hold."""
+    """What one call wrote: the archives a restore needs in their order, and what they hold.
+    `remarks` are for people."""
 
     files: int
     bytes: int
     levels: tuple[Path, ...]
     gone: Path | None
+    excluded: tuple[LeftOut, ...] = ()
+    remarks: tuple[str, ...] = ()
+    level_0: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +131,11 @@ class Archiver:
 
     place: Place
     stem: Path
-    exclude: Sequence[str]
+    exclusion: Exclusion
     allow_devices: bool
     progress: Progress
+    #: What is open for writing in the volume now.
+    writing: Callable[[], Writing]
 
     def level_zero(self) -> tuple[Archived, LevelZero]:
         """Archive everything while services run, and remember what the archive truly holds."""
@@ -141,15 +144,24 @@ class Archiver:
         # After T0: pages that were dirty before it are written now, so that the next write to
         # them, through mmap too, is dated after T0.
         self._run(["sync", "-f", place.root])
+        # After T0 as well, and before tar: a write that neither time stamps nor the list of files
+        # that are open for writing tell of began after T0, or was over before tar read the file.
+        writing = self.writing()
         scan = self._scan(live=True)
-        listing = place.output("listing")
-        arguments = [*_LIVE, f"--index-file={place.see(listing)}", *self._exclusions()]
+        listing, tally = place.output("listing"), Tally(self.exclusion)
+        arguments = [*_LIVE, f"--index-file={place.see(listing)}", *self._exclusions(scan, tally)]
         with _removed_on_failure(archive):
             ended = self._tar(archive, [*arguments, "--directory", place.root, "."], (0, 1))
             self._refuse_unread(ended)
             size, records_file = self._read_listing(listing, scan)
-        archived = Archived(size.files, size.bytes, (archive,), None)
-        return archived, LevelZero(archive, clocks, records_file)
+            self._refuse_restore(size.late)
+        gone = self._gone(size.late) if size.late else None
+        remarks = tuple(map(_lookalike, tally.lookalikes))
+        whole = (size.all_files, size.all_bytes)
+        archived = Archived(
+            size.files, size.bytes, (archive,), gone, tally.result(), remarks, whole
+        )
+        return archived, LevelZero(archive, clocks, records_file, writing, whole)
 
     def level_one(self, zero: LevelZero | None, fresh: Callable[[], Place | None]) -> Archived:
         """Archive what differs from level 0, or everything where the T0 rule does not hold.
@@ -157,7 +169,7 @@ class Archiver:
         `fresh` opens the volume through a mount of its own, if there can be one.
         """
         clocks = self._clocks()
-        if zero is not None and _is_unproven(clocks, zero.clocks):
+        if zero is not None and (zero.writing.unseen or _is_unproven(clocks, zero.clocks)):
             return self._everything(zero)
         lost_root = zero is not None and clocks.root != zero.clocks.root
         difference, take, gone = self._compare(None if lost_root else zero)
@@ -177,7 +189,13 @@ class Archiver:
         difference, take, _ = self._compare(None)
         archived = self._write_level_one(None, difference, take, None)
         zero.archive.unlink()
-        return archived
+        if not zero.writing.unseen:
+            return archived
+        remark = (
+            "all of it was archived again while services were stopped, because files that were "
+            f"being written before would be missed: {zero.writing.unseen}"
+        )
+        return replace(archived, remarks=(remark,))
 
     def _write_level_one(
         self, zero: LevelZero | None, difference: Difference, take: Path, gone: Path | None
@@ -188,12 +206,17 @@ class Archiver:
         names += ["--directory", self.place.root, f"--files-from={self.place.see(take)}"]
         with _removed_on_failure(archive):
             self._tar(archive, names, (0,))
+        excluded = difference.tally.result()
+        kept = self._gone(())
         if zero is None or gone is None:
-            return Archived(difference.files, difference.size, (archive,), None)
-        kept = make_empty(self.stem.with_name(f"{self.stem.name}.gone"))
+            kept.unlink()
+            return Archived(difference.files, difference.size, (archive,), None, excluded)
         with gone.open("rb") as source, kept.open("wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
-        return Archived(difference.files, difference.size, (zero.archive, archive), kept)
+        levels = (zero.archive, archive)
+        return Archived(
+            difference.files, difference.size, levels, kept, excluded, level_0=zero.size
+        )
 
     # ------------------------------------------------------------------------------- looking
 
@@ -215,26 +238,28 @@ class Archiver:
         found, gone = self.place.output("found"), self.place.output("gone")
         before: Iterable[bytes] = records(zero.records) if zero is not None else ()
         since = zero.clocks.now - MARGIN_SECONDS if zero is not None else 0.0
+        writing = zero.writing if zero is not None else Writing()
         scan = self._scan(live=False)
         with found.open("wb") as taken, gone.open("wb") as dropped:
             difference = Difference(
                 take=lambda path: taken.write(path + b"\0"),
                 drop=lambda path: dropped.write(exchanged(path) + b"\0"),
             )
-            difference.compare(before, records(scan), since, excluder(self.exclude))
+            difference.compare(before, records(scan), since, self.exclusion, writing)
         take = self.place.output("take")
         with take.open("wb") as names:
             for path in heapq.merge(records(found), difference.linked()):
                 names.write(exchanged(path) + b"\0")
         return difference, take, gone
 
-    def _read_listing(self, listing: Path, scan: Path) -> tuple[_Size, Path]:
+    def _read_listing(self, listing: Path, scan: Path) -> tuple[Size, Path]:
         """Return what the archive holds, and the file of its records for level 1."""
-        place, size = self.place, _Size()
+        place, size = self.place, Size()
         raw, ordered = place.output("raw"), place.output("listed")
+        which = self.exclusion.which
         with raw.open("wb") as target, listing.open("rb") as lines:
             for entry in parse_listing(lines):
-                size.add(entry)
+                size.add(entry, [p for p in entry.paths if which(p) is not None])
                 target.writelines(record + b"\0" for record in listing_records(entry))
         self._refuse_devices(size.devices)
         with listing.open("rb") as lines:
@@ -261,27 +286,49 @@ class Archiver:
         with report_growth(archive, what, self.progress):
             return self.place.run(argv, what=what, accept=accept, writes=archive)
 
-    def _exclusions(self) -> list[str]:
-        ours = ["--anchored", "--no-wildcards-match-slash", "--exclude=./.quiesce-*"]
-        theirs = [f"--exclude={pattern.rstrip('/')}" for pattern in self.exclude]
-        return [*ours, "--no-anchored", "--wildcards-match-slash", *theirs]
+    def _exclusions(self, scan: Path, tally: Tally) -> list[str]:
+        """Return the options by which tar leaves out what is to be left out, by name."""
+        options: list[str] = []
+        for mode, lines in zip(
+            (AS_THEY_ARE, QUOTED),
+            for_tar(left_out(records(scan), self.exclusion, tally)),
+            strict=True,
+        ):
+            if lines:
+                file = self.place.output(f"exclude-{len(options)}")
+                file.write_bytes(b"".join(line + b"\n" for line in lines))
+                options += [*mode, f"--exclude-from={self.place.see(file)}"]
+        return options
+
+    def _gone(self, paths: Iterable[bytes]) -> Path:
+        """Write the list of what a restore is to remove after level 0."""
+        file = make_empty(self.stem.with_name(f"{self.stem.name}.gone"))
+        file.write_bytes(b"".join(path + b"\0" for path in paths))
+        return file
 
     def _archive(self, level: int) -> Path:
         return make_empty(self.stem.with_name(f"{self.stem.name}.{level}.tar.zst"))
 
     def _at(self, place: Place) -> Archiver:
-        return Archiver(place, self.stem, self.exclude, self.allow_devices, self.progress)
+        return replace(self, place=place)
 
     def _refuse_unread(self, ended: Ended) -> None:
         """Entries may vanish and change while they are read; anything else is an error now: it
         would be one in level 1 as well, and without a level 1 nobody would ever know."""
-        if not any(map(_is_serious, _lines(ended.errors))):
+        if not any(map(is_serious, lines_of(ended.errors))):
             return
         raise QuiesceError(
             f"not everything in volume {self.place.volume} could be read",
             "see the details: give the right to read it, repair the disk, or exclude it",
             details=last_lines(ended.errors),
         )
+
+    def _refuse_restore(self, late: Sequence[bytes]) -> None:
+        if any(self.exclusion.which(path) == RESERVED for path in late):
+            raise QuiesceError(
+                f"a restore of volume {self.place.volume} began while it was archived",
+                "wait for its end, then run the backup again",
+            )
 
     def _refuse_devices(self, devices: Sequence[bytes]) -> None:
         if devices and not self.allow_devices:
@@ -292,45 +339,15 @@ class Archiver:
             )
 
 
-class _Size:
-    """Entries and bytes of an archive, from tar's list."""
-
-    def __init__(self) -> None:
-        self.files = 0
-        self.bytes = 0
-        self.devices: list[bytes] = []
-        self._targets: dict[bytes, int] = {}
-
-    def add(self, entry: Listed) -> None:
-        self.files += entry.path != b"."
-        if entry.type == b"f":
-            self.bytes += entry.size
-        elif entry.type == b"h":
-            self._targets[entry.target] = self._targets.get(entry.target, 0) + 1
-        elif entry.type in (b"b", b"c"):
-            self.devices.append(entry.path)
-
-    def add_links(self, entries: Iterable[Listed]) -> None:
-        """Count the bytes of hard links, of which the list only names the target."""
-        if self._targets:
-            for entry in entries:
-                if entry.type == b"f" and entry.path in self._targets:
-                    self.bytes += entry.size * self._targets[entry.path]
+def _lookalike(name: str) -> str:
+    return (
+        f"{name} in its root is kept like everything else, though it begins like the folders "
+        "of restores: rename it to tell them apart"
+    )
 
 
 def _is_unproven(now: Clocks, then: Clocks) -> bool:
     return now.stepped_since(then) or now.filesystem not in PROVEN_FILESYSTEMS
-
-
-def _is_serious(line: str) -> bool:
-    said = _SAID.fullmatch(line)
-    return said is None or _VANISHED.fullmatch(said[1]) is None
-
-
-def _lines(path: Path) -> Iterator[str]:
-    with path.open("rb") as stream:
-        for line in stream:
-            yield line.decode(errors="backslashreplace").rstrip("\n")
 
 
 @contextmanager

@@ -7,10 +7,12 @@ and a stopped container runs none. Its first 40 bytes have been the same since P
 
 from __future__ import annotations
 
+import os
 import struct
 
 from quiesce.adapters.volume_transport import Place
 from quiesce.errors import QuiesceError
+from quiesce.exclusion import RUN_FOLDER
 from quiesce.model import ClusterRecord
 
 _HEAD = struct.Struct("=QIIi4xqQ")
@@ -24,7 +26,10 @@ _STATES = (
     "in production",
 )
 _OLDEST, _NEWEST = 1100, 3000
-_DEPTH = "5"
+_FIND = rf"""
+cd "$1" && find . -maxdepth 5 -regextype posix-extended -regex '\./{RUN_FOLDER}' -prune -o \
+-type f -path '*/global/pg_control' -printf '%P\0'
+"""
 
 
 def find_clusters(place: Place, key: str) -> tuple[ClusterRecord, ...]:
@@ -33,11 +38,10 @@ def find_clusters(place: Place, key: str) -> tuple[ClusterRecord, ...]:
     Raise QuiesceError for a control file that is not understood.
     """
     found = place.run(
-        ["find", place.root, "-maxdepth", _DEPTH, "-type", "f", "-path", "*/global/pg_control",
-         "-not", "-path", "*/.quiesce-*", "-printf", "%P\\0"],
+        ["sh", "-c", _FIND, "clusters", place.root],
         what=f"looking for data directories in volume {place.volume}",
-    )  # fmt: skip
-    paths = sorted(path.decode() for path in found.output.read_bytes().split(b"\0") if path)
+    )
+    paths = sorted(os.fsdecode(path) for path in found.output.read_bytes().split(b"\0") if path)
     return tuple(_describe(place, key, path) for path in paths)
 
 

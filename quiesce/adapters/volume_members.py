@@ -17,17 +17,21 @@ from typing import IO, cast
 
 from quiesce.adapters import zstd
 from quiesce.errors import QuiesceError
+from quiesce.exclusion import is_run_folder
 from quiesce.file_errors import hint_for, reason
-
-#: The name of our own folder in a volume's root starts with this; no member may.
-RESERVED = b".quiesce-"
+from quiesce.ports import VolumeSize
 
 _BLOCK = 512
 _CHUNK = 1 << 20
 _HEADER_LIMIT = 16 << 20
 _MOST_REASONS = 1000
+_MOST_FILLING = 64 << 20
+#: Headers in a row that only say something of the next one.
+_MOST_EXTENDED = 32
 _ZSTD, _GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
-_WANTED = frozenset({b"path", b"linkpath", b"size", b"GNU.sparse.name"})
+_HOLLOW = (b"GNU.sparse.realsize", b"GNU.sparse.size")
+_WANTED = frozenset({b"path", b"linkpath", b"size", b"GNU.sparse.name", *_HOLLOW})
+_NUMBERS = frozenset({b"size", *_HOLLOW})
 _REGULAR = frozenset({b"0", b"\0", b"7", b"S"})
 _HARD, _SYMBOLIC, _DIRECTORY = b"1", b"2", b"5"
 _DEVICES = frozenset({b"3", b"4"})
@@ -36,12 +40,14 @@ _KNOWN = _REGULAR | _DEVICES | {_HARD, _SYMBOLIC, _DIRECTORY, b"6"}
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One member: its type's letter, its name, what it links to, and its stored bytes."""
+    """One member: its type's letter, its name, what it links to, its stored bytes, and those of
+    the file it becomes, which are more if it has holes."""
 
     type: bytes
     name: bytes
     link: bytes
     size: int
+    unpacked: int = 0
 
 
 class Damaged(Exception):
@@ -63,26 +69,48 @@ def compression_of(path: Path) -> str:
     return "gzip" if start[:2] == _GZIP else ""
 
 
-def check_archives(archives: Sequence[Path], *, allow_devices: bool) -> tuple[str, ...]:
+def check_archives(
+    archives: Sequence[Path], *, allow_devices: bool, most: VolumeSize | None = None
+) -> tuple[str, ...]:
     """Return every member that must not be unpacked, with its reason; at most a thousand.
 
     The archives are unpacked one over the other, so a link in the first counts for the next.
-    Reads each to its end. Raise QuiesceError for one that is damaged.
+    Reads each to its end, but not beyond `most` entries and bytes of all of them together. Raise
+    QuiesceError for one that is damaged.
     """
+    files = size = 0
     judge = Judge(allow_devices)
     for path in archives:
         try:
             with _opened(path) as stream:
                 for header in read_headers(stream):
                     judge.hear(header)
-                while stream.read(_CHUNK):
-                    pass  # its checksum is at the end
+                    files += bool(_components(header.name))
+                    size += header.unpacked
+                    if most is not None and (files > most.files or size > most.bytes):
+                        return (*judge.verdict(), _too_much(path, most))
+                _read_to_end(stream)
         except _unreadable() as error:
             raise QuiesceError(
                 f"{path.name} is not a readable tar archive: {error}",
                 "restore another set; 'inv verify' tells whether this one was changed",
             ) from error
     return judge.verdict()
+
+
+def _too_much(path: Path, most: VolumeSize) -> str:
+    return (
+        f"{path.name} unpacks to more than the {most.files} entries and {most.bytes} bytes that "
+        "it may"
+    )
+
+
+def _read_to_end(stream: IO[bytes]) -> None:
+    """The checksum of what is compressed is at its end, behind the blocks that fill it up."""
+    for _ in range(_MOST_FILLING // _CHUNK):
+        if not stream.read(_CHUNK):
+            return
+    raise Damaged("it goes on behind its end")
 
 
 # ----------------------------------------------------------------------------------- the rules
@@ -123,7 +151,7 @@ class Judge:
             return reason
         if not components and header.type != _DIRECTORY:
             return "is the root, but no directory"
-        if components[:1] and components[0].startswith(RESERVED):
+        if components[:1] and is_run_folder(components[0].decode("latin-1")):
             return "has a name that Quiesce keeps for itself"
         if header.type not in _KNOWN:
             return f"is of the unknown type {header.type!r}"
@@ -167,6 +195,7 @@ def read_headers(stream: IO[bytes]) -> Iterator[Header]:
     """Yield the members of a tar archive: v7, ustar, pax and GNU, sparse files of every kind."""
     shared: dict[bytes, bytes] = {}
     own: dict[bytes, bytes] = {}
+    extended = 0
     while block := stream.read(_BLOCK):
         if len(block) < _BLOCK:
             raise Damaged("it ends in the middle of a header")
@@ -175,6 +204,9 @@ def read_headers(stream: IO[bytes]) -> Iterator[Header]:
         _check_sum(block)
         letter, size = block[156:157], _number(block[124:136])
         if letter in b"xXgLK":
+            extended += 1
+            if extended > _MOST_EXTENDED:
+                raise Damaged("it has too many extended headers in a row")
             body = _body(stream, size)
             if letter == b"L":
                 own[b"path"] = body.split(b"\0", 1)[0]
@@ -188,11 +220,13 @@ def read_headers(stream: IO[bytes]) -> Iterator[Header]:
         name = known.get(b"GNU.sparse.name") or known.get(b"path") or _name(block)
         link = known.get(b"linkpath") or _text(block[157:257])
         size = int(known[b"size"]) if b"size" in known else size
+        hollow = [int(known[key]) for key in _HOLLOW if key in known]
         if letter == b"S":
+            hollow.append(_number(block[483:495]))
             _skip_sparse_map(stream, block)
-        yield Header(letter, name, link, size)
+        yield Header(letter, name, link, size, max(size, *hollow) if hollow else size)
         _skip(stream, -(-size // _BLOCK) * _BLOCK)
-        own = {}
+        own, extended = {}, 0
     # Tar ends every archive with empty blocks: without them, it may have been cut off.
     raise Damaged("it has no end")
 
@@ -247,7 +281,7 @@ def _pax_records(body: bytes) -> Iterator[tuple[bytes, bytes]]:
             raise Damaged("an extended header cannot be read")
         key, _, value = record[:-1].partition(b"=")
         if key in _WANTED:
-            if b"\0" in value or (key == b"size" and not value.isdigit()):
+            if b"\0" in value or (key in _NUMBERS and not value.isdigit()):
                 raise Damaged("an extended header holds an impossible value")
             yield key, value
         position += length

@@ -13,15 +13,19 @@ No call follows a symbolic link in the volume.
 
 from __future__ import annotations
 
+import os
+
 from quiesce.adapters.volume_stage import BEGIN, count, script
 from quiesce.adapters.volume_transport import Place
 from quiesce.ports import VolumeSize
 
-# $3 is the piece's path, relative to the volume's root.
+# $3 is the piece's path, relative to the volume's root, its bytes as `_escaped` has them: an engine
+# takes text only. The x keeps line breaks at the end, which $() would take away.
 _PIECE = (
     BEGIN
     + r"""
-piece=$3
+piece=$(printf '%bx' "$3")
+piece=${piece%x}
 p="./$piece"
 parent=$(dirname -- "$p")
 require_folders() {
@@ -45,8 +49,8 @@ _PICK = (
 require_place
 if ! there "$h/piece"; then
     require_folders "$h/new" "the set"
-    there "$h/new/$3" || fail "there is no $3 in the set"
-    mv -T "$h/new/$3" "$h/piece"
+    there "$h/new/$piece" || fail "there is no $piece in the set"
+    mv -T "$h/new/$piece" "$h/piece"
     sync "$h"
 fi
 rm -rf -- "$h/new"
@@ -66,12 +70,12 @@ if ! there "$h/piece.begun"; then
 fi
 if there "$h/piece"; then
     if there "$p"; then
-        if there "$h/piece.old"; then fail "somebody writes in the volume: $3"; fi
+        if there "$h/piece.old"; then fail "somebody writes in the volume: $piece"; fi
         mv -T "$p" "$h/piece.old"
         synced
     fi
     mv -T -n "$h/piece" "$p"
-    if there "$h/piece"; then fail "somebody writes in the volume: $3"; fi
+    if there "$h/piece"; then fail "somebody writes in the volume: $piece"; fi
     synced
 fi
 """
@@ -89,7 +93,7 @@ if ! there "$h/piece" && there "$p"; then
     fi
 fi
 if there "$h/piece.old"; then
-    if there "$p"; then fail "somebody writes in the volume: $3"; fi
+    if there "$p"; then fail "somebody writes in the volume: $piece"; fi
     mv -T "$h/piece.old" "$p"
     synced
 fi
@@ -106,15 +110,27 @@ def pick(place: Place, run: str, path: str) -> VolumeSize:
 
     Raise QuiesceError when the set has none of this name, or the volume no folder for it.
     """
-    script(place, run, _PICK, f"looking for {path} in the set's volume {place.volume}", path)
+    script(
+        place, run, _PICK, f"looking for {path} in the set's volume {place.volume}", _escaped(path)
+    )
     return count(place, _COUNT, f"{place.root}/.quiesce-{run}/piece")
 
 
 def swap_piece(place: Place, run: str, path: str) -> None:
     """Exchange the live piece and the staged one, or finish an exchange that was begun."""
-    script(place, run, _SWAP, f"exchanging {path} in volume {place.volume}", path)
+    script(place, run, _SWAP, f"exchanging {path} in volume {place.volume}", _escaped(path))
 
 
 def put_back_piece(place: Place, run: str, path: str) -> None:
     """Undo an exchange, however far it had got. What was staged is staged again."""
-    script(place, run, _PUT_BACK, f"putting back {path} in volume {place.volume}", path)
+    script(place, run, _PUT_BACK, f"putting back {path} in volume {place.volume}", _escaped(path))
+
+
+def _escaped(path: str) -> str:
+    """A path for the shell's `printf %b`: everything but plain characters in octal."""
+    return "".join(
+        chr(byte)
+        if (chr(byte).isascii() and chr(byte).isalnum()) or byte in b"/._-"
+        else f"\\0{byte:03o}"
+        for byte in os.fsencode(path)
+    )

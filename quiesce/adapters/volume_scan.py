@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import re
 from calendar import timegm
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
-from fnmatch import translate
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import IO
+
+from quiesce.exclusion import Exclusion, Tally
 
 #: For find. `%y` is the type's letter, times are seconds with a fraction.
 FORMAT = r"%C@ %n %y %s %T@ %D %i %p\0"
@@ -34,7 +35,8 @@ SORT_KEY = "-k8"
 EXCHANGE = (r"/\001", r"\001/")
 
 _EXCHANGE = bytes.maketrans(b"/\x01", b"\x01/")
-_SLASH = b"\x01"
+#: What a slash is in a record.
+SLASH = b"\x01"
 _CHUNK = 1 << 20
 #: In place of ctime and links in a record of level 0, and what marks one that had extended
 #: attributes (they are not in what find prints).
@@ -68,26 +70,6 @@ def _path_of(identity: bytes) -> bytes:
     return identity.split(b" ", 5)[5]
 
 
-# ------------------------------------------------------------------------------------- exclusion
-
-
-def excluder(patterns: Sequence[str]) -> Callable[[bytes], bool] | None:
-    """Return a test for paths, or None when nothing is excluded.
-
-    The rules are GNU tar's for `--exclude`: a pattern matches from the start of any name in the
-    path, `*` matches slashes too, and what lies below a match is excluded with it. `./x` matches
-    only in the volume's root.
-    """
-    expressions = []
-    for pattern in patterns:
-        body = translate(pattern.rstrip("/")).removesuffix(r"\Z").removesuffix(r"\z")
-        expressions.append(f"(?:^|/){body}(?:/|$)")
-    if not expressions:
-        return None
-    matcher = re.compile("|".join(expressions).encode("utf-8", "surrogateescape"))
-    return lambda path: matcher.search(path) is not None
-
-
 # ------------------------------------------------------------------------- what tar says it wrote
 
 _LINE = re.compile(
@@ -119,6 +101,10 @@ class Listed:
     target: bytes
     has_attributes: bool
     others: tuple[bytes, ...] = ()
+
+    @property
+    def paths(self) -> tuple[bytes, ...]:
+        return (self.path, *self.others)
 
 
 def parse_listing(lines: Iterable[bytes]) -> Iterator[Listed]:
@@ -189,7 +175,7 @@ def listing_records(entry: Listed) -> Iterator[bytes]:
     path it may have, of unknown type where there are several."""
     mark = _WITH_ATTRIBUTES if entry.has_attributes else _PLAIN
     kind = b"?" if entry.others else entry.type
-    for path in (entry.path, *entry.others):
+    for path in entry.paths:
         yield b"%s %s %d %s 0 0 %s" % (mark, kind, entry.size, entry.mtime, exchanged(path))
 
 
@@ -248,7 +234,8 @@ class Difference:
     their place in that order; which they are is only known in the end.
 
     `files` and `size` (bytes) are those of the whole volume as a restore will have it; `dropped`
-    is how many entries are gone, `devices` are device nodes, which a restore would refuse.
+    is how many entries are gone, `devices` are device nodes, which a restore would refuse,
+    `tally` counts what patterns leave out.
     """
 
     take: Callable[[bytes], object]
@@ -257,6 +244,7 @@ class Difference:
     size: int = 0
     dropped: int = 0
     devices: list[bytes] = field(default_factory=list)
+    tally: Tally = field(default_factory=lambda: Tally(Exclusion(())))
     _again: tuple[bytes, ...] = ()
     _linked: dict[tuple[bytes, bytes], _Names] = field(default_factory=dict)
 
@@ -265,22 +253,28 @@ class Difference:
         before: Iterable[bytes],
         now: Iterable[bytes],
         since: float,
-        excluded: Callable[[bytes], bool] | None = None,
+        exclusion: Exclusion,
+        writing: Container[tuple[bytes, bytes]] = (),
     ) -> None:
         """Go through level 0 and the scan of now side by side.
 
-        `since` is T0 less the margin, in seconds by the clock of the volume's file system. With
-        an empty `before` everything is taken.
+        `since` is T0 less the margin, in seconds by the clock of the volume's file system; what
+        was open for `writing` then (device and inode) is taken whatever its times say. With an
+        empty `before` everything is taken.
         """
+        self.tally = Tally(exclusion)
         old = _Cursor(before)
         for record in now:
             ctime, links, identity = record.split(b" ", 2)
             path = old.path if identity == old.identity else _path_of(identity)
-            if excluded is not None and excluded(exchanged(path)):
+            kind, size, mtime, device, inode, _ = identity.split(b" ", 5)
+            pattern = exclusion.which(exchanged(path))
+            if pattern is not None:
+                self.tally.add(pattern, exchanged(path), kind, int(size))
                 continue
             known = path == old.path or bool(old.find(path, self._drop))
-            kind, size, mtime, device, inode, _ = identity.split(b" ", 5)
             recent = float(ctime) >= since or float(mtime) >= since
+            recent = recent or (device, inode) in writing
             entry = _Entry(path, links, kind, size, device, inode, recent)
             changed = entry.recent or identity != old.identity
             self._judge(entry, old.record if known else b"", changed=changed)
@@ -324,7 +318,7 @@ class Difference:
         another = known.split(b" ", 7)[5:7] != [entry.device, entry.inode]
         if had_attributes and (another or entry.recent):
             self._drop(entry.path)
-            self._again = (*self._again, entry.path + _SLASH)
+            self._again = (*self._again, entry.path + SLASH)
         self.take(entry.path)
 
     def _drop(self, path: bytes) -> None:

@@ -12,7 +12,7 @@ Everything of a run is in one folder of the volume's root, on the same file syst
 `new` becomes `in` only while the root holds nothing, so these names alone tell what is whose at
 every moment: no journal, and a call that was killed anywhere is finished by calling it again, or
 undone by the opposite one. Names cannot clash, because at any moment the entries of one kind are
-all in the root or in one folder, and no archive may hold a `.quiesce-*` in its root. `mv -n`
+all in the root or in one folder, and no archive may hold such a folder in its root. `mv -n`
 refuses to replace what somebody made meanwhile.
 
 The root itself cannot be renamed. Its owner, mode, times, attributes and ACL are kept as archives
@@ -21,7 +21,6 @@ of that one entry, `old.root` and `new.root`, and given to it last.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -29,9 +28,9 @@ from quiesce.adapters.volume_members import compression_of
 from quiesce.adapters.volume_scan import records
 from quiesce.adapters.volume_transport import ARCHIVE, Place, last_lines
 from quiesce.errors import QuiesceError
+from quiesce.exclusion import RUN_FOLDER, RUN_FOLDER_PREFIX, is_run_folder
 from quiesce.ports import VolumeSize
 
-_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,100}")
 _DECOMPRESS = {"zstd": ["--use-compress-program=zstd -q"], "gzip": ["--gzip"], "": []}
 _ATTRIBUTES = "--xattrs --xattrs-include=* --acls --numeric-owner"
 _EXTRACT = [
@@ -74,6 +73,8 @@ chmod u+rwx "$h/new.part"
 """
 )
 
+# What the headers promised was checked; a hole is no bytes of the archive, but of the file.
+_LIMITED = 'ulimit -f "$1" && shift && exec "$@"'
 _FIND_LINKS = 'cd "$1" && find . -type l -printf "%p\\0"'
 _REMOVE_GONE = 'cd "$1" && xargs -0 -r rm -rf -- <"$2"'
 # On disk before its name says that it is whole.
@@ -83,11 +84,12 @@ _PUBLISH = BEGIN + 'sync -f .\nmv -T "$h/new.part" "$h/new"\nsync "$h"\n'
 _EXCHANGE = (
     BEGIN
     + f"attributes='{_ATTRIBUTES}'"
+    + f"\nnot_ours='-regextype posix-extended ! -regex \\./{RUN_FOLDER}'"
     + r"""
 # The one way in which entries leave the root: all but our own folders, whatever their names.
 empty_root_into() {
-    find . -mindepth 1 -maxdepth 1 ! -name '.quiesce-*' -exec mv -n -t "$1" -- {} +
-    left=$(find . -mindepth 1 -maxdepth 1 ! -name '.quiesce-*' -print -quit)
+    find . -mindepth 1 -maxdepth 1 $not_ours -exec mv -n -t "$1" -- {} +
+    left=$(find . -mindepth 1 -maxdepth 1 $not_ours -print -quit)
     [ -z "$left" ] || fail "somebody writes in the volume: $left"
 }
 fill_root_from() {
@@ -186,14 +188,15 @@ sync .
 """
 )
 
-_MEASURE = """
-cd "$1" && find . -mindepth 1 -ignore_readdir_race -path './.quiesce-*' -prune -o ! -type s \
--printf '%y %s\\0'
+_MEASURE = rf"""
+cd "$1" && find . -mindepth 1 -ignore_readdir_race \
+-regextype posix-extended -regex '\./{RUN_FOLDER}' -prune -o ! -type s -printf '%y %s\0'
 """
 
-_EMPTY = """
-cd "$1" && find . -mindepth 1 -maxdepth 1 ! -name '.quiesce-*' \
--exec rm -rf --one-file-system -- {} + && sync -f .
+_EMPTY = rf"""
+cd "$1" && find . -mindepth 1 -maxdepth 1 \
+-regextype posix-extended ! -regex '\./{RUN_FOLDER}' \
+-exec rm -rf --one-file-system -- {{}} + && sync -f .
 """
 
 
@@ -230,7 +233,13 @@ def empty(place: Place) -> None:
     place.run(["sh", "-c", _EMPTY, "empty", place.root], what=what)
 
 
-def stage(place: Place, run: str, archives: Sequence[Path], gone: Path | None) -> VolumeSize:
+def stage(
+    place: Place,
+    run: str,
+    archives: Sequence[Path],
+    gone: Path | None,
+    most: VolumeSize | None = None,
+) -> VolumeSize:
     """Unpack the archives, one over the other, into a folder of the run, and return its size.
 
     What `gone` names is removed after the first. Anything tar says is an error: what was not
@@ -240,17 +249,18 @@ def stage(place: Place, run: str, archives: Sequence[Path], gone: Path | None) -
     script(place, run, _PREPARE, what)
     part = f"{_folder(run)}/new.part"
     for number, archive in enumerate(archives):
-        if number == 1 and gone is not None:
-            _remove_gone(place, f"{place.root}/{part}", gone, what)
+        limit = ["sh", "-c", _LIMITED, "limited", str(most.bytes // 512 + 1)] if most else []
         options = [*_DECOMPRESS[compression_of(archive)], ARCHIVE]
         where = ["--directory", f"{place.root}/{part}"]
-        ended = place.run([*_EXTRACT, *options, *where], what=what, reads=archive)
+        ended = place.run([*limit, *_EXTRACT, *options, *where], what=what, reads=archive)
         if said := last_lines(ended.errors):
             raise QuiesceError(
                 f"{what}: not everything came out as it was archived",
                 "see the details; as root, and on a file system like the old one, it does",
                 details=said,
             )
+        if number == 0 and gone is not None:
+            _remove_gone(place, f"{place.root}/{part}", gone, what)
     size = measure(place, part)
     script(place, run, _PUBLISH, what)
     return size
@@ -279,9 +289,10 @@ def script(place: Place, run: str, text: str, what: str, *more: str) -> None:
 
 
 def _folder(run: str) -> str:
-    if not _RUN.fullmatch(run):
+    folder = f"{RUN_FOLDER_PREFIX}{run}"
+    if not is_run_folder(folder):
         raise ValueError(f"{run!r} is no name of a run")
-    return f".quiesce-{run}"
+    return folder
 
 
 def _remove_gone(place: Place, part: str, gone: Path, what: str) -> None:

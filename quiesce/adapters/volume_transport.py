@@ -147,6 +147,12 @@ def check_end(exit_code: int, accept: Collection[int], what: str, errors: Path) 
         hint = "free some space there, then try again"
     elif any("Permission denied" in line or "not permitted" in line for line in lines):
         hint = "run it as a user who may read and write everything in the volume, such as root"
+        if os.geteuid() == 0:
+            # A helper is root, too. What is left are attributes and file systems.
+            hint = (
+                "see the details: 'lsattr' shows what is immutable or append-only, 'mount' what is "
+                "read-only; put that right, then try again"
+            )
     how = f"was ended by signal {exit_code - 128}" if exit_code > 128 else "failed"
     raise QuiesceError(f"{what} {how} (exit code {exit_code})", hint, details=lines)
 

@@ -9,16 +9,18 @@ engine is another machine's, the bytes are streamed.
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from quiesce.adapters import volume_piece, volume_stage
+from quiesce.adapters import volume_exclusion, volume_piece, volume_stage
 from quiesce.adapters.folders import NotPermitted, empty_folder
 from quiesce.adapters.volume_archive import COMPRESSION, Archived, Archiver, LevelZero
 from quiesce.adapters.volume_clusters import find_clusters
 from quiesce.adapters.volume_helper import HelperEngine, HelperPlace
+from quiesce.adapters.volume_immutable import immutable_at, immutable_in_folder
 from quiesce.adapters.volume_members import check_archives
 from quiesce.adapters.volume_remote import RemotePlace
 from quiesce.adapters.volume_transport import (
@@ -27,11 +29,14 @@ from quiesce.adapters.volume_transport import (
     is_suitable,
     refuse_unsuitable,
 )
+from quiesce.adapters.volume_writers import Writing, seen_writing
+from quiesce.adapters.volume_writers_helper import seen_beside_writers
 from quiesce.errors import QuiesceError, RequestError
+from quiesce.exclusion import Exclusion
 from quiesce.file_errors import hint_for, reason
 from quiesce.model import ClusterRecord, VolumeRecord
 from quiesce.observed import VolumeState
-from quiesce.ports import Progress, VolumeSize
+from quiesce.ports import Progress, VolumeSize, VolumeSurvey
 
 
 class VolumeFiles:
@@ -62,6 +67,7 @@ class VolumeFiles:
         self._allow_devices = allow_devices
         self._open: dict[str, Place] = {}
         self._zero: dict[str, LevelZero] = {}
+        self._remarks: dict[str, tuple[str, ...]] = {}
         self._lock = threading.Lock()
 
     # ----------------------------------------------------------------------------- backing up
@@ -73,6 +79,30 @@ class VolumeFiles:
             return volume_stage.measure(place)
         with self._place(volume) as place:
             return volume_stage.measure(place)
+
+    def survey(self, volume: VolumeState, exclude: Sequence[str], path: str = "") -> VolumeSurvey:
+        exclusion = Exclusion(exclude)
+        with self._lock:
+            place = self._open.get(volume.name)
+        if place is not None:
+            return volume_exclusion.survey(place, exclusion, path)
+        with self._place(volume) as place:
+            return volume_exclusion.survey(place, exclusion, path)
+
+    def immutable(self, volume: VolumeState) -> tuple[str, ...]:
+        folder, found = volume.mountpoint, None
+        near = self._helper is None or (os.geteuid() == 0 and self._helper.is_local())
+        if near and folder is not None and folder.is_dir():
+            found = immutable_in_folder(folder)
+        if found is None:
+            if self._helper is None and os.geteuid() != 0:
+                return ()
+            with self._place(volume, writable=True) as place:
+                found = immutable_at(place)
+        return tuple(map(os.fsdecode, found))
+
+    def remarks(self, volume: VolumeState) -> tuple[str, ...]:
+        return self._remarks.get(volume.name, ())
 
     def begin(self, volume: VolumeState) -> None:
         with self._lock:
@@ -94,12 +124,20 @@ class VolumeFiles:
     ) -> VolumeRecord:
         self.begin(volume)
         place = self._open[volume.name]
-        archiver = Archiver(place, directory / stem, exclude, self._allow_devices, progress)
+        archiver = Archiver(
+            place,
+            directory / stem,
+            Exclusion(exclude),
+            self._allow_devices,
+            progress,
+            functools.partial(self._writing, volume, place),
+        )
         with _told(directory):
             if level == 0:
                 archived, self._zero[volume.name] = archiver.level_zero()
             else:
                 archived = self._level_one(volume, archiver)
+        self._remarks[volume.name] = archived.remarks
         return _record(volume, directory, archived)
 
     def _level_one(self, volume: VolumeState, archiver: Archiver) -> Archived:
@@ -116,6 +154,17 @@ class VolumeFiles:
         finally:
             for place in opened:
                 place.close()
+
+    def _writing(self, volume: VolumeState, place: Place) -> Writing:
+        """What is open for writing in the volume: seen from here, or from beside its writers."""
+        if self._helper is None:
+            return seen_writing(Path(place.root), whole_machine=False)
+        if self._helper.is_local():
+            root = volume.mountpoint or Path("/")
+            writing = seen_writing(root, whole_machine=True)
+            if not writing.unseen:
+                return writing
+        return seen_beside_writers(self._helper, self._run, volume, self._staging)
 
     def clusters(self, volume: VolumeState) -> tuple[ClusterRecord, ...]:
         with self._lock:
@@ -134,8 +183,8 @@ class VolumeFiles:
 
     # ------------------------------------------------------------------------------ restoring
 
-    def check(self, archives: Sequence[Path]) -> tuple[str, ...]:
-        return check_archives(archives, allow_devices=self._allow_devices)
+    def check(self, archives: Sequence[Path], most: VolumeSize | None = None) -> tuple[str, ...]:
+        return check_archives(archives, allow_devices=self._allow_devices, most=most)
 
     def create(self, volume: VolumeState) -> None:
         if self._helper is not None:
@@ -159,11 +208,16 @@ class VolumeFiles:
             ) from error
 
     def stage(
-        self, volume: VolumeState, run: str, archives: Sequence[Path], gone: Path | None
+        self,
+        volume: VolumeState,
+        run: str,
+        archives: Sequence[Path],
+        gone: Path | None,
+        most: VolumeSize | None = None,
     ) -> VolumeSize:
         folders = [path.parent for path in (*archives, *([gone] if gone else []))]
         with self._place(volume, writable=True, folders=folders) as place:
-            return volume_stage.stage(place, run, archives, gone)
+            return volume_stage.stage(place, run, archives, gone, most)
 
     def pick(self, volume: VolumeState, run: str, path: str) -> VolumeSize:
         with self._place(volume, writable=True) as place:
@@ -319,6 +373,8 @@ def _record(volume: VolumeState, directory: Path, archived: Archived) -> VolumeR
         levels=tuple(str(path.relative_to(directory)) for path in archived.levels),
         gone=str(gone.relative_to(directory)) if gone is not None else None,
         compression=COMPRESSION,
+        excluded=archived.excluded,
+        level_0=archived.level_0,
     )
 
 

@@ -11,6 +11,7 @@ from quiesce.app.frame import Frame
 from quiesce.app.holding import reason_for_window, remember_window
 from quiesce.app.keeping import with_pruning
 from quiesce.app.prepared import require_dumpable
+from quiesce.app.surveying import left_out_of_backup
 from quiesce.errors import StepFailed
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.backup_db import BackupDbRequest, plan_backup_db
@@ -20,6 +21,9 @@ from quiesce.plan.outcome import downtime_warning, recent_downtime
 from quiesce.report import words
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from quiesce.exclusion import LeftOut
     from quiesce.execute.run import Ports
     from quiesce.model import BackupSet
     from quiesce.observed import Observed
@@ -54,6 +58,7 @@ class BackingUp(Frame):
                 request,
                 in_window=reason_for_window(self.stack),
                 recent_downtime=recent,
+                left_out=self._left_out(ports, seen, request),
             )
             planner = plan_cold if request.mode == "cold" else plan_backup
             name = self._new_set_name(ports)
@@ -72,6 +77,16 @@ class BackingUp(Frame):
             return None
         self.reporter.backup_done(run.published[-1])
         return run.published[-1]
+
+    def _left_out(
+        self, ports: Ports, seen: Observed, request: BackupRequest
+    ) -> Mapping[str, tuple[LeftOut, ...]]:
+        chosen = [
+            volume
+            for volume in self.stack.volumes
+            if volume.backup == "files" and (not request.only or volume.key in request.only)
+        ]
+        return left_out_of_backup(ports, seen, chosen if request.kind == "full" else ())
 
     def backup_db(self, request: BackupDbRequest) -> None:
         """Write databases as single SQL files into `backups/`; nothing stops."""

@@ -14,6 +14,7 @@ from quiesce.app.confirming import (
     suggestion,
 )
 from quiesce.app.frame import Frame
+from quiesce.app.immutable import refuse_immutable
 from quiesce.app.measuring import measure
 from quiesce.errors import RequestError
 from quiesce.plan import clean
@@ -43,6 +44,11 @@ class Cleaning(Frame):
     def empty(self, group: CleanGroup) -> None:
         """Empty what stack.yaml marks `clean: <group>`; its users stop and come back."""
 
+        def plan(ports: Ports, seen: Observed, run: str) -> Plan:
+            keys = {volume.key for volume in clean.marked(self.stack, group)[0]}
+            refuse_immutable(ports, [state for state in seen.volumes if state.key in keys])
+            return clean.plan_empty(self.stack, seen, run, group)
+
         def confirm(ports: Ports, seen: Observed, _: Plan) -> None:
             volumes, paths = clean.marked(self.stack, group)
             keys = [volume.key for volume in volumes]
@@ -61,7 +67,7 @@ class Cleaning(Frame):
 
         self._change(
             f"clean-{group}",
-            lambda _, seen, run: clean.plan_empty(self.stack, seen, run, group),
+            plan,
             f"the {group} of {self._name} are empty" if group == "logs" else "the cache is empty",
             confirm=confirm,
         )
@@ -70,6 +76,11 @@ class Cleaning(Frame):
         """Remove the volumes of the databases, after the phrase; the next `up` starts empty."""
         self._require_named_instance("nuke")
         phrase = f"NUKE {self._name}"
+
+        def plan(ports: Ports, seen: Observed, run: str) -> Plan:
+            keys = {volume.key for volume in self.stack.volumes if volume.backup == "by-dump"}
+            refuse_immutable(ports, [state for state in seen.volumes if state.key in keys])
+            return clean.plan_nuke(self.stack, seen, run, force=force)
 
         def confirm(ports: Ports, seen: Observed, _: Plan) -> None:
             keys = [volume.key for volume in self.stack.volumes if volume.backup == "by-dump"]
@@ -83,7 +94,7 @@ class Cleaning(Frame):
 
         self._change(
             "nuke",
-            lambda _, seen, run: clean.plan_nuke(self.stack, seen, run, force=force),
+            plan,
             f"the databases of {self._name} are gone; 'inv up' starts with empty ones",
             confirm=confirm,
         )
@@ -94,6 +105,7 @@ class Cleaning(Frame):
 
         def plan(ports: Ports, seen: Observed, run: str) -> Plan:
             owned = ports.premises.belongings()
+            refuse_immutable(ports, clean.doomed_volumes(seen))
             return clean.plan_clean_all(self.stack, seen, owned, run, force=force)
 
         def confirm(ports: Ports, seen: Observed, _: Plan) -> None:

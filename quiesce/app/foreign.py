@@ -19,6 +19,7 @@ from quiesce import __version__
 from quiesce.adapters import encryption, sql_script, zstd
 from quiesce.adapters.postgres_archive import MAGIC, read_archive
 from quiesce.adapters.store import LocalStore
+from quiesce.adapters.store_files import copy_within_room
 from quiesce.app.file_target import LEGACY_DUMP, database_of_file
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.execute.run import Ports
@@ -36,7 +37,8 @@ from quiesce.model import (
 )
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-_PIECE = 1024 * 1024
+#: A `.sql.gz` in a `.tar.gz` in a file, and one more.
+_MOST_NESTED = 4
 #: What the older script put into one archive, by what its names begin with.
 _PARTS = {
     "db": LEGACY_DUMP,
@@ -96,16 +98,19 @@ class _Found:
         self.kind: SetKind = "full"
         self.legacy = False
 
-    def take(self, path: Path) -> None:
-        """Look at the first bytes and take it as what it is."""
+    def take(self, path: Path, nested: int = 0) -> None:
+        """Look at the first bytes and take it as what it is. Archives are in archives, as
+        `nested` counts, but not without end."""
+        if nested > _MOST_NESTED:
+            raise OSError(f"more than {_MOST_NESTED} archives are in one another")
         with path.open("rb") as stream:
             start = stream.read(8)
         if start.startswith(MAGIC):
             self._archive(path)
         elif start.startswith((_GZIP, _ZSTD)):
-            self._compressed(path, start)
+            self._compressed(path, start, nested)
         elif tarfile.is_tarfile(path):
-            self._tar(path)
+            self._tar(path, nested)
         else:
             self._script(path)
 
@@ -141,16 +146,16 @@ class _Found:
 
     # ------------------------------------------------------------------------------ in parts
 
-    def _compressed(self, path: Path, start: bytes) -> None:
+    def _compressed(self, path: Path, start: bytes, nested: int) -> None:
         with _unpacked(path, start) as stream:
             beginning = stream.read(512)
         if beginning[257:262] == b"ustar":
-            self._tar(path)
+            self._tar(path, nested)
             return
         plain = self.folder / f"{path.name}.plain"
-        with _unpacked(path, start) as stream, plain.open("wb") as out:
-            shutil.copyfileobj(stream, out, _PIECE)
-        self.take(plain)
+        with _unpacked(path, start) as stream:
+            copy_within_room(stream, plain)
+        self.take(plain, nested + 1)
 
     def _archive(self, path: Path) -> None:
         header = read_archive(path).database
@@ -182,7 +187,7 @@ class _Found:
         self._member(path, "database", database.key)
         self.databases.append(_record(database, facts))
 
-    def _tar(self, path: Path) -> None:
+    def _tar(self, path: Path, nested: int) -> None:
         name, legacy, wanted = self.wanted.path.name, self.stack.legacy, self.wanted.volume
         with tarfile.open(path) as archive:
             parts = _parts(archive, name)
@@ -204,11 +209,11 @@ class _Found:
                 stream = archive.extractfile(member)
                 if stream is None:
                     continue
-                with stream, target.open("wb") as out:
-                    shutil.copyfileobj(stream, out, _PIECE)
+                with stream:
+                    copy_within_room(stream, target)
                 if part == "db":
                     self.legacy = True
-                    self.take(target)
+                    self.take(target, nested + 1)
                 else:
                     self._volume(target, legacy[part])
 

@@ -224,7 +224,18 @@ def _volumes(stack: Stack, observed: Observed) -> list[Finding]:
         if volume.key not in declared
     ]
     writing = {m.container for s in observed.services for m in s.foreign_mounts}
+    used = {mount.volume for service in observed.services for mount in service.mounts}
+    kept = {volume.key for volume in stack.volumes if volume.backup == "files"}
     for volume in observed.volumes:
+        if volume.key in kept - used:
+            found.append(
+                Finding(
+                    "warning",
+                    volume.key,
+                    "is mounted by no service; it is backed up and restored all the same",
+                    "mount it, or remove it from stack.yaml when it is not needed any more",
+                )
+            )
         if set(volume.outside) - writing and volume.key in declared:
             found.append(
                 Finding(

@@ -67,7 +67,7 @@ class Reporting(Keeping, Scheduling):
         file = self._page_file(output)
         text = render_page(facts)
         try:
-            files.replace_synced(file, text.encode())
+            files.replace_synced(file, words.utf_8(text))
         except OSError as error:
             raise RequestError(
                 f"{file} cannot be written: {reason(error)}",

@@ -204,8 +204,8 @@ def _write(stack: Stack, document: dict[str, Any], started: datetime) -> None:
     make_private(folder)
     stem = f"{document['run']}-{document['task']}"
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    files.replace_synced(folder / f"{stem}.json", text.encode())
-    files.replace_synced(folder / f"{stem}.txt", _for_people(stack, document, started).encode())
+    files.replace_synced(folder / f"{stem}.json", words.utf_8(text))
+    files.replace_synced(folder / f"{stem}.txt", words.utf_8(_for_people(stack, document, started)))
     for suffix in (".json", ".txt"):
         for path in sorted(folder.glob(f"*{suffix}"), reverse=True)[KEPT:]:
             path.unlink(missing_ok=True)

@@ -43,7 +43,7 @@ def append(file: Path, line: dict[str, Any]) -> None:
     descriptor = open_private(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         # One write, so that lines of two programs never mix.
-        os.write(descriptor, json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        os.write(descriptor, words.utf_8(json.dumps(line, ensure_ascii=False)) + b"\n")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

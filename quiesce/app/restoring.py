@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from quiesce.app.immutable import refuse_immutable
 from quiesce.app.restore_checks import made_roles, require_untied, resume_words, wanted_roles
 from quiesce.app.restoring_rows import rows_targets
+from quiesce.app.surveying import lost_by_restore
 from quiesce.errors import RequestError
 from quiesce.execute.run import Ports, Run
 from quiesce.model import BackupSet, Database, DatabaseRecord, Stack
@@ -112,12 +114,14 @@ def prepare_restore(
     )
     if chosen.volumes and not request.foreign and not request.beside:
         _require_room(observed, source)
+    refuse_immutable(ports, [observed.volume(v.key) for v in chosen.volumes], request.path)
+    lost = lost_by_restore(ports, observed, chosen.volumes, request.path)
     taken = (
         *(d.name for d in observed.databases),
         *observed.undeclared_databases,
         *(*stack.excluded_databases, "postgres", "template0", "template1"),
     )
-    request = replace(request, migrations=tuple(migrations), rows=rows, roles=roles)
+    request = replace(request, migrations=tuple(migrations), rows=rows, roles=roles, lost=lost)
     return Prepared(request, taken, afterwards)
 
 

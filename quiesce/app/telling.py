@@ -60,6 +60,8 @@ def tell(stack: Stack, event: str, title: str, body: str, sink: EventSink) -> No
         for number, entry in enumerate(stack.notify)
         if event in entry.on
     }
+    # Names of files may hold bytes that no message can carry.
+    title, body = (words.utf_8(text).decode() for text in (title, body))
     for name in notifications.notify(urls, title, body) if urls else ():
         sink.warn(f"{name} was not told of this: see whether its url is right and answers")
 

@@ -12,12 +12,13 @@ from quiesce.app import choosing, reports
 from quiesce.app.connect import disconnect
 from quiesce.app.proving import NeedsMore, Proving
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
+from quiesce.execute.unpacking import most_unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from quiesce.execute.run import Ports
-    from quiesce.model import BackupSet, DatabaseRecord, Level
+    from quiesce.model import BackupSet, DatabaseRecord, Level, VolumeRecord
     from quiesce.ports import BackupStore, Clock, EventSink
 
 #: What pg_restore says of an archive that is newer than itself, or that it was not built for.
@@ -187,16 +188,19 @@ class Decoder:
 
     def _decode(self, backup: BackupSet, reading: Reading) -> None:
         for volume in backup.manifest.volumes:
-            self._volume(backup, volume.levels, reading)
+            self._volume(backup, volume, reading)
         dumps = {m.source: m.file for m in backup.manifest.members if m.kind == "database"}
         for record in backup.manifest.databases:
             if record.key in dumps:
                 self._dump(backup, record, dumps[record.key], reading)
 
-    def _volume(self, backup: BackupSet, levels: Sequence[str], reading: Reading) -> None:
+    def _volume(self, backup: BackupSet, record: VolumeRecord, reading: Reading) -> None:
+        levels = record.levels
         self._ports.sink.progress(f"decoding {', '.join(levels)}", 0)
         try:
-            refused = self._ports.volumes.check([backup.path / level for level in levels])
+            refused = self._ports.volumes.check(
+                [backup.path / level for level in levels], most_unpacked(record)
+            )
         except QuiesceError as error:
             reading.wrong.append(f"{levels[0]}: {error}")
         else:

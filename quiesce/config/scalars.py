@@ -20,6 +20,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from quiesce.config.findings import clip, suggest
+from quiesce.exclusion import BadPattern, expression_of
 from quiesce.model import CleanGroup, Event, Priority, RuntimeKind, VolumeBackup
 from quiesce.plan.schedule import NotATiming
 from quiesce.plan.schedule import parse as parse_timing
@@ -207,10 +208,10 @@ def _signal(value: str) -> str:
 
 
 def _exclude(value: str) -> str:
-    parts = value.split("/")
-    if not value or value.startswith("/") or ".." in parts or "\n" in value:
-        hint = "write a pattern that starts at the volume's root, like 'cache/*'"
-        raise mistake(f"{show(value)} is not a pattern below the volume", hint)
+    try:
+        expression_of(value)
+    except BadPattern as error:
+        raise mistake(f"{show(value)} {error.fact}", error.hint) from None
     return value
 
 

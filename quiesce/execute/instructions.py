@@ -195,9 +195,13 @@ def _volume(record: VolumeRecord) -> str:
         f'tar -x {_TAR} -C "$into" -I zstd -f {shlex.quote(level)}' for level in record.levels[1:]
     ]
     commands = "\n".join(lines)
+    left_out = "".join(
+        f"Left out by `exclude`: `{part.pattern}` ({part.files} entries, {part.bytes} bytes).\n"
+        for part in record.excluded
+    )
     return (
         f"## Volume {record.key}\n\n"
         f"{record.files} entries, {record.bytes} bytes; the volume's name was `{record.name}`. "
         "As root, with GNU tar, into an empty folder:\n\n"
-        f"```sh\n{commands}\n```\n"
+        f"```sh\n{commands}\n```\n{left_out}"
     )

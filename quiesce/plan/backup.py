@@ -10,10 +10,12 @@ is published before everything in it is complete.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from quiesce.errors import RequestError
+from quiesce.exclusion import LeftOut
 from quiesce.model import Database, Mode, SetKind, Stack, Volume
 from quiesce.observed import Observed, Unit
 from quiesce.plan.outcome import downtime_words
@@ -56,6 +58,8 @@ class BackupRequest:
     pinned: bool = False
     in_window: str = ""
     recent_downtime: tuple[float, ...] = ()
+    #: What `exclude` leaves out now, by the key of the volume.
+    left_out: Mapping[str, tuple[LeftOut, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,10 @@ def plan_backup(
         found = reasons(stack, observed, selection)
         awake = (check_stopped(stack, set_name, found, selection.volumes, ignored),)
     two_levels = bool(units)
-    level_0 = tuple(archive(set_name, v, 0, last=not two_levels) for v in selection.volumes)
+    level_0 = tuple(
+        archive(set_name, v, 0, last=not two_levels, left_out=request.left_out)
+        for v in selection.volumes
+    )
     level_1 = tuple(archive(set_name, v, 1, last=True) for v in selection.volumes if two_levels)
     opened = OpenSet(
         set_name,
@@ -301,7 +308,14 @@ def _worth_stopping(selection: Selection) -> bool:
     return bool(selection.volumes) or len(selection.databases) > 1
 
 
-def archive(set_name: str, volume: Volume, level: int, *, last: bool) -> ArchiveVolume:
+def archive(
+    set_name: str,
+    volume: Volume,
+    level: int,
+    *,
+    last: bool,
+    left_out: Mapping[str, tuple[LeftOut, ...]] = MappingProxyType({}),
+) -> ArchiveVolume:
     """Return the step for one level of a volume; `last`: no other level follows it."""
     why = (
         "while services run, so that the window holds only the rest"
@@ -310,7 +324,9 @@ def archive(set_name: str, volume: Volume, level: int, *, last: bool) -> Archive
     )
     if level == 0 and last:
         why = f"{volume.priority}: {volume.purpose}" if volume.purpose else volume.priority
-    return ArchiveVolume(set_name, volume.key, level, f"volumes/{volume.key}", why)
+    parts = left_out.get(volume.key, ())
+    file = f"volumes/{volume.key}"
+    return ArchiveVolume(set_name, volume.key, level, file, why, left_out=parts)
 
 
 def dumps(

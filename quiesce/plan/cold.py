@@ -63,7 +63,9 @@ def plan_cold(
         tuple(dict.fromkeys(unit.service for unit in units)),
         "a set is published whole or not at all",
     )
-    level_0 = tuple(archive(set_name, v, 0, last=not units) for v in plain)
+    level_0 = tuple(
+        archive(set_name, v, 0, last=not units, left_out=request.left_out) for v in plain
+    )
     level_1 = tuple(archive(set_name, v, 1, last=True) for v in plain if units)
     body: tuple[Node, ...] = (
         *(level_0 if units else (*watch(observed), *level_0)),

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
+from quiesce.exclusion import LeftOut
 from quiesce.observed import Unit
 from quiesce.plan import steps as s
 from quiesce.plan.steps import PARTS, Bracket, Node, Plan, Step
@@ -33,7 +34,18 @@ def _listed(values: tuple[str, ...], otherwise: str) -> str:
 
 def _archive(step: s.ArchiveVolume) -> str:
     what = "everything" if step.level == 0 else "what changed since"
+    if step.left_out:
+        what = f"everything but {_patterns(step.left_out)}"
     return f"archive volume {step.volume}, level {step.level} ({what})"
+
+
+def _patterns(parts: tuple[LeftOut, ...]) -> str:
+    return "; ".join(f"{p.pattern}: {p.files} entries, {p.bytes} bytes" for p in parts)
+
+
+def _swap_volume(step: s.SwapVolume) -> str:
+    lost = f", losing what is in no set ({_patterns(step.lost)})" if step.lost else ""
+    return f"swap {_content(step)}{lost}"
 
 
 def _content(step: s.StageVolume | s.SwapVolume | s.PutBackVolume) -> str:
@@ -116,7 +128,7 @@ SENTENCES: dict[type[Any], Callable[[Any], str]] = {
     s.DropDatabase: lambda t: f"drop database {t.name}",
     s.CreateVolume: lambda t: f"create volume {t.volume}",
     s.StageVolume: lambda t: f"stage {_content(t)} from {t.set}",
-    s.SwapVolume: lambda t: f"swap {_content(t)}",
+    s.SwapVolume: _swap_volume,
     s.PutBackVolume: lambda t: f"put back {_content(t)}",
     s.SettleVolume: lambda t: f"settle volume {t.volume}",
 }

@@ -277,7 +277,12 @@ def _exchange(
     changes: tuple[Node, ...] = (
         *(SwapDatabases(name, of, "all of a server in one transaction") for name, of in servers),
         *(
-            SwapVolume(v.key, "by renames; the old content lies aside", path=request.path)
+            SwapVolume(
+                v.key,
+                "by renames; the old content lies aside",
+                path=request.path,
+                lost=request.lost.get(v.key, ()),
+            )
             for v in chosen.volumes
         ),
     )

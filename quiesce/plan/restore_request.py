@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from quiesce.errors import RequestError
+from quiesce.exclusion import LeftOut, is_run_folder
 from quiesce.model import BackupSet, Database, DatabaseRecord, Stack, Volume
 from quiesce.observed import Observed
 from quiesce.plan.rows import RowsTarget
@@ -53,6 +54,8 @@ class RestoreRequest:
     path: str = ""
     #: The source is no set: SQL scripts and archives that record nothing.
     foreign: bool = False
+    #: What is in volumes and in no set, as `exclude` left it out, by their keys.
+    lost: Mapping[str, tuple[LeftOut, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ def check_path(
     (volume,) = chosen.volumes
     parts = request.path.split("/")
     plain = not {"", ".", ".."} & set(parts) and not set("\0\n") & set(request.path)
-    if not plain or parts[0].startswith(".quiesce-"):
+    if not plain or is_run_folder(parts[0]):
         raise RequestError(
             f"{request.path!r} is no path in a volume", "write it from its root on, like a/b"
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
+from quiesce.exclusion import LeftOut
 from quiesce.model import DatabaseSwap, Mode, SetKind
 from quiesce.observed import Unit
 
@@ -279,12 +280,16 @@ class DumpGlobals:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveVolume:
-    """Level 0: the volume as it is. Level 1: what differs from level 0, and what is gone."""
+    """Level 0: the volume as it is. Level 1: what differs from level 0, and what is gone.
+
+    `left_out` is what patterns left out of it when the plan was made.
+    """
 
     set: str
     volume: str
     level: int
     file: str
+    left_out: tuple[LeftOut, ...] = field(default=(), kw_only=True)
     why: str
 
 
@@ -588,10 +593,14 @@ class StageVolume:
 
 @dataclass(frozen=True, slots=True)
 class SwapVolume:
-    """The staged content is the live content; what was live lies aside."""
+    """The staged content is the live content; what was live lies aside.
+
+    `lost` is what was in the volume when the plan was made and is in no set.
+    """
 
     volume: str
     path: str = field(default="", kw_only=True)
+    lost: tuple[LeftOut, ...] = field(default=(), kw_only=True)
     why: str
 
 

@@ -71,7 +71,15 @@ def backup_set(backup: BackupSet, now: datetime | None = None) -> Document:
             for record in manifest.databases
         ],
         "volumes": [
-            {"key": record.key, "files": record.files, "bytes": record.bytes}
+            {
+                "key": record.key,
+                "files": record.files,
+                "bytes": record.bytes,
+                "excluded": [
+                    {"pattern": part.pattern, "files": part.files, "bytes": part.bytes}
+                    for part in record.excluded
+                ],
+            }
             for record in manifest.volumes
         ],
         "verified_at": words.utc(state.verified_at) if state.verified_at else None,

@@ -94,6 +94,11 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def utf_8(text: str) -> bytes:
+    """Return the text for a file. Bytes of names that are no UTF-8 are escaped as in JSON."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def one_line(text: str) -> str:
     """Return the text on a single line, its line breaks and runs of blanks as one blank."""
     return " ".join(text.split())

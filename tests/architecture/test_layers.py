@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NOUNS = ("__init__", "errors", "model", "observed", "codec", "findings")
+NOUNS = ("__init__", "errors", "model", "observed", "codec", "findings", "exclusion")
 FILES = ("file_errors", "private_files")
 # What a part of quiesce may import from the others. A part is a module or a folder; a deeper name
 # stands for just that module. A new part needs a row here: say where it stands.
@@ -27,8 +27,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "codec": ("errors",),
     "file_errors": (),
     "findings": (),
+    "exclusion": (),
     "private_files": ("errors", "file_errors"),
-    "model": ("errors",),
+    "model": ("errors", "exclusion"),
     "observed": ("errors", "model"),
     "plan": NOUNS,
     "ports": (*NOUNS, "plan"),
@@ -87,7 +88,7 @@ IMPURE_CALLS = frozenset(
 )
 MOST_LINES = 400
 # Lists of nouns, one after the other: nobody reads them from top to bottom.
-VOCABULARIES = {"quiesce/model.py": 600, "quiesce/plan/steps.py": 800, "quiesce/ports.py": 800}
+VOCABULARIES = {"quiesce/model.py": 620, "quiesce/plan/steps.py": 800, "quiesce/ports.py": 800}
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from docker.types import Mount
 
 from quiesce.adapters.volume_helper import HelperEngine
 from quiesce.adapters.volumes import VolumeFiles
@@ -18,12 +20,15 @@ from quiesce.model import VolumeRecord
 from quiesce.observed import VolumeState
 from tests.integration.volumes_support import (
     Churn,
+    age,
     assert_same,
     churning,
     describe,
     files_of,
     is_root,
     make_tree,
+    members,
+    require_two_levels,
     restore,
     restore_by_hand,
     silent,
@@ -36,7 +41,7 @@ class World:
 
     def __init__(self, base: Path) -> None:
         self.base = base
-        self.staging = base / "backups" / ".staging" / "r1"
+        self.staging = base / "backups" / ".staging" / "20260101000000-0001"
         self.set = self.staging / "set"
         (self.set / "volumes").mkdir(parents=True)
         self.files = self.adapter()
@@ -218,6 +223,46 @@ def test_a_second_level_one_describes_the_volume_anew(world: World) -> None:
     assert [path.name for path in target.iterdir()] == ["b"]
 
 
+@pytest.mark.engine
+@pytest.mark.parametrize("machine", ["helper", "remote"])
+def test_what_a_container_holds_open_for_writing_is_in_level_1(
+    machine: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Also where its processes are another machine's: a helper looks from beside it."""
+    if not is_root():
+        pytest.skip("only root can look into an engine's volumes")
+    world = WORLDS[machine](tmp_path, request.getfixturevalue("engine"))
+    root = world.make("media")
+    require_two_levels(root)
+    for name in ("held", "untouched"):
+        (root / name).write_text("x")
+    made = world.api.create_container(
+        os.environ["TINY_IMAGE"],
+        entrypoint=["sh", "-c"],
+        command=["exec 3<>/data/held; echo; exec sleep 600"],
+        host_config=world.api.create_host_config(
+            mounts=[Mount("/data", world.state("media").name, "volume")]
+        ),
+    )
+    try:
+        world.api.start(made["Id"])
+        while not world.api.logs(made["Id"]):
+            time.sleep(0.05)
+        age(root)
+        world.files.begin(world.state("media"))
+        archive(world, "media", 0)
+        record = archive(world, "media", 1)
+    finally:
+        world.api.remove_container(made["Id"], force=True)
+        if world.files.remarks(world.state("media")):
+            pytest.fail(str(world.files.remarks(world.state("media"))))
+        world.files.end(world.state("media"))
+        taken = members(world.set / "volumes" / "media.1.tar.zst")
+        world.close()
+    assert len(record.levels) == 2
+    assert taken == ["./", "./held"]
+
+
 def test_an_exchange_is_put_back(world: World) -> None:
     """Content, owner, mode and times of the root; then there is nothing left to settle."""
     source, target = world.make("source"), world.make("target")
@@ -227,13 +272,13 @@ def test_an_exchange_is_put_back(world: World) -> None:
     record = archive(world, "source", 0)
     world.files.end(world.state("source"))
     state = world.state("target")
-    world.files.stage(state, "r1", [world.set / record.levels[0]], None)
+    world.files.stage(state, "20260101000000-0001", [world.set / record.levels[0]], None)
     expected = describe(target)
-    world.files.swap(state, "r1")
+    world.files.swap(state, "20260101000000-0001")
     assert_same(describe(source), target)
-    world.files.put_back(state, "r1")
+    world.files.put_back(state, "20260101000000-0001")
     assert_same(expected, target)
-    world.files.settle(state, "r1")
+    world.files.settle(state, "20260101000000-0001")
     assert [path.name for path in target.iterdir()] == ["old"]
 
 
@@ -246,9 +291,9 @@ def test_every_goal_that_is_reached_is_reached_again(world: World) -> None:
         world.files.begin(state)
     for _ in range(2):
         world.files.end(state)
-        world.files.put_back(state, "r1")
-        world.files.settle(state, "r1")
-    assert world.files.sweep("r1") == ()
+        world.files.put_back(state, "20260101000000-0001")
+        world.files.settle(state, "20260101000000-0001")
+    assert world.files.sweep("20260101000000-0001") == ()
     world.files.close()
 
 

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,15 @@ retention:
   short: {keep_last: 3}
 """
 MEDIA, OTHER = "volumes/media.0.tar.zst", "volumes/other.0.tar.zst"
+CLUSTER = {
+    "volume": "media",
+    "directory": "/etc",
+    "version": "15",
+    "state": "shut down",
+    "open": False,
+    "system_identifier": "1",
+    "checkpoint": "0/0",
+}
 CHANCE = random.Random(7)
 
 
@@ -90,7 +100,53 @@ def _point_elsewhere(folder: Path) -> None:
     (folder / MEDIA).symlink_to("/etc/passwd")
 
 
+def _naming(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
+    """With the sums set right: what a store that somebody else writes to can make of a set."""
+
+    def edit(folder: Path) -> None:
+        path, sums = folder / "manifest.json", folder / "SHA256SUMS"
+        old = hashlib.sha256(path.read_bytes()).hexdigest()
+        manifest = json.loads(path.read_text())
+        change(manifest)
+        path.write_text(json.dumps(manifest))
+        new = hashlib.sha256(path.read_bytes()).hexdigest()
+        sums.write_text(sums.read_text().replace(old, new))
+
+    return edit
+
+
+def _of_media(**fields: object) -> Callable[[Path], None]:
+    def change(manifest: dict[str, Any]) -> None:
+        record = next(entry for entry in manifest["volumes"] if entry["key"] == "media")
+        record.update(fields)
+
+    return _naming(change)
+
+
+def _of_member(**fields: object) -> Callable[[Path], None]:
+    return _naming(lambda manifest: manifest["members"][0].update(fields))
+
+
 MUTILATIONS = {
+    "an archive elsewhere": Mutilation("/etc/passwd", _of_media(levels=["/etc/passwd"])),
+    "an archive above": Mutilation("../x.tar", _of_media(levels=["../x.tar"])),
+    "an archive of another volume": Mutilation(OTHER, _of_media(levels=[OTHER])),
+    "a document as archive": Mutilation("RESTORE.md", _of_media(levels=["RESTORE.md"])),
+    "an archive twice": Mutilation("media", _of_media(levels=[MEDIA, MEDIA])),
+    "no archive": Mutilation("media", _of_media(levels=[])),
+    "a list elsewhere": Mutilation("/etc/passwd", _of_media(gone="/etc/passwd")),
+    "an archive as list": Mutilation(MEDIA, _of_media(gone=MEDIA)),
+    "a member written otherwise": Mutilation(
+        "volumes//media", _of_member(file="volumes//media.0.tar.zst")
+    ),
+    "a member that is a list": Mutilation(MEDIA, _of_member(kind="gone")),
+    "a member of another": Mutilation(MEDIA, _of_member(source="other")),
+    "a volume twice": Mutilation(
+        "media", _naming(lambda manifest: manifest["volumes"].append(manifest["volumes"][0]))
+    ),
+    "a data directory elsewhere": Mutilation(
+        "/etc", _naming(lambda manifest: manifest.update(clusters=[CLUSTER]))
+    ),
     "a file added": Mutilation("extra.txt", lambda f: (f / "extra.txt").write_text("x")),
     "a member missing": Mutilation(MEDIA, lambda f: (f / MEDIA).unlink()),
     "a member appended to": Mutilation(MEDIA, _append),

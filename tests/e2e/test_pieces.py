@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,27 @@ def test_a_folder_that_was_deleted_comes_back_alone(place: Place) -> None:
     assert place.running() == {"web"}
     place.succeed("undo-restore", "--yes")
     assert sorted(path.name for path in media.iterdir()) == ["2025"]
+
+
+def test_a_name_that_is_no_utf_8_is_restored_and_said(place: Place) -> None:
+    """On the command line, in the plan, the journal, the log of restores and an error."""
+    media = os.fsencode(place.volume("media"))
+    odd = os.fsdecode(b"odd\xff \\n")
+    Path(os.fsdecode(media), odd).mkdir()
+    file = Path(os.fsdecode(media), odd, "f")
+    file.write_text("one")
+    place.succeed("backup")
+    file.write_text("two")
+    wanted = ["restore", "--file", "latest", "--only", "media", "--yes", "--path"]
+    assert "odd" in place.succeed(*wanted, f"{odd}/f", "--dry-run")
+    place.succeed(*wanted, f"{odd}/f")
+    assert file.read_text() == "one"
+    missing = place.inv(*wanted, f"{odd}x", "--json")
+    assert missing.returncode == 3, missing.stderr
+    assert "unexpected" not in missing.stderr
+    place.succeed("undo-restore", "--yes")
+    assert file.read_text() == "two"
+    place.succeed("report", "--html")
 
 
 def test_what_is_not_in_the_set_changes_nothing(place: Place) -> None:

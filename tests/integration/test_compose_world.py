@@ -247,6 +247,36 @@ def test_volumes_have_real_names_and_exist_or_not(runtime: ComposeRuntime):
     assert states["traces"].mountpoint is None
 
 
+def test_a_declared_volume_that_nobody_uses_is_found(runtime: ComposeRuntime, folder: Path):
+    """At top level of the Compose file, with its options; or on the engine alone, by its labels
+    or its name. One that is nowhere is refused, and no other command fails for one that is there.
+    """
+    lines = (folder / "core.env").read_text().splitlines()
+    variables = dict(line.split("=", 1) for line in lines)
+    stack = compose_stack(folder, PROJECT, folder / "core.env", variables)
+    kept = tuple(map(a_volume, ("data", "memory", "left", "named")))
+    label = "com.docker.compose"
+    labels = [f"--label={label}.project={PROJECT}", f"--label={label}.volume=left"]
+    docker("volume", "create", *labels, f"{PROJECT}-of-old")
+    docker("volume", "create", f"{PROJECT}_named")
+    made = ComposeRuntime(replace(stack, volumes=kept))
+    try:
+        states = {state.key: state for state in made.volumes(kept)}
+        assert list(states)[:4] == ["data", "memory", "left", "named"]
+        assert not states["memory"].exists
+        assert states["memory"].name == f"{PROJECT}_memory"
+        assert states["memory"].options == {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}
+        assert (states["left"].name, states["left"].exists) == (f"{PROJECT}-of-old", True)
+        assert (states["named"].name, states["named"].exists) == (f"{PROJECT}_named", True)
+        assert {"memory", "left", "named"} <= set(made.resolved_model()["volumes"])
+        assert {service.name for service in made.services()} >= {"web", "slow"}
+        with pytest.raises(RequestError, match="no volume nowhere"):
+            made.volumes([a_volume("nowhere")])
+    finally:
+        made.close()
+        docker("volume", "rm", f"{PROJECT}-of-old", f"{PROJECT}_named")
+
+
 def test_a_running_service_of_another_profile_is_seen(runtime: ComposeRuntime, folder: Path):
     """It was begun with `--profile debug`; it writes all the same."""
     assert "debug" not in {service.name for service in runtime.services()}

@@ -52,18 +52,18 @@ class Restoring:
         return volume(self.live)
 
     def stage(self) -> None:
-        self.files.stage(self.state, "r1", [self.archive], None)
+        self.files.stage(self.state, "20260101000000-0001", [self.archive], None)
         # Making our folder in the root dates the root, as any other change there would.
         self.old = describe(self.live)
 
     def swap(self) -> None:
-        self.files.swap(self.state, "r1")
+        self.files.swap(self.state, "20260101000000-0001")
 
     def put_back(self) -> None:
-        self.files.put_back(self.state, "r1")
+        self.files.put_back(self.state, "20260101000000-0001")
 
     def settle(self) -> None:
-        self.files.settle(self.state, "r1")
+        self.files.settle(self.state, "20260101000000-0001")
 
 
 def make_live(root: Path) -> None:
@@ -96,7 +96,9 @@ def test_an_exchange_makes_the_staged_content_live(restoring: Restoring) -> None
     assert_same(restoring.old, restoring.live)
     restoring.swap()
     assert_new(restoring)
-    assert (restoring.live / ".quiesce-r1" / "old" / ".hidden").read_text() == "old"
+    assert (
+        restoring.live / ".quiesce-20260101000000-0001" / "old" / ".hidden"
+    ).read_text() == "old"
 
 
 def assert_new(restoring: Restoring) -> None:
@@ -132,25 +134,25 @@ def test_every_call_may_be_made_twice(restoring: Restoring) -> None:
     assert_same(restoring.old, restoring.live)
     restoring.settle()
     restoring.settle()
-    assert not (restoring.live / ".quiesce-r1").exists()
+    assert not (restoring.live / ".quiesce-20260101000000-0001").exists()
 
 
 def test_settling_removes_our_folder_and_nothing_else(restoring: Restoring) -> None:
     """Another run's folder stays, and the root keeps its time stamp."""
     restoring.stage()
     restoring.swap()
-    (restoring.live / ".quiesce-r2").mkdir()
+    (restoring.live / ".quiesce-20260101000000-0002").mkdir()
     os.utime(restoring.live, ns=(1, 1_666_666_666_666_666_666))
     restoring.settle()
-    assert not (restoring.live / ".quiesce-r1").exists()
-    assert (restoring.live / ".quiesce-r2").is_dir()
+    assert not (restoring.live / ".quiesce-20260101000000-0001").exists()
+    assert (restoring.live / ".quiesce-20260101000000-0002").is_dir()
     assert restoring.live.stat().st_mtime_ns == 1_666_666_666_666_666_666
 
 
 def test_what_is_staged_lies_in_a_folder_for_the_owner_alone(restoring: Restoring) -> None:
     """A private file must not be readable beside a root that everybody may enter."""
     restoring.stage()
-    folder = restoring.live / ".quiesce-r1"
+    folder = restoring.live / ".quiesce-20260101000000-0001"
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
@@ -161,7 +163,7 @@ def test_a_link_in_the_place_of_our_folder_is_not_followed(
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "old").mkdir()
-    (restoring.live / ".quiesce-r1").symlink_to(outside)
+    (restoring.live / ".quiesce-20260101000000-0001").symlink_to(outside)
     for call in (restoring.stage, restoring.swap, restoring.put_back, restoring.settle):
         with pytest.raises(QuiesceError, match="volume"):
             call()
@@ -185,7 +187,7 @@ def test_a_damaged_archive_is_never_staged_whole(restoring: Restoring) -> None:
     content = restoring.archive.read_bytes()
     restoring.archive.write_bytes(content[: len(content) // 2])
     with pytest.raises(QuiesceError, match="unpacking"):
-        restoring.files.stage(restoring.state, "r1", [restoring.archive], None)
+        restoring.files.stage(restoring.state, "20260101000000-0001", [restoring.archive], None)
     with pytest.raises(QuiesceError):
         restoring.swap()
     restoring.settle()
@@ -206,7 +208,7 @@ def test_a_plain_archive_of_another_tool_is_restored(
     command += ["--xattrs-include=*", "-C", source, "--null", "--no-unquote", "-T", "-"]
     subprocess.run(command, input=b"\0".join(names), check=True)
     assert restoring.files.check([plain]) == ()
-    restoring.files.stage(restoring.state, "r1", [plain], None)
+    restoring.files.stage(restoring.state, "20260101000000-0001", [plain], None)
     restoring.swap()
     found, expected = describe(restoring.live), dict(restoring.new)
     for tree in (found, expected):
@@ -225,7 +227,7 @@ def stage_two(restoring: Restoring, gone: bytes) -> None:
     listed = restoring.staging / "media.gone"
     listed.write_bytes(gone)
     archives = [restoring.archive, restoring.archive]
-    restoring.files.stage(restoring.state, "r1", archives, listed)
+    restoring.files.stage(restoring.state, "20260101000000-0001", archives, listed)
 
 
 @pytest.mark.parametrize(
@@ -334,7 +336,7 @@ def test_settling_killed_anywhere_never_lets_half_an_old_content_come_back(
         else:
             assert found.keys() == restoring.new.keys()
         restoring.settle()
-        assert not (restoring.live / ".quiesce-r1").exists()
+        assert not (restoring.live / ".quiesce-20260101000000-0001").exists()
         return killed
 
     assert each_kill("settling", killed_at, all_of_them=everything) >= 5
@@ -361,7 +363,7 @@ def test_a_staging_killed_anywhere_leaves_the_live_content_and_starts_anew(
         after = describe(restoring.live)
         after.pop(b".")
         assert before == after
-        if not (restoring.live / ".quiesce-r1" / "new").exists():
+        if not (restoring.live / ".quiesce-20260101000000-0001" / "new").exists():
             with pytest.raises(QuiesceError):
                 restoring.swap()
         effects += 1
@@ -376,7 +378,7 @@ def test_an_entry_somebody_makes_during_the_exchange_is_not_lost(
     """A service that was not stopped: an error, and everything can be put back."""
     restoring.stage()
     assert killer.killed_after(25, restoring.swap)
-    folder = restoring.live / ".quiesce-r1"
+    folder = restoring.live / ".quiesce-20260101000000-0001"
     waiting = sorted(path.name for path in (folder / "in").iterdir())
     (restoring.live / waiting[0]).write_text("somebody's")
     with pytest.raises(QuiesceError) as caught:

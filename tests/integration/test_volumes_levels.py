@@ -11,24 +11,28 @@ import stat
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
 
+from quiesce.adapters import volume_writers
 from quiesce.adapters.volumes import VolumeFiles
 from quiesce.errors import QuiesceError
 from quiesce.model import VolumeRecord
 from tests.integration.volumes_support import (
     Churn,
     access_list,
+    age,
     as_user,
     assert_same,
     churning,
     describe,
     files_of,
     make_tree,
+    members,
     needs_root,
     private_disk,
     require_two_levels,
@@ -38,6 +42,7 @@ from tests.integration.volumes_support import (
     small_disk,
     volume,
 )
+from tests.unit.test_exclusion import matches, paths, patterns
 
 
 @pytest.fixture
@@ -172,6 +177,69 @@ def test_level_1_holds_only_what_changed(files: VolumeFiles, live: Path, set_: P
     assert (49, 48 + len("changed")) == (record.files, record.bytes)
 
 
+def test_what_is_open_for_writing_when_level_0_begins_is_in_level_1(
+    files: VolumeFiles, live: Path, set_: Path
+) -> None:
+    """One write may have begun long before and still copy; the kernel dated it when it began.
+
+    By inode, so that every name of the file is taken; what is only read is not."""
+    require_two_levels(live)
+    for name in ("held", "mapped", "read", "untouched"):
+        (live / name).write_bytes(bytes(4096))
+    (live / "alias").hardlink_to(live / "held")
+    age(live)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context((live / "read").open("rb"))
+        stack.enter_context((live / "held").open("r+b"))
+        with (live / "mapped").open("r+b") as stream:
+            stack.enter_context(mmap.mmap(stream.fileno(), 0))
+        archive(files, live, 0, set_)
+    record = archive(files, live, 1, set_)
+    assert members(set_ / record.levels[1]) == ["./", "./alias", "./held", "./mapped"]
+    assert_restores(files, set_, record, describe(live))
+
+
+@needs_root
+def test_a_writer_in_another_mount_namespace_is_seen(
+    files: VolumeFiles, live: Path, set_: Path
+) -> None:
+    """As in a container: the path there is another one, or none."""
+    require_two_levels(live)
+    (live / "held").write_text("x")
+    (live / "untouched").write_text("x")
+    age(live)
+    inside = 'mount --bind "$1" /mnt && exec 3<>/mnt/held && umount -l /mnt && echo && read end'
+    writer = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", inside, "writer", live],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"\n"
+        archive(files, live, 0, set_)
+        writer.communicate(b"end\n")
+    record = archive(files, live, 1, set_)
+    assert members(set_ / record.levels[1]) == ["./", "./held"]
+
+
+def test_where_writers_cannot_be_seen_all_of_the_volume_is_taken_again(
+    files: VolumeFiles, live: Path, set_: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it is said why."""
+    require_two_levels(live)
+    (live / "file").write_text("x")
+    age(live)
+    monkeypatch.setattr(volume_writers, "_sees_all", lambda _: False)
+    monkeypatch.setattr(volume_writers, "_is_closed", lambda _: False)
+    archive(files, live, 0, set_)
+    record = archive(files, live, 1, set_)
+    assert record.levels == ("volumes/media.1.tar.zst",)
+    (said,) = files.remarks(volume(live))
+    assert "processes of other users" in said
+    assert_restores(files, set_, record, describe(live))
+
+
 @needs_root
 def test_a_write_through_a_map_that_was_open_before_level_0_is_in_level_1(
     files: VolumeFiles, set_: Path
@@ -271,7 +339,7 @@ def test_sockets_and_our_own_folders_are_left_out(
 ) -> None:
     """A socket is a process's, `.quiesce-*` in the root is ours; the same name deeper is not."""
     (live / "kept" / ".quiesce-mine").mkdir(parents=True)
-    (live / ".quiesce-r0" / "old").mkdir(parents=True)
+    (live / ".quiesce-20260101000000-0000" / "old").mkdir(parents=True)
     monkeypatch.chdir(live)  # the path of a socket has little room
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("sock")
@@ -288,22 +356,137 @@ def test_sockets_and_our_own_folders_are_left_out(
 def test_what_is_excluded_is_in_no_level_and_in_no_count(
     files: VolumeFiles, live: Path, set_: Path, levels: int
 ) -> None:
-    """Patterns are those of GNU tar; `./x` means the root only."""
-    kept = ["kept", "deep/cache/x/kept.txt", "deep/top"]
-    for name in [*kept, "a.tmp", "deep/b.tmp", "deep/tmp.d/c", "cache/y", "top/z"]:
+    """Both levels follow one rule, and the record says how much each pattern leaves out."""
+    kept = ["kept", "deep/cache/x/kept.txt", "deep/top", "keep.dat"]
+    left = ["a.tmp", "deep/b.tmp", "deep/tmp.d/c", "cache/y", "top/z", "other.dat", "odd\n", "odd "]
+    for name in [*kept, *left]:
         (live / name).parent.mkdir(parents=True, exist_ok=True)
-        (live / name).write_text("x")
-    patterns = ("*.tmp", "tmp.d", "./cache", "./top/")
-    record = archive(files, live, 0, set_, *patterns)
+        (live / name).write_text("xy")
+    patterns_ = ("**/*.tmp", "**/tmp.d", "./cache", "top/", "[^k]*.dat", "odd?")
+    record = archive(files, live, 0, set_, *patterns_)
     if levels == 2:
-        (live / "late.tmp").write_text("x")
-        (live / "cache" / "late").write_text("x")
-        record = archive(files, live, 1, set_, *patterns)
+        (live / "late.tmp").write_text("xy")
+        (live / "cache" / "late").write_text("xy")
+        record = archive(files, live, 1, set_, *patterns_)
+    late = int(levels == 2)
+    assert [part.pattern for part in record.excluded] == list(patterns_)
+    # A folder that matches counts, and all that is in it.
+    assert [part.files for part in record.excluded] == [2 + late, 2, 2 + late, 2, 1, 2]
+    assert [part.bytes for part in record.excluded] == [4 + 2 * late, 2, 2 + 2 * late, 2, 2, 4]
+    assert not set(left) & {name.removeprefix("./") for name in members(set_ / record.levels[0])}
     target = set_.parent.parent / "target"
     target.mkdir()
     restore(files, set_, record, volume(target))
-    found = {str(p.relative_to(target)) for p in target.rglob("*") if p.is_file()}
-    assert set(kept) == found
+    assert set(kept) == {p for p in tree_of(target) if (target / p).is_file()}
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_what_appears_while_tar_walks_and_is_excluded_does_not_come_back(
+    files: VolumeFiles,
+    live: Path,
+    set_: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    levels: int,
+) -> None:
+    """Tar was told names, and this is a new one: it is taken out again, by hand as well."""
+    (live / "cache").mkdir()
+    (live / "cache" / "early").write_text("x")
+    (live / "kept").write_text("x")
+    # Stands before tar: it makes the late entries when level 0 has listed what there is.
+    late = tmp_path / "bin" / "tar"
+    late.parent.mkdir()
+    late.write_text(
+        f"#!/bin/sh\nPATH=${{PATH#*:}}\ncd {live} && [ -e cache/late ] || "
+        '{ echo late >cache/late; ln cache/late linked; }\nexec tar "$@"\n'
+    )
+    late.chmod(0o755)
+    # Proven suitable with the real one.
+    files.begin(volume(live))
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", f"{late.parent}:{os.environ['PATH']}")
+        record = archive(files, live, 0, set_, "cache/*")
+    if levels == 2:
+        record = archive(files, live, 1, set_, "cache/*")
+    assert record.gone is not None
+    assert b"./cache/late\0" in (set_ / record.gone).read_bytes()
+    by_hand, ours = tmp_path / "by-hand", tmp_path / "ours"
+    by_hand.mkdir()
+    ours.mkdir()
+    restore_by_hand(set_, record, by_hand)
+    restore(files, set_, record, volume(ours))
+    for target in (by_hand, ours):
+        assert tree_of(target) == {"cache", "kept", "linked"}
+        assert (target / "linked").read_text() == "late\n"
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=some.data())
+def test_both_levels_leave_out_what_the_rule_says(data: some.DataObject) -> None:
+    """Any patterns, any tree: what comes back is what the documented rule keeps."""
+    chosen = data.draw(some.lists(patterns, min_size=1, max_size=3))
+    trees = [data.draw(some.lists(paths, max_size=8)) for _ in range(2)]
+    with tempfile.TemporaryDirectory() as base:
+        live, staging = Path(base, "live"), Path(base, "staging")
+        live.mkdir()
+        (staging / "set" / "volumes").mkdir(parents=True)
+        files = files_of(staging)
+        for level, tree in enumerate(trees):
+            for path in tree:
+                with contextlib.suppress(OSError):
+                    (live / path).parent.mkdir(parents=True, exist_ok=True)
+                    (live / path).write_bytes(b"x")
+            record = archive(files, live, level, staging / "set", *chosen)
+        everything = tree_of(live)
+        kept = {p for p in everything if not any(matches(pattern, p) for pattern in chosen)}
+        by_hand, ours = Path(base, "by-hand"), Path(base, "ours")
+        by_hand.mkdir()
+        ours.mkdir()
+        restore_by_hand(staging / "set", record, by_hand)
+        restore(files, staging / "set", record, volume(ours))
+        assert (tree_of(by_hand), tree_of(ours)) == (kept, kept)
+        assert sum(part.files for part in record.excluded) == len(everything) - len(kept)
+        assert files.survey(volume(live), chosen).left_out == record.excluded
+        files.close()
+
+
+def tree_of(root: Path) -> set[str]:
+    """Every path below a folder, relative to it."""
+    return {str(path.relative_to(root)) for path in root.rglob("*")}
+
+
+@needs_root
+@pytest.mark.parametrize("attribute", ["i", "a"])
+def test_what_root_may_not_remove_is_named(files: VolumeFiles, live: Path, attribute: str) -> None:
+    """Immutable, or append-only; deep in the volume as well, and nothing else."""
+    (live / "folder").mkdir()
+    fixed = live / "folder" / os.fsdecode(b"log\xff")
+    fixed.write_text("x")
+    (live / "folder" / "other").write_text("x")
+    (live / "link").symlink_to("folder/other")
+    tried = subprocess.run(["chattr", f"+{attribute}", fixed], capture_output=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"no such attribute on this file system: {tried.stderr.decode().strip()}")
+    try:
+        assert files.immutable(volume(live)) == (os.fsdecode(b"./folder/log\xff"),)
+    finally:
+        subprocess.run(["chattr", f"-{attribute}", fixed], check=True)
+    assert files.immutable(volume(live)) == ()
+
+
+def test_a_users_name_like_those_of_restores_is_kept_and_said(
+    files: VolumeFiles, live: Path, set_: Path
+) -> None:
+    """Archived at both levels, restored, not removed by the exchange, and warned of."""
+    (live / ".quiesce-archive").mkdir()
+    (live / ".quiesce-archive" / "precious").write_text("x")
+    archive(files, live, 0, set_)
+    (said,) = files.remarks(volume(live))
+    assert ".quiesce-archive" in said
+    (live / ".quiesce-late").write_text("x")
+    record = archive(files, live, 1, set_)
+    assert (3, 2) == (record.files, record.bytes)
+    assert_restores(files, set_, record, describe(live))
 
 
 def test_level_1_without_level_0_is_the_whole_volume(
@@ -524,19 +707,3 @@ def make_kind(path: Path, kind: str) -> None:
         path.symlink_to("nowhere")
     else:
         os.mkfifo(path)
-
-
-def members(archive: Path) -> list[str]:
-    """The names in an archive, in its order."""
-    command = ["tar", "-tf", str(archive), "-I", "zstd"]
-    return subprocess.check_output(command, text=True).splitlines()
-
-
-def age(root: Path) -> None:
-    """Wait until what was just made is older than the margin of the T0 rule.
-
-    The kernel's clock alone dates a change of an inode; there is no condition to wait for.
-    """
-    newest = max(path.lstat().st_ctime for path in [root, *root.rglob("*")])
-    while time.time() < newest + 2.1:
-        time.sleep(0.05)

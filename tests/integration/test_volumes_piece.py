@@ -47,7 +47,7 @@ class Restoring:
 
     def make(self, *, there: bool) -> None:
         """The live volume with a file where the set has a folder, or with nothing there."""
-        self.files.settle(self.state, "r1")
+        self.files.settle(self.state, "20260101000000-0001")
         if self.piece.is_dir():
             for path in sorted(self.piece.rglob("*"), reverse=True):
                 path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -57,17 +57,17 @@ class Restoring:
             self.piece.write_text("old piece")
 
     def stage(self, path: str = "a/piece") -> None:
-        self.files.stage(self.state, "r1", [self.archive], None)
-        self.files.pick(self.state, "r1", path)
+        self.files.stage(self.state, "20260101000000-0001", [self.archive], None)
+        self.files.pick(self.state, "20260101000000-0001", path)
 
     def swap(self) -> None:
-        self.files.swap(self.state, "r1", "a/piece")
+        self.files.swap(self.state, "20260101000000-0001", "a/piece")
 
     def put_back(self) -> None:
-        self.files.put_back(self.state, "r1", "a/piece")
+        self.files.put_back(self.state, "20260101000000-0001", "a/piece")
 
     def settle(self) -> None:
-        self.files.settle(self.state, "r1")
+        self.files.settle(self.state, "20260101000000-0001")
 
     def state_of_piece(self) -> str:
         """Which of the three it is, whole; nothing else of the volume may have changed."""
@@ -114,13 +114,13 @@ def test_a_piece_comes_and_goes_back(restoring: Restoring, *, there: bool) -> No
     restoring.swap()
     restoring.settle()
     assert restoring.state_of_piece() == "new"
-    assert not (restoring.live / ".quiesce-r1").exists()
+    assert not (restoring.live / ".quiesce-20260101000000-0001").exists()
 
 
 def test_the_size_is_that_of_the_piece(restoring: Restoring) -> None:
     """Itself counted: a folder with a folder, two names of a file and a link."""
     restoring.stage()
-    size = restoring.files.pick(restoring.state, "r1", "a/piece")
+    size = restoring.files.pick(restoring.state, "20260101000000-0001", "a/piece")
     assert (size.files, size.bytes) == (5, 6)
 
 
@@ -207,7 +207,7 @@ def test_settling_killed_anywhere_never_lets_half_of_it_come_back(
 
 def test_half_an_exchange_is_not_settled(restoring: Restoring, killer: Killer) -> None:
     """It would remove the only copy of what has moved aside."""
-    aside, effects = restoring.live / ".quiesce-r1" / "piece.old", 0
+    aside, effects = restoring.live / ".quiesce-20260101000000-0001" / "piece.old", 0
     while not aside.exists():
         restoring.put_back()
         restoring.make(there=True)

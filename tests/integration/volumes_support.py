@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ import pytest
 
 from quiesce.adapters.volume_archive import PROVEN_FILESYSTEMS
 from quiesce.adapters.volumes import VolumeFiles
+from quiesce.execute.unpacking import most_unpacked
 from quiesce.model import VolumeRecord
 from quiesce.observed import VolumeState
 
@@ -57,7 +59,7 @@ def volume(root: Path, key: str = "media") -> VolumeState:
 def files_of(staging: Path, **options: object) -> VolumeFiles:
     """The adapter as the host runtime has it: every volume is a folder of this machine."""
     return VolumeFiles(
-        run="r1",
+        run="20260101000000-0001",
         project="project",
         staging=staging,
         direct=lambda state: state.mountpoint,
@@ -81,6 +83,22 @@ def require_two_levels(folder: Path) -> None:
         pytest.skip(f"{folder} is on a file system where level 1 is always the whole volume")
 
 
+def age(root: Path) -> None:
+    """Wait until what was just made is older than the margin of the T0 rule.
+
+    The kernel's clock alone dates a change of an inode; there is no condition to wait for.
+    """
+    newest = max(path.lstat().st_ctime for path in [root, *root.rglob("*")])
+    while time.time() < newest + 2.1:
+        time.sleep(0.05)
+
+
+def members(archive: Path) -> list[str]:
+    """The names in an archive, in its order."""
+    command = ["tar", "-tf", str(archive), "-I", "zstd"]
+    return subprocess.check_output(command, text=True).splitlines()
+
+
 # --------------------------------------------------------------------------------- description
 
 
@@ -92,7 +110,7 @@ def describe(root: Path) -> dict[bytes, tuple[object, ...]]:
     paths = [top]
     for folder, directories, files in os.walk(top):
         if folder == top:
-            directories[:] = [name for name in directories if not name.startswith(b".quiesce-")]
+            directories[:] = [name for name in directories if not name.startswith(b".quiesce-2026")]
         paths += [os.path.join(folder, name) for name in (*directories, *files)]
     for path in paths:
         status = os.lstat(path)
@@ -254,7 +272,7 @@ class Churn:
     def _all(self, *, folders: bool) -> list[str]:
         found = [str(self.root)] if folders else []
         for parent, directories, files in os.walk(self.root):
-            directories[:] = [name for name in directories if not name.startswith(".quiesce-")]
+            directories[:] = [name for name in directories if not name.startswith(".quiesce-2026")]
             kept = [name for name in directories if not os.path.islink(f"{parent}/{name}")]
             found += [f"{parent}/{name}" for name in kept]
             if not folders:
@@ -394,12 +412,14 @@ def restore_by_hand(folder: Path, record: VolumeRecord, target: Path) -> None:
 def restore(files: VolumeFiles, folder: Path, record: VolumeRecord, target: VolumeState) -> None:
     """Restore as Quiesce does; the size that comes out is the one the record promised."""
     archives = [folder / level for level in record.levels]
-    assert files.check(archives) == ()
+    most = most_unpacked(record)
+    assert most is not None
+    assert files.check(archives, most) == ()
     gone = folder / record.gone if record.gone else None
-    size = files.stage(target, "r1", archives, gone)
+    size = files.stage(target, "20260101000000-0001", archives, gone, most)
     assert (record.files, record.bytes) == (size.files, size.bytes)
-    files.swap(target, "r1")
-    files.settle(target, "r1")
+    files.swap(target, "20260101000000-0001")
+    files.settle(target, "20260101000000-0001")
 
 
 @contextlib.contextmanager

@@ -167,7 +167,7 @@ def test_volumes_have_real_names_drivers_and_options():
 
 def test_a_mistyped_volume_is_answered_with_the_nearest():
     """The hint can be followed."""
-    with pytest.raises(RequestError, match="uses a volume backend-medai") as caught:
+    with pytest.raises(RequestError, match="no volume backend-medai") as caught:
         model({}, {"backend-media": {}, "redis": {}}).volume("backend-medai")
     assert caught.value.hint == "did you mean backend-media?"
 

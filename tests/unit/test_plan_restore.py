@@ -55,7 +55,10 @@ def test_a_new_name_is_for_one_database_and_is_free() -> None:
         (RestoreRequest(only=("backend-media",), path="/etc"), "is no path in a volume"),
         (RestoreRequest(only=("backend-media",), path="a//b"), "is no path in a volume"),
         (RestoreRequest(only=("backend-media",), path="a\nb"), "is no path in a volume"),
-        (RestoreRequest(only=("backend-media",), path=".quiesce-r1/old"), "is no path in a volume"),
+        (
+            RestoreRequest(only=("backend-media",), path=".quiesce-20260101000000-0001/old"),
+            "is no path in a volume",
+        ),
     ],
 )
 def test_a_piece_is_of_one_volume_and_inside_of_it(request_: RestoreRequest, fact: str) -> None:

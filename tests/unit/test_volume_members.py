@@ -16,6 +16,9 @@ from hypothesis import strategies as some
 
 from quiesce.adapters.volume_members import Header, Judge, check_archives, read_headers
 from quiesce.errors import QuiesceError
+from quiesce.execute.unpacking import most_unpacked
+from quiesce.model import VolumeRecord
+from quiesce.ports import VolumeSize
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
@@ -64,7 +67,7 @@ UNSAFE = {
     ),
     "a character device": ([member("null", tarfile.CHRTYPE)], "device"),
     "a block device": ([member("disk", tarfile.BLKTYPE)], "device"),
-    "our own folder": ([member("./.quiesce-r1/old/x")], "keeps for itself"),
+    "our own folder": ([member("./.quiesce-20260101000000-0001/old/x")], "keeps for itself"),
     "a root that is a link": ([member(".", LINK, "/etc")], "is the root"),
     "a root that is a file": ([member("./")], "is the root"),
     "an unknown type": ([member("x", b"Z")], "unknown type"),
@@ -270,3 +273,89 @@ def test_what_is_accepted_stays_inside(entries: list[tuple[list[bytes], bytes]])
         links.discard(place)
         if kind == b"2":
             links.add(place)
+
+
+def sized(name: str, size: int) -> tarfile.TarInfo:
+    """A member with this many bytes of zeros."""
+    info = member(name)
+    info.size = size
+    return info
+
+
+def test_more_than_the_set_recorded_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    """Bytes and entries, of all archives together; the root is no entry."""
+    first = make_archive(tmp_path / "0", member("./", FOLDER), sized("./a", 600), member("./b"))
+    second = make_archive(tmp_path / "1", member("./", FOLDER), sized("./a", 500))
+    archives = [first, second]
+
+    def refused(files: int, size: int) -> tuple[str, ...]:
+        return check_archives(archives, allow_devices=False, most=VolumeSize(files, size))
+
+    assert refused(3, 1100) == ()
+    assert "3 entries and 1099 bytes" in refused(3, 1099)[0]
+    assert "2 entries" in refused(2, 1100)[0]
+
+
+def test_a_bomb_is_not_read_to_its_end(tmp_path: Path) -> None:
+    """A small file that says it holds terabytes, of which not even the first is there."""
+    info = sized("./bomb", 1 << 40)
+    path = tmp_path / "bomb"
+    path.write_bytes(info.tobuf(tarfile.GNU_FORMAT))
+    (refused,) = check_archives([path], allow_devices=False, most=VolumeSize(1, 1000))
+    assert "unpacks to more" in refused
+
+
+@pytest.mark.parametrize("form", ["posix", "gnu"])
+def test_a_file_of_holes_counts_as_what_it_becomes(tmp_path: Path, form: str) -> None:
+    """It is stored in a few bytes and could fill whatever reads it."""
+    with (tmp_path / "hollow").open("wb") as stream:
+        stream.truncate(1 << 33)
+    command = ["tar", "--create", "--sparse", f"--format={form}", "-C", tmp_path]
+    subprocess.run([*command, "-f", tmp_path / "archive.tar", "./hollow"], check=True)
+    with (tmp_path / "archive.tar").open("rb") as stream:
+        (header,) = read_headers(stream)
+    assert header.unpacked == 1 << 33
+    most = VolumeSize(1, (1 << 33) - 1)
+    assert check_archives([tmp_path / "archive.tar"], allow_devices=False, most=most)
+
+
+def test_what_goes_on_without_end_is_damaged(tmp_path: Path) -> None:
+    """Zeros behind the end, and headers that are about no member."""
+    behind = make_archive(tmp_path / "behind", member("x"))
+    with gzip.open(tmp_path / "behind.gz", "wb") as stream:
+        stream.write(behind.read_bytes())
+        for _ in range(65):
+            stream.write(bytes(1 << 20))
+    with pytest.raises(QuiesceError, match="behind its end"):
+        check(tmp_path / "behind.gz")
+    about = member("x")
+    about.mtime = 1.5
+    record = about.tobuf(tarfile.PAX_FORMAT)[:1024]
+    (tmp_path / "headers").write_bytes(record * 40)
+    with pytest.raises(QuiesceError, match="in a row"):
+        check(tmp_path / "headers")
+
+
+@pytest.mark.parametrize(
+    ("record", "room", "most"),
+    [
+        ((5, 50, 1, None, None), None, VolumeSize(5, 50)),
+        ((5, 50, 2, "gone", (7, 70)), None, VolumeSize(12, 120)),
+        ((5, 50, 1, "gone", (7, 70)), None, VolumeSize(12, 120)),
+        ((5, 50, 1, None, (7, 70)), None, VolumeSize(5, 50)),
+        # An older set does not say what level 0 held, another program's archive nothing at all.
+        ((5, 50, 2, "gone", None), None, None),
+        ((5, 50, 2, "gone", None), 900, VolumeSize(1 << 62, 900)),
+        ((-1, -1, 1, None, None), 900, VolumeSize(1 << 62, 900)),
+    ],
+)
+def test_the_bound_comes_from_the_record_or_is_the_room_there_is(
+    record: tuple[int, int, int, str | None, tuple[int, int] | None],
+    room: int | None,
+    most: VolumeSize | None,
+) -> None:
+    """Level 1 is a part of what there was in the end; level 0 may have held what is gone."""
+    files, size, levels, gone, level_0 = record
+    names = tuple(map(str, range(levels)))
+    known = VolumeRecord("v", "v", files, size, names, gone, "zstd", level_0=level_0)
+    assert most_unpacked(known, room) == most

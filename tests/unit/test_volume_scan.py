@@ -14,13 +14,13 @@ from quiesce.adapters.volume_scan import (
     Difference,
     Listed,
     exchanged,
-    excluder,
     level_zero_records,
     listing_records,
     parse_listing,
     records,
     unquote,
 )
+from quiesce.exclusion import Exclusion
 
 T0 = 1_700_000_000
 
@@ -55,7 +55,7 @@ def compare(
     taken: list[bytes] = []
     dropped: list[bytes] = []
     difference = Difference(taken.append, dropped.append)
-    difference.compare(before, now, T0 - 2, excluder(exclude))
+    difference.compare(before, now, T0 - 2, Exclusion(exclude))
     both = sorted([*taken, *difference.linked()])
     return (
         [exchanged(path).decode() for path in both],
@@ -171,46 +171,6 @@ def test_an_excluded_entry_that_level_0_had_is_gone() -> None:
 def test_device_nodes_are_named() -> None:
     """By the path the user knows."""
     assert compare([], [entry("./d/null", "c")])[2].devices == [b"./d/null"]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "matching", "other"),
-    [
-        ("*.tmp", ["./a.tmp", "./d/b.tmp", "./d.tmp/x", "./d/e.tmp/f/g"], ["./a.tmpx", "./tmp"]),
-        ("cache", ["./cache", "./a/cache/b"], ["./cachex", "./xcache", "./a/xcache/b"]),
-        ("./cache", ["./cache", "./cache/b"], ["./a/cache", "./a/cache/b"]),
-        ("a/b", ["./a/b", "./x/a/b/c"], ["./a", "./a/c", "./xa/b"]),
-        ("a*z", ["./a/b/z", "./az"], ["./a/b"]),
-        ("[ab].log", ["./a.log", "./x/b.log"], ["./c.log"]),
-        ("top/", ["./top", "./top/x"], ["./topx"]),
-        ("\u00fc", ["./\u00fc"], ["./u"]),
-        ("a.c", ["./a.c"], ["./abc"]),
-    ],
-)
-def test_patterns_exclude_what_gnu_tar_excludes(
-    tmp_path: Path, pattern: str, matching: list[str], other: list[str]
-) -> None:
-    """Asked of tar itself, with the same paths."""
-    test = excluder([pattern])
-    assert test is not None
-    for path in sorted((*matching, *other), key=len, reverse=True):
-        assert test(path.encode()) is (path in matching), path
-        target = tmp_path / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.is_dir():
-            target.touch()
-    command = ["tar", "-cvf", "/dev/null", "--quoting-style=literal", "-C", tmp_path]
-    said = subprocess.run(
-        [*command, f"--exclude={pattern.rstrip('/')}", "."], capture_output=True, check=True
-    )
-    listed = {line.rstrip(b"/").decode() for line in said.stdout.splitlines()}
-    assert listed.isdisjoint(matching)
-    assert set(other) <= listed
-
-
-def test_nothing_is_excluded_without_patterns() -> None:
-    """So nothing is asked for each of a million entries."""
-    assert excluder([]) is None
 
 
 def test_tars_list_is_read_exactly(tmp_path: Path) -> None:

@@ -55,7 +55,9 @@ def seal(step: s.SealSet, run: Run) -> str:
     store = run.ports.store
     _measure(step.set, run)
     manifest = _manifest(draft, run)
-    draft.documents["RESTORE.md"] = restore_instructions(manifest).encode()
+    draft.documents["RESTORE.md"] = restore_instructions(manifest).encode(
+        "utf-8", "backslashreplace"
+    )
     sealed = store.seal(run.id, manifest, draft.documents)
     run.published.append(sealed)
     return str(sealed.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quiesce.errors import QuiesceError
 from quiesce.execute.run import Run
+from quiesce.execute.unpacking import most_unpacked
 from quiesce.plan import steps as s
 
 
@@ -21,6 +22,8 @@ def archive(step: s.ArchiveVolume, run: Run) -> str:
         run.stack.volume(step.volume).exclude,
         run.ports.sink.progress,
     )
+    for remark in run.ports.volumes.remarks(state):
+        run.ports.sink.warn(f"volume {step.volume}: {remark}")
     draft.volumes[step.volume] = record
     return f"{record.files} files"
 
@@ -35,9 +38,11 @@ def stage(step: s.StageVolume, run: Run) -> str:
     source = run.sources[step.set]
     record = next(r for r in source.manifest.volumes if r.key == step.volume)
     archives = [source.path / file for file in record.levels]
-    _refuse_unsafe(step.volume, run.ports.volumes.check(archives))
+    most = most_unpacked(record, run.observed.free_bytes if run.observed.engine.local else None)
+    _refuse_unsafe(step.volume, run.ports.volumes.check(archives, most))
     gone = source.path / record.gone if record.gone else None
-    size = run.ports.volumes.stage(run.observed.volume(step.volume), run.id, archives, gone)
+    state = run.observed.volume(step.volume)
+    size = run.ports.volumes.stage(state, run.id, archives, gone, most)
     # What was made by another program recorded nothing to compare with.
     known = record.files >= 0
     if known and (size.files, size.bytes) != (record.files, record.bytes):

@@ -1,0 +1,59 @@
+"""What `exclude:` leaves out of volumes, counted before anything is planned, and said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from quiesce.exclusion import LeftOut
+from quiesce.execute.run import Ports
+from quiesce.model import Volume
+from quiesce.observed import Observed
+from quiesce.report import words
+
+
+def left_out_of_backup(
+    ports: Ports, observed: Observed, volumes: Iterable[Volume]
+) -> Mapping[str, tuple[LeftOut, ...]]:
+    """Return what the patterns of these volumes leave out, by key; warn of patterns that match
+    nothing or everything."""
+    found = {}
+    for volume in _with_patterns(observed, volumes):
+        survey = ports.volumes.survey(observed.volume(volume.key), volume.exclude)
+        found[volume.key] = tuple(part for part in survey.left_out if part.files)
+        for pattern in survey.unmatched:
+            anywhere = "" if "/" in pattern else f"; '**/{pattern}' would match in every folder"
+            ports.sink.warn(
+                f"volume {volume.key}: exclude '{pattern}' matches nothing, counted from the "
+                f"volume's root{anywhere}"
+            )
+        if found[volume.key] and not survey.kept.files:
+            ports.sink.warn(f"volume {volume.key}: exclude leaves out everything that is in it now")
+    return found
+
+
+def lost_by_restore(
+    ports: Ports, observed: Observed, volumes: Iterable[Volume], path: str
+) -> Mapping[str, tuple[LeftOut, ...]]:
+    """Return what is in these volumes, or below `path` in them, and in no set because of
+    `exclude:`, by key; a restore removes it, which is warned of."""
+    found = {}
+    for volume in _with_patterns(observed, volumes):
+        survey = ports.volumes.survey(observed.volume(volume.key), volume.exclude, path)
+        lost = tuple(part for part in survey.left_out if part.files)
+        if not lost:
+            continue
+        found[volume.key] = lost
+        parts = ", ".join(
+            f"{part.pattern} ({words.counted(part.files, 'entry', 'entries')}, "
+            f"{words.size(part.bytes)})"
+            for part in lost
+        )
+        ports.sink.warn(
+            f"volume {volume.key}: what exclude leaves out of sets is removed by the restore, and "
+            f"no set brings it back: {parts}; copy what you need first"
+        )
+    return found
+
+
+def _with_patterns(observed: Observed, volumes: Iterable[Volume]) -> Iterable[Volume]:
+    return (v for v in volumes if v.exclude and observed.volume(v.key).exists)
