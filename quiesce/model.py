@@ -18,6 +18,11 @@ VolumeBackup = Literal["files", "by-dump", "never"]
 CleanGroup = Literal["logs", "cache"]
 SetKind = Literal["full", "data", "schema"]
 Mode = Literal["consistent", "live", "cold"]
+#: Who sent a set that is in a store. `signed`: signed with this installation's key. `noted`: its
+#: index is the one that was noted here when it was sent. `unsigned`: nobody signed it. `foreign`:
+#: signed with another key. `changed`: it is not what was signed or noted. `unknown`: there is
+#: neither a key nor a note here.
+Trust = Literal["signed", "noted", "unsigned", "foreign", "changed", "unknown"]
 #: How far a set was read: its sums, every member decoded to its end, or a real restore of it.
 Level = Literal["sums", "deep", "restore"]
 MemberKind = Literal["database", "globals", "volume", "gone", "stack", "document"]
@@ -258,6 +263,11 @@ class OffsiteSet:
     pinned: bool
     encryption: str
     objects: tuple[OffsiteObject, ...]
+    #: How much it holds, by unit and source ("files photos"); sources have pseudonyms where it is
+    #: encrypted. Empty in indexes of earlier versions.
+    amounts: Mapping[str, int] = field(default_factory=dict)
+    #: By the key of the installation that sent it; see `adapters/signing`.
+    signature: str = ""
 
     @property
     def bytes(self) -> int:
@@ -319,6 +329,8 @@ class Stack:
     max_downtime: float | None
     lock_patience: float
     helper_image: str | None
+    #: The key that signs what is sent to stores; None: one in `backups/`, made when it is needed.
+    signing_key_file: Path | None = None
     schedule: tuple[Timing, ...] = ()
     probes: tuple[Probe, ...] = ()
     #: Whether a drill's copy may reach other networks than its own.
@@ -585,6 +597,17 @@ class BackupSet:
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def amounts(self) -> dict[tuple[str, str], int]:
+        """How much it holds, by unit and source: rows, files and bytes."""
+        found: dict[tuple[str, str], int] = {("bytes", "the whole set"): self.bytes}
+        for database in self.manifest.databases:
+            found["rows", database.key] = sum(table.rows for table in database.tables)
+        for volume in self.manifest.volumes:
+            found["files", volume.key] = volume.files
+            found["bytes", volume.key] = volume.bytes
+        return found
 
 
 @dataclass(frozen=True, slots=True)
