@@ -25,7 +25,7 @@ Mode = Literal["consistent", "live", "cold"]
 Trust = Literal["signed", "noted", "unsigned", "foreign", "changed", "unknown"]
 #: How far a set was read: its sums, every member decoded to its end, or a real restore of it.
 Level = Literal["sums", "deep", "restore"]
-MemberKind = Literal["database", "globals", "volume", "gone", "stack", "document"]
+MemberKind = Literal["database", "settings", "globals", "volume", "gone", "stack", "document"]
 
 
 class Secret:
@@ -440,7 +440,9 @@ class DatabaseRecord:
 
     `revision` holds the rows of Alembic's version table (none: not migrated; several: branches).
     `digest_algorithm` names how `TableRecord.digest` was made, so that it can be made again.
-    `settings` are the texts needed to make the database object anew: settings, grants, owner.
+    `settings` are the texts needed to make the database object anew: settings, grants, comment.
+    They may hold secrets, so a set keeps them in a member of their own, which is encrypted like
+    the dump, and not in its manifest; manifests of earlier versions still have them.
     """
 
     key: str
