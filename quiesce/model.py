@@ -20,9 +20,14 @@ VolumeBackup = Literal["files", "by-dump", "never"]
 CleanGroup = Literal["logs", "cache"]
 SetKind = Literal["full", "data", "schema"]
 Mode = Literal["consistent", "live", "cold"]
+#: Who sent a set that is in a store. `signed`: signed with this installation's key. `noted`: its
+#: index is the one that was noted here when it was sent. `unsigned`: nobody signed it. `foreign`:
+#: signed with another key. `changed`: it is not what was signed or noted. `unknown`: there is
+#: neither a key nor a note here.
+Trust = Literal["signed", "noted", "unsigned", "foreign", "changed", "unknown"]
 #: How far a set was read: its sums, every member decoded to its end, or a real restore of it.
 Level = Literal["sums", "deep", "restore"]
-MemberKind = Literal["database", "globals", "volume", "gone", "stack", "document"]
+MemberKind = Literal["database", "settings", "globals", "volume", "gone", "stack", "document"]
 
 
 class Secret:
@@ -262,6 +267,11 @@ class OffsiteSet:
     pinned: bool
     encryption: str
     objects: tuple[OffsiteObject, ...]
+    #: How much it holds, by unit and source ("files photos"); sources have pseudonyms where it is
+    #: encrypted. Empty in indexes of earlier versions.
+    amounts: Mapping[str, int] = field(default_factory=dict)
+    #: By the key of the installation that sent it; see `adapters/signing`.
+    signature: str = ""
 
     @property
     def bytes(self) -> int:
@@ -323,6 +333,8 @@ class Stack:
     max_downtime: float | None
     lock_patience: float
     helper_image: str | None
+    #: The key that signs what is sent to stores; None: one in `backups/`, made when it is needed.
+    signing_key_file: Path | None = None
     schedule: tuple[Timing, ...] = ()
     probes: tuple[Probe, ...] = ()
     #: Whether a drill's copy may reach other networks than its own.
@@ -436,7 +448,9 @@ class DatabaseRecord:
 
     `revision` holds the rows of Alembic's version table (none: not migrated; several: branches).
     `digest_algorithm` names how `TableRecord.digest` was made, so that it can be made again.
-    `settings` are the texts needed to make the database object anew: settings, grants, owner.
+    `settings` are the texts needed to make the database object anew: settings, grants, comment.
+    They may hold secrets, so a set keeps them in a member of their own, which is encrypted like
+    the dump, and not in its manifest; manifests of earlier versions still have them.
     """
 
     key: str
@@ -598,6 +612,17 @@ class BackupSet:
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def amounts(self) -> dict[tuple[str, str], int]:
+        """How much it holds, by unit and source: rows, files and bytes."""
+        found: dict[tuple[str, str], int] = {("bytes", "the whole set"): self.bytes}
+        for database in self.manifest.databases:
+            found["rows", database.key] = sum(table.rows for table in database.tables)
+        for volume in self.manifest.volumes:
+            found["files", volume.key] = volume.files
+            found["bytes", volume.key] = volume.bytes
+        return found
 
 
 @dataclass(frozen=True, slots=True)

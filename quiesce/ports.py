@@ -30,6 +30,7 @@ from quiesce.model import (
     SetKind,
     SetState,
     TableRecord,
+    Trust,
     Volume,
     VolumeRecord,
 )
@@ -712,9 +713,28 @@ class Offsite(Protocol):
         """Names and reasons of what has an index that cannot be understood."""
         ...
 
+    def trust(self, store: str, name: str) -> Trust:
+        """Who sent the set, as far as can be proven here. Raise RequestError for a signing key
+        that cannot be used."""
+        ...
+
+    def lost(self, store: str) -> tuple[str, ...]:
+        """The sets that were sent from here, were not removed by us, and are not there any more;
+        oldest first."""
+        ...
+
+    def accepted(self, store: str) -> frozenset[str]:
+        """The sets sent from here of which `accept` said that they rightly hold so little."""
+        ...
+
+    def accept(self, store: str, name: str) -> None:
+        """Remember that a set sent from here rightly holds so little."""
+        ...
+
     def push(self, store: str, backup: BackupSet, progress: Progress) -> bool:
-        """Bring a set there, unless it is. What an earlier attempt left there is used when it is
-        right. Every object is read back before the set exists. Whether anything was sent."""
+        """Bring a set there, unless it is, signed with this installation's key, which is made
+        where there is none. What an earlier attempt left there is used when it is right. Every
+        object is read back before the set exists. Whether anything was sent."""
         ...
 
     def verify(self, store: str, name: str, progress: Progress) -> tuple[str, ...]:

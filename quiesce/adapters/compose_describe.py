@@ -1,4 +1,4 @@
-"""The Compose model as it may be kept in a set: every literal that could be a secret digested.
+"""The Compose model as it may be kept in a set: every literal that could be a secret withheld.
 
 Pure. `docker compose config --no-interpolate` leaves `${NAME}` where a value comes from outside;
 what stands there literally (also a default after `:-`) may be a password somebody wrote down.
@@ -6,7 +6,6 @@ what stands there literally (also a default after `:-`) may be a password somebo
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -42,13 +41,12 @@ _DEFAULTED = re.compile(r"\$\{([A-Za-z_]\w*):?[-+]")
 
 
 def redact(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the model with every literal under a closed key, and every default, digested."""
+    """Return the model with every literal under a closed key, and every default, withheld."""
     return {key: _value(key, value, closed=_closes(key)) for key, value in model.items()}
 
 
-def digest(text: str) -> str:
-    """Return what stands for a literal: equal for equal literals, and nothing to read back."""
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+#: What stands for a literal. No digest of it: who has one finds a short password by trying.
+WITHHELD = "(withheld)"
 
 
 def _value(key: str, value: Any, *, closed: bool) -> Any:
@@ -75,17 +73,17 @@ def _text(value: Any, *, closed: bool) -> Any:
         return value
     text = str(value)
     if closed and not _ONLY_REFERENCE.fullmatch(text):
-        return _digested(text)
+        return _withheld(text)
     if not closed and isinstance(value, str) and _holds_credentials(text):
-        return _digested(text)
+        return _withheld(text)
     if isinstance(value, str) and _DEFAULTED.search(text) and _looks_secret(text):
-        return _digested(text)
+        return _withheld(text)
     return value
 
 
-def _digested(text: str) -> str:
+def _withheld(text: str) -> str:
     names = sorted({m["braced"] or m["bare"] for m in _REFERENCE.finditer(text)})
-    return f"{digest(text)} with {', '.join(names)}" if names else digest(text)
+    return f"{WITHHELD} with {', '.join(names)}" if names else WITHHELD
 
 
 def _holds_credentials(text: str) -> bool:

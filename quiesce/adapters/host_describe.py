@@ -1,4 +1,4 @@
-"""The services of `runtime: host` as they may be kept in a set: every literal digested."""
+"""The services of `runtime: host` as they may be kept in a set: every literal withheld."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from quiesce.adapters.compose_command import is_secret
-from quiesce.adapters.compose_describe import digest
+from quiesce.adapters.compose_describe import WITHHELD
 from quiesce.model import HostService, Stack
 
 
@@ -31,7 +31,7 @@ def _service(service: HostService, stack: Stack) -> dict[str, Any]:
         "command": _words(service.command),
         "postgres": service.postgres,
         "cwd": os.path.relpath(service.cwd, stack.directory),
-        "environment": {name: digest(value) for name, value in service.environment.items()},
+        "environment": dict.fromkeys(service.environment, WITHHELD),
         "port": service.port,
         "volumes": dict(service.volumes),
         "health": _words(service.health),
@@ -44,4 +44,4 @@ def _service(service: HostService, stack: Stack) -> dict[str, Any]:
 
 
 def _words(argv: tuple[str, ...]) -> list[str]:
-    return [*argv[:1], *(digest(word) for word in argv[1:])]
+    return [*argv[:1], *(WITHHELD for _ in argv[1:])]

@@ -5,8 +5,8 @@
     <instance>/<set>/set.json     the index, written last and never over another one
 
 The index says which objects make the set, with bytes and sum of each as it lies there. Whoever
-can write into a store can write an index too, so what is pulled is also compared with the sums
-inside of the set, which an encrypted set keeps from strangers.
+can write into a store can write an index too, so it is signed (see `signing`), noted here (see
+`offsite_notes`), and what is pulled is also compared with the sums inside of the set.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from urllib.parse import urlsplit
 from quiesce.adapters import encryption
 from quiesce.adapters import store_files as files
 from quiesce.adapters.object_store import AlreadyThere, Objects, ObjectStore, sum_of_object
+from quiesce.adapters.offsite_notes import OffsiteNotes, Sent
 from quiesce.adapters.offsite_sending import Sending, in_order
+from quiesce.adapters.signing import FIELD, SigningKey
 from quiesce.adapters.store import MANIFEST, LocalStore
 from quiesce.codec import NotDecodable, decode, encode
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
-from quiesce.model import BackupSet, OffsiteObject, OffsiteSet, OffsiteStore
+from quiesce.model import BackupSet, OffsiteObject, OffsiteSet, OffsiteStore, Trust
 from quiesce.plan.naming import SET_NAME
 from quiesce.ports import Progress
 
@@ -34,6 +36,10 @@ READ_ME = "README.txt"
 #: An index names a few dozen objects.
 LARGEST_INDEX = 4 * 1024**2
 
+_TRUST: Mapping[str, Trust] = {
+    "good": "signed", "absent": "unsigned", "foreign": "foreign", "bad": "changed",
+}  # fmt: skip
+
 Opener = Callable[[OffsiteStore], Objects]
 
 
@@ -42,6 +48,8 @@ class OffsiteStores:
 
     `scratch` is where files lie while they are encrypted or decrypted, `notes` where it is
     written down what of an encrypted set was sent already; `identity` decrypts what is pulled.
+    `key` signs what is sent and checks what is there; `sent` is the folder for notes of what was
+    sent. Without them nothing is signed and nothing is noted.
     """
 
     def __init__(
@@ -53,14 +61,20 @@ class OffsiteStores:
         *,
         identity: Path | None = None,
         opener: Opener | None = None,
+        key: SigningKey | None = None,
+        sent: Path | None = None,
     ) -> None:
         self._stores = {store.name: store for store in stores}
         self._instance = instance
         self._scratch = scratch
         self._notes = notes
         self._identity = identity
+        self._key = key
+        self._sent = sent
         self._opener = opener or open_objects
         self._opened: dict[str, Objects] = {}
+        #: Each index is read once: what was checked is what is used.
+        self._indexes: dict[tuple[str, str], bytes] = {}
 
     # ------------------------------------------------------------------------------- looking
 
@@ -71,6 +85,32 @@ class OffsiteStores:
     def unreadable(self, store: str) -> tuple[tuple[str, str], ...]:
         found = self._read_all(store).items()
         return tuple((name, result) for name, result in found if isinstance(result, str))
+
+    def trust(self, store: str, name: str) -> Trust:
+        body = self._index_bytes(store, name)
+        noted = self._noted(store).get(name)
+        if noted is not None:
+            return "noted" if hashlib.sha256(body).hexdigest() == noted.sha256 else "changed"
+        if self._key is None or not self._key.exists():
+            return "unknown"
+        raw = json.loads(body)
+        return _TRUST[self._key.check(raw if isinstance(raw, dict) else {})]
+
+    def lost(self, store: str) -> tuple[str, ...]:
+        there = self._read_all(store)
+        gone = [
+            (sent.created_at, name)
+            for name, sent in self._noted(store).items()
+            if name not in there
+        ]
+        return tuple(name for _, name in sorted(gone))
+
+    def accepted(self, store: str) -> frozenset[str]:
+        return frozenset(name for name, sent in self._noted(store).items() if sent.accepted)
+
+    def accept(self, store: str, name: str) -> None:
+        if self._sent is not None:
+            OffsiteNotes(self._sent, store).accept(name)
 
     def verify(self, store: str, name: str, progress: Progress) -> tuple[str, ...]:
         there = self._read(store, name)
@@ -110,7 +150,7 @@ class OffsiteStores:
             place = self._place(backup.name, READ_ME)
             if place not in there:
                 objects.create(place, _read_me(index).encode())
-        body = json.dumps(encode(index), indent=1, ensure_ascii=False).encode() + b"\n"
+        body = self._signed(index)
         try:
             objects.create(self._place(backup.name, INDEX), body)
         except AlreadyThere:
@@ -118,8 +158,21 @@ class OffsiteStores:
                 f"store {store}: somebody else has just pushed {backup.name}",
                 f"see 'inv verify --store {store} --file {backup.name}'",
             ) from None
+        if self._sent is not None:
+            sent = Sent(
+                hashlib.sha256(body).hexdigest(), index.created_at.isoformat(), index.kind,
+                accepted=backup.state.accepted,
+            )  # fmt: skip
+            OffsiteNotes(self._sent, store).add(backup.name, sent)
         sending.forget()
         return True
+
+    def _signed(self, index: OffsiteSet) -> bytes:
+        document = encode(index)
+        if self._key is not None:
+            self._key.make()
+            document[FIELD] = self._key.sign(document)
+        return json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"
 
     def _index(
         self, target: OffsiteStore, backup: BackupSet, entries: tuple[OffsiteObject, ...]
@@ -131,10 +184,22 @@ class OffsiteStores:
             # What a set holds is nobody's business; which sets hold the same is retention's.
             held = (hashlib.sha256("\0".join(held).encode()).hexdigest()[:16],)
         pinned = backup.state.pinned
+        amounts = {
+            f"{unit} {self._source(source, secret=bool(method))}": amount
+            for (unit, source), amount in backup.amounts.items()
+        }
         return OffsiteSet(
             FORMAT, backup.name, manifest.instance, manifest.created_at, manifest.kind,
-            held, pinned, method, entries,
+            held, pinned, method, entries, amounts,
         )  # fmt: skip
+
+    def _source(self, source: str, *, secret: bool) -> str:
+        if not secret:
+            return source
+        if self._key is None:
+            return hashlib.sha256(source.encode()).hexdigest()[:16]
+        self._key.make()
+        return self._key.pseudonym(source)
 
     # -------------------------------------------------------------------- bringing back, removing
 
@@ -160,10 +225,13 @@ class OffsiteStores:
 
     def remove(self, store: str, name: str) -> None:
         objects = self._objects(store)
+        self._indexes.pop((store, name), None)
         places = objects.list(self._prefix(name))
         index = self._place(name, INDEX)
         for place in sorted(places, key=lambda place: place != index):
             objects.remove(place)
+        if self._sent is not None:
+            OffsiteNotes(self._sent, store).forget(name)
 
     def _fetch(
         self, store: str, there: OffsiteSet, entry: OffsiteObject, folder: Path, progress: Progress
@@ -210,15 +278,9 @@ class OffsiteStores:
         return found
 
     def _read(self, store: str, name: str) -> OffsiteSet:
-        if not SET_NAME.fullmatch(name):
-            raise CheckFailed(f"{name!r} is no name of a set", "remove it from the store")
-        content = bytearray()
-        for piece in self._objects(store).read(self._place(name, INDEX)):
-            content += piece
-            if len(content) > LARGEST_INDEX:
-                raise CheckFailed(f"{name}: {INDEX} is too large", "remove it from the store")
+        content = self._index_bytes(store, name)
         try:
-            raw = json.loads(bytes(content))
+            raw = json.loads(content)
             number = raw.get("format") if isinstance(raw, dict) else None
             if number != FORMAT:
                 fact = f"{name}: {INDEX} has format {number}, this program reads format {FORMAT}"
@@ -230,6 +292,22 @@ class OffsiteStores:
         if found.name != name or found.instance != self._instance or not plain:
             raise CheckFailed(f"{name}: {INDEX} is of something else", "use another set")
         return found
+
+    def _index_bytes(self, store: str, name: str) -> bytes:
+        if not SET_NAME.fullmatch(name):
+            raise CheckFailed(f"{name!r} is no name of a set", "remove it from the store")
+        if (store, name) in self._indexes:
+            return self._indexes[store, name]
+        content = bytearray()
+        for piece in self._objects(store).read(self._place(name, INDEX)):
+            content += piece
+            if len(content) > LARGEST_INDEX:
+                raise CheckFailed(f"{name}: {INDEX} is too large", "remove it from the store")
+        self._indexes[store, name] = bytes(content)
+        return self._indexes[store, name]
+
+    def _noted(self, store: str) -> Mapping[str, Sent]:
+        return {} if self._sent is None else OffsiteNotes(self._sent, store).read()
 
     def _store(self, name: str) -> OffsiteStore:
         if name not in self._stores:

@@ -32,6 +32,7 @@ def connect(stack: Stack, run: str, sink: EventSink, identity: Path | None = Non
     from quiesce.adapters.alembic_env import AlembicMigrator
     from quiesce.adapters.offsite import OffsiteStores
     from quiesce.adapters.postgres import PostgresAdmin
+    from quiesce.adapters.signing import SigningKey
     from quiesce.adapters.store import LocalStore
 
     if stack.instance.runtime == "host":
@@ -59,8 +60,15 @@ def connect(stack: Stack, run: str, sink: EventSink, identity: Path | None = Non
             staging_folder(stack.backups, run) / "encrypting",
             stack.backups / ".state" / ".pushing",
             identity=identity,
+            key=SigningKey(signing_key_file(stack)),
+            sent=stack.backups / ".state" / ".sent",
         ),
     )
+
+
+def signing_key_file(stack: Stack) -> Path:
+    """Where the key is that signs what is sent to stores."""
+    return stack.signing_key_file or stack.backups / ".keys" / "signing.key"
 
 
 def staging_folder(backups: Path, run: str) -> Path:

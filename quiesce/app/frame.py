@@ -48,6 +48,10 @@ class Options:
     wait: float = 0.0
     instance: str | None = None
     identity: Path | None = None
+    #: Sets from a store are taken although nothing proves that they were sent from here, or
+    #: although they are not encrypted where sets are.
+    accept_unsigned: bool = False
+    accept_unencrypted: bool = False
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
 

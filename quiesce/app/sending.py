@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Self
 from zoneinfo import ZoneInfo
 
 from quiesce.app import choosing
-from quiesce.app.connect import disconnect
+from quiesce.app.connect import disconnect, signing_key_file
 from quiesce.app.keeping import Keeping
 from quiesce.errors import CheckFailed, RequestError
+from quiesce.execute.handlers.offsite import store_candidates
 from quiesce.plan import offsite, retention
 from quiesce.report import words
 
@@ -51,17 +52,28 @@ class Sending(Keeping):
         store = store or self._only_store()
         with self._offsite() as port:
             found = offsite.resolve(self.stack, port.sets(store), file, store)
-        name = found.name
-        if any(backup.name == name for backup in self._store_sets()):
-            self.reporter.note(f"{name} is here already")
-            return name
+            name = found.name
+            if any(backup.name == name for backup in self._store_sets()):
+                self.reporter.note(f"{name} is here already")
+                return name
+            self._require_trusted(port, found, store)
+            if file.startswith("latest"):
+                self._tell_lost(port, store)
         if found.encryption == "age" and self._identity() is None and not self.options.dry_run:
             raise RequestError(
                 f"{name} is encrypted, and there is no identity",
                 "give your key file with --identity, or in QUIESCE_IDENTITY",
             )
         done = self._change_sets(
-            "pull", lambda _, run: offsite.plan_pull(self.stack, run, name, store)
+            "pull",
+            lambda _, run: offsite.plan_pull(
+                self.stack,
+                run,
+                name,
+                store,
+                unsigned=self.options.accept_unsigned,
+                unencrypted=self.options.accept_unencrypted,
+            ),
         )
         if done:
             self.reporter.note(f"pulled {name} from {store}")
@@ -69,11 +81,12 @@ class Sending(Keeping):
 
     def backups_of(self, store: str) -> None:
         """List what a store holds of this instance, and which of its rules keep it."""
-        with self._offsite() as port:
+        with self._ports(self._run_id()) as ports:
+            port = ports.offsite
             sets, unreadable = port.sets(store), port.unreadable(store)
-        self.reporter.offsite_sets(
-            store, sets, self.clock.now(), self._store_reasons(store, sets), unreadable
-        )
+            reasons = self._store_reasons(ports, store, sets)
+            self._tell_lost(port, store)
+        self.reporter.offsite_sets(store, sets, self.clock.now(), reasons, unreadable)
 
     def verify_store(self, store: str, file: str | None, *, everything: bool) -> None:
         """Read sets in a store to their end, and what is encrypted within, where there is a key.
@@ -93,6 +106,13 @@ class Sending(Keeping):
             wrong = [
                 reason for entry in chosen for reason in self._wrong_in(ports, run, store, entry)
             ]
+            for entry in chosen:
+                trust = port.trust(store, entry.name)
+                if trust == "changed":
+                    wrong.append(f"{entry.name}: {offsite.WHY_NOT[trust]}")
+                elif not offsite.is_ours(trust):
+                    self.reporter.warn(f"{entry.name}: {offsite.WHY_NOT[trust]}")
+            self._tell_lost(port, store)
         wrong += [f"{name}: {reason}" for name, reason in unreadable]
         if wrong:
             raise CheckFailed(
@@ -102,17 +122,20 @@ class Sending(Keeping):
             )
         self.reporter.done("verified", {"store": store, "sets": [s.name for s in chosen]})
 
-    def prune_store(self, store: str) -> None:
-        """Remove from a store what its rules do not keep, after a yes."""
-        with self._offsite() as port:
-            sets = port.sets(store)
-        reasons = self._store_reasons(store, sets)
+    def prune_store(self, store: str, *, force: bool = False) -> None:
+        """Remove from a store what its rules do not keep, after a yes.
+
+        `force` accepts sets that look like a loss, and counts sets whose sender is not known.
+        """
+        with self._ports(self._run_id()) as ports:
+            sets = ports.offsite.sets(store)
+            reasons = self._store_reasons(ports, store, sets, force=force)
         self.reporter.offsite_sets(store, sets, self.clock.now(), reasons, ())
         doomed = [entry for entry in sets if not reasons.get(entry.name)]
         question = f"remove {words.counted(len(doomed), 'set')} from {store}?" if doomed else ""
         done = self._change_sets(
             "prune",
-            lambda _, run: offsite.plan_prune_store(self.stack, run, store),
+            lambda _, run: offsite.plan_prune_store(self.stack, run, store, force=force),
             lambda: question,
         )
         if done:
@@ -127,6 +150,12 @@ class Sending(Keeping):
         name = self.pull(name or "latest", store)
         here = any(backup.name == name for backup in self._store_sets())
         return name if here else None
+
+    def accepting(self, *, unsigned: bool, unencrypted: bool) -> Self:
+        """Return the same that takes sets from a store although they are not signed, or not
+        encrypted."""
+        options = replace(self.options, accept_unsigned=unsigned, accept_unencrypted=unencrypted)
+        return self.__class__(self.stack, self.reporter, options)
 
     def use_identity(self, file: str) -> Self:
         """Return the same that decrypts with this key file; without one, with that of the
@@ -155,14 +184,48 @@ class Sending(Keeping):
             shutil.rmtree(folder / entry.name, ignore_errors=True)
         return []
 
-    def _store_reasons(self, store: str, sets: Sequence[OffsiteSet]) -> retention.Reasons:
+    def _require_trusted(self, port: Offsite, found: OffsiteSet, store: str) -> None:
+        target = next(entry for entry in self.stack.stores if entry.name == store)
+        trust = port.trust(store, found.name)
+        offsite.require_trusted(
+            found,
+            target,
+            trust,
+            unsigned=self.options.accept_unsigned,
+            unencrypted=self.options.accept_unencrypted,
+        )
+        if trust == "unknown":
+            self.reporter.warn(
+                f"{found.name} cannot be authenticated: this installation has no signing key; "
+                f"put your copy of it at {signing_key_file(self.stack)}, or be sure of the store"
+            )
+
+    def _tell_lost(self, port: Offsite, store: str) -> None:
+        if lost := port.lost(store):
+            self.reporter.warn(
+                f"{words.counted(len(lost), 'set')} that was sent to {store} is not there any more,"
+                f" the newest: {lost[-1]}; somebody else removed it"
+            )
+
+    def _store_reasons(
+        self, ports: Ports, store: str, sets: Sequence[OffsiteSet], *, force: bool = False
+    ) -> retention.Reasons:
         policy = next((s.retention for s in self.stack.stores if s.name == store), None)
+        found = store_candidates(ports, store, sets)
+        if force:
+            found = tuple(replace(entry, stranger=False, accepted=True) for entry in found)
         if policy is None:
-            return {entry.name: ("no rule",) for entry in sets}
-        pinned = {backup.name for backup in self._store_sets() if backup.state.pinned}
-        candidates = [offsite.candidate(entry, pinned=entry.name in pinned) for entry in sets]
+            return {
+                entry.name: ("not known to be sent from here" if entry.stranger else "no rule",)
+                for entry in found
+            }
         zone = ZoneInfo(self.stack.timezone)
-        return retention.decide(candidates, policy, self.clock.now(), zone)
+        for suspicion in retention.suspicions(found, self.clock.now()):
+            self.reporter.warn(
+                f"{store}: what is older is kept: {suspicion}; "
+                f"if that is right, run 'inv prune --store {store} --force'"
+            )
+        return retention.decide(found, policy, self.clock.now(), zone)
 
     def _only_store(self) -> str:
         names = [entry.name for entry in self.stack.stores]

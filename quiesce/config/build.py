@@ -96,6 +96,9 @@ def build_stack(
         max_downtime=sections.max_downtime,
         lock_patience=sections.lock_patience,
         helper_image=_text(sections.helper_image),
+        signing_key_file=None
+        if sections.signing_key_file is None
+        else _below(directory, sections.signing_key_file),
         schedule=tuple(parse(str(text)) for text in sections.schedule),
     )
 

@@ -347,6 +347,11 @@ class StackFile(Section):
         validate_default=True,
         description="How long a backup may make somebody wait for a table.",
     )
+    signing_key_file: kind.Text | None = Field(
+        None,
+        description="The key that signs sets in stores; keep a copy with the key that decrypts "
+        "them. Default: `backups/.keys/signing.key`, made when a set is first sent.",
+    )
     helper_image: kind.ImageName | None = Field(
         None, description="An image with GNU tar, for volumes that are not read directly."
     )

@@ -38,7 +38,7 @@ def restore_instructions(manifest: Manifest) -> str:
     for service in servers:
         parts.append(_server(manifest, service, several=len(servers) > 1))
         parts += [
-            _database(record, manifest.kind)
+            _database(record, manifest.kind, _settings_of(manifest, record))
             for record in manifest.databases
             if record.service == service
         ]
@@ -50,6 +50,14 @@ def restore_instructions(manifest: Manifest) -> str:
         "passwords: ALTER ROLE … PASSWORD sets one.\n"
     )
     return "\n".join(parts)
+
+
+def _settings_of(manifest: Manifest, record: DatabaseRecord) -> str:
+    """Return the member with the database's settings, as it is called once decrypted."""
+    for member in manifest.members:
+        if member.kind == "settings" and member.source == record.key:
+            return (member.plain or member).file
+    return ""
 
 
 def _decrypting(manifest: Manifest) -> str:
@@ -88,7 +96,7 @@ def _server(manifest: Manifest, service: str, *, several: bool) -> str:
     return text
 
 
-def _database(record: DatabaseRecord, kind: SetKind) -> str:
+def _database(record: DatabaseRecord, kind: SetKind, settings: str) -> str:
     name = shlex.quote(connection_name(record.name))
     dump = shlex.quote(f"databases/{record.key}.dump")
     revision = ", ".join(record.revision) or "none"
@@ -101,8 +109,8 @@ def _database(record: DatabaseRecord, kind: SetKind) -> str:
     what = "Its schema, without rows. " if kind == "schema" else ""
     tail = (
         "The database's own settings, grants and comment come last:\n\n"
-        f"```sh\n{_settings(record)}\n```\n"
-        if record.settings
+        f"```sh\n{_settings(settings)}\n```\n"
+        if settings
         else ""
     )
     return (
@@ -129,11 +137,8 @@ def _createdb(record: DatabaseRecord) -> str:
     return f"createdb -U postgres {owner} {' '.join(options)} -- {shlex.quote(record.name)}"
 
 
-def _settings(record: DatabaseRecord) -> str:
-    script = (
-        "import json; [print(s + ';') for d in json.load(open('manifest.json'))['databases'] "
-        f"if d['key'] == {record.key!r} for s in d['settings']]"
-    )
+def _settings(file: str) -> str:
+    script = f"import json; [print(s + ';') for s in json.load(open({file!r}))]"
     psql = "psql -X -q -v ON_ERROR_STOP=1 -U postgres -d postgres"
     return f"python3 -c {shlex.quote(script)} | {psql}"
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def prune(app: App, force: bool = False, store: str | None = None) -> None:
     """Remove the sets that no retention rule keeps, and show the rules of every set."""
     if store is not None:
-        app.prune_store(store)
+        app.prune_store(store, force=force)
     else:
         app.prune(force=force)
 

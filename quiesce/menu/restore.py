@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from quiesce.menu.command import command, listed
+from quiesce.menu.stores import ACCEPT_UNENCRYPTED, ACCEPT_UNSIGNED
 
 if TYPE_CHECKING:
     from quiesce.app import App
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     no_restart="leave stopped services stopped",
     identity="the key file that decrypts what is encrypted (default: QUIESCE_IDENTITY)",
     note="a line for the log of restores: who wanted it, and why",
+    accept_unsigned=ACCEPT_UNSIGNED,
+    accept_unencrypted=ACCEPT_UNENCRYPTED,
 )
 def restore(
     app: App,
@@ -49,6 +52,8 @@ def restore(
     no_restart: bool = False,
     identity: str = "",
     note: str = "",
+    accept_unsigned: bool = False,
+    accept_unencrypted: bool = False,
 ) -> None:
     """Bring a set back: built beside, checked, exchanged at the end."""
     from quiesce.app.requests import RestoreRequest
@@ -67,6 +72,7 @@ def restore(
         create_roles=create_roles,
         break_replication=break_replication,
     )
+    app = app.accepting(unsigned=accept_unsigned, unencrypted=accept_unencrypted)
     app = app.use_identity(identity)
     here = app.pulled(file)
     if file is not None and here is None:

@@ -9,6 +9,9 @@ from quiesce.menu.command import command
 if TYPE_CHECKING:
     from quiesce.app import App
 
+ACCEPT_UNSIGNED = "take a set from a store although nothing proves that it was sent from here"
+ACCEPT_UNENCRYPTED = "take a set from a store in the clear although sets are encrypted"
+
 
 @command(
     everywhere=True,
@@ -24,7 +27,17 @@ def push(app: App, file: str | None = None, store: str | None = None) -> None:
     file="a set's name in the store, or latest (default: latest)",
     store="a store of stack.yaml (default: the only one)",
     identity="the key file that decrypts it (default: QUIESCE_IDENTITY)",
+    accept_unsigned=ACCEPT_UNSIGNED,
+    accept_unencrypted=ACCEPT_UNENCRYPTED,
 )
-def pull(app: App, file: str = "latest", store: str | None = None, identity: str = "") -> None:
+def pull(
+    app: App,
+    file: str = "latest",
+    store: str | None = None,
+    identity: str = "",
+    accept_unsigned: bool = False,
+    accept_unencrypted: bool = False,
+) -> None:
     """Bring a set back from a store, decrypted and compared; restore it afterwards."""
+    app = app.accepting(unsigned=accept_unsigned, unencrypted=accept_unencrypted)
     app.use_identity(identity).pull(file, store)

@@ -6,11 +6,11 @@ earlier run could not send goes first, so that a store has no holes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from quiesce.errors import RequestError
-from quiesce.model import BackupSet, OffsiteSet, Stack
+from quiesce.model import BackupSet, OffsiteSet, OffsiteStore, Stack, Trust
 from quiesce.plan.retention import Candidate, is_safety
 from quiesce.plan.services import nearest
 from quiesce.plan.steps import Node, Plan, PruneStore, PullSet, PushSet, VerifySet
@@ -70,17 +70,27 @@ def plan_push(
     return _plan(stack, run, "push", f"push sets of {stack.instance.name}", tuple(nodes))
 
 
-def plan_pull(stack: Stack, run: str, name: str, store: str) -> Plan:
-    """Return the plan that brings a set back from a store."""
+def plan_pull(
+    stack: Stack,
+    run: str,
+    name: str,
+    store: str,
+    *,
+    unsigned: bool = False,
+    unencrypted: bool = False,
+) -> Plan:
+    """Return the plan that brings a set back from a store; see `require_trusted`."""
     _named(stack, store)
     why = "checked against the sums in it, then listed like any other"
-    return _plan(stack, run, "pull", f"pull {name} from {store}", (PullSet(name, store, why),))
+    step = PullSet(name, store, why, unsigned=unsigned, unencrypted=unencrypted)
+    return _plan(stack, run, "pull", f"pull {name} from {store}", (step,))
 
 
-def plan_prune_store(stack: Stack, run: str, store: str) -> Plan:
-    """Return the plan that removes from a store what its own rules do not keep."""
+def plan_prune_store(stack: Stack, run: str, store: str, *, force: bool = False) -> Plan:
+    """Return the plan that removes from a store what its own rules do not keep. `force` accepts
+    sets that look like a loss, and counts sets whose sender is not known."""
     _named(stack, store)
-    nodes = tuple(node for node in _prune(stack) if node.store == store)
+    nodes = tuple(replace(node, force=force) for node in _prune(stack) if node.store == store)
     if not nodes:
         raise RequestError(
             f"store {store} has no rules", f"give stores.{store}.retention in {stack.file.name}"
@@ -88,11 +98,92 @@ def plan_prune_store(stack: Stack, run: str, store: str) -> Plan:
     return _plan(stack, run, "prune", f"prune of {store}", nodes)
 
 
-def candidate(found: OffsiteSet, *, pinned: bool) -> Candidate:
-    """Return what retention looks at of a set in a store. It was read back when it was sent."""
+def candidates(
+    sets: Iterable[OffsiteSet],
+    local: Iterable[BackupSet],
+    store: str,
+    trust: Mapping[str, Trust],
+    accepted: Collection[str],
+) -> tuple[Candidate, ...]:
+    """Return what retention looks at of the sets in a store. They were read back when they were
+    sent. `local` are the sets here, `accepted` those that rightly hold so little."""
+    here = {backup.name: backup for backup in local}
+    return tuple(
+        _candidate(found, here.get(found.name), store, trust[found.name], found.name in accepted)
+        for found in sets
+    )
+
+
+def _candidate(
+    found: OffsiteSet,
+    here: BackupSet | None,
+    store: str,
+    trust: Trust,
+    accepted: bool,  # noqa: FBT001
+) -> Candidate:
     safety = "-safety" in found.name.removeprefix(found.instance)
-    group = (found.instance, found.kind, found.contents, safety)
-    return Candidate(found.name, group, found.created_at, pinned=pinned or found.pinned)
+    amounts = {}
+    for text, amount in found.amounts.items():
+        unit, _, source = text.partition(" ")
+        amounts[unit, source] = amount
+    # Sets that earlier versions sent are not signed, and say nothing of their amounts.
+    sent = here is not None and store in here.state.pushed
+    if not amounts and here is not None and not found.encryption:
+        amounts = here.amounts
+    return Candidate(
+        found.name,
+        (found.instance, found.kind, found.contents, safety),
+        found.created_at,
+        pinned=found.pinned or (here is not None and here.state.pinned),
+        accepted=accepted or (here is not None and here.state.accepted),
+        amounts=amounts or None,
+        stranger=not (is_ours(trust) or (trust == "unsigned" and sent)),
+    )
+
+
+def is_ours(trust: Trust) -> bool:
+    """Whether it is proven that the set was sent from here, or there is nothing to prove it by."""
+    return trust in ("signed", "noted", "unknown")
+
+
+#: What is said of a set that `is_ours` denies.
+WHY_NOT: Mapping[Trust, str] = {
+    "unsigned": "nobody signed it: an earlier version sent it, or somebody else",
+    "foreign": "another installation's key signed it",
+    "changed": "its index is not the one that was sent from here",
+}
+
+
+def require_trusted(
+    found: OffsiteSet,
+    store: OffsiteStore,
+    trust: Trust,
+    *,
+    unsigned: bool,
+    unencrypted: bool,
+) -> None:
+    """Raise RequestError for a set that may be somebody else's work.
+
+    `unsigned` takes one that was not proven to be sent from here, `unencrypted` one in the clear
+    where sets are encrypted. A set whose index was changed is never taken.
+    """
+    if trust == "changed":
+        raise RequestError(
+            f"{found.name} in {store.name} is not what was sent: {WHY_NOT[trust]}",
+            f"somebody else writes to this store; 'inv backups --store {store.name}' lists others",
+        )
+    if store.recipients and not found.encryption and not unencrypted:
+        raise RequestError(
+            f"{found.name} in {store.name} is not encrypted, although sets are encrypted here",
+            "whoever can write into the store can place such a set; if you are sure that you sent "
+            "it before you encrypted, add --accept-unencrypted",
+        )
+    if not is_ours(trust) and not unsigned:
+        raise RequestError(
+            f"{found.name} in {store.name} is not known to be yours: {WHY_NOT[trust]}",
+            "name the key that signed it with signing_key_file in stack.yaml; or, if you are sure "
+            "that you sent it, add --accept-unsigned",
+        )
 
 
 def resolve(stack: Stack, sets: Sequence[OffsiteSet], wanted: str, store: str) -> OffsiteSet:

@@ -4,8 +4,9 @@ The rules are restic's: a set stays while any of them keeps it. Days, weeks (ISO
 and years are those of the configured zone, whatever zone the process is in. What the rules may
 never do is said by guards, which only ever keep more:
 
-    taking part     only sets that were verified good, are not of the future and are no safety
-                    sets; others take nobody's place and are not removed by the rules
+    taking part     sets that were verified good and are not of the future; a safety set, which
+                    nobody verifies after it was sealed, takes part unless it is damaged. Others
+                    take nobody's place and are not removed by the rules
     never removed   the newest of a group, pinned sets, sets nobody has verified yet, the last
                     `FLOOR` good ones; anything at all where the policy has no rule
     held back       a set that looks like a loss, far smaller than the one before it, and what is
@@ -53,6 +54,8 @@ class Candidate:
     #: Stores that are to hold it and do not yet.
     owed: tuple[str, ...] = ()
     amounts: Mapping[tuple[str, str], int] | None = None
+    #: In a store, and not proven to be sent from here: it takes nobody's place and stays.
+    stranger: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +78,6 @@ def is_safety(manifest: Manifest) -> bool:
 def candidate(backup: BackupSet, stores: Iterable[OffsiteStore] = ()) -> Candidate:
     """Return what retention looks at of a set that `stores` are to hold, too."""
     manifest = backup.manifest
-    amounts: dict[tuple[str, str], int] = {("bytes", "the whole set"): backup.bytes}
-    for database in manifest.databases:
-        amounts["rows", database.key] = sum(table.rows for table in database.tables)
-    for volume in manifest.volumes:
-        amounts["files", volume.key] = volume.files
-        amounts["bytes", volume.key] = volume.bytes
     return Candidate(
         name=backup.name,
         group=(manifest.instance, manifest.kind, manifest.sources, is_safety(manifest)),
@@ -93,7 +90,7 @@ def candidate(backup: BackupSet, stores: Iterable[OffsiteStore] = ()) -> Candida
             for store in stores
             if store.name not in backup.state.pushed and not is_safety(manifest)
         ),
-        amounts=amounts,
+        amounts=backup.amounts,
     )
 
 
@@ -151,8 +148,19 @@ def _decide_group(
 
 def _taking_part(members: Iterable[Candidate], now: datetime) -> list[Candidate]:
     """The sets that rules may count, newest first."""
-    good = [entry for entry in members if entry.verified is True and entry.created_at <= now]
+    good = [entry for entry in members if _counts(entry) and entry.created_at <= now]
     return sorted(good, key=_age, reverse=True)
+
+
+def _counts(entry: Candidate) -> bool:
+    if entry.stranger:
+        return False
+    # Nobody verifies a safety set after it was sealed, and it must not stay for ever for that.
+    return entry.verified is True or (_is_safety(entry) and entry.verified is None)
+
+
+def _is_safety(entry: Candidate) -> bool:
+    return entry.group[-1]
 
 
 def _age(entry: Candidate) -> tuple[datetime, str]:
@@ -214,8 +222,10 @@ def _apply_guards(
         why = kept[entry.name]
         if entry.pinned:
             why.append("pinned")
-        if entry.verified is None:
+        if entry.verified is None and not _is_safety(entry):
             why.append("not verified")
+        if entry.stranger:
+            why.append("not known to be sent from here")
         why += [f"not in {store} yet" for store in entry.owed]
         if entry.created_at > now:
             why.append("from the future")

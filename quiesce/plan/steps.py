@@ -372,19 +372,30 @@ class PushSet:
 
 @dataclass(frozen=True, slots=True)
 class PullSet:
-    """The set is here, published, as it lies in the store."""
+    """The set is here, published, as it lies in the store.
+
+    `unsigned` and `unencrypted` take one that nothing proves to be sent from here, or one in the
+    clear where sets are encrypted.
+    """
 
     set: str
     store: str
     why: str
+    unsigned: bool = False
+    unencrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PruneStore:
-    """The store holds no set of this instance that no rule of the store keeps."""
+    """The store holds no set of this instance that no rule of the store keeps.
+
+    `force`: sets that hold suspiciously little are right, and those whose sender is not known count
+    like the others.
+    """
 
     store: str
     why: str
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)

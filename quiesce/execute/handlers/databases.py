@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from quiesce.errors import QuiesceError
 from quiesce.execute.comparison import differences, row_differences, rows_misfit, uncompared
+from quiesce.execute.database_settings import settings_file, with_settings, write_settings
 from quiesce.execute.run import Run
 from quiesce.model import DatabaseRecord
 from quiesce.plan import outcome
@@ -33,8 +36,12 @@ def dump(step: s.DumpDatabase, run: Run) -> str:
         outcome.inconsistency(database.key, seen, draft.rest, draft.ignored)
     )
     draft.doubts.append(outcome.doubt(database.key, seen))
-    draft.databases.append(record)
     draft.files.append((step.file, "database", step.database))
+    if record.settings:
+        file = settings_file(step.database)
+        write_settings(draft.directory / file, record.settings)
+        draft.files.append((file, "settings", step.database))
+    draft.databases.append(replace(record, settings=()))
     run.sum_meanwhile()
     rows = sum(table.rows for table in record.tables)
     return f"{len(record.tables)} tables, {rows} rows"
@@ -168,6 +175,8 @@ def replace_rows(step: s.ReplaceRows, run: Run) -> str:
 
 def finish(step: s.FinishDatabase, run: Run) -> str:
     record = _record(step.set, step.database, run) if step.set else None
+    if record is not None:
+        record = with_settings(record, run.sources[step.set])
     database = run.stack.database(step.database)
     given = run.ports.databases.finish(database, step.name, record)
     if given is None:

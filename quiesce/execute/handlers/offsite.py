@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from quiesce.errors import QuiesceError
 from quiesce.execute.handlers.keeping import set_named
-from quiesce.execute.run import Run
+from quiesce.execute.run import Ports, Run
+from quiesce.model import OffsiteSet
 from quiesce.plan import offsite, retention
 from quiesce.plan import steps as s
+from quiesce.plan.retention import Candidate
 
 
 def push(step: s.PushSet, run: Run) -> str:
@@ -32,9 +35,19 @@ def push(step: s.PushSet, run: Run) -> str:
 
 def pull(step: s.PullSet, run: Run) -> str:
     """Fetch the set beside the others, and list it once it was compared with its sums."""
-    store = run.ports.store
+    store, port = run.ports.store, run.ports.offsite
+    found = next((entry for entry in port.sets(step.store) if entry.name == step.set), None)
+    if found is None:
+        raise QuiesceError(f"{step.set} is not in {step.store} any more", "run this again")
+    offsite.require_trusted(
+        found,
+        next(entry for entry in run.stack.stores if entry.name == step.store),
+        port.trust(step.store, step.set),
+        unsigned=step.unsigned,
+        unencrypted=step.unencrypted,
+    )
     directory = store.open(run.id, "pulled")
-    path = run.ports.offsite.pull(step.store, step.set, directory, run.ports.sink.progress)
+    path = port.pull(step.store, step.set, directory, run.ports.sink.progress)
     adopted = store.adopt(path)
     now = run.ports.clock.now()
     state = adopted.state.checked("sums", now, good=True)
@@ -44,16 +57,42 @@ def pull(step: s.PullSet, run: Run) -> str:
 
 
 def prune(step: s.PruneStore, run: Run) -> str:
-    """Remove from the store what its rules do not keep, oldest first."""
-    there = run.ports.offsite.sets(step.store)
-    pinned = {entry.name for entry in run.ports.store.sets() if entry.state.pinned}
-    candidates = [offsite.candidate(entry, pinned=entry.name in pinned) for entry in there]
+    """Remove from the store what its rules do not keep, oldest first, unless a set in it looks
+    like a loss."""
+    port, now = run.ports.offsite, run.ports.clock.now()
     policy = next(entry.retention for entry in run.stack.stores if entry.name == step.store)
     if policy is None:
         return "no rules"
-    zone = ZoneInfo(run.stack.timezone)
-    reasons = retention.decide(candidates, policy, run.ports.clock.now(), zone)
+    there = port.sets(step.store)
+    found = store_candidates(run.ports, step.store, there, force=step.force)
+    for suspicion in retention.suspicions(found, now):
+        run.ports.sink.warn(
+            f"{step.store}: what is older is kept: {suspicion}; "
+            f"if that is right, run 'inv prune --store {step.store} --force'"
+        )
+    reasons = retention.decide(found, policy, now, ZoneInfo(run.stack.timezone))
     doomed = [entry.name for entry in there if not reasons[entry.name]]
     for name in doomed:
-        run.ports.offsite.remove(step.store, name)
+        port.remove(step.store, name)
     return f"{len(doomed)} removed"
+
+
+def store_candidates(
+    ports: Ports, store: str, there: Sequence[OffsiteSet], *, force: bool = False
+) -> tuple[Candidate, ...]:
+    """Return what retention looks at of the sets in a store. `force` accepts what looks like a
+    loss, for good, and counts sets whose sender is not known."""
+    port = ports.offsite
+    trust = {entry.name: port.trust(store, entry.name) for entry in there}
+    found = offsite.candidates(there, ports.store.sets(), store, trust, port.accepted(store))
+    if not force:
+        return found
+    found = tuple(replace(entry, stranger=False) for entry in found)
+    now = ports.clock.now()
+    while suspicious := {entry.name for entry in retention.suspicions(found, now)}:
+        for name in sorted(suspicious):
+            port.accept(store, name)
+        found = tuple(
+            replace(entry, accepted=True) if entry.name in suspicious else entry for entry in found
+        )
+    return found
