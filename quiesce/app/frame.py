@@ -15,10 +15,10 @@ from quiesce.app import reports
 from quiesce.app.changing import changing
 from quiesce.app.confirming import require_yes
 from quiesce.app.connect import SystemClock, check_recipients, connect, disconnect
-from quiesce.errors import Refused
+from quiesce.errors import Refused, RequestError
 from quiesce.observe import observe
 from quiesce.plan import naming
-from quiesce.plan.steps import EncryptSet, steps_of
+from quiesce.plan.steps import EncryptSet, HoldSnapshot, steps_of
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports, Run
@@ -98,6 +98,7 @@ class Frame:
                 account.facts["recovered"] = list(work.settled)
             seen = work.observe()
             plan = planner(work.ports, seen, run_id)
+            self._require_holdable(work.ports, seen, plan)
             if any(isinstance(step, EncryptSet) for _, step in steps_of(plan.nodes)):
                 # Before anything stops, not when there is a set to encrypt.
                 check_recipients(self.stack)
@@ -113,6 +114,17 @@ class Frame:
         if done:
             self.reporter.done(done, {})
         return run
+
+    def _require_holdable(self, ports: Ports, seen: Observed, plan: Plan) -> None:
+        """Raise RequestError for what would keep databases from being held once services rest."""
+        keys = {step.database for _, step in steps_of(plan.nodes) if isinstance(step, HoldSnapshot)}
+        there = [d for d in self.stack.databases if d.key in keys and seen.database(d.key).exists]
+        if there and (problems := ports.databases.preparing(there)):
+            raise RequestError(
+                f"the databases cannot be dumped as they are: {problems[0]}",
+                "correct that, then try again; nothing was stopped",
+                details=problems[1:],
+            )
 
     def _require_yes(self, question: str) -> None:
         require_yes(self.reporter, question, (), yes=self.options.yes)

@@ -121,6 +121,8 @@ class Run:
     exit_codes: dict[str, int] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     loaded: dict[str, tuple[int, int]] = field(default_factory=dict)
+    #: What of a database came back otherwise than it was, in words.
+    eased: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def sum_meanwhile(self) -> None:
         """Take the sums of what is complete in the background; `Draft.summing` has the rest."""

@@ -51,6 +51,10 @@ class RestoreRequest:
     roles: tuple[RolesWanted, ...] = ()
     #: Of the one volume that is restored, this file or folder alone.
     path: str = ""
+    #: Constraints that rows break may come back NOT VALID.
+    not_valid: bool = False
+    #: Entries of a dump that cannot be brought back, rows never, may be left out.
+    skip_broken: bool = False
     #: The source is no set: SQL scripts and archives that record nothing.
     foreign: bool = False
 
