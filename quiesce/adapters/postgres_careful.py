@@ -90,7 +90,10 @@ class Eased:
     def require(self, what: str) -> None:
         """Raise NotRestorable when anything was not allowed."""
         if self.problems:
-            raise stands_in_the_way(what, self.problems, self.flags)
+            given = {NOT_VALID} if self.not_valid else set()
+            given |= {SKIP} if self.skip_broken else set()
+            # Those that were given are still needed.
+            raise stands_in_the_way(what, self.problems, self.flags | given)
 
 
 def stands_in_the_way(what: str, problems: Sequence[str], flags: set[str]) -> NotRestorable:

@@ -133,7 +133,8 @@ def _require_allowed(chosen: Chosen, source: BackupSet, request: RestoreRequest)
     if broken and not request.data_only and not request.not_valid:
         raise RequestError(
             f"{source.name} is whole; this stands in its way: {broken[0]}",
-            "restore again with --not-valid: these constraints come back NOT VALID, and so are "
+            f"restore again with --not-valid{' --skip-broken' if request.skip_broken else ''}: "
+            "these constraints come back NOT VALID, and so are "
             "asked of new rows only; nothing was touched",
             details=broken[1:],
         )

@@ -20,7 +20,7 @@ class Legal:
     `found` are the kinds of obstacle that a backup names. `full` is the flag that a whole restore
     needs (beside the live one, in its place, on an empty machine, in `verify --restore`), `rows`
     that of rows alone. `by_hand` says whether `pg_restore --exit-on-error` alone would do. `needs`
-    is an extension, `since` a major version.
+    is an extension, `since` a major version; from `newer[0]` on `full` is `newer[1]`.
     """
 
     sql: str
@@ -30,6 +30,11 @@ class Legal:
     by_hand: bool = True
     needs: str = ""
     since: int = 0
+    newer: tuple[int, Flag] | None = None
+
+    def whole(self, major: int) -> Flag:
+        """What a whole restore needs on this major version."""
+        return self.newer[1] if self.newer and major >= self.newer[0] else self.full
 
 
 SEEN = "SELECT EXISTS (SELECT FROM kind WHERE id = k)"
@@ -111,6 +116,7 @@ LEGAL: dict[str, Legal] = {
         {UNCHECKED}; DELETE FROM parent WHERE id = 2;""",
         ("orphans",),
         full="--skip-broken",
+        newer=(18, "--not-valid"),
         by_hand=False,
     ),
     "an index by a function": Legal(
@@ -371,12 +377,16 @@ def table() -> str:
     def way(flag: Flag) -> str:
         return {"": "same", "refused": "refused"}.get(flag, f"`{flag}`")
 
+    def whole(legal: Legal) -> str:
+        later = legal.newer
+        return way(legal.full) + (f", {way(later[1])} since {later[0]}" if later else "")
+
     lines = [
         "| schema | a backup names | whole | rows alone | `pg_restore -e` by hand |",
         "|---|---|---|---|---|",
         *(
             f"| {name} | {', '.join(dict.fromkeys(found[k] for k in legal.found)) or 'nothing'} "
-            f"| {way(legal.full)} | {way(legal.rows)} | {'same' if legal.by_hand else 'fails'} |"
+            f"| {whole(legal)} | {way(legal.rows)} | {'same' if legal.by_hand else 'fails'} |"
             for name, legal in LEGAL.items()
         ),
     ]
