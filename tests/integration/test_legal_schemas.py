@@ -145,6 +145,8 @@ def skip_what_is_not_there(server: PostgresServer, legal: Legal) -> None:
     """Skip where the server is too old or lacks an extension."""
     if legal.since > server.major:
         pytest.skip(f"since PostgreSQL {legal.since}")
+    if legal.before and server.major >= legal.before:
+        pytest.skip(f"before PostgreSQL {legal.before}: later ones name everything in full")
     known: list[Any] = server.run(
         f"SELECT 1 FROM pg_available_extensions WHERE name = '{legal.needs or 'plpgsql'}'"
     )

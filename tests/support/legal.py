@@ -20,7 +20,7 @@ class Legal:
     `found` are the kinds of obstacle that a backup names. `full` is the flag that a whole restore
     needs (beside the live one, in its place, on an empty machine, in `verify --restore`), `rows`
     that of rows alone. `by_hand` says whether `pg_restore --exit-on-error` alone would do. `needs`
-    is an extension, `since` a major version; from `newer[0]` on `full` is `newer[1]`.
+    is an extension, `since` a major version, `before` another one; from `newer[0]` on `full` is `newer[1]`.
     """
 
     sql: str
@@ -30,6 +30,7 @@ class Legal:
     by_hand: bool = True
     needs: str = ""
     since: int = 0
+    before: int = 0
     newer: tuple[int, Flag] | None = None
 
     def whole(self, major: int) -> Flag:
@@ -199,6 +200,7 @@ LEGAL: dict[str, Legal] = {
         ("names",),
         by_hand=False,
         needs="earthdistance",
+        before=16,
     ),
     "a domain that reads a table": Legal(
         f"""{READS}
@@ -377,6 +379,9 @@ def table() -> str:
     def way(flag: Flag) -> str:
         return {"": "same", "refused": "refused"}.get(flag, f"`{flag}`")
 
+    def named(name: str, legal: Legal) -> str:
+        return f"{name} (before {legal.before})" if legal.before else name
+
     def whole(legal: Legal) -> str:
         later = legal.newer
         return way(legal.full) + (f", {way(later[1])} since {later[0]}" if later else "")
@@ -385,7 +390,7 @@ def table() -> str:
         "| schema | a backup names | whole | rows alone | `pg_restore -e` by hand |",
         "|---|---|---|---|---|",
         *(
-            f"| {name} | {', '.join(dict.fromkeys(found[k] for k in legal.found)) or 'nothing'} "
+            f"| {named(name, legal)} | {', '.join(dict.fromkeys(found[k] for k in legal.found)) or 'nothing'} "
             f"| {whole(legal)} | {way(legal.rows)} | {'same' if legal.by_hand else 'fails'} |"
             for name, legal in LEGAL.items()
         ),
