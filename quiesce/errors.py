@@ -4,6 +4,7 @@
     ├── ServiceFailed       1  services could not be started, or are not well
     ├── LostEngine          1  the engine stopped answering
     ├── CannotDrop          1  a database that is no longer needed cannot be dropped
+    ├── NotRestorable       1  a whole dump that cannot be loaded as it is
     ├── RequestError        2  wrong request; nothing was touched
     │   ├── ConfigError     2  stack.yaml or the env file is wrong; lists every problem
     │   ├── NotDeclared     2  a service that is gone and declared nowhere
@@ -133,6 +134,10 @@ class StepFailed(QuiesceError):
     """A step failed, and everything it had changed was put back."""
 
     exit_code = 3
+
+
+class NotRestorable(QuiesceError):
+    """A dump is whole, and something in it cannot be brought back as it is."""
 
 
 class StillOwed(QuiesceError):

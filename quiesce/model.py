@@ -442,6 +442,24 @@ class ExtensionRecord:
     schema: str
 
 
+ObstacleKind = Literal["names", "orphans", "check"]
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Something in a database that a plain `pg_restore` of its dump stumbles over.
+
+    `names`: what a restore computes again calls a function that finds its tables by the session's
+    search path; Quiesce gives it that path while it loads. `orphans`, `check`: rows break a
+    foreign key or a check constraint that counts as valid. `constraint` is its table's schema and
+    name, and its own name. `fact` says it in words.
+    """
+
+    kind: ObstacleKind
+    fact: str
+    constraint: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class DatabaseRecord:
     """What a set knows of one database, all of it read in the dump's own snapshot.
@@ -477,6 +495,15 @@ class DatabaseRecord:
     large_objects: int
     #: Materialized views that hold rows, each quoted.
     populated: tuple[str, ...] = ()
+    #: The schemas in which sessions of this database look for names, in their order.
+    search_path: tuple[str, ...] = ()
+    #: What stands in the way of restoring it; sets of earlier versions recorded none.
+    obstacles: tuple[Obstacle, ...] = ()
+
+    @property
+    def broken_constraints(self) -> tuple[tuple[str, ...], ...]:
+        """The constraints that rows broke when the set was made."""
+        return tuple(o.constraint for o in self.obstacles if o.kind != "names")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from quiesce.model import (
     Manifest,
     Member,
     MemberKind,
+    Obstacle,
     OffsiteSet,
     Recipients,
     SequenceRecord,
@@ -338,6 +339,15 @@ class Handover:
     invokers: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedRows:
+    """How many tables and rows were put into a database, and what is not as it was, in words."""
+
+    tables: int
+    rows: int
+    eased: tuple[str, ...] = ()
+
+
 class DatabaseAdmin(Protocol):
     """PostgreSQL: asking, dumping, loading, swapping. Sessions carry the run's name."""
 
@@ -348,6 +358,18 @@ class DatabaseAdmin(Protocol):
 
     def undeclared(self, databases: Sequence[Database]) -> tuple[str, ...]:
         """Databases on these servers that are neither declared nor PostgreSQL's own."""
+        ...
+
+    def obstacles(self, database: Database) -> tuple[Obstacle, ...]:
+        """What in the live database's catalogs would stand in the way of restoring a dump of it.
+        Reads no rows."""
+        ...
+
+    def preparing(self, databases: Sequence[Database]) -> tuple[str, ...]:
+        """Everything that would keep these databases from being held all at once, in words: room
+        for their locks, sessions, rights. They are held for a moment to see; what a session of
+        somebody locks just now does not count, for it may be one that is stopped. Empty when
+        nothing would."""
         ...
 
     def hold(self, database: Database) -> None:
@@ -423,8 +445,24 @@ class DatabaseAdmin(Protocol):
         """An empty database `name` from template0, like the record or else like the live one."""
         ...
 
-    def load(self, database: Database, name: str, directory: Path, file: str) -> None:
-        """Load `directory/file` into the empty database `name`; any error at all is raised."""
+    def load(
+        self,
+        database: Database,
+        name: str,
+        directory: Path,
+        file: str,
+        record: DatabaseRecord | None = None,
+        *,
+        not_valid: bool = False,
+        skip_broken: bool = False,
+    ) -> tuple[str, ...]:
+        """Load `directory/file` into the empty database `name`; return what is not as it was.
+
+        Raise NotRestorable, naming everything, where something in the dump cannot come back. With
+        `not_valid` constraints that rows break come back NOT VALID, with `skip_broken` other
+        entries are left out; rows never are. Any other error is raised as well. `record` is what
+        the set knows of the database.
+        """
         ...
 
     def copy_schema(self, database: Database, name: str) -> None:
@@ -445,13 +483,18 @@ class DatabaseAdmin(Protocol):
         directory: Path,
         file: str,
         check: Callable[[DatabaseContents], None],
-    ) -> tuple[int, int]:
-        """The rows of `directory/file` are all that the tables they belong to hold. Return how
-        many tables and rows those are.
+        *,
+        not_valid: bool = False,
+        skip_broken: bool = False,
+    ) -> LoadedRows:
+        """The rows of `directory/file` are all that the tables they belong to hold.
 
         One transaction: with `name` the live database, others see the old rows or the new ones.
         Alembic's version table stays as it is. `check` is called with what is there then, and
-        what it raises undoes everything.
+        what it raises undoes everything. Return what is not as it was, or as one would expect:
+        foreign keys that rows broke when the set was made stay as the schema has them, checks
+        come back NOT VALID. Others need `not_valid`; materialized views that cannot be refreshed
+        need `skip_broken`.
         """
         ...
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from quiesce.adapters.postgres_client import publish
 from quiesce.adapters.postgres_drop import drop
 from quiesce.adapters.postgres_dump import decode_arguments, globals_arguments, script_arguments
 from quiesce.adapters.postgres_loading import Loading
+from quiesce.adapters.postgres_obstacles import find_obstacles, short_names
 from quiesce.adapters.postgres_planning import has_code_of_others
+from quiesce.adapters.postgres_rehearsal import rehearse
 from quiesce.adapters.postgres_rest import between, look_around, together, written_between
 from quiesce.adapters.postgres_script import drop_role, loader_name
 from quiesce.adapters.postgres_servers import MAINTENANCE
@@ -40,7 +43,7 @@ from quiesce.adapters.postgres_snapshot import Held, hold_snapshot
 from quiesce.adapters.postgres_threads import beside, size_told
 from quiesce.adapters.postgres_watch import Watch
 from quiesce.errors import QuiesceError
-from quiesce.model import Database, DatabaseRecord, DatabaseSwap, SetKind
+from quiesce.model import Database, DatabaseRecord, DatabaseSwap, Obstacle, SetKind
 from quiesce.observed import AtRest, DatabaseState, Meanwhile
 from quiesce.ports import DatabaseContents, Progress, Runtime
 
@@ -130,6 +133,15 @@ class PostgresAdmin(Loading):
                 return probing.first_value(reading, query)
 
     # ------------------------------------------------------------------------------ dumping
+
+    def obstacles(self, database: Database) -> tuple[Obstacle, ...]:
+        with self._open(database, database.name) as session:
+            return short_names(session)
+
+    def preparing(self, databases: Sequence[Database]) -> tuple[str, ...]:
+        return rehearse(
+            [(d.key, partial(self._open, d, d.name)) for d in databases if d.key not in self._held]
+        )
 
     def hold(self, database: Database) -> None:
         if database.key in self._held:
@@ -398,7 +410,8 @@ def _read(
     if kind == "schema":
         return records.empty_tables(reader), sequences, facts, Meanwhile()
     seen = written_between(reader, transactions)
-    return records.digest_tables(reader, records.DIGEST_ALGORITHM), sequences, facts, seen
+    tables = records.digest_tables(reader, records.DIGEST_ALGORITHM)
+    return tables, sequences, {**facts, "obstacles": find_obstacles(reader)}, seen
 
 
 def _end_of(path: Path, most: int = 400) -> bytes:

@@ -37,6 +37,8 @@ class ArchiveEntry:
     definition: str
     copy: str
     tablespace: str = ""
+    #: By which a list for `pg_restore --use-list` names it.
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class _Reader:
         return Archive(database, server, client, entries)
 
     def _entry(self) -> ArchiveEntry:
-        self._integer()  # number
+        number = self._integer()
         self._integer()  # whether it has data
         self._text()  # catalog
         self._text()  # oid
@@ -144,7 +146,9 @@ class _Reader:
         while self._optional_text() is not None:
             pass  # what it depends on, until nothing
         self._bytes(1 + self.offset_size)  # where its data is
-        return ArchiveEntry(kind, schema, name, owner, definition, copy, tablespace=tablespace)
+        return ArchiveEntry(
+            kind, schema, name, owner, definition, copy, tablespace=tablespace, number=number
+        )
 
     def _bytes(self, count: int) -> bytes:
         found = self.stream.read(count)

@@ -3,7 +3,8 @@
     triggers        under the replica role ordinary ones rest; `ENABLE ALWAYS` and `REPLICA` ones
                     would fire, and change or drop rows
     event triggers  likewise, for every ALTER that is done here
-    checks          those that call functions may look at tables that are still empty
+    checks          those that call functions may look at tables that are still empty, those that
+                    depend on the time or on settings may not hold any more
     indexes         those that cost far more row by row than built at once: HNSW and IVFFlat above
                     all; a list made on an empty table would also stay a bad one
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from quiesce.adapters.postgres_checks import Check, Eased, put_back, take_off
 from quiesce.adapters.postgres_session import Session, SessionError, identifier, literal
 
 _TRIGGERS = """
@@ -25,16 +27,6 @@ SELECT n.nspname, c.relname, t.tgname, t.tgenabled FROM pg_trigger t
 """
 _EVENT_TRIGGERS = """
 SELECT evtname, evtenabled FROM pg_event_trigger WHERE evtenabled IN ('A', 'R') ORDER BY 1
-"""
-_CHECKS = """
-SELECT n.nspname, c.relname, k.conname, pg_get_constraintdef(k.oid),
-       obj_description(k.oid, 'pg_constraint')
-  FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
-  JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE k.conrelid = ANY (%s::oid[]) AND k.contype = 'c' AND k.coninhcount = 0
-   AND EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_constraint'::regclass
-                AND d.objid = k.oid AND d.refclassid = 'pg_proc'::regclass)
- ORDER BY 1, 2, 3
 """
 # Left alone: what a constraint, a partitioned index, a clustering, a replica identity or an
 # extension depends on, what is broken, and what has settings that its definition does not show.
@@ -68,41 +60,45 @@ class Aside:
     """Statements that put back what was taken off, in their order."""
 
     _again: list[str] = field(default_factory=list)
+    _enable: list[str] = field(default_factory=list)
     _indexes: list[tuple[str, str, int]] = field(default_factory=list)
+    _checks: tuple[Check, ...] = ()
 
-    def put_back(self, session: Session) -> None:
-        """Build indexes, validate checks, enable triggers as they were."""
+    def put_back(self, session: Session, eased: Eased) -> None:
+        """Build indexes and validate checks; `eased` is told of those that do not hold."""
         for definition, method, size in self._indexes:
             _build(session, definition, size if method in VECTOR_METHODS else 0)
         for statement in self._again:
             session.run(statement)
+        put_back(session, self._checks, eased)
+
+    def enable(self, session: Session) -> None:
+        """Enable triggers as they were. Event triggers hear of every ALTER, so this comes last."""
+        for statement in self._enable:
+            session.run(statement)
+
+    def silence(self, session: Session) -> None:
+        """Disable the event triggers that would hear of every ALTER."""
+        for name, state in session.rows(_EVENT_TRIGGERS):
+            session.run(f"ALTER EVENT TRIGGER {identifier(name)} DISABLE")
+            self._enable.append(f"ALTER EVENT TRIGGER {identifier(name)} {_STATES[state]}")
 
     def take(self, session: Session, tables: Sequence[int]) -> None:
         """Take off what would be in the way of loading into these tables, by their oids."""
         some = [list(tables)]
         enable: list[str] = []
-        for name, state in session.rows(_EVENT_TRIGGERS):
-            session.run(f"ALTER EVENT TRIGGER {identifier(name)} DISABLE")
-            enable.append(f"ALTER EVENT TRIGGER {identifier(name)} {_STATES[state]}")
         for schema, table, name, state in session.rows(_TRIGGERS, some):
             where = f"ALTER TABLE {identifier(schema)}.{identifier(table)}"
             session.run(f"{where} DISABLE TRIGGER {identifier(name)}")
             enable.insert(0, f"{where} {_STATES[state]} TRIGGER {identifier(name)}")
-        for schema, table, name, definition, comment in session.rows(_CHECKS, some):
-            on = f"{identifier(schema)}.{identifier(table)}"
-            session.run(f"ALTER TABLE {on} DROP CONSTRAINT {identifier(name)}")
-            self._again.append(f"ALTER TABLE {on} ADD CONSTRAINT {identifier(name)} {definition}")
-            if comment:
-                named = f"CONSTRAINT {identifier(name)} ON {on}"
-                self._again.append(f"COMMENT ON {named} IS {literal(comment)}")
+        self._checks = take_off(session, tables)
         for schema, name, definition, method, size, comment in session.rows(_INDEXES, some):
             named = f"{identifier(schema)}.{identifier(name)}"
             session.run(f"DROP INDEX {named}")
             self._indexes.append((definition, method, size))
             if comment:
                 self._again.append(f"COMMENT ON INDEX {named} IS {literal(comment)}")
-        # The event triggers last: they hear of every ALTER before.
-        self._again += enable
+        self._enable = [*enable, *self._enable]
 
 
 def _build(session: Session, definition: str, size: int) -> None:

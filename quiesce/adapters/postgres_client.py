@@ -147,6 +147,9 @@ def linked(path: Path, scratch: Path) -> Iterator[Path]:
     """
     scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     here = scratch / path.name
+    if here == path:
+        yield path
+        return
     here.unlink(missing_ok=True)
     try:
         os.link(path, here)

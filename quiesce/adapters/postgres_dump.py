@@ -155,6 +155,55 @@ def load_arguments(file: str, jobs: int, *, tablespaces: bool = True) -> tuple[s
     )
 
 
+def section_arguments(file: str, into: str, section: str, *, tablespaces: bool) -> tuple[str, ...]:
+    """Return the command that writes one section of the archive `file` (`pre-data`, `post-data`)
+    to `into`, as a script."""
+    return (
+        "pg_restore",
+        *(() if tablespaces else ("--no-tablespaces",)),
+        f"--section={section}",
+        f"--file={DIRECTORY}/{into}",
+        f"{DIRECTORY}/{file}",
+    )
+
+
+def load_rows_arguments(file: str, jobs: int, entries: str = "") -> tuple[str, ...]:
+    """Return the command that loads the rows of `file` into tables that are there: all of them,
+    or those that the file `entries` lists."""
+    return (
+        "pg_restore",
+        "--section=data",
+        *((f"--use-list={DIRECTORY}/{entries}",) if entries else ()),
+        "--exit-on-error",
+        f"--jobs={jobs}",
+        "--no-password",
+        "--dbname=host=127.0.0.1",
+        f"{DIRECTORY}/{file}",
+    )
+
+
+#: What pg_restore says when the server refused something of a dump that it could read.
+_REFUSED = ("could not execute query", "COPY failed for table", "Command was:")
+#: And what the server says when that was not the dump's fault.
+_NO_ROOM = (
+    "No space left",
+    "out of memory",
+    "out of shared memory",
+    "terminating connection",
+    "server closed the connection",
+    "shutting down",
+    "too many clients",
+    "could not connect",
+)
+
+
+def refused_by_server(said: tuple[str, ...]) -> bool:
+    """Whether a failed pg_restore failed because the server refused something of the dump."""
+    if any(sign in line for line in said for sign in _NO_ROOM):
+        return False
+    return any(sign in line for line in said for sign in _REFUSED)
+
+
 def lacks_zstd(said: tuple[str, ...]) -> bool:
     """Whether a failed pg_dump failed because it cannot write zstd."""
     return any(sign in line for line in said for sign in NO_ZSTD)

@@ -7,9 +7,13 @@ that cannot be restored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
 from graphlib import TopologicalSorter
 
+from quiesce.adapters.postgres_paths import asked
+from quiesce.adapters.postgres_problems import SessionError, Unreachable
 from quiesce.adapters.postgres_session import SQL, Session, identifier
 
 _KEYS = """
@@ -21,7 +25,8 @@ SELECT k.conname, cn.nspname, c.relname, c.relkind, pn.nspname, p.relname, p.rel
                JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.n ORDER BY u.i),
        array(SELECT quote_ident(on_.nspname) || '.' || o.oprname
                FROM unnest(k.conpfeqop) WITH ORDINALITY u(n, i) JOIN pg_operator o ON o.oid = u.n
-               JOIN pg_namespace on_ ON on_.oid = o.oprnamespace ORDER BY u.i)
+               JOIN pg_namespace on_ ON on_.oid = o.oprnamespace ORDER BY u.i),
+       pg_get_constraintdef(k.oid)
   FROM pg_constraint k
   JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
   JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
@@ -46,15 +51,30 @@ SELECT DISTINCT r.ev_class, d.refobjid FROM pg_rewrite r
 """
 
 
-def orphans(session: Session) -> tuple[str, ...]:
-    """Return, in words, every foreign key of which a child has no parent."""
+@dataclass(frozen=True, slots=True)
+class Orphaned:
+    """A foreign key that rows break, and in words how. `constraint` is as in a set's record;
+    `definition` as SQL writes it, "" for what cannot be checked at all."""
+
+    constraint: tuple[str, ...]
+    words: str
+    definition: str = ""
+
+
+def orphans(session: Session, unasked: Collection[tuple[str, str]] = ()) -> tuple[Orphaned, ...]:
+    """Return every foreign key of which a child has no parent. In a transaction, which holds no
+    lock more for it. Keys of and to the tables `unasked`, by schema and name, are left out."""
     found = []
     period = "k.conperiod" if session.version >= _TEMPORAL_SINCE else "false"
     for row in session.rows(_KEYS.format(period=period)):
-        name, schema, table, kind, pschema, parent, pkind, match, temporal, child, key, ops = row
-        words = f"foreign key {name} of {schema}.{table}"
+        name, schema, table, kind, pschema, parent, pkind, match, temporal = row[:9]
+        child, key, ops, definition = row[9:]
+        if {(schema, table), (pschema, parent)} & set(unasked):
+            continue
+        words, constraint = f"foreign key {name} of {schema}.{table}", (schema, table, name)
         if temporal:
-            found.append(f"{words} is temporal, which cannot be checked after loading rows alone")
+            says = f"{words} is temporal, which cannot be checked after loading rows alone"
+            found.append(Orphaned(constraint, says))
             continue
         given = [f"c.{identifier(column)} IS NOT NULL" for column in child]
         whole = " AND ".join(given)
@@ -71,14 +91,26 @@ def orphans(session: Session) -> tuple[str, ...]:
             some=SQL(some),
             same=SQL(same),
         )
-        if session.rows(question):
-            found.append(f"{words} has rows without a parent in {pschema}.{parent}")
+        if asked(session, partial(session.rows, question)):
+            says = f"{words} has rows without a parent in {pschema}.{parent}"
+            found.append(Orphaned(constraint, says, definition))
     return tuple(found)
 
 
-def refresh_views(session: Session, populated: Sequence[str]) -> None:
+def make_not_valid(session: Session, key: Orphaned) -> None:
+    """Make the foreign key NOT VALID: new rows are checked, those that are there are not."""
+    schema, table, name = key.constraint
+    on = f"ALTER TABLE {identifier(schema)}.{identifier(table)}"
+    session.run(f"{on} DROP CONSTRAINT {identifier(name)}")
+    session.run(f"{on} ADD CONSTRAINT {identifier(name)} {key.definition} NOT VALID")
+
+
+def refresh_views(
+    session: Session, populated: Sequence[str], failed: Callable[[str, SessionError], object]
+) -> None:
     """Refresh the materialized views that hold rows here or held some there, in the order of
-    what they read. Those that held none stay empty."""
+    what they read. Those that held none stay empty; one that fails stays as it is, and `failed`
+    is told."""
     views = {
         oid: f"{identifier(schema)}.{identifier(name)}"
         for oid, schema, name, there in session.rows(_VIEWS)
@@ -93,7 +125,19 @@ def refresh_views(session: Session, populated: Sequence[str]) -> None:
     graph = {oid: sorted(reads.get(oid, ())) for oid in sorted({*views, *reads})}
     for oid in TopologicalSorter(graph).static_order():
         if oid in views:
-            session.run(f"REFRESH MATERIALIZED VIEW {views[oid]}")
+            _refresh(session, views[oid], failed)
+
+
+def _refresh(session: Session, view: str, failed: Callable[[str, SessionError], object]) -> None:
+    session.run("SAVEPOINT quiesce_view")
+    try:
+        session.run(f"REFRESH MATERIALIZED VIEW {view}")
+    except Unreachable:
+        raise
+    except SessionError as problem:
+        session.run("ROLLBACK TO SAVEPOINT quiesce_view")
+        failed(f"REFRESH MATERIALIZED VIEW {view}", problem)
+    session.run("RELEASE SAVEPOINT quiesce_view")
 
 
 def _from(schema: str, table: str, kind: str) -> str:

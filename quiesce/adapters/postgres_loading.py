@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from quiesce.adapters import postgres_handover as handover
 from quiesce.adapters import postgres_record as records
 from quiesce.adapters import postgres_script as files
 from quiesce.adapters import postgres_side as side
 from quiesce.adapters import sql_script
-from quiesce.adapters.postgres_archive import is_archive, read_archive
+from quiesce.adapters.postgres_archive import Archive, is_archive, read_archive
+from quiesce.adapters.postgres_careful import Careful, Eased, analyze, stands_in_the_way
 from quiesce.adapters.postgres_client import checked_file, linked
 from quiesce.adapters.postgres_copy import Rows, rows_of, through_pipe
 from quiesce.adapters.postgres_dump import (
     load_arguments,
+    load_rows_arguments,
+    refused_by_server,
     rows_arguments,
     schema_arguments,
     script_of_arguments,
+    section_arguments,
 )
 from quiesce.adapters.postgres_needs import Needs
+from quiesce.adapters.postgres_paths import LentPaths
 from quiesce.adapters.postgres_rows import find_drift, replace_rows
 from quiesce.adapters.postgres_session import NoDatabase
+from quiesce.errors import QuiesceError
 from quiesce.model import Database, DatabaseRecord
-from quiesce.ports import DatabaseContents, Drift, Handover, Runtime
+from quiesce.ports import DatabaseContents, Drift, Handover, LoadedRows, Runtime
 
 
 class Loading(Needs):
@@ -42,7 +51,17 @@ class Loading(Needs):
             open_one = functools.partial(self._open, database)
             side.create(session, database, name, record, self._run, open_one)
 
-    def load(self, database: Database, name: str, directory: Path, file: str) -> None:
+    def load(
+        self,
+        database: Database,
+        name: str,
+        directory: Path,
+        file: str,
+        record: DatabaseRecord | None = None,
+        *,
+        not_valid: bool = False,
+        skip_broken: bool = False,
+    ) -> tuple[str, ...]:
         dump = checked_file(directory, file)
         with self._open(database, name) as session:
             side.require_empty(session, name)
@@ -51,6 +70,35 @@ class Loading(Needs):
         # Where tables lie on disk is the server's own business; that they are there is not.
         needed = {entry.tablespace for entry in read_archive(dump).entries} - {""}
         tablespaces = needed <= {str(space) for (space,) in rows}
+        if not (record is not None and record.obstacles):
+            try:
+                self._load_at_once(
+                    database, name, directory, file, version, tablespaces=tablespaces
+                )
+            except QuiesceError as problem:
+                if not refused_by_server(problem.details):
+                    raise
+                # pg_restore gave up at something in the dump: once more, statement by statement.
+                with self._maintenance(database) as session:
+                    side.recreate(session, name, self._run, functools.partial(self._open, database))
+            else:
+                return ()
+        path = record.search_path if record is not None else ()
+        eased = Eased(not_valid, skip_broken)
+        self._load_carefully(database, name, dump, version, path, eased, tablespaces=tablespaces)
+        eased.require(f"the dump of {database.key}")
+        return tuple(eased.done)
+
+    def _load_at_once(
+        self,
+        database: Database,
+        name: str,
+        directory: Path,
+        file: str,
+        version: int,
+        *,
+        tablespaces: bool,
+    ) -> None:
         self._client.run(
             database,
             load_arguments(file, side.load_jobs(), tablespaces=tablespaces),
@@ -61,6 +109,56 @@ class Loading(Needs):
             what=f"loading of {Path(file).name} into database {name}",
             interrupted=lambda: self._end_clients(database, name),
         )
+
+    def _load_carefully(
+        self,
+        database: Database,
+        name: str,
+        dump: Path,
+        version: int,
+        path: Sequence[str],
+        eased: Eased,
+        *,
+        tablespaces: bool,
+    ) -> None:
+        archive = read_archive(dump)
+        with (
+            linked(dump, self._scratch) as here,
+            _removing(here, "pre-data", "post-data", "first", "last"),
+            self._open(database, name) as script,
+            self._open(database, name) as looker,
+        ):
+
+            def client(argv: Sequence[str], what: str, *, writable: bool) -> None:
+                self._client.run(
+                    database,
+                    argv,
+                    name=name,
+                    version=version,
+                    directory=self._scratch,
+                    writable=writable,
+                    what=f"{what} of {dump.name}",
+                    interrupted=lambda: self._end_clients(database, name, (script.pid, looker.pid)),
+                )
+
+            def written(section: str) -> Path:
+                into = here.with_name(f"{here.name}.{section}")
+                argv = section_arguments(here.name, into.name, section, tablespaces=tablespaces)
+                client(argv, f"reading of {section}", writable=True)
+                return into
+
+            careful = Careful(script, looker, LentPaths(looker, path), eased)
+            late = careful.before_rows(written("pre-data"))
+            for entries in _rows_in_order(archive, late, here):
+                argv = load_rows_arguments(here.name, side.load_jobs(), entries)
+                try:
+                    client(argv, "loading of the rows", writable=False)
+                except QuiesceError as problem:
+                    if not refused_by_server(problem.details):
+                        raise
+                    what = f"the dump of {database.key}"
+                    raise stands_in_the_way(what, [problem.fact, *eased.problems], set()) from None
+            careful.after_rows(written("post-data"))
 
     def copy_schema(self, database: Database, name: str) -> None:
         with self._open(database, name) as session:
@@ -95,15 +193,21 @@ class Loading(Needs):
         directory: Path,
         file: str,
         check: Callable[[DatabaseContents], None],
-    ) -> tuple[int, int]:
+        *,
+        not_valid: bool = False,
+        skip_broken: bool = False,
+    ) -> LoadedRows:
+        eased = Eased(not_valid, skip_broken)
         dump = checked_file(directory, file)
         rows = _rows_in(dump)
         if not is_archive(dump):
             with self._open(database, name) as session, dump.open("rb", buffering=0) as script:
                 # Read to its end before, and found complete.
-                loaded = replace_rows(session, rows, record, script, lambda: None, check)
-                session.run("ANALYZE")
-            return loaded
+                loaded = replace_rows(
+                    session, rows, record, script, lambda: None, check, eased, self._spool
+                )
+                analyze(session)
+            return LoadedRows(*loaded, tuple(eased.done))
         with self._open(database, name) as session, linked(dump, self._scratch) as here:
             pipe = here.with_suffix(".rows")
 
@@ -119,9 +223,16 @@ class Loading(Needs):
                 )
 
             with through_pipe(pipe, write) as (stream, complete):
-                loaded = replace_rows(session, rows, record, stream, complete, check)
-            session.run("ANALYZE")
-        return loaded
+                loaded = replace_rows(
+                    session, rows, record, stream, complete, check, eased, self._spool
+                )
+            analyze(session)
+        return LoadedRows(*loaded, tuple(eased.done))
+
+    def _spool(self) -> BinaryIO:
+        self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Without a name: nothing of it stays, whatever happens.
+        return cast(BinaryIO, tempfile.TemporaryFile(dir=self._scratch))
 
     def write_out(self, database: Database, archive: Path) -> Path:
         read_archive(archive)
@@ -176,7 +287,7 @@ class Loading(Needs):
     ) -> Handover | None:
         given = None
         with self._open(self.working_as(database, name), name) as session:
-            session.run("ANALYZE")
+            analyze(session)
         if name in self._loaders:
             given = self._hand_over(database, name)
         with self._maintenance(database) as session:
@@ -197,6 +308,32 @@ class Loading(Needs):
             invokers = files.hand_over(session, loader, owner)
         del self._loaders[name]
         return Handover(owner.name, owner.members, invokers)
+
+
+@contextlib.contextmanager
+def _removing(here: Path, *suffixes: str) -> Iterator[None]:
+    """Nothing is left of the files that are made beside this one."""
+    try:
+        yield
+    finally:
+        for suffix in suffixes:
+            here.with_name(f"{here.name}.{suffix}").unlink(missing_ok=True)
+
+
+def _rows_in_order(archive: Archive, late: frozenset[tuple[str, str]], here: Path) -> Iterator[str]:
+    """Yield the list of the rows to load first, then that of those to load after them; an empty
+    name for all of them at once."""
+    last = [
+        e.number for e in archive.entries if e.kind == "TABLE DATA" and (e.schema, e.name) in late
+    ]
+    if not last:
+        yield ""
+        return
+    first = [e.number for e in archive.entries if e.number not in set(last)]
+    for which, numbers in (("first", first), ("last", last)):
+        entries = here.with_name(f"{here.name}.{which}")
+        entries.write_text("".join(f"{number};\n" for number in numbers))
+        yield entries.name
 
 
 def _rows_in(dump: Path) -> tuple[Rows, ...]:

@@ -36,6 +36,13 @@ SELECT x.indrelid FROM users u JOIN pg_index x ON x.indexrelid = u.objid
 SELECT s.stxrelid FROM users u JOIN pg_statistic_ext s ON s.oid = u.objid
  WHERE u.classid = 'pg_statistic_ext'::regclass
 """  # noqa: S608  nothing but constants
+_GUARDED_NAMES = """
+WITH RECURSIVE tree AS (
+    SELECT unnest(%s::oid[]) AS oid
+     UNION SELECT i.inhparent FROM pg_inherits i JOIN tree ON tree.oid = i.inhrelid)
+SELECT n.nspname, c.relname FROM tree JOIN pg_class c ON c.oid = tree.oid
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+"""
 _ANY = f"{_THEIRS} SELECT EXISTS (SELECT 1 FROM theirs)"  # noqa: S608
 
 _GENERATED = """
@@ -104,6 +111,14 @@ _BYTES_AT_ONCE = 4 * 1024**2
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _QUOTED = re.compile(rb'["\\(), \t\n\v\f\r]')
+
+
+def guarded_names(session: Session) -> frozenset[tuple[str, str]]:
+    """Return schema and name of these tables, and of those they are partitions or children of."""
+    oids = sorted(guarded_tables(session))
+    if not oids:
+        return frozenset()
+    return frozenset((str(s), str(t)) for s, t in session.rows(_GUARDED_NAMES, [oids]))
 
 
 def guarded_tables(session: Session) -> frozenset[int]:

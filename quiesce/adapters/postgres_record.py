@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from quiesce.adapters import postgres_planning as planning
+from quiesce.adapters.postgres_paths import asked, read_path
 from quiesce.adapters.postgres_session import (
     SQL,
     Composable,
@@ -327,6 +328,7 @@ def facts_of(session: Session, name: str) -> dict[str, Any]:
         "populated": tuple(
             f"{identifier(schema)}.{identifier(name)}" for schema, name in session.rows(_POPULATED)
         ),
+        "search_path": read_path(session),
         "digest_algorithm": DIGEST_ALGORITHM,
     }
 
@@ -341,20 +343,17 @@ def _digest(session: Session, table: TableShape, guarded: Collection[int]) -> Ta
     alias = Identifier("quiesce row")
     cells = [SQL("{}.{}").format(alias, Identifier(column)) for column in table.columns]
     condition = SQL(table.condition.replace("{", "{{").replace("}", "}}")).format()
-    session.run("SAVEPOINT quiesce_digest")  # a row that is too long must not end the snapshot
+    at_once = _DIGEST.format(
+        content=SQL("ROW({})::text").format(SQL(", ").join(cells)),
+        table=table.quoted,
+        alias=alias,
+        condition=condition,
+    )
     try:
-        rows, digest = session.row(
-            _DIGEST.format(
-                content=SQL("ROW({})::text").format(SQL(", ").join(cells)),
-                table=table.quoted,
-                alias=alias,
-                condition=condition,
-            )
-        )
+        rows, digest = asked(session, lambda: session.row(at_once))
     except SessionError as problem:
         if problem.sqlstate not in _TOO_LONG:
             raise
-        session.run("ROLLBACK TO SAVEPOINT quiesce_digest")
         cast = planning.columns_cast_by_others(session, table.oid)
         sums = [
             SQL("coalesce(md5({}), '-')").format(
@@ -362,16 +361,14 @@ def _digest(session: Session, table: TableShape, guarded: Collection[int]) -> Ta
             )
             for cell, column in zip(cells, table.columns, strict=True)
         ]
-        rows, digest = session.row(
-            _DIGEST.format(
-                content=SQL(" || ',' || ").join(sums),
-                table=table.quoted,
-                alias=alias,
-                condition=condition,
-            )
+        in_parts = _DIGEST.format(
+            content=SQL(" || ',' || ").join(sums),
+            table=table.quoted,
+            alias=alias,
+            condition=condition,
         )
+        rows, digest = asked(session, lambda: session.row(in_parts))
         digest = f"wide:{digest}"
-    session.run("RELEASE SAVEPOINT quiesce_digest")
     return TableRecord(table.schema, table.name, rows, digest, table.column_types)
 
 

@@ -10,17 +10,30 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import BinaryIO
 
 from quiesce.adapters import postgres_keys as keys
 from quiesce.adapters import postgres_record as records
 from quiesce.adapters.postgres_aside import Aside
+from quiesce.adapters.postgres_careful import Eased, require_fault
+from quiesce.adapters.postgres_checks import Check
+from quiesce.adapters.postgres_computed import calls_functions, late_tables
 from quiesce.adapters.postgres_copy import Rows, Script
 from quiesce.adapters.postgres_drift import compare, read_targets
 from quiesce.adapters.postgres_handover import OWNER_PREFIX
+from quiesce.adapters.postgres_paths import LentPaths, asked
 from quiesce.adapters.postgres_planning import guarded_tables, tables_with_code_from_files
 from quiesce.adapters.postgres_record import TableShape
-from quiesce.adapters.postgres_session import SQL, Session, SessionError, identifier
+from quiesce.adapters.postgres_rehearsal import room_to_empty
+from quiesce.adapters.postgres_session import (
+    SQL,
+    Readable,
+    Session,
+    SessionError,
+    Unreachable,
+    identifier,
+)
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import DatabaseRecord, SequenceRecord
 from quiesce.ports import DatabaseContents, Drift
@@ -29,6 +42,14 @@ from quiesce.ports import DatabaseContents, Drift
 LOCK_TIMEOUT = "10s"
 _DENIED = "42501"
 _HINT = "restore all of it: a full set, without --data-only"
+
+_WHOLE = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind = 'p' AND c.relpersistence <> 't'
+   AND NOT EXISTS (SELECT 1 FROM pg_partition_tree(c.oid) t
+                    WHERE t.isleaf AND t.relid <> c.oid AND t.relid <> ALL (%s::oid[]))
+ ORDER BY c.oid
+"""
 
 
 def find_drift(session: Session, rows: Sequence[Rows], record: DatabaseRecord) -> Drift:
@@ -40,6 +61,9 @@ def find_drift(session: Session, rows: Sequence[Rows], record: DatabaseRecord) -
     problems += [
         f"sequence {s.schema}.{s.name} is not there" for s in record.sequences if s not in found
     ]
+    here = {(table.schema, table.name): table.oid for table in records.read_tables(session)}
+    wanted_here = [(block.schema, block.table) for block in wanted]
+    problems += room_to_empty(session, [here[name] for name in wanted_here if name in here])
     if record.large_objects:
         problems.append(f"it has {record.large_objects} large objects, which are no rows")
     dumped = {(block.schema, block.table) for block in rows}
@@ -67,11 +91,15 @@ def replace_rows(
     stream: BinaryIO,
     complete: Callable[[], None],
     check: Callable[[DatabaseContents], None],
+    eased: Eased,
+    spool: Callable[[], BinaryIO],
 ) -> tuple[int, int]:
     """Put the rows that `stream` writes in place of all that their tables hold; return how many
     tables and rows there are of them.
 
     `complete` returns once the stream is known to be all; `check` may refuse what is there then.
+    `eased` says what need not come back as it was, and is told. `spool` opens a file for rows that
+    have to wait until all others are there.
     """
     shapes = {(table.schema, table.name): table for table in records.read_tables(session)}
     wanted = _without_versions(rows, session)
@@ -80,20 +108,27 @@ def replace_rows(
     try:
         _become_replica(session)
         session.run(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+        aside = Aside()
+        aside.silence(session)
+        paths = LentPaths(session, record.search_path)
+        if calls_functions(session):
+            # Even emptying a table looks into the functions of its indexes.
+            paths.lend(in_transaction=True)
         # Locked first: what is taken off below must be what is there.
         _empty(session, targets)
-        aside = Aside()
         aside.take(session, [table.oid for table in targets])
         session.run("SET LOCAL lock_timeout = 0")
-        _load(session, rows, wanted, stream)
+        _load(session, rows, wanted, stream, spool)
         complete()
         meant = _match(record.sequences, records.read_sequences(session))
         for sequence, place in meant.items():
             _set(session, sequence, place)
-        # Checks may call functions that look for tables in the usual places.
-        aside.put_back(session)
-        _require_parents(session)
-        keys.refresh_views(session, record.populated)
+        aside.put_back(session, partial(_broken_check, eased, record))
+        _require_parents(session, eased, record)
+        keys.refresh_views(session, record.populated, eased.entry)
+        eased.require(f"the dump of {record.key}")
+        paths.take_back()
+        aside.enable(session)
         tables = records.digest_tables(session, record.digest_algorithm)
         check(
             DatabaseContents(
@@ -112,13 +147,30 @@ def replace_rows(
     return len(named), sum(table.rows for table in tables if (table.schema, table.name) in named)
 
 
-def _require_parents(session: Session) -> None:
-    if lonely := keys.orphans(session):
-        raise QuiesceError(
-            f"the rows of {session.where} contradict each other: {lonely[0]}",
-            _HINT,
-            details=lonely[1:],
+def _broken_check(
+    eased: Eased, record: DatabaseRecord, check: Check, problem: SessionError
+) -> None:
+    """A check that rows broke when the set was made comes back NOT VALID without being asked for:
+    there is no other way to have these rows."""
+    require_fault(problem)
+    if check.constraint in record.broken_constraints:
+        eased.done.append(
+            f"{check.words} comes back NOT VALID: rows broke it when the set was made"
         )
+    else:
+        eased.constraint(check.words, problem)
+
+
+def _require_parents(session: Session, eased: Eased, record: DatabaseRecord) -> None:
+    """Look at every foreign key. One that rows broke when the set was made stays as it is: it has
+    the same rows behind it that it had there."""
+    for key in keys.orphans(session):
+        if key.constraint in record.broken_constraints:
+            eased.done.append(f"{key.words}, as it had when the set was made")
+        elif not key.definition:
+            raise QuiesceError(key.words, _HINT)
+        elif eased.constraint(key.words, SessionError("rows contradict each other")):
+            keys.make_not_valid(session, key)
 
 
 def _become_replica(session: Session) -> None:
@@ -139,7 +191,9 @@ def _empty(session: Session, targets: Sequence[TableShape]) -> None:
     plain = [_quoted(table) for table in targets if not table.condition]
     try:
         if plain:
-            session.run(f"TRUNCATE ONLY {', ONLY '.join(plain)}")
+            whole = _partitioned(session, [table.oid for table in targets if not table.condition])
+            named = [f"ONLY {name}" for name in plain] + whole
+            session.run(f"TRUNCATE {', '.join(named)}")
         for table in of_extensions:
             condition = SQL(table.condition.replace("{", "{{").replace("}", "}}")).format()
             session.run(SQL("DELETE FROM ONLY {} {}").format(table.quoted, condition))
@@ -151,18 +205,53 @@ def _empty(session: Session, targets: Sequence[TableShape]) -> None:
         ) from problem
 
 
-def _load(session: Session, rows: Sequence[Rows], wanted: Sequence[Rows], stream: BinaryIO) -> None:
+def _partitioned(session: Session, targets: Sequence[int]) -> list[str]:
+    """Return the partitioned tables that have no other partitions than these: where they refer to
+    a table, it cannot be emptied without naming them as well."""
+    found = session.rows(_WHOLE, [list(targets)])
+    return [f"{identifier(schema)}.{identifier(name)}" for schema, name in found]
+
+
+def _load(
+    session: Session,
+    rows: Sequence[Rows],
+    wanted: Sequence[Rows],
+    stream: BinaryIO,
+    spool: Callable[[], BinaryIO],
+) -> None:
     script = Script(stream)
-    for block in rows:
-        found = script.find(block)
-        if block not in wanted:
+    late = late_tables(session)
+    waiting: list[tuple[Rows, BinaryIO]] = []
+    with contextlib.ExitStack() as files:
+        for block in rows:
+            found = script.find(block)
+            if block in wanted and (block.schema, block.table) in late:
+                file = files.enter_context(spool())
+                while piece := found.read():
+                    file.write(piece)
+                waiting.append((block, file))
+            elif block in wanted:
+                _copy(session, block, found)
             found.skip()
-            continue
-        columns = ", ".join(map(identifier, block.columns))
-        table = f"{identifier(block.schema)}.{identifier(block.table)}"
-        session.copy_in(f"COPY {table} {f'({columns})' if columns else ''} FROM STDIN", found)
-        found.skip()
-    script.finish()
+        script.finish()
+        for block, file in waiting:
+            file.seek(0)
+            _copy(session, block, file)
+
+
+def _copy(session: Session, block: Rows, stream: Readable) -> None:
+    columns = ", ".join(map(identifier, block.columns))
+    table = f"{identifier(block.schema)}.{identifier(block.table)}"
+    try:
+        session.copy_in(f"COPY {table} {f'({columns})' if columns else ''} FROM STDIN", stream)
+    except Unreachable:
+        raise
+    except SessionError as problem:
+        raise QuiesceError(
+            f"rows of {block.schema}.{block.table} are refused: {problem.fact}",
+            _HINT,
+            details=problem.details,
+        ) from problem
 
 
 def _match(
@@ -212,7 +301,12 @@ def _is_version_table(session: Session, table: TableShape) -> bool:
 def _has_rows(session: Session, table: TableShape, guarded: Collection[int]) -> bool:
     if table.oid in guarded:
         return bool(session.value("SELECT pg_relation_size(%s)", [table.oid]))
-    return bool(session.rows(SQL("SELECT 1 FROM ONLY {} LIMIT 1").format(table.quoted)))
+    question = SQL("SELECT 1 FROM ONLY {} LIMIT 1").format(table.quoted)
+    session.run("BEGIN")
+    try:
+        return bool(asked(session, partial(session.rows, question)))
+    finally:
+        session.run("ROLLBACK")
 
 
 def _quoted(table: TableShape) -> str:

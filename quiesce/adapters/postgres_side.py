@@ -86,6 +86,19 @@ def create(
     set_mark(session, name, run)
 
 
+def recreate(session: Session, name: str, run: str, open_one: Callable[[str], Session]) -> None:
+    """Make database `name` of this run anew and empty, as it was made before."""
+    if not name.endswith(f"_{suffix_of(run)}") and mark_of(session, name) != run:
+        raise RequestError(
+            f"database {name} is not of this run", "run 'inv recover', then try again"
+        )
+    like = locale_of(session, name)
+    options = [*_locale_options(like, session.version), *_tablespace(session, name)]
+    remove(session, name, open_one)
+    session.run(f"CREATE DATABASE {identifier(name)} WITH TEMPLATE template0 {' '.join(options)}")
+    set_mark(session, name, run)
+
+
 def require_empty(session: Session, name: str) -> None:
     """Raise RequestError when the database holds objects of anybody."""
     found = session.rows(

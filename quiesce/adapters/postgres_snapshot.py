@@ -63,17 +63,21 @@ class Held:
     since: str
 
 
-def hold_snapshot(open_one: Callable[[], Session]) -> Held:
+class Prepared(QuiesceError):
+    """A prepared transaction holds a lock on a table: it has no session that could end."""
+
+
+def hold_snapshot(open_one: Callable[[], Session], lock_seconds: int = LOCK_SECONDS) -> Held:
     """Lock every table, then export a snapshot, and return the session that holds both.
 
     `open_one` opens a session with the database. Raise QuiesceError naming who holds a lock on
-    one of the tables, when it is not ours within 5 seconds.
+    one of the tables, when it is not ours within `lock_seconds`.
     """
     with open_one() as looker:
         for _ in range(ATTEMPTS):
             holder = open_one()
             try:
-                held = _try_once(holder, looker)
+                held = _try_once(holder, looker, lock_seconds)
             except BaseException:
                 holder.close()
                 raise
@@ -86,10 +90,10 @@ def hold_snapshot(open_one: Callable[[], Session]) -> Held:
         )
 
 
-def _try_once(holder: Session, looker: Session) -> Held | None:
+def _try_once(holder: Session, looker: Session, lock_seconds: int) -> Held | None:
     tables = _list(looker)
     holder.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    holder.run(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+    holder.run(f"SET LOCAL lock_timeout = '{lock_seconds}s'")
     try:
         for first in range(0, len(tables), TABLES_AT_ONCE):
             some = tables[first : first + TABLES_AT_ONCE]
@@ -126,7 +130,7 @@ def _lock_held(looker: Session, tables: Sequence[Table]) -> QuiesceError:
     prepared = [one for one in read_prepared(looker) if one.locks]
     if not found and prepared:
         one = prepared[0]
-        return QuiesceError(
+        return Prepared(
             f"table {one.locks[0]} of {looker.where} is locked by transaction {one.gid}, which "
             f"{one.owner} prepared and nobody committed or rolled back",
             f"run COMMIT PREPARED {literal(one.gid)} or ROLLBACK PREPARED {literal(one.gid)} there",

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from quiesce.model import BackupSet, Probe
     from quiesce.observed import Observed
     from quiesce.plan.steps import Plan
-    from quiesce.report import Reporter
+    from quiesce.report import Reporter, RestoreOutcome
 
 
 class App(Recovering, BackingUp, Sending, Reporting, Verifying, Cleaning, ShuttingDown, Entering):
@@ -118,7 +118,7 @@ class App(Recovering, BackingUp, Sending, Reporting, Verifying, Cleaning, Shutti
         database: str | None = None,
         note: str = "",
         from_instance: str | None = None,
-    ) -> None:
+    ) -> RestoreOutcome | None:
         """Bring a set back, or a single file: built beside, checked, exchanged at the end.
 
         `database` is the one that a single file is of; `note` is for the log of restores.
@@ -128,8 +128,7 @@ class App(Recovering, BackingUp, Sending, Reporting, Verifying, Cleaning, Shutti
         if path := foreign.is_single_file(self.stack, file):
             if from_instance is not None:
                 raise RequestError("--from-instance is for sets", "leave it out: a file is of none")
-            self._restore_file(path, request, database, note)
-            return
+            return self._restore_file(path, request, database, note)
         if database is not None:
             raise RequestError("--database is for single files", "use --only with a set")
         sets = self._store_sets()
@@ -168,11 +167,13 @@ class App(Recovering, BackingUp, Sending, Reporting, Verifying, Cleaning, Shutti
 
         began = self.clock.monotonic()
         run = self._change("restore", plan, confirm=confirm, sources=sources, note=note)
-        if run is not None:
-            self._restored(source, request, run, began)
-            for text in afterwards:
-                self.reporter.warn(text)
-            self._require_answers(green)
+        if run is None:
+            return None
+        outcome = self._restored(source, request, run, began)
+        for text in afterwards:
+            self.reporter.warn(text)
+        self._require_answers(green)
+        return outcome
 
     def _require_answers(self, probes: Sequence[Probe]) -> None:
         """Raise CheckFailed when a probe that was answered well before the restore is not now."""
@@ -192,7 +193,9 @@ class App(Recovering, BackingUp, Sending, Reporting, Verifying, Cleaning, Shutti
                 details=wrong[1:],
             )
 
-    def _restored(self, source: BackupSet, request: RestoreRequest, run: Run, began: float) -> None:
+    def _restored(
+        self, source: BackupSet, request: RestoreRequest, run: Run, began: float
+    ) -> RestoreOutcome:
         outcome = restore_outcome(source, run, self.clock.monotonic() - began)
         self.reporter.restore_done(outcome)
         if name := request.beside:
@@ -200,10 +203,11 @@ class App(Recovering, BackingUp, Sending, Reporting, Verifying, Cleaning, Shutti
                 f"{name} is a database of its own now: drop it when it is not needed any more, or"
             )
             self.reporter.note(f"{text} declare it, for no set holds it")
+        return outcome
 
     def _restore_file(
         self, path: Path, request: RestoreRequest, database: str | None, note: str
-    ) -> None:
+    ) -> RestoreOutcome | None:
         sources: dict[str, BackupSet] = {}
         afterwards: list[str] = []
         volumes = {volume.key for volume in self.stack.volumes}
@@ -226,11 +230,13 @@ class App(Recovering, BackingUp, Sending, Reporting, Verifying, Cleaning, Shutti
         what = f"{path.name} as {request.beside}" if request.beside else path.name
         question = f"restore {what} into {self.stack.instance.name}?"
         run = self._change("restore", plan, confirm=question, sources=sources, note=note)
-        if run is not None:
-            (source,) = sources.values()
-            self._restored(source, request, run, began)
-            for text in afterwards:
-                self.reporter.warn(text)
+        if run is None:
+            return None
+        (source,) = sources.values()
+        outcome = self._restored(source, request, run, began)
+        for text in afterwards:
+            self.reporter.warn(text)
+        return outcome
 
     def backups(self) -> None:
         """List the catalogue."""

@@ -16,11 +16,11 @@ from quiesce.app.changing import changing
 from quiesce.app.confirming import require_yes
 from quiesce.app.connect import SystemClock, check_recipients, connect, disconnect
 from quiesce.app.leftovers import leftovers, require_services
-from quiesce.errors import Refused, StillOwed
+from quiesce.errors import Refused, RequestError, StillOwed
 from quiesce.observe import observe
 from quiesce.plan import naming
 from quiesce.plan.foreign_mounts import refuse_foreign_mounts
-from quiesce.plan.steps import EncryptSet, steps_of
+from quiesce.plan.steps import EncryptSet, HoldSnapshot, steps_of
 
 if TYPE_CHECKING:
     from quiesce.app.changing import Changing
@@ -109,6 +109,7 @@ class Frame:
             seen = work.observe()
             plan = planner(work.ports, seen, run_id)
             refuse_foreign_mounts(seen, plan)
+            self._require_holdable(work.ports, seen, plan)
             if any(isinstance(step, EncryptSet) for _, step in steps_of(plan.nodes)):
                 # Before anything stops, not when there is a set to encrypt.
                 check_recipients(self.stack)
@@ -145,6 +146,17 @@ class Frame:
         """Raise StillOwed when a task is done, but services of an earlier run are still down."""
         if self._owed is not None:
             raise self._owed
+
+    def _require_holdable(self, ports: Ports, seen: Observed, plan: Plan) -> None:
+        """Raise RequestError for what would keep databases from being held once services rest."""
+        keys = {step.database for _, step in steps_of(plan.nodes) if isinstance(step, HoldSnapshot)}
+        there = [d for d in self.stack.databases if d.key in keys and seen.database(d.key).exists]
+        if there and (problems := ports.databases.preparing(there)):
+            raise RequestError(
+                f"the databases cannot be dumped as they are: {problems[0]}",
+                "correct that, then try again; nothing was stopped",
+                details=problems[1:],
+            )
 
     def _require_yes(self, question: str) -> None:
         require_yes(self.reporter, question, (), yes=self.options.yes)

@@ -17,7 +17,7 @@ from quiesce.errors import CheckFailed, QuiesceError, RequestError
 from quiesce.execute import journal, lock
 from quiesce.execute.run import Ports
 from quiesce.findings import Finding
-from quiesce.model import Database, Stack
+from quiesce.model import Database, DatabaseRecord, Stack
 from quiesce.observed import CoveredFolder, Mount, Observed
 from quiesce.plan.foreign_mounts import foreign_hint
 from quiesce.plan.naming import SET_NAME
@@ -166,6 +166,7 @@ def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Findi
     found += _folders(stack, observed)
     found += restorable(stack, ports, observed)
     found += _foreign_mounts(observed)
+    found += _obstacles(stack, ports, observed)
     found += [
         Finding("error", dead.run, f"{dead.verb} was interrupted", "run 'inv recover'")
         for dead in interrupted(stack)
@@ -297,6 +298,43 @@ def _has_data(folder: Path) -> bool:
     except OSError:
         # It is there and we may not look: then it holds something of somebody.
         return folder.is_dir()
+
+
+def _obstacles(stack: Stack, ports: Ports, observed: Observed) -> list[Finding]:
+    """Return what would stand in the way of restoring a database: what its catalogs say now, and
+    what its rows broke when the newest set was made."""
+    found = []
+    for database in stack.databases:
+        state = observed.database(database.key)
+        if state.reachable and state.exists:
+            facts = [obstacle.fact for obstacle in ports.databases.obstacles(database)]
+            hint = "write the schema before the name, or ALTER FUNCTION … SET search_path"
+            found += [Finding("warning", database.key, fact, hint) for fact in facts]
+        found += [
+            Finding(
+                "warning",
+                database.key,
+                f"{obstacle.fact} (in {name})",
+                "correct the rows, or make the constraint NOT VALID; a restore of the whole of "
+                "that set needs --not-valid",
+            )
+            for name, record in _newest(stack, ports, database.key)
+            for obstacle in record.obstacles
+            if obstacle.kind != "names"
+        ]
+    return found
+
+
+def _newest(stack: Stack, ports: Ports, key: str) -> list[tuple[str, DatabaseRecord]]:
+    """Name and record of the newest set of this instance that holds the database, if any."""
+    found = [
+        (backup.manifest.created_at, backup.name, record)
+        for backup in ports.store.sets()
+        if backup.manifest.instance == stack.instance.name
+        for record in backup.manifest.databases
+        if record.key == key
+    ]
+    return [max(found, key=lambda one: one[0])[1:]] if found else []
 
 
 def _databases(stack: Stack, observed: Observed, left: Collection[str]) -> list[Finding]:

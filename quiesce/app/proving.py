@@ -30,6 +30,10 @@ PHASES = ("setup", "cycle", "verify", "all")
 PHASE_VARIABLE = "BACKUP_RESTORE_PHASE"
 
 
+#: What stands in the way is named, and the rest looked at.
+_ANYHOW = RestoreRequest(safety=False, not_valid=True, skip_broken=True)
+
+
 @dataclass(slots=True)
 class Figures:
     """What a drill measured and compared, for its report."""
@@ -56,11 +60,20 @@ class NeedsMore(RequestError):
     an extension, a locale, the right version of the server. It says nothing about the set."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of restoring a set into a copy: why that failed, or what did not come back as it
+    was, and would need a flag."""
+
+    problems: tuple[str, ...] = ()
+    eased: tuple[str, ...] = ()
+
+
 class Proving(Frame):
     """Restores that are done to know that they can be."""
 
-    def try_restore(self, backup: BackupSet) -> list[str]:
-        """Restore the set into a copy with its database servers alone; return what went wrong.
+    def try_restore(self, backup: BackupSet) -> Tried:
+        """Restore the set into a copy with its database servers alone.
 
         The copy is compared table by table and removed. Raise NeedsMore where something is
         missing that the set needs, and QuiesceError when no copy could be made, or there is no key
@@ -73,14 +86,15 @@ class Proving(Frame):
             app = self._app_of(made)
             if servers:
                 app.up(sorted(servers))
+            request = replace(_ANYHOW, restart=False)
             try:
-                app.restore(str(backup.path), RestoreRequest(safety=False, restart=False))
+                outcome = app.restore(str(backup.path), request)
             except RequestError as error:
                 # Refused before anything was loaded.
                 raise NeedsMore(error.fact, error.hint, details=error.details) from error
             except QuiesceError as error:
-                return [f"restore: {line}" for line in (error.fact, *error.details)]
-        return []
+                return Tried(problems=(error.fact, *error.details))
+        return Tried(eased=outcome.eased if outcome else ())
 
     def drill(self, phase: str | None, file: str, *, destructive: bool, note: str = "") -> None:
         """Rehearse a disaster: data is written, backed up, lost, restored, and looked for.
@@ -160,7 +174,7 @@ class Proving(Frame):
 
     def _recover_into(self, app: App, source: Path) -> None:
         app.up(sorted({database.service for database in self.stack.databases}))
-        app.restore(str(source), RestoreRequest(safety=False))
+        app.restore(str(source), _ANYHOW)
         app.up(())
         self._probe(app)
 
@@ -208,7 +222,7 @@ class Proving(Frame):
             )
             app.up(sorted({database.service for database in self.stack.databases}))
             app.migrate((), "head")
-            app.restore(backup.name, RestoreRequest(safety=False))
+            app.restore(backup.name, _ANYHOW)
             app.up(())
             self._probe(app)
             figures.recovery_seconds = round(self.clock.monotonic() - began, 3)

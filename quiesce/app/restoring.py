@@ -13,7 +13,7 @@ from quiesce.errors import RequestError
 from quiesce.execute.run import Ports, Run
 from quiesce.model import BackupSet, Database, DatabaseRecord, Stack
 from quiesce.observed import Observed
-from quiesce.plan.restore_request import RestoreRequest, choose
+from quiesce.plan.restore_request import Chosen, RestoreRequest, choose
 from quiesce.plan.rows import RowsTarget
 from quiesce.report import RestoredDatabase, RestoredVolume, RestoreOutcome
 
@@ -82,6 +82,7 @@ def prepare_restore(
     """
     chosen = choose(stack, source, request.only, data_only=request.data_only)
     problems: list[str] = []
+    _require_allowed(chosen, source, request)
     migrations: list[tuple[str, str]] = []
     rows: tuple[RowsTarget, ...] = ()
     roles = wanted_roles(stack, ports, observed, source, chosen, request)
@@ -123,6 +124,24 @@ def prepare_restore(
     )
     request = replace(request, migrations=tuple(migrations), rows=rows, roles=roles, lost=lost)
     return Prepared(request, taken, afterwards)
+
+
+def _require_allowed(chosen: Chosen, source: BackupSet, request: RestoreRequest) -> None:
+    """Say at once what the set is known to need. Rows alone keep what the schema has."""
+    broken = [
+        f"{database.key}: {obstacle.fact}"
+        for database, record in chosen.databases
+        for obstacle in record.obstacles
+        if obstacle.kind != "names"
+    ]
+    if broken and not request.data_only and not request.not_valid:
+        raise RequestError(
+            f"{source.name} is whole; this stands in its way: {broken[0]}",
+            f"restore again with --not-valid{' --skip-broken' if request.skip_broken else ''}: "
+            "these constraints come back NOT VALID, and so are "
+            "asked of new rows only; nothing was touched",
+            details=broken[1:],
+        )
 
 
 def _other_servers(stack: Stack, observed: Observed, source: BackupSet) -> list[str]:
@@ -187,4 +206,5 @@ def restore_outcome(source: BackupSet, run: Run, seconds: float) -> RestoreOutco
         seconds=seconds,
         downtime=run.downtime.result(),
         safety_set=safety[0] if safety else None,
+        eased=tuple(f"{key}: {line}" for key, lines in run.eased.items() for line in lines),
     )

@@ -60,8 +60,10 @@ class Verifying(Proving):
             with self._decoder(deep=deep) as decode:
                 wrong = verify_sets(store, chosen, self.reporter, self.clock, decode)
             untried: list[NeedsMore] = []
+            failed: list[str] = []
+            eased: list[str] = []
             if restore:
-                wrong += self._try_all(store, chosen, wrong, untried)
+                failed, eased = self._try_all(store, chosen, wrong, untried)
             wrong += [f"{name}: {reason}" for name, reason in store.unreadable() if everything]
             if wrong:
                 damaged = len({line.partition("/")[0] for line in wrong})
@@ -70,15 +72,21 @@ class Verifying(Proving):
                     if everything
                     else f"{chosen[0].name} is damaged",
                     "do not rely on it; make another one with 'inv backup'",
-                    details=wrong,
+                    details=[*wrong, *failed, *eased],
                 )
             if untried:
                 first = untried[0]
                 raise CheckFailed(
                     f"{first.fact}; nothing wrong was found in what was kept",
                     first.hint,
-                    details=[*first.details, *(error.fact for error in untried[1:])],
+                    details=[
+                        *first.details,
+                        *(error.fact for error in untried[1:]),
+                        *failed,
+                        *eased,
+                    ],
                 )
+            _require_restorable(failed, eased)
         self.reporter.done("verified", {"sets": [s.name for s in chosen]})
 
     def _try_all(
@@ -87,14 +95,16 @@ class Verifying(Proving):
         sets: Sequence[BackupSet],
         wrong: Sequence[str],
         untried: list[NeedsMore],
-    ) -> list[str]:
+    ) -> tuple[list[str], list[str]]:
         """Restore each that is good so far, and keep the result with it.
 
-        Add to `untried` why one could not be restored where nothing is known against it: a role,
-        an extension, a locale or the right version of the server is missing.
+        Return why restores failed, and what would only come back with a flag. Add to `untried`
+        why one could not be restored where nothing is known against it: a role, an extension, a
+        locale or the right version of the server is missing.
         """
         damaged = {line.partition("/")[0] for line in wrong}
         found: list[str] = []
+        eased: list[str] = []
         for backup in sets:
             if backup.name in damaged:
                 continue
@@ -102,16 +112,17 @@ class Verifying(Proving):
                 self.reporter.warn(f"{backup.name}: only the sums were checked of a schema")
                 continue
             try:
-                problems = self.try_restore(backup)
+                tried = self.try_restore(backup)
             except NeedsMore as error:
                 untried.append(error)
                 continue
             state = store.read(backup.path).state
             store.remember(
-                backup.name, state.checked("restore", self.clock.now(), good=not problems)
+                backup.name, state.checked("restore", self.clock.now(), good=not tried.problems)
             )
-            found += [f"{backup.name}/{problem}" for problem in problems]
-        return found
+            found += [f"{backup.name}: {problem}" for problem in tried.problems]
+            eased += [f"{backup.name}: {line}" for line in tried.eased]
+        return found, eased
 
     @contextmanager
     def _decoder(self, *, deep: bool) -> Iterator[Callable[[BackupSet], Reading] | None]:
@@ -248,6 +259,27 @@ class Decoder:
                 services = ()
             self._running = {service.name for service in services if service.running}
         return self._running
+
+
+def _require_restorable(failed: Sequence[str], eased: Sequence[str]) -> None:
+    """Raise CheckFailed where sets are whole, and still do not come back as they are."""
+    if failed:
+        raise CheckFailed(
+            f"the members are whole, but restoring them into a copy failed: {failed[0]}",
+            "correct what is named where it comes from, and back up again",
+            details=[*failed[1:], *eased],
+        )
+    if eased:
+        skipped = [": left out: " in line for line in eased]
+        flags = " ".join(
+            [*(["--not-valid"] if not all(skipped) else []), *(["--skip-broken"] * any(skipped))]
+        )
+        raise CheckFailed(
+            f"the set is whole; this stands in its way: {eased[0]}",
+            f"a restore of it needs {flags}, and was tried so: every row came back; correct what "
+            "is named in the live database, and back up again",
+            details=eased[1:],
+        )
 
 
 def _require_readable(store: BackupStore, file: str | None) -> None:

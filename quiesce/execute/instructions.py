@@ -37,11 +37,11 @@ def restore_instructions(manifest: Manifest) -> str:
     servers = dict.fromkeys(record.service for record in manifest.databases)
     for service in servers:
         parts.append(_server(manifest, service, several=len(servers) > 1))
-        parts += [
-            _database(record, manifest.kind, _settings_of(manifest, record))
-            for record in manifest.databases
-            if record.service == service
-        ]
+        for record in manifest.databases:
+            if record.service == service:
+                parts.append(_database(record, manifest.kind, _settings_of(manifest, record)))
+                if record.obstacles and manifest.kind == "full":
+                    parts.append(_obstacles(record))
     parts += [_volume(record) for record in manifest.volumes]
     parts.append(
         "## What is not in here\n\nThe images, the values of the environment files (passwords "
@@ -185,6 +185,26 @@ def _identifier(name: str) -> str:
 
 def _in_pattern(text: str) -> str:
     return re.sub(r"([][\\.*^$])", r"\\\1", text)
+
+
+def _obstacles(record: DatabaseRecord) -> str:
+    """Say what the commands above stumble over, and how they are taken apart."""
+    facts = "\n".join(f"- {' '.join(o.fact.split())}" for o in record.obstacles)
+    path = ", ".join('"' + s.replace('"', '""') + '"' for s in record.search_path) or '"public"'
+    return (
+        f"### What stands in the way\n\nThe dump of {record.name} is whole, but "
+        f"`pg_restore --exit-on-error` ends at one of these:\n\n{facts}\n\n"
+        "Quiesce restores it (`--not-valid` where rows break a constraint). By hand, load it in "
+        "three parts, with `--section=pre-data`, `--section=data` and `--section=post-data`:\n\n"
+        "1. After the first part, run for each function that is named: "
+        f"`ALTER FUNCTION … SET search_path = {path};`, and drop the checks that are named "
+        "(`ALTER TABLE … DROP CONSTRAINT …`).\n"
+        "2. After the second part, add the checks again as the first part has them "
+        "(`pg_restore --section=pre-data -f - …`).\n"
+        "3. Load the third part without `--exit-on-error`. A foreign key that fails is added with "
+        "`NOT VALID` at its end. Then run `ALTER FUNCTION … RESET search_path;` for each "
+        "function.\n"
+    )
 
 
 def _volume(record: VolumeRecord) -> str:

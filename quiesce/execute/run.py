@@ -130,6 +130,8 @@ class Run:
     not_started: set[str] = field(default_factory=set)
     #: Services that are declared no more, and whose containers are gone.
     undeclared: set[str] = field(default_factory=set)
+    #: What of a database came back otherwise than it was, in words.
+    eased: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def sum_meanwhile(self) -> None:
         """Take the sums of what is complete in the background; `Draft.summing` has the rest."""

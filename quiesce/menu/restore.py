@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     accept_lossy="rows alone: take types that changed as they come out",
     assume_revision="rows alone: the revision of a set that recorded none",
     force="rows alone: tables that the set does not have may keep their rows",
+    not_valid="constraints that rows break come back NOT VALID instead of ending the restore",
+    skip_broken="entries that cannot be brought back are left out and named; rows never are",
     as_="a new name: one database is restored under it beside the live one, and nothing stops",
     from_instance="a set of another instance may be restored (latest: of the one named here)",
     no_safety="make no safety set of what is replaced: there is no way back",
@@ -44,6 +46,8 @@ def restore(
     accept_lossy: bool = False,
     assume_revision: str = "",
     force: bool = False,
+    not_valid: bool = False,
+    skip_broken: bool = False,
     as_: str = "",
     from_instance: str | None = None,
     no_safety: bool = False,
@@ -67,6 +71,8 @@ def restore(
         accept_lossy=accept_lossy,
         force=force,
         assume_revision=assume_revision,
+        not_valid=not_valid,
+        skip_broken=skip_broken,
         beside=as_,
         path=path.rstrip("/"),
         create_roles=create_roles,
@@ -82,6 +88,8 @@ def restore(
 
 @command(
     break_replication="subscriptions and logical slots of what is replaced may go",
+    not_valid="constraints that rows break come back NOT VALID instead of ending the restore",
+    skip_broken="entries that cannot be brought back are left out and named; rows never are",
     no_restart="leave stopped services stopped",
     identity="the key file that decrypts what is encrypted (default: QUIESCE_IDENTITY)",
     note="a line for the log of restores: who wanted it, and why",
@@ -89,6 +97,8 @@ def restore(
 def undo_restore(
     app: App,
     break_replication: bool = False,
+    not_valid: bool = False,
+    skip_broken: bool = False,
     no_restart: bool = False,
     identity: str = "",
     note: str = "",
@@ -97,7 +107,12 @@ def undo_restore(
     from quiesce.app.requests import RestoreRequest
 
     app = app.use_identity(identity)
-    request = RestoreRequest(restart=not no_restart, break_replication=break_replication)
+    request = RestoreRequest(
+        restart=not no_restart,
+        not_valid=not_valid,
+        skip_broken=skip_broken,
+        break_replication=break_replication,
+    )
     app.restore("latest:safety", request, note=note)
 
 

@@ -52,6 +52,14 @@ def _content(step: s.StageVolume | s.SwapVolume | s.PutBackVolume) -> str:
     return f"{step.path} of volume {step.volume}" if step.path else f"volume {step.volume}"
 
 
+def _allowances(step: s.LoadDump | s.ReplaceRows) -> str:
+    allowed = [
+        *(("broken constraints NOT VALID",) if step.not_valid else ()),
+        *(("broken entries left out",) if step.skip_broken else ()),
+    ]
+    return f", {' and '.join(allowed)}" if allowed else ""
+
+
 def _swap(step: s.SwapDatabases) -> str:
     pairs = ", ".join(f"{swap.side} becomes {swap.live}" for swap in step.swaps)
     return f"swap databases of {step.service}: {pairs}"
@@ -112,13 +120,13 @@ SENTENCES: dict[type[Any], Callable[[Any], str]] = {
     ),
     s.UnmarkDatabase: lambda t: f"remove this run's mark from database {t.name}",
     s.CreateDatabase: lambda t: f"create empty database {t.name}",
-    s.LoadDump: lambda t: f"load {t.file} of {t.set} into {t.name}",
+    s.LoadDump: lambda t: f"load {t.file} of {t.set} into {t.name}{_allowances(t)}",
     s.CheckDatabase: lambda t: f"compare {t.name} with the record of {t.set}",
     s.MigrateDatabase: lambda t: f"migrate {t.name} to {t.revision}",
     s.WriteScript: lambda t: f"write database {t.database} ({t.kind}) to {t.file}",
     s.LoadScript: lambda t: f"load {t.file} into {t.name}",
     s.CopySchema: lambda t: f"copy the live schema of {t.database} to {t.name}",
-    s.ReplaceRows: lambda t: f"replace the rows of {t.name} by {t.file} of {t.set}",
+    s.ReplaceRows: lambda t: f"replace the rows of {t.name} by {t.file} of {t.set}{_allowances(t)}",
     s.FinishDatabase: lambda t: f"gather statistics of {t.name}, apply owner, settings, grants",
     s.FenceDatabases: lambda t: f"fence {_listed(t.names, 'no database')}",
     s.SwapDatabases: _swap,

@@ -88,11 +88,11 @@ def plan_restore(
     body: tuple[Node, ...] = (
         *side.roles(source, request.roles),
         *(
-            rows.beside(chosen.databases, swaps, source, request.rows, force=request.force)
+            rows.beside(chosen.databases, swaps, source, request)
             if request.data_only
-            else side.scripts(chosen.databases, swaps, source, request.migrations)
+            else side.scripts(chosen.databases, swaps, source, request)
             if request.foreign
-            else side.dumps(chosen.databases, swaps, source, request.migrations)
+            else side.dumps(chosen.databases, swaps, source, request)
         ),
         *_stage(observed, chosen, source, request.path),
         *quiet(
@@ -149,13 +149,12 @@ def _in_place(
     """One transaction on the live database; a crash before its end leaves the old rows."""
     ((database, _),) = chosen.databases
     (target,) = request.rows
-    units, why = users(stack, observed, chosen)
+    units, why_stopped = users(stack, observed, chosen)
     safety = _safety(stack, observed, chosen, safety_set, ()) if request.safety else ()
-    step = rows.replace_rows(
-        source, target, database.name, "in one transaction, compared in it", force=request.force
-    )
+    why = "in one transaction, compared in it"
+    step = rows.replace_rows(source, target, database.name, why, request)
     discard = DiscardStaging("nothing of this run is needed any more")
-    body = quiet(stack, observed, units, why, (*safety, step), come_back=request.restart)
+    body = quiet(stack, observed, units, why_stopped, (*safety, step), come_back=request.restart)
     nodes = (Bracket(f"rows of {source.name}", (), body, on_failure=(discard,)), discard)
     words = f"restore the rows of {database.key} in {source.name} in place"
     return Plan(run, "restore", stack.instance.name, words, stack.digest, observed.engine.id, nodes)

@@ -52,6 +52,10 @@ class RestoreRequest:
     roles: tuple[RolesWanted, ...] = ()
     #: Of the one volume that is restored, this file or folder alone.
     path: str = ""
+    #: Constraints that rows break may come back NOT VALID.
+    not_valid: bool = False
+    #: Entries of a dump that cannot be brought back, rows never, may be left out.
+    skip_broken: bool = False
     #: The source is no set: SQL scripts and archives that record nothing.
     foreign: bool = False
     #: What is in volumes and in no set, as `exclude` left it out, by their keys.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from quiesce.model import BackupSet, Database, DatabaseRecord, DatabaseSwap
 from quiesce.plan.steps import (
@@ -19,6 +20,9 @@ from quiesce.plan.steps import (
     Node,
     ReplaceRows,
 )
+
+if TYPE_CHECKING:
+    from quiesce.plan.restore_request import RestoreRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,10 @@ def beside(
     databases: Sequence[tuple[Database, DatabaseRecord]],
     swaps: Sequence[DatabaseSwap],
     source: BackupSet,
-    targets: Sequence[RowsTarget],
-    *,
-    force: bool,
+    request: RestoreRequest,
 ) -> tuple[Node, ...]:
     """Return the steps that make a side database of each, with the set's rows."""
-    target_of = {target.database: target for target in targets}
+    target_of = {target.database: target for target in request.rows}
     nodes: list[Node] = []
     for (database, _), swap in zip(databases, swaps, strict=True):
         key, side, target = database.key, swap.side, target_of[database.key]
@@ -56,7 +58,7 @@ def beside(
         ]
         if not target.revisions:
             nodes.append(CopySchema(key, side, "it has no migrations: the live schema as it is"))
-        nodes.append(replace_rows(source, target, side, "compared before it counts", force=force))
+        nodes.append(replace_rows(source, target, side, "compared before it counts", request))
         if target.newest:
             why = f"the rows are of {', '.join(target.revisions)}; compared before migrating"
             nodes.append(MigrateDatabase(key, side, target.newest, why))
@@ -65,9 +67,19 @@ def beside(
 
 
 def replace_rows(
-    source: BackupSet, target: RowsTarget, name: str, why: str, *, force: bool
+    source: BackupSet, target: RowsTarget, name: str, why: str, request: RestoreRequest
 ) -> ReplaceRows:
     """Return the step that puts the set's rows into database `name`."""
     files = {m.source: m.file for m in source.manifest.members if m.kind == "database"}
     key = target.database
-    return ReplaceRows(source.name, key, name, files[key], target.counted, force, why)
+    return ReplaceRows(
+        source.name,
+        key,
+        name,
+        files[key],
+        target.counted,
+        request.force,
+        why,
+        not_valid=request.not_valid,
+        skip_broken=request.skip_broken,
+    )

@@ -65,7 +65,7 @@ def plan_beside(
             (),
             (
                 *roles(source, request.roles),
-                *build(databases, (swap,), source, request.migrations),
+                *build(databases, (swap,), source, request),
                 FenceDatabases(database.service, (swap.side,), "one in use cannot be renamed"),
                 SwapDatabases(database.service, (swap,), "whole, or not there at all"),
             ),
@@ -101,10 +101,10 @@ def dumps(
     databases: Sequence[tuple[Database, DatabaseRecord]],
     swaps: Sequence[DatabaseSwap],
     source: BackupSet,
-    migrations: Sequence[tuple[str, str]],
+    request: RestoreRequest,
 ) -> tuple[Node, ...]:
     """Return the steps that make a side database of each dump, and compare it."""
-    targets = dict(migrations)
+    targets = dict(request.migrations)
     files = {m.source: m.file for m in source.manifest.members if m.kind == "database"}
     nodes: list[Node] = []
     for (database, record), swap in zip(databases, swaps, strict=True):
@@ -117,6 +117,8 @@ def dumps(
                 side,
                 files[key],
                 f"as of {', '.join(record.revision)}" if record.revision else "as it was dumped",
+                not_valid=request.not_valid,
+                skip_broken=request.skip_broken,
             ),
             CheckDatabase(source.name, key, side, "before anything stops"),
         ]
@@ -131,10 +133,10 @@ def scripts(
     databases: Sequence[tuple[Database, DatabaseRecord]],
     swaps: Sequence[DatabaseSwap],
     source: BackupSet,
-    migrations: Sequence[tuple[str, str]],
+    request: RestoreRequest,
 ) -> tuple[Node, ...]:
     """Return the steps that make a side database of each script; there is nothing to compare."""
-    targets = dict(migrations)
+    targets = dict(request.migrations)
     files = {m.source: m.file for m in source.manifest.members if m.kind == "database"}
     nodes: list[Node] = []
     for (database, record), swap in zip(databases, swaps, strict=True):

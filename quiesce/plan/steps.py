@@ -464,12 +464,18 @@ class CreateDatabase:
 
 @dataclass(frozen=True, slots=True)
 class LoadDump:
-    """Database `name` holds what `file` of the set holds."""
+    """Database `name` holds what `file` of the set holds.
+
+    `not_valid`: constraints that rows break may come back NOT VALID. `skip_broken`: entries that
+    cannot be brought back may be left out, but no rows.
+    """
 
     set: str
     database: str
     name: str
     file: str
+    not_valid: bool = field(default=False, kw_only=True)
+    skip_broken: bool = field(default=False, kw_only=True)
     why: str
 
 
@@ -519,6 +525,7 @@ class ReplaceRows:
 
     In one transaction. Tables in `counted` are compared by their number of rows: their types
     differ, and somebody said that this is right. `force`: other tables may keep their rows.
+    `not_valid` and `skip_broken` as in `LoadDump`.
     """
 
     set: str
@@ -527,6 +534,8 @@ class ReplaceRows:
     file: str
     counted: tuple[str, ...]
     force: bool
+    not_valid: bool = field(default=False, kw_only=True)
+    skip_broken: bool = field(default=False, kw_only=True)
     why: str
 
 

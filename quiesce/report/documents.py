@@ -156,6 +156,8 @@ def restore(outcome: RestoreOutcome) -> Document:
             "seconds": outcome.seconds,
             "downtime_seconds": downtime(outcome.downtime) if outcome.downtime else None,
             "safety_set": outcome.safety_set,
+            # Only where a flag allowed it.
+            **({"not_as_before": list(outcome.eased)} if outcome.eased else {}),
         }
     }
 

@@ -121,3 +121,5 @@ class RestoreOutcome:
     seconds: float
     downtime: Downtime | None = None
     safety_set: str | None = None
+    #: What did not come back as it was, in words.
+    eased: tuple[str, ...] = ()

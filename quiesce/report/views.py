@@ -176,7 +176,9 @@ def restore_done(outcome: RestoreOutcome) -> list[Block]:
         way_back = f"{outcome.safety_set} ('inv undo-restore' goes back)"
         rows.append(("safety set", Cell(way_back)))
     text = f"restored {outcome.source} in {words.duration(outcome.seconds)}"
-    return [Headline(text, "good", event=True), Facts(tuple(rows))]
+    blocks: list[Block] = [Headline(text, "good", event=True), Facts(tuple(rows))]
+    blocks += [Remark("warning", "not as before", line) for line in outcome.eased]
+    return blocks
 
 
 def _compared(database: RestoredDatabase) -> str:

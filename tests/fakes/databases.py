@@ -14,11 +14,12 @@ from quiesce.model import (
     Database,
     DatabaseRecord,
     DatabaseSwap,
+    Obstacle,
     SetKind,
     TableRecord,
 )
 from quiesce.observed import AtRest, DatabaseState, Meanwhile, MissingRight, MissingRoles, Ties
-from quiesce.ports import DatabaseContents, Drift, Progress
+from quiesce.ports import DatabaseContents, Drift, LoadedRows, Progress
 
 ALGORITHM = "fake/1"
 
@@ -49,7 +50,7 @@ class FakeDatabases:
     (`hold:rulesdb`, `create:rulesdb__new_ab12`, `swap:db`); `fail_on[call] = n` lets the next n
     such calls fail before they do anything (-1: always), `fail_after` after they did it.
     `on_call` is told of every call before it happens and may raise (a crash). `down` services
-    cannot be reached; `problems` is what `check_loadable` finds.
+    cannot be reached; `problems` is what `check_loadable` finds, `unready` what `preparing` does.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class FakeDatabases:
         self.on_call: Callable[[str], None] | None = None
         self.down: set[str] = set()
         self.problems: tuple[str, ...] = ()
+        self.unready: tuple[str, ...] = ()
         self.held: dict[str, FakeDatabase] = {}
         self.sessions: dict[str, list[str]] = {}
         self.closed = False
@@ -130,6 +132,12 @@ class FakeDatabases:
 
     # ------------------------------------------------------------------------------ dumping
 
+    def obstacles(self, database: Database) -> tuple[Obstacle, ...]:
+        return ()
+
+    def preparing(self, databases: Sequence[Database]) -> tuple[str, ...]:
+        return self.unready
+
     def hold(self, database: Database) -> None:
         with self._call(f"hold:{database.key}"):
             if database.key not in self.held:
@@ -191,7 +199,17 @@ class FakeDatabases:
                 )
             server[name] = FakeDatabase(made_by=self.run)
 
-    def load(self, database: Database, name: str, directory: Path, file: str) -> None:
+    def load(
+        self,
+        database: Database,
+        name: str,
+        directory: Path,
+        file: str,
+        record: DatabaseRecord | None = None,
+        *,
+        not_valid: bool = False,
+        skip_broken: bool = False,
+    ) -> tuple[str, ...]:
         with self._call(f"load:{name}"):
             there = self._get(database, name)
             if there.tables:
@@ -202,6 +220,7 @@ class FakeDatabases:
                 raise QuiesceError(f"the loading of {file} failed", "take another set") from problem
             there.tables = {table: tuple(rows) for table, rows in archive["tables"].items()}
             there.revision = tuple(archive["revision"])
+            return ()
 
     def copy_schema(self, database: Database, name: str) -> None:
         with self._call(f"copy_schema:{name}"):
@@ -228,7 +247,10 @@ class FakeDatabases:
         directory: Path,
         file: str,
         check: Callable[[DatabaseContents], None],
-    ) -> tuple[int, int]:
+        *,
+        not_valid: bool = False,
+        skip_broken: bool = False,
+    ) -> LoadedRows:
         with self._call(f"replace_rows:{name}"):
             there = self._get(database, name)
             dumped = json.loads((directory / file).read_text())["tables"]
@@ -236,7 +258,7 @@ class FakeDatabases:
             records = replace(there, tables=new).records()
             check(DatabaseContents(records, (), there.revision))
             there.tables = new
-            return len(dumped), sum(map(len, dumped.values()))
+            return LoadedRows(len(dumped), sum(map(len, dumped.values())))
 
     def mark(self, database: Database, word: str) -> None:
         there = self._get(database, database.name)

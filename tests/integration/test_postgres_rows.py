@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from quiesce.adapters.postgres import PostgresAdmin
-from quiesce.errors import QuiesceError, RequestError
+from quiesce.errors import NotRestorable, QuiesceError, RequestError
 from quiesce.execute.comparison import row_differences, rows_misfit
 from quiesce.model import Database, DatabaseRecord
 from quiesce.ports import DatabaseContents, Drift
@@ -198,15 +199,23 @@ def test_a_child_without_its_parent_is_found(
         server.run(
             "DELETE FROM child WHERE a = 5; DELETE FROM strict WHERE a = 1 AND b IS NULL", "hostile"
         )
-        with pytest.raises(QuiesceError, match="contradict each other") as caught:
-            admin.replace_rows(
-                database, "hostile", broken, tmp_path, "databases/broken.dump", lambda _: None
-            )
+        place = (database, "hostile", broken, tmp_path, "databases/broken.dump", lambda _: None)
+        unrecorded = replace(broken, obstacles=())
+        with pytest.raises(NotRestorable, match="is whole; this stands in its way") as caught:
+            admin.replace_rows(*place[:2], unrecorded, *place[3:])
         told = [caught.value.fact, *caught.value.details]
         assert any("child_a_b_fkey" in line for line in told)
         assert any("strict_a_b_fkey" in line for line in told)
+        assert "--not-valid" in caught.value.hint
         contents = admin.contents(database, "hostile", record.digest_algorithm)
         assert row_differences(record, contents, frozenset()) == ()
+        valid = "SELECT DISTINCT convalidated FROM pg_constraint WHERE contype = 'f'"
+        # Recorded, they come back as they were; otherwise the keys say what is true.
+        assert len(admin.replace_rows(*place).eased) == 2
+        assert server.run(valid, "hostile") == [(True,)]
+        loaded = admin.replace_rows(*place[:2], unrecorded, *place[3:], not_valid=True)
+        assert len(loaded.eased) == 2
+        assert server.run(valid, "hostile") == [(False,)]
 
 
 def test_the_version_table_stays_as_it_is(

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from quiesce.errors import QuiesceError
 from quiesce.execute.comparison import differences, row_differences, rows_misfit, uncompared
 from quiesce.execute.database_settings import settings_file, with_settings, write_settings
 from quiesce.execute.run import Run
-from quiesce.model import DatabaseRecord
+from quiesce.model import DatabaseRecord, ObstacleKind
 from quiesce.plan import outcome
 from quiesce.plan import steps as s
 from quiesce.ports import DatabaseContents
+
+#: What a restore does about an obstacle.
+_WAYS: Mapping[ObstacleKind, str] = {
+    "names": "a restore by Quiesce lends it a search path, pg_restore alone fails",
+    "orphans": "a restore of the whole needs --not-valid",
+    "check": "a restore of the whole needs --not-valid",
+}
 
 
 def hold(step: s.HoldSnapshot, run: Run) -> str:
@@ -36,6 +44,8 @@ def dump(step: s.DumpDatabase, run: Run) -> str:
         outcome.inconsistency(database.key, seen, draft.rest, draft.ignored)
     )
     draft.doubts.append(outcome.doubt(database.key, seen))
+    for obstacle in record.obstacles:
+        run.ports.sink.warn(f"{step.database}: {obstacle.fact}; {_WAYS[obstacle.kind]}")
     draft.files.append((step.file, "database", step.database))
     if record.settings:
         file = settings_file(step.database)
@@ -91,8 +101,24 @@ def unmark(step: s.UnmarkDatabase, run: Run) -> str:
 
 def load(step: s.LoadDump, run: Run) -> str:
     source = run.sources[step.set]
-    run.ports.databases.load(run.stack.database(step.database), step.name, source.path, step.file)
-    return ""
+    eased = run.ports.databases.load(
+        run.stack.database(step.database),
+        step.name,
+        source.path,
+        step.file,
+        _record(step.set, step.database, run),
+        not_valid=step.not_valid,
+        skip_broken=step.skip_broken,
+    )
+    return _eased(step.database, eased, run)
+
+
+def _eased(database: str, eased: tuple[str, ...], run: Run) -> str:
+    """Say aloud what did not come back as it was."""
+    for line in eased:
+        run.ports.sink.warn(f"{database}: {line}")
+    run.eased[database] = eased
+    return f"{len(eased)} not as before" if eased else ""
 
 
 def check(step: s.CheckDatabase, run: Run) -> str:
@@ -159,11 +185,14 @@ def replace_rows(step: s.ReplaceRows, run: Run) -> str:
                 details=different,
             )
 
-    loaded = run.ports.databases.replace_rows(*place, check)
-    told = f"{loaded[0]} tables, {loaded[1]} rows"
+    loaded = run.ports.databases.replace_rows(
+        *place, check, not_valid=step.not_valid, skip_broken=step.skip_broken
+    )
+    _eased(step.database, loaded.eased, run)
+    told = f"{loaded.tables} tables, {loaded.rows} rows"
     if not record.snapshot:
         # A single file, which records nothing.
-        run.loaded[step.database] = loaded
+        run.loaded[step.database] = (loaded.tables, loaded.rows)
         return told
     rows = sum(table.rows for table in record.tables)
     run.compared[step.database] = (len(record.tables), rows)
