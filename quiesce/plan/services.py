@@ -143,9 +143,7 @@ def quiet(
     """
     before = tuple(_command(entry, "before") for entry in stack.before if commands)
     after = tuple(_command(entry, "after") for entry in stack.after if commands)
-    refuse_paused(
-        observed, {c.service for c in (*before, *after)}, ", and a command is to run in it"
-    )
+    refuse_paused(observed, {c.service for c in (*before, *after)}, ", and a command runs in it")
     if not units:
         if not before and not after:
             return (*watch, *body)
