@@ -49,10 +49,13 @@ def start(step: s.StartServices, run: Run) -> str:
         if error.lost_engine:
             raise
         failures = _one_by_one(wanted, error, run)
+        run.not_started -= {unit.service for unit in wanted}
+        run.not_started |= failures.keys()
         if not step.keep_going and failures:
             raise ServiceFailed.of(failures) from error
         run.failed.update(failures)
-        run.not_started.update(failures)
+    else:
+        run.not_started -= {unit.service for unit in wanted}
     return ""
 
 
@@ -145,7 +148,8 @@ def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
     waited: Mapping[str, float] = {}
     try:
         waited = run.ports.runtime.wait_healthy(
-            [unit for unit in step.units if unit.service not in run.undeclared],
+            # Nobody waits for what is known to be down: that has been said.
+            [u for u in step.units if u.service not in run.undeclared | run.not_started],
             step.timeout,
             lambda name: run.ports.sink.progress(f"waiting for {name}", 0),
         )
