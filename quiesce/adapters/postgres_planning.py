@@ -86,8 +86,12 @@ tables AS (
     SELECT t.tgrelid FROM users u JOIN pg_trigger t ON t.oid = u.objid
      WHERE u.classid = 'pg_trigger'::regclass AND t.tgenabled IN ('A', 'R')
      UNION
-    SELECT a.attrelid FROM types JOIN pg_attribute a ON a.atttypid = types.oid)
-SELECT n.nspname, c.relname FROM tables JOIN pg_class c ON c.oid = tables.oid
+    SELECT a.attrelid FROM types JOIN pg_attribute a ON a.atttypid = types.oid),
+family AS (
+    SELECT oid FROM tables
+     UNION
+    SELECT i.inhrelid FROM family JOIN pg_inherits i ON i.inhparent = family.oid)
+SELECT n.nspname, c.relname FROM family JOIN pg_class c ON c.oid = family.oid
   JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') ORDER BY 1, 2
 """
 # Casts to text that call a function of theirs, by the type they are of.
