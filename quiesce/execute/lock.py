@@ -22,6 +22,8 @@ from quiesce.private_files import make_private, open_private, read_private, same
 
 #: Seconds between two attempts.
 POLL_SECONDS = 0.2
+#: How often the file may be replaced between opening and locking it.
+_MOST_REPLACED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ def _cannot(file: Path, error: OSError) -> RequestError:
 def _take(file: Path, wait: float) -> int:
     """Return a descriptor of the file that is locked and that the path names."""
     deadline = time.monotonic() + wait
+    replaced = 0
     while True:
         descriptor = _open(file)
         try:
@@ -103,7 +106,12 @@ def _take(file: Path, wait: float) -> int:
                 return descriptor
             # Removed or replaced between the two calls: what is locked is nobody's lock.
             os.close(descriptor)
-            continue
+            replaced += 1
+            if replaced > _MOST_REPLACED:
+                raise RequestError(
+                    f"the lock file {file} is replaced again and again",
+                    f"see what removes files in {file.parent}, and end it",
+                )
         except BlockingIOError:
             os.close(descriptor)
             if time.monotonic() >= deadline:
