@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from quiesce.exclusion import LeftOut
+from quiesce.obstacles import Obstacle
 
 RuntimeKind = Literal["compose", "host"]
 Priority = Literal["critical", "important", "regenerable", "optional"]
@@ -91,8 +92,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A question that has to be answered well after a restore: a path asked over HTTP, or a query
-    whose first value has to be true."""
+    """What is asked after a restore: a path over HTTP, or a query whose first value is true."""
 
     service: str = ""
     port: int = 0
@@ -442,24 +442,6 @@ class ExtensionRecord:
     schema: str
 
 
-ObstacleKind = Literal["names", "orphans", "check"]
-
-
-@dataclass(frozen=True, slots=True)
-class Obstacle:
-    """Something in a database that a plain `pg_restore` of its dump stumbles over.
-
-    `names`: what a restore computes again calls a function that finds its tables by the session's
-    search path; Quiesce gives it that path while it loads. `orphans`, `check`: rows break a
-    foreign key or a check constraint that counts as valid. `constraint` is its table's schema and
-    name, and its own name. `fact` says it in words.
-    """
-
-    kind: ObstacleKind
-    fact: str
-    constraint: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True, slots=True)
 class DatabaseRecord:
     """What a set knows of one database, all of it read in the dump's own snapshot.
@@ -493,17 +475,10 @@ class DatabaseRecord:
     roles: tuple[str, ...]
     settings: tuple[str, ...]
     large_objects: int
-    #: Materialized views that hold rows, each quoted.
+    #: Materialized views that hold rows, each quoted; the schemas where sessions look for names.
     populated: tuple[str, ...] = ()
-    #: The schemas in which sessions of this database look for names, in their order.
     search_path: tuple[str, ...] = ()
-    #: What stands in the way of restoring it; sets of earlier versions recorded none.
     obstacles: tuple[Obstacle, ...] = ()
-
-    @property
-    def broken_constraints(self) -> tuple[tuple[str, ...], ...]:
-        """The constraints that rows broke when the set was made."""
-        return tuple(o.constraint for o in self.obstacles if o.kind != "names")
 
 
 @dataclass(frozen=True, slots=True)

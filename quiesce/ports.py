@@ -24,7 +24,6 @@ from quiesce.model import (
     Manifest,
     Member,
     MemberKind,
-    Obstacle,
     OffsiteSet,
     Recipients,
     SequenceRecord,
@@ -49,6 +48,7 @@ from quiesce.observed import (
     Unit,
     VolumeState,
 )
+from quiesce.obstacles import Obstacle
 
 #: In the argv of a tool: replaced by where the tool sees the folder it was given.
 DIRECTORY = "{directory}"

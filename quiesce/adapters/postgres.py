@@ -43,8 +43,9 @@ from quiesce.adapters.postgres_snapshot import Held, hold_snapshot
 from quiesce.adapters.postgres_threads import beside, size_told
 from quiesce.adapters.postgres_watch import Watch
 from quiesce.errors import QuiesceError
-from quiesce.model import Database, DatabaseRecord, DatabaseSwap, Obstacle, SetKind
+from quiesce.model import Database, DatabaseRecord, DatabaseSwap, SetKind
 from quiesce.observed import AtRest, DatabaseState, Meanwhile
+from quiesce.obstacles import Obstacle
 from quiesce.ports import DatabaseContents, Progress, Runtime
 
 MARKS = probing.MARKS

@@ -18,7 +18,7 @@ from quiesce.adapters.postgres_paths import asked
 from quiesce.adapters.postgres_planning import guarded_names
 from quiesce.adapters.postgres_problems import Unreachable
 from quiesce.adapters.postgres_session import SQL, Identifier, Session, SessionError
-from quiesce.model import Obstacle
+from quiesce.obstacles import Obstacle
 
 # Checks that nobody's functions, operators or types decide. `conislocal` leaves out what a parent
 # has as well: its rows are asked about with the parent's.

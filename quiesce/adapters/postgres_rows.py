@@ -36,6 +36,7 @@ from quiesce.adapters.postgres_session import (
 )
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import DatabaseRecord, SequenceRecord
+from quiesce.obstacles import broken_constraints
 from quiesce.ports import DatabaseContents, Drift
 
 #: An application that keeps a transaction open would be waited for without end.
@@ -153,7 +154,7 @@ def _broken_check(
     """A check that rows broke when the set was made comes back NOT VALID without being asked for:
     there is no other way to have these rows."""
     require_fault(problem)
-    if check.constraint in record.broken_constraints:
+    if check.constraint in broken_constraints(record.obstacles):
         eased.done.append(
             f"{check.words} comes back NOT VALID: rows broke it when the set was made"
         )
@@ -165,7 +166,7 @@ def _require_parents(session: Session, eased: Eased, record: DatabaseRecord) -> 
     """Look at every foreign key. One that rows broke when the set was made stays as it is: it has
     the same rows behind it that it had there."""
     for key in keys.orphans(session):
-        if key.constraint in record.broken_constraints:
+        if key.constraint in broken_constraints(record.obstacles):
             eased.done.append(f"{key.words}, as it had when the set was made")
         elif not key.definition:
             raise QuiesceError(key.words, _HINT)

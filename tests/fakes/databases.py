@@ -14,11 +14,11 @@ from quiesce.model import (
     Database,
     DatabaseRecord,
     DatabaseSwap,
-    Obstacle,
     SetKind,
     TableRecord,
 )
 from quiesce.observed import AtRest, DatabaseState, Meanwhile, MissingRight, MissingRoles, Ties
+from quiesce.obstacles import Obstacle
 from quiesce.ports import DatabaseContents, Drift, LoadedRows, Progress
 
 ALGORITHM = "fake/1"

@@ -20,7 +20,8 @@ class Legal:
     `found` are the kinds of obstacle that a backup names. `full` is the flag that a whole restore
     needs (beside the live one, in its place, on an empty machine, in `verify --restore`), `rows`
     that of rows alone. `by_hand` says whether `pg_restore --exit-on-error` alone would do. `needs`
-    is an extension, `since` a major version, `before` another one; from `newer[0]` on `full` is `newer[1]`.
+    is an extension, `since` a major version, `before` another one; from `newer[0]` on `full` is
+    `newer[1]`.
     """
 
     sql: str
@@ -379,6 +380,9 @@ def table() -> str:
     def way(flag: Flag) -> str:
         return {"": "same", "refused": "refused"}.get(flag, f"`{flag}`")
 
+    def what(legal: Legal) -> str:
+        return ", ".join(dict.fromkeys(found[kind] for kind in legal.found)) or "nothing"
+
     def named(name: str, legal: Legal) -> str:
         return f"{name} (before {legal.before})" if legal.before else name
 
@@ -390,7 +394,7 @@ def table() -> str:
         "| schema | a backup names | whole | rows alone | `pg_restore -e` by hand |",
         "|---|---|---|---|---|",
         *(
-            f"| {named(name, legal)} | {', '.join(dict.fromkeys(found[k] for k in legal.found)) or 'nothing'} "
+            f"| {named(name, legal)} | {what(legal)} "
             f"| {whole(legal)} | {way(legal.rows)} | {'same' if legal.by_hand else 'fails'} |"
             for name, legal in LEGAL.items()
         ),

@@ -9,7 +9,8 @@ from quiesce.errors import QuiesceError
 from quiesce.execute.comparison import differences, row_differences, rows_misfit, uncompared
 from quiesce.execute.database_settings import settings_file, with_settings, write_settings
 from quiesce.execute.run import Run
-from quiesce.model import DatabaseRecord, ObstacleKind
+from quiesce.model import DatabaseRecord
+from quiesce.obstacles import ObstacleKind
 from quiesce.plan import outcome
 from quiesce.plan import steps as s
 from quiesce.ports import DatabaseContents
