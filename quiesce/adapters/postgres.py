@@ -13,26 +13,26 @@ put into one, `postgres_swap` how databases are exchanged.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from quiesce.adapters import postgres_probing as probing
 from quiesce.adapters import postgres_record as records
 from quiesce.adapters import postgres_swap as exchange
 from quiesce.adapters.postgres_archive import read_archive
-from quiesce.adapters.postgres_client import publish
+from quiesce.adapters.postgres_client import end_of, publish
 from quiesce.adapters.postgres_drop import drop
 from quiesce.adapters.postgres_dump import decode_arguments, globals_arguments, script_arguments
 from quiesce.adapters.postgres_loading import Loading
-from quiesce.adapters.postgres_obstacles import find_obstacles, short_names
+from quiesce.adapters.postgres_obstacles import short_names
 from quiesce.adapters.postgres_planning import has_code_of_others
+from quiesce.adapters.postgres_reading import read_snapshot
 from quiesce.adapters.postgres_rehearsal import rehearse
-from quiesce.adapters.postgres_rest import between, look_around, together, written_between
+from quiesce.adapters.postgres_rest import between, look_around, together
 from quiesce.adapters.postgres_script import drop_role, loader_name
-from quiesce.adapters.postgres_servers import MAINTENANCE
+from quiesce.adapters.postgres_servers import MAINTENANCE, one_per_server, server_of
 from quiesce.adapters.postgres_session import (
     Session,
     SessionError,
@@ -86,8 +86,8 @@ class PostgresAdmin(Loading):
 
     def undeclared(self, databases: Sequence[Database]) -> tuple[str, ...]:
         names: set[str] = set()
-        for first in _one_per_server(databases):
-            declared = {d.name for d in databases if _server(d) == _server(first)}
+        for first in one_per_server(databases):
+            declared = {d.name for d in databases if server_of(d) == server_of(first)}
             with self._maintenance(first) as session:
                 found = session.rows("SELECT datname FROM pg_database WHERE NOT datistemplate")
             names |= {name for (name,) in found} - declared - {"postgres"}
@@ -159,8 +159,8 @@ class PostgresAdmin(Loading):
 
     def at_rest(self, databases: Sequence[Database]) -> AtRest:
         parts = []
-        for one in _one_per_server(databases):
-            here = {d.key: d for d in databases if _server(d) == _server(one)}
+        for one in one_per_server(databases):
+            here = {d.key: d for d in databases if server_of(d) == server_of(one)}
             # In the order they were taken.
             held = {key: held for key, held in self._held.items() if key in here}
             first = next(iter(held.values()), None)
@@ -222,7 +222,7 @@ class PostgresAdmin(Loading):
         finally:
             if own:
                 self.release(database)
-        if SCRIPT_TRAILER not in _end_of(path):
+        if SCRIPT_TRAILER not in end_of(path):
             raise QuiesceError(f"the dump of {database.key} is incomplete", "try again")
         return path
 
@@ -268,7 +268,7 @@ class PostgresAdmin(Loading):
             exchange.remove_mark(session, name)
 
     def drop(self, database: Database, name: str, suffix: str) -> None:
-        if any(name == d.name for d in self._databases if _server(d) == _server(database)):
+        if any(name == d.name for d in self._databases if server_of(d) == server_of(database)):
             raise QuiesceError(
                 f"database {name} is declared in stack.yaml, so it is not dropped",
                 "nothing of Quiesce drops a live database",
@@ -287,7 +287,7 @@ class PostgresAdmin(Loading):
 
     def sweep(self, run: str) -> tuple[str, ...]:
         ended: list[str] = []
-        for database in _one_per_server(self._databases):
+        for database in one_per_server(self._databases):
             try:
                 session = self._maintenance(database)
             except QuiesceError:
@@ -356,7 +356,7 @@ class PostgresAdmin(Loading):
             self._open(database, database.name) as reader,
             beside(
                 reader,
-                lambda: _read(
+                lambda: read_snapshot(
                     reader, held.snapshot, database.name, kind, self._between.get(database.key, ())
                 ),
             ) as reading,
@@ -398,32 +398,3 @@ class PostgresAdmin(Loading):
             else records.with_owners(archive.sequences(), sequences),
             **facts,
         )
-
-
-def _read(
-    reader: Session, snapshot: str, name: str, kind: SetKind, transactions: Sequence[int]
-) -> tuple[Any, Any, Mapping[str, Any], Meanwhile]:
-    reader.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    reader.run("SET TRANSACTION SNAPSHOT %s", [snapshot])
-    facts = records.facts_of(reader, name)
-    # Their state is no part of a snapshot: the archive has what it was dumped with.
-    sequences = records.fresh_sequences(reader)
-    if kind == "schema":
-        return records.empty_tables(reader), sequences, facts, Meanwhile()
-    seen = written_between(reader, transactions)
-    tables = records.digest_tables(reader, records.DIGEST_ALGORITHM)
-    return tables, sequences, {**facts, "obstacles": find_obstacles(reader)}, seen
-
-
-def _end_of(path: Path, most: int = 400) -> bytes:
-    with path.open("rb") as stream:
-        stream.seek(max(0, path.stat().st_size - most))
-        return stream.read()
-
-
-def _server(database: Database) -> tuple[str, int]:
-    return database.service, database.port
-
-
-def _one_per_server(databases: Sequence[Database]) -> tuple[Database, ...]:
-    return tuple({_server(database): database for database in reversed(databases)}.values())

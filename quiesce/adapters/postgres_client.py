@@ -182,3 +182,10 @@ def _reason(said: Sequence[str]) -> str:
             if found:
                 return reason.strip()
     return ""
+
+
+def end_of(path: Path, most: int = 400) -> bytes:
+    """Return the last bytes of a file."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - most))
+        return stream.read()

@@ -58,3 +58,8 @@ class Servers:
 def server_of(database: Database) -> tuple[str, int]:
     """Return what tells the server of a database from others."""
     return (database.service, database.port)
+
+
+def one_per_server(databases: Sequence[Database]) -> tuple[Database, ...]:
+    """Return the first database of each server."""
+    return tuple({server_of(database): database for database in reversed(databases)}.values())

@@ -24,13 +24,14 @@ from quiesce.plan.steps import (
     StartServices,
     Step,
     StopServices,
+    UnmarkDatabase,
     UpServices,
     WaitHealthy,
     WaitServices,
     steps_of,
 )
 
-_CLEAN_UPS = (DropDatabase, SettleVolume, DiscardStaging, ReleaseSnapshot)
+_CLEAN_UPS = (DropDatabase, UnmarkDatabase, SettleVolume, DiscardStaging, ReleaseSnapshot)
 _SERVICES = (StartServices, WaitHealthy, WaitServices, CheckAddresses, RunCommand)
 #: Tasks by which a person says what is to run.
 DECIDING = frozenset("up start stop restart rebuild down clean clean-all nuke shutdown".split())
@@ -82,6 +83,8 @@ def describe_leftover(step: Step, run: str, backups: str) -> tuple[str, str]:
     if isinstance(step, DropDatabase):
         name = step.name.replace('"', '""')
         return f"database {step.name}", f'DROP DATABASE "{name}" WITH (FORCE);'
+    if isinstance(step, UnmarkDatabase):
+        return f"the mark of run {run} in the comment of {step.name}", "it does no harm"
     if isinstance(step, SettleVolume):
         folder = f".quiesce-{run}"
         return f"folder {folder} in volume {step.volume}", f"rm -r VOLUME/{folder}, as root"

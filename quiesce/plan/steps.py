@@ -380,9 +380,9 @@ class PullSet:
 
     set: str
     store: str
+    unsigned: bool = field(default=False, kw_only=True)
+    unencrypted: bool = field(default=False, kw_only=True)
     why: str
-    unsigned: bool = False
-    unencrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,8 +394,8 @@ class PruneStore:
     """
 
     store: str
+    force: bool = field(default=False, kw_only=True)
     why: str
-    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ KNOWN = (
     "version, timezone, default_instance, instances, databases, exclude_databases, volumes, "
     "exclude_volumes, paths, writers, restart, retention, services, schedule, "
     "stores, encrypt, notify, ping, metrics, before, after, probes, drill, legacy, "
-    "max_downtime, lock_patience, helper_image"
+    "max_downtime, lock_patience, signing_key_file, helper_image"
 )
 DOLLAR = "write '${NAME}' for a variable, or '$$' for a dollar sign"
 LITERAL = (

@@ -1,0 +1,315 @@
+"""What a backup set holds, here and in a store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from quiesce.exclusion import LeftOut
+from quiesce.model.stack import RuntimeKind
+from quiesce.obstacles import Obstacle
+
+SetKind = Literal["full", "data", "schema"]
+Mode = Literal["consistent", "live", "cold"]
+#: How far a set was read: its sums, every member decoded to its end, or a real restore of it.
+Level = Literal["sums", "deep", "restore"]
+MemberKind = Literal["database", "settings", "globals", "volume", "gone", "stack", "document"]
+
+
+@dataclass(frozen=True, slots=True)
+class OffsiteObject:
+    """One file of a set as it lies in a store. Bytes and sum are those of the object; what is
+    encrypted has others once it is decrypted."""
+
+    file: str
+    object: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class OffsiteSet:
+    """A set in a store, as its index there says; what is not named in it does not exist.
+
+    `contents` are the keys of what it holds, or one digest of them where it is encrypted with
+    `encryption` (`age`, `gpg`, "" for none).
+    """
+
+    format: int
+    name: str
+    instance: str
+    created_at: datetime
+    kind: SetKind
+    contents: tuple[str, ...]
+    pinned: bool
+    encryption: str
+    objects: tuple[OffsiteObject, ...]
+    #: How much it holds, by unit and source ("files photos"); sources have pseudonyms where it is
+    #: encrypted. Empty in indexes of earlier versions.
+    amounts: Mapping[str, int] = field(default_factory=dict)
+    #: By the key of the installation that sent it; see `adapters/signing`.
+    signature: str = ""
+
+    @property
+    def bytes(self) -> int:
+        return sum(entry.bytes for entry in self.objects)
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """What a member is once it is decrypted: its file, relative to the set, bytes and sum."""
+
+    file: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file of a set. `file` is relative to the set; `source` is the key in `stack.yaml`.
+
+    Where the set is encrypted, `file`, `bytes` and `sha256` are those of the ciphertext.
+    """
+
+    name: str
+    kind: MemberKind
+    source: str
+    file: str
+    bytes: int
+    sha256: str
+    plain: Plain | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableRecord:
+    """Rows and content digest of one table, read in the dump's own snapshot.
+
+    `columns` are its types as PostgreSQL writes them, by name; older sets have none.
+    """
+
+    schema: str
+    name: str
+    rows: int
+    digest: str
+    columns: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceRecord:
+    """A sequence's state; `last_value` is text because sequences may exceed JSON's numbers.
+
+    `owner` is the column it counts for, as schema, table and column; none where it has none.
+    """
+
+    schema: str
+    name: str
+    last_value: str
+    is_called: bool
+    owner: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionRecord:
+    """An installed extension, and the schema its objects live in."""
+
+    name: str
+    version: str
+    schema: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseRecord:
+    """What a set knows of one database, all of it read in the dump's own snapshot.
+
+    `revision` holds the rows of Alembic's version table (none: not migrated; several: branches).
+    `digest_algorithm` names how `TableRecord.digest` was made, so that it can be made again.
+    `settings` are the texts needed to make the database object anew: settings, grants, comment.
+    They may hold secrets, so a set keeps them in a member of their own, which is encrypted like
+    the dump, and not in its manifest; manifests of earlier versions still have them.
+    """
+
+    key: str
+    name: str
+    service: str
+    server_version: str
+    client_version: str
+    revision: tuple[str, ...]
+    version_table: str | None
+    snapshot: str
+    wal_position: str
+    encoding: str
+    collate: str
+    ctype: str
+    locale_provider: str
+    locale: str | None
+    owner: str
+    digest_algorithm: str
+    tables: tuple[TableRecord, ...]
+    sequences: tuple[SequenceRecord, ...]
+    extensions: tuple[ExtensionRecord, ...]
+    roles: tuple[str, ...]
+    settings: tuple[str, ...]
+    large_objects: int
+    #: Materialized views that hold rows, each quoted; the schemas where sessions look for names.
+    populated: tuple[str, ...] = ()
+    search_path: tuple[str, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRecord:
+    """What a set knows of one volume: what a restore of it will have, and what is left out."""
+
+    key: str
+    name: str
+    files: int
+    bytes: int
+    levels: tuple[str, ...]
+    gone: str | None
+    compression: str
+    excluded: tuple[LeftOut, ...] = ()
+    #: Entries and bytes of level 0 by itself, for a bound on what is unpacked; none in older sets.
+    level_0: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRecord:
+    """A PostgreSQL data directory in a volume, as its own control file describes it.
+
+    `volume` is the volume's key, `directory` the data directory below the volume's root ("." for
+    the root itself), `version` the major version in `PG_VERSION`. `state` is in the words of
+    `pg_controldata`; `open` says that a `postmaster.pid` is there. `checkpoint` is the WAL
+    position of the last checkpoint.
+    """
+
+    volume: str
+    directory: str
+    version: str
+    state: str
+    open: bool
+    system_identifier: str
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Downtime:
+    """From the stop request to healthy again, per service; `overall` is first stop to last back."""
+
+    overall: float
+    services: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The sealed description of a set: `manifest.json`. `format` 1 is described here.
+
+    `encryption` is `age` or `gpg` where the members are encrypted, "" where they are not. `doubt`
+    says what of `consistent` nobody can prove, "" where it is proven.
+    """
+
+    format: int
+    tool: str
+    name: str
+    instance: str
+    project: str
+    engine: str
+    runtime: RuntimeKind
+    created_at: datetime
+    mode: Mode
+    kind: SetKind
+    label: str
+    pinned: bool
+    consistent: bool
+    inconsistency: str
+    duration_seconds: float
+    downtime_seconds: Downtime
+    services_running_before: tuple[str, ...]
+    services_stopped: tuple[str, ...]
+    members: tuple[Member, ...]
+    databases: tuple[DatabaseRecord, ...]
+    volumes: tuple[VolumeRecord, ...]
+    images: Mapping[str, str]
+    clusters: tuple[ClusterRecord, ...] = ()
+    encryption: str = ""
+    doubt: str = ""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The keys of the databases and volumes in the set, sorted."""
+        databases = (record.key for record in self.databases)
+        return tuple(sorted((*databases, *(record.key for record in self.volumes))))
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What came of reading a set, and when."""
+
+    at: datetime
+    good: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetState:
+    """Facts about a set that change after sealing, kept in `backups/.state/<set>.json`."""
+
+    pinned: bool = False
+    verified_at: datetime | None = None
+    verified_level: str | None = None
+    verified_good: bool | None = None
+    #: The last result at each level.
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    #: Somebody said that it is right that the set holds so much less than the one before.
+    accepted: bool = False
+    #: The stores that hold it, and since when.
+    pushed: Mapping[str, datetime] = field(default_factory=dict)
+
+    def checked(self, level: Level, at: datetime, *, good: bool) -> SetState:
+        """The same with this result. A set is good while the last result of no level is bad."""
+        check = Check(at, good)
+        # Reading a set deeply takes its sums first.
+        checks = {**self.checks, "sums": check, level: check}
+        return replace(
+            self,
+            verified_at=at,
+            verified_level=level,
+            verified_good=all(check.good for check in checks.values()),
+            checks=checks,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BackupSet:
+    """A published set: its folder, its manifest, its mutable state, its size on disk."""
+
+    path: Path
+    manifest: Manifest
+    state: SetState
+    bytes: int
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def amounts(self) -> dict[tuple[str, str], int]:
+        """How much it holds, by unit and source: rows, files and bytes."""
+        found: dict[tuple[str, str], int] = {("bytes", "the whole set"): self.bytes}
+        for database in self.manifest.databases:
+            found["rows", database.key] = sum(table.rows for table in database.tables)
+        for volume in self.manifest.volumes:
+            found["files", volume.key] = volume.files
+            found["bytes", volume.key] = volume.bytes
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSwap:
+    """`live` becomes `aside` (when it exists), `side` becomes `live`."""
+
+    database: str
+    live: str
+    side: str
+    aside: str

@@ -1,0 +1,53 @@
+"""What Quiesce needs from the world, as Protocols whose docstrings are promises.
+
+Every method either reaches its goal or raises a `QuiesceError` with a fact and a hint. Methods
+state goals, so calling one twice is as good as once. Adapters implement these in `adapters/`;
+the contract suites in `tests/contract/` hold the real ones and the fakes to them.
+"""
+
+from __future__ import annotations
+
+from quiesce.ports.databases import (
+    DatabaseAdmin,
+    DatabaseContents,
+    Drift,
+    Handover,
+    LoadedRows,
+    Migrator,
+)
+from quiesce.ports.runtime import (
+    DIRECTORY,
+    Clock,
+    CommandLine,
+    Endpoint,
+    EventSink,
+    Premises,
+    Progress,
+    Runtime,
+    StopResult,
+)
+from quiesce.ports.sets import BackupStore, Offsite
+from quiesce.ports.volumes import VolumeIO, VolumeSize, VolumeSurvey
+
+__all__ = [
+    "DIRECTORY",
+    "BackupStore",
+    "Clock",
+    "CommandLine",
+    "DatabaseAdmin",
+    "DatabaseContents",
+    "Drift",
+    "Endpoint",
+    "EventSink",
+    "Handover",
+    "LoadedRows",
+    "Migrator",
+    "Offsite",
+    "Premises",
+    "Progress",
+    "Runtime",
+    "StopResult",
+    "VolumeIO",
+    "VolumeSize",
+    "VolumeSurvey",
+]
