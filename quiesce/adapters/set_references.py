@@ -37,6 +37,11 @@ def _wrong(manifest: Manifest) -> Iterator[str]:
     for database in manifest.databases:
         if dumps[database.key] != 1:
             yield f"names {dumps[database.key]} dumps of database {database.key!r}"
+    keys = {database.key for database in manifest.databases}
+    settings = Counter(member.source for member in manifest.members if member.kind == "settings")
+    for key, count in settings.items():
+        if key not in keys or count > 1:
+            yield f"names {count} members with settings of database {key!r}"
     yield from _of_clusters(manifest)
 
 
