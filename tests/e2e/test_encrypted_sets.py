@@ -21,6 +21,7 @@ from tests.support.kills import mark, marks
 from tests.support.postgres import PostgresServer, installed
 from tests.support.programs import require_programs
 
+SETTING = "hunter2-in-a-setting"
 WORD = "seen-by-nobody-else"
 #: What the program age does with `--decrypt --identity KEY --output OUT IN`.
 AGE = """\
@@ -52,6 +53,10 @@ def counting(identity: Path) -> Iterator[Counting]:
     made.begin()
     try:
         mark(made, WORD)
+        # Where some applications keep secrets: it is no row, and in no dump.
+        with made.connect("rulesdb") as connection, connection.cursor() as cursor:
+            cursor.execute("ALTER DATABASE rulesdb SET app.jwt_secret = %s", [SETTING])
+            cursor.execute("COMMENT ON DATABASE rulesdb IS %s", [SETTING])
         done = made.inv("backup")
         assert done.returncode == 0, done.stderr
         yield made
@@ -66,6 +71,11 @@ def backup(counting: Counting) -> BackupSet:
     return counting.sets()[0]
 
 
+def _setting(counting: Counting) -> str:
+    (row,) = counting.sql("rulesdb", "SELECT current_setting('app.jwt_secret', true)")
+    return str(row[0])
+
+
 def _restored(counting: Counting, *arguments: str) -> subprocess.CompletedProcess[str]:
     return counting.inv("restore", "--yes", *arguments)
 
@@ -78,6 +88,7 @@ def test_nothing_of_the_data_lies_in_the_clear(backup: BackupSet, counting: Coun
         if path.is_file():
             content = path.read_bytes()
             assert WORD.encode() not in content
+            assert SETTING.encode() not in content, path
             assert not content.startswith((b"PGDMP", b"\x28\xb5\x2f\xfd"))
             assert path.stat().st_mode & 0o077 == 0
     assert counting.inv("backups").returncode == 0
@@ -106,9 +117,12 @@ def test_with_the_key_it_comes_back_and_goes_back(
 ) -> None:
     """The safety set is encrypted like any other; undoing needs the key, too."""
     mark(counting, "later")
+    with counting.connect("rulesdb") as connection, connection.cursor() as cursor:
+        cursor.execute("ALTER DATABASE rulesdb RESET app.jwt_secret")
     ended = _restored(counting, "--file", backup.name, "--identity", str(identity))
     assert ended.returncode == 0, ended.stderr
     assert marks(counting) == {WORD}
+    assert _setting(counting) == SETTING
     assert counting.sets()[-1].manifest.encryption == "age"
     undone = counting.inv("undo-restore", "--yes", "--identity", str(identity))
     assert undone.returncode == 0, undone.stderr
