@@ -1,7 +1,7 @@
 """A program in a container whose input and output are files of this machine, streamed.
 
 For engines that cannot mount our folders. The completeness of what came is proven twice
-(RELIABILITY 1): the exit code is the engine's own word (`exec inspect`), and the last bytes of
+(rule 1): the exit code is the engine's own word (`exec inspect`), and the last bytes of
 the stream are an end marker that the program's shell writes after it, a new random one each time.
 How much the program may read is counted beforehand, so that no end of a connection, which TLS
 cannot half-close, has to say that the input is over.

@@ -5,7 +5,7 @@
     backups/.state/<set>.json     mutable facts (pinned, verified), outside the sealed set
     backups/.trash/<set>/         made invisible first, then removed
 
-The order of writes is the safety argument (RELIABILITY 8): members are synced first, then the
+The order of writes is the safety argument (rule 8): members are synced first, then the
 sums, then the manifest, then the folder; one rename that never replaces publishes it, and its
 parent is synced. A set without a readable manifest does not exist.
 """

@@ -1,4 +1,4 @@
-"""Which members of a tar archive must not be unpacked (RELIABILITY 13).
+"""Which members of a tar archive must not be unpacked (rule 13).
 
 Reads the headers itself: Python's `tarfile` needs twelve seconds for 60,000 members. Where this
 and GNU tar could ever disagree about what a header means, the archive is refused. Unpacking is

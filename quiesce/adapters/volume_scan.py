@@ -1,4 +1,4 @@
-"""What is in a volume, written down and compared: the T0 rule (RELIABILITY 12). Pure.
+"""What is in a volume, written down and compared: the T0 rule (rule 12). Pure.
 
 GNU find writes one record per entry, GNU sort puts them in order of their names' bytes, and all
 that reads them here goes through two sorted files side by side: memory stays flat for any number

@@ -161,7 +161,7 @@ def _other_servers(stack: Stack, observed: Observed, source: BackupSet) -> list[
 def _revision(
     ports: Ports, database: Database, record: DatabaseRecord, into: list[tuple[str, str]]
 ) -> list[str]:
-    """Decide by POSTGRES.md 4.4: known and older is migrated, unknown is refused."""
+    """Decide by rule 26: known and older is migrated, unknown is refused."""
     if database.migrations is None or not record.revision:
         return []
     unknown = [r for r in record.revision if not ports.migrator.known(database, r)]

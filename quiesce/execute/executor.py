@@ -3,7 +3,7 @@
 Order of a bracket: written down as owed, `enter`, `body`, then, shielded from signals,
 `on_failure` if either did not complete or `on_success` if both did, `always` in any case, and
 `settled` only if all of that worked. A failure in `always` alone does not stop what follows
-(DETAILS 19): a dump that is held and can be sealed is worth more than an early end. It is raised
+(rule 21): a dump that is held and can be sealed is worth more than an early end. It is raised
 when the plan is done.
 """
 
@@ -146,7 +146,7 @@ class Executor:
     def _all(self, nodes: Sequence[Node], at: str, depth: int) -> list[BaseException]:
         """Try each node, even when one fails: a later service can start without an earlier one.
 
-        Journal errors in here are kept too, but never keep a step from running (DETAILS 24).
+        Journal errors in here are kept too, but never keep a step from running (rule 23).
         """
         broken: list[BaseException] = []
         before, self._shielded = self._shielded, True

@@ -63,7 +63,7 @@ class ChangingTask(Task[Any]):
     """A task that changes something, and says so before any task of the command line runs.
 
     Invoke expands the whole command line first, asking every task for its `pre` tasks, and only
-    then begins: whoever is asked is going to run (DETAILS 25).
+    then begins: whoever is asked is going to run (rule 24).
     """
 
     @property

@@ -2,7 +2,7 @@
 
 A bracket is owed from before its first step until its `always` part has worked. Innermost first:
 `on_failure` where the body is not done, `on_success` where it is, then `always`. A stop that had
-begun and not ended is repeated and waited for before anything starts (DETAILS 23: a container still
+begun and not ended is repeated and waited for before anything starts (rule 22: a container still
 stopping answers "healthy", then exits). Where services already ran on the new state, the body is
 finished instead.
 """

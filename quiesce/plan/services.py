@@ -63,7 +63,7 @@ def with_dependents(
 
     `reasons` maps services to the reason why each must not run. Whatever depends on one of them
     stops too: a proxy that stays up keeps the address its upstream had, and answers 502 for ever
-    (DETAILS 17). `restart.keep_running` opts out. Only what runs is stopped.
+    (rule 20). `restart.keep_running` opts out. Only what runs is stopped.
     """
     needs = order.dependencies(observed.services)
     whys = dict(reasons)

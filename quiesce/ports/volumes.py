@@ -73,7 +73,7 @@ class VolumeIO(Protocol):
     ) -> VolumeRecord:
         """Write `stem.<level>.tar.zst` (and for level 1 `stem.gone`) into `directory`.
 
-        Level 1 holds what differs from this run's level 0 by the T0 rule (RELIABILITY 12); its
+        Level 1 holds what differs from this run's level 0 by the T0 rule (rule 12); its
         record describes both levels together. A level 1 without level 0 is a level 0.
         """
         ...

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 #: Exit codes whose details are ours. Those of failed steps may hold lines that services logged,
-#: which go to stderr only (DETAILS 31).
+#: which go to stderr only (rule 25).
 _DETAILS_ARE_OURS = (2, 7)
 
 

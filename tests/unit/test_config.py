@@ -211,7 +211,7 @@ def test_services_of_the_host_runtime_arrive_with_their_text_as_it_is_written(
 
 
 def test_the_env_file_goes_over_dot_env_and_both_over_the_environment(tmp_path: Path) -> None:
-    """The order of DETAILS 5, with the environment last."""
+    """The order of Compose itself, with the environment last."""
     (tmp_path / ".env").write_text("A=dot\nB=dot\nFROM_DOT=${A}\n")
     (tmp_path / "core.env").write_text("A=file\nFROM_FILE=${B}-${C}\n")
     text = SMALLEST.replace("retention: r}", "retention: r, env_file: core.env}", 1)

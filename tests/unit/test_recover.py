@@ -38,7 +38,7 @@ def test_a_run_that_wrote_nothing_owes_nothing() -> None:
 
 
 def test_a_stop_that_was_cut_short_is_repeated_before_anything_starts() -> None:
-    """A container still stopping answers "healthy", then exits (DETAILS 23)."""
+    """A container still stopping answers "healthy", then exits (rule 22)."""
     plan = _backup()
     outer = _position(plan, Bracket, "set core-1")
     window = _position(plan, Bracket, "services at rest")

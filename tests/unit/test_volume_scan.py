@@ -87,7 +87,7 @@ RULES = {
 
 @pytest.mark.parametrize("case", RULES)
 def test_level_1_takes_by_the_t0_rule(case: str) -> None:
-    """Every directory, and of the rest what RELIABILITY 12 names."""
+    """Every directory, and of the rest what rule 12 names."""
     before, now, taken, dropped = RULES[case]
     found = compare(in_level_zero(ROOT, before), [ROOT, now])
     assert [".", *taken] == found[0]
