@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from tests.support.checkout import Checkout
+from tests.support.checkout import Checkout, wait_until
 from tests.support.terminal import inv_in_terminal
 
 pytestmark = pytest.mark.engine
@@ -55,6 +56,16 @@ def test_psql_takes_arguments_without_a_terminal(core: Checkout) -> None:
     assert result.code == 0, result.err
     assert result.out.split() == ["42"]
     assert core.inv("db-shell", "--database", "rulsdb").code == 2
+
+
+def test_a_killed_psql_leaves_no_session(core: Checkout) -> None:
+    """Killing what `inv db-shell` became ends neither psql in the container nor its session."""
+    there = "SELECT 1 FROM pg_stat_activity WHERE application_name ~ '^db-shell:'"
+    shell = core.start_inv("db-shell", "--database", "rulesdb", "--", "-c", "SELECT pg_sleep(3600)")
+    wait_until(lambda: bool(core.sql("postgres", there)), "psql to be at work")
+    os.killpg(shell.pid, signal.SIGKILL)
+    shell.wait()
+    wait_until(lambda: not core.sql("postgres", there), "its session to end")
 
 
 def test_logs_are_printed_and_followed(core: Checkout) -> None:
