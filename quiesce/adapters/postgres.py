@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +26,6 @@ from quiesce.adapters.postgres_drop import drop
 from quiesce.adapters.postgres_dump import decode_arguments, globals_arguments, script_arguments
 from quiesce.adapters.postgres_loading import Loading
 from quiesce.adapters.postgres_obstacles import short_names
-from quiesce.adapters.postgres_planning import has_code_of_others
 from quiesce.adapters.postgres_reading import read_snapshot
 from quiesce.adapters.postgres_rehearsal import rehearse
 from quiesce.adapters.postgres_rest import between, look_around, together
@@ -123,15 +121,9 @@ class PostgresAdmin(Loading):
 
     def ask(self, database: Database, query: str) -> object:
         with self._open(database, database.name) as session:
-            # Who is no superuser has no rights that somebody's function could be after.
-            if not probing.is_superuser(session) or not has_code_of_others(session):
-                return probing.first_value(session, query)
-            login = replace(database, user=probing.reader_name(self._run))
-            with (
-                probing.reader(session, login.user) as password,
-                self._open(replace(login, password=password), database.name) as reading,
-            ):
-                return probing.first_value(reading, query)
+            return probing.ask(
+                session, self._run, query, lambda login: self._open(login, database.name), database
+            )
 
     # ------------------------------------------------------------------------------ dumping
 

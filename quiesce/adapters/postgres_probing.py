@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
+from quiesce.adapters.postgres_planning import has_code_of_others
 from quiesce.adapters.postgres_session import Session, encrypted_password, identifier, literal
 from quiesce.errors import QuiesceError
-from quiesce.model import Secret
+from quiesce.model import Database, Secret
 from quiesce.plan.naming import suffix_of
 
 #: A drill's own table; nothing else of ours is ever in a live database.
@@ -41,6 +43,26 @@ def owns_marks(session: Session) -> bool:
             "rename it, then try again; nothing of Quiesce reads or writes it as it is",
         )
     return bool(found)
+
+
+def ask(
+    session: Session,
+    run: str,
+    query: str,
+    open_as: Callable[[Database], Session],
+    database: Database,
+) -> object:
+    """Return the first value of a query; None for no row. `open_as` opens a session as another
+    user than that of `database`."""
+    # Who is no superuser has no rights that somebody's function could be after.
+    if not session.value(_IS_SUPERUSER) or not has_code_of_others(session):
+        return first_value(session, query)
+    login = replace(database, user=reader_name(run))
+    with (
+        reader(session, login.user) as password,
+        open_as(replace(login, password=password)) as reading,
+    ):
+        return first_value(reading, query)
 
 
 def first_value(session: Session, query: str) -> object:
@@ -82,11 +104,6 @@ def reader(session: Session, role: str) -> Iterator[Secret | None]:
     finally:
         with contextlib.suppress(QuiesceError):
             drop_reader(session, role)
-
-
-def is_superuser(session: Session) -> bool:
-    """Whether the session's user is one."""
-    return bool(session.value(_IS_SUPERUSER))
 
 
 def drop_reader(session: Session, role: str) -> None:

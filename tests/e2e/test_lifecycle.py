@@ -64,7 +64,7 @@ def test_a_killed_psql_leaves_no_session(core: Checkout) -> None:
     shell = core.start_inv("db-shell", "--database", "rulesdb", "--", "-c", "SELECT pg_sleep(3600)")
     wait_until(lambda: bool(core.sql("postgres", there)), "psql to be at work")
     os.killpg(shell.pid, signal.SIGKILL)
-    shell.wait()
+    shell.communicate()
     wait_until(lambda: not core.sql("postgres", there), "its session to end")
 
 
