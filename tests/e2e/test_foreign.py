@@ -79,7 +79,9 @@ def test_a_file_is_built_beside_and_swapped_in(
         expected = (before["projects"], before["rules"])
     assert rules(core) == expected
     assert core.leftovers() == []
-    roles = core.sql("postgres", "SELECT rolname FROM pg_roles WHERE rolname ~ 'quiesce'")
+    roles = core.sql(
+        "postgres", "SELECT rolname FROM pg_roles WHERE rolname ~ 'quiesce_(loader|reader)'"
+    )
     assert roles == []
     if form == "sql":
         core.succeed("undo-restore", "--yes")
