@@ -15,12 +15,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from quiesce.adapters import encryption
 from quiesce.adapters import store_files as files
-from quiesce.adapters.object_store import AlreadyThere, Objects, ObjectStore, sum_of_object
-from quiesce.adapters.offsite_notes import OffsiteNotes, Sent
+from quiesce.adapters.object_store import AlreadyThere, Objects, sum_of_object
+from quiesce.adapters.offsite_notes import DamageNotes, OffsiteNotes, Sent
+from quiesce.adapters.offsite_opening import open_objects
 from quiesce.adapters.offsite_sending import Sending, in_order
 from quiesce.adapters.signing import FIELD, SigningKey
 from quiesce.adapters.store import MANIFEST, LocalStore
@@ -112,6 +112,21 @@ class OffsiteStores:
         if self._sent is not None:
             OffsiteNotes(self._sent, store).accept(name)
 
+    def damaged(self, store: str) -> frozenset[str]:
+        noted = {} if self._sent is None else DamageNotes(self._sent, store).read()
+        there = self._read_all(store)
+        return frozenset(
+            name
+            for name, sha256 in noted.items()
+            if name in there
+            and hashlib.sha256(self._index_bytes(store, name)).hexdigest() == sha256
+        )
+
+    def note_damage(self, store: str, name: str, *, damaged: bool) -> None:
+        if self._sent is not None:
+            sha256 = hashlib.sha256(self._index_bytes(store, name)).hexdigest()
+            DamageNotes(self._sent, store).note(name, sha256 if damaged else None)
+
     def verify(self, store: str, name: str, progress: Progress) -> tuple[str, ...]:
         there = self._read(store, name)
         objects, wrong = self._objects(store), []
@@ -133,6 +148,7 @@ class OffsiteStores:
         encryption.check_recipients(target.recipients)
         there = objects.list(self._prefix(backup.name))
         if self._place(backup.name, INDEX) in there:
+            self._require_this_set(store, backup)
             return False
         sending = Sending(
             target,
@@ -166,6 +182,23 @@ class OffsiteStores:
             OffsiteNotes(self._sent, store).add(backup.name, sent)
         sending.forget()
         return True
+
+    def _require_this_set(self, store: str, backup: BackupSet) -> None:
+        """Raise CheckFailed unless what lies there under this name is the set, sent from here.
+
+        Names are easily guessed: an index that somebody put there before would count as a copy.
+        """
+        if self._key is not None:
+            self._key.make()
+        there, trust = self._read(store, backup.name), self.trust(store, backup.name)
+        # Earlier versions signed nothing: what they sent in the clear is known by its sums.
+        older = trust == "unsigned" and not there.encryption
+        if not there.describes(backup) or not (trust in ("signed", "noted", "unknown") or older):
+            raise CheckFailed(
+                f"store {store}: what lies there as {backup.name} was not sent from here",
+                f"find out who put {self._place(backup.name, INDEX)} there; remove it from the "
+                "store, then run 'inv push' again",
+            )
 
     def _signed(self, index: OffsiteSet) -> bytes:
         document = encode(index)
@@ -232,6 +265,7 @@ class OffsiteStores:
             objects.remove(place)
         if self._sent is not None:
             OffsiteNotes(self._sent, store).forget(name)
+            DamageNotes(self._sent, store).note(name, None)
 
     def _fetch(
         self, store: str, there: OffsiteSet, entry: OffsiteObject, folder: Path, progress: Progress
@@ -286,8 +320,12 @@ class OffsiteStores:
                 fact = f"{name}: {INDEX} has format {number}, this program reads format {FORMAT}"
                 raise CheckFailed(fact, "use a newer version of Quiesce")
             found: OffsiteSet = decode(OffsiteSet, raw)
-        except (ValueError, NotDecodable) as error:
+        except (ValueError, NotDecodable, RecursionError) as error:
             raise CheckFailed(f"{name}: {INDEX} is damaged", "use another set") from error
+        if len({o.file for o in found.objects}) != len(found.objects) or (
+            found.created_at.tzinfo is None
+        ):
+            raise CheckFailed(f"{name}: {INDEX} is damaged", "use another set")
         plain = all(_is_plain(o.file) and _is_plain(o.object) for o in found.objects)
         if found.name != name or found.instance != self._instance or not plain:
             raise CheckFailed(f"{name}: {INDEX} is of something else", "use another set")
@@ -331,34 +369,6 @@ class OffsiteStores:
     def _scratch_file(self, name: str) -> Path:
         self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._scratch / name.replace("/", "_")
-
-
-def open_objects(store: OffsiteStore) -> Objects:
-    """Return the way to the objects of a store, by the scheme of its url."""
-    if urlsplit(store.url).scheme == "rclone":
-        from quiesce.adapters.rclone import Rclone
-
-        return Rclone(store)
-    credentials: Mapping[str, str] = {}
-    if store.credentials_file is not None:
-        credentials = _credentials(store.credentials_file, store.name)
-    return ObjectStore(store, credentials)
-
-
-def _credentials(file: Path, store: str) -> Mapping[str, str]:
-    """Read lines like NAME=value. Nothing of them is ever shown."""
-    try:
-        lines = file.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(
-            f"the credentials file of store {store} cannot be read", f"make {file} readable"
-        ) from error
-    pairs = (line.removeprefix("export ").partition("=") for line in lines if "=" in line)
-    return {
-        name.strip(): value.strip().strip("'\"")
-        for name, _, value in pairs
-        if not name.lstrip().startswith("#")
-    }
 
 
 def _sum(objects: Objects, place: str, what: str, progress: Progress) -> tuple[str, int]:

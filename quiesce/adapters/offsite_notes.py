@@ -70,6 +70,34 @@ class OffsiteNotes:
         files.replace_synced(self._file, json.dumps(body, indent=1).encode() + b"\n")
 
 
+class DamageNotes:
+    """Which sets of one store were found damaged when they were read there, by the sum of their
+    index: a set that is sent again is another one. In one file of `folder`."""
+
+    def __init__(self, folder: Path, store: str) -> None:
+        self._file = folder / "damaged" / f"{store}.json"
+
+    def read(self) -> Mapping[str, str]:
+        """Return the sums of the indexes by the name of the set."""
+        try:
+            raw: Any = json.loads(self._file.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        found = raw.items() if isinstance(raw, dict) else ()
+        return {name: sum_ for name, sum_ in found if isinstance(sum_, str)}
+
+    def note(self, name: str, sha256: str | None) -> None:
+        """Note that the set with this index is damaged; None: that it is not."""
+        notes = dict(self.read())
+        if notes.get(name) == sha256:
+            return
+        notes.pop(name, None)
+        if sha256 is not None:
+            notes[name] = sha256
+        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.replace_synced(self._file, json.dumps(notes, indent=1).encode() + b"\n")
+
+
 def _sent(value: Any) -> Sent | None:
     if not isinstance(value, dict):
         return None

@@ -7,6 +7,7 @@ not have (HMAC-SHA256 over the document's canonical JSON). Hosts that share a st
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -17,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from quiesce.adapters import store_files as files
 from quiesce.errors import RequestError
 
 #: `good`: signed with this key. `absent`: not signed. `foreign`: signed with another key.
@@ -41,15 +43,14 @@ class SigningKey:
         if self.exists():
             return
         self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        # Whole or not at all: an empty file would be no key, and no second one would be made.
+        partial = self.file.with_name(f".{self.file.name}.{secrets.token_hex(4)}")
         try:
-            handle = os.open(self.file, flags, 0o600)
-        except FileExistsError:
-            return
-        with os.fdopen(handle, "w") as out:
-            out.write(secrets.token_hex(_BYTES) + "\n")
-            out.flush()
-            os.fsync(out.fileno())
+            files.write_synced(partial, f"{secrets.token_hex(_BYTES)}\n".encode())
+            with contextlib.suppress(FileExistsError):
+                files.rename_without_replacing(partial, self.file)
+        finally:
+            partial.unlink(missing_ok=True)
         folder = os.open(self.file.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
@@ -78,15 +79,18 @@ class SigningKey:
 
     def _read(self) -> bytes:
         try:
-            handle = os.open(self.file, os.O_RDONLY | os.O_NOFOLLOW)
+            # A pipe would be waited for.
+            handle = os.open(self.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
             raise RequestError(
                 f"the signing key {self.file} cannot be read: {error.strerror}",
                 "restore the file from your copy, or name another one with signing_key_file",
             ) from error
-        with os.fdopen(handle, "rb") as file:
-            found = os.fstat(file.fileno())
-            text = file.read(1024).strip()
+        try:
+            found = os.fstat(handle)
+            text = os.read(handle, 1024).strip() if stat.S_ISREG(found.st_mode) else b""
+        finally:
+            os.close(handle)
         if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise RequestError(
                 f"the signing key {self.file} can be read by others", f"run: chmod 600 {self.file}"

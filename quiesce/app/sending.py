@@ -104,7 +104,7 @@ class Sending(Keeping):
                 else (offsite.resolve(self.stack, sets, file or "latest", store),)
             )
             wrong = [
-                reason for entry in chosen for reason in self._wrong_in(ports, run, store, entry)
+                reason for entry in chosen for reason in self._noted_wrong(ports, run, store, entry)
             ]
             for entry in chosen:
                 trust = port.trust(store, entry.name)
@@ -168,6 +168,12 @@ class Sending(Keeping):
         return self.__class__(self.stack, self.reporter, replace(self.options, identity=path))
 
     # ------------------------------------------------------------------------------------ inside
+
+    def _noted_wrong(self, ports: Ports, run: str, store: str, entry: OffsiteSet) -> list[str]:
+        """Return what is wrong with a set, and note it: a damaged set replaces no good one."""
+        wrong = self._wrong_in(ports, run, store, entry)
+        ports.offsite.note_damage(store, entry.name, damaged=bool(wrong))
+        return wrong
 
     def _wrong_in(self, ports: Ports, run: str, store: str, entry: OffsiteSet) -> list[str]:
         """Return what is wrong with a set in a store, each with the set's name."""

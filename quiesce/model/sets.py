@@ -53,6 +53,18 @@ class OffsiteSet:
     #: By the key of the installation that sent it; see `adapters/signing`.
     signature: str = ""
 
+    def describes(self, backup: BackupSet) -> bool:
+        """Whether it is of this very set, as far as that is seen without decrypting."""
+        manifest = backup.manifest
+        facts = (manifest.name, manifest.instance, manifest.created_at, manifest.kind)
+        if (self.name, self.instance, self.created_at, self.kind) != facts:
+            return False
+        there = {entry.file: entry.sha256 for entry in self.objects}
+        return all(
+            member.file in there and (bool(self.encryption) or there[member.file] == member.sha256)
+            for member in manifest.members
+        )
+
     @property
     def bytes(self) -> int:
         return sum(entry.bytes for entry in self.objects)

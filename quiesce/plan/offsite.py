@@ -104,12 +104,21 @@ def candidates(
     store: str,
     trust: Mapping[str, Trust],
     accepted: Collection[str],
+    damaged: Collection[str] = (),
 ) -> tuple[Candidate, ...]:
     """Return what retention looks at of the sets in a store. They were read back when they were
-    sent. `local` are the sets here, `accepted` those that rightly hold so little."""
+    sent. `local` are the sets here, `accepted` those that rightly hold so little, `damaged` those
+    that were found so since."""
     here = {backup.name: backup for backup in local}
     return tuple(
-        _candidate(found, here.get(found.name), store, trust[found.name], found.name in accepted)
+        _candidate(
+            found,
+            here.get(found.name),
+            store,
+            trust[found.name],
+            found.name in accepted,
+            found.name in damaged,
+        )
         for found in sets
     )
 
@@ -120,6 +129,7 @@ def _candidate(
     store: str,
     trust: Trust,
     accepted: bool,  # noqa: FBT001
+    damaged: bool,  # noqa: FBT001
 ) -> Candidate:
     safety = "-safety" in found.name.removeprefix(found.instance)
     amounts = {}
@@ -128,17 +138,39 @@ def _candidate(
         amounts[unit, source] = amount
     # Sets that earlier versions sent are not signed, and say nothing of their amounts.
     sent = here is not None and store in here.state.pushed
-    if not amounts and here is not None and not found.encryption:
-        amounts = here.amounts
+    same = here if here is not None and found.describes(here) else None
+    if not amounts and same is not None and not found.encryption:
+        amounts = dict(same.amounts)
     return Candidate(
         found.name,
         (found.instance, found.kind, found.contents, safety),
         found.created_at,
-        pinned=found.pinned or (here is not None and here.state.pinned),
-        accepted=accepted or (here is not None and here.state.accepted),
+        # The index says how it was when it was sent; the set here says how it is now.
+        pinned=same.state.pinned if same is not None else found.pinned,
+        verified=not damaged,
+        accepted=accepted or (same is not None and same.state.accepted),
         amounts=amounts or None,
-        stranger=not (is_ours(trust) or (trust == "unsigned" and sent)),
+        # An encrypted set of then cannot be given pseudonyms of its sources: it is compared by
+        # what it takes there.
+        stored=_stored_bytes(found),
+        # Without a key nothing is proven. To take such a set is a question of the moment; to count
+        # it would let anybody's sets push out ours.
+        stranger=not (
+            trust in ("signed", "noted")
+            or (trust in ("unsigned", "unknown") and sent and same is not None)
+        ),
     )
+
+
+def _stored_bytes(found: OffsiteSet) -> dict[str, int]:
+    """Return the bytes that lie in the store, by database and volume."""
+    amounts: dict[str, int] = {}
+    for entry in found.objects:
+        folder, _, file = entry.file.partition("/")
+        if folder in ("databases", "volumes") and file:
+            key = f"{folder}/{file.partition('.')[0]}"
+            amounts[key] = amounts.get(key, 0) + entry.bytes
+    return amounts
 
 
 def is_ours(trust: Trust) -> bool:

@@ -18,7 +18,7 @@ never do is said by guards, which only ever keep more:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 
@@ -31,7 +31,7 @@ SAFETY = Retention("safety", keep_last=3, keep_within=7 * 86_400.0)
 #: Less than this part of what was there before looks like a loss …
 SUSPICIOUS = 0.5
 #: … when at least so much is gone. Below that, only nothing at all is a loss.
-NOISE = {"rows": 100, "files": 20, "bytes": 1_000_000}
+NOISE = {"rows": 100, "files": 20, "bytes": 1_000_000, "stored bytes": 100_000}
 
 Reasons = Mapping[str, tuple[str, ...]]
 _Group = tuple[str, str, tuple[str, ...], bool]
@@ -54,6 +54,9 @@ class Candidate:
     #: Stores that are to hold it and do not yet.
     owed: tuple[str, ...] = ()
     amounts: Mapping[tuple[str, str], int] | None = None
+    #: Bytes that it takes in a store, by database and volume: known also of a set that an earlier
+    #: version sent, whose index has no amounts.
+    stored: Mapping[str, int] = field(default_factory=dict)
     #: In a store, and not proven to be sent from here: it takes nobody's place and stays.
     stranger: bool = False
 
@@ -118,9 +121,13 @@ def suspicions(sets: Iterable[Candidate], now: datetime) -> tuple[Suspicion, ...
 def loss(before: Candidate, after: Candidate) -> str:
     """Return what `after` has so much less of than `before` that it may be lost; "" for nothing."""
     if before.amounts is None or after.amounts is None:
+        had_, has_ = _stored(before), _stored(after)
+    else:
+        had_, has_ = before.amounts, after.amounts
+    if not has_:
         return ""
-    for (unit, source), had in before.amounts.items():
-        has = after.amounts.get((unit, source), 0)
+    for (unit, source), had in had_.items():
+        has = has_.get((unit, source), 0)
         gone = had - has
         emptied = has == 0 and gone > 0
         if emptied or (has < had * SUSPICIOUS and gone >= NOISE[unit]):
@@ -129,6 +136,10 @@ def loss(before: Candidate, after: Candidate) -> str:
 
 
 # ---------------------------------------------------------------------------------------- inside
+
+
+def _stored(entry: Candidate) -> Mapping[tuple[str, str], int]:
+    return {("stored bytes", source): size for source, size in entry.stored.items()}
 
 
 def _decide_group(
@@ -252,7 +263,8 @@ def has_rules(policy: Retention) -> bool:
 def _suspicion(good: Sequence[Candidate]) -> Suspicion | None:
     """The newest set, of those newest first, that looks like a loss against the one before."""
     for after, before in pairwise(good):
-        if after.accepted:
+        # Safety sets hold what somebody chose to replace, which is often what a loss left.
+        if after.accepted or _is_safety(after):
             continue
         if fact := loss(before, after):
             return Suspicion(after.name, before.name, fact)

@@ -53,6 +53,14 @@ class Offsite(Protocol):
         """Remember that a set sent from here rightly holds so little."""
         ...
 
+    def damaged(self, store: str) -> frozenset[str]:
+        """The sets there of which `note_damage` said that they are damaged."""
+        ...
+
+    def note_damage(self, store: str, name: str, *, damaged: bool) -> None:
+        """Remember what came of reading this set there, until another one has its name."""
+        ...
+
     def push(self, store: str, backup: BackupSet, progress: Progress) -> bool:
         """Bring a set there, unless it is, signed with this installation's key, which is made
         where there is none. What an earlier attempt left there is used when it is right. Every

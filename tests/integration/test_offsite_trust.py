@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from quiesce.adapters.offsite import INDEX, OffsiteStores
 from quiesce.adapters.signing import SigningKey
 from quiesce.adapters.store import LocalStore
-from quiesce.errors import RequestError
+from quiesce.errors import CheckFailed, RequestError
 from quiesce.model import OffsiteStore, Recipients, Trust
 from quiesce.plan import offsite
 from quiesce.plan.retention import suspicions
@@ -270,3 +271,84 @@ def test_amounts_of_an_older_index_come_from_the_set_here(machine: Machine) -> N
         [replace(found, amounts={})], [backup], STORE, {NAME: "unsigned"}, ()
     )
     assert entry.amounts == backup.amounts
+
+
+@pytest.mark.parametrize("how", ["nobody's", "another's", "another set"])
+def test_an_index_under_the_name_of_the_next_set_is_no_copy_of_it(
+    machine: Machine, there: Path, tmp_path: Path, how: str
+) -> None:
+    """Names are easily guessed: the push says so, and does not take it for sent."""
+    name = "core-20261122-020000"
+    stranger = Machine(tmp_path / "stranger", there)
+    if how == "another's":
+        stranger.push(name)
+    elif how == "nobody's":
+        stranger.push(name)
+        file = there / "core" / name / INDEX
+        index = json.loads(file.read_text())
+        for entry in index["objects"]:
+            entry["sha256"] = "0" * 64
+        del index["signature"]
+        file.write_text(json.dumps(index))
+    else:
+        other = publish_a_set(stranger.backups, name)
+        later = replace(other.manifest, created_at=NOW + timedelta(days=1))
+        assert machine.port.push(STORE, replace(other, manifest=later), nothing)
+    backup = publish_a_set(machine.backups, name)
+    with pytest.raises(CheckFailed, match="was not sent from here"):
+        machine.port.push(STORE, backup, nothing)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"created_at": "2026-11-21T01:00:00"},
+        {"objects": [{"file": "x", "object": "x", "bytes": 1, "sha256": "0"}] * 2},
+    ],
+    ids=["no zone", "a file twice"],
+)
+def test_an_index_that_would_stop_every_command_is_unreadable(
+    machine: Machine, there: Path, change: dict[str, object]
+) -> None:
+    """The sets beside it are listed as ever."""
+    machine.push("core-20261122-020000")
+    file = there / "core" / NAME / INDEX
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    assert [entry.name for entry in machine.port.sets(STORE)] == ["core-20261122-020000"]
+    ((name, _),) = machine.port.unreadable(STORE)
+    assert name == NAME
+
+
+def test_damage_is_noted_of_that_very_set(machine: Machine, there: Path) -> None:
+    """Until it is found good, or sent again; and it does not make a set one of ours."""
+    machine.port.note_damage(STORE, NAME, damaged=True)
+    assert machine.port.damaged(STORE) == {NAME}
+    machine.port.note_damage(STORE, NAME, damaged=False)
+    assert machine.port.damaged(STORE) == frozenset()
+    machine.port.note_damage(STORE, NAME, damaged=True)
+    file = there / "core" / NAME / INDEX
+    file.write_text(json.dumps({**json.loads(file.read_text()), "new": 1}))
+    assert machine.port.damaged(STORE) == frozenset()
+    machine.forget()
+    machine.port.note_damage(STORE, NAME, damaged=True)
+    assert machine.trust() == "changed"
+    machine.port.remove(STORE, NAME)
+    assert machine.port.damaged(STORE) == frozenset()
+
+
+@pytest.mark.parametrize("what", ["a pipe", "a folder", "nothing in it"])
+def test_what_is_no_key_file_is_refused_at_once(tmp_path: Path, what: str) -> None:
+    """And not replaced: another key would make every set a stranger's."""
+    key = SigningKey(tmp_path / "keys/signing.key")
+    key.make()
+    assert [path.name for path in key.file.parent.iterdir()] == ["signing.key"]
+    key.file.unlink()
+    if what == "a pipe":
+        os.mkfifo(key.file, 0o600)
+    elif what == "a folder":
+        key.file.mkdir(mode=0o700)
+    else:
+        key.file.touch(mode=0o600)
+    key.make()
+    with pytest.raises(RequestError):
+        key.sign({})

@@ -84,7 +84,9 @@ def store_candidates(
     loss, for good, and counts sets whose sender is not known."""
     port = ports.offsite
     trust = {entry.name: port.trust(store, entry.name) for entry in there}
-    found = offsite.candidates(there, ports.store.sets(), store, trust, port.accepted(store))
+    found = offsite.candidates(
+        there, ports.store.sets(), store, trust, port.accepted(store), port.damaged(store)
+    )
     if not force:
         return found
     found = tuple(replace(entry, stranger=False) for entry in found)
