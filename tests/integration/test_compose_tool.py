@@ -31,7 +31,7 @@ services:
     image: ${POSTGRES_IMAGE:-quiesce-test/postgres:17}
     stop_grace_period: 10s
     environment: {POSTGRES_PASSWORD: postgres}
-    healthcheck: {test: [CMD, pg_isready, -U, postgres, -h, 127.0.0.1], interval: 1s}
+    healthcheck: {test: [CMD, pg_isready, -U, postgres, -h, 127.0.0.1], interval: 1s, retries: 240}
 """
 
 
