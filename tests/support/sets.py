@@ -20,7 +20,10 @@ def publish_a_set(store: LocalStore, name: str = "core-20261121-020000") -> Back
         kind = "database" if file.startswith("databases") else "volume"
         store.measure(RUN, name, file, kind, "rulesdb" if kind == "database" else "m")
     manifest = replace(
-        a_set(name).manifest, members=store.members(RUN, name), created_at=NOW, name=name
+        a_set(name, databases=("rulesdb",), volumes=("m",)).manifest,
+        members=store.members(RUN, name),
+        created_at=NOW,
+        name=name,
     )
     return store.seal(
         RUN, manifest, {"RESTORE.md": b"by hand\n", "stack/stack.yaml": b"version: 1"}
