@@ -190,7 +190,10 @@ def test_a_set_that_only_looks_right_is_found_with_the_key(
     (entry,) = (o for o in index["objects"] if victim.endswith(o["object"]))
     entry |= {"bytes": len(forged), "sha256": hashlib.sha256(forged).hexdigest()}
     server.write(place_of_index, json.dumps(index).encode())
-    place.succeed("verify", "--store", "away")
+    # Without the key as well: the index is not the one that was noted here.
+    found = place.inv("verify", "--store", "away")
+    assert found.returncode == 7, found.stderr
+    assert "its index is not the one that was sent from here" in found.stderr
     found = place.inv(*given)
     assert found.returncode == 7, found.stderr
     assert f"{name} is not what was pushed: volumes/media.0.tar" in found.stderr
