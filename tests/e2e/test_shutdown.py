@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 
 import pytest
 
@@ -13,18 +15,30 @@ pytestmark = pytest.mark.engine
 EVERYTHING = {"db", "redis", "backend", "frontend", "proxy"}
 
 
-def test_a_failed_backup_stops_nothing(core: Checkout) -> None:
-    """Exit 3; what ran runs, and no set appears."""
+@pytest.mark.parametrize(
+    ("trouble", "code"),
+    [("a set cannot be opened", 3), ("something else has the folder's name", 2)],
+)
+def test_a_failed_backup_stops_nothing(core: Checkout, trouble: str, code: int) -> None:
+    """What ran runs, and no set appears: a step that failed (3), or a refusal before any (2)."""
     staging = core.folder / "backups" / ".staging"
-    staging.write_text("in the way of every set")
+    if code == 3:
+        staging.mkdir(exist_ok=True)
+        subprocess.run(["chattr", "+i", staging], check=True)
+    else:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.write_text(trouble)
     try:
         result = core.inv("shutdown")
-        assert result.code == 3, result.err
+        assert result.code == code, result.err
         assert "safe to power off" not in result.out
         core.wait_until_healthy(EVERYTHING)
         assert core.sets() == []
     finally:
-        staging.unlink()
+        if code == 3:
+            subprocess.run(["chattr", "-i", staging], check=True)
+        else:
+            staging.unlink()
 
 
 def test_a_request_that_cannot_be_is_refused(core: Checkout) -> None:

@@ -189,3 +189,27 @@ def test_nothing_that_somebody_wrote_runs_while_a_database_is_backed_up(
         # It cannot write in a transaction that reads only, and may do much else.
         assert Ways(server, database, tmp_path).record.obstacles == ()
         assert server.run("SELECT last_value, is_called FROM ran", NAME) == [(1, False)]
+
+
+def test_no_row_is_asked_about_where_planning_would_call_somebody(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    """The planner evaluates an index's constant parts as whoever asks, so such tables and their
+    keys are left out of the search, and are found by a real restore."""
+    sql = """
+    CREATE SEQUENCE ran;
+    CREATE ROLE mallory; GRANT USAGE ON SEQUENCE ran TO PUBLIC;
+    GRANT CREATE ON SCHEMA public TO mallory;
+    CREATE FUNCTION evil(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS
+        'BEGIN RAISE WARNING ''ran as %'', current_user; RETURN $1; END';
+    ALTER FUNCTION evil(text) OWNER TO mallory;
+    CREATE TABLE parent (id int PRIMARY KEY);
+    CREATE TABLE child (id int, parent int REFERENCES parent, at timestamptz CHECK (at < now()));
+    CREATE INDEX ON child (id) WHERE evil('x') IS NOT NULL;
+    SET session_replication_role = replica;
+    INSERT INTO child VALUES (1, 7, '2020-01-01');
+    """
+    with new_database(server, NAME, sql) as database:
+        assert Ways(server, database, tmp_path).record.obstacles == ()
+        server.run("DROP OWNED BY mallory CASCADE", NAME)
+        server.run("DROP ROLE mallory", NAME)
