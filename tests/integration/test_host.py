@@ -21,7 +21,7 @@ import pytest
 from quiesce.adapters import host_health, host_process, host_units
 from quiesce.adapters.host import HostRuntime
 from quiesce.adapters.host_process import MARK_RUN, MARK_SERVICE, MARK_STATE
-from quiesce.errors import QuiesceError, RequestError
+from quiesce.errors import QuiesceError, RequestError, ServiceFailed
 from quiesce.model import HostService
 from quiesce.observed import Dependency, Mount, Service, Unit
 from tests.support.builders import a_volume
@@ -200,9 +200,9 @@ def test_the_environment_is_small_and_layered(make, tmp_path: Path):
     ],
 )
 def test_what_cannot_be_started_is_named(make, tmp_path: Path, fields, expected: str):
-    """Before anything runs, with a hint."""
+    """With a hint. It keeps none of the others down, so it is no wrong request."""
     runtime = make(a_host_service("web", tmp_path, **fields))
-    with pytest.raises(RequestError, match=expected) as refusal:
+    with pytest.raises(ServiceFailed, match=expected) as refusal:
         runtime.up(["web"], build=False)
     assert refusal.value.hint
     assert service(runtime, "web").units == ()
