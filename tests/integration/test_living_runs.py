@@ -265,7 +265,10 @@ def test_a_set_that_was_changed_while_it_was_made_is_not_published(
     store.measure(RUN, name, "databases/rulesdb.dump", "database", "rulesdb")
     harm(staged / "databases" / "rulesdb.dump")
     manifest = replace(
-        a_set(name).manifest, members=store.members(RUN, name), created_at=NOW, name=name
+        a_set(name, databases=("rulesdb",), volumes=()).manifest,
+        members=store.members(RUN, name),
+        created_at=NOW,
+        name=name,
     )
     with pytest.raises(QuiesceError, match="was changed while it was made"):
         store.seal(RUN, manifest, {"RESTORE.md": b"by hand\n"})
@@ -282,7 +285,10 @@ def test_a_member_that_was_only_touched_is_good(tmp_path: Path) -> None:
     store.measure(RUN, name, "databases/rulesdb.dump", "database", "rulesdb")
     os.utime(staged / "databases" / "rulesdb.dump")
     manifest = replace(
-        a_set(name).manifest, members=store.members(RUN, name), created_at=NOW, name=name
+        a_set(name, databases=("rulesdb",), volumes=()).manifest,
+        members=store.members(RUN, name),
+        created_at=NOW,
+        name=name,
     )
     sealed = store.seal(RUN, manifest, {"RESTORE.md": b"by hand\n"})
     assert store.verify(sealed, lambda *_: None) == ()
