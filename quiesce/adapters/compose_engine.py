@@ -32,6 +32,24 @@ LABEL_HELPER = "quiesce.helper"
 LABEL_RUN = "quiesce.run"
 LABEL_PROJECT = "quiesce.project"
 
+#: What an image that Compose built hands down to every container of it.
+_INHERITED = ("project", "service", "version")
+
+
+def helper_labels(run: str, project: str = "") -> dict[str, str]:
+    """Return the labels of a helper container.
+
+    Compose labels the images that it builds with project and service. A helper made from one would
+    inherit them, and pass for a container of that service.
+    """
+    return {
+        **{f"com.docker.compose.{name}": "" for name in _INHERITED},
+        LABEL_HELPER: "1",
+        LABEL_RUN: run,
+        **({LABEL_PROJECT: project} if project else {}),
+    }
+
+
 #: Seconds an ordinary question may take; waiting for a stop or a tool has its own time.
 PATIENCE = 60
 
@@ -251,7 +269,7 @@ def _read_through_container(api: APIClient, image: str, folder: Path) -> bytes:
             image,
             entrypoint=["/quiesce/never-started"],
             host_config=api.create_host_config(mounts=[mount], network_mode="none"),
-            labels={LABEL_HELPER: "1", LABEL_RUN: "locality"},
+            labels=helper_labels("locality"),
         )["Id"]
         chunks, _ = api.get_archive(made, "/quiesce/word")
         with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:

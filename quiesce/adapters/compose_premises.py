@@ -11,11 +11,9 @@ from typing import IO, Any, cast
 
 from quiesce.adapters.compose_command import ComposeCommand
 from quiesce.adapters.compose_engine import (
-    LABEL_HELPER,
-    LABEL_PROJECT,
-    LABEL_RUN,
     EngineConnection,
     absent,
+    helper_labels,
     told,
 )
 from quiesce.adapters.compose_inspected import LABEL_PROJECT_NAME, Inspected, service_of
@@ -159,11 +157,7 @@ class ComposePremises:
         options = ["--rm", "--init", "--interactive", *(["--tty"] if terminal else [])]
         options += ["--network", f"container:{container['Id']}", "--log-driver", "none"]
         options += ["--no-healthcheck", "--security-opt", "no-new-privileges"]
-        marks = {
-            LABEL_HELPER: "1",
-            LABEL_RUN: self.run,
-            LABEL_PROJECT: self.instance.project,
-        }
+        marks = helper_labels(self.run, self.instance.project)
         options += [part for name, word in marks.items() for part in ("--label", f"{name}={word}")]
         options += [part for name in environment for part in ("--env", name)]
         options += ["--entrypoint", argv[0]]
@@ -201,7 +195,7 @@ class ComposePremises:
                     service.image,
                     entrypoint=["/quiesce/never-started"],
                     host_config=api.create_host_config(network_mode="none"),
-                    labels={LABEL_HELPER: "1", LABEL_RUN: "looking"},
+                    labels=helper_labels("looking"),
                 )["Id"]
                 seen = ((mount, self._entries(made, mount.target)) for mount in binds)
                 return [

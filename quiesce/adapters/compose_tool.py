@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, cast
 from quiesce.adapters.compose_command import is_secret
 from quiesce.adapters.compose_engine import (
     LABEL_HELPER,
-    LABEL_PROJECT,
     LABEL_RUN,
     EngineConnection,
     absent,
+    helper_labels,
     told,
 )
 from quiesce.adapters.process_child import TAIL_BYTES, tail
@@ -193,7 +193,7 @@ def _create(api: APIClient, container: str, image: str, tool: Tool, *, shared: b
         environment={"HOME": "/tmp", **tool.environment},  # noqa: S108  the caller has no home there
         user=user,
         working_dir="/",
-        labels={LABEL_HELPER: "1", LABEL_RUN: tool.run, LABEL_PROJECT: tool.project},
+        labels=helper_labels(tool.run, tool.project),
         healthcheck={"test": ["NONE"]},
         host_config=host,
     )

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from quiesce.adapters.compose_engine import LABEL_HELPER, LABEL_PROJECT, LABEL_RUN
+from quiesce.adapters.compose_engine import helper_labels
 from quiesce.errors import LostEngine, QuiesceError
 
 if TYPE_CHECKING:
@@ -66,12 +66,7 @@ class HelperContainer:
             command=[],
             user="0:0",
             stdin_open=True,
-            labels={
-                LABEL_HELPER: "1",
-                LABEL_RUN: run,
-                LABEL_PROJECT: project,
-                VOLUME_LABEL: volume,
-            },
+            labels={**helper_labels(run, project), VOLUME_LABEL: volume},
             healthcheck={"test": ["NONE"]},
             host_config=host,
         )

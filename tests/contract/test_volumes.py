@@ -74,7 +74,7 @@ class HelperWorld(World):
 
         self.api = APIClient(base_url=endpoint, version="auto")
         self.prefix = f"quiesce-{uuid.uuid4().hex[:8]}"
-        self.run = f"r{uuid.uuid4().hex[:8]}"
+        self.run = f"20260101000000-{uuid.uuid4().hex[:8]}"
         super().__init__(base)
 
     def adapter(self) -> VolumeFiles:

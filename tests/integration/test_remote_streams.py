@@ -37,7 +37,7 @@ class Far:
             tls=make_tls(pair, str(folder / "ca.pem"), verify=True) if tls else False,
             timeout=10,
         )
-        self.run = f"r{uuid.uuid4().hex[:8]}"
+        self.run = f"20260101000000-{uuid.uuid4().hex[:8]}"
         self.volume = f"quiesce-{self.run}"
         self.api.create_volume(self.volume)
         self.scratch = folder / "scratch"

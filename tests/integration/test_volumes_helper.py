@@ -49,7 +49,7 @@ class Docker:
 
         self.endpoint = endpoint
         self.api = APIClient(base_url=endpoint, version="auto")
-        self.run = f"r{uuid.uuid4().hex[:8]}"
+        self.run = f"20260101000000-{uuid.uuid4().hex[:8]}"
         self.name = f"quiesce-{self.run}"
         self.staging = base / "staging"
         self.set = self.staging / "set"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from quiesce.adapters.compose_engine import helper_labels
 from quiesce.adapters.compose_premises import is_deaf, signal_number
 from quiesce.adapters.cron import backup_lines, works_from_bare_environment
 from quiesce.adapters.terminal import become
@@ -109,3 +110,10 @@ def test_a_program_that_is_missing_is_told_before_anything_is_given_up() -> None
     with pytest.raises(RequestError, match="no-such-program"):
         become(command)
     assert sys.executable
+
+
+def test_a_helper_is_no_container_of_the_service_whose_image_it_uses() -> None:
+    """An image that Compose built hands its labels down: they are overwritten."""
+    labels = helper_labels("r", "core")
+    assert labels["com.docker.compose.project"] == labels["com.docker.compose.service"] == ""
+    assert labels["quiesce.project"] == "core"
