@@ -15,9 +15,12 @@ CLOSED = frozenset(
     {
         "annotations",
         "args",
+        "cache_from",
+        "cache_to",
         "command",
         "content",
         "credential_spec",
+        "dockerfile_inline",
         "driver_opts",
         "entrypoint",
         "environment",
@@ -29,6 +32,7 @@ CLOSED = frozenset(
         "post_start",
         "pre_stop",
         "ssh",
+        "storage_opt",
         "sysctls",
     }
 )
@@ -87,8 +91,9 @@ def _withheld(text: str) -> str:
 
 
 def _holds_credentials(text: str) -> bool:
-    """Whether a text holds `scheme://user:password@`."""
-    return re.search(r"://[^/@\s]+@", text) is not None
+    """Whether a text holds `user:password@host/`, or an address with a user or a query in it."""
+    found = re.search(r"://([^/@\s]+@|[^\s$]*\?\S)|(^|[\s=])[^/@\s:]+:[^/@\s]+@[^/@\s]+/", text)
+    return found is not None
 
 
 def _looks_secret(text: str) -> bool:

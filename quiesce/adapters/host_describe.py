@@ -7,7 +7,7 @@ from typing import Any
 
 from quiesce.adapters.compose_command import is_secret
 from quiesce.adapters.compose_describe import WITHHELD
-from quiesce.model import HostService, Stack
+from quiesce.model import HostService, Stack, without_query
 
 
 def describe(stack: Stack) -> bytes:
@@ -35,7 +35,7 @@ def _service(service: HostService, stack: Stack) -> dict[str, Any]:
         "port": service.port,
         "volumes": dict(service.volumes),
         "health": _words(service.health),
-        "health_http": service.health_http,
+        "health_http": service.health_http and without_query(service.health_http),
         "depends_on": list(service.depends_on),
         "stop_signal": service.stop_signal,
         "stop_timeout": service.stop_timeout,

@@ -15,6 +15,7 @@ from quiesce.adapters import encryption
 from quiesce.adapters import store_files as files
 from quiesce.errors import QuiesceError
 from quiesce.model import BackupSet, Member, Plain, Recipients
+from quiesce.private_facts import PRIVATE, with_private_facts
 
 
 def encrypt_member(folder: Path, member: Member, recipients: Recipients) -> Member:
@@ -50,27 +51,47 @@ def decrypted(
     Raise RequestError where there is no key for it, QuiesceError for what was changed or cut, or
     is not what was encrypted.
     """
-    method, members = backup.manifest.encryption, []
-    for member in backup.manifest.members:
+    manifest, members = backup.manifest, []
+    for member in manifest.members:
+        if member.plain is not None and member.plain.file == PRIVATE:
+            own = _decrypted_member(backup, member, folder, identity, progress)
+            manifest = with_private_facts(manifest, own.read_bytes())
+            break
+    for member in manifest.members:
         if member.plain is None or not files.is_inside(folder, member.plain.file):
             raise QuiesceError(f"{member.file} does not say what it holds", "use another set")
         target = folder / member.plain.file
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        progress(f"decrypting {member.file}", 0)
-        encryption.decrypt(backup.path / member.file, target, method, identity, member.plain.bytes)
-        if files.sum_of(target) != member.plain.sha256:
-            raise QuiesceError(
-                f"{member.file} holds something else than was encrypted", "use another set"
-            )
+        if member.plain.file != PRIVATE:
+            _decrypted_member(backup, member, folder, identity, progress)
+            if files.sum_of(target) != member.plain.sha256:
+                raise QuiesceError(
+                    f"{member.file} holds something else than was encrypted", "use another set"
+                )
         members.append(
             replace(
                 member,
                 file=member.plain.file,
                 bytes=member.plain.bytes,
-                sha256=member.plain.sha256,
+                sha256=member.plain.sha256 or files.sum_of(target),
                 plain=None,
             )
         )
-    manifest = replace(backup.manifest, encryption="", members=tuple(members))
+    manifest = replace(manifest, encryption="", members=tuple(members))
     return replace(backup, path=folder, manifest=manifest)
+
+
+def _decrypted_member(
+    backup: BackupSet,
+    member: Member,
+    folder: Path,
+    identity: Path | None,
+    progress: Callable[[str, int], None],
+) -> Path:
+    if member.plain is None or not files.is_inside(folder, member.plain.file):
+        raise QuiesceError(f"{member.file} does not say what it holds", "use another set")
+    target, method = folder / member.plain.file, backup.manifest.encryption
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    progress(f"decrypting {member.file}", 0)
+    encryption.decrypt(backup.path / member.file, target, method, identity, member.plain.bytes)
+    return target

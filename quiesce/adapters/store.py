@@ -124,6 +124,10 @@ class LocalStore:
         """The members added so far, in the order they were finished."""
         return tuple(self._members.get((run, name), {}).values())
 
+    def write(self, run: str, name: str, file: str, content: bytes) -> None:
+        with _told(self.folder):
+            files.write_synced(self._staging / run / name / file, content)
+
     def measure(self, run: str, name: str, file: str, kind: MemberKind, source: str) -> Member:
         """Sync a finished file of a staged set, take its sum by reading it, and add it."""
         path = self._staging / run / name / file

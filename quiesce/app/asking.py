@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from quiesce.errors import QuiesceError
+from quiesce.model import without_query
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports
@@ -101,7 +102,7 @@ def _request(
     data = None if body is None else body.encode()
     headers = {} if body is None else {"Content-Type": _type_of(body)}
     request = urllib.request.Request(url, data, headers, method=method)
-    where = f"{method} {service}:{port}{path}"
+    where = f"{method} {service}:{port}{without_query(path)}"
     try:
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
             found: bytes = answer.read(_LONGEST_ANSWER)

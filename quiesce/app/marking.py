@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from quiesce.adapters import process
 from quiesce.app import asking
 from quiesce.errors import QuiesceError
+from quiesce.model import without_query
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports
@@ -51,7 +52,8 @@ def missing(stack: Stack, ports: Ports, word: str, places: Sequence[str]) -> lis
         if kind == "api":
             what, said = _written(stack, rest)
             if not asking.still_there(ports, what, said):
-                found.append(f"what {what.service} was given by {what.method} {what.path} is gone")
+                asked = without_query(what.path)
+                found.append(f"what {what.service} was given by {what.method} {asked} is gone")
             continue
         key, service, path = rest.split(":", 2)
         try:

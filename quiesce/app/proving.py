@@ -16,8 +16,10 @@ from quiesce.app.confirming import require_phrase
 from quiesce.app.connect import disconnect
 from quiesce.app.frame import Frame
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
+from quiesce.model import without_query
 from quiesce.plan.backup import BackupRequest
 from quiesce.plan.restore_request import RestoreRequest
+from quiesce.private_facts import PRIVATE
 from quiesce.private_files import read_private
 from quiesce.report import words
 
@@ -242,8 +244,10 @@ class Proving(Frame):
         manifest = backup.manifest
         if not manifest.encryption:
             return
-        smallest = min(manifest.members, key=lambda member: member.bytes)
-        one = replace(backup, manifest=replace(manifest, members=(smallest,)))
+        # A set made before it had a member for its sums has them in the manifest.
+        own = [m for m in manifest.members if m.plain and m.plain.file == PRIVATE]
+        least = own or [min(manifest.members, key=lambda member: member.bytes)]
+        one = replace(backup, manifest=replace(manifest, members=tuple(least)))
         run = self._run_id()
         ports = self._connect(run)
         try:
@@ -322,7 +326,9 @@ def _outline(phase: str, destructive: bool, writes: Sequence[DrillWrite]) -> Seq
         lines.append("  up the database servers, restore the set, up the rest, ask the probes")
     if phase in ("setup", "all"):
         lines.append("  write a mark into every database and every volume that is backed up")
-        lines += [f"  write a mark by {w.method} {w.service}:{w.port}{w.path}" for w in writes]
+        for w in writes:
+            asked = without_query(w.path)
+            lines.append(f"  write a mark by {w.method} {w.service}:{w.port}{asked}")
     if phase in ("cycle", "all"):
         lines.append("  back up, lose every volume, restore from that backup, ask the probes")
     if phase in ("verify", "all"):

@@ -23,7 +23,12 @@ def check_stores(stack: StackFile, retentions: Sequence[str], findings: Findings
             findings.add((*path, "url"), *fact)
         if store.endpoint is not None and not isinstance(store.endpoint, Unresolved):
             address = urlsplit(store.endpoint)
-            if address.scheme not in ("http", "https") or not address.hostname or address.username:
+            if address.username or address.password or address.query:
+                # Not shown: it may be a secret.
+                fact_ = "holds more than an address, as credentials would be"
+                hint_ = "use credentials_file, or the environment"
+                findings.add((*path, "endpoint"), fact_, hint_)
+            elif address.scheme not in ("http", "https") or not address.hostname:
                 fact_ = f"{show(store.endpoint)} is no address"
                 findings.add((*path, "endpoint"), fact_, "write it like https://s3.example.org")
         if store.retention is not None and not isinstance(store.retention, Unresolved):

@@ -53,6 +53,7 @@ from quiesce.model.stack import (
     Trust,
     Volume,
     VolumeBackup,
+    without_query,
 )
 
 __all__ = [
@@ -100,4 +101,5 @@ __all__ = [
     "Volume",
     "VolumeBackup",
     "VolumeRecord",
+    "without_query",
 ]

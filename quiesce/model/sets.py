@@ -72,7 +72,10 @@ class OffsiteSet:
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """What a member is once it is decrypted: its file, relative to the set, bytes and sum."""
+    """What a member is once it is decrypted: its file, relative to the set, bytes and sum.
+
+    The sum is "" where the set's `private.json` has it; older sets have it here.
+    """
 
     file: str
     bytes: int

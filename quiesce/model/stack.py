@@ -18,6 +18,12 @@ CleanGroup = Literal["logs", "cache"]
 Trust = Literal["signed", "noted", "unsigned", "foreign", "changed", "unknown"]
 
 
+def without_query(path: str) -> str:
+    """Return a path as it may be shown: what follows its question mark may be a token."""
+    before, mark, query = path.partition("?")
+    return f"{before}{mark}{'***' if query else ''}"
+
+
 class Secret:
     """A value that prints as `***`; `reveal()` at the moment of use is the only way out."""
 
@@ -86,8 +92,10 @@ class Probe:
 
     @property
     def words(self) -> str:
-        """What it asks."""
-        return self.query if self.database else f"{self.service}:{self.port}{self.path}"
+        """What it asks, without the query of a path."""
+        if self.database:
+            return self.query
+        return f"{self.service}:{self.port}{without_query(self.path)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,10 @@ class BackupStore(Protocol):
         """Return the set in this folder, wherever it lies. Raise RequestError for any other."""
         ...
 
+    def write(self, run: str, name: str, file: str, content: bytes) -> None:
+        """The file of a staged set has this content, for its owner alone."""
+        ...
+
     def measure(self, run: str, name: str, file: str, kind: MemberKind, source: str) -> Member:
         """Sync a finished file of a staged set, read it back for its sum, and make it a member."""
         ...

@@ -19,6 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 NOUNS = (
     *("__init__", "errors", "obstacles", "model", "observed", "codec", "findings", "exclusion"),
+    "private_facts",
 )
 FILES = ("file_errors", "private_files")
 # What a part of quiesce may import from the others. A part is a module or a folder; a deeper name
@@ -30,6 +31,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "file_errors": (),
     "findings": (),
     "exclusion": (),
+    "private_facts": ("errors", "model"),
     "obstacles": (),
     "private_files": ("errors", "file_errors"),
     "model": ("errors", "exclusion", "obstacles"),

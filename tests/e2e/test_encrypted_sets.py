@@ -91,6 +91,11 @@ def test_nothing_of_the_data_lies_in_the_clear(backup: BackupSet, counting: Coun
             assert SETTING.encode() not in content, path
             assert not content.startswith((b"PGDMP", b"\x28\xb5\x2f\xfd"))
             assert path.stat().st_mode & 0o077 == 0
+    readable = b"".join(path.read_bytes() for path in backup.path.rglob("*") if path.is_file())
+    assert b"retention:" not in readable, "stack.yaml is as somebody wrote it"
+    # A guess at a short secret could be tried with a sum or a digest.
+    assert {member.plain.sha256 for member in backup.manifest.members if member.plain} == {""}
+    assert not any(t.digest for record in backup.manifest.databases for t in record.tables)
     assert counting.inv("backups").returncode == 0
     assert counting.inv("verify", "--all").returncode == 0
 

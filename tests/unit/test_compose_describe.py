@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from quiesce.adapters.compose_describe import WITHHELD, redact
+from quiesce.model import Probe
 
 MODEL = """
 name: app
@@ -81,3 +82,42 @@ def test_lists_of_assignments_keep_their_names(redacted: dict):
     first, second = redacted["services"]["db"]["build"]["args"]
     assert first == f"TOKEN={WITHHELD}"
     assert second == "OTHER=${OTHER}"
+
+
+def test_no_literal_is_left_where_else_people_write_them():
+    """Inline Dockerfiles, caches of builds, addresses with tokens in their query or their path."""
+    text = yaml.safe_dump(
+        redact(
+            yaml.safe_load("""
+services:
+  web:
+    build:
+      dockerfile_inline: "FROM x\\nENV TOKEN=hunter2-inline"
+      cache_to: ["type=s3,secret_access_key=hunter2-cache"]
+      context: "https://example.com/x.git?token=hunter2-query"
+      additional_contexts: {x: "https://hunter2-token@example.com/x.git"}
+    storage_opt: {key: hunter2-storage}
+    image: user:hunter2-registry@registry.example.com/image
+    annotations: [a=hunter2-annotation]
+    post_start: [{command: [x, hunter2-hook]}]
+""")
+        )
+    )
+    assert "hunter2" not in text
+
+
+def test_addresses_without_a_secret_are_left():
+    """Images by digest and from registries with a port, addresses that need a variable."""
+    for image in (
+        "registry.example.com:5000/team/app:1.2@sha256:0123456789abcdef",
+        "${REGISTRY:?say which}/app",
+        "https://${HOST:?say which}/x.git",
+    ):
+        assert redact({"services": {"web": {"image": image}}})["services"]["web"]["image"] == image
+
+
+def test_a_probe_is_shown_without_its_query():
+    """Tokens are often there; messages and reports name what was asked."""
+    probe = Probe(service="web", port=80, path="/health?token=hunter2")
+    assert probe.words == "web:80/health?***"
+    assert Probe(service="web", port=80, path="/health").words == "web:80/health"

@@ -351,6 +351,11 @@ ADDED = {
         "6: stores.a.url: 'ftp' is no kind of store "
         "(write s3://bucket/path, gs://…, az://…, a folder, or rclone:remote:path)",
     ),
+    "store with credentials in its endpoint": (
+        "stores: {a: {url: 's3://bucket', endpoint: 'https://example.org/?key=hunter2'}}",
+        "6: stores.a.endpoint: holds more than an address, as credentials would be "
+        "(use credentials_file, or the environment)",
+    ),
     "store with an endpoint that is none": (
         "stores: {a: {url: 's3://bucket', endpoint: minio}}",
         "6: stores.a.endpoint: 'minio' is no address (write it like https://s3.example.org)",

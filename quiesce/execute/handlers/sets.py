@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quiesce import __version__
+from quiesce import __version__, private_facts
 from quiesce.errors import CheckFailed
 from quiesce.execute.instructions import restore_instructions
 from quiesce.execute.run import Draft, Run
@@ -20,10 +20,16 @@ def open_set(step: s.OpenSet, run: Run) -> str:
 
 
 def record_stack(step: s.RecordStack, run: Run) -> str:
-    documents = run.drafts[step.set].documents
-    documents["stack/stack.yaml"] = run.stack.file.read_bytes()
-    for name, content in run.ports.runtime.description().items():
-        documents[f"stack/{name}"] = content
+    draft = run.drafts[step.set]
+    described = {"stack.yaml": run.stack.file.read_bytes(), **run.ports.runtime.description()}
+    for name, content in described.items():
+        file = f"stack/{name}"
+        if not run.stack.recipients:
+            draft.documents[file] = content
+            continue
+        # A member, so that it is encrypted: stack.yaml is as somebody wrote it.
+        run.ports.store.write(run.id, step.set, file, content)
+        draft.files.append((file, "stack", ""))
     return ""
 
 
@@ -34,6 +40,12 @@ def encrypt(step: s.EncryptSet, run: Run) -> str:
     for member in members:
         run.ports.sink.progress(f"encrypting {member.file}", 0)
         store.encrypt(run.id, step.set, member, recipients)
+    draft = run.drafts[step.set]
+    facts = private_facts.private_facts(store.members(run.id, step.set), draft.databases)
+    store.write(run.id, step.set, private_facts.PRIVATE, facts)
+    draft.files.append((private_facts.PRIVATE, "document", ""))
+    own = store.measure(run.id, step.set, private_facts.PRIVATE, "document", "")
+    store.encrypt(run.id, step.set, own, recipients)
     return f"{len(members)} members"
 
 
@@ -70,7 +82,8 @@ def _manifest(draft: Draft, run: Run) -> Manifest:
     if opened.mode == "live":
         inconsistency = "services were not stopped"
     members = _members(draft, run)
-    return Manifest(
+    encrypted = any(m.plain for m in members)
+    manifest = Manifest(
         format=FORMAT,
         tool=f"quiesce {__version__}",
         name=opened.set,
@@ -94,9 +107,10 @@ def _manifest(draft: Draft, run: Run) -> Manifest:
         volumes=tuple(draft.volumes.values()),
         images=runtime.images(),
         clusters=tuple(draft.clusters),
-        encryption=run.stack.recipients.method if any(m.plain for m in members) else "",
+        encryption=run.stack.recipients.method if encrypted else "",
         doubt="; ".join(filter(None, draft.doubts)),
     )
+    return private_facts.without_private_facts(manifest) if encrypted else manifest
 
 
 def _members(draft: Draft, run: Run) -> tuple[Member, ...]:
