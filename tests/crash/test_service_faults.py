@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -52,8 +53,9 @@ SERVICES = """
     command: [sleep, "100000"]
     init: true
 networks:
-  # With a subnet of its own, an address in it can be asked for.
-  default: {ipam: {config: [{subnet: 198.18.77.0/24}]}}
+  # With a subnet of its own, an address in it can be asked for. The number differs in each run: a
+  # network that a killed run of the tests left behind keeps its subnet.
+  default: {ipam: {config: [{subnet: 198.18.NUMBER.0/24}]}}
 volumes:
 """
 
@@ -64,7 +66,8 @@ def counting(engine: str) -> Iterator[Counting]:
     folder = Path(tempfile.mkdtemp(prefix="qfault-"))
     made = Counting.make(folder / "app", on_engine=True)
     compose = made.folder / "compose.yml"
-    compose.write_text(compose.read_text().replace("\nvolumes:\n", SERVICES, 1))
+    services = SERVICES.replace("NUMBER", str(uuid.uuid4().int % 256))
+    compose.write_text(compose.read_text().replace("\nvolumes:\n", services, 1))
     made.declare("restart: {stop_timeout: 1s}")
     try:
         made.begin()
