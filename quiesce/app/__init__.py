@@ -240,7 +240,7 @@ class App(Recovering, BackingUp, Sending, Reporting, Verifying, Cleaning, Shutti
 
     def backups(self) -> None:
         """List the catalogue."""
-        from quiesce.adapters.store import LocalStore
+        from quiesce.adapters.sets.local import LocalStore
 
         store = LocalStore(self.stack.backups)
         sets, now = store.sets(), self.clock.now()

@@ -40,7 +40,7 @@ def resolve(
         return _of_instance(meant, named[0])
     for path in (Path(file), stack.backups / file):
         if path.is_dir():
-            from quiesce.adapters.store import LocalStore
+            from quiesce.adapters.sets.local import LocalStore
 
             return _of_instance(meant, LocalStore(stack.backups).read(path.resolve()))
     names = [s.name for s in sets]

@@ -29,11 +29,11 @@ class SystemClock:
 
 def connect(stack: Stack, run: str, sink: EventSink, identity: Path | None = None) -> Ports:
     """Return the ports for this run. Nothing is contacted yet. `identity` decrypts sets."""
-    from quiesce.adapters.alembic_env import AlembicMigrator
-    from quiesce.adapters.offsite import OffsiteStores
-    from quiesce.adapters.postgres import PostgresAdmin
-    from quiesce.adapters.signing import SigningKey
-    from quiesce.adapters.store import LocalStore
+    from quiesce.adapters.migrations import AlembicMigrator
+    from quiesce.adapters.postgres.admin import PostgresAdmin
+    from quiesce.adapters.sets.local import LocalStore
+    from quiesce.adapters.sets.offsite import OffsiteStores
+    from quiesce.adapters.sets.signing import SigningKey
 
     if stack.instance.runtime == "host":
         runtime, volumes, premises = _host(stack, run)
@@ -77,9 +77,9 @@ def staging_folder(backups: Path, run: str) -> Path:
 
 
 def _compose(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Premises]:
-    from quiesce.adapters.compose import ComposeRuntime
-    from quiesce.adapters.volume_helper import HelperEngine
-    from quiesce.adapters.volumes import VolumeFiles
+    from quiesce.adapters.compose.runtime import ComposeRuntime
+    from quiesce.adapters.volumes.helper import HelperEngine
+    from quiesce.adapters.volumes.io import VolumeFiles
 
     runtime = ComposeRuntime(stack, run=run)
 
@@ -108,9 +108,9 @@ def _compose(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Premises]:
 
 
 def _host(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Premises]:
-    from quiesce.adapters.host import HostRuntime
-    from quiesce.adapters.host_premises import HostPremises
-    from quiesce.adapters.volumes import VolumeFiles
+    from quiesce.adapters.host.project import HostPremises
+    from quiesce.adapters.host.runtime import HostRuntime
+    from quiesce.adapters.volumes.io import VolumeFiles
 
     runtime = HostRuntime(stack)
     staging = staging_folder(stack.backups, run)
@@ -125,21 +125,21 @@ def _host(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Premises]:
 
 def check_recipients(stack: Stack) -> None:
     """Raise RequestError where sets here are encrypted for a key that is none, or not known."""
-    from quiesce.adapters import encryption
+    from quiesce.adapters.sets import crypt
 
-    encryption.check_recipients(stack.recipients)
+    crypt.check_recipients(stack.recipients)
 
 
 def require_embedded() -> None:
     """Raise RequestError, with what to do, where the embedded PostgreSQL cannot run."""
-    from quiesce.adapters import embedded
+    from quiesce.adapters.host import embedded_postgres
 
-    embedded.find_binaries()
+    embedded_postgres.find_binaries()
 
 
 def end_host_processes(folder: Path) -> None:
     """End every process of host instances in this folder; for folders that are thrown away."""
-    from quiesce.adapters.host_sweep import end_everything_in
+    from quiesce.adapters.host.orphans import end_everything_in
 
     end_everything_in(folder)
 

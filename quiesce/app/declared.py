@@ -26,7 +26,7 @@ def keep_declaration(stack: Stack, folder: Path) -> None:
 
     A disk where that cannot be done is no reason not to run: the journal says so itself.
     """
-    from quiesce.adapters.store_files import replace_synced
+    from quiesce.adapters.files import replace_synced
 
     with contextlib.suppress(OSError):
         content = stack.file.read_bytes()

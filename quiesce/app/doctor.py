@@ -61,7 +61,7 @@ def examine(
             sets = tuple(ports.store.sets())
     except QuiesceError as error:
         found.append(Finding("error", "engine", error.fact, error.hint))
-        from quiesce.adapters.store import LocalStore
+        from quiesce.adapters.sets.local import LocalStore
 
         sets = LocalStore(stack.backups).sets()
     own = tuple(s for s in sets if s.manifest.instance == stack.instance.name)
@@ -259,7 +259,7 @@ def _lock(stack: Stack) -> list[Finding]:
 
 def _cron(stack: Stack, environ: Mapping[str, str]) -> list[Finding]:
     """Look for a cron line of this stack, and try what it runs in cron's bare environment."""
-    from quiesce.adapters.cron import backup_lines, works_from_bare_environment
+    from quiesce.adapters.schedule.cron import backup_lines, works_from_bare_environment
     from quiesce.app.scheduling import timers_state
 
     if timers := timers_state(stack, environ):

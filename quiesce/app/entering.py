@@ -102,7 +102,7 @@ class Entering(Frame):
             disconnect(ports, run)
 
     def _become(self, command: CommandLine) -> None:
-        from quiesce.adapters.terminal import become
+        from quiesce.adapters.process.terminal import become
 
         # Nothing of ours may be written once another program has the terminal.
         self.reporter.close()
@@ -143,6 +143,6 @@ def _named(service: str, text: str) -> str:
 
 
 def _has_terminal() -> bool:
-    from quiesce.adapters.terminal import has_terminal
+    from quiesce.adapters.process.terminal import has_terminal
 
     return has_terminal()

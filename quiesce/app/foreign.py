@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from quiesce import __version__
-from quiesce.adapters import encryption, sql_script, zstd
-from quiesce.adapters.postgres_archive import MAGIC, read_archive
-from quiesce.adapters.store import LocalStore
-from quiesce.adapters.store_files import copy_within_room
+from quiesce.adapters import zstd
+from quiesce.adapters.files import copy_within_room
+from quiesce.adapters.postgres import sql_reader
+from quiesce.adapters.postgres.dump_toc import MAGIC, read_archive
+from quiesce.adapters.sets import crypt
+from quiesce.adapters.sets.local import LocalStore
 from quiesce.app.file_target import LEGACY_DUMP, database_of_file
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.execute.run import Ports
@@ -76,9 +78,9 @@ def as_source(
     found = _Found(stack, ports, folder, wanted)
     try:
         path = wanted.path
-        if path.suffix in (f".{encryption.AGE}", f".{encryption.GPG}"):
+        if path.suffix in (f".{crypt.AGE}", f".{crypt.GPG}"):
             path = folder.parent / wanted.path.stem
-            encryption.decrypt(wanted.path, path, wanted.path.suffix[1:], identity)
+            crypt.decrypt(wanted.path, path, wanted.path.suffix[1:], identity)
         found.take(path)
     except (OSError, EOFError, tarfile.TarError, zstd.module().ZstdError) as error:
         raise RequestError(
@@ -167,7 +169,7 @@ class _Found:
         if path.parent != self.folder:
             path = Path(shutil.copyfile(path, self.folder / path.name))
         path.chmod(0o600)
-        facts = sql_script.read_script(path, name)
+        facts = sql_reader.read_script(path, name)
         if not facts.has_schema and not facts.rows and not facts.inserts:
             raise RequestError(f"{name} holds nothing", "take another one")
         if not facts.has_schema and facts.inserts:
@@ -301,7 +303,7 @@ def _in_a_set(stack: Stack, path: Path) -> str:
     return sources[0] if sources else ""
 
 
-def _record(database: Database, facts: sql_script.ScriptFacts) -> DatabaseRecord:
+def _record(database: Database, facts: sql_reader.ScriptFacts) -> DatabaseRecord:
     return DatabaseRecord(
         key=database.key,
         name=database.name,

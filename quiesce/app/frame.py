@@ -186,7 +186,7 @@ class Frame:
         return self.options.identity or (Path(named) if named else None)
 
     def _store_sets(self) -> tuple[BackupSet, ...]:
-        from quiesce.adapters.store import LocalStore
+        from quiesce.adapters.sets.local import LocalStore
 
         return LocalStore(self.stack.backups).sets()
 

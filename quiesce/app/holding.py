@@ -28,14 +28,14 @@ def reason_for_window(stack: Stack) -> str:
 
 def remember_window(stack: Stack, failure: StepFailed) -> bool:
     """Write it down when the failure is that of locks in the way. Return whether it was."""
-    from quiesce.adapters.postgres_watch import InTheWay
+    from quiesce.adapters.postgres.lock_monitor import InTheWay
 
     cause = failure.__cause__
     if not isinstance(cause, InTheWay):
         return False
     told = " ".join((cause.details or (cause.fact,))[0].split())[:200]
     file = _file(stack)
-    from quiesce.adapters.store_files import replace_synced
+    from quiesce.adapters.files import replace_synced
 
     try:
         replace_synced(file, f"{told}\n".encode())

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quiesce.adapters.compose_isolated import isolate
+from quiesce.adapters.compose.sandbox_model import isolate
 from quiesce.app.backups_folder import secure
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.plan.naming import suffix_of
@@ -98,7 +98,7 @@ def keep(made: Copy) -> None:
 
 def remove(made: Copy) -> None:
     """No container, volume or network of the copy, nor its folder."""
-    from quiesce.adapters.compose import ComposeRuntime
+    from quiesce.adapters.compose.runtime import ComposeRuntime
 
     runtime = ComposeRuntime(made.stack)
     try:
@@ -185,7 +185,7 @@ def copied_stack(stack: Stack, folder: Path, project: str) -> Stack:
 
 
 def _write_model(stack: Stack, folder: Path, run: str, *, network_open: bool) -> None:
-    from quiesce.adapters.compose import ComposeRuntime
+    from quiesce.adapters.compose.runtime import ComposeRuntime
 
     runtime = ComposeRuntime(stack)
     try:

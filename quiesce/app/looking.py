@@ -153,7 +153,7 @@ def interrupted(stack: Stack) -> tuple[UnfinishedRun, ...]:
 
 def abandoned(stack: Stack) -> tuple[str, ...]:
     """Return every run that died before it did anything, and left files behind."""
-    from quiesce.adapters.store import LocalStore
+    from quiesce.adapters.sets.local import LocalStore
 
     return LocalStore(stack.backups).abandoned(journalled(stack))
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from quiesce.adapters import process
+from quiesce.adapters.process import program
 from quiesce.app import asking
 from quiesce.errors import QuiesceError
 from quiesce.model import without_query
@@ -96,7 +96,7 @@ def _writable(stack: Stack, ports: Ports) -> list[tuple[str, str, str]]:
 
 def _inside(ports: Ports, service: str, argv: Sequence[str]) -> str:
     line = ports.premises.inside(service, argv, {}, terminal=False)
-    done = process.run(
+    done = program.run(
         line.argv,
         environment=line.environment,
         cwd=line.directory,

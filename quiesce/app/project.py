@@ -24,7 +24,7 @@ def settle_project(stack: Stack, *, anyhow: bool = False, patient: bool = False)
     others = instance.other_projects
     if not others:
         return stack
-    from quiesce.adapters.compose import ComposeRuntime
+    from quiesce.adapters.compose.runtime import ComposeRuntime
 
     runtime = ComposeRuntime(stack)
     try:

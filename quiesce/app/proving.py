@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quiesce.adapters import store_files as files
+from quiesce.adapters import files
 from quiesce.app import asking, choosing, isolated, marking, reports
 from quiesce.app.backups_folder import secure
 from quiesce.app.confirming import require_phrase

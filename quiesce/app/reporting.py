@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from quiesce import __version__
-from quiesce.adapters import store_files as files
+from quiesce.adapters import files
 from quiesce.app.keeping import Keeping
 from quiesce.app.reports import last_drill, read_reports
 from quiesce.app.restore_log import reports_folder, restore_log
@@ -53,7 +53,7 @@ class Reporting(Keeping, Scheduling):
 
         `output` is the page's file (default: in the instance's `backups/.reports/`).
         """
-        from quiesce.adapters.store import LocalStore
+        from quiesce.adapters.sets.local import LocalStore
 
         if output is not None and not html:
             raise RequestError("--output is the file of the page", "add --html")

@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from quiesce.adapters import store_files as files
+from quiesce.adapters import files
 from quiesce.app import telling
 from quiesce.app.backups_folder import secure
 from quiesce.app.restore_log import append, operator, reports_folder, restore_log

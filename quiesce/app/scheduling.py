@@ -99,7 +99,7 @@ class Scheduling(Frame):
     # ------------------------------------------------------------------------------------ inside
 
     def _timers(self, *, install: bool, remove: bool) -> None:
-        from quiesce.adapters import systemd
+        from quiesce.adapters.schedule import systemd
 
         where = systemd.manager(self.options.environ)
         place = timers.Place(
@@ -127,7 +127,7 @@ class Scheduling(Frame):
             )
 
     def _replace(self, lines: Sequence[str]) -> None:
-        from quiesce.adapters.crontab import read_crontab, write_crontab
+        from quiesce.adapters.schedule.crontab import read_crontab, write_crontab
 
         name = f"{self.stack.instance.name} in {self.stack.directory}"
         before = read_crontab()
@@ -306,7 +306,7 @@ def _done(stack: Stack, timing: Timing, sets: Sequence[BackupSet]) -> datetime |
 
 def timers_state(stack: Stack, environ: Mapping[str, str]) -> list[Finding]:
     """Return what `doctor` says of this instance's timers; nothing where none are installed."""
-    from quiesce.adapters import systemd
+    from quiesce.adapters.schedule import systemd
 
     where = systemd.manager(environ)
     place = timers.Place(

@@ -15,7 +15,7 @@ from quiesce.file_errors import hint_for, reason
 from quiesce.report import words
 
 if TYPE_CHECKING:
-    from quiesce.adapters.metrics import Figure
+    from quiesce.adapters.notify.prometheus import Figure
     from quiesce.model import BackupSet, Stack
     from quiesce.ports import EventSink
 
@@ -53,7 +53,7 @@ def ended(stack: Stack, document: Mapping[str, Any], now: datetime, sink: EventS
 
 def tell(stack: Stack, event: str, title: str, body: str, sink: EventSink) -> None:
     """Send a message to whoever wants to hear of this event."""
-    from quiesce.adapters import notifications
+    from quiesce.adapters.notify import apprise
 
     urls = {
         f"notify[{number}]": entry.url
@@ -62,7 +62,7 @@ def tell(stack: Stack, event: str, title: str, body: str, sink: EventSink) -> No
     }
     # Names of files may hold bytes that no message can carry.
     title, body = (words.utf_8(text).decode() for text in (title, body))
-    for name in notifications.notify(urls, title, body) if urls else ():
+    for name in apprise.notify(urls, title, body) if urls else ():
         sink.warn(f"{name} was not told of this: see whether its url is right and answers")
 
 
@@ -109,14 +109,14 @@ def _body(document: Mapping[str, Any]) -> str:
 
 
 def _ping(url: Any, body: str, what: str, sink: EventSink) -> None:
-    from quiesce.adapters import notifications
+    from quiesce.adapters.notify import apprise
 
-    if notifications.ping({"ping": url}, body):
+    if apprise.ping({"ping": url}, body):
         sink.warn(f"the monitor was not told of the {what}: see whether its url answers")
 
 
 def _own_sets(stack: Stack) -> tuple[BackupSet, ...]:
-    from quiesce.adapters.store import LocalStore
+    from quiesce.adapters.sets.local import LocalStore
 
     sets = LocalStore(stack.backups).sets()
     return tuple(s for s in sets if s.manifest.instance == stack.instance.name)
@@ -138,13 +138,13 @@ def _write_metrics(
     overdue: tuple[tuple[str, datetime | None], ...],
     sink: EventSink,
 ) -> None:
-    from quiesce.adapters import metrics
+    from quiesce.adapters.notify import prometheus
 
     folder = stack.metrics
     if folder is None:
         return
     try:
-        metrics.write(folder, stack.instance.name, _figures(stack, sets, document, overdue))
+        prometheus.write(folder, stack.instance.name, _figures(stack, sets, document, overdue))
     except OSError as error:
         sink.warn(f"cannot write the metrics: {reason(error)}; {hint_for(error, folder)}")
 
@@ -155,7 +155,7 @@ def _figures(
     document: Mapping[str, Any],
     overdue: tuple[tuple[str, datetime | None], ...],
 ) -> list[Figure]:
-    from quiesce.adapters.metrics import Figure
+    from quiesce.adapters.notify.prometheus import Figure
     from quiesce.app.reports import last_drill, read_reports
     from quiesce.plan.retention import is_safety
 

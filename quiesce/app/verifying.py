@@ -45,7 +45,7 @@ class Verifying(Proving):
         server. `restore` brings each into a throwaway copy of its servers and compares it there.
         Raise CheckFailed naming each damaged member.
         """
-        from quiesce.adapters.store import LocalStore
+        from quiesce.adapters.sets.local import LocalStore
 
         store = LocalStore(self.stack.backups)
         sets = store.sets()
@@ -218,8 +218,8 @@ class Decoder:
             reading.wrong += [f"{levels[0]}: {reason}" for reason in refused]
 
     def _dump(self, backup: BackupSet, record: DatabaseRecord, file: str, reading: Reading) -> None:
-        from quiesce.adapters.postgres_archive import read_archive
-        from quiesce.adapters.postgres_dump import decode_arguments
+        from quiesce.adapters.postgres.client_args import decode_arguments
+        from quiesce.adapters.postgres.dump_toc import read_archive
 
         self._ports.sink.progress(f"decoding {file}", 0)
         try:

@@ -265,10 +265,10 @@ def test_the_menu_loads_without_the_heavy_packages() -> None:
         (breaches_of_layers, "quiesce/adapters/x.py", "import quiesce.plan.backup"),
         (breaches_of_layers, "quiesce/menu/x.py", "from quiesce.model import Stack"),
         (breaches_of_layers, "quiesce/unheard_of.py", ""),
-        (breaches_of_layers, "tasks.py", "import quiesce.adapters.process"),
+        (breaches_of_layers, "tasks.py", "import quiesce.adapters.process.program"),
         (breaches_of_homes, "quiesce/app.py", "def f():\n    import docker"),
-        (breaches_of_homes, "quiesce/adapters/compose.py", "from psycopg2 import sql"),
-        (breaches_of_homes, "quiesce/adapters/compose.py", "import nobody_knows"),
+        (breaches_of_homes, "quiesce/adapters/compose/runtime.py", "from psycopg2 import sql"),
+        (breaches_of_homes, "quiesce/adapters/compose/runtime.py", "import nobody_knows"),
         (breaches_of_purity, "quiesce/plan/x.py", "import subprocess"),
         (breaches_of_purity, "quiesce/plan/x.py", "datetime.now()"),
         (breaches_of_purity, "quiesce/plan/x.py", "open('x')"),
@@ -284,7 +284,7 @@ def test_each_rule_sees_what_breaks_it(rule: object, path: str, text: str) -> No
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("quiesce/adapters/postgres_session.py", "import psycopg2.extras"),
+        ("quiesce/adapters/postgres/session.py", "import psycopg2.extras"),
         ("quiesce/plan/x.py", "from .steps import Plan\nfrom quiesce import model, __version__"),
         ("quiesce/adapters/x.py", "from quiesce.plan.naming import side_database"),
         ("quiesce/report/tables.py", "from rich.table import Table\nprint('x')"),

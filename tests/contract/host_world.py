@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters import host_process
-from quiesce.adapters.host import HostRuntime
-from quiesce.adapters.host_process import MARK_RUN, MARK_STATE
+from quiesce.adapters.host import procfs
+from quiesce.adapters.host.procfs import MARK_RUN, MARK_STATE
+from quiesce.adapters.host.runtime import HostRuntime
 from quiesce.observed import Unit
 from quiesce.ports import Runtime
 from tests.contract.runtime_worlds import LITERAL, SECRET, SERVER
@@ -78,7 +78,7 @@ class HostWorld:
 
     def crash(self, unit: Unit) -> None:
         os.killpg(_number(unit), signal.SIGKILL)
-        assert host_process.wait_until(lambda: host_process.look(_number(unit)) is None, 10.0)
+        assert procfs.wait_until(lambda: procfs.look(_number(unit)) is None, 10.0)
 
     def forsake_helper(self, runtime: Runtime, run: str) -> None:
         marks = {MARK_STATE: str(self.stack.instance.state), MARK_RUN: run}

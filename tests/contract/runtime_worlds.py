@@ -20,9 +20,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from quiesce.adapters import process
-from quiesce.adapters.compose import ComposeRuntime
-from quiesce.adapters.compose_endpoint import WAYS
+from quiesce.adapters.compose.endpoint import WAYS
+from quiesce.adapters.compose.runtime import ComposeRuntime
+from quiesce.adapters.process import program
 from quiesce.model import Stack
 from quiesce.observed import Mount, Unit
 from quiesce.ports import Runtime
@@ -126,7 +126,7 @@ class FakeWorld:
             seen = Path(shutil.copytree(directory, self._folder / uuid.uuid4().hex))
         argv = [part.replace(str(directory), str(seen)) for part in argv]
         variables = {"PATH": os.environ["PATH"], **environment}
-        process.run(argv, environment=variables, secrets=tuple(environment.values()))
+        program.run(argv, environment=variables, secrets=tuple(environment.values()))
 
 
 class _Pong(socketserver.BaseRequestHandler):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.alembic_env import AlembicMigrator
-from quiesce.adapters.postgres import PostgresAdmin
+from quiesce.adapters.migrations import AlembicMigrator
+from quiesce.adapters.postgres.admin import PostgresAdmin
 from quiesce.errors import QuiesceError
 from quiesce.model import Database, DatabaseRecord, DatabaseSwap
 from quiesce.ports import DatabaseAdmin, DatabaseContents, Drift, Migrator

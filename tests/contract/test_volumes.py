@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from docker.types import Mount
 
-from quiesce.adapters.volume_helper import HelperEngine
-from quiesce.adapters.volumes import VolumeFiles
+from quiesce.adapters.volumes.helper import HelperEngine
+from quiesce.adapters.volumes.io import VolumeFiles
 from quiesce.errors import QuiesceError
 from quiesce.model import VolumeRecord
 from quiesce.observed import VolumeState

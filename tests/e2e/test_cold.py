@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters import embedded, embedded_files
+from quiesce.adapters.host import embedded_binaries, embedded_postgres
 from quiesce.errors import RequestError, StepFailed
 from quiesce.model import BackupSet
 from quiesce.plan.backup import BackupRequest
@@ -124,7 +124,7 @@ def test_a_server_that_was_killed_is_not_copied(counting: Counting) -> None:
     data = counting.volume("postgres-data")
     sets = set(counting.folder.glob("backups/*/manifest.json"))
     counting.app().stop(("counter",))
-    postmaster = embedded.read_postmaster(data)
+    postmaster = embedded_postgres.read_postmaster(data)
     assert postmaster is not None
     os.kill(postmaster.pid, signal.SIGKILL)
     wait_until(lambda: counting.is_down("db"), "the killed server to be gone")
@@ -140,7 +140,7 @@ def test_a_server_that_was_killed_is_not_copied(counting: Counting) -> None:
     counting.app().stop(("db",))
     made = counting.app().backup(COLD)
     assert made is not None
-    found = embedded.controldata(embedded_files.find_binaries(), data)
+    found = embedded_postgres.controldata(embedded_binaries.find_binaries(), data)
     (cluster,) = made.manifest.clusters
     assert cluster.system_identifier == found.system_identifier
     assert cluster.state == found.state

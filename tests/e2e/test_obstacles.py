@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from quiesce.adapters.postgres import PostgresAdmin
+from quiesce.adapters.postgres.admin import PostgresAdmin
 from quiesce.errors import CheckFailed, RequestError
 from quiesce.plan.backup import BackupRequest
 from quiesce.plan.restore_request import RestoreRequest

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters import alembic_env
-from quiesce.adapters.alembic_env import AlembicMigrator
+from quiesce.adapters import migrations
+from quiesce.adapters.migrations import AlembicMigrator
 from quiesce.errors import QuiesceError
 from quiesce.model import Database
 from tests.support.postgres import (
@@ -210,7 +210,7 @@ def test_a_migration_gives_up_waiting_for_a_lock(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Every reader of the table would queue behind it."""
-    monkeypatch.setattr(alembic_env, "LOCK_TIMEOUT", "500ms")
+    monkeypatch.setattr(migrations, "LOCK_TIMEOUT", "500ms")
     database = make({"a1": table("t"), "a2": "op.execute('ALTER TABLE t ADD b int')"})
     migrator.upgrade(database, SIDE, "a1")
     reader = server.connect(SIDE)
@@ -295,7 +295,7 @@ def test_no_password_is_in_the_arguments_of_the_child(
     )
     database = make({"a1": look})
     migrator.upgrade(database, SIDE, "head")
-    assert b"quiesce.adapters.alembic_env" in seen.read_bytes()
+    assert b"quiesce.adapters.migrations" in seen.read_bytes()
     assert PASSWORD.encode() not in seen.read_bytes()
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from quiesce.adapters.compose_address import find_address
-from quiesce.adapters.compose_engine import EngineConnection
-from quiesce.adapters.compose_events import StartsListener, who_started
+from quiesce.adapters.compose.address import find_address
+from quiesce.adapters.compose.engine import EngineConnection
+from quiesce.adapters.compose.events import StartsListener, who_started
 from quiesce.errors import QuiesceError
 from tests.contract.runtime_worlds import docker
 from tests.support.checkout import wait_until

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters import compose_endpoint
-from quiesce.adapters.compose import ComposeRuntime
-from quiesce.adapters.compose_address import Address
-from quiesce.adapters.compose_endpoint import Relay, Way
-from quiesce.adapters.compose_engine import EngineConnection
+from quiesce.adapters.compose import endpoint as compose_endpoint
+from quiesce.adapters.compose.address import Address
+from quiesce.adapters.compose.endpoint import Relay, Way
+from quiesce.adapters.compose.engine import EngineConnection
+from quiesce.adapters.compose.runtime import ComposeRuntime
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.ports import DIRECTORY, Endpoint
 from tests.contract.runtime_worlds import (

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters import compose_engine
-from quiesce.adapters.compose import ComposeRuntime
+from quiesce.adapters.compose import engine
+from quiesce.adapters.compose.runtime import ComposeRuntime
 from quiesce.errors import QuiesceError
 from quiesce.ports import DIRECTORY
 from tests.contract.runtime_worlds import compose_stack, docker, remove_project
@@ -139,7 +139,7 @@ def test_a_silent_tool_may_take_longer_than_any_timeout_of_the_connection(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """An hour of dumping says nothing for an hour."""
-    monkeypatch.setattr(compose_engine, "PATIENCE", 1)
+    monkeypatch.setattr(engine, "PATIENCE", 1)
     runtime = runtime_of(folder)
     run_sleeper(runtime, tmp_path, label("silent"), seconds="3")
     runtime.close()

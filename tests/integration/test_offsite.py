@@ -14,9 +14,9 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from quiesce.adapters.object_store import AlreadyThere
-from quiesce.adapters.offsite import INDEX, OffsiteStores, open_objects
-from quiesce.adapters.store import LocalStore
+from quiesce.adapters.sets.local import LocalStore
+from quiesce.adapters.sets.object_store import AlreadyThere
+from quiesce.adapters.sets.offsite import INDEX, OffsiteStores, open_objects
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
 from quiesce.model import BackupSet, OffsiteStore, Recipients
 from tests.support.s3 import REGION, S3, an_rclone_server, an_s3_server

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.offsite import INDEX, OffsiteStores
-from quiesce.adapters.signing import SigningKey
-from quiesce.adapters.store import LocalStore
+from quiesce.adapters.sets.local import LocalStore
+from quiesce.adapters.sets.offsite import INDEX, OffsiteStores
+from quiesce.adapters.sets.signing import SigningKey
 from quiesce.errors import CheckFailed, RequestError
 from quiesce.model import OffsiteStore, Recipients, Trust
 from quiesce.plan import offsite

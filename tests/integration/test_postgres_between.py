@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.postgres import PostgresAdmin
-from quiesce.adapters.postgres_rest import between
+from quiesce.adapters.postgres.activity import between
+from quiesce.adapters.postgres.admin import PostgresAdmin
 from quiesce.model import Database
 from tests.support.postgres import (
     LocalRuntime,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.postgres import PostgresAdmin
-from quiesce.adapters.postgres_archive import read_archive
+from quiesce.adapters.postgres.admin import PostgresAdmin
+from quiesce.adapters.postgres.dump_toc import read_archive
 from quiesce.errors import QuiesceError
 from quiesce.execute.comparison import differences
 from tests.support.hostile import NEEDS, ROLES, SCHEMAS

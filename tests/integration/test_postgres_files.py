@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters import postgres_record as records
-from quiesce.adapters.postgres import PostgresAdmin
-from quiesce.adapters.postgres_dump import client_environment
-from quiesce.adapters.postgres_handover import owner_name
-from quiesce.adapters.postgres_script import loader_name
+from quiesce.adapters.postgres import catalog
+from quiesce.adapters.postgres.admin import PostgresAdmin
+from quiesce.adapters.postgres.client_args import client_environment
+from quiesce.adapters.postgres.ownership import owner_name
+from quiesce.adapters.postgres.sql_load import loader_name
 from quiesce.errors import QuiesceError
 from quiesce.execute.comparison import differences
 from quiesce.model import Database
@@ -258,7 +258,7 @@ def test_a_digest_without_planning_is_the_same(
     def digests() -> list[object]:
         with admin._open(database, SIDE) as session:
             session.run("BEGIN")
-            found = records.digest_tables(session, records.DIGEST_ALGORITHM)
+            found = catalog.digest_tables(session, catalog.DIGEST_ALGORITHM)
         return [table for table in found if table.name in ours]
 
     guarded = digests()

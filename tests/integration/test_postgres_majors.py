@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from quiesce.adapters.postgres import PostgresAdmin
+from quiesce.adapters.postgres.admin import PostgresAdmin
 from quiesce.errors import QuiesceError
 from quiesce.execute.comparison import differences, row_differences
 from quiesce.model import Database

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from quiesce.adapters.postgres import PostgresAdmin
+from quiesce.adapters.postgres.admin import PostgresAdmin
 from quiesce.errors import QuiesceError
 from quiesce.model import Secret
 from tests.support.postgres import (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.postgres import PostgresAdmin
+from quiesce.adapters.postgres.admin import PostgresAdmin
 from quiesce.errors import NotRestorable, QuiesceError, RequestError
 from quiesce.execute.comparison import row_differences, rows_misfit
 from quiesce.model import Database, DatabaseRecord
@@ -237,7 +237,7 @@ def test_a_lock_that_somebody_holds_is_not_waited_for_without_end(
     server: PostgresServer, tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The table is named, and the rows are the old ones."""
-    monkeypatch.setattr("quiesce.adapters.postgres_rows.LOCK_TIMEOUT", "300ms")
+    monkeypatch.setattr("quiesce.adapters.postgres.data_only.LOCK_TIMEOUT", "300ms")
     with new_database(server, "hostile", "CREATE TABLE t (id int); INSERT INTO t VALUES (1)") as db:
         admin = admin_of(server, db, scratch)
         record = admin.dump(db, "data", tmp_path, DUMP, nothing)

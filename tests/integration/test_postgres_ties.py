@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.postgres import PostgresAdmin
+from quiesce.adapters.postgres.admin import PostgresAdmin
 from quiesce.errors import CannotDrop, QuiesceError
 from quiesce.execute.comparison import differences
 from quiesce.model import Database, DatabaseSwap, Secret

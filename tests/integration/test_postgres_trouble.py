@@ -14,10 +14,10 @@ from typing import Any
 import psycopg2
 import pytest
 
-from quiesce.adapters import postgres_snapshot
-from quiesce.adapters.postgres import PostgresAdmin
-from quiesce.adapters.postgres_session import Session
-from quiesce.adapters.postgres_watch import InTheWay
+from quiesce.adapters.postgres import snapshot
+from quiesce.adapters.postgres.admin import PostgresAdmin
+from quiesce.adapters.postgres.lock_monitor import InTheWay
+from quiesce.adapters.postgres.session import Session
 from quiesce.errors import QuiesceError
 from quiesce.execute.comparison import differences
 from quiesce.model import Database, DatabaseSwap, Secret
@@ -149,17 +149,17 @@ def test_a_table_that_appears_while_locking_is_locked_too(
     tmp_path: Path,
 ) -> None:
     """Listing again after the snapshot finds it, and everything starts anew."""
-    original = postgres_snapshot._list
+    original = snapshot._list
     lists: list[int] = []
 
-    def list_and_create(looker: Session) -> Sequence[postgres_snapshot.Table]:
+    def list_and_create(looker: Session) -> Sequence[snapshot.Table]:
         found = original(looker)
         lists.append(len(found))
         if len(lists) == 1:
             server.run("CREATE TABLE late AS SELECT 1 AS a", LIVE)
         return found
 
-    monkeypatch.setattr(postgres_snapshot, "_list", list_and_create)
+    monkeypatch.setattr(snapshot, "_list", list_and_create)
     record = admin.dump(database, "full", tmp_path, "x.dump", nothing)
     assert lists[:2] == [1, 2]
     assert len(lists) == 4
@@ -173,7 +173,7 @@ def test_who_holds_a_lock_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A migration in progress: its pid, its application, what it runs; and no session stays."""
-    monkeypatch.setattr(postgres_snapshot, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(snapshot, "LOCK_SECONDS", 1)
     migration = server.connect(LIVE, application_name="the migration")
     migration.autocommit = False
     with migration.cursor() as cursor:

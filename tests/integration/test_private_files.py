@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters import metrics
-from quiesce.adapters.store import LocalStore
-from quiesce.adapters.store_files import replace_synced
+from quiesce.adapters.files import replace_synced
+from quiesce.adapters.notify import prometheus
+from quiesce.adapters.sets.local import LocalStore
 from quiesce.app import backups_folder, doctor
 from quiesce.app.changing import changing
 from quiesce.app.holding import reason_for_window
@@ -189,8 +189,8 @@ def test_metrics_are_written_through_no_link(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / ".quiesce-core.prom.partial").symlink_to(precious)
     (folder / "quiesce-core.prom").symlink_to(precious)
-    figures = [metrics.Figure("quiesce_sets", "Sets that are here.", [({}, 1.0)])]
-    written = metrics.write(folder, "core", figures)
+    figures = [prometheus.Figure("quiesce_sets", "Sets that are here.", [({}, 1.0)])]
+    written = prometheus.write(folder, "core", figures)
     assert precious.read_text() == "precious"
     assert not written.is_symlink()
     assert _mode(written) == 0o644

@@ -11,10 +11,10 @@ import pytest
 from docker import APIClient
 from docker.errors import NotFound
 
-from quiesce.adapters.compose_engine import make_tls
-from quiesce.adapters.volume_helper import STAGING, HelperEngine
-from quiesce.adapters.volume_remote import RemotePlace
-from quiesce.adapters.volume_transport import ARCHIVE, make_empty
+from quiesce.adapters.compose.engine import make_tls
+from quiesce.adapters.volumes.helper import STAGING, HelperEngine
+from quiesce.adapters.volumes.location import ARCHIVE, make_empty
+from quiesce.adapters.volumes.remote import RemotePlace
 from quiesce.errors import LostEngine, QuiesceError
 from tests.support.front import Front, make_certificates
 

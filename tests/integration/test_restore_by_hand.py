@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.postgres import PostgresAdmin
-from quiesce.adapters.store import LocalStore
+from quiesce.adapters.postgres.admin import PostgresAdmin
+from quiesce.adapters.sets.local import LocalStore
 from quiesce.execute.comparison import differences, row_differences
 from quiesce.execute.instructions import restore_instructions
 from quiesce.model import BackupSet, DatabaseRecord, SetKind

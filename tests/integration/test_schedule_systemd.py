@@ -104,7 +104,7 @@ class Place:
             "XDG_RUNTIME_DIR": "/run/user/0",
         }
         # Root's timers are the machine's: in here, root's own manager has them.
-        code = "import quiesce.adapters.systemd as s, os, sys\n"
+        code = "import quiesce.adapters.schedule.systemd as s, os, sys\n"
         code += "os.geteuid = lambda: 1\ns.lingers = lambda user: True\n"
         code += "from invoke.main import program\nprogram.run()\n"
         self.inv = [sys.executable, "-c", code]

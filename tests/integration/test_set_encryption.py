@@ -14,7 +14,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from quiesce.adapters.store import LocalStore
+from quiesce.adapters.sets.local import LocalStore
 from quiesce.errors import QuiesceError
 from quiesce.model import BackupSet, Recipients
 from tests.support.builders import NOW, RUN, a_set

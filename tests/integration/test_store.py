@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.store import LocalStore
+from quiesce.adapters.sets.local import LocalStore
 from quiesce.errors import RequestError
 from quiesce.model import SetState
 from tests.support.builders import RUN

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.volume_helper import HelperEngine, HelperPlace
-from quiesce.adapters.volumes import VolumeFiles
+from quiesce.adapters.volumes.helper import HelperEngine, HelperPlace
+from quiesce.adapters.volumes.io import VolumeFiles
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import VolumeRecord
 from quiesce.observed import VolumeState

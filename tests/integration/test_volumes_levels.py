@@ -18,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from quiesce.adapters import volume_writers
-from quiesce.adapters.volumes import VolumeFiles
+from quiesce.adapters.volumes import open_files
+from quiesce.adapters.volumes.io import VolumeFiles
 from quiesce.errors import QuiesceError
 from quiesce.model import VolumeRecord
 from tests.integration.volumes_support import (
@@ -230,8 +230,8 @@ def test_where_writers_cannot_be_seen_all_of_the_volume_is_taken_again(
     require_two_levels(live)
     (live / "file").write_text("x")
     age(live)
-    monkeypatch.setattr(volume_writers, "_sees_all", lambda _: False)
-    monkeypatch.setattr(volume_writers, "_is_closed", lambda _: False)
+    monkeypatch.setattr(open_files, "_sees_all", lambda _: False)
+    monkeypatch.setattr(open_files, "_is_closed", lambda _: False)
     archive(files, live, 0, set_)
     record = archive(files, live, 1, set_)
     assert record.levels == ("volumes/media.1.tar.zst",)

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.volume_archive import PROVEN_FILESYSTEMS
-from quiesce.adapters.volumes import VolumeFiles
+from quiesce.adapters.volumes.archive import PROVEN_FILESYSTEMS
+from quiesce.adapters.volumes.io import VolumeFiles
 from quiesce.execute.unpacking import most_unpacked
 from quiesce.model import VolumeRecord
 from quiesce.observed import VolumeState

@@ -22,7 +22,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from quiesce.adapters import embedded
+from quiesce.adapters.host import embedded_postgres
 from quiesce.errors import RequestError
 from tests.support.patience import DEADLINE
 
@@ -61,17 +61,19 @@ def call(port: int, method: str, path: str, body: object = None) -> tuple[int, A
 class Server:
     """A PostgreSQL server that tests may stop and start."""
 
-    binaries: embedded.Binaries
-    clients: embedded.Binaries
+    binaries: embedded_postgres.Binaries
+    clients: embedded_postgres.Binaries
     data: Path
     port: int
-    identity: embedded.Identity
+    identity: embedded_postgres.Identity
     log: Path
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start, and wait until a query is answered."""
-        command = embedded.start_command(self.binaries, self.data, self.port, self.identity)
+        command = embedded_postgres.start_command(
+            self.binaries, self.data, self.port, self.identity
+        )
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command.argv,
@@ -118,7 +120,7 @@ class Server:
 
     def describe_schema(self, database: str) -> str:
         """What pg_dump says of the schema, without what differs from run to run."""
-        command = embedded.client_command(
+        command = embedded_postgres.client_command(
             self.clients,
             "pg_dump",
             ["--schema-only"],
@@ -141,18 +143,18 @@ class Server:
 def server() -> Iterator[Server]:
     """One server for all tests of this folder."""
     try:
-        installed = embedded.find_binaries()
+        installed = embedded_postgres.find_binaries()
     except RequestError as reason:
         if os.environ.get("CI") == "true":
             pytest.fail(f"no PostgreSQL under CI=true: {reason}", pytrace=False)
         pytest.skip(str(reason))
-    identity = embedded.server_identity()
+    identity = embedded_postgres.server_identity()
     with tempfile.TemporaryDirectory(prefix="stack-tests-") as folder:
         # run by root, the server is somebody else and has to get through here
         Path(folder).chmod(0o711)
-        home = embedded.place_home(Path(folder, "home"), identity, Path(folder, "home"))
-        binaries = embedded.prepare(installed, home, identity)
-        embedded.initialise(binaries, home / "data", identity, PASSWORD)
+        home = embedded_postgres.place_home(Path(folder, "home"), identity, Path(folder, "home"))
+        binaries = embedded_postgres.prepare(installed, home, identity)
+        embedded_postgres.initialise(binaries, home / "data", identity, PASSWORD)
         with socket.socket() as holder:
             holder.bind(("127.0.0.1", 0))
             port = holder.getsockname()[1]

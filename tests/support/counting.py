@@ -20,8 +20,8 @@ from typing import Any
 
 import psycopg2
 
-from quiesce.adapters import embedded_files
-from quiesce.adapters.store import LocalStore
+from quiesce.adapters.host import embedded_binaries
+from quiesce.adapters.sets.local import LocalStore
 from quiesce.app import App, Options, open_app
 from quiesce.app.connect import end_host_processes
 from quiesce.model import BackupSet
@@ -301,7 +301,7 @@ class Counting:
             container = f"{self.project}-db-1"
             argv = [*self._docker(), "exec", "-i", container, "pg_restore", "-f", "-"]
         else:
-            argv = [str(embedded_files.find_binaries().tool("pg_restore")), "-f", "-"]
+            argv = [str(embedded_binaries.find_binaries().tool("pg_restore")), "-f", "-"]
         with dump.open("rb") as file:
             ended = subprocess.run(argv, stdin=file, capture_output=True, text=True, check=True)
         return ended.stdout

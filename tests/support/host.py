@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from quiesce.adapters import host_process
-from quiesce.adapters.host_process import MARK_STATE
+from quiesce.adapters.host import procfs
+from quiesce.adapters.host.procfs import MARK_STATE
 from quiesce.model import HostService, Stack
 from tests.support.builders import a_stack
 
@@ -48,11 +48,11 @@ def a_host_stack(folder: Path, *services: HostService, **fields: object) -> Stac
 def end_everything(state: Path) -> None:
     """Nothing with the mark of this state lives, nor PostgreSQL's helpers, which hide theirs."""
 
-    def marked() -> list[host_process.Live]:
+    def marked() -> list[procfs.Live]:
         return [
             live
-            for live in host_process.everyone().values()
-            if host_process.marks(live).get(MARK_STATE) == str(state.resolve())
+            for live in procfs.everyone().values()
+            if procfs.marks(live).get(MARK_STATE) == str(state.resolve())
         ]
 
     def are_gone() -> bool:
@@ -61,11 +61,11 @@ def end_everything(state: Path) -> None:
         for live in left:
             with suppress(ProcessLookupError):
                 os.kill(live.pid, signal.SIGKILL)
-            host_process.exit_code(live.pid, live.started)
+            procfs.exit_code(live.pid, live.started)
         folders = [path for path in (state / "volumes").glob("*") if path.is_dir()]
-        return not left and not any(host_process.in_folder(path, "postgres") for path in folders)
+        return not left and not any(procfs.in_folder(path, "postgres") for path in folders)
 
-    assert host_process.wait_until(are_gone, 20.0)
+    assert procfs.wait_until(are_gone, 20.0)
 
 
 def port_in_use(port: int) -> bool:

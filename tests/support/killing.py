@@ -18,7 +18,7 @@ from typing import Any
 
 from invoke.main import program
 
-from quiesce.adapters import compose_engine
+from quiesce.adapters.compose import engine
 from quiesce.execute import executor, handlers
 from quiesce.plan import steps as s
 
@@ -31,7 +31,7 @@ def main() -> None:
         handlers.HANDLERS[s.StartServices] = lambda *_: "not started"
         handlers.HANDLERS[s.WaitHealthy] = lambda *_: "not waited for"
     if when == "pause":
-        compose_engine.PATIENCE = 5
+        engine.PATIENCE = 5
     undisturbed = executor.Executor._step
 
     def step(self: Any, step: s.Step, at: str, depth: int) -> None:

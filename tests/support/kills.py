@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quiesce.adapters.store import LocalStore
+from quiesce.adapters.sets.local import LocalStore
 from quiesce.app.backups_folder import runs_folder
 from quiesce.execute import journal, lock
 from tests.support.counting import DATABASES, ROOT, Counting, wait_until

@@ -27,7 +27,7 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 
-from quiesce.adapters import process
+from quiesce.adapters.process import program
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import Database, Secret
 from quiesce.ports import DIRECTORY, Endpoint
@@ -224,7 +224,7 @@ class LocalRuntime:
         self.environments.append(environment)
         command = [part.replace(DIRECTORY, str(directory)) for part in argv]
         command[0] = str(self.server.programs / command[0])
-        completed = process.run(
+        completed = program.run(
             command, environment={"PATH": os.defpath, **environment}, accept=range(256)
         )
         if completed.exit_code != 0:

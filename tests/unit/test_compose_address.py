@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.compose_address import DEFAULT_HOST, Address, find_address
+from quiesce.adapters.compose.address import DEFAULT_HOST, Address, find_address
 from quiesce.errors import RequestError
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.compose_address import Address
-from quiesce.adapters.compose_command import ComposeCommand, is_secret
+from quiesce.adapters.compose.address import Address
+from quiesce.adapters.compose.cli import ComposeCommand, is_secret
 from quiesce.errors import QuiesceError, RequestError
 from tests.support.builders import a_stack
 
@@ -155,7 +155,7 @@ def test_a_machine_without_docker_is_told_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """No traceback about a missing file."""
-    monkeypatch.setattr("quiesce.adapters.compose_command.MORE_PATH", ())
+    monkeypatch.setattr("quiesce.adapters.compose.cli.MORE_PATH", ())
     with pytest.raises(RequestError, match="the program docker is not on") as caught:
         command(tmp_path, {"PATH": str(tmp_path)}).run("up")
     assert caught.value.hint.startswith("install Docker's command line")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from quiesce.adapters.compose_describe import WITHHELD, redact
+from quiesce.adapters.compose.redact import WITHHELD, redact
 from quiesce.model import Probe
 
 MODEL = """

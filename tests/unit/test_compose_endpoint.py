@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.compose_address import Address
-from quiesce.adapters.compose_endpoint import ComposeReach, Way
+from quiesce.adapters.compose.address import Address
+from quiesce.adapters.compose.endpoint import ComposeReach, Way
 from quiesce.errors import QuiesceError
 from quiesce.ports import Endpoint
 
@@ -103,7 +103,7 @@ def test_a_published_port_of_a_far_engine_is_reached_on_its_machine(
     server: int, monkeypatch: pytest.MonkeyPatch
 ):
     """Where the engine listens, its containers publish."""
-    monkeypatch.setattr("quiesce.adapters.compose_endpoint._answers", lambda endpoint: True)
+    monkeypatch.setattr("quiesce.adapters.compose.endpoint._answers", lambda endpoint: True)
     connection = Connection("tcp://far.example:2375")
     found = reach(connection, "published").endpoint(
         "db", container(server, bound="0.0.0.0"), server

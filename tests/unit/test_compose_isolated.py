@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quiesce.adapters.compose_isolated import LABEL, isolate
+from quiesce.adapters.compose.sandbox_model import LABEL, isolate
 from quiesce.errors import RequestError
 
 MODEL = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.compose_model import (
+from quiesce.adapters.compose.model import (
     ComposeModel,
     declaration_order,
     dependencies_of,

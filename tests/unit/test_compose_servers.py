@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
-from quiesce.adapters.compose_servers import is_bare_server, orphaning_check, probe_command
+from quiesce.adapters.compose.server_containers import (
+    is_bare_server,
+    orphaning_check,
+    probe_command,
+)
 
 
 def _container(

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from quiesce.adapters.store import LocalStore
+from quiesce.adapters.sets.local import LocalStore
 from quiesce.app.file_target import database_of_file, key_in_name
 from quiesce.app.foreign import ForeignFile, as_source
 from quiesce.errors import RequestError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.folders import empty_folder
+from quiesce.adapters.volumes.empty_folder import empty_folder
 from quiesce.errors import QuiesceError
 
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from quiesce.adapters.compose_foreign import ForeignWriters
-from quiesce.adapters.compose_model import ComposeModel, DeclaredVolume
+from quiesce.adapters.compose.external_users import ForeignWriters
+from quiesce.adapters.compose.model import ComposeModel, DeclaredVolume
 from quiesce.errors import RequestError
 from quiesce.observe import observe
 from quiesce.observed import ForeignMount, Mount, Observed, Service

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.postgres_careful import Eased, statements_of
-from quiesce.adapters.postgres_checks import called_in
-from quiesce.adapters.postgres_dump import refused_by_server
-from quiesce.adapters.postgres_obstacles import _short_names_in
-from quiesce.adapters.postgres_paths import path_of
-from quiesce.adapters.postgres_problems import SessionError
+from quiesce.adapters.postgres.check_constraints import called_in
+from quiesce.adapters.postgres.client_args import refused_by_server
+from quiesce.adapters.postgres.errors import SessionError
+from quiesce.adapters.postgres.load_by_statement import Eased, statements_of
+from quiesce.adapters.postgres.obstacles import _short_names_in
+from quiesce.adapters.postgres.search_path import path_of
 from quiesce.errors import NotRestorable
 from quiesce.plan.describe import sentence
 from quiesce.plan.steps import LoadDump

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from quiesce.adapters.volume_clusters import read_control
+from quiesce.adapters.volumes.pg_control import read_control
 from quiesce.errors import QuiesceError
 from quiesce.model import BackupSet, ClusterRecord, Downtime
 from quiesce.observed import Address, AtRest, Meanwhile, Mount, Service, Unit, Visitor, VolumeState

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quiesce.adapters.alembic_env import History
-from quiesce.adapters.postgres_archive import read_archive
-from quiesce.adapters.postgres_client import inside
-from quiesce.adapters.postgres_dump import (
+from quiesce.adapters.migrations import History
+from quiesce.adapters.postgres.client import inside
+from quiesce.adapters.postgres.client_args import (
     client_environment,
     decode_arguments,
     dump_arguments,
@@ -19,8 +18,9 @@ from quiesce.adapters.postgres_dump import (
     lacks_zstd,
     load_arguments,
 )
-from quiesce.adapters.postgres_session import identifier, literal, version_text
-from quiesce.adapters.postgres_settings import _names, retarget
+from quiesce.adapters.postgres.dump_toc import read_archive
+from quiesce.adapters.postgres.session import identifier, literal, version_text
+from quiesce.adapters.postgres.settings import _names, retarget
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import Database, Secret
 

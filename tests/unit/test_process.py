@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters import process, process_child
+from quiesce.adapters.process import child as process_child
+from quiesce.adapters.process import program as process
 from quiesce.errors import QuiesceError, RequestError
 
 ROOT = Path(__file__).parents[2]

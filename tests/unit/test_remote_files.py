@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from quiesce.adapters.remote_files import fetch_file
+from quiesce.adapters.compose.copy_files import fetch_file
 from quiesce.errors import LostEngine
 
 CONTENT = bytes(range(256)) * 9000

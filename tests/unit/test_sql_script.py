@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quiesce.adapters import sql_script
-from quiesce.adapters.sql_kinds import Refused, judge
+from quiesce.adapters.postgres import sql_reader
+from quiesce.adapters.postgres.sql_allowlist import Refused, judge
 from quiesce.errors import RequestError
 
 END = "\n--\n-- PostgreSQL database dump complete\n--\n\n"
 HEAD = "SET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\n"
 
 
-def read(folder: Path, text: str | bytes, *, end: str = END) -> sql_script.ScriptFacts:
+def read(folder: Path, text: str | bytes, *, end: str = END) -> sql_reader.ScriptFacts:
     """The facts of a file with this text."""
     path = folder / "some.sql"
     path.write_bytes(text.encode() + end.encode() if isinstance(text, str) else text)
-    return sql_script.read_script(path, path.name)
+    return sql_reader.read_script(path, path.name)
 
 
 def test_a_file_says_what_it_holds(tmp_path: Path) -> None:
@@ -118,8 +118,8 @@ def test_whatever_texts_hold_the_statements_are_the_same(values: list[str]) -> N
         path = Path(folder) / "x.sql"
         body = "".join(f"INSERT INTO public.t VALUES ({text});\n" for text in quoted)
         path.write_text(HEAD + body + END, newline="\n")
-        with sql_script.opened(path) as view:
-            found = [view[s.start : s.end] for s in sql_script.statements(view)]
+        with sql_reader.opened(path) as view:
+            found = [view[s.start : s.end] for s in sql_reader.statements(view)]
     assert found[2:] == [f"INSERT INTO public.t VALUES ({text})".encode() for text in quoted]
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from quiesce.adapters.volume_members import Header, Judge, check_archives, read_headers
+from quiesce.adapters.volumes.tar_check import Header, Judge, check_archives, read_headers
 from quiesce.errors import QuiesceError
 from quiesce.execute.unpacking import most_unpacked
 from quiesce.model import VolumeRecord

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from quiesce.adapters.volume_scan import (
+from quiesce.adapters.volumes.changes import (
     Difference,
     Listed,
     exchanged,

@@ -1,0 +1,191 @@
+"""The `docker compose` command line of one instance: its arguments, its environment, its model."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from quiesce.adapters.compose.address import Address
+from quiesce.adapters.process import program
+from quiesce.errors import QuiesceError, RequestError
+from quiesce.model import Instance
+
+#: All that a child needs of our environment. Compose lets the environment win over env files, so
+#: whatever else is set in somebody's shell must not decide what a stack is: cron has none of it.
+INHERITED = re.compile(
+    r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TMPDIR|XDG_\w+|SSH_\w+"
+    r"|(?i:https?_proxy|no_proxy|all_proxy)"
+    r"|DOCKER_CONFIG|DOCKER_BUILDKIT|DOCKER_DEFAULT_PLATFORM|BUILDKIT_\w+|BUILDX_\w+"
+    r"|COMPOSE_FILE|COMPOSE_PATH_SEPARATOR|COMPOSE_PROFILES"
+)
+#: cron's PATH has /usr/bin and /bin only, and Docker is often not there.
+MORE_PATH = ("/usr/local/bin", "/usr/bin", "/bin", "/opt/homebrew/bin")
+DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+OVERRIDE_FILES = (
+    "compose.override.yaml",
+    "compose.override.yml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+)
+INSTALL = "install Docker's command line and its Compose plugin, version 2"
+_ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*[=:]", re.MULTILINE)
+
+
+class ComposeCommand:
+    """Runs `docker compose` for one instance against one engine and no other."""
+
+    def __init__(
+        self, instance: Instance, address: Address, environment: Mapping[str, str]
+    ) -> None:
+        self._instance = instance
+        self._address = address
+        self._outer = environment
+        self._checked = False
+
+    def run(
+        self,
+        *arguments: str,
+        profiles: Sequence[str] | None = None,
+        hint: str = "",
+        more_files: Sequence[str] = (),
+    ) -> program.Completed:
+        """Run `docker compose` with these arguments and return how it ended. `more_files` are
+        Compose files that come after those of the instance.
+
+        Raise RequestError where Compose v2 is not installed, QuiesceError when it fails.
+        """
+        self._check_version()
+        chosen = self._instance.profiles if profiles is None else profiles
+        options = self._options(chosen)
+        if more_files:
+            # With one named, Compose no longer looks for its default files.
+            own = () if self._instance.files else self.files()
+            options += [f"--file={path}" for path in (*own, *more_files)]
+        argv = [*self._docker(), "compose", *options, *arguments]
+        return program.run(
+            argv,
+            environment=self.environment(),
+            cwd=self._instance.directory,
+            what=f"docker compose {arguments[0]}",
+            hint=hint,
+            secrets=self.secrets(),
+        )
+
+    def docker(self, *arguments: str, timeout: float) -> str:
+        """Run `docker` itself against this engine and return what it printed."""
+        done = program.run(
+            [*self._docker(), *arguments],
+            environment=self.environment(),
+            timeout=timeout,
+            what=f"docker {arguments[0]}",
+            hint=INSTALL,
+        )
+        return done.stdout.decode("utf-8", "replace").strip()
+
+    def docker_argv(self, *arguments: str) -> list[str]:
+        """Return the command line of `docker` against this engine."""
+        return [*self._docker(), *arguments]
+
+    def argv(self, *arguments: str) -> list[str]:
+        """Return the command line of `docker compose` for this instance."""
+        self._check_version()
+        options = self._options(self._instance.profiles)
+        return [*self._docker(), "compose", *options, *arguments]
+
+    def environment(self) -> dict[str, str]:
+        """Return the whole environment a child gets. What an env file sets is not in it."""
+        filed = {*self._instance.environment, *self._names_in_dot_env()}
+        kept = {
+            name: value
+            for name, value in self._outer.items()
+            if INHERITED.fullmatch(name) and name not in filed
+        }
+        if self._instance.files:
+            kept.pop("COMPOSE_FILE", None)
+        kept["HOME"] = self._outer.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+        path = [part for part in self._outer.get("PATH", "").split(os.pathsep) if part]
+        kept["PATH"] = os.pathsep.join([*path, *(more for more in MORE_PATH if more not in path)])
+        return kept
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the Compose files, by Compose's own rules where the instance names none."""
+        folder = self._instance.directory
+        if self._instance.files:
+            return tuple(folder / path for path in self._instance.files)
+        named = self.setting("COMPOSE_FILE")
+        if named:
+            separator = self.setting("COMPOSE_PATH_SEPARATOR") or os.pathsep
+            return tuple(folder / part for part in named.split(separator) if part)
+        first = next((folder / name for name in DEFAULT_FILES if (folder / name).is_file()), None)
+        if first is None:
+            return ()
+        second = (folder / name for name in OVERRIDE_FILES if (folder / name).is_file())
+        return (first, *list(second)[:1])
+
+    def env_files(self) -> tuple[Path, ...]:
+        """Return the env files in the order of precedence, the weakest first."""
+        shared = self._instance.directory / ".env"
+        given = (self._instance.env_file,) if self._instance.env_file is not None else ()
+        return ((shared,) if shared.is_file() and shared not in given else ()) + given
+
+    def setting(self, name: str) -> str:
+        """Return one of Compose's own variables, from the env file or our environment."""
+        return self._instance.environment.get(name) or self._outer.get(name, "")
+
+    def profiles(self) -> frozenset[str]:
+        """Return the active profiles."""
+        variable = self.setting("COMPOSE_PROFILES").split(",")
+        return frozenset(filter(None, (*self._instance.profiles, *map(str.strip, variable))))
+
+    def secrets(self) -> Collection[str]:
+        """Return the values of the env file that must not be repeated to anybody."""
+        return tuple(
+            value for name, value in self._instance.environment.items() if is_secret(name, value)
+        )
+
+    def _docker(self) -> list[str]:
+        return ["docker", *self._address.arguments()]
+
+    def _options(self, profiles: Sequence[str]) -> list[str]:
+        options = ["--ansi", "never", "--progress", "plain"]
+        options += ["--project-name", self._instance.project]
+        options += ["--project-directory", str(self._instance.directory)]
+        for path in self._instance.files:
+            options += ["--file", str(self._instance.directory / path)]
+        for path in self.env_files():
+            options += ["--env-file", str(path)]
+        for profile in profiles:
+            options += ["--profile", profile]
+        return options
+
+    def _check_version(self) -> None:
+        if self._checked:
+            return
+        try:
+            version = self.docker("compose", "version", "--short", timeout=30)
+        except RequestError:
+            raise
+        except QuiesceError as error:
+            raise RequestError(
+                "docker has no Compose plugin", INSTALL, details=error.details
+            ) from None
+        major = re.match(r"v?(\d+)\.", version)
+        if major is None or int(major[1]) < 2:
+            raise RequestError(f"docker compose is version {version}, and 2 is needed", INSTALL)
+        self._checked = True
+
+    def _names_in_dot_env(self) -> frozenset[str]:
+        try:
+            text = (self._instance.directory / ".env").read_text("utf-8", "replace")
+        except OSError:
+            return frozenset()
+        return frozenset(_ASSIGNMENT.findall(text))
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether a variable of this name holds something that must not be repeated."""
+    marked = re.search(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL|DSN|_URL|_URI", name, re.IGNORECASE)
+    return len(value) >= 4 and marked is not None

@@ -1,0 +1,329 @@
+"""Containers as units: what exists for a service, stopping, starting, and getting well again."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from quiesce.adapters.compose.engine import EngineConnection, absent, told
+from quiesce.adapters.compose.inspected import (
+    LABEL_NUMBER,
+    LABEL_ONEOFF,
+    LABEL_PROJECT_NAME,
+    LOOPS,
+    NEVER,
+    Inspected,
+    has_health,
+    health_command,
+    moment,
+    policy_of,
+    runs_shortly,
+    service_of,
+    was_restarted,
+)
+from quiesce.adapters.process.child import TAIL_LINES, tail
+from quiesce.errors import QuiesceError, ServiceFailed
+from quiesce.observed import Unit
+from quiesce.ports import StopResult
+
+#: What the engine takes for a container that names no stop timeout of its own.
+DEFAULT_STOP_TIMEOUT = 10
+#: Seconds between two looks, and between two runs of a health command.
+LOOK_EVERY = 0.1
+PROBE_EVERY = 0.25
+#: A unit without a health check is well when it has run this long without a restart.
+STEADY = 1.0
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What is remembered of one unit while it is waited for."""
+
+    observed: Unit
+    since: str = ""
+    steady_from: float = 0.0
+    probe: str = ""
+    probed_at: float = field(default=-math.inf)
+    last: str = "has no container"
+
+
+class ComposeUnits:
+    """The containers of one Compose project, through the Engine API."""
+
+    def __init__(
+        self,
+        connection: EngineConnection,
+        project: str,
+        probe_command: Callable[[Inspected], list[str]] | None = None,
+    ) -> None:
+        self._connection = connection
+        self._project = project
+        self._probe_command = probe_command or _own_health_command
+        #: Starts of containers that were seen to last: nobody waits for one of them twice.
+        self._steady: set[str] = set()
+
+    def containers(self) -> list[Inspected]:
+        """Return every container of the project's services, inspected, in a steady order.
+
+        One-off containers (`compose run`) belong to nobody and are left out.
+        """
+        labels = [f"{LABEL_PROJECT_NAME}={self._project}", f"{LABEL_ONEOFF}=False"]
+        with told(f"the containers of {self._project} cannot be listed"):
+            found = self._connection.api.containers(all=True, filters={"label": labels})
+        inspected = [self.inspect(entry["Id"]) for entry in found]
+        there = sorted((entry for entry in inspected if entry is not None), key=_place)
+        return self._with_loops(there)
+
+    def _with_loops(self, containers: list[Inspected]) -> list[Inspected]:
+        """Mark those that run for a moment, between two crashes: a look may find them so."""
+        suspects = [entry for entry in containers if was_restarted(entry)]
+        if not suspects:
+            return containers
+        with told("the engine cannot be asked for its time"):
+            now = moment(str(self._connection.api.info()["SystemTime"]))
+        fresh = {entry["Id"] for entry in suspects if runs_shortly(entry, now)}
+        return [{**entry, LOOPS: True} if entry["Id"] in fresh else entry for entry in containers]
+
+    def inspect(self, container: str) -> Inspected | None:
+        """Return what the engine knows of a container, None when it does not exist."""
+        with told("a container cannot be inspected"):
+            try:
+                return cast(Inspected, self._connection.api.inspect_container(container))
+            except Exception as error:
+                if absent(error):
+                    return None
+                raise
+
+    def current(self, unit: Unit) -> Inspected | None:
+        """Return the unit's container or, where that was replaced since, its successor."""
+        found = self.inspect(unit.id)
+        if found is not None:
+            return found
+        same = [e for e in self.containers() if service_of(e) == unit.service]
+        return next((entry for entry in same if entry["Name"] == f"/{unit.name}"), None)
+
+    def stop(self, unit: Unit, timeout: float) -> StopResult:
+        """Stop one unit, with the longer of `timeout` and its own stop timeout."""
+        begun = time.monotonic()
+        now = self.inspect(unit.id)
+        waited = now is not None and now["State"]["Status"] == "restarting"
+        if now is not None and now["State"]["Status"] in ("running", "paused", "restarting"):
+            own = now["Config"].get("StopTimeout")
+            patience = max(timeout, DEFAULT_STOP_TIMEOUT if own is None else own)
+            with told(f"service {unit.service} cannot be stopped"):
+                try:
+                    if now["State"]["Status"] == "paused":
+                        # Frozen, it would not hear the signal, and be killed when time is up.
+                        self._connection.api.unpause(unit.id)
+                    self._connection.api.stop(unit.id, timeout=math.ceil(patience))
+                except Exception as error:
+                    if not absent(error):
+                        raise
+            now = self.inspect(unit.id)
+            if now is not None and now["State"]["Status"] in ("running", "paused", "restarting"):
+                raise QuiesceError(
+                    f"service {unit.service} still runs after it was stopped",
+                    f"see what starts it again: 'docker inspect {unit.name}'",
+                )
+        # Of one that waited for its next try, the code is that of a crash and not of this stop.
+        code = None if now is None or waited else int(now["State"]["ExitCode"])
+        return StopResult(unit, code, time.monotonic() - begun)
+
+    def start(self, unit: Unit) -> bool:
+        """Start one unit as it ran before. Return False when its container exists no more."""
+        now = self.current(unit)
+        if now is None:
+            return False
+        container, status = now["Id"], now["State"]["Status"]
+        hint = f"see 'docker logs {unit.name}', then run 'inv recover'"
+        with told(f"service {unit.service} cannot be started", hint):
+            if status == "paused" and unit.state != "paused":
+                self._connection.api.unpause(container)
+            elif status not in ("running", "paused", "restarting"):
+                self._connection.api.start(container)
+                status = "running"
+            if unit.state == "paused" and status == "running":
+                self._connection.api.pause(container)
+        return True
+
+    def wait(
+        self,
+        units: Sequence[Unit],
+        timeout: float,
+        waiting: Callable[[str], None],
+        one_shots: Collection[str],
+    ) -> Mapping[str, float]:
+        """Wait until every unit is as well as observed; see `ComposeRuntime.wait_healthy`."""
+        begun = time.monotonic()
+        pending = [_Watch(unit) for unit in units if unit.runs]
+        seconds = {unit.service: 0.0 for unit in units}
+        failures: dict[str, QuiesceError] = {}
+        named = ""
+        while pending:
+            if pending[0].observed.service != named:
+                named = pending[0].observed.service
+                waiting(named)
+            left = []
+            for watch in pending:
+                service = watch.observed.service
+                try:
+                    well_at = self._well_at(watch, one_shots)
+                except ServiceFailed as error:
+                    failures.setdefault(service, error)
+                    continue
+                if well_at is None:
+                    left.append(watch)
+                else:
+                    seconds[service] = max(seconds[service], 0.0, well_at - begun)
+            pending = left
+            if pending and time.monotonic() - begun > timeout:
+                for watch in pending:
+                    late = self._not_well(watch, f"within {timeout:.0f} seconds")
+                    failures.setdefault(watch.observed.service, late)
+                pending = []
+            if pending:
+                time.sleep(LOOK_EVERY)
+        if failures:
+            failed = ServiceFailed.of(failures)
+            failed.waited = {n: took for n, took in seconds.items() if n not in failures}
+            raise failed
+        return seconds
+
+    def wait_ended(self, units: Sequence[Unit], timeout: float) -> None:
+        """Wait until every one of these jobs has ended with 0. Raise QuiesceError otherwise."""
+        end = time.monotonic() + timeout
+        for unit in units:
+            while True:
+                now = self.current(unit)
+                state = now["State"] if now is not None else {"Status": "dead", "ExitCode": -1}
+                if state["Status"] in ("exited", "dead") and not state.get("Restarting"):
+                    break
+                if time.monotonic() > end:
+                    watch = _Watch(unit, last=f"did not end within {timeout:.0f} seconds")
+                    raise self._not_well(watch, "")
+                time.sleep(LOOK_EVERY)
+            if state["ExitCode"] != 0:
+                watch = _Watch(unit, last=f"ended with exit code {state['ExitCode']}")
+                raise self._not_well(watch, "")
+
+    def set_restart(self, unit: Unit, policy: str) -> None:
+        """The unit's container has this restart policy; one that was made again has its own."""
+        now = self.current(unit)
+        if now is None:
+            return
+        with told(f"the restart policy of {unit.name} cannot be set"):
+            name, _, most = policy.partition(":")
+            wanted: Any = {"Name": name, "MaximumRetryCount": int(most or 0)}
+            self._connection.api.update_container(now["Id"], restart_policy=wanted)
+
+    def logs(self, container: str, lines: int) -> bytes:
+        """Return the last lines a container logged, stdout and stderr together."""
+        with told("the log cannot be read"):
+            return self._connection.api.logs(container, tail=lines)
+
+    # --------------------------------------------------------------------------------------- inside
+
+    def _well_at(self, watch: _Watch, one_shots: Collection[str]) -> float | None:
+        """Return since when the unit is well (by our monotonic clock), None if it is not yet."""
+        observed, now = watch.observed, self.current(watch.observed)
+        if now is None:
+            watch.last = "has no container"
+            return None
+        if observed.state == "restarting":
+            # It crashed and was restarted again and again, and does so again: that is as before.
+            return time.monotonic()
+        state = now["State"]
+        status = state["Status"]
+        if status in ("exited", "dead") and not state.get("Restarting"):
+            policy = policy_of(now).partition(":")[0]
+            job = observed.service in one_shots or policy in ("no", "on-failure")
+            if job and state["ExitCode"] == 0 and observed.health != "healthy":
+                return time.monotonic()
+            watch.last = f"ended with exit code {state['ExitCode']}"
+            raise self._not_well(watch, "")
+        if observed.state == "paused":
+            watch.last = f"is {status} and was paused"
+            return time.monotonic() if status == "paused" else None
+        if status != "running":
+            watch.last, watch.since = f"is {status}", ""
+            return None
+        if observed.health == "healthy" and has_health(now):
+            return self._healthy_at(watch, now)
+        return self._steady_from(watch, now)
+
+    def _healthy_at(self, watch: _Watch, now: Inspected) -> float | None:
+        health = now["State"]["Health"]["Status"]
+        watch.last = f"is {health}"
+        if health == "healthy":
+            return time.monotonic()
+        # The engine asks only every `interval` (30 s unless set): ask with the same command. A
+        # container that never ended before is initialising, and may answer from a server that it
+        # stops again: there only the engine's own judgement, with its start period, counts.
+        if health == "starting" and now["State"].get("FinishedAt", NEVER) != NEVER:
+            command = self._probe_command(now)
+            return self._probe(watch, now, command) if command else None
+        return None
+
+    def _probe(self, watch: _Watch, now: Inspected, command: list[str]) -> float | None:
+        api = self._connection.api
+        with told("the health command cannot be run"):
+            try:
+                if watch.probe:
+                    seen = api.exec_inspect(watch.probe)
+                    if seen["Running"]:
+                        return None
+                    watch.probe = ""
+                    return time.monotonic() if seen["ExitCode"] == 0 else None
+                if time.monotonic() - watch.probed_at >= PROBE_EVERY:
+                    watch.probed_at = time.monotonic()
+                    watch.probe = api.exec_create(now["Id"], command)["Id"]
+                    # Detached: a health command that hangs must not hold us up.
+                    api.exec_start(watch.probe, detach=True)
+            except Exception as error:
+                if not _exec_impossible(error):
+                    raise
+                watch.probe = ""
+        return None
+
+    def _steady_from(self, watch: _Watch, now: Inspected) -> float | None:
+        since = f"{now['Id']} {now['State']['StartedAt']} {now['RestartCount']}"
+        if since in self._steady:
+            return time.monotonic()
+        if since != watch.since:
+            watch.since, watch.steady_from = since, time.monotonic()
+        watch.last = "does not keep running"
+        if time.monotonic() - watch.steady_from < STEADY:
+            return None
+        self._steady.add(since)
+        return watch.steady_from
+
+    def _not_well(self, watch: _Watch, when: str) -> ServiceFailed:
+        service = watch.observed.service
+        now = self.current(watch.observed)
+        lines = () if now is None else tail(self.logs(now["Id"], TAIL_LINES))
+        was = "well" if watch.observed.health == "none" else watch.observed.health
+        late = f"service {service} was not {was} again {when}: it {watch.last}"
+        return ServiceFailed(
+            late if when else f"service {service} {watch.last}",
+            f"see 'inv logs --service {service}', then run 'inv recover'",
+            details=lines,
+            services=(service,),
+        )
+
+
+def _own_health_command(container: Inspected) -> list[str]:
+    return health_command(container["Config"])
+
+
+def _place(container: Inspected) -> tuple[str, int, str]:
+    labels = container["Config"]["Labels"]
+    number = str(labels.get(LABEL_NUMBER, "0"))
+    return service_of(container), int(number) if number.isdigit() else 0, str(container["Name"])
+
+
+def _exec_impossible(error: Exception) -> bool:
+    """Whether the container stopped running, or is gone, between two questions."""
+    return absent(error) or getattr(error, "status_code", None) == 409

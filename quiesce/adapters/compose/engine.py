@@ -1,0 +1,282 @@
+"""The Docker Engine of one instance, through the SDK: one connection, errors in our words.
+
+Nothing happens at construction; the first question connects.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import platform
+import secrets
+import socket
+import struct
+import tarfile
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quiesce.adapters.compose.address import Address
+from quiesce.errors import LostEngine, QuiesceError, RequestError, SilentEngine
+from quiesce.observed import Engine
+
+if TYPE_CHECKING:
+    from docker.api import APIClient
+    from docker.tls import TLSConfig
+
+#: Labels of the helper containers Quiesce makes; sweeping goes by them and by nothing else.
+LABEL_HELPER = "quiesce.helper"
+LABEL_RUN = "quiesce.run"
+LABEL_PROJECT = "quiesce.project"
+
+#: What an image that Compose built hands down to every container of it.
+_INHERITED = ("project", "service", "version")
+
+
+def helper_labels(run: str, project: str = "") -> dict[str, str]:
+    """Return the labels of a helper container.
+
+    Compose labels the images that it builds with project and service. A helper made from one would
+    inherit them, and pass for a container of that service.
+    """
+    return {
+        **{f"com.docker.compose.{name}": "" for name in _INHERITED},
+        LABEL_HELPER: "1",
+        LABEL_RUN: run,
+        **({LABEL_PROJECT: project} if project else {}),
+    }
+
+
+#: Seconds an ordinary question may take; waiting for a stop or a tool has its own time.
+PATIENCE = 60
+
+
+class EngineConnection:
+    """The SDK's client for an address, what the engine says of itself, and whether it is local.
+
+    `tunnel` opens a way to an engine the SDK cannot reach by itself (ssh) and returns the path of
+    a unix socket; `command_line` asks the CLI for the id of the engine that it reaches.
+    """
+
+    def __init__(
+        self, address: Address, tunnel: Callable[[], Path], command_line: Callable[[], str]
+    ) -> None:
+        self.address = address
+        self._tunnel = tunnel
+        self._command_line = command_line
+        self._lock = threading.Lock()
+        self._api: APIClient | None = None
+        self._info: dict[str, Any] = {}
+        self._engine: Engine | None = None
+
+    @property
+    def api(self) -> APIClient:
+        """Return the SDK's low-level client, connected.
+
+        Raise RequestError when the engine does not answer.
+        """
+        with self._lock:
+            if self._api is None:
+                self._api, self._info = self._connect()
+            return self._api
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """Return what `docker info` says."""
+        _ = self.api
+        return self._info
+
+    def engine(self) -> Engine:
+        """Return which engine this is, once the CLI has been seen to talk to the same one."""
+        if self._engine is None:
+            info = self.info
+            told = self._command_line()
+            if told != info["ID"]:
+                raise RequestError(
+                    f"the docker command and the SDK reach two engines at {self.address.host}",
+                    "see 'docker context ls' and DOCKER_HOST, and set the instance's context",
+                )
+            self._engine = Engine(
+                id=str(info["ID"]),
+                kind="docker",
+                version=str(info.get("ServerVersion", "")),
+                local=self._seems_local(),
+            )
+        return self._engine
+
+    def is_local(self, image: str | None) -> bool:
+        """Whether paths mean the same to the engine and to us: proven, once per process.
+
+        A random word is written into this machine's shared memory and read back through a
+        container made (and never started) from `image`. No other host, virtual machine or
+        container has that folder, whatever it calls itself.
+        """
+        if not self.engine().local or image is None:
+            return False
+        engine = self.engine().id
+        if engine not in _proven:
+            _proven[engine] = _prove(self.api, image)
+        return _proven[engine]
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        with self._lock:
+            if self._api is not None:
+                self._api.close()
+                self._api = None
+
+    def _connect(self) -> tuple[APIClient, dict[str, Any]]:
+        import docker
+        import requests
+
+        host, hint = self.address.host, "start Docker, then run 'inv status'"
+        silent = f"docker engine at {host} does not answer"
+        try:
+            if self.address.socket is not None:
+                _knock(self.address.socket)
+            base = f"unix://{self._tunnel()}" if self.address.scheme == "ssh" else host
+            api = docker.APIClient(base_url=base, version="auto", tls=self._tls(), timeout=PATIENCE)
+            return api, api.info()
+        except PermissionError:
+            user = "add this user to the group that owns its socket, or run this as root"
+            raise RequestError(silent, user, details=["permission denied"]) from None
+        except (docker.errors.DockerException, requests.RequestException, OSError):
+            raise SilentEngine(
+                silent, hint, details=[f"taken from {self.address.source}"]
+            ) from None
+
+    def _tls(self) -> Any:
+        if self.address.certificates is None:
+            return False
+        files = {name: str(path) for name, path in self.address.tls_files().items()}
+        pair = (files["tlscert"], files["tlskey"]) if {"tlscert", "tlskey"} <= set(files) else None
+        authority = files.get("tlscacert") if self.address.verify else None
+        return make_tls(pair, authority, verify=self.address.verify)
+
+    def _seems_local(self) -> bool:
+        """Whether nothing speaks against a local engine. Necessary, cheap, and no proof.
+
+        The socket's other end must be a Docker daemon (or the systemd that listens for it) in our
+        own process namespace, not the ssh of a forwarded socket; kernel and host name must be
+        ours, which rules out Docker Desktop's virtual machine; its data must lie where it says.
+        """
+        path = self.address.socket
+        if path is None or platform.system() != "Linux":
+            return False
+        root = Path(str(self._info.get("DockerRootDir", "")))
+        return (
+            _listener(path) in ("dockerd", "systemd", "init", "rootlesskit")
+            and self._info.get("KernelVersion") == platform.release()
+            and self._info.get("Name") == platform.node()
+            and "Desktop" not in str(self._info.get("OperatingSystem", ""))
+            and _exists_or_is_hidden(root)
+        )
+
+
+def make_tls(pair: tuple[str, str] | None, authority: str | None, *, verify: bool) -> TLSConfig:
+    """Return the SDK's settings for TLS, with the engine's own authority and no other."""
+    import docker
+
+    class OwnAuthority(docker.tls.TLSConfig):
+        def configure_client(self, client: APIClient) -> None:
+            super().configure_client(client)
+            # These variables would win over the authority, which they know nothing of.
+            if any(os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")):
+                client.trust_env = False
+
+    return OwnAuthority(client_cert=pair, ca_cert=authority, verify=verify)
+
+
+@contextlib.contextmanager
+def told(what: str, hint: str = "") -> Iterator[None]:
+    """Turn what the SDK raises into a QuiesceError that says `what` failed.
+
+    What the engine answered becomes the details.
+    """
+    import docker
+    import requests
+
+    try:
+        yield
+    except docker.errors.APIError as error:
+        reason = " ".join(str(error.explanation or error).split())
+        raise QuiesceError(what, hint, details=[reason]) from None
+    except (requests.RequestException, docker.errors.DockerException, OSError) as error:
+        raise LostEngine(
+            f"{what}: the docker engine stopped answering",
+            hint or "see that Docker runs, then run 'inv recover'",
+            details=[type(error).__name__],
+        ) from None
+
+
+def absent(error: Exception) -> bool:
+    """Whether the SDK says that the thing asked for does not exist."""
+    import docker
+
+    return isinstance(error, docker.errors.NotFound)
+
+
+def _knock(path: Path) -> None:
+    """Connect to a unix socket and leave. The SDK's own attempt would leak its socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+
+
+def _listener(path: Path) -> str:
+    """Return the name of the program that listens on a unix socket, "" when it is not here."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(path))
+            size = struct.calcsize("3i")
+            peer = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+            pid = struct.unpack("3i", peer)[0]
+            return Path(f"/proc/{pid}/comm").read_text().strip() if pid else ""
+        except OSError:
+            return ""
+
+
+def _exists_or_is_hidden(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except PermissionError:
+        return True  # an ordinary user may not look below /var/lib/docker's parent everywhere
+
+
+_proven: dict[str, bool] = {}
+
+
+def _prove(api: APIClient, image: str) -> bool:
+    shared = Path("/dev/shm")  # noqa: S108  a file system no other kernel and no container has
+    if not os.access(shared, os.W_OK):
+        return False
+    word = secrets.token_bytes(32)
+    with tempfile.TemporaryDirectory(prefix="quiesce-", dir=shared) as folder:
+        (Path(folder) / "word").write_bytes(word)
+        return _read_through_container(api, image, Path(folder)) == word
+
+
+def _read_through_container(api: APIClient, image: str, folder: Path) -> bytes:
+    """Return `folder/word` as a container of the engine sees it, b"" where it sees none."""
+    import docker
+
+    mount = docker.types.Mount("/quiesce", str(folder), type="bind", read_only=True)
+    made = ""
+    try:
+        made = api.create_container(
+            image,
+            entrypoint=["/quiesce/never-started"],
+            host_config=api.create_host_config(mounts=[mount], network_mode="none"),
+            labels=helper_labels("locality"),
+        )["Id"]
+        chunks, _ = api.get_archive(made, "/quiesce/word")
+        with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
+            content = archive.extractfile("word")
+            return content.read() if content else b""
+    except docker.errors.APIError:
+        return b""  # the folder is not there for the engine
+    finally:
+        if made:
+            api.remove_container(made, v=True, force=True)

@@ -1,0 +1,96 @@
+"""Who was started since a moment, also if it is gone again: the engine's own events.
+
+The engine remembers its last 256 events alone, and every run of a health check makes three. So
+they are listened to from that moment on, and what it remembers is only asked for the very end,
+which the listener may not have heard yet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any, cast
+
+from quiesce.adapters.compose.engine import LABEL_HELPER, LABEL_PROJECT, EngineConnection, told
+from quiesce.adapters.compose.inspected import LABEL_ONEOFF, LABEL_PROJECT_NAME, LABEL_SERVICE
+from quiesce.errors import QuiesceError
+
+_WANTED = {"type": ["container", "volume"], "event": ["start", "mount"]}
+_WHAT = "the engine's events cannot be read"
+
+Event = Mapping[str, Any]
+
+
+class StartsListener:
+    """Hears of every start from when it is made until it is closed."""
+
+    def __init__(self, connection: EngineConnection) -> None:
+        self._api = cast(Any, connection.api)
+        self._heard: list[Event] = []
+        self._ended = False
+        with told(_WHAT):
+            # By the engine's clock, before listening: what happens in between is told as well.
+            self._since = _now(self._api)
+            self._stream = self._api.events(since=self._since, filters=_WANTED, decode=True)
+        threading.Thread(target=self._listen, name="engine events", daemon=True).start()
+
+    def events(self) -> tuple[Event, ...]:
+        """Return all starts and mounts until now. Raise QuiesceError where some may be missing."""
+        with told(_WHAT):
+            remembered = self._api.events(
+                since=self._since, until=_now(self._api), filters=_WANTED, decode=True
+            )
+            latest = list(remembered)
+        if self._ended:
+            raise QuiesceError(
+                "the engine stopped telling what it starts: who ran meanwhile is not known",
+                "see that Docker was not restarted, then back up again",
+            )
+        return (*self._heard, *latest)
+
+    def close(self) -> None:
+        """Hear no more."""
+        # Over some transports the stream cannot be ended; its thread ends with this process.
+        with contextlib.suppress(Exception):
+            self._stream.close()
+
+    def _listen(self) -> None:
+        # Whatever ends it, also `close`: from then on, nothing is known.
+        with contextlib.suppress(Exception):
+            for event in self._stream:
+                self._heard.append(event)
+        self._ended = True
+
+
+def _now(api: Any) -> str:
+    """Return the engine's own time as its events take it: seconds, with a fraction."""
+    told_time = datetime.fromisoformat(api.info()["SystemTime"])
+    return f"{told_time.timestamp():.6f}"
+
+
+def who_started(
+    events: Iterable[Event], project: str, services: Collection[str], volumes: Collection[str]
+) -> tuple[str, ...]:
+    """Return which of these services of a project were started, and who else was that mounted one
+    of these volumes (real names) writably: services by name, others by their container's. Our
+    own helpers are left out.
+    """
+    started: dict[str, Mapping[str, str]] = {}
+    writers: set[str] = set()
+    for event in events:
+        actor = event["Actor"]
+        about: Mapping[str, str] = actor.get("Attributes") or {}
+        if event["Type"] == "container":
+            started[actor["ID"]] = about
+        elif about.get("read/write") == "true" and actor["ID"] in volumes:
+            writers.add(about.get("container", ""))
+    found: dict[str, None] = {}
+    for container, about in started.items():
+        helper = LABEL_HELPER in about and about.get(LABEL_PROJECT) == project
+        ours = about.get(LABEL_PROJECT_NAME) == project and about.get(LABEL_ONEOFF) != "True"
+        name = about.get(LABEL_SERVICE, "") if ours else about.get("name", container[:12])
+        if not helper and (container in writers or (ours and name in services)):
+            found[name] = None
+    return tuple(found)

@@ -1,0 +1,181 @@
+"""Containers outside of the project that may write where its services write.
+
+Docker mounts one volume into any number of containers. Two database servers on one data directory
+destroy it, and each of them believes that it is alone: in another container, the lock file of a
+server names a process that does not exist. So nothing is started beside such a container.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quiesce.adapters.compose.engine import (
+    LABEL_HELPER,
+    LABEL_PROJECT,
+    EngineConnection,
+    absent,
+    told,
+)
+from quiesce.adapters.compose.inspected import LABEL_ONEOFF, LABEL_PROJECT_NAME, Inspected
+from quiesce.adapters.compose.model import ComposeModel
+from quiesce.model import Stack
+from quiesce.observed import ForeignMount, Mount
+
+#: Where images of PostgreSQL keep their data, unless PGDATA says otherwise.
+_DATA_FOLDERS = (
+    "/var/lib/postgresql",
+    "/var/lib/pgsql",
+    "/bitnami/postgresql",
+    "/home/postgres",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Something that a service writes to: a volume by its real name, a folder by its path.
+
+    `device` is the folder that a volume is a name for, if it is one.
+    """
+
+    shown: str
+    name: str
+    device: str = ""
+    server: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    container: str
+    project: str
+    own: bool
+    mounts: tuple[Mapping[str, Any], ...]
+
+
+class ForeignWriters:
+    """Who else writes, on one engine, as of one look at it."""
+
+    def __init__(self, connection: EngineConnection, stack: Stack) -> None:
+        self._connection = connection
+        self._project = stack.instance.project
+        self._ignored = frozenset(stack.ignored_writers)
+        self._servers = frozenset(database.service for database in stack.databases)
+        self._by_dump = frozenset(v.key for v in stack.volumes if v.backup == "by-dump")
+        self._writers = self._list()
+        self._devices: dict[str, str] = {}
+
+    @property
+    def anybody(self) -> bool:
+        """Whether anybody outside of the project writes anywhere at all."""
+        return bool(self._writers)
+
+    def places(
+        self,
+        service: str,
+        mounts: Sequence[Mount],
+        model: ComposeModel | None,
+        data_folder: str = "",
+    ) -> tuple[Place, ...]:
+        """Return where a service writes. Of folders only the data directory of a database's
+        server counts: sources and sockets are shared on purpose."""
+        found = []
+        for mount in mounts:
+            if not mount.writable:
+                continue
+            server = service in self._servers and (
+                mount.volume in self._by_dump or _holds_data(mount.target, data_folder)
+            )
+            declared = model.volumes.get(mount.volume) if model and mount.volume else None
+            if declared is not None:
+                device = _device(declared.driver, declared.options)
+                found.append(Place(declared.key, declared.name, device, server))
+            elif mount.source.startswith("/"):
+                if server:
+                    found.append(Place(mount.source, mount.source, mount.source, server))
+            elif mount.source:
+                found.append(Place(mount.volume or mount.source, mount.source, "", server))
+        return tuple(found)
+
+    def at(self, places: Sequence[Place]) -> tuple[ForeignMount, ...]:
+        """Return who outside of the project may write to these places now."""
+        found: dict[ForeignMount, None] = {}
+        for writer in self._writers:
+            for place in places:
+                # What runs once (`compose run`) belongs to the project; not beside a server.
+                harmless = writer.own or writer.container in self._ignored
+                if harmless and not place.server:
+                    continue
+                if any(self._is_there(mount, place) for mount in writer.mounts):
+                    project = writer.project
+                    found[ForeignMount(writer.container, project, place.shown, place.server)] = None
+        return tuple(found)
+
+    def _list(self) -> tuple[_Writer, ...]:
+        with told("the containers that run cannot be listed"):
+            running = self._connection.api.containers()
+        found = []
+        for entry in running:
+            labels = entry.get("Labels") or {}
+            project = str(labels.get(LABEL_PROJECT_NAME, ""))
+            own = project == self._project
+            helper = LABEL_HELPER in labels and labels.get(LABEL_PROJECT) == self._project
+            if helper or (own and labels.get(LABEL_ONEOFF) != "True"):
+                continue
+            mounts = tuple(mount for mount in entry.get("Mounts") or () if mount.get("RW"))
+            if mounts:
+                name = str((entry.get("Names") or [entry["Id"]])[0]).removeprefix("/")
+                found.append(_Writer(name, project, own, mounts))
+        return tuple(found)
+
+    def _is_there(self, mount: Mapping[str, Any], place: Place) -> bool:
+        source = str(mount.get("Source") or "").rstrip("/")
+        if mount.get("Type") == "bind":
+            inside_volume = not place.name.startswith("/") and source.endswith(
+                f"/volumes/{place.name}/_data"
+            )
+            return inside_volume or (place.device != "" and source == place.device)
+        name = str(mount.get("Name") or "")
+        if mount.get("Type") != "volume" or not name:
+            return False
+        return name == place.name or (place.device != "" and self._device_of(name) == place.device)
+
+    def _device_of(self, volume: str) -> str:
+        if volume not in self._devices:
+            self._devices[volume] = ""
+            with told(f"volume {volume} cannot be inspected"):
+                try:
+                    found: Any = self._connection.api.inspect_volume(volume)
+                except Exception as error:
+                    if not absent(error):
+                        raise
+                else:
+                    self._devices[volume] = _device(found.get("Driver"), found.get("Options") or {})
+        return self._devices[volume]
+
+
+def data_folder_of(containers: Collection[Inspected]) -> str:
+    """Return PGDATA of these containers of one service, "" where none has it."""
+    for container in containers:
+        for line in container["Config"].get("Env") or ():
+            name, _, value = str(line).partition("=")
+            if name == "PGDATA":
+                return value
+    return ""
+
+
+def _holds_data(target: str, data_folder: str) -> bool:
+    """Whether a mount at `target` has a server's data directory in it, or is a part of it."""
+    folders = (data_folder,) if data_folder else _DATA_FOLDERS
+    inner = f"{target.rstrip('/')}/"
+    return any(
+        inner.startswith(f"{folder.rstrip('/')}/") or f"{folder.rstrip('/')}/".startswith(inner)
+        for folder in folders
+    )
+
+
+def _device(driver: object, options: Mapping[str, str]) -> str:
+    """Return the folder that a volume of the local driver only is another name for."""
+    device = str(options.get("device", "")).rstrip("/")
+    plain = driver == "local" and device.startswith("/") and "bind" in str(options.get("o", ""))
+    return device if plain else ""

@@ -1,0 +1,178 @@
+"""The container of a helper: kept by a connection of ours, its programs run by the engine's exec.
+
+It runs `cat` on an input that this process holds open, so the kernel and the engine end it with
+us, whatever ends us; the label is for the sweep of what even that missed. It has no network
+unless one is asked for, no log, no writable root and only the capabilities that copying files
+needs. Exit codes are the engine's own word (`exec inspect`), never that of a client.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from quiesce.adapters.compose.engine import helper_labels
+from quiesce.errors import LostEngine, QuiesceError
+
+if TYPE_CHECKING:
+    pass
+
+#: On every helper: the real name of its volume.
+VOLUME_LABEL = "quiesce.volume"
+
+_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP")
+_GONE_SECONDS = 10.0
+_DYING_SECONDS = 2.0
+_KILLED = 128 + 9
+
+
+class HelperContainer:
+    """One running helper. Ends with this process: its input is a connection of ours."""
+
+    def __init__(
+        self,
+        api: Any,
+        image: str,
+        run: str,
+        project: str,
+        volume: str,
+        mounts: Sequence[Mapping[str, Any]],
+        network: str = "none",
+        *,
+        beside: str = "",
+    ) -> None:
+        """`beside` is a container whose processes the helper is to see, and look into."""
+        from docker.types import LogConfig
+
+        self._api = api
+        self._input: Any = None
+        host = api.create_host_config(
+            mounts=list(mounts),
+            network_mode=network,
+            log_config=LogConfig(type="none"),
+            auto_remove=True,
+            read_only=True,
+            cap_drop=["ALL"],
+            cap_add=[*_CAPABILITIES, *(["SYS_PTRACE"] if beside else [])],
+            pid_mode=f"container:{beside}" if beside else None,
+            # A label of SELinux would keep it from our folders; without effect elsewhere.
+            security_opt=["label=disable", "no-new-privileges"],
+        )
+        created = api.create_container(
+            image,
+            entrypoint=["cat"],
+            command=[],
+            user="0:0",
+            stdin_open=True,
+            labels={**helper_labels(run, project), VOLUME_LABEL: volume},
+            healthcheck={"test": ["NONE"]},
+            host_config=host,
+        )
+        self.id: str = created["Id"]
+        try:
+            self._input = api.attach_socket(self.id, params={"stdin": 1, "stream": 1})
+            api.start(self.id)
+        except BaseException:
+            self.close()
+            raise
+
+    def execute(self, argv: Sequence[str], environment: Mapping[str, str]) -> int | None:
+        """Run a program and return its exit code; None when the container ended meanwhile."""
+        from docker.errors import APIError, NotFound
+
+        try:
+            made = self._api.exec_create(
+                self.id, list(argv), stdout=False, stderr=False, environment=dict(environment)
+            )
+            self._api.exec_start(made["Id"], detach=True)
+            pause = 0.005
+            while (state := self._api.exec_inspect(made["Id"]))["Running"]:
+                time.sleep(pause)
+                pause = min(pause * 1.5, 0.1)
+        except NotFound:
+            return None
+        except APIError as error:
+            if error.status_code == 409:  # it does not run any more
+                return None
+            raise
+        except BaseException:
+            # What runs in it must not go on without us.
+            self.close()
+            raise
+        code: int | None = state["ExitCode"]
+        return None if code is None or self.ends(code) else code
+
+    def ends(self, code: int) -> bool:
+        """Whether the container is what ended, not the program alone.
+
+        When a container is killed, its programs are dead a moment before the engine says that it
+        is: a program that was killed is given that moment.
+        """
+        deadline = time.monotonic() + (_DYING_SECONDS if code == _KILLED else 0.0)
+        while self._runs():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def _runs(self) -> bool:
+        from docker.errors import NotFound
+
+        try:
+            return bool(self._api.inspect_container(self.id)["State"]["Running"])
+        except NotFound:
+            return False
+
+    def close(self) -> None:
+        connection, self._input = self._input, None
+        if connection is not None:
+            # The SDK gives a reader on the socket; the socket ends only when both are closed. Its
+            # response reads what is left, which some versions of Python then call an error.
+            for part in (connection, getattr(connection, "_sock", None), _response_of(connection)):
+                with contextlib.suppress(OSError, ValueError):
+                    if part is not None:
+                        part.close()
+        remove_container(self._api, self.id)
+
+
+def _response_of(connection: Any) -> Any:
+    return getattr(connection, "_response", None)
+
+
+def remove_container(api: Any, container: str) -> None:
+    """The container is gone. It may be going by itself (auto_remove) at the same time."""
+    from docker.errors import APIError, NotFound
+
+    deadline = time.monotonic() + _GONE_SECONDS
+    while True:
+        try:
+            # With the volumes that nobody named, which are a far helper's scratch.
+            api.remove_container(container, v=True, force=True)
+            return
+        except NotFound:
+            return
+        except APIError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def helper_told(what: str) -> Iterator[None]:
+    """Turn the SDK's errors into ours, at this one place."""
+    from docker.errors import APIError, DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except APIError as error:
+        reason = str(error.explanation or error).strip()
+        raise QuiesceError(
+            f"{what} failed: {reason}", "see 'docker info' and 'inv doctor'"
+        ) from error
+    except (DockerException, RequestException) as error:
+        raise LostEngine(
+            f"{what} failed: the engine does not answer", "see 'docker info', then try again"
+        ) from error

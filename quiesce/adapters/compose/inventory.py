@@ -1,0 +1,176 @@
+"""What the Compose model declares, joined with what the engine really has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from quiesce.adapters.compose.engine import (
+    LABEL_HELPER,
+    LABEL_PROJECT,
+    EngineConnection,
+    absent,
+    told,
+)
+from quiesce.adapters.compose.inspected import (
+    LABEL_ONEOFF,
+    LABEL_PROJECT_NAME,
+    Inspected,
+    has_health,
+    mounts_seen,
+    service_of,
+    unit_of,
+)
+from quiesce.adapters.compose.model import ComposeModel, DeclaredVolume
+from quiesce.observed import Mount, Service, VolumeState
+
+_LABEL_VOLUME = "com.docker.compose.volume"
+_AWAKE = ("running", "restarting")
+
+
+def volume_states(
+    connection: EngineConnection, project: str, volumes: Sequence[DeclaredVolume]
+) -> tuple[VolumeState, ...]:
+    """Return each volume as the engine has it, and who else uses it."""
+    uses = _outside_uses(connection, project)
+    return tuple(_state(connection, volume, uses.get(volume.name, ())) for volume in volumes)
+
+
+def found_model(connection: EngineConnection, project: str, keys: Sequence[str]) -> ComposeModel:
+    """Return a model of what Compose has made for a project, by its labels: no file is read.
+
+    Services come as strays from their containers. A volume of `keys` that has none is one that
+    does not exist.
+    """
+    wanted = {"label": [f"{LABEL_PROJECT_NAME}={project}"]}
+    with told("the volumes of the project cannot be listed"):
+        found = connection.api.volumes(filters=wanted)["Volumes"] or []
+    names = {(entry.get("Labels") or {}).get(_LABEL_VOLUME, ""): entry["Name"] for entry in found}
+    return ComposeModel(
+        (),
+        {
+            key: DeclaredVolume(key, names.get(key, f"{project}_{key}"), "local", {}, False, {})
+            for key in dict.fromkeys((*keys, *filter(None, names)))
+        },
+    )
+
+
+def services_of(model: ComposeModel, containers: Sequence[Inspected]) -> list[Service]:
+    """Return the services of the active profiles, joined with their containers, then strays."""
+    found = []
+    for declared in model.services:
+        own = [entry for entry in containers if service_of(entry) == declared.name]
+        if declared.active or own:
+            service = Service(
+                name=declared.name,
+                depends_on=declared.depends_on,
+                mounts=declared.mounts,
+                units=(),
+                image=declared.image,
+                has_health=declared.has_health,
+            )
+            found.append(joined(service, own, model))
+    names = {service.name for service in found}
+    for name in dict.fromkeys(map(service_of, containers)):
+        if name not in names:
+            own = [entry for entry in containers if service_of(entry) == name]
+            image = str(own[0]["Config"].get("Image") or own[0]["Image"])
+            stray = Service(name, (), (), (), image, has_health=False)
+            found.append(joined(stray, own, model))
+    return found
+
+
+def joined(service: Service, containers: Sequence[Inspected], model: ComposeModel) -> Service:
+    """Return the service with its units, and with what they really mount and check."""
+    keys = {volume.name: key for key, volume in model.volumes.items()}
+    known = {(mount.volume or mount.source, mount.target) for mount in service.mounts}
+    # An anonymous volume is declared without a source and has a name once it exists.
+    unnamed = {mount.target for mount in service.mounts if not mount.source}
+    more: dict[tuple[str, str], Mount] = {}
+    for container in containers:
+        for mount in mounts_seen(container, keys):
+            place = (mount.volume or mount.source, mount.target)
+            if place not in known and mount.target not in unnamed:
+                more.setdefault(place, mount)
+    return replace(
+        service,
+        units=tuple(unit_of(container) for container in containers),
+        mounts=(*service.mounts, *more.values()),
+        has_health=service.has_health or any(map(has_health, containers)),
+    )
+
+
+def image_name(connection: EngineConnection, container: Inspected) -> str:
+    """Return the image a container runs from: by digest or, where it has none, by name and id."""
+    name, identity = str(container["Config"].get("Image") or ""), str(container["Image"])
+    api: Any = connection.api
+    with told("an image cannot be inspected"):
+        try:
+            image = api.inspect_image(identity)
+        except Exception as error:
+            if not absent(error):
+                raise
+            return f"{name} ({identity})"
+    digests = image.get("RepoDigests") or []
+    return str(digests[0]) if digests else f"{name} ({identity})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """Somebody else's use of a volume."""
+
+    container: str
+    writes: bool
+
+
+def _outside_uses(connection: EngineConnection, project: str) -> Mapping[str, list[_Use]]:
+    """Return, per real volume name, who mounts it and is no unit of ours or helper of ours."""
+    uses: dict[str, list[_Use]] = {}
+    with told("the users of volumes cannot be listed"):
+        everyone = connection.api.containers(all=True)
+    for entry in everyone:
+        labels = entry.get("Labels") or {}
+        ours = labels.get(LABEL_PROJECT_NAME) == project
+        helper = LABEL_HELPER in labels and labels.get(LABEL_PROJECT) == project
+        if helper or (ours and labels.get(LABEL_ONEOFF) != "True"):
+            continue
+        name = str((entry.get("Names") or [entry["Id"]])[0]).removeprefix("/")
+        for mount in entry.get("Mounts") or ():
+            if mount.get("Type") == "volume":
+                writes = bool(mount.get("RW")) and entry.get("State") in _AWAKE
+                uses.setdefault(str(mount.get("Name")), []).append(_Use(name, writes))
+    return uses
+
+
+def _state(
+    connection: EngineConnection, declared: DeclaredVolume, uses: Sequence[_Use]
+) -> VolumeState:
+    state = VolumeState(
+        key=declared.key,
+        name=declared.name,
+        exists=False,
+        driver=declared.driver,
+        options=declared.options,
+        mountpoint=None,
+        outside=tuple(sorted({use.container for use in uses})),
+        external=declared.external,
+        outside_writers=tuple(sorted({use.container for use in uses if use.writes})),
+    )
+    with told(f"volume {declared.name} cannot be inspected"):
+        try:
+            found = connection.api.inspect_volume(declared.name)
+        except Exception as error:
+            if absent(error):
+                return state
+            raise
+    place = str(found.get("Mountpoint") or "")
+    return replace(
+        state,
+        exists=True,
+        driver=str(found["Driver"]),
+        options={k: str(v) for k, v in (found.get("Options") or {}).items()},
+        project=str((found.get("Labels") or {}).get(LABEL_PROJECT_NAME, "")),
+        mountpoint=Path(place) if place and connection.engine().local else None,
+    )

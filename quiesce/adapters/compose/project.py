@@ -1,0 +1,302 @@
+"""What belongs to one Compose project on its engine, and the ways into its containers."""
+
+from __future__ import annotations
+
+import signal
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import IO, Any, cast
+
+from quiesce.adapters.compose.cli import ComposeCommand
+from quiesce.adapters.compose.containers import ComposeUnits
+from quiesce.adapters.compose.engine import (
+    EngineConnection,
+    absent,
+    helper_labels,
+    told,
+)
+from quiesce.adapters.compose.inspected import LABEL_PROJECT_NAME, Inspected, service_of
+from quiesce.adapters.compose.server_containers import is_bare_server, orphaning_check
+from quiesce.adapters.process.exec import carry_out
+from quiesce.errors import QuiesceError
+from quiesce.model import Instance
+from quiesce.observed import Belongings, CoveredFolder, Mount, Service
+from quiesce.ports import CommandLine
+
+#: So many names of a hidden folder are told.
+_NAMES = 3
+#: What Compose itself compares before it makes a container anew.
+_LABEL_HASH = "com.docker.compose.config-hash"
+_ALIVE = ("running", "paused", "restarting")
+_PROC_STATUS = ("cat", "/proc/1/status")
+
+
+@dataclass(frozen=True, slots=True)
+class ComposePremises:
+    """Implements `Premises` over the parts of a `ComposeRuntime`, which closes them."""
+
+    connection: EngineConnection
+    command: ComposeCommand
+    units: ComposeUnits
+    instance: Instance
+    services: Callable[[], tuple[Service, ...]]
+    servers: frozenset[str] = frozenset()
+    run: str = "looking"
+
+    def belongings(self) -> Belongings:
+        filters = {"label": f"{LABEL_PROJECT_NAME}={self.instance.project}"}
+        api: Any = self.connection.api
+        with told(f"what belongs to {self.instance.project} cannot be listed"):
+            containers = api.containers(all=True, filters=filters)
+            networks = api.networks(filters=filters)
+            volumes = api.volumes(filters=filters).get("Volumes") or []
+        return Belongings(
+            containers=tuple(sorted(_name_of(entry) for entry in containers)),
+            networks=tuple(sorted(str(entry["Name"]) for entry in networks)),
+            volumes=tuple(sorted(str(entry["Name"]) for entry in volumes)),
+        )
+
+    def build(self, services: Sequence[str]) -> None:
+        self.connection.engine()
+        self.command.run("build", *services, hint="see what it said; nothing was replaced")
+
+    def remove_project(self) -> None:
+        self.connection.engine()
+        self.command.run("down", "--remove-orphans", profiles=("*",))
+        # What an older Compose file named, Compose itself does not look for any more.
+        left = self.belongings()
+        api: Any = self.connection.api
+        for name in left.containers:
+            self._gone(f"container {name}", partial(api.remove_container, name, force=True))
+        for name in left.networks:
+            self._gone(f"network {name}", partial(api.remove_network, name))
+
+    def remove_volume(self, name: str) -> None:
+        import docker
+
+        api: Any = self.connection.api
+        with told(f"volume {name} cannot be removed"):
+            try:
+                api.remove_volume(name)
+            except docker.errors.APIError as error:
+                if absent(error):
+                    return
+                if error.status_code != 409:
+                    raise
+                users = api.containers(all=True, filters={"volume": name})
+                named = ", ".join(sorted(map(_name_of, users))) or "another container"
+                raise QuiesceError(
+                    f"volume {name} is in use by {named}", "stop and remove it, then try again"
+                ) from None
+
+    def covered_folders(self) -> tuple[CoveredFolder, ...]:
+        found: list[CoveredFolder] = []
+        for service in self.services():
+            binds = [m for m in service.mounts if m.volume is None and m.source.startswith("/")]
+            if binds:
+                found += self._covered_in(service, binds)
+        return tuple(found)
+
+    def outdated(self, services: Sequence[str]) -> Mapping[str, str]:
+        done = self.command.run("config", "--hash", "*")
+        wanted = dict(line.split() for line in done.stdout.decode().splitlines())
+        found: dict[str, str] = {}
+        for container in self.units.containers():
+            name = service_of(container)
+            if name not in services or container["State"]["Status"] not in _ALIVE:
+                continue
+            if container["Config"]["Labels"].get(_LABEL_HASH) != wanted.get(name):
+                found[name] = "its configuration differs"
+            elif container["Image"] != self._image_now(container["Config"]["Image"]):
+                found[name] = "there is another image of its name"
+        return found
+
+    def deaf_services(self) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        for container in self.units.containers():
+            if container["State"]["Status"] != "running":
+                continue
+            if container["HostConfig"].get("Init"):
+                # The engine's own init passes signals on, whatever its masks show.
+                continue
+            name = str(container["Config"].get("StopSignal") or "SIGTERM")
+            status = self._status_of_first_process(container)
+            if status and is_deaf(status, signal_number(name)):
+                found[service_of(container)] = name
+        return found
+
+    def bare_servers(self) -> Mapping[str, str]:
+        return {
+            service_of(container): orphaning_check(container)
+            for container in self.units.containers()
+            if container["State"]["Status"] in _ALIVE and is_bare_server(container, self.servers)
+        }
+
+    def tools(self) -> Mapping[str, str]:
+        client = self.command.docker("version", "--format", "{{.Client.Version}}", timeout=30)
+        compose = self.command.docker("compose", "version", "--short", timeout=30)
+        return {"docker": client, "docker compose": compose}
+
+    def inside(
+        self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
+    ) -> CommandLine:
+        container = self._running(service)
+        options = ["--interactive", *(["--tty"] if terminal else [])]
+        # The name alone: the value goes through the environment, not through the arguments.
+        options += [part for name in environment for part in ("--env", name)]
+        command = self.command.docker_argv("exec", *options, str(container["Id"]), *argv)
+        whole = {**self.command.environment(), **environment}
+        return CommandLine(tuple(command), whole, self.instance.directory)
+
+    def beside(
+        self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
+    ) -> CommandLine:
+        container = self._running(service)
+        options = ["--rm", "--init", "--interactive", *(["--tty"] if terminal else [])]
+        options += ["--network", f"container:{container['Id']}", "--log-driver", "none"]
+        options += ["--no-healthcheck", "--security-opt", "no-new-privileges"]
+        marks = helper_labels(self.run, self.instance.project)
+        options += [part for name, word in marks.items() for part in ("--label", f"{name}={word}")]
+        options += [part for name in environment for part in ("--env", name)]
+        options += ["--entrypoint", argv[0]]
+        command = self.command.docker_argv("run", *options, str(container["Image"]), *argv[1:])
+        whole = {**self.command.environment(), **environment}
+        return CommandLine(tuple(command), whole, self.instance.directory)
+
+    def carry_out(self, service: str, argv: Sequence[str], seconds: float) -> None:
+        carry_out(self.inside(service, argv, {}, terminal=False), service, argv, seconds)
+
+    def following(self, services: Sequence[str], lines: int) -> CommandLine:
+        self.connection.engine()
+        argv = self.command.argv("logs", "--follow", "--tail", str(lines), *services)
+        return CommandLine(tuple(argv), self.command.environment(), self.instance.directory)
+
+    # ------------------------------------------------------------------------------------ inside
+
+    def _gone(self, what: str, remove: Callable[[], object]) -> None:
+        with told(f"{what} cannot be removed"):
+            try:
+                remove()
+            except Exception as error:
+                if not absent(error):
+                    raise
+
+    def _covered_in(self, service: Service, binds: Sequence[Mount]) -> list[CoveredFolder]:
+        """Look into the image through a container that is made and never started."""
+        import docker
+
+        api: Any = self.connection.api
+        made = ""
+        with told(f"the image of {service.name} cannot be looked into"):
+            try:
+                made = api.create_container(
+                    service.image,
+                    entrypoint=["/quiesce/never-started"],
+                    host_config=api.create_host_config(network_mode="none"),
+                    labels=helper_labels("looking"),
+                )["Id"]
+                seen = ((mount, self._entries(made, mount.target)) for mount in binds)
+                return [
+                    CoveredFolder(service.name, mount.source, mount.target, entries)
+                    for mount, entries in seen
+                    if entries
+                ]
+            except docker.errors.ImageNotFound:
+                return []
+            finally:
+                if made:
+                    api.remove_container(made, v=True, force=True)
+
+    def _entries(self, container: str, folder: str) -> tuple[str, ...]:
+        """Return the first names in a folder of a container; none when it is no folder."""
+        api: Any = self.connection.api
+        try:
+            chunks, _ = api.get_archive(container, folder)
+        except Exception as error:
+            if absent(error):
+                return ()
+            raise
+        names: list[str] = []
+        # Only the beginning is read, however much is in there.
+        with tarfile.open(fileobj=cast(IO[bytes], _Chunks(chunks)), mode="r|") as archive:
+            for member in archive:
+                inner = member.name.strip("/").partition("/")[2].partition("/")[0]
+                if inner and inner not in names:
+                    names.append(inner)
+                if len(names) == _NAMES:
+                    break
+        getattr(chunks, "close", lambda: None)()
+        return tuple(names)
+
+    def _status_of_first_process(self, container: Inspected) -> str:
+        api: Any = self.connection.api
+        try:
+            made = api.exec_create(container["Id"], list(_PROC_STATUS), stderr=False)
+            output = api.exec_start(made["Id"])
+        except Exception as error:  # noqa: BLE001  it ended meanwhile, or its image has no `cat`
+            del error
+            return ""
+        return bytes(output).decode("ascii", "replace")
+
+    def _image_now(self, image: str) -> str:
+        """The id of the image that has this name now, "" when none has."""
+        import docker
+
+        api: Any = self.connection.api
+        with told(f"image {image} cannot be looked at"):
+            try:
+                return str(api.inspect_image(image)["Id"])
+            except docker.errors.ImageNotFound:
+                return ""
+
+    def _running(self, service: str) -> Inspected:
+        for container in self.units.containers():
+            if service_of(container) == service and container["State"]["Status"] == "running":
+                return container
+        raise QuiesceError(
+            f"service {service} does not run", f"start it with 'inv up --service {service}'"
+        )
+
+
+class _Chunks:
+    """A stream over chunks of bytes, as much of it as is asked for."""
+
+    def __init__(self, chunks: Any) -> None:
+        self._chunks = iter(chunks)
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        while len(self._rest) < size and (chunk := next(self._chunks, b"")):
+            self._rest += chunk
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return taken
+
+
+def is_deaf(status: str, number: int) -> bool:
+    """Whether a first process does nothing about a signal, from its `/proc/<pid>/status`.
+
+    To the first process of a container the kernel delivers only what it handles (`SigCgt`).
+    An init like tini blocks its signals and waits for them (`SigBlk`).
+    """
+    masks = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    try:
+        heard = int(masks["SigCgt"], 16) | int(masks["SigBlk"], 16)
+    except (KeyError, ValueError):
+        return False
+    return not heard >> (number - 1) & 1
+
+
+def signal_number(name: str) -> int:
+    """Return the number of a stop signal as Docker writes it: `SIGTERM`, `TERM`, `15`."""
+    if name.isdigit():
+        return int(name)
+    full = name if name.startswith("SIG") else f"SIG{name}"
+    if full.startswith("SIGRTMIN+"):
+        return int(signal.SIGRTMIN) + int(full.removeprefix("SIGRTMIN+"))
+    return int(getattr(signal, full, signal.SIGTERM))
+
+
+def _name_of(container: Mapping[str, Any]) -> str:
+    return str((container.get("Names") or [container["Id"]])[0]).removeprefix("/")

@@ -1,0 +1,395 @@
+"""The Compose runtime: services are containers of one Compose project on one Docker Engine.
+
+Compose itself resolves the model, makes containers and removes them. Which ones stop and start
+goes through the Engine API, container by container: `docker compose start` would also start what
+was down before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quiesce.adapters.compose.address import find_address
+from quiesce.adapters.compose.cli import ComposeCommand
+from quiesce.adapters.compose.containers import ComposeUnits
+from quiesce.adapters.compose.endpoint import WAYS, ComposeReach, Relay, Way
+from quiesce.adapters.compose.engine import EngineConnection
+from quiesce.adapters.compose.events import StartsListener, who_started
+from quiesce.adapters.compose.inspected import Inspected, service_of
+from quiesce.adapters.compose.inventory import found_model, image_name, services_of, volume_states
+from quiesce.adapters.compose.model import ComposeModel
+from quiesce.adapters.compose.model_cache import ModelReader
+from quiesce.adapters.compose.project import ComposePremises
+from quiesce.adapters.compose.project_candidates import Traces, find_traces
+from quiesce.adapters.compose.project_lock import claim, disclaim, make_place
+from quiesce.adapters.compose.redact import redact
+from quiesce.adapters.compose.relay import RelayHelpers
+from quiesce.adapters.compose.server_containers import probe_command
+from quiesce.adapters.compose.start import ComposeStarter
+from quiesce.adapters.compose.tool_container import Tool, run_beside, sweep_helpers
+from quiesce.errors import QuiesceError
+from quiesce.model import Stack, Volume
+from quiesce.observed import Engine, Service, Unit, VolumeState
+from quiesce.ports import Endpoint, StopResult
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+
+class ComposeRuntime:
+    """Implements `Runtime` for one instance of a stack. Nothing happens at construction.
+
+    `ways` are the ways `endpoint` may take, in order; tests force each of them. `run` marks the
+    helpers that they need.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        *,
+        environment: Mapping[str, str] | None = None,
+        ways: Sequence[Way] = WAYS,
+        run: str = "looking",
+    ) -> None:
+        self._run = run
+        self._servers = frozenset(database.service for database in stack.databases)
+        self._stack = stack
+        self._instance = stack.instance
+        self._keys = tuple(volume.key for volume in stack.volumes)
+        self._outer = dict(os.environ if environment is None else environment)
+        self._ways = tuple(ways)
+        self._found: ComposeModel | None = None
+        self._tunnel: Relay | None = None
+        self._listener: StartsListener | None = None
+
+    # ------------------------------------------------------------------------------------ asking
+
+    def engine(self) -> Engine:
+        """Return which engine this is; `local` as far as can be told without a container.
+
+        `local` here means that nothing speaks against it; `is_local` is the proof.
+        """
+        return self._connection.engine()
+
+    def is_local(self) -> bool:
+        """Whether the engine sees this machine's file systems: proven, once per process.
+
+        Needs an image that a container of the project runs from, and one `docker create`.
+        """
+        containers = self._units.containers()
+        return self._connection.is_local(containers[0]["Image"] if containers else None)
+
+    def services(self) -> tuple[Service, ...]:
+        """Return the services of the active profiles in declaration order, then strays.
+
+        A stray is a container of this project whose service is not among them (another profile,
+        or no longer declared): it runs, mounts and writes all the same. What a container really
+        mounts is added to what its service declares.
+        """
+        found = services_of(self._model(), self._units.containers())
+        return self._starter.with_foreign_mounts(found)
+
+    def api(self) -> APIClient:
+        """Return the SDK's client of this engine; it is closed with the runtime."""
+        return self._connection.api
+
+    def project_traces(self, names: Collection[str]) -> Mapping[str, Traces]:
+        """Return what the engine holds of each of these projects; see `compose_project`."""
+        return find_traces(self._connection, self._stack, names)
+
+    def image_ids(self) -> tuple[str, ...]:
+        """Return the images the project's containers were made from: they are on the engine."""
+        return tuple(dict.fromkeys(entry["Image"] for entry in self._units.containers()))
+
+    def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
+        """Return the declared volumes, then the others of the Compose model.
+
+        `outside` names the containers that mount it and do not belong to this project's services,
+        also one-offs of this project (`compose run`). `mountpoint` is None unless the engine may
+        be local.
+        """
+        model = self._model()
+        keys = [model.volume(volume.key).key for volume in declared]
+        keys += [key for key in model.volumes if key not in keys]
+        chosen = [model.volumes[key] for key in keys]
+        return volume_states(self._connection, self._instance.project, chosen)
+
+    def endpoint(self, service: str, port: int) -> Endpoint:
+        """Return where this machine reaches that port: directly, published, or through a relay."""
+        return self._reach.endpoint(service, self._running(service), port)
+
+    def logs(self, service: str, lines: int) -> str:
+        """Return the last lines of each of the service's containers."""
+        self._require([service])
+        return "".join(
+            self._units.logs(entry["Id"], lines).decode("utf-8", "replace")
+            for entry in self._units.containers()
+            if service_of(entry) == service
+        )
+
+    def images(self) -> Mapping[str, str]:
+        """Return, per service, the image its container runs from, by digest or id."""
+        found: dict[str, str] = {}
+        for entry in self._units.containers():
+            found.setdefault(service_of(entry), image_name(self._connection, entry))
+        return found
+
+    def resolved_model(self) -> dict[str, Any]:
+        """Return the model with every variable replaced, secrets among them: for a copy, never
+        for anything that is kept."""
+        done = self._compose.run("config", "--format", "json")
+        return self._reader.with_unused(json.loads(done.stdout))
+
+    def image_names(self) -> Mapping[str, str]:
+        """Return, per service, the name of the image that its container was made from."""
+        found: dict[str, str] = {}
+        for entry in self._units.containers():
+            found.setdefault(service_of(entry), str(entry["Config"]["Image"]))
+        return found
+
+    def description(self) -> Mapping[str, bytes]:
+        """Return `compose.yaml`: the model before interpolation, its literals digested."""
+        import yaml
+
+        done = self._compose.run("config", "--no-interpolate", profiles=("*",))
+        model = redact(yaml.safe_load(done.stdout) or {})
+        text = yaml.safe_dump(model, sort_keys=True, allow_unicode=True)
+        for value in self._compose.secrets():
+            text = text.replace(value, "***")
+        return {"compose.yaml": text.encode()}
+
+    # ---------------------------------------------------------------------------------- changing
+
+    def up(self, services: Sequence[str], *, build: bool) -> None:
+        """Make and start these services (all active ones when none is named).
+
+        Compose makes a container anew when its configuration or image changed. It does not where
+        something that is needed is not named: Compose then drops that need from the
+        configuration, and takes this (before 2.30) for a change. What cannot be started keeps
+        nothing down that does not need it.
+        """
+        self._require(services)
+        self.engine()
+        found = {service.name: service for service in self.services()}
+        active = [name for name in found if self._is_active(name)]
+        chosen = [found[name] for name in (services or active) if name in found]
+        self._starter.up(chosen, build=build, everything=not services)
+
+    def remove(self, services: Sequence[str]) -> None:
+        """Remove these services' containers; if that is all of them, the project's networks too."""
+        self._require(services)
+        self.engine()
+        if services and not {service.name for service in self.services()} <= set(services):
+            self._compose.run("rm", "--stop", "--force", *services, profiles=("*",))
+        else:
+            self._compose.run("down", "--remove-orphans", profiles=("*",))
+
+    def stop(self, units: Sequence[Unit], timeout: float) -> tuple[StopResult, ...]:
+        """Stop these units one after the other, each with its own time if that is longer."""
+        return tuple(self._units.stop(unit, timeout) for unit in units)
+
+    def start(self, units: Sequence[Unit]) -> None:
+        """Start these units in order; Compose makes again what was removed since."""
+        self._starter.start(units)
+
+    def hold_restart(self, units: Sequence[Unit]) -> None:
+        """No restart policy, until `free_restart`."""
+        for unit in units:
+            self._units.set_restart(unit, "no")
+
+    def free_restart(self, units: Sequence[Unit]) -> None:
+        """The restart policy that each was observed with."""
+        for unit in units:
+            self._units.set_restart(unit, unit.restart_policy)
+
+    def wait_healthy(
+        self, units: Sequence[Unit], timeout: float, waiting: Callable[[str], None]
+    ) -> Mapping[str, float]:
+        """Wait until each unit is as well as it was when observed.
+
+        Healthy means that the engine says so or, while it still says `starting`, that the
+        container's own health command, run by us every 250 ms, succeeded: the engine asks only
+        once per interval. A unit without a health check, or one that was not healthy, is well
+        when it has run for a second without a restart. Whatever did not run needs nothing, and a
+        one-shot (others wait for its end) may have ended with 0.
+        """
+        model = self._model_if_readable()
+        one_shots = model.completing if model else frozenset[str]()
+        return self._units.wait(units, timeout, waiting, one_shots)
+
+    def run_tool(
+        self,
+        service: str,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+        writable: bool,
+        label: str,
+    ) -> None:
+        """Run a program in a helper container beside the service; see `compose_tool`."""
+        container = self._running(service)
+        tool = Tool(
+            service=service,
+            argv=tuple(argv),
+            directory=directory,
+            writable=writable,
+            run=label,
+            project=self._instance.project,
+            environment=dict(environment),
+        )
+        run_beside(self._connection, container["Id"], container["Image"], tool)
+
+    @contextlib.contextmanager
+    def as_found(self) -> Iterator[None]:
+        """Inside, the labels that Compose gave to volumes and containers are the model."""
+        self._found = found_model(self._connection, self._instance.project, self._keys)
+        try:
+            yield
+        finally:
+            self._found = None
+
+    def watch_starts(self) -> None:
+        """Listen to the engine from now on."""
+        self._stop_listening()
+        self._listener = StartsListener(self._connection)
+
+    def seen_starting(self, services: Sequence[str], volumes: Sequence[str]) -> tuple[str, ...]:
+        """Return who was started since `watch_starts`; see `compose_events`."""
+        if self._listener is None:
+            return ()
+        events, model = self._listener.events(), self._model()
+        names = {model.volume(key).name for key in volumes}
+        return who_started(events, self._instance.project, services, names)
+
+    def claim(self, folder: Path, run: str, earlier: Collection[str]) -> None:
+        """Mark the project as being changed from `folder`; see `compose_claim`."""
+        claim(self._connection, self._instance.project, make_place(folder), run, earlier)
+
+    def disclaim(self, folder: Path, earlier: Collection[str]) -> None:
+        """Take the mark of this folder away."""
+        disclaim(self._connection, self._instance.project, make_place(folder), earlier)
+
+    def sweep(self, run: str) -> tuple[str, ...]:
+        """Remove the helper containers that carry this run's label, and nothing else."""
+        return sweep_helpers(self._connection, run)
+
+    def premises(self) -> ComposePremises:
+        """Return what belongs to this project, and the ways in; closed with the runtime."""
+        return ComposePremises(
+            self._connection,
+            self._compose,
+            self._units,
+            self._instance,
+            self.services,
+            self._servers,
+            self._run,
+        )
+
+    def close(self) -> None:
+        """End relays and connections."""
+        self._stop_listening()
+        if "_reach" in self.__dict__:
+            self._reach.close()
+        if "_connection" in self.__dict__:
+            self._connection.close()
+        if self._tunnel is not None:
+            self._tunnel.close()
+            self._tunnel = None
+
+    # ------------------------------------------------------------------------------------- inside
+
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    @cached_property
+    def _connection(self) -> EngineConnection:
+        address = find_address(self._instance.context, self._outer, Path.home())
+        return EngineConnection(address, self._open_tunnel, self._engine_of_command_line)
+
+    @cached_property
+    def _compose(self) -> ComposeCommand:
+        return ComposeCommand(self._instance, self._connection.address, self._outer)
+
+    @cached_property
+    def _reader(self) -> ModelReader:
+        return ModelReader(self._compose, self._connection, self._instance.project, self._keys)
+
+    @cached_property
+    def _units(self) -> ComposeUnits:
+        return ComposeUnits(
+            self._connection,
+            self._instance.project,
+            lambda container: probe_command(container, self._servers),
+        )
+
+    @cached_property
+    def _starter(self) -> ComposeStarter:
+        return ComposeStarter(
+            self._connection,
+            self._compose,
+            self._units,
+            self._stack,
+            self._model,
+            self._model_if_readable,
+        )
+
+    @cached_property
+    def _reach(self) -> ComposeReach:
+        helpers = RelayHelpers(
+            self._connection,
+            self.image_ids,
+            self._stack.helper_image,
+            self._instance.project,
+            self._run,
+        )
+        return ComposeReach(self._connection, self._units, self._relay, helpers, self._ways)
+
+    def _relay(self, arguments: Sequence[str]) -> Relay:
+        return Relay(self._compose.docker_argv(*arguments), self._compose.environment())
+
+    def _open_tunnel(self) -> Path:
+        """Reach an engine over ssh the way the CLI does, with the user's own ssh settings."""
+        self._tunnel = self._relay(["system", "dial-stdio"])
+        return self._tunnel.listen_on_socket()
+
+    def _engine_of_command_line(self) -> str:
+        return self._compose.docker("info", "--format", "{{.ID}}", timeout=60)
+
+    def _model(self) -> ComposeModel:
+        if self._found is not None:
+            return self._found
+        return self._reader.model()
+
+    def _model_if_readable(self) -> ComposeModel | None:
+        """Return the model, None without one: a recovery needs no Compose file."""
+        try:
+            return self._model()
+        except QuiesceError:
+            return None
+
+    def _is_active(self, name: str) -> bool:
+        declared = self._model().service(name)
+        return declared is not None and declared.active
+
+    def _require(self, services: Sequence[str]) -> None:
+        if services:
+            self._model().require(services)
+
+    def _running(self, service: str) -> Inspected:
+        containers = [e for e in self._units.containers() if service_of(e) == service]
+        for entry in containers:
+            if entry["State"]["Status"] == "running":
+                return entry
+        self._require([service])
+        raise QuiesceError(
+            f"service {service} does not run", f"start it with 'inv up --service {service}'"
+        )

@@ -1,0 +1,88 @@
+"""Containers whose first process is a PostgreSQL server, and what may be run in them. Pure.
+
+The first process of a container is given every child that an ended program leaves behind. A
+PostgreSQL server takes an unknown child that ends with anything but 0 or 1 for a session that has
+crashed: it throws out everybody and recovers. A program that the engine or `docker exec` has begun
+is no child of it; what that program has begun is, once the program itself was killed. So what is
+run there has to be one single program. A container with an init process has no such trouble.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Mapping
+from pathlib import PurePosixPath
+
+from quiesce.adapters.compose.inspected import Inspected, health_command, service_of
+
+_INITS = ("docker-init", "dumb-init", "tini", "catatonit", "init", "s6-svscan", "runit", "launch")
+SHELLS = ("sh", "bash", "dash", "ash", "ksh", "zsh", "busybox")
+#: Programs of PostgreSQL that begin no others.
+_SINGLE = ("pg_isready", "psql")
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_OR_FAIL = re.compile(r"\s*\|\|\s*(?:exit\s+1|false)\s*;?\s*$")
+#: What a shell would do more with than to separate words.
+_SYNTAX = re.compile(r"[`$|&;<>()*?\[\]{}~!\n\\]")
+
+
+def is_bare_server(container: Inspected, servers: Collection[str]) -> bool:
+    """Whether a PostgreSQL server is the first process: by its image, or as a service of a
+    declared database (`servers`)."""
+    if container["HostConfig"].get("Init") or _program(str(container.get("Path") or "")) in _INITS:
+        return False
+    return "PGDATA" in _environment(container) or service_of(container) in servers
+
+
+def probe_command(container: Inspected, servers: Collection[str]) -> list[str]:
+    """Return the container's health command as we may run it, [] where only the engine may.
+
+    Beside a bare server, without a shell: `pg_isready …` alone, as most health checks are.
+    """
+    if not is_bare_server(container, servers):
+        return health_command(container["Config"])
+    test = list((container["Config"].get("Healthcheck") or {}).get("Test") or [])
+    argv = test[1:]
+    if test and test[0] == "CMD-SHELL":
+        argv = _without_shell(" ".join(test[1:]), _environment(container))
+    return argv if argv and _program(argv[0]) in _SINGLE else []
+
+
+def orphaning_check(container: Inspected) -> str:
+    """Return what of a bare server's health check may leave it a child, "" for nothing."""
+    test = list((container["Config"].get("Healthcheck") or {}).get("Test") or [])
+    if not test or test[0] == "NONE":
+        return ""
+    if test[0] == "CMD-SHELL" or _program(test[1] if len(test) > 1 else "") in SHELLS:
+        return "its health check runs in a shell"
+    if len(test) > 1 and _program(test[1]) not in _SINGLE:
+        return f"its health check runs {_program(test[1])}, which may begin other programs"
+    return ""
+
+
+def _without_shell(line: str, environment: Mapping[str, str]) -> list[str]:
+    """Return the words of a simple command, [] for one that only a shell understands."""
+    line = _OR_FAIL.sub("", line)
+    unknown = [
+        name
+        for braced, plain in _VARIABLE.findall(line)
+        if not re.fullmatch(r"[\w./:@-]+", environment.get(name := braced or plain, ""))
+    ]
+    if unknown:
+        return []
+    line = _VARIABLE.sub(lambda found: environment[found[1] or found[2]], line)
+    if _SYNTAX.search(line):
+        return []
+    try:
+        return shlex.split(line)
+    except ValueError:
+        return []
+
+
+def _environment(container: Inspected) -> Mapping[str, str]:
+    pairs = (str(line).partition("=") for line in container["Config"].get("Env") or ())
+    return {name: value for name, _, value in pairs}
+
+
+def _program(path: str) -> str:
+    return PurePosixPath(path).name

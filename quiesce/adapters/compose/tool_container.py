@@ -1,0 +1,255 @@
+"""Programs of a service's own image, run beside it in a helper container of their own.
+
+Not `docker exec`: its client, when interrupted, exits 0 with half the output, and what it began
+goes on inside. A helper has an exit code the engine vouches for, and can be removed by name.
+
+A helper's environment can be seen by whoever may talk to the engine's socket. Who may, is root on
+that machine and can read the service's own environment anyway; nobody else sees it.
+
+Where the engine cannot mount the folder, the files that argv names are sent and fetched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from quiesce.adapters.compose.cli import is_secret
+from quiesce.adapters.compose.copy_files import fetch_file, make_folder, send_file
+from quiesce.adapters.compose.engine import (
+    LABEL_HELPER,
+    LABEL_RUN,
+    EngineConnection,
+    absent,
+    helper_labels,
+    told,
+)
+from quiesce.adapters.process.child import TAIL_BYTES, tail
+from quiesce.adapters.volumes.location import make_empty
+from quiesce.errors import QuiesceError
+from quiesce.ports import DIRECTORY
+
+if TYPE_CHECKING:
+    from docker.api import APIClient
+
+#: Where a helper sees the folder it was given. A fixed place: the caller's own path may contain
+#: what an image already has there.
+MOUNT_POINT = "/quiesce"
+
+#: Ends the program when the helper's input ends, which it does when this process dies, however it
+#: dies. A background command of sh reads /dev/null unless told otherwise, hence the 3. What it
+#: writes is a backup: for its owner only.
+SCRIPT = """
+umask 077
+exec 3<&0
+"$@" </dev/null 3<&- &
+program=$!
+{ cat <&3 >/dev/null; kill -TERM "$program"; } 2>/dev/null &
+wait "$program"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A program to run beside a container. `environment` holds secrets, so it never prints."""
+
+    service: str
+    argv: tuple[str, ...]
+    directory: Path
+    writable: bool
+    run: str
+    project: str
+    environment: Mapping[str, str] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """Return the program's name, for messages."""
+        return Path(self.argv[0]).name
+
+
+def run_beside(connection: EngineConnection, container: str, image: str, tool: Tool) -> None:
+    """Run a tool in the network of a running container and wait until it ended with 0.
+
+    Raise QuiesceError with the last lines of its stderr otherwise. Whatever happens here, the
+    helper is gone afterwards. If this process is killed the program ends, and what is left of the
+    helper says by its label whose it was.
+    """
+    shared = connection.is_local(image)
+    with told(f"{tool.name} cannot be run beside service {tool.service}"):
+        helper = _create(connection.api, container, image, tool, shared=shared)
+    try:
+        with told(f"{tool.name} beside service {tool.service} could not be watched to its end"):
+            before = _send(connection.api, helper, tool) if not shared else frozenset()
+            code, said = _run(connection.api, helper, patiently=shared)
+            if not shared and code == 0:
+                _fetch(connection.api, helper, tool, before)
+    except BaseException:
+        # What went wrong first is what must be told; a sweep finds what cannot be removed now.
+        with contextlib.suppress(QuiesceError), told("a helper container cannot be removed"):
+            remove_helper(connection.api, helper)
+        raise
+    with told("a helper container cannot be removed"):
+        remove_helper(connection.api, helper)
+    if code != 0:
+        hidden = [value for name, value in tool.environment.items() if is_secret(name, value)]
+        raise QuiesceError(
+            f"{tool.name} beside service {tool.service} failed with exit code {code}",
+            f"see its last lines, and 'inv logs --service {tool.service}'",
+            details=tail(said, hidden),
+        )
+
+
+def sweep_helpers(connection: EngineConnection, run: str) -> tuple[str, ...]:
+    """Remove the helpers of one run, by their labels, and return their names."""
+    wanted = [f"{LABEL_HELPER}=1", f"{LABEL_RUN}={run}"]
+    with told("helper containers cannot be listed"):
+        found = connection.api.containers(all=True, filters={"label": wanted})
+    names = []
+    for entry in found:
+        with told("a helper container cannot be removed"):
+            remove_helper(connection.api, entry["Id"])
+        names.append(str((entry.get("Names") or [entry["Id"]])[0]).removeprefix("/"))
+    return tuple(sorted(names))
+
+
+def remove_helper(api: APIClient, helper: str) -> None:
+    """No such helper exists, nor a volume that only its image had asked for."""
+    try:
+        api.remove_container(helper, v=True, force=True)
+    except Exception as error:
+        # 409: somebody else (a sweep) is removing it at this moment.
+        if not absent(error) and getattr(error, "status_code", None) != 409:
+            raise
+
+
+def _files(tool: Tool) -> Iterator[str]:
+    """Yield the files of its folder that a tool is told of, by their names in it."""
+    for part in tool.argv:
+        _, found, name = part.partition(f"{DIRECTORY}/")
+        if found:
+            yield name
+
+
+def _send(api: APIClient, helper: str, tool: Tool) -> frozenset[str]:
+    """Put the files a tool may read where it looks for them, and return which those were.
+
+    For an engine that cannot mount our folder. In place of that the helper has a nameless volume,
+    because programs of PostgreSQL go back and forth in their files.
+    """
+    sent = set()
+    for folder in sorted({str(Path(name).parent) for name in _files(tool)} - {"."}):
+        make_folder(api, helper, MOUNT_POINT, folder)
+    for name in _files(tool):
+        if (path := tool.directory / name).is_file():
+            send_file(api, helper, path, str(Path(MOUNT_POINT, name).parent))
+            sent.add(name)
+    return frozenset(sent)
+
+
+def _fetch(api: APIClient, helper: str, tool: Tool, before: frozenset[str]) -> None:
+    """Bring back what a tool has written, for its owner only."""
+    if not tool.writable:
+        return
+    for name in _files(tool):
+        if name not in before:
+            fetch_file(api, helper, f"{MOUNT_POINT}/{name}", make_empty(tool.directory / name))
+
+
+def _create(api: APIClient, container: str, image: str, tool: Tool, *, shared: bool) -> str:
+    import docker
+
+    # A mount (unlike a bind) is refused when the engine does not see the folder: it would
+    # otherwise make an empty one, on a machine that is not ours.
+    mount = (
+        docker.types.Mount(
+            MOUNT_POINT, str(tool.directory), type="bind", read_only=not tool.writable
+        )
+        if shared
+        else docker.types.Mount(MOUNT_POINT, None, type="volume")
+    )
+    # The owner of a nameless volume is root.
+    user = f"{os.geteuid()}:{os.getegid()}" if shared else "0:0"
+    host = api.create_host_config(
+        mounts=[mount],
+        network_mode=f"container:{container}",
+        log_config=docker.types.LogConfig(type="none"),
+        security_opt=["no-new-privileges"],
+        restart_policy={"Name": "no"},
+    )
+    argv = [part.replace(DIRECTORY, MOUNT_POINT) for part in tool.argv]
+    made = api.create_container(
+        image,
+        name=f"quiesce-{tool.run}-{tool.service}-{secrets.token_hex(4)}",
+        entrypoint=["sh", "-c", SCRIPT, "quiesce"],
+        command=argv,
+        stdin_open=True,
+        environment={"HOME": "/tmp", **tool.environment},  # noqa: S108  the caller has no home there
+        user=user,
+        working_dir="/",
+        labels=helper_labels(tool.run, tool.project),
+        healthcheck={"test": ["NONE"]},
+        host_config=host,
+    )
+    return str(made["Id"])
+
+
+def _run(api: APIClient, helper: str, *, patiently: bool) -> tuple[int, bytes]:
+    """Run a created helper to its end; return its exit code and the end of its stderr.
+
+    Where not `patiently`, it is asked for again and again: a connection to another machine may
+    be dead without a word, and whoever waits on it waits for ever.
+    """
+    with _attached(api, helper) as said:
+        api.start(helper)
+        if not patiently:
+            _watch(api, helper)
+        result = dict(api.wait(helper, timeout=None, condition="not-running"))
+    error = result.get("Error")
+    if isinstance(error, dict) and error.get("Message"):
+        return int(str(result["StatusCode"])) or 1, str(error["Message"]).encode()
+    return int(str(result["StatusCode"])), bytes(said)
+
+
+def _watch(api: APIClient, helper: str) -> None:
+    pause = 0.01
+    while api.inspect_container(helper)["State"]["Running"]:
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.5)
+
+
+@contextlib.contextmanager
+def _attached(api: APIClient, helper: str) -> Iterator[bytearray]:
+    """Hold a helper's input open and collect the end of its stderr; no log is kept of that.
+
+    Attached before it starts, or its first words would be lost.
+    """
+    from docker.utils import socket as frames
+
+    said = bytearray()
+    wanted = {"stdin": 1, "stdout": 0, "stderr": 1, "stream": 1, "logs": 0}
+    connection = api.attach_socket(helper, params=wanted)
+
+    def listen() -> None:
+        with contextlib.suppress(OSError, ValueError):  # closed: there is no more to hear
+            for _, chunk in cast(Any, frames).frames_iter(connection, tty=False):
+                said.extend(chunk)
+                del said[:-TAIL_BYTES]
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield said
+        thread.join(5)
+    finally:
+        # The SDK would leave the socket below to the garbage collector.
+        response = getattr(connection, "_response", None)
+        below = getattr(getattr(response, "raw", None), "_connection", None)
+        for part in filter(None, (below, connection)):
+            part.close()

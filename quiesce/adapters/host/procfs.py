@@ -1,0 +1,339 @@
+"""Processes of `runtime: host`: beginning them, finding them again, ending them.
+
+They outlive the command that began them, so nothing in memory knows them. A number alone is no
+identity, since numbers are used again: it is compared with the time the process began. What was
+begun and not yet written down is found by the marks in its environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from quiesce.adapters.process.child import signal_group
+from quiesce.errors import QuiesceError, RequestError
+from quiesce.file_errors import hint_for, reason
+
+#: Marks in the environment of every process of an instance.
+MARK_STATE = "QUIESCE_INSTANCE_STATE"
+MARK_SERVICE = "QUIESCE_SERVICE"
+MARK_RUN = "QUIESCE_RUN"
+MARKS = frozenset({MARK_STATE, MARK_SERVICE, MARK_RUN})
+
+LOOK_EVERY = 0.02
+#: Seconds that helpers of a process get which has ended by itself; a container gives them none.
+HELPERS_PATIENCE = 1.0
+#: Seconds for the kernel to carry out a SIGKILL; what is left then waits for a device.
+KILL_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A process that lives. `started` is in clock ticks since boot; `state` is the kernel's."""
+
+    pid: int
+    started: int
+    parent: int
+    group: int
+    session: int
+    state: str
+
+    @property
+    def identity(self) -> str:
+        """Its `Unit.id`: number and start, which no other process of this boot has."""
+        return f"{self.pid}:{self.started}"
+
+    @property
+    def leads(self) -> bool:
+        """Whether it leads a session, as what was begun here does and its helpers do not."""
+        return self.pid == self.session
+
+    @property
+    def paused(self) -> bool:
+        return self.state == "T"
+
+    @property
+    def started_at(self) -> datetime:
+        """When it began."""
+        return datetime.fromtimestamp(_booted() + self.started / os.sysconf("SC_CLK_TCK"), UTC)
+
+    @property
+    def age(self) -> float:
+        """Seconds since it began."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - self.started / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A process to begin. The environment may hold secrets, so none of it is shown."""
+
+    argv: tuple[str, ...]
+    arguments: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Launch({self.argv[0]!r})"
+
+
+_begun: dict[tuple[int, int], subprocess.Popen[bytes]] = {}
+
+
+def require_proc() -> None:
+    """Raise RequestError where processes cannot be told apart: there is no /proc."""
+    if look(os.getpid()) is None:
+        raise RequestError(
+            "this system has no /proc, by which 'runtime: host' knows its processes",
+            "run it on Linux, or use 'runtime: compose'",
+        )
+
+
+def boot_id() -> str:
+    """Which boot of this machine it is: process numbers of another one mean nothing."""
+    return _read(Path("/proc/sys/kernel/random/boot_id")).strip()
+
+
+def _read(path: Path) -> str:
+    """Return what the kernel says there. Raise RequestError when it may not be read now: to take
+    that for an answer would make what runs look as if it did not."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        raise
+    except OSError as error:
+        raise RequestError(f"cannot read {path}: {reason(error)}", hint_for(error, path)) from error
+
+
+def begin(launch: Launch, log: Path) -> Live:
+    """Begin a process in a session of its own, its output appended to `log`.
+
+    It has no terminal and goes on when we end. Raise QuiesceError when it cannot be begun.
+    """
+    try:
+        output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        # A full disk must not keep a service down that a backup has stopped.
+        output = os.open(os.devnull, os.O_WRONLY)
+    try:
+        child = subprocess.Popen(
+            launch.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            **launch.arguments,
+        )
+    except OSError as error:
+        name = Path(launch.argv[0]).name
+        missing = "see that its folder and program exist"
+        hint = missing if error.errno == errno.ENOENT else hint_for(error, launch.argv[0])
+        raise QuiesceError(f"{name} cannot be started: {reason(error)}", hint) from None
+    finally:
+        os.close(output)
+    # It is a child of ours and not collected yet, so its number is its own even if it has ended.
+    started = int(_fields(child.pid)[19])
+    _begun[child.pid, started] = child
+    return Live(child.pid, started, os.getpid(), child.pid, child.pid, "R")
+
+
+def exit_code(pid: int, started: int) -> int | None:
+    """How a process ended that this very process began, as a shell says it; None if unknown."""
+    child = _begun.get((pid, started))
+    code = None if child is None else child.poll()
+    return None if code is None else (128 - code if code < 0 else code)
+
+
+def look(pid: int) -> Live | None:
+    """Return the process with this number, None when it has ended (a zombie has)."""
+    fields = _fields(pid)
+    if not fields or fields[0] in ("Z", "X"):
+        return None
+    return Live(
+        pid=pid,
+        started=int(fields[19]),
+        parent=int(fields[1]),
+        group=int(fields[2]),
+        session=int(fields[3]),
+        state=fields[0],
+    )
+
+
+def again(live: Live) -> Live | None:
+    """Return the same process as it is now, None when it has ended."""
+    now = look(live.pid)
+    return now if now is not None and now.started == live.started else None
+
+
+def everyone() -> dict[int, Live]:
+    """Return every process there is, by number."""
+    numbers = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+    return {live.pid: live for live in map(look, numbers) if live is not None}
+
+
+def marks(live: Live) -> Mapping[str, str]:
+    """Return the marks of a process; none where its environment is not ours to read."""
+    try:
+        content = Path(f"/proc/{live.pid}/environ").read_bytes()
+    except OSError:
+        return {}
+    pairs = (os.fsdecode(entry).partition("=") for entry in content.split(b"\0"))
+    return {name: value for name, _, value in pairs if name in MARKS}
+
+
+def roots(found: Collection[Live], everybody: Mapping[int, Live]) -> tuple[Live, ...]:
+    """Return the processes without an ancestor among those found, the oldest first.
+
+    The others are helpers of theirs.
+    """
+    numbers = {live.pid for live in found}
+    tops = [live for live in found if not _ancestors(live, everybody) & numbers]
+    return tuple(sorted(tops, key=lambda live: (live.started, live.pid)))
+
+
+def in_folder(folder: Path, name: str) -> tuple[Live, ...]:
+    """Return the processes of this name whose working directory this is."""
+    wanted = folder.resolve()
+    found = []
+    for live in everyone().values():
+        with contextlib.suppress(OSError):
+            if name_of(live) == name and Path(f"/proc/{live.pid}/cwd").readlink() == wanted:
+                found.append(live)
+    return tuple(found)
+
+
+def end(live: Live, number: signal.Signals, patience: float, *, group: bool) -> bool:
+    """End a process and its helpers; return whether it had to be killed.
+
+    The signal goes to its whole group if `group`, else to it alone. After `patience` seconds it
+    is killed with its helpers. Helpers that outlive it by a second are killed. Raise QuiesceError
+    when something goes on even then.
+    """
+    helpers = _family(live)
+    # Twice: a paused process feels nothing before it goes on.
+    _send(live, number, group=group)
+    _send(live, signal.SIGCONT, group=group)
+    killed = not wait_until(lambda: again(live) is None, patience)
+    helpers |= _family(live)
+    if killed:
+        _send(live, signal.SIGKILL, group=group)
+        wait_until(lambda: again(live) is None, KILL_SECONDS)
+        helpers |= _family(live)  # what it began while it was being killed
+    else:
+        wait_until(lambda: not _any_lives(helpers), HELPERS_PATIENCE)
+    if group and any(helper.group == live.pid for helper in helpers if again(helper)):
+        signal_group(live.pid, signal.SIGKILL)
+    for helper in helpers:
+        _send(helper, signal.SIGKILL, group=False)
+    exit_code(live.pid, live.started)  # collected, if it was ours
+    if not wait_until(lambda: not _any_lives({live, *helpers}), KILL_SECONDS):
+        raise QuiesceError(
+            f"process {live.pid} still runs after it was killed",
+            f"is it another user's, or does it wait for a device? See 'ps -l {live.pid}'",
+        )
+    return killed
+
+
+def pause(live: Live) -> None:
+    """Pause a process with its group."""
+    _send(live, signal.SIGSTOP, group=True)
+    wait_until(lambda: (now := again(live)) is None or now.paused, 1.0)
+
+
+def unpause(live: Live) -> None:
+    """Let a paused process go on."""
+    _send(live, signal.SIGCONT, group=True)
+    wait_until(lambda: (now := again(live)) is None or not now.paused, 1.0)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait until the condition holds, for so long at most; return whether it does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(LOOK_EVERY)
+    return True
+
+
+def belongs_to_us(live: Live) -> bool:
+    """Whether the process runs as the user that we are."""
+    try:
+        return Path(f"/proc/{live.pid}").stat().st_uid == os.geteuid()
+    except OSError:
+        return False
+
+
+def name_of(live: Live) -> str:
+    """Return the name of its program."""
+    try:
+        return Path(f"/proc/{live.pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return "process"
+
+
+# ------------------------------------------------------------------------------------------ inside
+
+
+def _send(live: Live, number: signal.Signals, *, group: bool) -> None:
+    if again(live) is None:
+        return
+    if group and live.group == live.pid:
+        signal_group(live.pid, number)
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(live.pid, number)
+
+
+def _family(live: Live) -> set[Live]:
+    """Its helpers: what descends from it or is of its session, also when it has just ended."""
+    everybody = everyone()
+    now = everybody.get(live.pid)
+    if now is not None and now.started != live.started:
+        return set()  # the number is another's already, and so would its session be
+    return {
+        other
+        for other in everybody.values()
+        if other.pid != live.pid
+        and (live.pid in _ancestors(other, everybody) or (live.leads and other.session == live.pid))
+    }
+
+
+@functools.cache
+def _booted() -> int:
+    """Return when this machine was booted, in seconds; asked once, as a set clock changes it."""
+    lines = _read(Path("/proc/stat")).splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+
+
+def _ancestors(live: Live, everybody: Mapping[int, Live]) -> set[int]:
+    found: set[int] = set()
+    parent = live.parent
+    while parent > 1 and parent not in found:
+        found.add(parent)
+        above = everybody.get(parent)
+        parent = above.parent if above is not None else 0
+    return found
+
+
+def _any_lives(processes: Iterable[Live]) -> bool:
+    return any(again(live) is not None for live in processes)
+
+
+def _fields(pid: int) -> Sequence[str]:
+    """Return the fields of /proc/<pid>/stat from the state on.
+
+    The name before it may hold anything, also parentheses.
+    """
+    try:
+        text = _read(Path(f"/proc/{pid}/stat"))
+    except OSError:
+        return ()
+    return text.rpartition(")")[2].split()

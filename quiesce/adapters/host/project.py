@@ -1,0 +1,127 @@
+"""What belongs to an instance of the host runtime, and the ways into it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from quiesce.adapters.compose.project import signal_number
+from quiesce.adapters.host.services import HostUnits
+from quiesce.adapters.process.exec import carry_out
+from quiesce.errors import QuiesceError, RequestError
+from quiesce.file_errors import hint_for, reason
+from quiesce.model import HostService, Stack
+from quiesce.observed import Belongings, CoveredFolder
+from quiesce.ports import CommandLine, Runtime
+
+
+class HostPremises:
+    """Implements `Premises` for one instance whose services are processes of this machine."""
+
+    def __init__(self, stack: Stack, runtime: Runtime) -> None:
+        self._stack = stack
+        self._runtime = runtime
+
+    def belongings(self) -> Belongings:
+        """Return the folders of its volumes under the names `volumes` gives them."""
+        states = self._runtime.volumes(self._stack.volumes)
+        return Belongings(volumes=tuple(state.name for state in states if state.exists))
+
+    def build(self, services: Sequence[str]) -> None:
+        """There is nothing to build: a process is started from what is there."""
+
+    def remove_project(self) -> None:
+        self._runtime.remove(())
+
+    def remove_volume(self, name: str) -> None:
+        for state in self._runtime.volumes(self._stack.volumes):
+            if state.name != name or state.mountpoint is None or not state.mountpoint.exists():
+                continue
+            try:
+                shutil.rmtree(state.mountpoint)
+            except OSError as error:
+                raise QuiesceError(
+                    f"volume {name} cannot be removed: {reason(error)}",
+                    hint_for(error, error.filename or state.mountpoint),
+                ) from error
+
+    def covered_folders(self) -> tuple[CoveredFolder, ...]:
+        """Return none: there are no images."""
+        return ()
+
+    def outdated(self, services: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002
+        """Return none: `up` leaves a process alone that runs."""
+        return {}
+
+    def deaf_services(self) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        for name, service in self._units.services.items():
+            leader = self._units.leader(name)
+            if leader is not None and _ignores(leader.pid, signal_number(service.stop_signal)):
+                found[name] = service.stop_signal
+        return found
+
+    def bare_servers(self) -> Mapping[str, str]:
+        """None: what ends here leaves its children to the machine's own init."""
+        return {}
+
+    def tools(self) -> Mapping[str, str]:
+        return {"python": platform.python_version()}
+
+    def inside(
+        self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
+    ) -> CommandLine:
+        declared = self._declared(service)
+        if self._units.leader(service) is None:
+            raise QuiesceError(
+                f"service {service} does not run", f"start it with 'inv up --service {service}'"
+            )
+        whole = {**self._units.environment(declared), **environment}
+        if terminal and "TERM" in os.environ:
+            whole["TERM"] = os.environ["TERM"]
+        server = self._units.servers.get(service)
+        if server is not None and argv[0] == "psql":
+            command = server.client(list(argv), environment)
+            argv, whole = command.argv, {**whole, **command.environment}
+        else:
+            argv = self._units.located(argv, declared)
+        return CommandLine(tuple(argv), whole, declared.cwd)
+
+    def beside(
+        self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
+    ) -> CommandLine:
+        """As `inside`: a program here is a process of its own anyway."""
+        return self.inside(service, argv, environment, terminal=terminal)
+
+    def carry_out(self, service: str, argv: Sequence[str], seconds: float) -> None:
+        carry_out(self.inside(service, argv, {}, terminal=False), service, argv, seconds)
+
+    def following(self, services: Sequence[str], lines: int) -> CommandLine:
+        logs = [str(self._units.log(self._declared(name).name)) for name in services]
+        argv = ("tail", "-n", str(lines), "-F", *logs)
+        return CommandLine(argv, dict(os.environ), Path(self._stack.directory))
+
+    @cached_property
+    def _units(self) -> HostUnits:
+        return HostUnits(self._stack, dict(os.environ))
+
+    def _declared(self, service: str) -> HostService:
+        found = self._units.services.get(service)
+        if found is None:
+            known = ", ".join(self._units.services)
+            raise RequestError(f"there is no service {service}", f"known: {known}")
+        return found
+
+
+def _ignores(pid: int, number: int) -> bool:
+    """Whether a process ignores a signal. Unlike in a container, the default is to end."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text("ascii", "replace")
+    except OSError:
+        return False
+    masks = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    return bool(int(masks.get("SigIgn", "0"), 16) >> (number - 1) & 1)

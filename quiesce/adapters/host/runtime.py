@@ -1,0 +1,374 @@
+"""The host runtime: services are processes of this machine, volumes are folders of the instance.
+
+Nobody watches them: a service that ends stays ended until it is started again. A program that is
+started here has the rights of whoever started it; a folder given to a tool "read-only" is not
+walled off as it is in a container.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import platform
+import signal
+import socket
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from quiesce.adapters.compose.cli import is_secret
+from quiesce.adapters.host import procfs
+from quiesce.adapters.host.health import HostHealth
+from quiesce.adapters.host.procfs import MARK_RUN, MARK_STATE
+from quiesce.adapters.host.redact import describe
+from quiesce.adapters.host.services import HostUnits
+from quiesce.adapters.process import program
+from quiesce.adapters.process.child import PATIENCE
+from quiesce.errors import NotDeclared, QuiesceError, RequestError, ServiceFailed
+from quiesce.model import HostService, Stack, Volume
+from quiesce.observed import Dependency, Engine, Mount, Service, Unit, VolumeState
+from quiesce.ports import DIRECTORY, Endpoint, StopResult
+
+EMBEDDED = "embedded PostgreSQL"
+
+
+class HostRuntime:
+    """Implements `Runtime` for one instance of a stack. Nothing happens at construction."""
+
+    def __init__(self, stack: Stack, *, environment: Mapping[str, str] | None = None) -> None:
+        self._stack = stack
+        self._outer = dict(os.environ if environment is None else environment)
+
+    # ------------------------------------------------------------------------------------ asking
+
+    def engine(self) -> Engine:
+        """Return which machine and instance this is; the id stays over reboots.
+
+        Raise RequestError where processes cannot be known, or are another user's.
+        """
+        procfs.require_proc()
+        self._units.require_owner()
+        identity = f"{_machine_id()}\0{self._units.state}".encode()
+        return Engine(
+            id=f"host:{hashlib.sha256(identity).hexdigest()[:32]}",
+            kind="host",
+            version=f"{platform.system()} {platform.release()}",
+            local=True,
+        )
+
+    def services(self) -> tuple[Service, ...]:
+        """Return the declared services, then what runs and is no longer declared.
+
+        Each running unit with a health check is asked once, and briefly.
+        """
+        procfs.require_proc()
+        self._units.require_owner()
+        found = self._units.find()
+        services = []
+        for name, running in found.items():
+            declared = self._units.services.get(name)
+            units = self._units.units(name, running)
+            if declared is None:
+                services.append(Service(name, (), (), units, name, has_health=False))
+                continue
+            units = (
+                tuple(
+                    replace(unit, health=self._health.of(declared, live))
+                    for unit, live in zip(units, running, strict=True)
+                )
+                if running
+                else units
+            )
+            services.append(self._service(declared, units))
+        return tuple(services)
+
+    def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
+        """Return the declared volumes, then those of services that nobody declared.
+
+        A volume that no service of this runtime uses is one that does not exist.
+        """
+        used = [key for service in self._units.services.values() for key in service.volumes]
+        known = dict.fromkeys([*used, *(volume.key for volume in self._stack.volumes)])
+        for volume in declared:
+            if volume.key not in known:
+                near = difflib.get_close_matches(volume.key, known, 1)
+                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+                fact = f"no service of {self._stack.instance.name} has a volume {volume.key}"
+                raise RequestError(fact, hint)
+        keys = dict.fromkeys([*(volume.key for volume in declared), *used])
+        return tuple(self._volume(key) for key in keys)
+
+    def endpoint(self, service: str, port: int) -> Endpoint:
+        """Return the port of this machine itself."""
+        self._require_running(service)
+        return Endpoint("127.0.0.1", port)
+
+    def logs(self, service: str, lines: int) -> str:
+        """Return the last lines of the service's log file, at most 64 KiB."""
+        self._require([service])
+        text = self._health.log_end(service).decode("utf-8", "replace")
+        return "".join(text.splitlines(keepends=True)[-lines:]) if lines > 0 else ""
+
+    def images(self) -> Mapping[str, str]:
+        """Return, per service, the program it runs, PostgreSQL with its version."""
+        return {
+            name: f"{EMBEDDED} {self._units.servers[name].version}"
+            if name in self._units.servers
+            else service.command[0]
+            for name, service in self._units.services.items()
+        }
+
+    def description(self) -> Mapping[str, bytes]:
+        """Return `services.yaml`: the services as declared, their literals digested."""
+        return {"services.yaml": describe(self._stack)}
+
+    # ---------------------------------------------------------------------------------- changing
+
+    def up(self, services: Sequence[str], *, build: bool) -> None:
+        """These services (none named: all) run; one that others of them need is healthy first.
+        One that cannot be started keeps nothing down that does not need it.
+
+        There is nothing to build. What runs already stays as it is, also where `stack.yaml` has
+        changed since: a restart applies that.
+        """
+        del build
+        self._require(services)
+        self.engine()
+        wanted = tuple(services) or tuple(self._units.services)
+        done: set[str] = set()
+        failures: dict[str, QuiesceError] = {}
+        for name in wanted:
+            self._begin_with_needs(name, wanted, done, failures)
+        if failures:
+            raise ServiceFailed.of(failures)
+
+    def remove(self, services: Sequence[str]) -> None:
+        """Stop these services (none named: all, dependents first) and forget them.
+
+        Logs and volumes stay.
+        """
+        self._require(services)
+        found = self._units.find()
+        for name in reversed(tuple(services) or tuple(found)):
+            for unit in self._units.units(name, found.get(name, ())):
+                self._units.stop(unit, self._stack.restart.stop_timeout)
+            self._units.forget(name)
+
+    def stop(self, units: Sequence[Unit], timeout: float) -> tuple[StopResult, ...]:
+        """Stop these units one after the other, each with its own time if that is longer.
+
+        The exit code is known of a process that this very run began, and of one that had to be
+        killed (137). PostgreSQL's is 0 when its data directory says that it was shut down in
+        order, and 137 when it was not.
+        """
+        return tuple(self._units.stop(unit, timeout) for unit in units)
+
+    def hold_restart(self, units: Sequence[Unit]) -> None:
+        """Nobody but us starts processes: nothing has to be held."""
+
+    def free_restart(self, units: Sequence[Unit]) -> None:
+        """Nothing was held."""
+
+    def start(self, units: Sequence[Unit]) -> None:
+        """Start these units' services in order, each as it is declared now."""
+        for unit in units:
+            if unit.service not in self._units.services:
+                raise NotDeclared(
+                    f"service {unit.service} does not run, and stack.yaml does not declare it",
+                    "declare it again, and run 'inv up', should it be needed",
+                )
+            self._begin(self._units.services[unit.service])
+            if unit.state == "paused":
+                self._units.pause(unit.service)
+
+    def wait_healthy(
+        self, units: Sequence[Unit], timeout: float, waiting: Callable[[str], None]
+    ) -> Mapping[str, float]:
+        """Wait until each unit's service is as well as the unit was when observed.
+
+        Healthy means that its own check, asked by us every 50 ms, succeeds. A unit without one,
+        or one that was not healthy, is well when it has run for a second.
+        """
+        return self._health.wait(units, timeout, waiting)
+
+    def run_tool(
+        self,
+        service: str,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+        writable: bool,
+        label: str,
+    ) -> None:
+        """Run a program of the service as the caller, on this machine; it dies with the run.
+
+        Of an embedded PostgreSQL that is one of its own programs, else one on PATH. `directory`
+        is what it is: `writable` does not change what the caller may do in it.
+        """
+        del writable
+        self._require_running(service)
+        seen = [part.replace(DIRECTORY, str(directory)) for part in argv]
+        given = {**environment, MARK_STATE: str(self._units.state), MARK_RUN: label}
+        server = self._units.servers.get(service)
+        if server is not None:
+            command = server.client(seen, given)
+            seen, given = list(command.argv), dict(command.environment)
+        else:
+            declared = self._units.services[service]
+            path = self._units.environment(declared)["PATH"]
+            given = {"PATH": path, "LC_ALL": "C", **given}
+        program.run(
+            seen,
+            environment=given,
+            cwd=directory,
+            what=f"{Path(argv[0]).name} beside service {service}",
+            hint=f"see its last lines, and 'inv logs --service {service}'",
+            secrets=[value for name, value in environment.items() if is_secret(name, value)],
+        )
+
+    def as_found(self) -> AbstractContextManager[None]:
+        """Nothing else: stack.yaml is all that declares a host instance."""
+        return nullcontext()
+
+    def watch_starts(self) -> None:
+        """Nothing: services are started by Quiesce alone, which holds the lock."""
+
+    def seen_starting(self, services: Sequence[str], volumes: Sequence[str]) -> tuple[str, ...]:
+        """Nobody; see `watch_starts`."""
+        del services, volumes
+        return ()
+
+    def claim(self, folder: Path, run: str, earlier: Collection[str]) -> None:
+        """Nothing: who shares the folder where the processes are known shares its lock."""
+
+    def disclaim(self, folder: Path, earlier: Collection[str]) -> None:
+        """Nothing; see `claim`."""
+
+    def sweep(self, run: str) -> tuple[str, ...]:
+        """End the tools of this run that still live, of this user and this instance only."""
+        everybody = procfs.everyone()
+        wanted = {MARK_RUN: run, MARK_STATE: str(self._units.state)}
+        found = [
+            live
+            for live in everybody.values()
+            if live.pid != os.getpid() and procfs.marks(live) == wanted
+        ]
+        swept = []
+        for live in procfs.roots(found, everybody):
+            if procfs.belongs_to_us(live):
+                name = procfs.name_of(live)
+                procfs.end(live, signal.SIGTERM, PATIENCE, group=True)
+                swept.append(f"helper {name} (process {live.pid})")
+        return tuple(swept)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    # ------------------------------------------------------------------------------------- inside
+
+    @cached_property
+    def _units(self) -> HostUnits:
+        return HostUnits(self._stack, self._outer)
+
+    @cached_property
+    def _health(self) -> HostHealth:
+        return HostHealth(self._units)
+
+    def _service(self, declared: HostService, units: tuple[Unit, ...]) -> Service:
+        services = self._units.services
+        return Service(
+            name=declared.name,
+            depends_on=tuple(
+                Dependency(
+                    other, "healthy" if self._health.has_check(services[other]) else "started"
+                )
+                for other in declared.depends_on
+                if other in services
+            ),
+            mounts=tuple(
+                Mount(key, str(self._units.volume(key)), variable, writable=True)
+                for key, variable in declared.volumes.items()
+            ),
+            units=units,
+            image=EMBEDDED if declared.postgres else declared.command[0],
+            has_health=self._health.has_check(declared),
+        )
+
+    def _volume(self, key: str) -> VolumeState:
+        folder = self._units.volume(key)
+        return VolumeState(
+            key=key,
+            name=f"{self._stack.instance.project}-{key}",
+            exists=folder.is_dir(),
+            driver="local",
+            options={},
+            mountpoint=folder,
+            outside=(),
+        )
+
+    def _begin_with_needs(
+        self,
+        name: str,
+        wanted: Sequence[str],
+        done: set[str],
+        failures: dict[str, QuiesceError],
+    ) -> None:
+        if name in done:
+            return
+        done.add(name)
+        declared = self._units.services[name]
+        needs = [other for other in declared.depends_on if other in wanted]
+        for other in needs:
+            self._begin_with_needs(other, wanted, done, failures)
+        try:
+            for other in needs:
+                if other in failures:
+                    fact = f"service {name} is not started: it needs {other}"
+                    raise ServiceFailed(fact, failures[other].hint)
+                self._wait_for(other)
+            self._begin(declared)
+        except QuiesceError as error:
+            failures[name] = error
+
+    def _begin(self, service: HostService) -> None:
+        self._units.start(service)
+        server = self._units.servers.get(service.name)
+        if server is not None and server.lacks_databases():
+            self._wait_for(service.name)
+            server.make_databases()
+
+    def _wait_for(self, name: str) -> None:
+        if not self._health.has_check(self._units.services[name]):
+            return
+        ideal = Unit(name, "", "", "running", "healthy")
+        self._health.wait([ideal], self._stack.restart.health_timeout, lambda _: None)
+
+    def _require(self, services: Sequence[str]) -> None:
+        for name in services:
+            if name not in self._units.services:
+                near = difflib.get_close_matches(name, self._units.services, 1)
+                hint = f"did you mean {near[0]}?" if near else "see 'inv status'"
+                raise RequestError(f"{self._stack.instance.name} has no service {name}", hint)
+
+    def _require_running(self, service: str) -> None:
+        self._require([service])
+        if self._units.leader(service) is None:
+            raise QuiesceError(
+                f"service {service} does not run", f"start it with 'inv up --service {service}'"
+            )
+
+
+def _machine_id() -> str:
+    """Return what tells this machine from others, also when it was renamed or its disk moved on."""
+    for name in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        try:
+            text = Path(name).read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            continue
+        if text:
+            return text
+    return socket.gethostname()

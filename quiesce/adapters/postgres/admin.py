@@ -1,0 +1,394 @@
+"""PostgreSQL: asking, dumping, loading, exchanging. The port `DatabaseAdmin`, for real servers.
+
+Sessions come from psycopg2, through `runtime.endpoint`; the clients are the server's own, run
+beside it through `runtime.run_tool`. Everything of a run carries `quiesce:<run>` as its
+application name, so that whatever a dead run left can be found and ended (`sweep`).
+
+What each part knows: `postgres_session` how to connect, `postgres_snapshot` how to hold,
+`postgres_record` what to read, `postgres_dump` what to ask of the clients, `postgres_archive`
+what an archive holds, `postgres_side` how a database is made, `postgres_rows` how rows alone are
+put into one, `postgres_swap` how databases are exchanged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from quiesce.adapters.postgres import catalog, probe, rename
+from quiesce.adapters.postgres.activity import between, look_around, together
+from quiesce.adapters.postgres.background import beside, size_told
+from quiesce.adapters.postgres.client import end_of, publish
+from quiesce.adapters.postgres.client_args import (
+    decode_arguments,
+    globals_arguments,
+    script_arguments,
+)
+from quiesce.adapters.postgres.drop import drop
+from quiesce.adapters.postgres.dump_toc import read_archive
+from quiesce.adapters.postgres.load import Loading
+from quiesce.adapters.postgres.lock_monitor import Watch
+from quiesce.adapters.postgres.obstacles import short_names
+from quiesce.adapters.postgres.read_record import read_snapshot
+from quiesce.adapters.postgres.rehearsal import rehearse
+from quiesce.adapters.postgres.servers import MAINTENANCE, one_per_server, server_of
+from quiesce.adapters.postgres.session import (
+    Session,
+    SessionError,
+    end_sessions,
+    version_text,
+)
+from quiesce.adapters.postgres.snapshot import Held, hold_snapshot
+from quiesce.adapters.postgres.sql_load import drop_role, loader_name
+from quiesce.errors import QuiesceError
+from quiesce.model import Database, DatabaseRecord, DatabaseSwap, SetKind
+from quiesce.observed import AtRest, DatabaseState, Meanwhile
+from quiesce.obstacles import Obstacle
+from quiesce.ports import DatabaseContents, Progress, Runtime
+
+MARKS = probe.MARKS
+_MARK = "INSERT INTO public.quiesce_drill VALUES (%s) ON CONFLICT DO NOTHING"
+_MARKED = "SELECT word FROM public.quiesce_drill"
+SCRIPT_TRAILER = b"-- PostgreSQL database dump complete"
+GLOBALS_TRAILER = b"-- PostgreSQL database cluster dump complete"
+
+
+class PostgresAdmin(Loading):
+    """The servers of these databases. `run` names the run that everything is done for.
+
+    Databases may be dumped by several threads at once, one database by one thread. When held
+    locks keep anybody waiting for longer than `lock_patience` seconds (None: for ever), they are
+    let go and the dump raises `InTheWay`. `scratch` is a folder of the run, made when needed and
+    removed by whoever named it.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        databases: Sequence[Database],
+        run: str,
+        lock_patience: float | None = None,
+        scratch: Path = Path("/nowhere"),
+    ) -> None:
+        super().__init__(runtime, databases, run, scratch)
+        self._patience = lock_patience
+        self._held: dict[str, Held] = {}
+        self._watches: dict[str, Watch] = {}
+        self._between: dict[str, tuple[int, ...]] = {}
+        self._meanwhile: dict[str, Meanwhile] = {}
+
+    # ------------------------------------------------------------------------------- asking
+
+    def observe(self, databases: Sequence[Database]) -> tuple[DatabaseState, ...]:
+        return tuple(self._observe(database) for database in databases)
+
+    def undeclared(self, databases: Sequence[Database]) -> tuple[str, ...]:
+        names: set[str] = set()
+        for first in one_per_server(databases):
+            declared = {d.name for d in databases if server_of(d) == server_of(first)}
+            with self._maintenance(first) as session:
+                found = session.rows("SELECT datname FROM pg_database WHERE NOT datistemplate")
+            names |= {name for (name,) in found} - declared - {"postgres"}
+            if "postgres" not in declared and self._holds_tables(first, "postgres"):
+                names.add("postgres")  # made by initdb, but people do keep things in it
+        return tuple(sorted(names))
+
+    def contents(self, database: Database, name: str, algorithm: str) -> DatabaseContents:
+        with self._open(database, name) as session:
+            session.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            return DatabaseContents(
+                catalog.digest_tables(session, algorithm),
+                catalog.read_sequences(session),
+                catalog.read_revision(session),
+            )
+
+    def mark(self, database: Database, word: str) -> None:
+        with self._open(database, database.name) as session:
+            if not probe.owns_marks(session):
+                session.run(f"CREATE TABLE {MARKS} (word text PRIMARY KEY)")
+            session.run(_MARK, [word])
+
+    def marks(self, database: Database) -> tuple[str, ...]:
+        with self._open(database, database.name) as session:
+            if not probe.owns_marks(session):
+                return ()
+            return tuple(word for (word,) in session.rows(_MARKED))
+
+    def unmark(self, database: Database) -> None:
+        with self._open(database, database.name) as session:
+            if probe.owns_marks(session):
+                session.run(f"DROP TABLE {MARKS}")
+
+    def ask(self, database: Database, query: str) -> object:
+        with self._open(database, database.name) as session:
+            return probe.ask(
+                session, self._run, query, lambda login: self._open(login, database.name), database
+            )
+
+    # ------------------------------------------------------------------------------ dumping
+
+    def obstacles(self, database: Database) -> tuple[Obstacle, ...]:
+        with self._open(database, database.name) as session:
+            return short_names(session)
+
+    def preparing(self, databases: Sequence[Database]) -> tuple[str, ...]:
+        return rehearse(
+            [(d.key, partial(self._open, d, d.name)) for d in databases if d.key not in self._held]
+        )
+
+    def hold(self, database: Database) -> None:
+        if database.key in self._held:
+            return
+
+        def open_one() -> Session:
+            return self._open(database, database.name)
+
+        self._held[database.key] = hold_snapshot(open_one)
+        if self._patience is not None:
+            self._watches[database.key] = Watch(
+                open_one, self._application, database.key, self._patience
+            )
+
+    def at_rest(self, databases: Sequence[Database]) -> AtRest:
+        parts = []
+        for one in one_per_server(databases):
+            here = {d.key: d for d in databases if server_of(d) == server_of(one)}
+            # In the order they were taken.
+            held = {key: held for key, held in self._held.items() if key in here}
+            first = next(iter(held.values()), None)
+            for key, later in held.items():
+                self._between[key] = between(first.instant if first else "", later.instant)
+            names = [d.name for d in here.values()]
+            with self._maintenance(one) as session:
+                since = first.since if first else None
+                parts.append(look_around(session, names, self._application, since))
+        return together(parts, {d.key: self._between.get(d.key, ()) for d in databases})
+
+    def meanwhile(self, database: Database) -> Meanwhile:
+        return self._meanwhile.get(database.key, Meanwhile())
+
+    def release(self, database: Database) -> None:
+        if watch := self._watches.pop(database.key, None):
+            watch.stop()
+        if held := self._held.pop(database.key, None):
+            held.session.close()
+
+    def dump(
+        self, database: Database, kind: SetKind, directory: Path, file: str, progress: Progress
+    ) -> DatabaseRecord:
+        own = database.key not in self._held
+        self.hold(database)
+        watch = self._watches.get(database.key)
+        try:
+            return self._dump(database, self._held[database.key], kind, directory, file, progress)
+        except QuiesceError as problem:
+            if watch is not None and watch.problem is not None:
+                raise watch.problem from problem
+            raise
+        finally:
+            if own:
+                self.release(database)
+
+    def script(self, database: Database, kind: SetKind, progress: Progress) -> Path:
+        own = database.key not in self._held
+        self.hold(database)
+        held = self._held[database.key]
+        name = f"{database.key}.sql"
+        path = self._scratch / name
+        self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        try:
+            with size_told(path, database.key, progress):
+                self._client.run(
+                    database,
+                    script_arguments(kind, name, held.snapshot),
+                    name=database.name,
+                    version=held.session.version,
+                    directory=self._scratch,
+                    writable=True,
+                    what=f"dump of database {database.key}",
+                    interrupted=lambda: self._end_clients(
+                        database, database.name, (held.session.pid,)
+                    ),
+                )
+        finally:
+            if own:
+                self.release(database)
+        if SCRIPT_TRAILER not in end_of(path):
+            raise QuiesceError(f"the dump of {database.key} is incomplete", "try again")
+        return path
+
+    def dump_globals(self, service: str, directory: Path, file: str) -> None:
+        database = self._of(service)
+        with self._maintenance(database) as session:
+            version = session.version
+        with self._client.writing(directory, file) as partial:
+            self._client.run(
+                database,
+                globals_arguments(
+                    partial.relative_to(directory).as_posix(),
+                    with_passwords=any(
+                        d.role_passwords for d in self._databases if d.service == service
+                    ),
+                ),
+                name=MAINTENANCE[0],
+                version=version,
+                directory=directory,
+                writable=True,
+                what=f"dump of the roles of {service}",
+            )
+            if GLOBALS_TRAILER not in partial.read_bytes()[-200:]:
+                raise QuiesceError(f"the dump of the roles of {service} is incomplete", "try again")
+            publish(partial, directory / file)
+
+    # --------------------------------------------------------------------------- exchanging
+
+    def fence(self, service: str, names: Sequence[str]) -> None:
+        with self._maintenance(self._of(service)) as session:
+            rename.fence(session, names)
+
+    def swap(self, service: str, swaps: Sequence[DatabaseSwap]) -> None:
+        with self._maintenance(self._of(service)) as session:
+            rename.swap(session, swaps, self._run)
+
+    def put_back(self, service: str, swaps: Sequence[DatabaseSwap]) -> None:
+        with self._maintenance(self._of(service)) as session:
+            rename.put_back(session, swaps, self._run)
+
+    def unmark_made(self, database: Database, name: str) -> None:
+        with self._maintenance(database) as session:
+            rename.remove_mark(session, name)
+
+    def drop(self, database: Database, name: str, suffix: str) -> None:
+        if any(name == d.name for d in self._databases if server_of(d) == server_of(database)):
+            raise QuiesceError(
+                f"database {name} is declared in stack.yaml, so it is not dropped",
+                "nothing of Quiesce drops a live database",
+            )
+        with self._maintenance(database) as session:
+            drop(session, name, suffix, lambda inside: self._open(database, inside))
+            # Where a run died while it loaded a file, its role owned what is gone now.
+            drop_role(session, loader_name(self._run), database.user)
+
+    def size(self, database: Database, name: str) -> int | None:
+        with self._maintenance(database) as session:
+            found = session.rows(
+                "SELECT pg_database_size(oid) FROM pg_database WHERE datname = %s", [name]
+            )
+        return int(found[0][0]) if found else None
+
+    def sweep(self, run: str) -> tuple[str, ...]:
+        ended: list[str] = []
+        for database in one_per_server(self._databases):
+            try:
+                session = self._maintenance(database)
+            except QuiesceError:
+                continue  # a server that is down has no sessions
+            with session:
+                ended += [
+                    f"session {pid} in database {name} of {database.service}"
+                    for application in (f"quiesce:{run}", f"db-shell:{run}")
+                    for pid, name in end_sessions(session, application)
+                ]
+            self._drop_reader(database, run)
+        return tuple(ended)
+
+    def close(self) -> None:
+        for watch in self._watches.values():
+            watch.stop()
+        for held in self._held.values():
+            held.session.close()
+        self._watches.clear()
+        self._held.clear()
+
+    # ------------------------------------------------------------------------------ in parts
+
+    def _drop_reader(self, database: Database, run: str) -> None:
+        with contextlib.suppress(QuiesceError), self._open(database, database.name) as session:
+            probe.drop_reader(session, probe.reader_name(run))
+
+    def _holds_tables(self, database: Database, name: str) -> bool:
+        try:
+            with self._open(database, name) as session:
+                return bool(catalog.read_tables(session))
+        except SessionError:
+            return False
+
+    def _observe(self, database: Database) -> DatabaseState:
+        version, exists, size = "", False, 0
+        try:
+            with self._maintenance(database) as session:
+                version = version_text(session.version)
+                found = session.rows(
+                    "SELECT pg_database_size(oid) FROM pg_database WHERE datname = %s",
+                    [database.name],
+                )
+            exists, size = bool(found), found[0][0] if found else 0
+            revision: tuple[str, ...] = ()
+            if exists:
+                with self._open(database, database.name) as session:
+                    revision = catalog.read_revision(session)
+        except QuiesceError as problem:
+            return DatabaseState(
+                database.key, database.name, bool(version), exists, version, (), size, problem.fact
+            )
+        return DatabaseState(database.key, database.name, True, exists, version, revision, size)
+
+    def _dump(
+        self,
+        database: Database,
+        held: Held,
+        kind: SetKind,
+        directory: Path,
+        file: str,
+        progress: Progress,
+    ) -> DatabaseRecord:
+        # The holder only holds; another session reads, so that no failure costs the snapshot.
+        with (
+            self._open(database, database.name) as reader,
+            beside(
+                reader,
+                lambda: read_snapshot(
+                    reader, held.snapshot, database.name, kind, self._between.get(database.key, ())
+                ),
+            ) as reading,
+            self._client.writing(directory, file) as partial,
+        ):
+            with size_told(partial, database.key, progress):
+                self._client.dump(
+                    database,
+                    held,
+                    kind,
+                    directory,
+                    partial,
+                    lambda: self._end_clients(database, database.name, (held.session.pid,)),
+                    lambda text: progress(f"{database.key}: {text}", 0),
+                )
+            archive = read_archive(partial)
+            self._client.run(
+                database,
+                decode_arguments(partial.relative_to(directory).as_posix()),
+                name=database.name,
+                version=reader.version,
+                directory=directory,
+                writable=False,
+                what=f"reading back of the dump of {database.key}",
+            )
+            tables, sequences, facts, self._meanwhile[database.key] = reading()
+            publish(partial, directory / file)
+        return DatabaseRecord(
+            key=database.key,
+            name=database.name,
+            service=database.service,
+            server_version=version_text(reader.version),
+            client_version=archive.client_version,
+            snapshot=held.snapshot,
+            wal_position=held.wal_position,
+            tables=tables,
+            sequences=sequences
+            if kind == "schema"
+            else catalog.with_owners(archive.sequences(), sequences),
+            **facts,
+        )

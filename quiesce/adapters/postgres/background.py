@@ -1,0 +1,62 @@
+"""What happens beside a client that runs: reading in another session, telling how far it is."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from quiesce.adapters.postgres.session import Session
+from quiesce.ports import Progress
+
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def beside(session: Session, read: Callable[[], T]) -> Iterator[Callable[[], T]]:
+    """Run `read` in a thread; the yielded function waits for its result. Left early, it ends."""
+    results: list[T] = []
+    failures: list[Exception] = []
+
+    def work() -> None:
+        try:
+            results.append(read())
+        except Exception as problem:  # noqa: BLE001 - raised again where the result is wanted
+            failures.append(problem)
+
+    thread = threading.Thread(target=work, name=f"digests {session.where}", daemon=True)
+    thread.start()
+
+    def result() -> T:
+        thread.join()
+        if failures:
+            raise failures[0]
+        return results[0]
+
+    try:
+        yield result
+    finally:
+        while thread.is_alive():
+            session.cancel()
+            thread.join(0.2)
+
+
+@contextlib.contextmanager
+def size_told(path: Path, key: str, progress: Progress) -> Iterator[None]:
+    """Tell `progress` how large the file is, twice a second."""
+    done = threading.Event()
+
+    def tell() -> None:
+        while not done.wait(0.5):
+            with contextlib.suppress(OSError):
+                progress(f"dumping {key}", path.stat().st_size)
+
+    thread = threading.Thread(target=tell, name=f"size of {key}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -1,0 +1,151 @@
+"""Check constraints, taken off before rows are loaded and put back after them.
+
+A check whose function reads another table cannot be asked while that table is still empty, and one
+that rows break would end the load of its whole table. Put back, each is validated; what does not
+hold comes back NOT VALID where that is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from quiesce.adapters.postgres.errors import Unreachable
+from quiesce.adapters.postgres.session import Session, SessionError, identifier, literal
+
+# What is inherited only goes and comes with its parent; what is a table's own as well is first
+# taken off the parent, and put back before it.
+_OF_TABLES = """
+SELECT n.nspname, c.relname, k.conname, pg_get_constraintdef(k.oid),
+       obj_description(k.oid, 'pg_constraint'), k.conbin::text,
+       EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_constraint'::regclass
+                AND d.objid = k.oid AND d.refclassid IN
+                    ('pg_proc'::regclass, 'pg_operator'::regclass))
+  FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE k.contype = 'c' AND k.conislocal AND c.relkind IN ('r', 'p')
+   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_'
+   AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                    AND d.objid = c.oid AND d.deptype = 'e')
+   AND (%s::oid[] IS NULL OR k.conrelid = ANY (%s::oid[]))
+ ORDER BY k.coninhcount, 1, 2, 3
+"""
+# A domain inside of another type cannot be validated again ("cannot alter type … because column
+# … uses it"), so its checks stay.
+_OF_DOMAINS = """
+SELECT n.nspname, t.typname, k.conname, pg_get_constraintdef(k.oid),
+       obj_description(k.oid, 'pg_constraint'), k.conbin::text,
+       EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_constraint'::regclass
+                AND d.objid = k.oid AND d.refclassid IN
+                    ('pg_proc'::regclass, 'pg_operator'::regclass))
+  FROM pg_constraint k JOIN pg_type t ON t.oid = k.contypid
+  JOIN pg_namespace n ON n.oid = t.typnamespace
+ WHERE k.contype = 'c' AND t.typtype = 'd'
+   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_'
+   AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_type'::regclass
+                    AND d.objid = t.oid AND d.deptype = 'e')
+   AND NOT EXISTS (SELECT 1 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+                    WHERE a.atttypid = t.typarray AND NOT a.attisdropped
+                       OR (a.atttypid = t.oid AND c.relkind = 'c'))
+   AND NOT EXISTS (SELECT 1 FROM pg_type b WHERE b.typbasetype IN (t.oid, t.typarray))
+   AND NOT EXISTS (SELECT 1 FROM pg_range r WHERE r.rngsubtype = t.oid)
+ ORDER BY 1, 2, 3
+"""
+_CALLED = re.compile(r":(?:op)?funcid (\d+)")
+#: Parts of an expression whose value may change although no row does.
+_CHANGING = ("{SQLVALUEFUNCTION", "{COERCEVIAIO", "{NEXTVALUEEXPR")
+
+#: Called with what was put back otherwise than it was: what it is, and why. It may raise.
+Eased = Callable[["Check", SessionError], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check constraint as it was: `on` is its table or domain as SQL writes it."""
+
+    kind: str
+    schema: str
+    owner: str
+    name: str
+    definition: str
+    comment: str | None
+
+    @property
+    def on(self) -> str:
+        """The table or domain, quoted."""
+        return f"{identifier(self.schema)}.{identifier(self.owner)}"
+
+    @property
+    def words(self) -> str:
+        """What it is, for people."""
+        return f"check {self.name} of {self.schema}.{self.owner}"
+
+    @property
+    def constraint(self) -> tuple[str, ...]:
+        """As a set records it."""
+        return (self.schema, self.owner, self.name)
+
+
+def take_off(
+    session: Session, tables: Sequence[int] | None = None, *, every: bool = False
+) -> tuple[Check, ...]:
+    """Take off the checks of these tables (None: of all, and of domains), and return them.
+
+    Unless `every`, only those that may answer otherwise than they did: those that call functions
+    of somebody, or that depend on more than the row.
+    """
+    some = None if tables is None else list(tables)
+    found = [("TABLE", *row) for row in session.rows(_OF_TABLES, [some, some])]
+    if tables is None:
+        found += [("DOMAIN", *row) for row in session.rows(_OF_DOMAINS)]
+    taken = []
+    for kind, schema, owner, name, definition, comment, tree, calls in found:
+        if not every and not calls and not may_change(session, tree):
+            continue
+        check = Check(kind, schema, owner, name, definition, comment)
+        session.run(f"ALTER {kind} {check.on} DROP CONSTRAINT {identifier(name)}")
+        taken.append(check)
+    return tuple(taken)
+
+
+def put_back(session: Session, checks: Sequence[Check], eased: Eased) -> None:
+    """Put the checks back, the last one taken off first. One that does not hold is first given to
+    `eased`, which may raise, and then comes back NOT VALID."""
+    for check in reversed(checks):
+        name = identifier(check.name)
+        add = f"ALTER {check.kind} {check.on} ADD CONSTRAINT {name} {check.definition}"
+        session.run("SAVEPOINT quiesce_check")
+        try:
+            session.run(add)
+        except Unreachable:
+            raise
+        except SessionError as problem:
+            session.run("ROLLBACK TO SAVEPOINT quiesce_check")
+            eased(check, problem)
+            session.run(f"{add} NOT VALID")
+        session.run("RELEASE SAVEPOINT quiesce_check")
+        if check.comment:
+            of = "DOMAIN " if check.kind == "DOMAIN" else ""
+            where = f"CONSTRAINT {name} ON {of}{check.on}"
+            session.run(f"COMMENT ON {where} IS {literal(check.comment)}")
+
+
+def called_in(tree: str) -> list[int]:
+    """The functions that an expression, as the catalog keeps it, calls."""
+    return sorted({int(oid) for oid in _CALLED.findall(tree)})
+
+
+def may_change(session: Session, tree: str) -> bool:
+    """Whether an expression (as the catalog keeps it) depends on more than its row: on the time,
+    on settings, on other tables."""
+    if any(sign in tree for sign in _CHANGING):
+        return True
+    called = called_in(tree)
+    return bool(
+        called
+        and session.rows(
+            "SELECT 1 FROM pg_proc WHERE oid = ANY (%s::oid[]) AND provolatile <> 'i' LIMIT 1",
+            [called],
+        )
+    )

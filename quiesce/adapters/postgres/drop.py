@@ -1,0 +1,128 @@
+"""Dropping a database that a run made or put aside, whatever PostgreSQL ties to it.
+
+`DROP DATABASE` is refused for a template, while there is a subscription in it, while a logical
+replication slot of it is in use, and while somebody is connected. None of that is worth anything
+in a database that is dropped, so each is taken away first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from quiesce.adapters.postgres.session import Session, SessionError, identifier, literal
+from quiesce.errors import CannotDrop, QuiesceError
+
+#: PostgreSQL's word for a database whose DROP was interrupted: it can only be dropped.
+_INVALID = -2
+_IN_USE, _DENIED = "55006", "42501"
+SLOT_SECONDS = 30.0
+#: Nothing answers there, so that no DROP SUBSCRIPTION waits for a publisher.
+_NOWHERE = "host=/nowhere dbname=none user=none password=none"
+
+_SUBSCRIPTIONS = """
+SELECT subname, pg_get_userbyid(subowner) FROM pg_subscription s
+  JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = %s ORDER BY 1
+"""
+_SLOTS = "SELECT slot_name, active_pid FROM pg_replication_slots WHERE database = %s"
+
+
+def drop(session: Session, name: str, suffix: str, open_one: Callable[[str], Session]) -> None:
+    """No database `name`. The name is read back from the server first, because the server cuts
+    long ones without a word, and must end with `suffix`. `open_one` opens a session with it.
+
+    Raise CannotDrop when the server refuses.
+    """
+    rows = session.rows("SELECT datname FROM pg_database WHERE datname = %s::name", [name])
+    if not rows:
+        return
+    found = str(rows[0][0])
+    if not suffix or not found.endswith(suffix) or found != name:
+        raise QuiesceError(
+            f"database {found} was not made by this run, so it is not dropped",
+            f"only names that end with {suffix} are",
+        )
+    remove(session, found, open_one)
+
+
+def remove(session: Session, name: str, open_one: Callable[[str], Session]) -> None:
+    """No database `name`, which exists and was found to be ours. As `drop`."""
+    quoted = identifier(name)
+    template, limit = session.row(
+        "SELECT datistemplate, datconnlimit FROM pg_database WHERE datname = %s", [name]
+    )
+    try:
+        if limit != _INVALID:
+            _require_no_prepared(session, name)
+            if template:
+                session.run(f"ALTER DATABASE {quoted} IS_TEMPLATE false")
+            _drop_subscriptions(session, name, open_one)
+            session.run(f"ALTER DATABASE {quoted} ALLOW_CONNECTIONS false")
+        _drop(session, name)
+    except SessionError as problem:
+        raise CannotDrop(
+            f"database {name} cannot be dropped: {problem.fact.partition(': ')[2]}",
+            "nothing needs it any more; take away what holds it, or let a superuser drop it",
+            details=problem.details,
+        ) from problem
+
+
+def _require_no_prepared(session: Session, name: str) -> None:
+    found = session.rows("SELECT gid FROM pg_prepared_xacts WHERE database = %s", [name])
+    if found:
+        gid = literal(found[0][0])
+        raise CannotDrop(
+            f"database {name} cannot be dropped: it has the prepared transaction {gid}",
+            f"in that database run COMMIT PREPARED {gid} or ROLLBACK PREPARED {gid}",
+        )
+
+
+def _drop_subscriptions(session: Session, name: str, open_one: Callable[[str], Session]) -> None:
+    found = session.rows(_SUBSCRIPTIONS, [name])
+    if not found:
+        return
+    # They can be dropped from inside only.
+    session.run(f"ALTER DATABASE {identifier(name)} ALLOW_CONNECTIONS true")
+    with open_one(name) as inside:
+        for subscription, _ in found:
+            alter = f"ALTER SUBSCRIPTION {identifier(subscription)}"
+            # First of all, so that no worker fetches anything into this copy: what it confirmed
+            # would be missing in the live one.
+            inside.run(f"{alter} CONNECTION {literal(_NOWHERE)}")
+            inside.run(f"{alter} DISABLE")
+            # The slot is the publisher's, and may be in use by the database that is live now.
+            inside.run(f"{alter} SET (slot_name = NONE)")
+            inside.run(f"DROP SUBSCRIPTION {identifier(subscription)}")
+
+
+def _drop(session: Session, name: str) -> None:
+    statement = f"DROP DATABASE IF EXISTS {identifier(name)}"
+    deadline = time.monotonic() + SLOT_SECONDS
+    while True:
+        try:
+            session.run(f"{statement} WITH (FORCE)")
+        except SessionError as problem:
+            if problem.sqlstate == _DENIED:
+                # Who may not end others may still drop what nobody uses; the server's own workers
+                # leave by themselves then.
+                session.run(statement)
+                return
+            slots = session.rows(_SLOTS, [name])
+            if problem.sqlstate != _IN_USE or not slots or time.monotonic() > deadline:
+                raise
+            for slot, pid in slots:
+                _drop_slot(session, slot, pid)
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _drop_slot(session: Session, slot: str, pid: int | None) -> None:
+    try:
+        if pid is not None:
+            session.run("SELECT pg_terminate_backend(%s)", [pid])
+        session.run("SELECT pg_drop_replication_slot(%s)", [slot])
+    except SessionError as problem:
+        # In use still: it is tried again. Gone: so much the better.
+        if problem.sqlstate not in (_IN_USE, "42704"):
+            raise

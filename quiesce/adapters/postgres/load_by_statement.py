@@ -1,0 +1,269 @@
+"""Loading a dump statement by statement, where pg_restore by itself gives up.
+
+pg_restore asks every check while a table that the check reads is still empty, calls functions with
+an empty search path, and ends at the first constraint that rows break. Here the same statements
+are written by pg_restore and run one by one:
+
+    1. what comes before the rows; functions are lent a search path when one fails without
+    2. checks are taken off
+    3. the rows, those of tables that compute columns by functions after all others
+    4. indexes, constraints, triggers, materialized views; checks are put back, validated
+    5. statistics, while functions still find their tables; then they get back what they were;
+       event triggers last, so that none of this is heard by them
+
+What fails is collected, so that everything is named at once. Rows are never left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from quiesce.adapters.postgres import check_constraints, sql_reader
+from quiesce.adapters.postgres.computed import late_tables
+from quiesce.adapters.postgres.errors import Unreachable
+from quiesce.adapters.postgres.search_path import LentPaths
+from quiesce.adapters.postgres.session import Session, SessionError
+from quiesce.errors import NotRestorable
+
+NOT_VALID = "--not-valid"
+SKIP = "--skip-broken"
+
+_ANALYZED = """
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'm', 'p') AND c.relpersistence <> 't' AND n.nspname <> 'pg_toast'
+ ORDER BY c.oid
+"""
+_FOREIGN_KEY = re.compile(
+    rb"ALTER TABLE (?:ONLY )?(.+?)\s+ADD CONSTRAINT (.+?) (?:FOREIGN KEY|CHECK) ?\(", re.DOTALL
+)
+_EVENT_TRIGGER = re.compile(rb"(?:CREATE|ALTER|COMMENT ON) EVENT TRIGGER\b")
+_BODY = re.compile(rb"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE) ")
+_WORD = re.compile(
+    rb"\$([A-Za-z_]\w*)?\$.*?\$\1\$|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|[A-Za-z_]\w*",
+    re.DOTALL,
+)
+_WHAT = re.compile(
+    r"(?:CREATE(?: OR REPLACE| UNIQUE| CONSTRAINT)*|ALTER|COMMENT ON|REFRESH|GRANT|SET|SELECT)\b"
+    r"[^\n(;]{0,120}"
+)
+#: Of these no statement is guilty: memory, disk, connections; the server or somebody ended it.
+_NOT_ITS_FAULT = ("53", "57", "58")
+
+
+@dataclass(slots=True)
+class Eased:
+    """What came back otherwise than it was dumped, and what could not come back at all.
+
+    `not_valid` and `skip_broken` allow it. `done` says what was done because of it, `problems`
+    what was not allowed, `flags` what would allow that.
+    """
+
+    not_valid: bool
+    skip_broken: bool
+    done: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    flags: set[str] = field(default_factory=set)
+
+    def constraint(self, words: str, problem: SessionError) -> bool:
+        """Whether this constraint may come back NOT VALID; it is noted either way."""
+        if self.not_valid:
+            self.done.append(f"{words} comes back NOT VALID: {reason(problem)}")
+            return True
+        self.problems.append(f"{words}: {reason(problem)}")
+        self.flags.add(NOT_VALID)
+        return False
+
+    def entry(self, words: str, problem: SessionError) -> bool:
+        """Whether this entry may be left out; it is noted either way."""
+        if self.skip_broken:
+            self.done.append(f"left out: {words}: {reason(problem)}")
+            return True
+        self.problems.append(f"{words}: {reason(problem)}")
+        self.flags.add(SKIP)
+        return False
+
+    def require(self, what: str) -> None:
+        """Raise NotRestorable when anything was not allowed."""
+        if self.problems:
+            given = {NOT_VALID} if self.not_valid else set()
+            given |= {SKIP} if self.skip_broken else set()
+            # Those that were given are still needed.
+            raise stands_in_the_way(what, self.problems, self.flags | given)
+
+
+def stands_in_the_way(what: str, problems: Sequence[str], flags: set[str]) -> NotRestorable:
+    """Return the error for a whole dump that does not load as it is."""
+    wanted = " ".join(sorted(flags))
+    ways = []
+    if NOT_VALID in flags:
+        ways.append("constraints that rows break come back NOT VALID")
+    if SKIP in flags:
+        ways.append("what cannot be brought back is left out and named")
+    hint = f"restore again with {wanted}: {', and '.join(ways)}; no row is left out"
+    return NotRestorable(
+        f"{what} is whole; this stands in its way: {problems[0]}",
+        hint if flags else "correct that on the server it came from, and back up again",
+        details=problems[1:],
+    )
+
+
+def reason(problem: SessionError) -> str:
+    """Return what the server said, without where."""
+    said = problem.fact.partition(": ")[2] or problem.fact
+    return "; ".join([said, *problem.details[:1]])
+
+
+class Careful:
+    """A load in progress. `script` runs what pg_restore wrote, `looker` asks and alters."""
+
+    def __init__(self, script: Session, looker: Session, paths: LentPaths, eased: Eased) -> None:
+        self._script = script
+        self._looker = looker
+        self._paths = paths
+        self._eased = eased
+        self._taken: tuple[check_constraints.Check, ...] = ()
+        self._last: list[bytes] = []
+
+    def before_rows(self, script: Path) -> frozenset[tuple[str, str]]:
+        """Run what comes before the rows; return the tables whose rows come last."""
+        for statement in statements_of(script):
+            self._run(statement)
+        self._paths.lend()
+        self._looker.run("BEGIN")
+        self._taken = check_constraints.take_off(self._looker, every=True)
+        self._looker.run("COMMIT")
+        return late_tables(self._looker)
+
+    def after_rows(self, script: Path) -> None:
+        """Run what comes after the rows, put checks back, and take back what was lent."""
+        for statement in statements_of(script):
+            if _EVENT_TRIGGER.match(statement):
+                self._last.append(statement)
+            else:
+                self._run(statement)
+        self._paths.lend()
+        self._put_back_checks()
+        analyze(self._looker)
+        self._paths.take_back()
+        for statement in self._last:
+            self._run(statement)
+
+    def _put_back_checks(self) -> None:
+        def eased(check: check_constraints.Check, problem: SessionError) -> None:
+            require_fault(problem)
+            self._eased.constraint(check.words, problem)
+
+        # Not allowed ones are put back NOT VALID as well: the load fails once all were tried.
+        self._looker.run("BEGIN")
+        check_constraints.put_back(self._looker, self._taken, eased)
+        self._looker.run("COMMIT")
+
+    def _run(self, statement: bytes) -> None:
+        try:
+            self._script.run_bytes(statement)
+        except SessionError as problem:
+            require_fault(problem)
+        else:
+            return
+        # Once more, where names are found as the application finds them.
+        self._paths.lend()
+        self._script.run(f"SET search_path = {self._paths.session_path}")
+        try:
+            self._script.run_bytes(statement)
+        except SessionError as problem:
+            require_fault(problem)
+            self._give_way(statement, problem)
+        finally:
+            self._script.run("SELECT pg_catalog.set_config('search_path', '', false)")
+
+    def _give_way(self, statement: bytes, problem: SessionError) -> None:
+        key = _FOREIGN_KEY.match(statement)
+        if key is None:
+            self._eased.entry(_words(statement), problem)
+            return
+        kind = "foreign key" if b"FOREIGN KEY" in statement else "check"
+        words = f"{kind} {_text(key[2])} of {_text(key[1])}"
+        try:
+            self._script.run_bytes(statement + b" NOT VALID")
+        except SessionError:
+            # A partitioned table's key cannot be NOT VALID on every version.
+            self._eased.entry(words, problem)
+            return
+        self._eased.constraint(words, problem)
+
+
+def require_fault(problem: SessionError) -> None:
+    """Raise the problem again unless the statement itself is at fault."""
+    if isinstance(problem, Unreachable) or problem.sqlstate.startswith(_NOT_ITS_FAULT):
+        raise problem
+
+
+def analyze(session: Session) -> None:
+    """Gather statistics. A table whose index or statistics object calls a function that fails
+    goes without: that is no reason to have no database."""
+    try:
+        session.run("ANALYZE")
+    except Unreachable:
+        raise
+    except SessionError:
+        for (name,) in session.rows(_ANALYZED):
+            _analyze_one(session, name)
+
+
+def _analyze_one(session: Session, name: str) -> None:
+    try:
+        session.run(f"ANALYZE {name}")
+    except Unreachable:
+        raise
+    except SessionError:
+        return
+
+
+def statements_of(script: Path) -> Iterator[bytes]:
+    """Yield the statements of a script that pg_restore wrote, without their semicolons.
+
+    The body of a function may be SQL itself, with semicolons in it: it ends with its own END.
+    """
+    if script.stat().st_size == 0:
+        return
+    with sql_reader.opened(script) as view:
+        begun: int | None = None
+        for statement in sql_reader.statements(view):
+            start = statement.start if begun is None else begun
+            text = view[start : statement.end]
+            if _is_open(text):
+                begun = start
+                continue
+            begun = None
+            yield text
+
+
+def _is_open(text: bytes) -> bool:
+    """Whether this is the beginning of a function whose body has not ended."""
+    if not _BODY.match(text) or b"BEGIN ATOMIC" not in text:
+        return False
+    depth, before = 0, b""
+    for match in _WORD.finditer(text):
+        word = match[0].upper()
+        if (word == b"ATOMIC" and before == b"BEGIN") or (depth and word == b"CASE"):
+            depth += 1
+        elif depth and word == b"END":
+            depth -= 1
+            if depth == 0:
+                return False
+        before = word
+    return depth > 0
+
+
+def _words(statement: bytes) -> str:
+    match = _WHAT.match(_text(statement))
+    found = " ".join((match[0] if match else _text(statement[:120])).split())
+    return found.removeprefix("CREATE ").strip()
+
+
+def _text(name: bytes) -> str:
+    return " ".join(name.decode("utf-8", "replace").split())

@@ -1,0 +1,76 @@
+"""Nobody waits long for us: while locks are held, someone looks who waits for them.
+
+A held snapshot keeps `ALTER TABLE` waiting, and a waiting `ALTER TABLE` keeps everybody waiting
+who wants to read that table. A service that changes tables when it starts would never get
+healthy. So when one of our sessions blocks somebody for longer than the patience, all of ours in
+that database are ended; the dump then fails, and says whom it was in the way of.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from quiesce.adapters.postgres.session import Session, end_sessions
+from quiesce.errors import QuiesceError
+
+PAUSE_SECONDS = 0.25
+
+# waitstart is empty for the first moments of a wait
+_WAITING = """
+WITH ours AS (SELECT array_agg(pid) AS pids FROM pg_stat_activity
+               WHERE application_name = left(%s, 63) AND datname = current_database())
+SELECT a.pid, coalesce(nullif(a.application_name, ''), a.backend_type), left(a.query, 200)
+  FROM pg_stat_activity a, ours
+ WHERE a.wait_event_type = 'Lock' AND a.datname = current_database()
+   AND a.application_name <> left(%s, 63) AND pg_blocking_pids(a.pid) && ours.pids
+   AND (SELECT min(l.waitstart) FROM pg_locks l WHERE l.pid = a.pid AND NOT l.granted)
+       < clock_timestamp() - make_interval(secs => %s)
+ LIMIT 1
+"""
+
+
+class InTheWay(QuiesceError):
+    """Locks of ours kept somebody waiting for too long, and were let go."""
+
+
+class Watch:
+    """Looks after one database, in a thread and a session of its own, until `stop`.
+
+    `problem` says whom we were in the way of; by then our sessions there have been ended.
+    """
+
+    def __init__(
+        self, open_one: Callable[[], Session], application: str, key: str, patience: float
+    ) -> None:
+        self.problem: InTheWay | None = None
+        self._application = application
+        self._key = key
+        self._patience = patience
+        self._done = threading.Event()
+        self._session = open_one()
+        self._thread = threading.Thread(target=self._look, name=f"locks {key}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking. Harmless when it has stopped by itself."""
+        self._done.set()
+        self._thread.join()
+        self._session.close()
+
+    def _look(self) -> None:
+        values = [self._application, self._application, self._patience]
+        try:
+            while not self._done.wait(PAUSE_SECONDS):
+                if found := self._session.rows(_WAITING, values):
+                    pid, application, query = found[0]
+                    self.problem = InTheWay(
+                        f"the dump of {self._key} kept pid {pid} ({application}) waiting for more"
+                        f" than {self._patience:g} seconds, so it was given up",
+                        "let the tables be changed at another time, or raise lock_patience",
+                        details=(f"it wants: {' '.join(query.split())}",),
+                    )
+                    end_sessions(self._session, self._application, self._session.database)
+                    return
+        except QuiesceError:
+            return  # the server is gone, and the locks with it

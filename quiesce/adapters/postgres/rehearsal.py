@@ -1,0 +1,114 @@
+"""Holding databases for a moment, before anything stops, to see that it can be done.
+
+What a server refuses is otherwise found when services rest already: too little room for the locks
+of all tables, too few sessions, a right that is missing on one table. So every table is locked
+twice over (by who holds the snapshot and by pg_dump), with as many sessions as a backup has, in
+all databases at once, and let go again. ACCESS SHARE is what any SELECT takes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from quiesce.adapters.postgres.session import Session, SessionError
+from quiesce.adapters.postgres.snapshot import Held, Prepared, hold_snapshot
+from quiesce.errors import QuiesceError
+
+#: Who holds a lock for longer now may be stopped before the backup needs it.
+LOCK_SECONDS = 1
+_OUT_OF_MEMORY = "53200"
+
+_ROOM = """
+SELECT current_setting('max_locks_per_transaction')::int,
+       current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int
+"""
+#: All that could share the lock table; PostgreSQL's documentation counts sessions only.
+_SLOTS = """
+SELECT current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int
+     + current_setting('autovacuum_max_workers')::int
+     + current_setting('max_worker_processes')::int + current_setting('max_wal_senders')::int + 1
+"""
+_TABLES = """
+SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+"""
+_EMPTIED = """
+SELECT count(*) + count(nullif(t.reltoastrelid, 0)) * 2
+     + coalesce(sum((SELECT count(*) FROM pg_index i WHERE i.indrelid = t.oid)), 0)
+  FROM pg_class t WHERE t.oid = ANY (%s::oid[])
+"""
+
+Opener = Callable[[], Session]
+
+
+def rehearse(databases: Sequence[tuple[str, Opener]]) -> tuple[str, ...]:
+    """Return in words what keeps these databases (by key, with what opens a session) from being
+    held all at once."""
+    sessions: list[Session] = []
+    problems: list[str] = []
+    tables = 0
+    try:
+        for key, open_one in databases:
+            try:
+                looker = open_one()
+                sessions.append(looker)
+                tables += int(looker.value(_TABLES))
+                for _ in ("who holds the snapshot", "pg_dump"):
+                    if held := _hold(open_one):
+                        sessions.append(held.session)
+            except SessionError as problem:
+                if problem.sqlstate == _OUT_OF_MEMORY:
+                    problems.append(_no_room(sessions[-1], tables))
+                    break
+                problems.append(f"{key}: {_said(problem)}")
+            except QuiesceError as problem:
+                problems.append(f"{key}: {_said(problem)}")
+    finally:
+        for session in sessions:
+            session.close()
+    return tuple(problems)
+
+
+def room_to_empty(session: Session, tables: Sequence[int]) -> tuple[str, ...]:
+    """Return in words why these tables cannot be emptied in one transaction, if they cannot: it
+    locks each with its indexes and what is stored beside it."""
+    locks = int(session.value(_EMPTIED, [list(tables)]))
+    each, _ = session.row(_ROOM)
+    slots = int(session.value(_SLOTS))
+    if locks <= each * slots:
+        return ()
+    return (
+        f"emptying its tables at once needs {locks} locks, and the server has room for "
+        f"{each * slots}: set max_locks_per_transaction to {_wanted(locks, slots)} or more in its "
+        "configuration, and restart it",
+    )
+
+
+def _hold(open_one: Opener) -> Held | None:
+    try:
+        return hold_snapshot(open_one, LOCK_SECONDS)
+    except (Prepared, SessionError):
+        raise
+    except QuiesceError:
+        # Somebody's session has a lock, or makes tables: that may have ended when we need it.
+        return None
+
+
+def _no_room(session: Session, tables: int) -> str:
+    each, slots = session.row(_ROOM)
+    return (
+        f"the server has too little room for locks: {tables} tables are locked at once, and "
+        f"max_locks_per_transaction is {each}; set it to {_wanted(tables * 2, slots)} or more in "
+        "the server's configuration, and restart the server"
+    )
+
+
+def _wanted(locks: int, slots: int) -> int:
+    """Return a value with as much room again, in steps that configurations usually have."""
+    return max(64, math.ceil(locks * 1.5 / slots / 64) * 64)
+
+
+def _said(problem: QuiesceError) -> str:
+    return f"{problem.fact} ({problem.hint})" if problem.hint else problem.fact

@@ -1,0 +1,249 @@
+"""Exchanging databases by their names, in one transaction, so that it happened or did not.
+
+`ALTER DATABASE … RENAME` is transactional: all renames of a server commit together. A database
+that somebody is connected to cannot be renamed, hence the fence. The fence commits by itself and
+stays when a run dies; `swap` and `put_back` both open what is live afterwards.
+
+Everything here looks at the names that exist and does what is left to do, so it may be repeated
+from any state. A database that a run makes carries a mark (the first line of its comment), which
+stays with it through renames: with nothing aside, only the mark tells a database we put there from
+one that was always there. The exchange takes it away where something is aside; otherwise
+`remove_mark` does, when the run is done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+
+from quiesce.adapters.postgres.session import Session, SessionError, identifier, literal
+from quiesce.adapters.postgres.settings import MARK_LINE, OLD_MARK
+from quiesce.errors import QuiesceError
+from quiesce.model import DatabaseSwap
+
+FENCE_SECONDS = 30.0
+RENAME_LOCK_SECONDS = 10
+
+#: Without a user name: the server's own workers.
+_BUSY = """
+SELECT pid, coalesce(nullif(application_name, ''), backend_type, 'a client'), coalesce(usename, '')
+  FROM pg_stat_activity WHERE datname = ANY (%s::text[]) AND pid <> pg_backend_pid()
+"""
+_DENIED = "42501"
+
+
+def existing(session: Session, names: Iterable[str]) -> frozenset[str]:
+    """Those of `names` that are databases of this server."""
+    rows = session.rows(
+        "SELECT datname FROM pg_database WHERE datname = ANY (%s::text[])", [list(names)]
+    )
+    return frozenset(name for (name,) in rows)
+
+
+def mark_of(session: Session, name: str) -> str:
+    """The run that made database `name`, or an empty text."""
+    if match := MARK_LINE.match(_comment_of(session, name)):
+        return match[1]
+    return _old_mark_of(session, name)
+
+
+def set_mark(session: Session, name: str, run: str) -> None:
+    """Mark database `name` as made by `run`; its own comment stays behind the mark."""
+    comment = MARK_LINE.sub("", _comment_of(session, name))
+    session.run(_comment(name, f"quiesce run {run}" + (f"\n{comment}" if comment else "")))
+
+
+def remove_mark(session: Session, name: str) -> None:
+    """Database `name` says nothing of a run any more. Without such a database: nothing."""
+    for statement in _unmark(session, name, name):
+        session.run(statement)
+
+
+def fence(session: Session, names: Collection[str]) -> None:
+    """Close these databases (those that exist) and end every session in them.
+
+    Raise QuiesceError when somebody is still there after 30 seconds, naming them, when we may not
+    end a session, or when a prepared transaction holds one of the databases.
+    """
+    there = sorted(existing(session, names))
+    for name in there:
+        session.run(_close(name))
+    _require_no_prepared(session, there)
+    deadline = time.monotonic() + FENCE_SECONDS
+    pause = 0.01
+    while busy := session.rows(_BUSY, [there]):
+        ours = [found for found in busy if _ask_to_end(session, *found)]
+        if not ours:
+            return  # RENAME and DROP send the server's own workers away
+        if time.monotonic() > deadline:
+            pid, application, _ = ours[0]
+            raise QuiesceError(
+                f"pid {pid} ({application}) does not leave {', '.join(there)}",
+                f"end it with SELECT pg_terminate_backend({pid}), then try again",
+            )
+        time.sleep(pause)
+        pause = min(pause * 2, 0.25)
+
+
+def _ask_to_end(session: Session, pid: int, application: str, user: str) -> bool:
+    """Ask a session to end; False for a worker of the server's own that we may not ask."""
+    try:
+        session.run("SELECT pg_terminate_backend(%s)", [pid])
+    except SessionError as problem:
+        if problem.sqlstate != _DENIED:
+            raise
+        if not user:
+            return False
+        me = session.value("SELECT current_user")
+        raise QuiesceError(
+            f"user {me} may not end the session of {user} (pid {pid}, {application})",
+            f"end that session yourself, or let a superuser run GRANT pg_signal_backend TO "
+            f"{identifier(me)}, which is good for sessions of users that are no superusers",
+        ) from problem
+    return True
+
+
+def swap(session: Session, swaps: Sequence[DatabaseSwap], run: str) -> None:
+    """Rename every `live` to `aside` and every `side` to `live`, all or nothing.
+
+    A swap that is done already is left alone. Raise QuiesceError when a side database is missing
+    or a name is taken.
+    """
+    there = existing(session, _all_names(swaps))
+    statements: list[str] = []
+    for one in swaps:
+        if one.side in there:
+            if one.live in there:
+                if not one.aside or one.aside in there:
+                    raise _taken(one)
+                statements += [_rename(one.live, one.aside), _close(one.aside)]
+            statements.append(_rename(one.side, one.live))
+            if one.aside:
+                statements += _unmark(session, one.side, one.live)
+        elif one.live not in there or not _is_swapped(session, one, there, run):
+            raise QuiesceError(
+                f"database {one.side} does not exist, so {one.live} cannot be replaced",
+                "run the restore again",
+            )
+        statements.append(_open(one.live))
+    _together(session, statements)
+
+
+def put_back(session: Session, swaps: Sequence[DatabaseSwap], run: str) -> None:
+    """Undo `swap`, however far it had got. What is live afterwards takes connections; what the
+    run had made is closed, under its side name."""
+    there = existing(session, _all_names(swaps))
+    statements: list[str] = []
+    fences: list[str] = []
+    for one in swaps:
+        ours_is_live = one.live in there and one.side not in there
+        if one.aside and one.aside in there:
+            if one.live in there:
+                if one.side in there:
+                    raise _taken(one)
+                statements += [_rename(one.live, one.side), _close(one.side)]
+                fences.append(one.live)
+            statements += [_rename(one.aside, one.live), _open(one.live)]
+            fences.append(one.aside)
+        elif not one.aside and ours_is_live and mark_of(session, one.live) == run:
+            statements += [_rename(one.live, one.side), _close(one.side)]
+            fences.append(one.live)
+        elif one.live in there:
+            statements.append(_open(one.live))
+    if fences:
+        fence(session, fences)
+    _together(session, statements)
+
+
+def _is_swapped(session: Session, one: DatabaseSwap, there: Collection[str], run: str) -> bool:
+    if one.aside:
+        return one.aside in there
+    return mark_of(session, one.live) == run
+
+
+def _all_names(swaps: Sequence[DatabaseSwap]) -> list[str]:
+    return [name for one in swaps for name in (one.live, one.side, one.aside) if name]
+
+
+def _rename(name: str, new: str) -> str:
+    if len(new.encode()) > 63:
+        raise QuiesceError(f"the name {new} is longer than PostgreSQL keeps", "shorten it")
+    return f"ALTER DATABASE {identifier(name)} RENAME TO {identifier(new)}"
+
+
+def _open(name: str) -> str:
+    return f"ALTER DATABASE {identifier(name)} ALLOW_CONNECTIONS true"
+
+
+def _close(name: str) -> str:
+    return f"ALTER DATABASE {identifier(name)} ALLOW_CONNECTIONS false"
+
+
+def _comment(name: str, text: str) -> str:
+    return f"COMMENT ON DATABASE {identifier(name)} IS {literal(text) if text else 'NULL'}"
+
+
+def _comment_of(session: Session, name: str) -> str:
+    rows = session.rows(
+        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", [name]
+    )
+    return str(rows[0][0] or "") if rows else ""
+
+
+def _old_mark_of(session: Session, name: str) -> str:
+    rows = session.rows(
+        "SELECT unnest(s.setconfig) FROM pg_db_role_setting s JOIN pg_database d"
+        " ON d.oid = s.setdatabase WHERE s.setrole = 0 AND d.datname = %s",
+        [name],
+    )
+    marks = [pair.partition("=")[2] for (pair,) in rows if pair.partition("=")[0] == OLD_MARK]
+    return str(marks[0]) if marks else ""
+
+
+def _unmark(session: Session, name: str, named: str) -> list[str]:
+    """The statements that take the mark away from database `name`, once it is called `named`."""
+    statements = []
+    comment = _comment_of(session, name)
+    if MARK_LINE.match(comment):
+        statements.append(_comment(named, MARK_LINE.sub("", comment)))
+    if _old_mark_of(session, name):
+        statements.append(f'ALTER DATABASE {identifier(named)} RESET "{OLD_MARK}"')
+    return statements
+
+
+def _together(session: Session, statements: Sequence[str]) -> None:
+    session.run("BEGIN")
+    try:
+        session.run(f"SET LOCAL lock_timeout = '{RENAME_LOCK_SECONDS}s'")
+        for statement in statements:
+            session.run(statement)
+        session.run("COMMIT")
+    except SessionError as problem:
+        session.run("ROLLBACK")
+        if problem.sqlstate == "55006":
+            raise QuiesceError(
+                problem.fact,
+                "somebody came back between fence and exchange; try again",
+                details=problem.details,
+            ) from problem
+        raise
+
+
+def _require_no_prepared(session: Session, names: Sequence[str]) -> None:
+    prepared = session.rows(
+        "SELECT database, gid FROM pg_prepared_xacts WHERE database = ANY (%s::text[])",
+        [list(names)],
+    )
+    if prepared:
+        database, transaction = prepared[0]
+        raise QuiesceError(
+            f"database {database} has a prepared transaction {transaction}",
+            "commit or roll it back (COMMIT PREPARED, ROLLBACK PREPARED), then try again",
+        )
+
+
+def _taken(one: DatabaseSwap) -> QuiesceError:
+    return QuiesceError(
+        f"databases {one.live}, {one.side} and {one.aside or 'one more'} exist at the same time",
+        "look at them with 'inv db-shell', and remove the one that is not needed",
+    )

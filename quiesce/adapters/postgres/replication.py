@@ -1,0 +1,53 @@
+"""What ties a database to others, and what may be done with it: looked for before a plan is made.
+
+Subscriptions and logical slots belong to the database itself, by its number, not to its name: an
+exchange takes them away with the previous copy. A prepared transaction keeps its locks without a
+session, and no database it is in can be renamed or dropped.
+"""
+
+from __future__ import annotations
+
+from quiesce.adapters.postgres.session import Session
+from quiesce.observed import PreparedTransaction, Ties
+
+_SUBSCRIPTIONS = """
+SELECT s.subname, pg_get_userbyid(s.subowner), pg_has_role(s.subowner, 'USAGE')
+  FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = %s ORDER BY 1
+"""
+_SLOTS = """
+SELECT slot_name, plugin FROM pg_replication_slots
+ WHERE database = %s AND NOT temporary ORDER BY 1
+"""
+# A transaction that is prepared has no process; its locks are those beside the one on its number.
+_PREPARED = """
+SELECT p.gid, p.owner, extract(epoch FROM clock_timestamp() - p.prepared)::bigint,
+       coalesce((SELECT array_agg(DISTINCT n.nspname || '.' || c.relname)
+          FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+          JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE l.pid IS NULL AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
+           AND EXISTS (SELECT 1 FROM pg_locks x
+                        WHERE x.pid IS NULL AND x.locktype = 'transactionid'
+                          AND x.transactionid = p.transaction
+                          AND x.virtualtransaction = l.virtualtransaction)), '{}')
+  FROM pg_prepared_xacts p WHERE p.database = current_database() ORDER BY p.prepared
+"""
+
+
+def read_ties(session: Session) -> Ties:
+    """Return what ties the session's database."""
+    name = session.database
+    subscriptions = session.rows(_SUBSCRIPTIONS, [name])
+    return Ties(
+        tuple(str(one) for one, _, _ in subscriptions),
+        tuple(f"subscription {one} of {owner}" for one, owner, ours in subscriptions if not ours),
+        tuple((str(slot), str(plugin)) for slot, plugin in session.rows(_SLOTS, [name])),
+        read_prepared(session),
+    )
+
+
+def read_prepared(session: Session) -> tuple[PreparedTransaction, ...]:
+    """Return the prepared transactions of the session's database, the oldest first."""
+    return tuple(
+        PreparedTransaction(str(gid), str(owner), session.database, int(seconds), tuple(tables))
+        for gid, owner, seconds, tables in session.rows(_PREPARED)
+    )

@@ -1,0 +1,65 @@
+"""The servers of a run's databases: how a session with one is had, and how clients are ended."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from quiesce.adapters.postgres.client import Client
+from quiesce.adapters.postgres.session import NoDatabase, Session, end_sessions, open_session
+from quiesce.errors import QuiesceError
+from quiesce.model import Database
+from quiesce.ports import Runtime
+
+MAINTENANCE = ("postgres", "template1")
+
+
+class Servers:
+    """What every part of the adapter stands on. `scratch` is a folder of the run."""
+
+    def __init__(
+        self, runtime: Runtime, databases: Sequence[Database], run: str, scratch: Path
+    ) -> None:
+        self._runtime = runtime
+        self._databases = tuple(databases)
+        self._run = run
+        self._scratch = scratch
+        self._application = f"quiesce:{run}"
+        self._client = Client(runtime, run)
+
+    def _open(self, database: Database, name: str) -> Session:
+        endpoint = self._runtime.endpoint(database.service, database.port)
+        return open_session(database, name, endpoint, self._application)
+
+    def _maintenance(self, database: Database) -> Session:
+        """Open a session with a database of the server that nothing here renames or closes."""
+        first, second = MAINTENANCE
+        kept = {d.name for d in self._databases if server_of(d) == server_of(database)}
+        if first in kept and second not in kept:
+            first, second = second, first
+        try:
+            return self._open(database, first)
+        except NoDatabase:
+            return self._open(database, second)
+
+    def _of(self, service: str) -> Database:
+        for database in self._databases:
+            if database.service == service:
+                return database
+        raise QuiesceError(f"no database is declared for service {service}", "see stack.yaml")
+
+    def _end_clients(self, database: Database, name: str, spared: Sequence[int] = ()) -> None:
+        """End what a client of ours left in `name`: killing a client does not end its session."""
+        with contextlib.suppress(QuiesceError), self._maintenance(database) as session:
+            end_sessions(session, self._application, name, spared)
+
+
+def server_of(database: Database) -> tuple[str, int]:
+    """Return what tells the server of a database from others."""
+    return (database.service, database.port)
+
+
+def one_per_server(databases: Sequence[Database]) -> tuple[Database, ...]:
+    """Return the first database of each server."""
+    return tuple({server_of(database): database for database in reversed(databases)}.values())

@@ -1,0 +1,395 @@
+"""Sessions with PostgreSQL: opened with every setting that matters, failing in our own words.
+
+Settings of a server, database or role must not change what we read: `SETTINGS` are set in every
+session, after connecting, where they beat `ALTER DATABASE … SET` and `ALTER ROLE … SET`. The
+operator's own `PG*` variables are kept out by giving each parameter explicitly.
+
+No error of the driver leaves this module, and none of ours holds a password or a connection
+string.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn, Protocol, Self
+
+import psycopg2
+import psycopg2.extensions as driver
+from psycopg2.sql import SQL, Composable, Identifier, Literal
+
+from quiesce.adapters.postgres.errors import (
+    NoDatabase,
+    SessionError,
+    Unreachable,
+    in_our_words,
+    no_session,
+)
+from quiesce.errors import QuiesceError
+from quiesce.model import Database
+from quiesce.ports import Endpoint
+
+CONNECT_SECONDS = 10.0
+
+#: The values must read the same everywhere: `content` of a row is its text.
+SETTINGS: Mapping[str, str] = {
+    "extra_float_digits": "3",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "timezone": "UTC",
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+    "xmloption": "content",
+    "search_path": "pg_catalog",
+    "standard_conforming_strings": "on",
+    "row_security": "off",
+    "statement_timeout": "0",
+    # So that a server whose client vanished lets go of its snapshot and locks within half a minute.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",
+}
+
+#: What a database's own settings could break before there is a session to set anything in: the
+#: driver itself sends a statement when dates are not ISO.
+STARTUP_OPTIONS = "-c statement_timeout=0 -c datestyle=ISO"
+
+#: Settings that came with a version of the server (its number as in `server_version_num`).
+SETTINGS_SINCE: Mapping[str, tuple[int, str]] = {
+    "idle_session_timeout": (140000, "0"),
+    "transaction_timeout": (170000, "0"),
+}
+
+END_SECONDS = 10.0
+
+_SESSIONS_OF = """
+SELECT pid, coalesce(datname, ''), pg_terminate_backend(pid) FROM pg_stat_activity
+ WHERE application_name = left(%s, 63) AND pid <> pg_backend_pid()
+   AND (%s::text IS NULL OR datname = %s) AND pid <> ALL (%s::int[])
+"""
+
+# The rest is public by its name.
+__all__ = [
+    "SQL",
+    "Composable",
+    "Identifier",
+    "Literal",
+    "NoDatabase",
+    "SessionError",
+    "Unreachable",
+]
+
+COPY_BYTES = 1024 * 1024
+
+Row = tuple[Any, ...]
+Statement = str | Composable
+
+_waiting = threading.local()
+
+
+class _Copying:
+    """How many threads copy right now."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.count = 0
+
+
+_copying = _Copying()
+
+
+class Readable(Protocol):
+    """What COPY reads from: at most so many bytes a call, none at the end."""
+
+    def read(self, size: int = ..., /) -> bytes: ...
+
+    def readline(self, size: int = ..., /) -> bytes: ...
+
+
+def identifier(name: str) -> str:
+    """Quote a name for SQL. Always quoted, so that what we wrote can be recognised again."""
+    if "\0" in name:
+        raise QuiesceError("a database object's name holds a NUL character")
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Quote a text for SQL, for sessions with standard_conforming_strings (all of ours)."""
+    if "\0" in text:
+        raise QuiesceError("a text for the database holds a NUL character")
+    return "'" + text.replace("'", "''") + "'"
+
+
+def version_text(number: int) -> str:
+    """Turn the server's `server_version_num` into words: 150018 is `15.18`."""
+    return f"{number // 10000}.{number % 10000}"
+
+
+class Writable(Protocol):
+    """What COPY writes to."""
+
+    def write(self, piece: bytes, /) -> int: ...
+
+
+class Session:
+    """One open session. Every statement commits by itself unless `BEGIN` was sent.
+
+    `database` is the database's name, `pid` the server's process, `version` its
+    `server_version_num`. Another thread can `cancel` a statement, and the exception of a signal
+    ends a waiting one.
+    """
+
+    def __init__(
+        self, connection: driver.connection, where: str, another: Callable[[], Session]
+    ) -> None:
+        self._connection = connection
+        #: Opens one more session with the same database, as the same user.
+        self.another = another
+        self.where = where
+        self.database = connection.info.dbname
+        self.version = connection.info.server_version
+        self.pid = connection.info.backend_pid
+
+    @property
+    def connection(self) -> driver.connection:
+        """The driver's own, for what is done in this module."""
+        return self._connection
+
+    def rows(self, statement: Statement, values: Sequence[Any] | None = None) -> list[Row]:
+        """Run one statement and return its rows (none for a statement that has none)."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(statement, values)
+                return cursor.fetchall() if cursor.description is not None else []
+        except UnicodeDecodeError as problem:
+            raise SessionError(
+                f"{self.where} holds names that are not text in its own encoding",
+                "rename the objects whose names are damaged",
+            ) from problem
+        except psycopg2.Error as problem:
+            raise in_our_words(problem, self.where) from problem
+
+    def row(self, statement: Statement, values: Sequence[Any] | None = None) -> Row:
+        """Run a statement that has exactly one row."""
+        return self.rows(statement, values)[0]
+
+    def value(self, statement: Statement, values: Sequence[Any] | None = None) -> Any:
+        """Run a statement that has exactly one row, and return its first column."""
+        return self.row(statement, values)[0]
+
+    def run(self, statement: Statement, values: Sequence[Any] | None = None) -> None:
+        """Run a statement for its effect."""
+        self.rows(statement, values)
+
+    def run_bytes(self, statement: bytes) -> None:
+        """Run a statement as it is, in whatever encoding the session was told it has."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(statement)
+        except psycopg2.Error as problem:
+            raise in_our_words(problem, self.where) from problem
+
+    def copy_bytes(self, statement: bytes, rows: Readable) -> None:
+        """Run a COPY … FROM STDIN that is bytes, with these rows."""
+        try:
+            with _without_waiting(), self._connection.cursor() as cursor:
+                cursor.copy_expert(statement, rows, COPY_BYTES)
+        except psycopg2.Error as problem:
+            raise in_our_words(problem, self.where) from problem
+
+    def copy_in(self, statement: Statement, rows: Readable) -> None:
+        """Run a COPY … FROM STDIN with these rows, read piece by piece."""
+        try:
+            with _without_waiting(), self._connection.cursor() as cursor:
+                cursor.copy_expert(statement, rows, COPY_BYTES)
+        except psycopg2.Error as problem:
+            raise in_our_words(problem, self.where) from problem
+
+    def copy_out(self, statement: Statement, rows: Writable) -> None:
+        """Run a COPY … TO STDOUT that hands its rows over piece by piece."""
+        try:
+            with _without_waiting(), self._connection.cursor() as cursor:
+                cursor.copy_expert(statement, rows, COPY_BYTES)
+        except psycopg2.Error as problem:
+            raise in_our_words(problem, self.where) from problem
+
+    def cancel(self) -> None:
+        """End what this session runs right now. Harmless when it runs nothing."""
+        with contextlib.suppress(psycopg2.Error):
+            self._connection.cancel()
+
+    def close(self) -> None:
+        """End the session, with whatever transaction it has."""
+        with contextlib.suppress(psycopg2.Error):
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_session(database: Database, name: str, endpoint: Endpoint, application: str) -> Session:
+    """Open a session with database `name` (any text; never read as a connection string).
+
+    Raise `NoDatabase`, `Unreachable` or another SessionError when that is not possible.
+    """
+    parameters = connection_parameters(database, name, endpoint, application)
+    _count_copying(0)
+    _waiting.until = time.monotonic() + CONNECT_SECONDS
+    try:
+        connection = psycopg2.connect(**parameters)
+        connection.autocommit = True
+    except psycopg2.Error as problem:
+        raise no_session(problem, database, name, endpoint) from problem
+    finally:
+        _waiting.until = None
+    session = Session(
+        connection,
+        f"database {name}",
+        lambda: open_session(database, name, endpoint, application),
+    )
+    try:
+        _apply_settings(session)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def connection_parameters(
+    database: Database, name: str, endpoint: Endpoint, application: str
+) -> dict[str, Any]:
+    """Return libpq's parameters for a session; they hold the password.
+
+    Every one that a `PG*` variable of the environment could set is given, and the host as an
+    address as well, because PGHOSTADDR would beat it.
+    """
+    return {
+        "host": endpoint.host,
+        "hostaddr": endpoint.host if _is_address(endpoint.host) else "",
+        "port": endpoint.port,
+        "user": database.user,
+        "dbname": name,
+        "password": database.password.reveal() if database.password else "",
+        "passfile": "/dev/null",
+        "options": STARTUP_OPTIONS,
+        "application_name": application,
+        "client_encoding": "UTF8",
+        "gssencmode": "disable",
+        "target_session_attrs": "any",
+        "keepalives": 1,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        # Keepalives are not sent while something waits for its acknowledgement. Milliseconds.
+        "tcp_user_timeout": 25_000,
+    }
+
+
+def end_sessions(
+    session: Session, application: str, name: str | None = None, spared: Sequence[int] = ()
+) -> tuple[tuple[int, str], ...]:
+    """End sessions that carry `application` (in database `name`, or in any), wait until they
+    are gone, and return pid and database of each. This session and `spared` pids go on.
+
+    Killing a client does not end its session: the server notices only when it next writes.
+    """
+    ended: dict[int, str] = {}
+    deadline = time.monotonic() + END_SECONDS
+    while found := session.rows(_SESSIONS_OF, [application, name, name, list(spared)]):
+        ended |= {pid: database for pid, database, _ in found}
+        if time.monotonic() > deadline:
+            pids = ", ".join(str(pid) for pid, *_ in found)
+            raise SessionError(
+                f"sessions of {application} do not end: pid {pids}",
+                "restart the database's service",
+            )
+        time.sleep(0.05)
+    return tuple(ended.items())
+
+
+def encrypted_password(session: Session, user: str, password: str) -> str:
+    """Return what the server keeps of a password, made here so that no log ever sees it."""
+    return str(
+        driver.encrypt_password(password, user, scope=session.connection, algorithm="scram-sha-256")
+    )
+
+
+def _apply_settings(session: Session) -> None:
+    settings = dict(SETTINGS)
+    for setting, (since, value) in SETTINGS_SINCE.items():
+        if session.version >= since:
+            settings[setting] = value
+    calls = ", ".join("pg_catalog.set_config(%s, %s, false)" for _ in settings)
+    session.run(f"SELECT {calls}", [part for pair in settings.items() for part in pair])
+    session.run("SET ROLE NONE")  # ALTER DATABASE … SET role is possible
+    if session.version >= 140000:
+        # A server that outlives us notices within seconds; not every platform can.
+        with contextlib.suppress(SessionError):
+            session.run("SET client_connection_check_interval = '10s'")
+
+
+def _wait(connection: driver.connection) -> None:
+    """Wait for the server so that a signal's exception gets through, and stops the statement."""
+    until = getattr(_waiting, "until", None)
+    try:
+        while True:
+            state = connection.poll()
+            if state == driver.POLL_OK:
+                return
+            poller = select.poll()
+            poller.register(
+                connection.fileno(),
+                select.POLLIN if state == driver.POLL_READ else select.POLLOUT,
+            )
+            left = None if until is None else max(0.0, until - time.monotonic()) * 1000
+            if not poller.poll(left):
+                _give_up()
+    except psycopg2.Error:
+        raise
+    except BaseException:
+        with contextlib.suppress(psycopg2.Error):
+            connection.cancel()
+        raise
+
+
+@contextlib.contextmanager
+def _without_waiting() -> Iterator[None]:
+    """The driver knows no COPY with a wait callback, which all sessions of a process share.
+
+    A signal's exception still gets through, where COPY asks for its next piece. Threads may copy
+    at the same time: the callback is back when the last of them is done.
+    """
+    _count_copying(1)
+    try:
+        yield
+    finally:
+        _count_copying(-1)
+
+
+def _count_copying(more: int) -> None:
+    with _copying.lock:
+        _copying.count += more
+        driver.set_wait_callback(None if _copying.count else _wait)
+
+
+def _give_up() -> NoReturn:
+    raise psycopg2.OperationalError("timeout expired")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,124 @@
+"""What is in the way of loading rows, taken off before and put back exactly as it was after.
+
+    triggers        under the replica role ordinary ones rest; `ENABLE ALWAYS` and `REPLICA` ones
+                    would fire, and change or drop rows
+    event triggers  likewise, for every ALTER that is done here
+    checks          those that call functions may look at tables that are still empty, those that
+                    depend on the time or on settings may not hold any more
+    indexes         those that cost far more row by row than built at once: HNSW and IVFFlat above
+                    all; a list made on an empty table would also stay a bad one
+
+Everything is done in the caller's transaction, so a failure leaves nothing of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from quiesce.adapters.postgres.check_constraints import Check, Eased, put_back, take_off
+from quiesce.adapters.postgres.session import Session, SessionError, identifier, literal
+
+_TRIGGERS = """
+SELECT n.nspname, c.relname, t.tgname, t.tgenabled FROM pg_trigger t
+  JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE t.tgrelid = ANY (%s::oid[]) AND NOT t.tgisinternal AND t.tgenabled IN ('A', 'R')
+ ORDER BY 1, 2, 3
+"""
+_EVENT_TRIGGERS = """
+SELECT evtname, evtenabled FROM pg_event_trigger WHERE evtenabled IN ('A', 'R') ORDER BY 1
+"""
+# Left alone: what a constraint, a partitioned index, a clustering, a replica identity or an
+# extension depends on, what is broken, and what has settings that its definition does not show.
+_INDEXES = """
+SELECT n.nspname, i.relname, pg_get_indexdef(x.indexrelid), a.amname,
+       pg_table_size(x.indrelid), obj_description(x.indexrelid, 'pg_class')
+  FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+  JOIN pg_namespace n ON n.oid = i.relnamespace JOIN pg_am a ON a.oid = i.relam
+ WHERE x.indrelid = ANY (%s::oid[]) AND i.relkind = 'i' AND NOT i.relispartition
+   AND NOT x.indisunique AND NOT x.indisexclusion AND NOT x.indisclustered
+   AND NOT x.indisreplident AND x.indisvalid AND i.reltablespace = 0
+   AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = x.indexrelid)
+   AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                    AND d.objid = x.indexrelid AND d.deptype IN ('x', 'e'))
+   AND NOT EXISTS (SELECT 1 FROM pg_attribute s WHERE s.attrelid = x.indexrelid
+                    AND coalesce(s.attstattarget, -1) >= 0)
+ ORDER BY a.amname IN ('hnsw', 'ivfflat') DESC, 1, 2
+"""
+
+VECTOR_METHODS = ("hnsw", "ivfflat")
+#: A graph that does not fit into its memory is built several times slower.
+VECTOR_FACTOR = 1.5
+LEAST_MEMORY, MOST_MEMORY = 64 * 1024**2, 1024**3
+_STATES = {"A": "ENABLE ALWAYS", "R": "ENABLE REPLICA"}
+#: Not enough shared memory for parallel workers, as a container's 64 MB often are.
+_NO_SHARED_MEMORY = frozenset({"53100", "53200", "58030", "XX000"})
+
+
+@dataclass(slots=True)
+class Aside:
+    """Statements that put back what was taken off, in their order."""
+
+    _again: list[str] = field(default_factory=list)
+    _enable: list[str] = field(default_factory=list)
+    _indexes: list[tuple[str, str, int]] = field(default_factory=list)
+    _checks: tuple[Check, ...] = ()
+
+    def put_back(self, session: Session, eased: Eased) -> None:
+        """Build indexes and validate checks; `eased` is told of those that do not hold."""
+        for definition, method, size in self._indexes:
+            _build(session, definition, size if method in VECTOR_METHODS else 0)
+        for statement in self._again:
+            session.run(statement)
+        put_back(session, self._checks, eased)
+
+    def enable(self, session: Session) -> None:
+        """Enable triggers as they were. Event triggers hear of every ALTER, so this comes last."""
+        for statement in self._enable:
+            session.run(statement)
+
+    def silence(self, session: Session) -> None:
+        """Disable the event triggers that would hear of every ALTER."""
+        for name, state in session.rows(_EVENT_TRIGGERS):
+            session.run(f"ALTER EVENT TRIGGER {identifier(name)} DISABLE")
+            self._enable.append(f"ALTER EVENT TRIGGER {identifier(name)} {_STATES[state]}")
+
+    def take(self, session: Session, tables: Sequence[int]) -> None:
+        """Take off what would be in the way of loading into these tables, by their oids."""
+        some = [list(tables)]
+        enable: list[str] = []
+        for schema, table, name, state in session.rows(_TRIGGERS, some):
+            where = f"ALTER TABLE {identifier(schema)}.{identifier(table)}"
+            session.run(f"{where} DISABLE TRIGGER {identifier(name)}")
+            enable.insert(0, f"{where} {_STATES[state]} TRIGGER {identifier(name)}")
+        self._checks = take_off(session, tables)
+        for schema, name, definition, method, size, comment in session.rows(_INDEXES, some):
+            named = f"{identifier(schema)}.{identifier(name)}"
+            session.run(f"DROP INDEX {named}")
+            self._indexes.append((definition, method, size))
+            if comment:
+                self._again.append(f"COMMENT ON INDEX {named} IS {literal(comment)}")
+        self._enable = [*enable, *self._enable]
+
+
+def _build(session: Session, definition: str, size: int) -> None:
+    """Build an index; for one over vectors `size` is that of its table before it was emptied."""
+    # What is loaded may be more than what was there, so the least is generous.
+    if not size:
+        session.run(definition)
+        return
+    memory = int(min(max(size * VECTOR_FACTOR, LEAST_MEMORY * 8), MOST_MEMORY))
+    session.run("SAVEPOINT quiesce_index")
+    try:
+        session.run(f"SET LOCAL maintenance_work_mem = '{memory // 1024}kB'")
+        session.run(definition)
+    except SessionError as problem:
+        if problem.sqlstate not in _NO_SHARED_MEMORY:
+            raise
+        session.run("ROLLBACK TO SAVEPOINT quiesce_index")
+        session.run(f"SET LOCAL maintenance_work_mem = '{memory // 1024}kB'")
+        session.run("SET LOCAL max_parallel_maintenance_workers = 0")
+        session.run(definition)
+        session.run("SET LOCAL max_parallel_maintenance_workers TO DEFAULT")
+    session.run("SET LOCAL maintenance_work_mem TO DEFAULT")
+    session.run("RELEASE SAVEPOINT quiesce_index")

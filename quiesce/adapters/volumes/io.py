@@ -1,0 +1,387 @@
+"""The bytes of volumes, in and out: `ports.VolumeIO` over the parts in `volume_*`.
+
+A volume is read directly where that was proven safe, else through a helper container. It is
+written through a helper wherever there can be one, because its services may still run then: what
+they could do to a program that writes among their files ends at the helper's walls. Where the
+engine is another machine's, the bytes are streamed.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from quiesce.adapters.volumes import exclusion as volume_exclusion
+from quiesce.adapters.volumes import swap as volume_stage
+from quiesce.adapters.volumes import swap_path
+from quiesce.adapters.volumes.archive import COMPRESSION, Archived, Archiver, LevelZero
+from quiesce.adapters.volumes.empty_folder import NotPermitted, empty_folder
+from quiesce.adapters.volumes.helper import HelperEngine, HelperPlace
+from quiesce.adapters.volumes.immutable import immutable_at, immutable_in_folder
+from quiesce.adapters.volumes.location import (
+    DirectPlace,
+    Place,
+    is_suitable,
+    refuse_unsuitable,
+)
+from quiesce.adapters.volumes.open_files import Writing, seen_writing
+from quiesce.adapters.volumes.open_files_helper import seen_beside_writers
+from quiesce.adapters.volumes.pg_control import find_clusters
+from quiesce.adapters.volumes.remote import RemotePlace
+from quiesce.adapters.volumes.tar_check import check_archives
+from quiesce.errors import QuiesceError, RequestError
+from quiesce.exclusion import Exclusion
+from quiesce.file_errors import hint_for, reason
+from quiesce.model import ClusterRecord, VolumeRecord
+from quiesce.observed import VolumeState
+from quiesce.ports import Progress, VolumeSize, VolumeSurvey
+
+
+class VolumeFiles:
+    """`ports.VolumeIO` for both runtimes.
+
+    `direct` gives the folder of a volume that this process may read as it is, or None; on the
+    host runtime that is every volume. `helper` is the engine for the others (None on the host
+    runtime). `staging` is a folder of this run that is made when missing and that an engine on
+    this machine sees: every `directory` given to `archive` lies below it, and so do scratch
+    files. `project` is the Compose project whose labels new volumes get.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: str,
+        project: str,
+        staging: Path,
+        direct: Callable[[VolumeState], Path | None],
+        helper: HelperEngine | None = None,
+        allow_devices: bool = False,
+    ) -> None:
+        self._run = run
+        self._project = project
+        self._staging = staging
+        self._direct = direct
+        self._helper = helper
+        self._allow_devices = allow_devices
+        self._open: dict[str, Place] = {}
+        self._zero: dict[str, LevelZero] = {}
+        self._remarks: dict[str, tuple[str, ...]] = {}
+        self._lock = threading.Lock()
+
+    # ----------------------------------------------------------------------------- backing up
+
+    def measure(self, volume: VolumeState) -> VolumeSize:
+        with self._lock:
+            place = self._open.get(volume.name)
+        if place is not None:
+            return volume_stage.measure(place)
+        with self._place(volume) as place:
+            return volume_stage.measure(place)
+
+    def survey(self, volume: VolumeState, exclude: Sequence[str], path: str = "") -> VolumeSurvey:
+        exclusion = Exclusion(exclude)
+        with self._lock:
+            place = self._open.get(volume.name)
+        if place is not None:
+            return volume_exclusion.survey(place, exclusion, path)
+        with self._place(volume) as place:
+            return volume_exclusion.survey(place, exclusion, path)
+
+    def immutable(self, volume: VolumeState) -> tuple[str, ...]:
+        folder, found = volume.mountpoint, None
+        near = self._helper is None or (os.geteuid() == 0 and self._helper.is_local())
+        if near and folder is not None and folder.is_dir():
+            found = immutable_in_folder(folder)
+        if found is None:
+            if self._helper is None and os.geteuid() != 0:
+                return ()
+            with self._place(volume, writable=True) as place:
+                found = immutable_at(place)
+        return tuple(map(os.fsdecode, found))
+
+    def remarks(self, volume: VolumeState) -> tuple[str, ...]:
+        return self._remarks.get(volume.name, ())
+
+    def begin(self, volume: VolumeState) -> None:
+        with self._lock:
+            if volume.name in self._open:
+                return
+        with _told(self._staging):
+            place = self._reading_place(volume)
+        with self._lock:
+            self._open[volume.name] = place
+
+    def archive(
+        self,
+        volume: VolumeState,
+        level: int,
+        directory: Path,
+        stem: str,
+        exclude: Sequence[str],
+        progress: Progress,
+    ) -> VolumeRecord:
+        self.begin(volume)
+        place = self._open[volume.name]
+        archiver = Archiver(
+            place,
+            directory / stem,
+            Exclusion(exclude),
+            self._allow_devices,
+            progress,
+            functools.partial(self._writing, volume, place),
+        )
+        with _told(directory):
+            if level == 0:
+                archived, self._zero[volume.name] = archiver.level_zero()
+            else:
+                archived = self._level_one(volume, archiver)
+        self._remarks[volume.name] = archived.remarks
+        return _record(volume, directory, archived)
+
+    def _level_one(self, volume: VolumeState, archiver: Archiver) -> Archived:
+        """Archive level 1; where the volume looks empty, as a fresh mount of it shows it."""
+        opened: list[Place] = []
+
+        def fresh() -> Place | None:
+            if self._helper is not None:
+                opened.append(self._helper_place(volume, writable=False, folders=()))
+            return opened[-1] if opened else None
+
+        try:
+            return archiver.level_one(self._zero.get(volume.name), fresh)
+        finally:
+            for place in opened:
+                place.close()
+
+    def _writing(self, volume: VolumeState, place: Place) -> Writing:
+        """What is open for writing in the volume: seen from here, or from beside its writers."""
+        if self._helper is None:
+            return seen_writing(Path(place.root), whole_machine=False)
+        if self._helper.is_local():
+            root = volume.mountpoint or Path("/")
+            writing = seen_writing(root, whole_machine=True)
+            if not writing.unseen:
+                return writing
+        return seen_beside_writers(self._helper, self._run, volume, self._staging)
+
+    def clusters(self, volume: VolumeState) -> tuple[ClusterRecord, ...]:
+        with self._lock:
+            place = self._open.get(volume.name)
+        if place is not None:
+            return find_clusters(place, volume.key)
+        with self._place(volume) as place:
+            return find_clusters(place, volume.key)
+
+    def end(self, volume: VolumeState) -> None:
+        with self._lock:
+            place = self._open.pop(volume.name, None)
+            self._zero.pop(volume.name, None)
+        if place is not None:
+            place.close()
+
+    # ------------------------------------------------------------------------------ restoring
+
+    def check(self, archives: Sequence[Path], most: VolumeSize | None = None) -> tuple[str, ...]:
+        return check_archives(archives, allow_devices=self._allow_devices, most=most)
+
+    def create(self, volume: VolumeState) -> None:
+        if self._helper is not None:
+            labels = {
+                "com.docker.compose.project": self._project,
+                "com.docker.compose.volume": volume.key,
+            }
+            if self._helper.compose_version:
+                labels["com.docker.compose.version"] = self._helper.compose_version
+            self._helper.create_volume(volume.name, volume.driver, volume.options, labels)
+            return
+        folder = self._direct(volume)
+        if folder is None:
+            raise QuiesceError(f"volume {volume.name} has no folder", "see 'inv volumes'")
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise QuiesceError(
+                f"volume {volume.name} cannot be made: {reason(error)}",
+                hint_for(error, folder.parent),
+            ) from error
+
+    def stage(
+        self,
+        volume: VolumeState,
+        run: str,
+        archives: Sequence[Path],
+        gone: Path | None,
+        most: VolumeSize | None = None,
+    ) -> VolumeSize:
+        folders = [path.parent for path in (*archives, *([gone] if gone else []))]
+        with self._place(volume, writable=True, folders=folders) as place:
+            return volume_stage.stage(place, run, archives, gone, most)
+
+    def pick(self, volume: VolumeState, run: str, path: str) -> VolumeSize:
+        with self._place(volume, writable=True) as place:
+            return swap_path.pick(place, run, path)
+
+    def swap(self, volume: VolumeState, run: str, path: str = "") -> None:
+        with self._place(volume, writable=True) as place:
+            if path:
+                swap_path.swap_piece(place, run, path)
+            else:
+                volume_stage.swap(place, run)
+
+    def put_back(self, volume: VolumeState, run: str, path: str = "") -> None:
+        with self._place(volume, writable=True) as place:
+            if path:
+                swap_path.put_back_piece(place, run, path)
+            else:
+                volume_stage.put_back(place, run)
+
+    def settle(self, volume: VolumeState, run: str) -> None:
+        with self._place(volume, writable=True) as place:
+            volume_stage.settle(place, run)
+
+    def unsettled(self, volume: VolumeState, run: str) -> VolumeSize:
+        with self._place(volume) as place:
+            return volume_stage.unsettled(place, run)
+
+    def empty(self, volume: VolumeState) -> None:
+        with self._place(volume, writable=True) as place:
+            volume_stage.empty(place)
+
+    def empty_folder(self, base: Path, folder: Path) -> int:
+        try:
+            return empty_folder(base, folder)
+        except NotPermitted:
+            # A service made what is in there as its own user, and we may be in group docker only.
+            if self._helper is None:
+                raise
+        with _told(self._staging):
+            place = HelperPlace(
+                self._helper, self._run, str(base / folder), self._staging, writable=True
+            )
+        try:
+            count = volume_stage.measure(place).files
+            volume_stage.empty(place)
+        finally:
+            place.close()
+        return count
+
+    def sweep(self, run: str) -> tuple[str, ...]:
+        return self._helper.sweep(run) if self._helper is not None else ()
+
+    def close(self) -> None:
+        with self._lock:
+            places = tuple(self._open.values())
+            self._open.clear()
+            self._zero.clear()
+        for place in places:
+            place.close()
+
+    # --------------------------------------------------------------------------------- places
+
+    def _reading_place(self, volume: VolumeState) -> Place:
+        folder = self._direct(volume)
+        if folder is not None and (self._helper is None or self._has_programs()):
+            return self._direct_place(volume, folder)
+        return self._helper_place(volume, writable=False, folders=())
+
+    def _writing_place(self, volume: VolumeState, folders: Sequence[Path]) -> Place:
+        folder = self._direct(volume)
+        if self._helper is not None:
+            try:
+                return self._helper_place(volume, writable=True, folders=folders)
+            except RequestError:
+                if folder is None or not self._has_programs():
+                    raise
+        if folder is None:
+            raise _unreachable(volume)
+        return self._direct_place(volume, folder)
+
+    @contextmanager
+    def _place(
+        self, volume: VolumeState, *, writable: bool = False, folders: Sequence[Path] = ()
+    ) -> Iterator[Place]:
+        reading = self._reading_place
+        with _told(self._staging):
+            place = self._writing_place(volume, folders) if writable else reading(volume)
+            try:
+                yield place
+            finally:
+                place.close()
+
+    def _direct_place(self, volume: VolumeState, folder: Path) -> Place:
+        if not folder.is_dir():
+            raise RequestError(
+                f"volume {volume.name} does not exist: there is no folder {folder}",
+                "see 'inv volumes'; a restore makes it",
+            )
+        if not self._has_programs():
+            raise refuse_unsuitable("this machine")
+        return DirectPlace(volume.name, folder, self._staging)
+
+    def _helper_place(
+        self, volume: VolumeState, *, writable: bool, folders: Sequence[Path]
+    ) -> Place:
+        if self._helper is None:
+            raise _unreachable(volume)
+        if not self._helper.is_local():
+            return RemotePlace(
+                self._helper, self._run, volume.name, self._staging, writable=writable
+            )
+        return HelperPlace(
+            self._helper,
+            self._run,
+            volume.name,
+            self._staging,
+            writable=writable,
+            folders=folders,
+        )
+
+    @functools.cached_property
+    def _programs(self) -> bool:
+        place = DirectPlace("", Path("/"), self._staging)
+        try:
+            return is_suitable(place)
+        finally:
+            place.close()
+
+    def _has_programs(self) -> bool:
+        with self._lock:
+            return self._programs
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Files of ours that cannot be written are told like everything else that goes wrong."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or folder
+        raise QuiesceError(
+            f"cannot write {where}: {reason(error)}", hint_for(error, where)
+        ) from error
+
+
+def _record(volume: VolumeState, directory: Path, archived: Archived) -> VolumeRecord:
+    gone = archived.gone
+    return VolumeRecord(
+        key=volume.key,
+        name=volume.name,
+        files=archived.files,
+        bytes=archived.bytes,
+        levels=tuple(str(path.relative_to(directory)) for path in archived.levels),
+        gone=str(gone.relative_to(directory)) if gone is not None else None,
+        compression=COMPRESSION,
+        excluded=archived.excluded,
+        level_0=archived.level_0,
+    )
+
+
+def _unreachable(volume: VolumeState) -> RequestError:
+    return RequestError(
+        f"volume {volume.name} can be reached neither directly nor through a helper",
+        "see 'inv doctor'",
+    )

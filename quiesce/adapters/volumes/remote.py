@@ -1,0 +1,107 @@
+"""A helper on an engine that cannot mount our folders: what it reads and writes is streamed.
+
+Archives are one program's input or output and go through the connection, compressed on the far
+side, into the file of the set or out of it. Everything small (lists of entries, scratch files)
+lies in a nameless volume of the helper, which ends with it, and in a copy here: files that we
+wrote since are sent before a program that names them runs, and those it wrote are fetched after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from quiesce.adapters.compose.copy_files import fetch_file, send_file
+from quiesce.adapters.compose.exec_stream import Streams, run_streamed
+from quiesce.adapters.compose.helper_container import helper_told
+from quiesce.adapters.volumes.helper import (
+    STAGING,
+    ContainerPlace,
+    HelperEngine,
+    ended_by_others,
+)
+from quiesce.adapters.volumes.location import ARCHIVE, ENVIRONMENT, Program
+from quiesce.errors import QuiesceError
+
+_EMPTY = (0, 0)
+
+
+class RemotePlace(ContainerPlace):
+    """A volume of another machine, seen through a helper container that stays until `close`.
+
+    `staging` is the folder of this machine for the scratch files. Raise RequestError when no
+    image is good for a helper.
+    """
+
+    def __init__(
+        self, engine: HelperEngine, run: str, volume: str, staging: Path, *, writable: bool
+    ) -> None:
+        from docker.types import Mount
+
+        self._api = engine.api()
+        #: By the path a program sees: our file, and the state in which it last came or went.
+        self._files: dict[str, Path] = {}
+        self._sent: dict[str, tuple[int, int]] = {}
+        self._fetched: dict[str, tuple[int, int]] = {}
+        mounts = [Mount(STAGING, None, "volume")]
+        super().__init__(engine, run, volume, staging, writable=writable, mounts=mounts)
+
+    def see(self, path: Path) -> str:
+        if path == self._scratch:
+            return STAGING
+        seen = f"{STAGING}/{path.name}"
+        if self._files.setdefault(seen, path) != path:
+            raise QuiesceError(f"the helper of volume {self.volume} knows another {path.name}")
+        return seen
+
+    def output(self, name: str) -> Path:
+        path = super().output(name)
+        self._sent.pop(f"{STAGING}/{name}", None)
+        return path
+
+    def _carry_out(self, program: Program) -> int:
+        command = ["--file=-" if part == ARCHIVE else part for part in program.argv]
+        named = [seen for seen in self._files if any(_names(part, seen) for part in command)]
+        streams = Streams(program.writes or program.output, program.errors, program.reads)
+        with helper_told(program.what):
+            for seen in named:
+                self._send(seen)
+            exit_code = self._run(command, program.what, streams)
+            for seen in named:
+                if not self._sent.get(seen, _EMPTY)[0]:
+                    self._fetch(seen)
+        return exit_code
+
+    def _run(self, command: Sequence[str], what: str, streams: Streams) -> int:
+        from docker.errors import APIError, NotFound
+
+        try:
+            code = run_streamed(self._api, self._container.id, command, ENVIRONMENT, streams)
+        except NotFound:
+            raise ended_by_others(what, streams.errors) from None
+        except APIError as error:
+            if error.status_code == 409:  # it does not run any more
+                raise ended_by_others(what, streams.errors) from None
+            raise
+        if self._container.ends(code):
+            raise ended_by_others(what, streams.errors)
+        return code
+
+    def _send(self, seen: str) -> None:
+        """Send a file that was written here since. An empty one may be a place to write into."""
+        path = self._files[seen]
+        if not path.exists():
+            return
+        state = (path.stat().st_size, path.stat().st_mtime_ns)
+        if self._fetched.get(seen) != state and self._sent.get(seen) != state:
+            send_file(self._api, self._container.id, path, STAGING)
+            self._sent[seen] = state
+
+    def _fetch(self, seen: str) -> None:
+        path = self._files[seen]
+        if path.exists() and fetch_file(self._api, self._container.id, seen, path):
+            self._fetched[seen] = (path.stat().st_size, path.stat().st_mtime_ns)
+
+
+def _names(part: str, seen: str) -> bool:
+    return part == seen or part.endswith(f"={seen}")
