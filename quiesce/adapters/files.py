@@ -165,3 +165,10 @@ def rename_without_replacing(source: Path, target: Path) -> None:
     if target.exists():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     source.rename(target)
+
+
+def make_empty(path: Path) -> Path:
+    """Make an empty file, 0600. A helper that writes into it as root leaves it the caller's."""
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    return path

@@ -54,8 +54,8 @@ def main() -> int:
     while os.read(0, 1):
         pass
     file, instance, run = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-    from quiesce.app.connect import connect, disconnect
-    from quiesce.app.declared import load_anyhow
+    from quiesce.app.last_config import load_anyhow
+    from quiesce.app.wiring import connect, disconnect
     from quiesce.errors import QuiesceError
     from quiesce.report import make_reporter
 

@@ -11,8 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from quiesce.app import App, Options
-from quiesce.app.connect import connect, disconnect, end_host_processes, require_embedded
+from quiesce.app import Options, Session
+from quiesce.app.wiring import connect, disconnect, end_host_processes, require_embedded
+from quiesce.commands.backup import run_backup
+from quiesce.commands.lifecycle import run_down, run_up
+from quiesce.commands.migrate import run_migrate
+from quiesce.commands.restore import run_restore
 from quiesce.config import load_stack
 from quiesce.demo import fingerprint, seed
 from quiesce.demo.place import throwaway
@@ -44,28 +48,28 @@ class Demo:
 
         Raise CheckFailed listing what differs, should anything differ.
         """
-        app = App(self.stack, self.reporter, Options(yes=True))
+        session = Session(self.stack, self.reporter, Options(yes=True))
         self._tell("start an empty PostgreSQL and the API, migrate two databases")
-        app.up(())
-        app.migrate((), "head")
+        run_up(session, ())
+        run_migrate(session, (), "head")
         self._tell(f"fill them: {self.amounts.rules} rules, {self.amounts.memories} vectors, files")
         self._fill()
         self._tell("back up: one consistent set of databases and files")
-        began = app.clock.monotonic()
-        made = app.backup(BackupRequest(label="demo"))
-        self.seconds["backup"] = app.clock.monotonic() - began
+        began = session.clock.monotonic()
+        made = run_backup(session, BackupRequest(label="demo"))
+        self.seconds["backup"] = session.clock.monotonic() - began
         if made is None:
             raise QuiesceError("the demo made no backup", "this is a defect: please report it")
         before = self._fingerprint(made.manifest.databases[0].digest_algorithm)
         self._tell("lose everything: services removed, every volume deleted")
-        app.down(())
+        run_down(session, ())
         self._destroy()
         self._tell("start again with nothing, and restore")
-        app.up(("db",))
-        began = app.clock.monotonic()
-        app.restore("latest", RestoreRequest(safety=False))
-        self.seconds["restore"] = app.clock.monotonic() - began
-        app.up(())
+        run_up(session, ("db",))
+        began = session.clock.monotonic()
+        run_restore(session, "latest", RestoreRequest(safety=False))
+        self.seconds["restore"] = session.clock.monotonic() - began
+        run_up(session, ())
         self._tell("compare, table by table and file by file")
         after = self._fingerprint(made.manifest.databases[0].digest_algorithm)
         different = fingerprint.differences(before, after)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from quiesce.menu.command import command, listed
 
 if TYPE_CHECKING:
-    from quiesce.app import App
+    from quiesce.app import Session
 
 
 @command(
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     keep="pin the set: retention never removes it",
 )
 def backup(
-    app: App,
+    session: Session,
     only: str | None = None,
     mode: str = "consistent",
     data_only: bool = False,
@@ -30,6 +30,7 @@ def backup(
 ) -> None:
     """Back up databases and volumes as one verified set."""
     from quiesce.app.requests import backup_request
+    from quiesce.commands.backup import run_backup
 
     request = backup_request(
         listed(only),
@@ -39,7 +40,7 @@ def backup(
         label=label,
         keep=keep,
     )
-    app.backup(request)
+    run_backup(session, request)
 
 
 @command(
@@ -49,7 +50,7 @@ def backup(
     compress="as .sql.zst",
 )
 def backup_db(
-    app: App,
+    session: Session,
     database: str | None = None,
     data_only: bool = False,
     schema_only: bool = False,
@@ -57,20 +58,24 @@ def backup_db(
 ) -> None:
     """Write databases as single SQL files into backups/, for people and pipes; nothing stops."""
     from quiesce.app.requests import backup_db_request
+    from quiesce.commands.backup import run_backup_db
 
     request = backup_db_request(
         listed(database), data_only=data_only, schema_only=schema_only, compress=compress
     )
-    app.backup_db(request)
+    run_backup_db(session, request)
 
 
 @command(changes=False, store="what this store holds, instead of what is here")
-def backups(app: App, store: str | None = None) -> None:
+def backups(session: Session, store: str | None = None) -> None:
     """List the backup sets: age, size, contents, verified, pinned."""
+    from quiesce.commands.offsite import run_backups_of
+    from quiesce.commands.retention import run_backups
+
     if store is not None:
-        app.backups_of(store)
+        run_backups_of(session, store)
     else:
-        app.backups()
+        run_backups(session)
 
 
 @command(
@@ -84,7 +89,7 @@ def backups(app: App, store: str | None = None) -> None:
     identity="the key file that decrypts what is encrypted: --deep, --restore, --store",
 )
 def verify(
-    app: App,
+    session: Session,
     file: str = "latest",
     all: bool = False,  # noqa: A002  the flag's name
     deep: bool = False,
@@ -93,8 +98,11 @@ def verify(
     identity: str = "",
 ) -> None:
     """Read sets to their end and compare them with their manifests."""
-    app = app.use_identity(identity)
+    from quiesce.commands.offsite import run_verify_store, use_identity
+    from quiesce.commands.verify import run_verify
+
+    session = use_identity(session, identity)
     if store is not None:
-        app.verify_store(store, file, everything=all)
+        run_verify_store(session, store, file, everything=all)
         return
-    app.verify(file, everything=all, deep=deep, restore=restore)
+    run_verify(session, file, everything=all, deep=deep, restore=restore)

@@ -7,28 +7,36 @@ from typing import TYPE_CHECKING
 from quiesce.menu.command import command
 
 if TYPE_CHECKING:
-    from quiesce.app import App
+    from quiesce.app import Session
 
 
 @command(everywhere=True, changes=False)
-def status(app: App) -> None:
+def status(session: Session) -> None:
     """Show services, databases, volumes and the last backup."""
-    app.status()
+    from quiesce.commands.status import run_status
+
+    run_status(session)
 
 
 @command(changes=False, max_size="exit 7 for a volume above this size, like 10GiB")
-def volumes(app: App, max_size: str | None = None) -> None:
+def volumes(session: Session, max_size: str | None = None) -> None:
     """List the volumes: purpose, size, where they are, how they are kept."""
-    app.volumes(max_size)
+    from quiesce.commands.status import run_volumes
+
+    run_volumes(session, max_size)
 
 
 @command(everywhere=True, changes=False)
-def check(app: App) -> None:
+def check(session: Session) -> None:
     """Compare stack.yaml with the Compose model and the servers."""
-    app.check()
+    from quiesce.commands.check import run_check
+
+    run_check(session)
 
 
 @command(everywhere=True, changes=False)
-def doctor(app: App) -> None:
+def doctor(session: Session) -> None:
     """Check everything that a backup or a restore relies on."""
-    app.doctor()
+    from quiesce.commands.doctor import run_doctor
+
+    run_doctor(session)

@@ -7,42 +7,54 @@ from typing import TYPE_CHECKING
 from quiesce.menu.command import command
 
 if TYPE_CHECKING:
-    from quiesce.app import App
+    from quiesce.app import Session
 
 _FORCE = "lose also databases that stack.yaml does not know"
 
 
 @command()
-def clean(app: App) -> None:
+def clean(session: Session) -> None:
     """Remove containers and networks. Volumes stay, always."""
-    app.clean("clean")
+    from quiesce.commands.clean import run_clean
+
+    run_clean(session, "clean")
 
 
 @command()
-def clean_containers(app: App) -> None:
+def clean_containers(session: Session) -> None:
     """Remove containers and networks. Volumes stay, always."""
-    app.clean("clean-containers")
+    from quiesce.commands.clean import run_clean
+
+    run_clean(session, "clean-containers")
 
 
 @command()
-def clean_logs(app: App) -> None:
+def clean_logs(session: Session) -> None:
     """Empty what stack.yaml marks as logs; its users stop and come back."""
-    app.empty("logs")
+    from quiesce.commands.clean import run_empty
+
+    run_empty(session, "logs")
 
 
 @command(phrase=True)
-def clean_cache(app: App) -> None:
+def clean_cache(session: Session) -> None:
     """Empty what stack.yaml marks as cache, after a typed phrase."""
-    app.empty("cache")
+    from quiesce.commands.clean import run_empty
+
+    run_empty(session, "cache")
 
 
 @command(phrase=True, force=_FORCE)
-def clean_all(app: App, force: bool = False) -> None:
+def clean_all(session: Session, force: bool = False) -> None:
     """Remove containers, networks and volumes, after a typed phrase. Backups stay."""
-    app.clean_all(force=force)
+    from quiesce.commands.clean import run_clean_all
+
+    run_clean_all(session, force=force)
 
 
 @command(phrase=True, force=_FORCE)
-def nuke(app: App, force: bool = False) -> None:
+def nuke(session: Session, force: bool = False) -> None:
     """Remove the databases' data, after a typed phrase; the next up starts empty."""
-    app.nuke(force=force)
+    from quiesce.commands.clean import run_nuke
+
+    run_nuke(session, force=force)

@@ -20,7 +20,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task, task
 
 if TYPE_CHECKING:
-    from quiesce.app import App
+    from quiesce.app import Session
     from quiesce.errors import QuiesceError
 
 #: What a machine refuses that is full, sick, or does not let us.
@@ -230,7 +230,7 @@ def _refuse_second_change() -> None:
         )
 
 
-def _open(context: Context, task: str, reporter: Any, shared: Mapping[str, Any]) -> App:
+def _open(context: Context, task: str, reporter: Any, shared: Mapping[str, Any]) -> Session:
     from quiesce.app import Options, open_app
 
     options = Options(

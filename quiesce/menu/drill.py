@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from quiesce.menu.command import command
 
 if TYPE_CHECKING:
-    from quiesce.app import App
+    from quiesce.app import Session
 
 
 @command(
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     note="a line for the log of restores",
 )
 def drill(
-    app: App,
+    session: Session,
     phase: str | None = None,
     file: str = "latest",
     destructive: bool = False,
@@ -27,4 +27,7 @@ def drill(
     note: str = "",
 ) -> None:
     """Rehearse a disaster in an isolated copy of the stack, and prove that all comes back."""
-    app.use_identity(identity).drill(phase, file, destructive=destructive, note=note)
+    from quiesce.commands.drill import run_drill
+    from quiesce.commands.offsite import use_identity
+
+    run_drill(use_identity(session, identity), phase, file, destructive=destructive, note=note)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from quiesce.menu.command import command, listed
 
 if TYPE_CHECKING:
-    from quiesce.app import App
+    from quiesce.app import Session
 
 
 @command(
@@ -17,29 +17,38 @@ if TYPE_CHECKING:
     lines="how many of the last lines",
     follow="go on printing new lines",
 )
-def logs(app: App, service: str | None = None, lines: int = 100, follow: bool = False) -> None:
+def logs(
+    session: Session, service: str | None = None, lines: int = 100, follow: bool = False
+) -> None:
     """Print the last lines that services logged."""
-    app.logs(listed(service), lines, follow=follow)
+    from quiesce.commands.exec import run_logs
+
+    run_logs(session, listed(service), lines, follow=follow)
 
 
 @command(changes=False, name="exec", service="the service to run it in")
-def exec_(app: App, service: str | None = None) -> None:
+def exec_(session: Session, service: str | None = None) -> None:
     """Run a program in a service: inv exec --service S -- PROGRAM ARGUMENTS."""
     from quiesce.app.requests import program
+    from quiesce.commands.exec import run_enter
 
-    app.enter(service, program(_after_dashes()))
+    run_enter(session, service, program(_after_dashes()))
 
 
 @command(changes=False, service="the service to open it in")
-def shell(app: App, service: str | None = None) -> None:
+def shell(session: Session, service: str | None = None) -> None:
     """Open a shell in a service."""
-    app.enter(service, ())
+    from quiesce.commands.exec import run_enter
+
+    run_enter(session, service, ())
 
 
 @command(changes=False, database="which database (default: the first of stack.yaml)")
-def db_shell(app: App, database: str | None = None) -> None:
+def db_shell(session: Session, database: str | None = None) -> None:
     """Open psql in a database; after -- come further arguments of psql."""
-    app.database_shell(database, _after_dashes())
+    from quiesce.commands.exec import run_database_shell
+
+    run_database_shell(session, database, _after_dashes())
 
 
 def _after_dashes() -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from quiesce.menu.command import command
 
 if TYPE_CHECKING:
-    from quiesce.app import App
+    from quiesce.app import Session
 
 
 @command(
@@ -15,21 +15,28 @@ if TYPE_CHECKING:
     force="accept sets that hold suspiciously less than the one before",
     store="in this store, by its own rules, instead of here",
 )
-def prune(app: App, force: bool = False, store: str | None = None) -> None:
+def prune(session: Session, force: bool = False, store: str | None = None) -> None:
     """Remove the sets that no retention rule keeps, and show the rules of every set."""
+    from quiesce.commands.offsite import run_prune_store
+    from quiesce.commands.retention import run_prune
+
     if store is not None:
-        app.prune_store(store, force=force)
+        run_prune_store(session, store, force=force)
     else:
-        app.prune(force=force)
+        run_prune(session, force=force)
 
 
 @command(file="a set's name or folder, or latest (default: latest)")
-def keep(app: App, file: str = "latest") -> None:
+def keep(session: Session, file: str = "latest") -> None:
     """Pin a set: retention never removes it."""
-    app.keep(file, pinned=True)
+    from quiesce.commands.retention import run_keep
+
+    run_keep(session, file, pinned=True)
 
 
 @command(file="a set's name or folder, or latest (default: latest)")
-def unkeep(app: App, file: str = "latest") -> None:
+def unkeep(session: Session, file: str = "latest") -> None:
     """Unpin a set: retention decides about it again."""
-    app.keep(file, pinned=False)
+    from quiesce.commands.retention import run_keep
+
+    run_keep(session, file, pinned=False)

@@ -7,42 +7,54 @@ from typing import TYPE_CHECKING
 from quiesce.menu.command import command, listed
 
 if TYPE_CHECKING:
-    from quiesce.app import App
+    from quiesce.app import Session
 
 _SERVICE = "services, comma-separated (default: all)"
 
 
 @command(service=_SERVICE, build="build images first")
-def up(app: App, service: str | None = None, build: bool = False) -> None:
+def up(session: Session, service: str | None = None, build: bool = False) -> None:
     """Make and start services in order, and wait until healthy."""
-    app.up(listed(service), build=build)
+    from quiesce.commands.lifecycle import run_up
+
+    run_up(session, listed(service), build=build)
 
 
 @command(service=_SERVICE)
-def start(app: App, service: str | None = None) -> None:
+def start(session: Session, service: str | None = None) -> None:
     """Start existing containers again, in dependency order."""
-    app.start(listed(service))
+    from quiesce.commands.lifecycle import run_start
+
+    run_start(session, listed(service))
 
 
 @command(service=_SERVICE)
-def stop(app: App, service: str | None = None) -> None:
+def stop(session: Session, service: str | None = None) -> None:
     """Stop services, what depends on them first."""
-    app.stop(listed(service))
+    from quiesce.commands.lifecycle import run_stop
+
+    run_stop(session, listed(service))
 
 
 @command(service=_SERVICE)
-def restart(app: App, service: str | None = None) -> None:
+def restart(session: Session, service: str | None = None) -> None:
     """Stop and start services that run, and what depends on them."""
-    app.restart(listed(service))
+    from quiesce.commands.lifecycle import run_restart
+
+    run_restart(session, listed(service))
 
 
 @command(service=_SERVICE)
-def rebuild(app: App, service: str | None = None) -> None:
+def rebuild(session: Session, service: str | None = None) -> None:
     """Build images anew and replace their containers. Volumes stay."""
-    app.rebuild(listed(service))
+    from quiesce.commands.lifecycle import run_rebuild
+
+    run_rebuild(session, listed(service))
 
 
 @command(service=_SERVICE)
-def down(app: App, service: str | None = None) -> None:
+def down(session: Session, service: str | None = None) -> None:
     """Remove containers and networks. Volumes stay, always."""
-    app.down(listed(service))
+    from quiesce.commands.lifecycle import run_down
+
+    run_down(session, listed(service))

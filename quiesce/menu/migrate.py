@@ -7,22 +7,26 @@ from typing import TYPE_CHECKING
 from quiesce.menu.command import command, listed
 
 if TYPE_CHECKING:
-    from quiesce.app import App
+    from quiesce.app import Session
 
 
 @command(
     database="databases, comma-separated (default: all that have migrations)",
     revision="the Alembic revision to go to",
 )
-def migrate(app: App, database: str | None = None, revision: str = "head") -> None:
+def migrate(session: Session, database: str | None = None, revision: str = "head") -> None:
     """Migrate databases; only their server has to be up."""
-    app.migrate(listed(database), revision)
+    from quiesce.commands.migrate import run_migrate
+
+    run_migrate(session, listed(database), revision)
 
 
 @command(
     changes=False,
     database="databases, comma-separated (default: all that have migrations)",
 )
-def migrations(app: App, database: str | None = None) -> None:
+def migrations(session: Session, database: str | None = None) -> None:
     """Show where each database stands: its revision, the newest, and what is pending."""
-    app.migrations(listed(database))
+    from quiesce.commands.migrate import run_migrations
+
+    run_migrations(session, listed(database))

@@ -8,7 +8,7 @@ from quiesce.menu.command import command, listed
 from quiesce.menu.stores import ACCEPT_UNENCRYPTED, ACCEPT_UNSIGNED
 
 if TYPE_CHECKING:
-    from quiesce.app import App
+    from quiesce.app import Session
 
 
 @command(
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     accept_unencrypted=ACCEPT_UNENCRYPTED,
 )
 def restore(
-    app: App,
+    session: Session,
     file: str | None = None,
     only: str | None = None,
     database: str | None = None,
@@ -61,6 +61,8 @@ def restore(
 ) -> None:
     """Bring a set back: built beside, checked, exchanged at the end."""
     from quiesce.app.requests import RestoreRequest
+    from quiesce.commands.offsite import accepting, pulled, use_identity
+    from quiesce.commands.restore import run_restore
 
     request = RestoreRequest(
         listed(only),
@@ -78,12 +80,12 @@ def restore(
         create_roles=create_roles,
         break_replication=break_replication,
     )
-    app = app.accepting(unsigned=accept_unsigned, unencrypted=accept_unencrypted)
-    app = app.use_identity(identity)
-    here = app.pulled(file)
+    session = accepting(session, unsigned=accept_unsigned, unencrypted=accept_unencrypted)
+    session = use_identity(session, identity)
+    here = pulled(session, file)
     if file is not None and here is None:
         return
-    app.restore(here, request, database=database, note=note, from_instance=from_instance)
+    run_restore(session, here, request, database=database, note=note, from_instance=from_instance)
 
 
 @command(
@@ -95,7 +97,7 @@ def restore(
     note="a line for the log of restores: who wanted it, and why",
 )
 def undo_restore(
-    app: App,
+    session: Session,
     break_replication: bool = False,
     not_valid: bool = False,
     skip_broken: bool = False,
@@ -105,18 +107,22 @@ def undo_restore(
 ) -> None:
     """Go back to what was there before the last restore."""
     from quiesce.app.requests import RestoreRequest
+    from quiesce.commands.offsite import use_identity
+    from quiesce.commands.restore import run_restore
 
-    app = app.use_identity(identity)
+    session = use_identity(session, identity)
     request = RestoreRequest(
         restart=not no_restart,
         not_valid=not_valid,
         skip_broken=skip_broken,
         break_replication=break_replication,
     )
-    app.restore("latest:safety", request, note=note)
+    run_restore(session, "latest:safety", request, note=note)
 
 
 @command(everywhere=True)
-def recover(app: App) -> None:
+def recover(session: Session) -> None:
     """Finish what an interrupted run owes."""
-    app.recover()
+    from quiesce.commands.recover import run_recover
+
+    run_recover(session)

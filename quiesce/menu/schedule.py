@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from quiesce.menu.command import command
 
 if TYPE_CHECKING:
-    from quiesce.app import App
+    from quiesce.app import Session
 
 
 @command(
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     remove="take the lines out of this user's crontab",
     systemd="systemd timers instead of cron lines",
 )
-def schedule(app: App, install: bool = False, remove: bool = False, systemd: bool = False) -> None:
+def schedule(
+    session: Session, install: bool = False, remove: bool = False, systemd: bool = False
+) -> None:
     """Print, install or remove the cron lines (or timers) of this instance."""
-    app.schedule(install=install, remove=remove, systemd=systemd)
+    from quiesce.commands.schedule import run_schedule
+
+    run_schedule(session, install=install, remove=remove, systemd=systemd)

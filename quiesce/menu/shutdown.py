@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from quiesce.menu.command import command, listed
 
 if TYPE_CHECKING:
-    from quiesce.app import App
+    from quiesce.app import Session
 
 
 @command(
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     force="stop everything even when the backup fails",
 )
 def shutdown(
-    app: App, full: bool = False, keep_running: str | None = None, force: bool = False
+    session: Session, full: bool = False, keep_running: str | None = None, force: bool = False
 ) -> None:
     """Back up, verify, stop everything: then it is safe to power off."""
     from quiesce.app.requests import shutdown_request
+    from quiesce.commands.shutdown import run_shutdown
 
-    app.shutdown(shutdown_request(listed(keep_running), full=full, force=force))
+    run_shutdown(session, shutdown_request(listed(keep_running), full=full, force=force))

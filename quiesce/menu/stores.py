@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from quiesce.menu.command import command
 
 if TYPE_CHECKING:
-    from quiesce.app import App
+    from quiesce.app import Session
 
 ACCEPT_UNSIGNED = "take a set from a store although nothing proves that it was sent from here"
 ACCEPT_UNENCRYPTED = "take a set from a store in the clear although sets are encrypted"
@@ -18,9 +18,11 @@ ACCEPT_UNENCRYPTED = "take a set from a store in the clear although sets are enc
     file="a set's name, or latest (default: every set that is not there yet)",
     store="a store of stack.yaml (default: all of this instance's)",
 )
-def push(app: App, file: str | None = None, store: str | None = None) -> None:
+def push(session: Session, file: str | None = None, store: str | None = None) -> None:
     """Send sets to a store away from here, and read them back."""
-    app.push(file, store)
+    from quiesce.commands.offsite import run_push
+
+    run_push(session, file, store)
 
 
 @command(
@@ -31,7 +33,7 @@ def push(app: App, file: str | None = None, store: str | None = None) -> None:
     accept_unencrypted=ACCEPT_UNENCRYPTED,
 )
 def pull(
-    app: App,
+    session: Session,
     file: str = "latest",
     store: str | None = None,
     identity: str = "",
@@ -39,5 +41,7 @@ def pull(
     accept_unencrypted: bool = False,
 ) -> None:
     """Bring a set back from a store, decrypted and compared; restore it afterwards."""
-    app = app.accepting(unsigned=accept_unsigned, unencrypted=accept_unencrypted)
-    app.use_identity(identity).pull(file, store)
+    from quiesce.commands.offsite import accepting, run_pull, use_identity
+
+    session = accepting(session, unsigned=accept_unsigned, unencrypted=accept_unencrypted)
+    run_pull(use_identity(session, identity), file, store)

@@ -13,9 +13,9 @@ import pytest
 
 from quiesce.adapters.sets.local import LocalStore
 from quiesce.app.backups_folder import runs_folder
-from quiesce.app.changing import changing
-from quiesce.app.looking import last_restore
 from quiesce.app.restore_log import append, end_interrupted, restore_log
+from quiesce.app.run import changing
+from quiesce.commands.status import last_restore
 from quiesce.errors import QuiesceError
 from quiesce.plan import steps as s
 from quiesce.plan.restore import plan_restore

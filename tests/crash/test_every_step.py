@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from quiesce.app.backups_folder import runs_folder
-from quiesce.app.changing import Changing
-from quiesce.app.connect import SystemClock
+from quiesce.app.run import Changing
+from quiesce.app.wiring import SystemClock
 from quiesce.errors import QuiesceError, StepFailed, StillOwed
 from quiesce.execute import journal as journals
 from quiesce.execute.executor import Executor

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from quiesce.app.connect import end_host_processes
+from quiesce.app.wiring import end_host_processes
 from tests.support.place import Place
 
 STACK = """\

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from quiesce.app.backups_folder import runs_folder
-from quiesce.app.changing import Changing
 from quiesce.app.leftovers import leftovers, require_nothing_left, require_services
+from quiesce.app.run import Changing
 from quiesce.errors import QuiesceError, StepFailed, StillOwed
 from quiesce.execute import journal as journals
 from quiesce.execute import pending

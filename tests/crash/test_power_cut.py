@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.app.connect import end_host_processes
+from quiesce.app.wiring import end_host_processes
 from tests.support.checkout import wait_until
 from tests.support.place import ONE_VOLUME, Place
 from tests.support.programs import require_programs

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from quiesce.app.connect import end_host_processes
+from quiesce.app.wiring import end_host_processes
 from quiesce.model import BackupSet
 from tests.support.byhand import paste
 from tests.support.counting import Counting

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.app.connect import end_host_processes
+from quiesce.app.wiring import end_host_processes
 from tests.support.checkout import free_ports
 from tests.support.place import Place
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from quiesce.app.connect import end_host_processes
+from quiesce.app.wiring import end_host_processes
 from tests.support.place import Place
 
 STACK = """\

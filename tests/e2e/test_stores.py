@@ -14,7 +14,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from quiesce.app.connect import end_host_processes
+from quiesce.app.wiring import end_host_processes
 from tests.support.checkout import wait_until
 from tests.support.place import Place
 from tests.support.s3 import REGION, S3, an_s3_server

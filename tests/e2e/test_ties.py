@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.app.connect import end_host_processes
+from quiesce.app.wiring import end_host_processes
 from tests.support.counting import DATABASES, Counting
 
 SUBSCRIBE = (

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from quiesce.adapters.sets.local import LocalStore
-from quiesce.app import App, reports
+from quiesce.app import App, run_reports
 from quiesce.app.backups_folder import runs_folder
-from quiesce.app.frame import Options
+from quiesce.app.session import Options
 from quiesce.errors import CheckFailed, Refused, RequestError
 from quiesce.execute.handlers import keeping as handlers
 from quiesce.execute.run import Ports, Run
@@ -248,13 +248,13 @@ def test_each_run_leaves_a_report_and_old_ones_go(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One for programs and one for people, both private; the log of restores is not counted."""
-    monkeypatch.setattr(reports, "KEPT", 3)
+    monkeypatch.setattr(run_reports, "KEPT", 3)
     kept.make(1)
-    log = reports.restore_log(kept.stack)
-    reports.append(log, {"event": "begun"})
+    log = run_reports.restore_log(kept.stack)
+    run_reports.append(log, {"event": "begun"})
     for _ in range(5):
         kept.document("verify", file="latest", everything=False, deep=False)
-    folder = reports.reports_folder(kept.stack)
+    folder = run_reports.reports_folder(kept.stack)
     assert len(list(folder.glob("*.json"))) == len(list(folder.glob("*-verify.txt"))) == 3
     newest = max(folder.glob("*.txt"))
     assert newest.read_text().startswith("verify of core: done\nbegun ")
@@ -269,11 +269,11 @@ def test_a_failure_is_reported_with_its_exit_code_and_a_refusal_is_not(kept: Kep
     app, _ = kept.app()
     with pytest.raises(Refused):
         app.prune(force=False)
-    assert not reports.reports_folder(kept.stack).exists()
+    assert not run_reports.reports_folder(kept.stack).exists()
     (sets[2].path / "databases" / "rulesdb.dump").write_bytes(b"x")
     with pytest.raises(CheckFailed):
         app.verify("latest", everything=False, deep=False)
-    (path,) = reports.reports_folder(kept.stack).glob("*.json")
+    (path,) = run_reports.reports_folder(kept.stack).glob("*.json")
     document = json.loads(path.read_text())
     assert (document["ok"], document["exit_code"]) == (False, 7)
     assert document["error"]["fact"] == f"{sets[2].name} is damaged"
@@ -283,7 +283,7 @@ def test_a_failure_is_reported_with_its_exit_code_and_a_refusal_is_not(kept: Kep
 def test_a_report_that_cannot_be_written_fails_nothing(kept: Kept) -> None:
     """The run itself is what counts."""
     kept.make(1)
-    folder = reports.reports_folder(kept.stack)
+    folder = run_reports.reports_folder(kept.stack)
     folder.parent.mkdir(mode=0o700)
     folder.write_text("in the way")
     assert kept.document("verify", file="latest", everything=False, deep=False)["ok"] is True
@@ -310,7 +310,7 @@ def test_what_was_not_done_since_it_was_due_is_overdue(kept: Kept) -> None:
     # A run that failed is none.
     kept.document("prune", force=False)
     assert _overdue(kept, "daily prune") == {"daily prune": False}
-    for path in reports.reports_folder(kept.stack).glob("*-prune.json"):
+    for path in run_reports.reports_folder(kept.stack).glob("*-prune.json"):
         path.write_text(path.read_text().replace('"ok": true', '"ok": false'))
     assert _overdue(kept, "daily prune") == {"daily prune": True}
 
@@ -326,9 +326,11 @@ def test_the_page_shows_what_is_on_disk(tmp_path: Path) -> None:
     kept = Kept(tmp_path)
     good, bad = kept.make(2), kept.make(1, good=False)
     kept.document("prune", force=False)
-    log = reports.restore_log(kept.stack)
+    log = run_reports.restore_log(kept.stack)
     line = {"at": NOW.isoformat(), "run": "r1", "task": "restore", "source": good.name}
-    reports.append(log, {**line, "event": "begun", "operator": "ada@db1", "note": "a rehearsal"})
+    run_reports.append(
+        log, {**line, "event": "begun", "operator": "ada@db1", "note": "a rehearsal"}
+    )
     with log.open("a") as stream:
         stream.write('{"event": "begun", "torn')
     document = kept.document("report", html=True, output=None)

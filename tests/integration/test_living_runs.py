@@ -16,7 +16,7 @@ import pytest
 
 from quiesce.adapters.sets.local import LocalStore
 from quiesce.app.backups_folder import runs_folder
-from quiesce.app.changing import changing
+from quiesce.app.run import changing
 from quiesce.errors import Busy, QuiesceError, RequestError
 from quiesce.execute import alive, lock
 from quiesce.execute import journal as journals

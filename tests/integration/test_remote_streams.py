@@ -12,8 +12,9 @@ from docker import APIClient
 from docker.errors import NotFound
 
 from quiesce.adapters.compose.engine import make_tls
+from quiesce.adapters.files import make_empty
 from quiesce.adapters.volumes.helper import STAGING, HelperEngine
-from quiesce.adapters.volumes.location import ARCHIVE, make_empty
+from quiesce.adapters.volumes.location import ARCHIVE
 from quiesce.adapters.volumes.remote import RemotePlace
 from quiesce.errors import LostEngine, QuiesceError
 from tests.support.front import Front, make_certificates

@@ -23,7 +23,7 @@ import psycopg2
 from quiesce.adapters.host import embedded_binaries
 from quiesce.adapters.sets.local import LocalStore
 from quiesce.app import App, Options, open_app
-from quiesce.app.connect import end_host_processes
+from quiesce.app.wiring import end_host_processes
 from quiesce.model import BackupSet
 from quiesce.report import make_reporter
 from tests.engine.second import SecondEngine
@@ -213,7 +213,7 @@ class Counting:
 
     def is_down(self, service: str) -> bool:
         """Whether no unit of the service runs."""
-        from quiesce.app.connect import connect, disconnect
+        from quiesce.app.wiring import connect, disconnect
 
         app = self.app()
         ports = connect(app.stack, "looking", app.reporter)

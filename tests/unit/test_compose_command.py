@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from quiesce.adapters.compose.address import Address
-from quiesce.adapters.compose.cli import ComposeCommand, is_secret
+from quiesce.adapters.compose.cli import ComposeCommand
+from quiesce.adapters.redaction import is_secret
 from quiesce.errors import QuiesceError, RequestError
 from tests.support.builders import a_stack
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from quiesce.adapters.compose.redact import WITHHELD, redact
+from quiesce.adapters.compose.redact import redact
+from quiesce.adapters.redaction import WITHHELD
 from quiesce.model import Probe
 
 MODEL = """

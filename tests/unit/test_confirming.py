@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from quiesce.app.confirming import loss_lines, losses, require_phrase, require_yes
+from quiesce.app.confirm import loss_lines, losses, require_phrase, require_yes
 from quiesce.errors import Refused
 from quiesce.model import SetState
 from quiesce.report import Reporter, make_reporter

@@ -14,7 +14,7 @@ import pytest
 
 from quiesce.adapters.sets.local import LocalStore
 from quiesce.app.file_target import database_of_file, key_in_name
-from quiesce.app.foreign import ForeignFile, as_source
+from quiesce.app.importing import ForeignFile, as_source
 from quiesce.errors import RequestError
 from quiesce.execute.run import Ports
 from quiesce.model import BackupSet, Database, Stack

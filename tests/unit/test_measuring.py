@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from quiesce.app import measuring
+from quiesce.app import volume_sizes
 from quiesce.errors import QuiesceError
 from quiesce.ports import VolumeSize
 from tests.support.builders import a_world
@@ -37,7 +37,7 @@ def ports(measure: Any, sink: Sink) -> Any:
 
 def test_who_waits_is_told_what_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A volume that is not done after a moment is named while it is still being measured."""
-    monkeypatch.setattr(measuring, "PATIENCE", 0.01)
+    monkeypatch.setattr(volume_sizes, "PATIENCE", 0.01)
     sink = Sink()
 
     def measure(state: Any) -> VolumeSize:
@@ -45,7 +45,7 @@ def test_who_waits_is_told_what_for(monkeypatch: pytest.MonkeyPatch) -> None:
             assert sink.told.wait(30), "nobody was told"
         return VolumeSize(60_000, 5)
 
-    sizes = measuring.measure(ports(measure, sink), a_world().volumes)
+    sizes = volume_sizes.measure(ports(measure, sink), a_world().volumes)
     assert sizes["backend-media"] == (60_000, 5)
     assert len(sizes) == 6
     assert "backend-media" in sink.notes[-1]
@@ -61,7 +61,7 @@ def test_what_cannot_be_measured_is_unknown_and_the_rest_is_known() -> None:
 
     sink = Sink()
     world = a_world(missing_volumes=("proxy-logs",))
-    sizes = measuring.measure(ports(measure, sink), world.volumes)
+    sizes = volume_sizes.measure(ports(measure, sink), world.volumes)
     assert sizes["redis-data"] is None
     assert sizes["backend-media"] == (1, 2)
     assert "proxy-logs" not in sizes

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from quiesce.adapters.compose.engine import helper_labels
-from quiesce.adapters.compose.project import is_deaf, signal_number
+from quiesce.adapters.compose.project import is_deaf
+from quiesce.adapters.process.signals import signal_number
 from quiesce.adapters.process.terminal import become
 from quiesce.adapters.schedule.cron import backup_lines, works_from_bare_environment
 from quiesce.errors import RequestError

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from quiesce.app.scheduling import cron_lines
+from quiesce.commands.schedule import cron_lines
 from quiesce.errors import RequestError
 from quiesce.plan.schedule import (
     NotATiming,

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from quiesce.app.changing import Changing, changing, runs_folder
-from quiesce.app.connect import SystemClock
+from quiesce.app.run import Changing, changing, runs_folder
+from quiesce.app.wiring import SystemClock
 from quiesce.errors import NotDeclared, QuiesceError, StepFailed, StillOwed
 from quiesce.execute import journal as journals
 from quiesce.execute.executor import Executor

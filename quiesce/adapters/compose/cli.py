@@ -10,6 +10,7 @@ from pathlib import Path
 
 from quiesce.adapters.compose.address import Address
 from quiesce.adapters.process import program
+from quiesce.adapters.redaction import is_secret
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import Instance
 
@@ -183,9 +184,3 @@ class ComposeCommand:
         except OSError:
             return frozenset()
         return frozenset(_ASSIGNMENT.findall(text))
-
-
-def is_secret(name: str, value: str) -> bool:
-    """Whether a variable of this name holds something that must not be repeated."""
-    marked = re.search(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL|DSN|_URL|_URI", name, re.IGNORECASE)
-    return len(value) >= 4 and marked is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from quiesce.adapters.compose.engine import (
 from quiesce.adapters.compose.inspected import LABEL_PROJECT_NAME, Inspected, service_of
 from quiesce.adapters.compose.server_containers import is_bare_server, orphaning_check
 from quiesce.adapters.process.exec import carry_out
+from quiesce.adapters.process.signals import signal_number
 from quiesce.errors import QuiesceError
 from quiesce.model import Instance
 from quiesce.observed import Belongings, CoveredFolder, Mount, Service
@@ -286,16 +286,6 @@ def is_deaf(status: str, number: int) -> bool:
     except (KeyError, ValueError):
         return False
     return not heard >> (number - 1) & 1
-
-
-def signal_number(name: str) -> int:
-    """Return the number of a stop signal as Docker writes it: `SIGTERM`, `TERM`, `15`."""
-    if name.isdigit():
-        return int(name)
-    full = name if name.startswith("SIG") else f"SIG{name}"
-    if full.startswith("SIGRTMIN+"):
-        return int(signal.SIGRTMIN) + int(full.removeprefix("SIGRTMIN+"))
-    return int(getattr(signal, full, signal.SIGTERM))
 
 
 def _name_of(container: Mapping[str, Any]) -> str:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from quiesce.adapters.redaction import WITHHELD
+
 #: Keys below which no literal is kept, wherever they occur in a service or at the top.
 CLOSED = frozenset(
     {
@@ -47,10 +49,6 @@ _DEFAULTED = re.compile(r"\$\{([A-Za-z_]\w*):?[-+]")
 def redact(model: Mapping[str, Any]) -> dict[str, Any]:
     """Return the model with every literal under a closed key, and every default, withheld."""
     return {key: _value(key, value, closed=_closes(key)) for key, value in model.items()}
-
-
-#: What stands for a literal. No digest of it: who has one finds a short password by trying.
-WITHHELD = "(withheld)"
 
 
 def _value(key: str, value: Any, *, closed: bool) -> Any:

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from quiesce.adapters.compose.cli import is_secret
 from quiesce.adapters.compose.copy_files import fetch_file, make_folder, send_file
 from quiesce.adapters.compose.engine import (
     LABEL_HELPER,
@@ -31,8 +30,9 @@ from quiesce.adapters.compose.engine import (
     helper_labels,
     told,
 )
+from quiesce.adapters.files import make_empty
 from quiesce.adapters.process.child import TAIL_BYTES, tail
-from quiesce.adapters.volumes.location import make_empty
+from quiesce.adapters.redaction import is_secret
 from quiesce.errors import QuiesceError
 from quiesce.ports import DIRECTORY
 

@@ -1,1 +1,4 @@
-"""TODO."""
+"""Services as local processes and an embedded PostgreSQL.
+
+From outside use `runtime`, `project`, `orphans` and `embedded_postgres`.
+"""

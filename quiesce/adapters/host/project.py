@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from quiesce.adapters.compose.project import signal_number
 from quiesce.adapters.host.services import HostUnits
 from quiesce.adapters.process.exec import carry_out
+from quiesce.adapters.process.signals import signal_number
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.file_errors import hint_for, reason
 from quiesce.model import HostService, Stack

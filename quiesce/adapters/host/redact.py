@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from quiesce.adapters.compose.cli import is_secret
-from quiesce.adapters.compose.redact import WITHHELD
+from quiesce.adapters.redaction import WITHHELD, is_secret
 from quiesce.model import HostService, Stack, without_query
 
 

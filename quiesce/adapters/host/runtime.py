@@ -19,7 +19,6 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from quiesce.adapters.compose.cli import is_secret
 from quiesce.adapters.host import procfs
 from quiesce.adapters.host.health import HostHealth
 from quiesce.adapters.host.procfs import MARK_RUN, MARK_STATE
@@ -27,6 +26,7 @@ from quiesce.adapters.host.redact import describe
 from quiesce.adapters.host.services import HostUnits
 from quiesce.adapters.process import program
 from quiesce.adapters.process.child import PATIENCE
+from quiesce.adapters.redaction import is_secret
 from quiesce.errors import NotDeclared, QuiesceError, RequestError, ServiceFailed
 from quiesce.model import HostService, Stack, Volume
 from quiesce.observed import Dependency, Engine, Mount, Service, Unit, VolumeState

@@ -1,1 +1,4 @@
-"""TODO."""
+"""Who is notified, and metrics.
+
+From outside use `apprise` and `prometheus`.
+"""

@@ -1,1 +1,4 @@
-"""TODO."""
+"""The schedulers of this machine.
+
+From outside use `cron`, `crontab` and `systemd`.
+"""

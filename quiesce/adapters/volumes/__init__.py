@@ -1,1 +1,4 @@
-"""TODO."""
+"""Volumes: archives, changes, restores beside the live content.
+
+From outside use `io` and `helper`.
+"""

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from quiesce.adapters.files import make_empty
 from quiesce.adapters.volumes.changes import (
     EXCHANGE,
     FORMAT,
@@ -30,14 +31,7 @@ from quiesce.adapters.volumes.changes import (
     records,
 )
 from quiesce.adapters.volumes.exclusion import AS_THEY_ARE, QUOTED, for_tar, left_out
-from quiesce.adapters.volumes.location import (
-    ARCHIVE,
-    Ended,
-    Place,
-    last_lines,
-    make_empty,
-    report_growth,
-)
+from quiesce.adapters.volumes.location import ARCHIVE, Ended, Place, last_lines, report_growth
 from quiesce.adapters.volumes.open_files import Writing
 from quiesce.adapters.volumes.tar_listing import Size, is_serious, lines_of
 from quiesce.errors import QuiesceError

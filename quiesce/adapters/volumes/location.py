@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from quiesce.adapters.files import make_empty
 from quiesce.adapters.process import program as process
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.ports import Progress
@@ -122,13 +123,6 @@ class Place(ABC):
     def close(self) -> None:
         """Remove the scratch folder, and the helper with whatever it may still be doing."""
         shutil.rmtree(self._scratch, ignore_errors=True)
-
-
-def make_empty(path: Path) -> Path:
-    """Make an empty file, 0600. A helper that writes into it as root leaves it the caller's."""
-    path.unlink(missing_ok=True)
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    return path
 
 
 def check_end(exit_code: int, accept: Collection[int], what: str, errors: Path) -> None:

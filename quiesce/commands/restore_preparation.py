@@ -7,8 +7,8 @@ from pathlib import Path
 
 from quiesce.app.immutable import refuse_immutable
 from quiesce.app.restore_checks import made_roles, require_untied, resume_words, wanted_roles
-from quiesce.app.restoring_rows import rows_targets
 from quiesce.app.surveying import lost_by_restore
+from quiesce.commands.restore_rows import rows_targets
 from quiesce.errors import RequestError
 from quiesce.execute.run import Ports, Run
 from quiesce.model import BackupSet, Database, DatabaseRecord, Stack

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quiesce.app import choosing, reports
-from quiesce.app.connect import disconnect
-from quiesce.app.proving import NeedsMore, Proving
+from quiesce.app import run_reports, set_ref
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
 from quiesce.execute.unpacking import most_unpacked
 
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
     from quiesce.execute.run import Ports
     from quiesce.model import BackupSet, DatabaseRecord, Level, VolumeRecord
     from quiesce.ports import BackupStore, Clock, EventSink
+from quiesce.app.session import Session
+from quiesce.commands.drill import NeedsMore, try_restore
 
 #: What pg_restore says of an archive that is newer than itself, or that it was not built for.
 _TOO_OLD = ("unsupported version", "does not support compression")
@@ -33,108 +33,105 @@ class Reading:
     unread: list[str] = field(default_factory=list)
 
 
-class Verifying(Proving):
-    """Nothing is called good that was not checked."""
+def run_verify(
+    session: Session, file: str | None, *, everything: bool, deep: bool, restore: bool = False
+) -> None:
+    """Read sets to their end and compare them with their manifests.
 
-    def verify(
-        self, file: str | None, *, everything: bool, deep: bool, restore: bool = False
-    ) -> None:
-        """Read sets to their end and compare them with their manifests.
+    `deep` also decodes every archive and dump, the latter with pg_restore beside a running
+    server. `restore` brings each into a throwaway copy of its servers and compares it there.
+    Raise CheckFailed naming each damaged member.
+    """
+    from quiesce.adapters.sets.local import LocalStore
 
-        `deep` also decodes every archive and dump, the latter with pg_restore beside a running
-        server. `restore` brings each into a throwaway copy of its servers and compares it there.
-        Raise CheckFailed naming each damaged member.
-        """
-        from quiesce.adapters.sets.local import LocalStore
-
-        store = LocalStore(self.stack.backups)
-        sets = store.sets()
-        _require_readable(store, file)
-        chosen = (
-            sets if everything else (choosing.resolve(self.stack, sets, file, lambda _: "latest"),)
-        )
-        run = self._run_id()
-        with reports.reported(self.stack, run, "verify", self.clock, self.reporter) as account:
-            account.facts |= {"verified": [s.name for s in chosen], "deep": deep or restore}
-            account.facts["restore"] = restore
-            with self._decoder(deep=deep) as decode:
-                wrong = verify_sets(store, chosen, self.reporter, self.clock, decode)
-            untried: list[NeedsMore] = []
-            failed: list[str] = []
-            eased: list[str] = []
-            if restore:
-                failed, eased = self._try_all(store, chosen, wrong, untried)
-            wrong += [f"{name}: {reason}" for name, reason in store.unreadable() if everything]
-            if wrong:
-                damaged = len({line.partition("/")[0] for line in wrong})
-                raise CheckFailed(
-                    f"{damaged} of {len(chosen)} sets are damaged"
-                    if everything
-                    else f"{chosen[0].name} is damaged",
-                    "do not rely on it; make another one with 'inv backup'",
-                    details=[*wrong, *failed, *eased],
-                )
-            if untried:
-                first = untried[0]
-                raise CheckFailed(
-                    f"{first.fact}; nothing wrong was found in what was kept",
-                    first.hint,
-                    details=[
-                        *first.details,
-                        *(error.fact for error in untried[1:]),
-                        *failed,
-                        *eased,
-                    ],
-                )
-            _require_restorable(failed, eased)
-        self.reporter.done("verified", {"sets": [s.name for s in chosen]})
-
-    def _try_all(
-        self,
-        store: BackupStore,
-        sets: Sequence[BackupSet],
-        wrong: Sequence[str],
-        untried: list[NeedsMore],
-    ) -> tuple[list[str], list[str]]:
-        """Restore each that is good so far, and keep the result with it.
-
-        Return why restores failed, and what would only come back with a flag. Add to `untried`
-        why one could not be restored where nothing is known against it: a role, an extension, a
-        locale or the right version of the server is missing.
-        """
-        damaged = {line.partition("/")[0] for line in wrong}
-        found: list[str] = []
+    store = LocalStore(session.stack.backups)
+    sets = store.sets()
+    _require_readable(store, file)
+    chosen = (
+        sets if everything else (set_ref.resolve(session.stack, sets, file, lambda _: "latest"),)
+    )
+    run = session.new_run_id()
+    with run_reports.reported(
+        session.stack, run, "verify", session.clock, session.reporter
+    ) as account:
+        account.facts |= {"verified": [s.name for s in chosen], "deep": deep or restore}
+        account.facts["restore"] = restore
+        with _decoder(session, deep=deep) as decode:
+            wrong = verify_sets(store, chosen, session.reporter, session.clock, decode)
+        untried: list[NeedsMore] = []
+        failed: list[str] = []
         eased: list[str] = []
-        for backup in sets:
-            if backup.name in damaged:
-                continue
-            if backup.manifest.kind == "schema":
-                self.reporter.warn(f"{backup.name}: only the sums were checked of a schema")
-                continue
-            try:
-                tried = self.try_restore(backup)
-            except NeedsMore as error:
-                untried.append(error)
-                continue
-            state = store.read(backup.path).state
-            store.remember(
-                backup.name, state.checked("restore", self.clock.now(), good=not tried.problems)
+        if restore:
+            failed, eased = _try_all(session, store, chosen, wrong, untried)
+        wrong += [f"{name}: {reason}" for name, reason in store.unreadable() if everything]
+        if wrong:
+            damaged = len({line.partition("/")[0] for line in wrong})
+            raise CheckFailed(
+                f"{damaged} of {len(chosen)} sets are damaged"
+                if everything
+                else f"{chosen[0].name} is damaged",
+                "do not rely on it; make another one with 'inv backup'",
+                details=[*wrong, *failed, *eased],
             )
-            found += [f"{backup.name}: {problem}" for problem in tried.problems]
-            eased += [f"{backup.name}: {line}" for line in tried.eased]
-        return found, eased
+        if untried:
+            first = untried[0]
+            raise CheckFailed(
+                f"{first.fact}; nothing wrong was found in what was kept",
+                first.hint,
+                details=[
+                    *first.details,
+                    *(error.fact for error in untried[1:]),
+                    *failed,
+                    *eased,
+                ],
+            )
+        _require_restorable(failed, eased)
+    session.reporter.done("verified", {"sets": [s.name for s in chosen]})
 
-    @contextmanager
-    def _decoder(self, *, deep: bool) -> Iterator[Callable[[BackupSet], Reading] | None]:
-        if not deep:
-            yield None
-            return
-        run = self._run_id()
-        ports = self._connect(run)
+
+def _try_all(
+    session: Session,
+    store: BackupStore,
+    sets: Sequence[BackupSet],
+    wrong: Sequence[str],
+    untried: list[NeedsMore],
+) -> tuple[list[str], list[str]]:
+    """Restore each that is good so far, and keep the result with it.
+
+    Return why restores failed, and what would only come back with a flag. Add to `untried`
+    why one could not be restored where nothing is known against it: a role, an extension, a
+    locale or the right version of the server is missing.
+    """
+    damaged = {line.partition("/")[0] for line in wrong}
+    found: list[str] = []
+    eased: list[str] = []
+    for backup in sets:
+        if backup.name in damaged:
+            continue
+        if backup.manifest.kind == "schema":
+            session.reporter.warn(f"{backup.name}: only the sums were checked of a schema")
+            continue
         try:
-            yield Decoder(ports, run, self._identity())
-        finally:
-            disconnect(ports, run)
+            tried = try_restore(session, backup)
+        except NeedsMore as error:
+            untried.append(error)
+            continue
+        state = store.read(backup.path).state
+        store.remember(
+            backup.name, state.checked("restore", session.clock.now(), good=not tried.problems)
+        )
+        found += [f"{backup.name}: {problem}" for problem in tried.problems]
+        eased += [f"{backup.name}: {line}" for line in tried.eased]
+    return found, eased
+
+
+@contextmanager
+def _decoder(session: Session, *, deep: bool) -> Iterator[Callable[[BackupSet], Reading] | None]:
+    if not deep:
+        yield None
+        return
+    with session.connected() as (ports, run):
+        yield Decoder(ports, run, session.identity())
 
 
 def verify_sets(

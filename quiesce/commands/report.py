@@ -1,7 +1,6 @@
 """The page to look at, and the list of runs: what reports, sets and logs say, put together.
 
-No engine and no server is asked, so it works when everything is down.
-"""
+No engine and no server is asked, so it works when everything is down."""
 
 from __future__ import annotations
 
@@ -15,10 +14,8 @@ from zoneinfo import ZoneInfo
 
 from quiesce import __version__
 from quiesce.adapters import files
-from quiesce.app.keeping import Keeping
-from quiesce.app.reports import last_drill, read_reports
 from quiesce.app.restore_log import reports_folder, restore_log
-from quiesce.app.scheduling import Scheduling
+from quiesce.app.run_reports import last_drill, read_reports
 from quiesce.errors import RequestError
 from quiesce.file_errors import hint_for, reason
 from quiesce.plan import retention
@@ -35,8 +32,12 @@ from quiesce.report.values import RunRecord
 
 if TYPE_CHECKING:
     from quiesce.model import BackupSet, Retention, Stack
+from quiesce.app.overdue import overdue
+from quiesce.app.session import Session
+from quiesce.commands.retention import is_own, reasons
 
 PAGE = "report.html"
+
 #: What no set of any stack holds.
 ALWAYS_UNCOVERED = (
     Uncovered("images", "the services' images", "a set records their digests only"),
@@ -45,69 +46,68 @@ ALWAYS_UNCOVERED = (
 )
 
 
-class Reporting(Keeping, Scheduling):
-    """What was done, to look at."""
+def run_report(session: Session, *, html: bool, output: str | None) -> None:
+    """Show the runs that left a report; with `html` write the page, too, and say where.
 
-    def report(self, *, html: bool, output: str | None) -> None:
-        """Show the runs that left a report; with `html` write the page, too, and say where.
+    `output` is the page's file (default: in the instance's `backups/.reports/`).
+    """
+    from quiesce.adapters.sets.local import LocalStore
 
-        `output` is the page's file (default: in the instance's `backups/.reports/`).
-        """
-        from quiesce.adapters.sets.local import LocalStore
+    if output is not None and not html:
+        raise RequestError("--output is the file of the page", "add --html")
+    store = LocalStore(session.stack.backups)
+    facts = _page_facts(session, store.sets(), store.unreadable())
+    session.reporter.runs(facts.runs, facts.now)
+    if not html:
+        return
+    from quiesce.report.page import render_page
 
-        if output is not None and not html:
-            raise RequestError("--output is the file of the page", "add --html")
-        store = LocalStore(self.stack.backups)
-        facts = self._page_facts(store.sets(), store.unreadable())
-        self.reporter.runs(facts.runs, facts.now)
-        if not html:
-            return
-        from quiesce.report.page import render_page
+    file = _page_file(session, output)
+    text = render_page(facts)
+    try:
+        files.replace_synced(file, words.utf_8(text))
+    except OSError as error:
+        raise RequestError(
+            f"{file} cannot be written: {reason(error)}",
+            f"{hint_for(error, file)}, or name another with --output PATH",
+        ) from error
+    session.reporter.done(f"the page is {file}", {"page": str(file)})
 
-        file = self._page_file(output)
-        text = render_page(facts)
-        try:
-            files.replace_synced(file, words.utf_8(text))
-        except OSError as error:
-            raise RequestError(
-                f"{file} cannot be written: {reason(error)}",
-                f"{hint_for(error, file)}, or name another with --output PATH",
-            ) from error
-        self.reporter.done(f"the page is {file}", {"page": str(file)})
 
-    def _page_file(self, output: str | None) -> Path:
-        if output is not None:
-            file = Path(output).expanduser().absolute()
-            if file.is_dir() or not file.parent.is_dir():
-                raise RequestError(f"{file} is no file in a folder that exists", "name a file")
-            return file
-        make_private(reports_folder(self.stack))
-        return reports_folder(self.stack) / PAGE
+def _page_file(session: Session, output: str | None) -> Path:
+    if output is not None:
+        file = Path(output).expanduser().absolute()
+        if file.is_dir() or not file.parent.is_dir():
+            raise RequestError(f"{file} is no file in a folder that exists", "name a file")
+        return file
+    make_private(reports_folder(session.stack))
+    return reports_folder(session.stack) / PAGE
 
-    def _page_facts(
-        self, sets: Sequence[BackupSet], unreadable: Sequence[tuple[str, str]]
-    ) -> PageFacts:
-        own = tuple(backup for backup in sets if self._own(backup))
-        documents = tuple(read_reports(self.stack))
-        return PageFacts(
-            tool=f"Quiesce {__version__}",
-            instance=self.stack.instance.name,
-            now=self.clock.now(),
-            zone=ZoneInfo(self.stack.timezone),
-            sets=own,
-            reasons=self._reasons(own),
-            unreadable=tuple(unreadable),
-            made=_made(documents, own),
-            runs=tuple(_run(document) for document in documents),
-            restores=tuple(_restores(self.stack)),
-            drill=last_drill(documents),
-            schedule=tuple(
-                ScheduleRow(entry.timing.text, entry.due, entry.done, entry.overdue)
-                for entry in self.overdue(own)
-            ),
-            uncovered=(*_uncovered(self.stack), *ALWAYS_UNCOVERED),
-            policy=_policy(self.stack.retention),
-        )
+
+def _page_facts(
+    session: Session, sets: Sequence[BackupSet], unreadable: Sequence[tuple[str, str]]
+) -> PageFacts:
+    own = tuple(backup for backup in sets if is_own(session, backup))
+    documents = tuple(read_reports(session.stack))
+    return PageFacts(
+        tool=f"Quiesce {__version__}",
+        instance=session.stack.instance.name,
+        now=session.clock.now(),
+        zone=ZoneInfo(session.stack.timezone),
+        sets=own,
+        reasons=reasons(session, own),
+        unreadable=tuple(unreadable),
+        made=_made(documents, own),
+        runs=tuple(_run(document) for document in documents),
+        restores=tuple(_restores(session.stack)),
+        drill=last_drill(documents),
+        schedule=tuple(
+            ScheduleRow(entry.timing.text, entry.due, entry.done, entry.overdue)
+            for entry in overdue(session, own)
+        ),
+        uncovered=(*_uncovered(session.stack), *ALWAYS_UNCOVERED),
+        policy=_policy(session.stack.retention),
+    )
 
 
 def _run(document: dict[str, Any]) -> RunRecord:

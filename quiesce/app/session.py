@@ -11,24 +11,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from quiesce.app import reports
-from quiesce.app.changing import changing
-from quiesce.app.confirming import require_yes
-from quiesce.app.connect import SystemClock, check_recipients, connect, disconnect
+from quiesce.app import run_reports
+from quiesce.app.confirm import require_yes
 from quiesce.app.leftovers import leftovers, require_services
+from quiesce.app.run import changing
+from quiesce.app.wiring import SystemClock, check_recipients, connect, disconnect
 from quiesce.errors import Refused, RequestError, StillOwed
 from quiesce.observe import observe
-from quiesce.plan import naming
+from quiesce.observed import Engine, Observed
+from quiesce.plan import describe, naming
 from quiesce.plan.foreign_mounts import refuse_foreign_mounts
 from quiesce.plan.steps import EncryptSet, HoldSnapshot, steps_of
 
 if TYPE_CHECKING:
-    from quiesce.app.changing import Changing
+    from quiesce.app.run import Changing
     from quiesce.execute.run import Ports, Run
     from quiesce.model import BackupSet, Stack
-    from quiesce.observed import Observed
     from quiesce.plan.steps import Plan
     from quiesce.report import Reporter
+
+#: What is known of the world where nobody looks: sets are files, and need no engine.
+NOTHING = Observed(Engine("", "none", "", local=False), (), (), (), (), 0)
 
 Planner = Callable[["Ports", "Observed", str], "Plan"]
 Confirm = Callable[["Ports", "Observed", "Plan"], None]
@@ -55,7 +58,7 @@ class Options:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
 
-class Frame:
+class Session:
     """What every verb of an instance stands on."""
 
     def __init__(self, stack: Stack, reporter: Reporter, options: Options) -> None:
@@ -65,7 +68,7 @@ class Frame:
         self.clock = SystemClock()
         self._owed: StillOwed | None = None
 
-    def _change(
+    def change(
         self,
         task: str,
         planner: Planner,
@@ -82,9 +85,9 @@ class Frame:
         `confirm` is a yes/no question, or is called with the plan and raises Refused. A plan
         with nothing in it is not asked about.
         """
-        run_id = self._run_id()
+        run_id = self.new_run_id()
         if self.options.dry_run:
-            ports = self._connect(run_id)
+            ports = self.connect(run_id)
             try:
                 seen = observe(self.stack, ports.runtime, ports.databases)
                 made = planner(ports, seen, run_id)
@@ -94,13 +97,13 @@ class Frame:
                 disconnect(ports, run_id)
             return None
         with (
-            reports.reported(self.stack, run_id, task, self.clock, self.reporter) as account,
+            run_reports.reported(self.stack, run_id, task, self.clock, self.reporter) as account,
             changing(
                 self.stack,
                 run_id,
                 task,
                 self.clock.now(),
-                lambda: self._connect(run_id),
+                lambda: self.connect(run_id),
                 wait=self.options.wait,
             ) as work,
         ):
@@ -115,7 +118,7 @@ class Frame:
                 check_recipients(self.stack)
             if isinstance(confirm, str):
                 if confirm:
-                    self._require_yes(confirm)
+                    self.require_yes(confirm)
             elif plan.nodes:
                 confirm(work.ports, seen, plan)
             account.source, account.note = ", ".join(sources or ()), note
@@ -123,13 +126,13 @@ class Frame:
             run = work.carry_out(plan, seen, sources)
             if sources:
                 work.retry_services()
-            account.facts.update(reports.run_facts(run))
+            account.facts.update(run_reports.run_facts(run))
             self._leave(work, account)
         if done:
             self.reporter.done(done, {})
         return run
 
-    def _leave(self, work: Changing, account: reports.Account) -> None:
+    def _leave(self, work: Changing, account: run_reports.Account) -> None:
         """Note in the report what is left for later runs."""
         if not work.pending:
             return
@@ -158,10 +161,45 @@ class Frame:
                 details=problems[1:],
             )
 
-    def _require_yes(self, question: str) -> None:
+    def change_sets(
+        self,
+        task: str,
+        planner: Callable[[Ports, str], Plan],
+        question: Callable[[], str] = lambda: "",
+    ) -> bool:
+        """Plan and carry out a change of sets alone; whether anything was carried out."""
+        run = self.new_run_id()
+        if self.options.dry_run:
+            ports = self.connect(run)
+            try:
+                self.reporter.plan(planner(ports, run))
+            finally:
+                disconnect(ports, run)
+            return False
+        with (
+            run_reports.reported(self.stack, run, task, self.clock, self.reporter) as account,
+            changing(
+                self.stack,
+                run,
+                task,
+                self.clock.now(),
+                lambda: self.connect(run),
+                wait=self.options.wait,
+            ) as work,
+        ):
+            plan = planner(work.ports, run)
+            if asked := question():
+                self.require_yes(asked)
+            if plan.nodes:
+                work.carry_out(plan, NOTHING)
+            self._leave(work, account)
+            account.facts["steps"] = [describe.sentence(s) for _, s in steps_of(plan.nodes)]
+        return True
+
+    def require_yes(self, question: str) -> None:
         require_yes(self.reporter, question, (), yes=self.options.yes)
 
-    def _ask_for_set(self, sets: Sequence[BackupSet]) -> str:
+    def ask_for_set(self, sets: Sequence[BackupSet]) -> str:
         self.reporter.sets(sets, self.clock.now(), unreadable=())
         answer = self.reporter.ask("restore which set?", ())
         if not answer or not answer.strip():
@@ -169,30 +207,36 @@ class Frame:
         return answer.strip()
 
     @contextmanager
-    def _looking(self) -> Iterator[tuple[Ports, Observed]]:
+    def observed(self) -> Iterator[tuple[Ports, Observed]]:
         """Look without a lock; say aloud when an interrupted run waits for recovery."""
-        run = self._run_id()
-        ports = self._connect(run)
-        try:
+        with self.connected() as (ports, _):
             yield ports, observe(self.stack, ports.runtime, ports.databases)
+
+    @contextmanager
+    def connected(self) -> Iterator[tuple[Ports, str]]:
+        """Yield the ports of a new run and its id; close every session and helper at the end."""
+        run = self.new_run_id()
+        ports = self.connect(run)
+        try:
+            yield ports, run
         finally:
             disconnect(ports, run)
 
-    def _connect(self, run: str) -> Ports:
-        return connect(self.stack, run, self.reporter, self._identity())
+    def connect(self, run: str) -> Ports:
+        return connect(self.stack, run, self.reporter, self.identity())
 
-    def _identity(self) -> Path | None:
+    def identity(self) -> Path | None:
         named = self.options.environ.get("QUIESCE_IDENTITY")
         return self.options.identity or (Path(named) if named else None)
 
-    def _store_sets(self) -> tuple[BackupSet, ...]:
+    def local_sets(self) -> tuple[BackupSet, ...]:
         from quiesce.adapters.sets.local import LocalStore
 
         return LocalStore(self.stack.backups).sets()
 
-    def _run_id(self) -> str:
+    def new_run_id(self) -> str:
         return naming.run_id(self.clock.now(), secrets.token_hex(3))
 
-    def _new_set_name(self, ports: Ports, mark: str = "") -> str:
+    def new_set_name(self, ports: Ports, mark: str = "") -> str:
         local = self.clock.now().astimezone(ZoneInfo(self.stack.timezone))
         return naming.set_name(self.stack.instance.name, local, ports.store.names(), mark)

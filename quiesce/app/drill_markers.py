@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from quiesce.adapters.process import program
-from quiesce.app import asking
+from quiesce.app import probes
 from quiesce.errors import QuiesceError
 from quiesce.model import without_query
 
@@ -35,7 +35,7 @@ def write(stack: Stack, ports: Ports, word: str) -> list[str]:
             continue
         places.append(f"volume:{key}:{service}:{path}")
     for number, what in enumerate(stack.drill_writes):
-        said = asking.write(ports, what, word)
+        said = probes.write(ports, what, word)
         places.append(f"api:{number}:{json.dumps(said)}")
     return places
 
@@ -51,7 +51,7 @@ def missing(stack: Stack, ports: Ports, word: str, places: Sequence[str]) -> lis
             continue
         if kind == "api":
             what, said = _written(stack, rest)
-            if not asking.still_there(ports, what, said):
+            if not probes.still_there(ports, what, said):
                 asked = without_query(what.path)
                 found.append(f"what {what.service} was given by {what.method} {asked} is gone")
             continue
@@ -72,7 +72,7 @@ def erase(stack: Stack, ports: Ports, places: Sequence[str]) -> None:
         if kind == "database":
             ports.databases.unmark(stack.database(rest))
         elif kind == "api":
-            asking.remove(ports, *_written(stack, rest))
+            probes.remove(ports, *_written(stack, rest))
         else:
             _, service, path = rest.split(":", 2)
             _inside(ports, service, ["rm", "-f", path])

@@ -3,159 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from quiesce.app.backups_folder import lock_file, runs_folder
-from quiesce.app.changing import journalled
+from quiesce.errors import CheckFailed
+
+if TYPE_CHECKING:
+    from quiesce.execute.run import Ports
+    from quiesce.observed import Observed
+from collections.abc import Collection, Iterator
+
 from quiesce.app.leftovers import leftovers
-from quiesce.app.measuring import measure
-from quiesce.app.reports import last_drill, read_reports
 from quiesce.app.restore_findings import restorable
-from quiesce.errors import CheckFailed, QuiesceError, RequestError
-from quiesce.execute import journal, lock
+from quiesce.app.session import Session
+from quiesce.commands.recover import interrupted
+from quiesce.errors import QuiesceError
 from quiesce.execute.run import Ports
 from quiesce.findings import Finding
-from quiesce.model import Database, DatabaseRecord, Stack
-from quiesce.observed import CoveredFolder, Mount, Observed
+from quiesce.model import DatabaseRecord, Stack
+from quiesce.observed import Mount, Observed
 from quiesce.plan.foreign_mounts import foreign_hint
-from quiesce.plan.naming import SET_NAME
 from quiesce.plan.services import nearest, ordered
-from quiesce.plan.steps import CheckDatabase, LoadScript, ReplaceRows, steps_of
-from quiesce.report import Reporter, UnfinishedRun, words
-from quiesce.report.values import LastRestore, MigrationRow
-
-
-def show_status(stack: Stack, ports: Ports, observed: Observed, reporter: Reporter) -> None:
-    """Report services, databases, volumes, sets and interrupted runs."""
-    sets = tuple(s for s in ports.store.sets() if s.manifest.instance == stack.instance.name)
-    reporter.status(
-        observed,
-        stack,
-        sets,
-        ports.clock.now(),
-        interrupted(stack),
-        measure(ports, observed.volumes),
-        covered=covered_folders(ports),
-        last_restore=last_restore(stack),
-        last_drill=last_drill(read_reports(stack)),
-        left=leftovers(stack, ports),
-    )
-
-
-def last_restore(stack: Stack) -> LastRestore | None:
-    """Return the newest restore that ended well. Journals are kept for a while only, so an old one
-    is forgotten."""
-    found = journal.last_done(runs_folder(stack), "restore")
-    if found is None:
-        return None
-    plan, began = found
-    loaded = [
-        step
-        for _, step in steps_of(plan.nodes)
-        if isinstance(step, LoadScript | CheckDatabase | ReplaceRows)
-    ]
-    # A single file records nothing, nor does a volume.
-    compared = bool(loaded) and all(
-        not isinstance(step, LoadScript) and SET_NAME.fullmatch(step.set) for step in loaded
-    )
-    return LastRestore(plan.request, began, compared)
-
-
-def show_volumes(
-    stack: Stack, ports: Ports, observed: Observed, reporter: Reporter, max_size: str | None
-) -> None:
-    """Report the inventory. Raise CheckFailed when a volume is larger than its `max_size`, or
-    than this one where it has none."""
-    limit = None if max_size is None else size_in_bytes(max_size)
-    if limit is not None:
-        limited = (
-            replace(volume, max_size=limit) if volume.max_size is None else volume
-            for volume in stack.volumes
-        )
-        stack = replace(stack, volumes=tuple(limited))
-    sizes = measure(ports, observed.volumes)
-    reporter.volumes(observed, stack, sizes)
-    above = [
-        f"{volume.key} has {words.size(size[1])}, at most {words.size(volume.max_size)}"
-        for volume in stack.volumes
-        if volume.max_size is not None
-        and (size := sizes.get(volume.key)) is not None
-        and size[1] > volume.max_size
-    ]
-    if above:
-        raise CheckFailed(
-            f"{words.counted(len(above), 'volume is', 'volumes are')} larger than allowed",
-            "make room with 'inv clean-logs' or 'inv clean-cache', or raise max_size",
-            details=above,
-        )
-
-
-def size_in_bytes(text: str) -> int:
-    """Return the bytes that `500MB` or `10GiB` are. Raise RequestError for other words."""
-    from quiesce.config.scalars import read_size
-
-    try:
-        return read_size(text)
-    except ValueError:
-        raise RequestError(f"{text} is no size", "write it like 500MB or 10GiB") from None
-
-
-def find_migrations(
-    stack: Stack, ports: Ports, observed: Observed, names: Sequence[str]
-) -> tuple[MigrationRow, ...]:
-    """Return where each database with migrations stands. Raise RequestError for other names."""
-    known = {d.key: d for d in stack.databases if d.migrations is not None}
-    for name in names:
-        if name not in known:
-            raise RequestError(f"no database {name} has migrations", f"{nearest(name, known)}?")
-    return tuple(
-        _migration_row(ports, observed, database)
-        for key, database in known.items()
-        if not names or key in names
-    )
-
-
-def _migration_row(ports: Ports, observed: Observed, database: Database) -> MigrationRow:
-    state = observed.database(database.key)
-    try:
-        heads = ports.migrator.heads(database)
-        if not state.reachable:
-            return MigrationRow(database.key, heads=heads, problem=state.problem)
-        current = state.revision
-        unknown = tuple(r for r in current if not ports.migrator.known(database, r))
-        pending = () if unknown else ports.migrator.pending(database, current)
-    except QuiesceError as error:
-        return MigrationRow(database.key, state.revision, problem=error.fact)
-    return MigrationRow(database.key, current, heads, pending, unknown)
-
-
-def covered_folders(ports: Ports) -> tuple[CoveredFolder, ...]:
-    """Return the bind mounts that hide something of an image; none where nobody can look."""
-    try:
-        return ports.premises.covered_folders()
-    except QuiesceError as error:
-        ports.sink.warn(str(error))
-        return ()
-
-
-def interrupted(stack: Stack) -> tuple[UnfinishedRun, ...]:
-    """Return every run that died owing something."""
-    folder = runs_folder(stack)
-    if not folder.is_dir() or not lock.is_free(lock_file(stack)) or journal.living(folder):
-        return ()
-    return tuple(
-        UnfinishedRun(dead.run, dead.plan.request if dead.plan else dead.problem)
-        for dead in journal.unfinished(folder)
-    )
-
-
-def abandoned(stack: Stack) -> tuple[str, ...]:
-    """Return every run that died before it did anything, and left files behind."""
-    from quiesce.adapters.sets.local import LocalStore
-
-    return LocalStore(stack.backups).abandoned(journalled(stack))
 
 
 def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Finding, ...]:
@@ -369,3 +237,17 @@ def _foreign_mounts(observed: Observed) -> list[Finding]:
         )
         for mount, service in named.items()
     ]
+
+
+def run_check(
+    session: Session,
+) -> None:
+    """Compare stack.yaml with the Compose model and the servers; exit 7 for any error."""
+    from quiesce.commands.check import find_findings
+
+    with session.observed() as (ports, seen):
+        findings = find_findings(session.stack, ports, seen)
+    session.reporter.findings(findings)
+    if any(finding.level == "error" for finding in findings):
+        count = sum(finding.level == "error" for finding in findings)
+        raise CheckFailed(f"check found {count} errors", "each has a hint beside it")

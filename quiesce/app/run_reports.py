@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from quiesce.adapters import files
-from quiesce.app import telling
+from quiesce.app import notify
 from quiesce.app.backups_folder import secure
 from quiesce.app.restore_log import append, operator, reports_folder, restore_log
 from quiesce.errors import QuiesceError, Refused, RequestError, place_of
@@ -96,7 +96,7 @@ def reported(stack: Stack, run: str, task: str, clock: Clock, sink: EventSink) -
     account = Account(stack, run, task, {})
     started, began = clock.now(), clock.monotonic()
     failure: BaseException | None = None
-    telling.begun(stack, task, sink)
+    notify.begun(stack, task, sink)
     try:
         yield account
     except BaseException as error:
@@ -122,7 +122,7 @@ def reported(stack: Stack, run: str, task: str, clock: Clock, sink: EventSink) -
                 _write(stack, document, started)
             except (OSError, QuiesceError) as error:
                 sink.warn(f"the report of this run cannot be written: {error}")
-            telling.ended(stack, document, clock.now(), sink)
+            notify.ended(stack, document, clock.now(), sink)
 
 
 def run_facts(run: Run) -> dict[str, Any]:

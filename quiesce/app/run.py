@@ -11,10 +11,10 @@ from datetime import datetime
 from pathlib import Path
 
 from quiesce.app.backups_folder import RUNS, lock_file, runs_folder, secure
-from quiesce.app.connect import disconnect
-from quiesce.app.declared import keep_declaration
+from quiesce.app.last_config import keep_declaration
 from quiesce.app.leftovers import Later, decided
 from quiesce.app.restore_log import end_interrupted
+from quiesce.app.wiring import disconnect
 from quiesce.errors import Busy, Interrupted, QuiesceError, RequestError, StillOwed
 from quiesce.execute import journal as journals
 from quiesce.execute import lock, pending

@@ -125,7 +125,7 @@ def _own_sets(stack: Stack) -> tuple[BackupSet, ...]:
 def _overdue(
     stack: Stack, sets: tuple[BackupSet, ...], now: datetime
 ) -> tuple[tuple[str, datetime | None], ...]:
-    from quiesce.app.scheduling import due
+    from quiesce.app.overdue import due
 
     found = (due(stack, timing, sets, now) for timing in stack.schedule)
     return tuple((e.timing.text, e.done) for e in found if e is not None and e.overdue)
@@ -156,7 +156,7 @@ def _figures(
     overdue: tuple[tuple[str, datetime | None], ...],
 ) -> list[Figure]:
     from quiesce.adapters.notify.prometheus import Figure
-    from quiesce.app.reports import last_drill, read_reports
+    from quiesce.app.run_reports import last_drill, read_reports
     from quiesce.plan.retention import is_safety
 
     newest: dict[str, BackupSet] = {}

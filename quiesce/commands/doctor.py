@@ -6,29 +6,43 @@ looked into is a finding.
 
 from __future__ import annotations
 
-import errno
 import os
-import shlex
-import stat
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from quiesce.app.backups_folder import links_in, lock_file, runs_folder
-from quiesce.app.looking import find_findings
-from quiesce.app.reports import last_drill, read_reports
-from quiesce.errors import QuiesceError
-from quiesce.execute import journal as journals
+from quiesce.app.backups_folder import lock_file, runs_folder
+from quiesce.app.run_reports import last_drill, read_reports
+from quiesce.errors import CheckFailed, QuiesceError
 from quiesce.execute import lock
 from quiesce.execute.run import Ports
+from quiesce.findings import Finding
+from quiesce.model import Stack
+from quiesce.observed import CoveredFolder, Observed
+from quiesce.report import words
+
+if TYPE_CHECKING:
+    from quiesce.execute.run import Ports
+    from quiesce.model import BackupSet
+    from quiesce.observed import Observed
+import errno
+import shlex
+import stat
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from quiesce.app.backups_folder import links_in
+from quiesce.app.session import Session
+from quiesce.commands.check import find_findings
+from quiesce.execute import journal as journals
+from quiesce.execute.run import Ports
 from quiesce.file_errors import hint_for, reason
-from quiesce.findings import Finding, Level
-from quiesce.model import BackupSet, Stack
+from quiesce.findings import Level
+from quiesce.model import BackupSet
 from quiesce.observe import free_bytes
 from quiesce.observed import Observed
 from quiesce.ports import Clock
 from quiesce.private_files import trusted_owners
-from quiesce.report import words
 
 #: The next set needs as much room as the last one, and some more.
 ROOM = 1.2
@@ -260,7 +274,7 @@ def _lock(stack: Stack) -> list[Finding]:
 def _cron(stack: Stack, environ: Mapping[str, str]) -> list[Finding]:
     """Look for a cron line of this stack, and try what it runs in cron's bare environment."""
     from quiesce.adapters.schedule.cron import backup_lines, works_from_bare_environment
-    from quiesce.app.scheduling import timers_state
+    from quiesce.commands.schedule import timers_state
 
     if timers := timers_state(stack, environ):
         return timers
@@ -283,3 +297,24 @@ def _cron(stack: Stack, environ: Mapping[str, str]) -> list[Finding]:
         hint = f"try it: env -i HOME=$HOME PATH=/usr/bin:/bin sh -c '{command} status'"
         return [Finding("error", "schedule", f"does not work from cron: {problem}", hint)]
     return [Finding("ok", "schedule", "a cron line makes backups, and works from cron")]
+
+
+def run_doctor(
+    session: Session,
+) -> None:
+    """Check everything that a backup or a restore relies on; exit 7 for any error."""
+    from quiesce.commands.doctor import examine
+
+    findings = examine(session.stack, session.clock, session.observed, session.options.environ)
+    session.reporter.findings(findings)
+    if count := sum(finding.level == "error" for finding in findings):
+        raise CheckFailed(f"doctor found {count} errors", "each has a hint beside it")
+
+
+def covered_folders(ports: Ports) -> tuple[CoveredFolder, ...]:
+    """Return the bind mounts that hide something of an image; none where nobody can look."""
+    try:
+        return ports.premises.covered_folders()
+    except QuiesceError as error:
+        ports.sink.warn(str(error))
+        return ()

@@ -1,0 +1,1 @@
+"""One module per verb: `run_<task>(session, …)` looks, plans and carries out what the task asks."""

@@ -1,0 +1,114 @@
+"""The verb that makes a set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from quiesce.app.lock_conflict import reason_for_window, remember_window
+from quiesce.app.prepared import require_dumpable
+from quiesce.app.set_ref import is_safety
+from quiesce.app.surveying import left_out_of_backup
+from quiesce.commands.retention import with_pruning
+from quiesce.errors import StepFailed
+from quiesce.plan.backup import BackupRequest, plan_backup
+from quiesce.plan.backup_db import BackupDbRequest, plan_backup_db
+from quiesce.plan.cold import plan_cold
+from quiesce.plan.offsite import with_pushing
+from quiesce.plan.outcome import downtime_warning, recent_downtime
+from quiesce.report import words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from quiesce.exclusion import LeftOut
+    from quiesce.execute.run import Ports
+    from quiesce.model import BackupSet
+    from quiesce.observed import Observed
+    from quiesce.plan.steps import Plan
+from quiesce.app.session import Session
+
+
+def run_backup(session: Session, request: BackupRequest) -> BackupSet | None:
+    """Make a backup set, verified, with services at rest for as short as possible.
+
+    Return the set; None for a dry run. Raise CheckFailed when a set was published that shows
+    no one instant, or that kept services down for longer than `max_downtime`.
+    """
+
+    def plan(ports: Ports, seen: Observed, run: str) -> Plan:
+        recent = recent_downtime(_past(session, ports))
+        if request.mode == "consistent" and (
+            words := downtime_warning(session.stack.max_downtime, recent)
+        ):
+            ports.sink.warn(words)
+        kept = {volume.key for volume in session.stack.volumes if volume.backup == "files"}
+        for state in seen.volumes:
+            if state.outside and state.key in kept:
+                others = ", ".join(state.outside)
+                ports.sink.warn(
+                    f"volume {state.key} is also used by {others}, outside of the project: "
+                    "a backup cannot stop what it does not know"
+                )
+        known = replace(
+            request,
+            in_window=reason_for_window(session.stack),
+            recent_downtime=recent,
+            left_out=_left_out(session, ports, seen, request),
+        )
+        planner = plan_cold if request.mode == "cold" else plan_backup
+        name = session.new_set_name(ports)
+        made = planner(session.stack, seen, known, run, name)
+        made = require_dumpable(session.stack, ports, seen, made)
+        pruned = with_pruning(session.stack, ports, made, session.clock.now())
+        return with_pushing(session.stack, ports.store.sets(), pruned, name)
+
+    try:
+        run = session.change("backup", plan)
+    except StepFailed as failure:
+        if remember_window(session.stack, failure):
+            session.reporter.note("the next backup dumps databases while services rest")
+        raise
+    if run is None:
+        return None
+    session.reporter.backup_done(run.published[-1])
+    return run.published[-1]
+
+
+def _left_out(
+    session: Session, ports: Ports, seen: Observed, request: BackupRequest
+) -> Mapping[str, tuple[LeftOut, ...]]:
+    chosen = [
+        volume
+        for volume in session.stack.volumes
+        if volume.backup == "files" and (not request.only or volume.key in request.only)
+    ]
+    return left_out_of_backup(ports, seen, chosen if request.kind == "full" else ())
+
+
+def run_backup_db(session: Session, request: BackupDbRequest) -> None:
+    """Write databases as single SQL files into `backups/`; nothing stops."""
+
+    def plan(ports: Ports, seen: Observed, run: str) -> Plan:
+        local = session.clock.now().astimezone(ZoneInfo(session.stack.timezone))
+        made = plan_backup_db(session.stack, seen, request, run, local, ports.store.names())
+        return require_dumpable(session.stack, ports, seen, made)
+
+    run = session.change("backup-db", plan)
+    if run is None:
+        return
+    written = [
+        {"database": key, "path": str(path), "bytes": path.stat().st_size}
+        for key, path in run.files.items()
+    ]
+    for key, path in run.files.items():
+        session.reporter.note(f"{key}: {path} ({words.size(path.stat().st_size)})")
+    session.reporter.result({"files": written})
+    session.reporter.done(f"wrote {words.counted(len(written), 'file')}")
+
+
+def _past(session: Session, ports: Ports) -> tuple[BackupSet, ...]:
+    """Ordinary sets of this instance, oldest first."""
+    own = session.stack.instance.name
+    return tuple(s for s in ports.store.sets() if s.manifest.instance == own and not is_safety(s))

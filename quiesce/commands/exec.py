@@ -1,0 +1,132 @@
+"""The verbs that look into services or go into them: logs, exec, shell, db-shell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from quiesce.app.shell_watch import watch
+from quiesce.errors import RequestError
+from quiesce.plan.naming import connection_name
+from quiesce.plan.services import nearest
+
+if TYPE_CHECKING:
+    from quiesce.ports import CommandLine
+from quiesce.app.session import Session
+
+#: bash where the image has it, else what every image with a shell has.
+_SHELL = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi"
+
+_TO_THE_END = frozenset({"--command", "--file", "--list", "--version", "--help"})
+
+_WITH_VALUE = frozenset(
+    "--dbname --field-separator --host --log-file --output --port --pset --record-separator "
+    "--table-attr --username --set --variable".split()
+)
+
+
+def run_logs(session: Session, names: Sequence[str], lines: int, *, follow: bool) -> None:
+    """Print the last lines of services' logs, and with `follow` each new one."""
+    with session.connected() as (ports, _):
+        known = ports.runtime.services()
+        _refuse_unknown(names, [service.name for service in known])
+        wanted = tuple(names) or tuple(service.name for service in known if service.units)
+        if not follow:
+            text = "".join(_named(n, ports.runtime.logs(n, lines)) for n in wanted)
+            session.reporter.text(text)
+            return
+        command = ports.premises.following(wanted, lines)
+    _become(session, command)
+
+
+def run_enter(session: Session, service: str | None, argv: Sequence[str]) -> None:
+    """Run a program in a service, or a shell for none; its exit code is this command's."""
+    if service is None:
+        raise RequestError("no service was named", "give it with --service NAME")
+    with session.connected() as (ports, _):
+        _refuse_unknown([service], [entry.name for entry in ports.runtime.services()])
+        if service in ports.premises.bare_servers():
+            session.reporter.warn(
+                f"the first process of {service} is PostgreSQL: a program that is left behind "
+                "here makes it throw out every session and recover; 'init: true' for the "
+                "service prevents that"
+            )
+        command = ports.premises.inside(
+            service, tuple(argv) or ("sh", "-c", _SHELL), {}, terminal=_has_terminal()
+        )
+    _become(session, command)
+
+
+def run_database_shell(session: Session, key: str | None, argv: Sequence[str]) -> None:
+    """Become psql in a database's service. `argv` are further arguments of psql."""
+    if not session.stack.databases:
+        raise RequestError("stack.yaml declares no databases", "add one under databases")
+    keys = [database.key for database in session.stack.databases]
+    if key is not None and key not in keys:
+        raise RequestError(f"there is no database {key}", f"{nearest(key, keys)}?")
+    database = session.stack.database(key or keys[0])
+    if key is None and len(keys) > 1:
+        session.reporter.warn(f"this is {database.key}; name another with --database")
+    run = session.new_run_id()
+    psql = ["psql", "-h", "127.0.0.1", "-p", str(database.port), "-U", database.user]
+    environment = {"PGAPPNAME": f"db-shell:{run}"}
+    if database.password is not None:
+        environment["PGPASSWORD"] = database.password.reveal()
+    # A program that asks for one answer is not typed at: no terminal, and so no pager.
+    typed = not runs_to_its_end(argv)
+    quiet = () if typed else ("-P", "pager=off")
+    with session.connected() as (ports, _):
+        whole = (*psql, "-d", connection_name(database.name), *quiet, *argv)
+        # Not among the server's processes: a pager that outlives psql would be the server's.
+        command = ports.premises.beside(
+            database.service, whole, environment, terminal=typed and _has_terminal()
+        )
+    watch(session.stack, run, session.options.environ)
+    _become(session, command)
+
+
+def _become(session: Session, command: CommandLine) -> None:
+    from quiesce.adapters.process.terminal import become
+
+    # Nothing of ours may be written once another program has the terminal.
+    session.reporter.close()
+    become(command)
+
+
+def runs_to_its_end(argv: Sequence[str]) -> bool:
+    """Whether psql, given these arguments, does what they say and ends: `-c`, `-f`, `-l` and the
+    like, also in one word with others (`-XAtc`)."""
+    words = iter(argv)
+    for word in words:
+        if word.startswith("--"):
+            name, given, _ = word.partition("=")
+            if name in _TO_THE_END:
+                return True
+            if name in _WITH_VALUE and not given:
+                next(words, None)
+        elif word.startswith("-"):
+            for at, letter in enumerate(word[1:], 1):
+                if letter in "cflV?":
+                    return True
+                if letter in "dFhLopPRTUv":
+                    if at == len(word) - 1:
+                        next(words, None)
+                    break
+    return False
+
+
+def _refuse_unknown(names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise RequestError(f"there is no service {name}", f"{nearest(name, known)}?")
+
+
+def _named(service: str, text: str) -> str:
+    lines = text.splitlines()
+    return "".join(f"{service} | {line}\n" for line in lines)
+
+
+def _has_terminal() -> bool:
+    from quiesce.adapters.process.terminal import has_terminal
+
+    return has_terminal()

@@ -1,0 +1,69 @@
+"""Migrate databases, and show where their migrations stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from quiesce.errors import CheckFailed, QuiesceError, RequestError
+from quiesce.execute.run import Ports
+from quiesce.model import Database, Stack
+from quiesce.observed import Observed
+from quiesce.plan import migrate
+from quiesce.plan.services import nearest
+from quiesce.report.values import MigrationRow
+
+if TYPE_CHECKING:
+    from quiesce.execute.run import Ports
+    from quiesce.observed import Observed
+from quiesce.app.session import Session
+
+
+def run_migrate(session: Session, names: Sequence[str], revision: str) -> None:
+    """Bring databases to a revision; only their server has to be up."""
+    session.change(
+        "migrate",
+        lambda _, seen, run: migrate.plan_migrate(session.stack, seen, run, names, revision),
+        "migrated",
+    )
+
+
+def run_migrations(session: Session, names: Sequence[str]) -> None:
+    """Show where databases stand in their migrations; exit 7 for one that is not sound."""
+    with session.observed() as (ports, seen):
+        rows = find_migrations(session.stack, ports, seen, names)
+    session.reporter.migrations(rows)
+    if wrong := [row.database for row in rows if row.unknown or row.problem]:
+        raise CheckFailed(
+            f"the migrations of {', '.join(wrong)} are not sound",
+            "see above; 'inv migrate' refuses them until that is put right",
+        )
+
+
+def find_migrations(
+    stack: Stack, ports: Ports, observed: Observed, names: Sequence[str]
+) -> tuple[MigrationRow, ...]:
+    """Return where each database with migrations stands. Raise RequestError for other names."""
+    known = {d.key: d for d in stack.databases if d.migrations is not None}
+    for name in names:
+        if name not in known:
+            raise RequestError(f"no database {name} has migrations", f"{nearest(name, known)}?")
+    return tuple(
+        _migration_row(ports, observed, database)
+        for key, database in known.items()
+        if not names or key in names
+    )
+
+
+def _migration_row(ports: Ports, observed: Observed, database: Database) -> MigrationRow:
+    state = observed.database(database.key)
+    try:
+        heads = ports.migrator.heads(database)
+        if not state.reachable:
+            return MigrationRow(database.key, heads=heads, problem=state.problem)
+        current = state.revision
+        unknown = tuple(r for r in current if not ports.migrator.known(database, r))
+        pending = () if unknown else ports.migrator.pending(database, current)
+    except QuiesceError as error:
+        return MigrationRow(database.key, state.revision, problem=error.fact)
+    return MigrationRow(database.key, current, heads, pending, unknown)

@@ -1,0 +1,252 @@
+"""Sets in stores away from here: push, pull, and looking at what is there."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from quiesce.app import set_ref
+from quiesce.app.wiring import signing_key_file
+from quiesce.errors import CheckFailed, RequestError
+from quiesce.execute.handlers.offsite import store_candidates
+from quiesce.plan import offsite, retention
+from quiesce.report import words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quiesce.execute.run import Ports
+    from quiesce.model import BackupSet, OffsiteSet
+    from quiesce.ports import Offsite
+from quiesce.app.session import Session
+
+
+def run_push(session: Session, file: str | None, store: str | None) -> None:
+    """Send a set, or all that a store does not hold yet."""
+    sets = session.local_sets()
+    chosen: BackupSet | None = None
+    if file is not None:
+        chosen = set_ref.resolve(session.stack, sets, file, lambda _: "latest")
+    if chosen is None:
+        for name in offsite.held_back(session.stack, sets, store):
+            session.reporter.warn(f"{name} stays here: it was not verified, or is damaged")
+    plan = offsite.plan_push(session.stack, session.new_run_id(), sets, chosen, store)
+    names = sorted({step.set for step in plan.nodes if hasattr(step, "set")})
+    done = session.change_sets(
+        "push", lambda _, run: offsite.plan_push(session.stack, run, sets, chosen, store)
+    )
+    if done:
+        text = words.counted(len(names), "set")
+        said = f"pushed {text}" if names else "everything good is there already"
+        session.reporter.done(said, {"sets": names})
+
+
+def run_pull(session: Session, file: str, store: str | None) -> str:
+    """Bring a set back from a store and return its name; nothing is restored from it yet."""
+    store = store or _only_store(session)
+    with session.connected() as (ports, _):
+        port = ports.offsite
+        found = offsite.resolve(session.stack, port.sets(store), file, store)
+        name = found.name
+        if any(backup.name == name for backup in session.local_sets()):
+            session.reporter.note(f"{name} is here already")
+            return name
+        _require_trusted(session, port, found, store)
+        if file.startswith("latest"):
+            _tell_lost(session, port, store)
+    if found.encryption == "age" and session.identity() is None and not session.options.dry_run:
+        raise RequestError(
+            f"{name} is encrypted, and there is no identity",
+            "give your key file with --identity, or in QUIESCE_IDENTITY",
+        )
+    done = session.change_sets(
+        "pull",
+        lambda _, run: offsite.plan_pull(
+            session.stack,
+            run,
+            name,
+            store,
+            unsigned=session.options.accept_unsigned,
+            unencrypted=session.options.accept_unencrypted,
+        ),
+    )
+    if done:
+        session.reporter.note(f"pulled {name} from {store}")
+    return name
+
+
+def run_backups_of(session: Session, store: str) -> None:
+    """List what a store holds of this instance, and which of its rules keep it."""
+    with session.connected() as (ports, _):
+        port = ports.offsite
+        sets, unreadable = port.sets(store), port.unreadable(store)
+        reasons = _store_reasons(session, ports, store, sets)
+        _tell_lost(session, port, store)
+    session.reporter.offsite_sets(store, sets, session.clock.now(), reasons, unreadable)
+
+
+def run_verify_store(session: Session, store: str, file: str | None, *, everything: bool) -> None:
+    """Read sets in a store to their end, and what is encrypted within, where there is a key.
+
+    Raise CheckFailed naming each damaged member.
+    """
+    with session.connected() as (ports, run):
+        port = ports.offsite
+        sets = port.sets(store)
+        unreadable = port.unreadable(store) if everything else ()
+        chosen = (
+            sets if everything else (offsite.resolve(session.stack, sets, file or "latest", store),)
+        )
+        wrong = [
+            reason for entry in chosen for reason in _noted_wrong(session, ports, run, store, entry)
+        ]
+        for entry in chosen:
+            trust = port.trust(store, entry.name)
+            if trust == "changed":
+                wrong.append(f"{entry.name}: {offsite.WHY_NOT[trust]}")
+            elif not offsite.is_ours(trust):
+                session.reporter.warn(f"{entry.name}: {offsite.WHY_NOT[trust]}")
+        _tell_lost(session, port, store)
+    wrong += [f"{name}: {reason}" for name, reason in unreadable]
+    if wrong:
+        raise CheckFailed(
+            f"store {store}: {wrong[0]}",
+            "remove that set from the store and run 'inv push --file' for it again",
+            details=wrong[1:],
+        )
+    session.reporter.done("verified", {"store": store, "sets": [s.name for s in chosen]})
+
+
+def run_prune_store(session: Session, store: str, *, force: bool = False) -> None:
+    """Remove from a store what its rules do not keep, after a yes.
+
+    `force` accepts sets that look like a loss, and counts sets whose sender is not known.
+    """
+    with session.connected() as (ports, _):
+        sets = ports.offsite.sets(store)
+        reasons = _store_reasons(session, ports, store, sets, force=force)
+    session.reporter.offsite_sets(store, sets, session.clock.now(), reasons, ())
+    doomed = [entry for entry in sets if not reasons.get(entry.name)]
+    question = f"remove {words.counted(len(doomed), 'set')} from {store}?" if doomed else ""
+    done = session.change_sets(
+        "prune",
+        lambda _, run: offsite.plan_prune_store(session.stack, run, store, force=force),
+        lambda: question,
+    )
+    if done:
+        session.reporter.done("pruned", {"store": store, "removed": [s.name for s in doomed]})
+
+
+def pulled(session: Session, file: str | None) -> str | None:
+    """Return what is meant by `store:set` once that set is here, other words as they are;
+    None when it would have to be pulled first, and this is a dry run."""
+    store, separator, name = (file or "").partition(":")
+    if not separator or store not in {entry.name for entry in session.stack.stores}:
+        return file
+    name = run_pull(session, name or "latest", store)
+    here = any(backup.name == name for backup in session.local_sets())
+    return name if here else None
+
+
+def accepting(session: Session, *, unsigned: bool, unencrypted: bool) -> Session:
+    """Return the same that takes sets from a store although they are not signed, or not
+    encrypted."""
+    options = replace(session.options, accept_unsigned=unsigned, accept_unencrypted=unencrypted)
+    return Session(session.stack, session.reporter, options)
+
+
+def use_identity(session: Session, file: str) -> Session:
+    """Return the same that decrypts with this key file; without one, with that of the
+    environment, if any. Raise RequestError for one that is not there."""
+    if not file:
+        return session
+    path = Path(file)
+    if not path.is_file():
+        raise RequestError(f"there is no identity {file}", "give the path of your key file")
+    return Session(session.stack, session.reporter, replace(session.options, identity=path))
+
+
+def _noted_wrong(
+    session: Session, ports: Ports, run: str, store: str, entry: OffsiteSet
+) -> list[str]:
+    """Return what is wrong with a set, and note it: a damaged set replaces no good one."""
+    wrong = _wrong_in(session, ports, run, store, entry)
+    ports.offsite.note_damage(store, entry.name, damaged=bool(wrong))
+    return wrong
+
+
+def _wrong_in(session: Session, ports: Ports, run: str, store: str, entry: OffsiteSet) -> list[str]:
+    """Return what is wrong with a set in a store, each with the set's name."""
+    if not entry.encryption or session.identity() is None:
+        reasons = ports.offsite.verify(store, entry.name, session.reporter.progress)
+        return [f"{entry.name}/{reason}" for reason in reasons]
+    # By the set's own sums: whoever can write into a store can write an index that fits.
+    folder = ports.store.scratch(run, "pulled")
+    try:
+        ports.offsite.pull(store, entry.name, folder, session.reporter.progress)
+    except CheckFailed as error:
+        return [error.fact.removeprefix(f"store {store}: "), *error.details]
+    finally:
+        shutil.rmtree(folder / entry.name, ignore_errors=True)
+    return []
+
+
+def _require_trusted(session: Session, port: Offsite, found: OffsiteSet, store: str) -> None:
+    target = next(entry for entry in session.stack.stores if entry.name == store)
+    trust = port.trust(store, found.name)
+    offsite.require_trusted(
+        found,
+        target,
+        trust,
+        unsigned=session.options.accept_unsigned,
+        unencrypted=session.options.accept_unencrypted,
+    )
+    if trust == "unknown":
+        session.reporter.warn(
+            f"{found.name} cannot be authenticated: this installation has no signing key; "
+            f"put your copy of it at {signing_key_file(session.stack)}, or be sure of the store"
+        )
+
+
+def _tell_lost(session: Session, port: Offsite, store: str) -> None:
+    if lost := port.lost(store):
+        session.reporter.warn(
+            f"{words.counted(len(lost), 'set')} that was sent to {store} is not there any more,"
+            f" the newest: {lost[-1]}; somebody else removed it"
+        )
+
+
+def _store_reasons(
+    session: Session, ports: Ports, store: str, sets: Sequence[OffsiteSet], *, force: bool = False
+) -> retention.Reasons:
+    policy = next((s.retention for s in session.stack.stores if s.name == store), None)
+    found = store_candidates(ports, store, sets)
+    if force:
+        found = tuple(replace(entry, stranger=False, accepted=True) for entry in found)
+    if policy is None:
+        return {
+            entry.name: ("not known to be sent from here" if entry.stranger else "no rule",)
+            for entry in found
+        }
+    zone = ZoneInfo(session.stack.timezone)
+    for suspicion in retention.suspicions(found, session.clock.now()):
+        session.reporter.warn(
+            f"{store}: what is older is kept: {suspicion}; "
+            f"if that is right, run 'inv prune --store {store} --force'"
+        )
+    return retention.decide(found, policy, session.clock.now(), zone)
+
+
+def _only_store(
+    session: Session,
+) -> str:
+    names = [entry.name for entry in session.stack.stores]
+    if len(names) != 1:
+        raise RequestError(
+            "which store is meant?" if names else "this instance has no store",
+            f"give --store: {', '.join(names)}" if names else "name one in stack.yaml",
+        )
+    return names[0]

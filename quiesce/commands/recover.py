@@ -1,0 +1,98 @@
+"""The verb that finishes what an interrupted run owes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quiesce.app import notify, sandbox
+from quiesce.app.backups_folder import lock_file, runs_folder
+from quiesce.app.leftovers import require_nothing_left
+from quiesce.app.run import changing, journalled
+from quiesce.errors import RequestError, StillOwed
+from quiesce.execute import journal, lock, pending
+from quiesce.model import Stack
+from quiesce.report import UnfinishedRun
+
+if TYPE_CHECKING:
+    pass
+from quiesce.app.session import Session
+
+
+def _remove_copies(
+    session: Session,
+) -> None:
+    def failed(run: str, error: Exception) -> None:
+        session.reporter.warn(f"the copy of drill {run} cannot be removed: {error}")
+
+    for name in sandbox.sweep(session.stack, failed=failed):
+        session.reporter.note(f"removed {name}, which a drill left")
+
+
+def run_recover(
+    session: Session,
+) -> None:
+    """Finish what an interrupted run owes, and remove the copies that dead drills left."""
+    if session.options.dry_run:
+        lines = [f"settle {dead.run}: {dead.verb}" for dead in interrupted(session.stack)]
+        lines += [f"remove what run {run} left" for run in abandoned(session.stack)]
+        notes, _ = pending.read_all(runs_folder(session.stack))
+        lines += [f"try again what run {note.plan.run} left" for note in notes]
+        lines += [f"remove {name}" for name in sandbox.sweep(session.stack, only_look=True)]
+        session.reporter.text("".join(f"{line}\n" for line in lines or ["nothing is owed"]))
+        return
+    run = session.new_run_id()
+    with changing(
+        session.stack,
+        run,
+        "recover",
+        session.clock.now(),
+        lambda: session.connect(run),
+        wait=session.options.wait,
+        recover=False,
+    ) as work:
+        settled = work.recover()
+        work.let_others_in()
+        # After what matters: a copy that cannot be removed keeps no service down.
+        _remove_copies(session)
+        try:
+            require_nothing_left(session.stack, work.ports, work.pending)
+            left = None
+        except StillOwed as error:
+            left = error
+    if settled:
+        title = f"{session.stack.instance.name}: interrupted runs were settled"
+        notify.tell(session.stack, "recovery", title, "\n".join(settled), session.reporter)
+    if left is not None:
+        raise left
+    summary = "settled: " + "; ".join(settled) if settled else "nothing is owed"
+    session.reporter.done(summary, {"settled": list(settled)})
+
+
+def lose_everything(
+    session: Session,
+) -> None:
+    """No container, network and volume of a throwaway copy: the disaster of a drill."""
+    if not session.stack.instance.throwaway:
+        raise RequestError("only a throwaway copy is lost on purpose", "use 'inv clean-all'")
+    with session.observed() as (ports, _):
+        ports.premises.remove_project()
+        for name in ports.premises.belongings().volumes:
+            ports.premises.remove_volume(name)
+
+
+def interrupted(stack: Stack) -> tuple[UnfinishedRun, ...]:
+    """Return every run that died owing something."""
+    folder = runs_folder(stack)
+    if not folder.is_dir() or not lock.is_free(lock_file(stack)) or journal.living(folder):
+        return ()
+    return tuple(
+        UnfinishedRun(dead.run, dead.plan.request if dead.plan else dead.problem)
+        for dead in journal.unfinished(folder)
+    )
+
+
+def abandoned(stack: Stack) -> tuple[str, ...]:
+    """Return every run that died before it did anything, and left files behind."""
+    from quiesce.adapters.sets.local import LocalStore
+
+    return LocalStore(stack.backups).abandoned(journalled(stack))

@@ -1,0 +1,156 @@
+"""Restore a set or a single file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quiesce.app import importing, set_ref
+from quiesce.app import probes as asking
+from quiesce.app.confirm import from_other_instance, require_phrase
+from quiesce.app.run_reports import checked_note
+from quiesce.commands.restore_preparation import (
+    complete_request,
+    prepare_restore,
+    readable,
+    restore_outcome,
+)
+from quiesce.errors import CheckFailed, RequestError
+from quiesce.plan.restore import plan_restore
+from quiesce.plan.restore_request import RestoreRequest
+
+if TYPE_CHECKING:
+    from quiesce.execute.run import Ports, Run
+    from quiesce.model import BackupSet, Probe
+    from quiesce.observed import Observed
+    from quiesce.plan.steps import Plan
+    from quiesce.report import RestoreOutcome
+from quiesce.app.session import Session
+
+
+def run_restore(
+    session: Session,
+    file: str | None,
+    request: RestoreRequest,
+    *,
+    database: str | None = None,
+    note: str = "",
+    from_instance: str | None = None,
+) -> RestoreOutcome | None:
+    """Bring a set back, or a single file: built beside, checked, exchanged at the end.
+
+    `database` is the one that a single file is of; `note` is for the log of restores.
+    `from_instance` is the instance that the set was made of, where it is another one.
+    """
+    note = checked_note(note)
+    if path := importing.is_single_file(session.stack, file):
+        if from_instance is not None:
+            raise RequestError("--from-instance is for sets", "leave it out: a file is of none")
+        return _restore_file(session, path, request, database, note)
+    if database is not None:
+        raise RequestError("--database is for single files", "use --only with a set")
+    sets = session.local_sets()
+    source = set_ref.resolve(session.stack, sets, file, session.ask_for_set, from_instance)
+    request = complete_request(source, request)
+
+    green: list[Probe] = []
+    afterwards: list[str] = []
+    sources: dict[str, BackupSet] = {source.name: source}
+
+    def plan(ports: Ports, seen: Observed, run: str) -> Plan:
+        sources[source.name] = read = readable(ports, run, source, session.identity())
+        prepared = prepare_restore(session.stack, ports, seen, read, request)
+        afterwards.extend(prepared.afterwards)
+        if session.stack.probes and request.restart and not session.options.dry_run:
+            green.extend(asking.answered(session.stack, ports))
+        safety_set = session.new_set_name(ports, "safety")
+        return plan_restore(
+            session.stack, seen, read, prepared.request, run, safety_set, prepared.taken
+        )
+
+    def confirm(*_: object) -> None:
+        if request.in_place and not request.safety:
+            lines = [f"rows of {source.name} replace the live ones: there is no way back"]
+            phrase = f"REPLACE {session.stack.instance.name}"
+            require_phrase(session.reporter, phrase, lines, session.options.confirm)
+            return
+        if source.manifest.instance != session.stack.instance.name and not request.beside:
+            phrase, lines = from_other_instance(source, session.stack)
+            require_phrase(session.reporter, phrase, lines, session.options.confirm)
+            return
+        what = f"the rows of {source.name}" if request.data_only else source.name
+        if request.beside:
+            what = f"{source.name} as {request.beside}"
+        session.require_yes(f"restore {what} into {session.stack.instance.name}?")
+
+    began = session.clock.monotonic()
+    run = session.change("restore", plan, confirm=confirm, sources=sources, note=note)
+    if run is None:
+        return None
+    outcome = _restored(session, source, request, run, began)
+    for text in afterwards:
+        session.reporter.warn(text)
+    _require_answers(session, green)
+    return outcome
+
+
+def _require_answers(session: Session, probes: Sequence[Probe]) -> None:
+    """Raise CheckFailed when a probe that was answered well before the restore is not now."""
+    if not probes:
+        return
+    patience = session.stack.restart.health_timeout
+    with session.connected() as (ports, _):
+        wrong = asking.still_answered(session.stack, ports, probes, session.clock, patience)
+    if wrong:
+        raise CheckFailed(
+            f"before the restore it was answered well, and is not now: {wrong[0]}",
+            "see 'inv logs'; 'inv undo-restore' goes back to what was there before",
+            details=wrong[1:],
+        )
+
+
+def _restored(
+    session: Session, source: BackupSet, request: RestoreRequest, run: Run, began: float
+) -> RestoreOutcome:
+    outcome = restore_outcome(source, run, session.clock.monotonic() - began)
+    session.reporter.restore_done(outcome)
+    if name := request.beside:
+        text = f"{name} is a database of its own now: drop it when it is not needed any more, or"
+        session.reporter.note(f"{text} declare it, for no set holds it")
+    return outcome
+
+
+def _restore_file(
+    session: Session, path: Path, request: RestoreRequest, database: str | None, note: str
+) -> RestoreOutcome | None:
+    sources: dict[str, BackupSet] = {}
+    afterwards: list[str] = []
+    volumes = {volume.key for volume in session.stack.volumes}
+    volume = request.only[0] if len(request.only) == 1 and request.only[0] in volumes else None
+    wanted = importing.ForeignFile(path, database, volume)
+    request = replace(request, foreign=True)
+
+    def plan(ports: Ports, seen: Observed, run: str) -> Plan:
+        source = importing.as_source(session.stack, ports, run, wanted, session.identity())
+        sources[source.name] = source
+        full = complete_request(source, request)
+        prepared = prepare_restore(session.stack, ports, seen, source, full)
+        afterwards.extend(prepared.afterwards)
+        safety_set = session.new_set_name(ports, "safety")
+        return plan_restore(
+            session.stack, seen, source, prepared.request, run, safety_set, prepared.taken
+        )
+
+    began = session.clock.monotonic()
+    what = f"{path.name} as {request.beside}" if request.beside else path.name
+    question = f"restore {what} into {session.stack.instance.name}?"
+    run = session.change("restore", plan, confirm=question, sources=sources, note=note)
+    if run is None:
+        return None
+    (source,) = sources.values()
+    outcome = _restored(session, source, request, run, began)
+    for text in afterwards:
+        session.reporter.warn(text)
+    return outcome

@@ -1,0 +1,77 @@
+"""The verb that makes it safe to power off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quiesce.app.prepared import require_dumpable
+from quiesce.errors import Interrupted, QuiesceError
+from quiesce.plan.shutdown import ShutdownRequest, going_down, plan_shutdown, plan_stop_all
+
+if TYPE_CHECKING:
+    from quiesce.execute.run import Ports
+    from quiesce.observed import Observed
+    from quiesce.plan.steps import Plan
+from quiesce.app.session import Session
+
+
+def run_shutdown(session: Session, request: ShutdownRequest) -> None:
+    """Make a verified set, then stop all services in order.
+
+    Without `force` nothing is stopped when there is no such set.
+    """
+    stopped: list[str] = []
+
+    def plan(ports: Ports, seen: Observed, run: str) -> Plan:
+        stopped[:] = _names(_going_down(session, seen, request))
+        made = plan_shutdown(session.stack, seen, request, run, session.new_set_name(ports))
+        return require_dumpable(session.stack, ports, seen, made)
+
+    try:
+        run = session.change("shutdown", plan)
+    except Interrupted:
+        raise
+    except QuiesceError as error:
+        if not request.force:
+            raise
+        _stop_without_backup(session, request, error)
+        return
+    if run is None:
+        return
+    backup = run.published[-1]
+    session.reporter.backup_done(backup)
+    _safe(session, f"{backup.name} is verified", backup.name, stopped, request)
+
+
+def _stop_without_backup(session: Session, request: ShutdownRequest, error: QuiesceError) -> None:
+    session.reporter.warn(f"there is NO backup of now: {error}")
+    stopped: list[str] = []
+
+    def plan(_: Ports, seen: Observed, run: str) -> Plan:
+        stopped[:] = _names(_going_down(session, seen, request))
+        return plan_stop_all(session.stack, seen, request, run)
+
+    if session.change("shutdown", plan) is not None:
+        _safe(session, "WITHOUT a new backup", None, stopped, request)
+
+
+def _going_down(session: Session, seen: Observed, request: ShutdownRequest) -> tuple[str, ...]:
+    units = going_down(session.stack, seen, request.keep_running)
+    return tuple(unit.service for unit in units)
+
+
+def _safe(
+    session: Session, how: str, name: str | None, stopped: list[str], request: ShutdownRequest
+) -> None:
+    kept = ", ".join(request.keep_running)
+    rest = f"every service but {kept}" if kept else "every service"
+    facts = {"set": name, "stopped": stopped, "keep_running": list(request.keep_running)}
+    session.reporter.result({"shutdown": facts, "safe_to_power_off": not kept})
+    if kept:
+        session.reporter.done(f"shut down: {how}, {rest} is stopped")
+    else:
+        session.reporter.done(f"it is safe to power off: {how}, {rest} is stopped")
+
+
+def _names(services: tuple[str, ...]) -> list[str]:
+    return list(dict.fromkeys(services))

@@ -1,0 +1,119 @@
+"""What runs and what is kept: status and volumes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from quiesce.app.backups_folder import runs_folder
+from quiesce.app.leftovers import leftovers
+from quiesce.app.run_reports import last_drill, read_reports
+from quiesce.app.volume_sizes import measure
+from quiesce.commands.doctor import covered_folders
+from quiesce.commands.recover import interrupted
+from quiesce.errors import CheckFailed, RequestError
+from quiesce.execute import journal
+from quiesce.execute.run import Ports
+from quiesce.model import Stack
+from quiesce.observed import Observed
+from quiesce.plan.naming import SET_NAME
+from quiesce.plan.steps import CheckDatabase, LoadScript, ReplaceRows, steps_of
+from quiesce.report import Reporter, words
+from quiesce.report.values import LastRestore
+
+if TYPE_CHECKING:
+    from quiesce.execute.run import Ports
+    from quiesce.observed import Observed
+    from quiesce.report import Reporter
+from quiesce.app.overdue import tell_overdue
+from quiesce.app.session import Session
+
+
+def run_status(
+    session: Session,
+) -> None:
+    """Show what runs, what is kept and how old the newest backup is."""
+    with session.observed() as (ports, seen):
+        show_status(session.stack, ports, seen, session.reporter)
+        tell_overdue(session, ports.store.sets())
+
+
+def run_volumes(session: Session, max_size: str | None) -> None:
+    """Show the inventory of volumes; exit 7 when one is larger than it may be."""
+    with session.observed() as (ports, seen):
+        show_volumes(session.stack, ports, seen, session.reporter, max_size)
+
+
+def show_status(stack: Stack, ports: Ports, observed: Observed, reporter: Reporter) -> None:
+    """Report services, databases, volumes, sets and interrupted runs."""
+    sets = tuple(s for s in ports.store.sets() if s.manifest.instance == stack.instance.name)
+    reporter.status(
+        observed,
+        stack,
+        sets,
+        ports.clock.now(),
+        interrupted(stack),
+        measure(ports, observed.volumes),
+        covered=covered_folders(ports),
+        last_restore=last_restore(stack),
+        last_drill=last_drill(read_reports(stack)),
+        left=leftovers(stack, ports),
+    )
+
+
+def last_restore(stack: Stack) -> LastRestore | None:
+    """Return the newest restore that ended well. Journals are kept for a while only, so an old one
+    is forgotten."""
+    found = journal.last_done(runs_folder(stack), "restore")
+    if found is None:
+        return None
+    plan, began = found
+    loaded = [
+        step
+        for _, step in steps_of(plan.nodes)
+        if isinstance(step, LoadScript | CheckDatabase | ReplaceRows)
+    ]
+    # A single file records nothing, nor does a volume.
+    compared = bool(loaded) and all(
+        not isinstance(step, LoadScript) and SET_NAME.fullmatch(step.set) for step in loaded
+    )
+    return LastRestore(plan.request, began, compared)
+
+
+def show_volumes(
+    stack: Stack, ports: Ports, observed: Observed, reporter: Reporter, max_size: str | None
+) -> None:
+    """Report the inventory. Raise CheckFailed when a volume is larger than its `max_size`, or
+    than this one where it has none."""
+    limit = None if max_size is None else size_in_bytes(max_size)
+    if limit is not None:
+        limited = (
+            replace(volume, max_size=limit) if volume.max_size is None else volume
+            for volume in stack.volumes
+        )
+        stack = replace(stack, volumes=tuple(limited))
+    sizes = measure(ports, observed.volumes)
+    reporter.volumes(observed, stack, sizes)
+    above = [
+        f"{volume.key} has {words.size(size[1])}, at most {words.size(volume.max_size)}"
+        for volume in stack.volumes
+        if volume.max_size is not None
+        and (size := sizes.get(volume.key)) is not None
+        and size[1] > volume.max_size
+    ]
+    if above:
+        raise CheckFailed(
+            f"{words.counted(len(above), 'volume is', 'volumes are')} larger than allowed",
+            "make room with 'inv clean-logs' or 'inv clean-cache', or raise max_size",
+            details=above,
+        )
+
+
+def size_in_bytes(text: str) -> int:
+    """Return the bytes that `500MB` or `10GiB` are. Raise RequestError for other words."""
+    from quiesce.config.scalars import read_size
+
+    try:
+        return read_size(text)
+    except ValueError:
+        raise RequestError(f"{text} is no size", "write it like 500MB or 10GiB") from None

@@ -1,0 +1,144 @@
+"""Packages of adapters: what may be imported from outside of each, and no circles."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+#: The modules of each package that other packages and layers may import. All others are private.
+PUBLIC: Mapping[str, frozenset[str]] = {
+    "compose": frozenset(
+        "runtime engine sandbox_model helper_container exec_stream copy_files".split()
+    ),
+    "host": frozenset("runtime project orphans embedded_postgres".split()),
+    "postgres": frozenset(
+        "admin session catalog client_args dump_toc lock_monitor sql_reader".split()
+    ),
+    "volumes": frozenset("io helper".split()),
+    "sets": frozenset("local offsite crypt signing".split()),
+    "schedule": frozenset("cron crontab systemd".split()),
+    "notify": frozenset("apprise prometheus".split()),
+    "process": frozenset("program child exec signals terminal".split()),
+}
+#: Which packages of adapters may import which. Modules beside the packages serve all of them.
+ALLOWED: Mapping[str, frozenset[str]] = {
+    "compose": frozenset({"process"}),
+    "host": frozenset({"process"}),
+    "postgres": frozenset(),
+    "volumes": frozenset({"compose", "process"}),
+    "sets": frozenset({"process"}),
+    "schedule": frozenset({"process"}),
+    "notify": frozenset(),
+    "process": frozenset(),
+}
+
+
+def modules() -> dict[str, ast.Module]:
+    """Return every module of quiesce by its dotted name."""
+    found = {}
+    for path in sorted((ROOT / "quiesce").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        found[name] = ast.parse(path.read_text(), str(path))
+    return found
+
+
+def imports(tree: ast.AST, known: Mapping[str, object], *, at_start_only: bool) -> Iterator[str]:
+    """Yield the modules of quiesce that are imported, by functions too unless `at_start_only`."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if at_start_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("quiesce"):
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in known else str(node.module)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("quiesce"))
+        else:
+            yield from imports(node, known, at_start_only=at_start_only)
+
+
+def package_of(module: str) -> tuple[str, str]:
+    """Return the package of adapters and the module's name in it, or two empty strings."""
+    parts = module.split(".")
+    if parts[:2] != ["quiesce", "adapters"] or len(parts) < 4:
+        return "", ""
+    return parts[2], parts[3]
+
+
+def breaches(found: Mapping[str, ast.Module]) -> list[str]:
+    """Return every import that reaches into a private module, or a package that is not allowed."""
+    wrong = []
+    for name, tree in found.items():
+        own, _ = package_of(name)
+        for target in imports(tree, found, at_start_only=False):
+            package, module = package_of(target)
+            if not package or package == own:
+                continue
+            if module not in PUBLIC.get(package, frozenset()):
+                wrong.append(f"{name} imports {target}, which is private to {package}")
+            elif own and package not in ALLOWED.get(own, frozenset()):
+                wrong.append(f"{name}: {own} may not import {package}")
+    return wrong
+
+
+def circle(found: Mapping[str, ast.Module]) -> list[str]:
+    """Return the modules of one circle of imports, or nothing."""
+    graph = {
+        name: {target for target in imports(tree, found, at_start_only=True) if target != name}
+        for name, tree in found.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_package_imports_what_is_private_to_another() -> None:
+    """A package can change inside without a look at the others."""
+    assert breaches(modules()) == []
+
+
+def test_every_package_has_its_row_and_its_sentence() -> None:
+    """A new package says what may be imported from it, in the table and in its `__init__.py`."""
+    folders = {path.parent.name for path in (ROOT / "quiesce/adapters").glob("*/__init__.py")}
+    assert folders == set(PUBLIC) == set(ALLOWED)
+    for folder in folders:
+        text = (ROOT / "quiesce/adapters" / folder / "__init__.py").read_text()
+        for module in PUBLIC[folder]:
+            assert f"`{module}`" in text, f"{folder}/__init__.py does not name {module}"
+
+
+def test_nothing_goes_in_a_circle() -> None:
+    """Whatever is imported first, it works."""
+    assert circle(modules()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("quiesce.app.x", "from quiesce.adapters.postgres.rename import swap"),
+        ("quiesce.adapters.compose.x", "from quiesce.adapters.volumes import io"),
+        ("quiesce.adapters.compose.x", "def f():\n    from quiesce.adapters.sets.local import y"),
+    ],
+)
+def test_the_rule_of_packages_sees_what_breaks_it(name: str, text: str) -> None:
+    """A rule that never says no is no rule."""
+    found = modules()
+    assert len(breaches({**found, name: ast.parse(text)})) == len(breaches(found)) + 1
+
+
+def test_the_rule_of_circles_sees_one() -> None:
+    """Two modules that need each other."""
+    found = {
+        "quiesce.a": ast.parse("from quiesce import b"),
+        "quiesce.b": ast.parse("from quiesce.a import x"),
+    }
+    assert set(circle(found)) == {"quiesce.a", "quiesce.b"}
