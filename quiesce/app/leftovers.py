@@ -10,7 +10,6 @@ from quiesce.app.backups_folder import runs_folder
 from quiesce.errors import QuiesceError, StillOwed
 from quiesce.execute import pending
 from quiesce.file_errors import hint_for, reason
-from quiesce.plan.describe import sentence
 from quiesce.plan.pending import (
     describe_leftover,
     is_clean_up,
@@ -169,7 +168,7 @@ def _leftovers(stack: Stack, ports: Ports, note: Pending) -> Iterator[Leftover]:
     if note.services:
         names = ", ".join(services_of(note.services)) or "services"
         problems = [problem for step in note.services if (problem := note.problem(step))]
-        why = problems[0] if problems else sentence(note.services[0])
+        why = problems[0] if problems else note.services[0].sentence()
         yield Leftover(
             run,
             names,

@@ -19,7 +19,7 @@ from quiesce.app.wiring import SystemClock, check_recipients, connect, disconnec
 from quiesce.errors import Refused, RequestError, StillOwed
 from quiesce.observe import observe
 from quiesce.observed import Engine, Observed
-from quiesce.plan import describe, naming
+from quiesce.plan import naming
 from quiesce.plan.foreign_mounts import refuse_foreign_mounts
 from quiesce.plan.steps import EncryptSet, HoldSnapshot, steps_of
 
@@ -193,7 +193,7 @@ class Session:
             if plan.nodes:
                 work.carry_out(plan, NOTHING)
             self._leave(work, account)
-            account.facts["steps"] = [describe.sentence(s) for _, s in steps_of(plan.nodes)]
+            account.facts["steps"] = [s.sentence() for _, s in steps_of(plan.nodes)]
         return True
 
     def require_yes(self, question: str) -> None:

@@ -25,7 +25,6 @@ from quiesce.execute.interrupts import Interrupts
 from quiesce.execute.journal import Journal
 from quiesce.execute.run import Run
 from quiesce.file_errors import hint_for, reason
-from quiesce.plan.describe import sentence
 from quiesce.plan.steps import Bracket, Node, Plan, Step
 
 Handlers = Mapping[type[Any], Callable[[Any, Run], str]]
@@ -159,7 +158,7 @@ class Executor:
         return broken
 
     def _step(self, step: Step, at: str, depth: int) -> None:
-        words = sentence(step)
+        words = step.sentence()
         self._record("begin", at)
         self._sink.step_begins(at, words, step.why, depth)
         began = self._run.ports.clock.monotonic()

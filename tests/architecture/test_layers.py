@@ -86,7 +86,7 @@ IMPURE_CALLS = frozenset(
 )
 MOST_LINES = 400
 # Lists of nouns, one after the other: nobody reads them from top to bottom.
-VOCABULARIES = {"quiesce/plan/steps.py": 850}
+VOCABULARIES = {"quiesce/plan/steps.py": 1100}
 
 
 @dataclass(frozen=True)

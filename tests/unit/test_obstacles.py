@@ -13,7 +13,6 @@ from quiesce.adapters.postgres.load_by_statement import Eased, statements_of
 from quiesce.adapters.postgres.obstacles import _short_names_in
 from quiesce.adapters.postgres.search_path import path_of
 from quiesce.errors import NotRestorable
-from quiesce.plan.describe import sentence
 from quiesce.plan.steps import LoadDump
 
 BODY = """CREATE FUNCTION public.f(x integer) RETURNS integer
@@ -110,4 +109,4 @@ def test_everything_in_the_way_is_named_at_once_with_its_flags() -> None:
 def test_a_plan_says_what_is_allowed() -> None:
     """In the step that may do it."""
     step = LoadDump("s", "a", "a_new", "a.dump", not_valid=True, skip_broken=True, why="asked")
-    assert sentence(step).endswith(", broken constraints NOT VALID and broken entries left out")
+    assert step.sentence().endswith(", broken constraints NOT VALID and broken entries left out")

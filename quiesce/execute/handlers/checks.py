@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from quiesce.errors import CheckFailed, QuiesceError
+from quiesce.execute.handlers.registry import handles
 from quiesce.execute.run import Run
 from quiesce.model import Manifest
 from quiesce.plan import outcome
 from quiesce.plan import steps as s
 
 
+@handles(s.CheckRest)
 def rest(step: s.CheckRest, run: Run) -> str:
     """Name whoever else is there. What they wrote is known once the databases are dumped."""
     databases = [run.stack.database(key) for key in step.databases]
@@ -20,12 +22,14 @@ def rest(step: s.CheckRest, run: Run) -> str:
     return f"{len(unknown)} others connected" if unknown else ""
 
 
+@handles(s.WatchStarts)
 def watch(step: s.WatchStarts, run: Run) -> str:
     del step
     run.ports.runtime.watch_starts()
     return ""
 
 
+@handles(s.CheckStopped)
 def stopped(step: s.CheckStopped, run: Run) -> str:
     """Look again at who runs, or ran; write down in the set what that means for it."""
     runtime = run.ports.runtime
@@ -40,6 +44,7 @@ def stopped(step: s.CheckStopped, run: Run) -> str:
     return f"{', '.join(awake)} runs, or ran" if awake else ""
 
 
+@handles(s.CheckShutdown)
 def shutdown(step: s.CheckShutdown, run: Run) -> str:
     """Raise QuiesceError unless the server's files may be copied."""
     state = run.observed.volume(step.volume)
@@ -58,6 +63,7 @@ def shutdown(step: s.CheckShutdown, run: Run) -> str:
     return ", ".join(f"PostgreSQL {c.version}, {c.state} at {c.checkpoint}" for c in clusters)
 
 
+@handles(s.CheckConsistent)
 def consistent(step: s.CheckConsistent, run: Run) -> str:
     manifest = _published(step.set, run)
     if not manifest.consistent:
@@ -68,6 +74,7 @@ def consistent(step: s.CheckConsistent, run: Run) -> str:
     return ""
 
 
+@handles(s.CheckDowntime)
 def downtime(step: s.CheckDowntime, run: Run) -> str:
     spent = _published(step.set, run).downtime_seconds
     if spent.overall > step.limit:

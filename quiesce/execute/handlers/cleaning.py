@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from quiesce.execute.handlers.registry import handles
 from quiesce.execute.handlers.volumes import refuse_foreign_writers
 from quiesce.execute.run import Run
 from quiesce.plan import steps as s
 
 
+@handles(s.BuildServices)
 def build(step: s.BuildServices, run: Run) -> str:
     run.ports.premises.build(step.services)
     return ""
 
 
+@handles(s.RemoveProject)
 def remove_project(step: s.RemoveProject, run: Run) -> str:
     run.ports.premises.remove_project()
     return ""
 
 
+@handles(s.EmptyVolume)
 def empty_volume(step: s.EmptyVolume, run: Run) -> str:
     state = run.observed.volume(step.volume)
     if state.exists:
@@ -27,11 +31,13 @@ def empty_volume(step: s.EmptyVolume, run: Run) -> str:
     return ""
 
 
+@handles(s.EmptyPath)
 def empty_path(step: s.EmptyPath, run: Run) -> str:
     gone = run.ports.volumes.empty_folder(run.stack.directory, Path(step.path))
     return f"{gone} entries"
 
 
+@handles(s.RemoveVolume)
 def remove_volume(step: s.RemoveVolume, run: Run) -> str:
     run.ports.premises.remove_volume(step.name)
     return ""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from quiesce.errors import QuiesceError
 from quiesce.execute.comparison import differences, row_differences, rows_misfit, uncompared
 from quiesce.execute.database_settings import settings_file, with_settings, write_settings
+from quiesce.execute.handlers.registry import handles
 from quiesce.execute.run import Run
 from quiesce.model import DatabaseRecord
 from quiesce.obstacles import ObstacleKind
@@ -23,16 +24,19 @@ _WAYS: Mapping[ObstacleKind, str] = {
 }
 
 
+@handles(s.HoldSnapshot)
 def hold(step: s.HoldSnapshot, run: Run) -> str:
     run.ports.databases.hold(run.stack.database(step.database))
     return ""
 
 
+@handles(s.ReleaseSnapshot)
 def release(step: s.ReleaseSnapshot, run: Run) -> str:
     run.ports.databases.release(run.stack.database(step.database))
     return ""
 
 
+@handles(s.DumpDatabase)
 def dump(step: s.DumpDatabase, run: Run) -> str:
     draft = run.drafts[step.set]
     database = run.stack.database(step.database)
@@ -58,6 +62,7 @@ def dump(step: s.DumpDatabase, run: Run) -> str:
     return f"{len(record.tables)} tables, {rows} rows"
 
 
+@handles(s.WriteScript)
 def write_script(step: s.WriteScript, run: Run) -> str:
     database = run.stack.database(step.database)
     script = run.ports.databases.script(database, step.kind, run.ports.sink.progress)
@@ -69,6 +74,7 @@ def write_script(step: s.WriteScript, run: Run) -> str:
     return str(written)
 
 
+@handles(s.DumpGlobals)
 def dump_globals(step: s.DumpGlobals, run: Run) -> str:
     draft = run.drafts[step.set]
     run.ports.databases.dump_globals(step.service, draft.directory, step.file)
@@ -81,12 +87,14 @@ def _record(set_name: str, key: str, run: Run) -> DatabaseRecord:
     return next(record for record in records if record.key == key)
 
 
+@handles(s.CreateDatabase)
 def create(step: s.CreateDatabase, run: Run) -> str:
     record = _record(step.set, step.database, run) if step.set else None
     run.ports.databases.create(run.stack.database(step.database), step.name, record)
     return ""
 
 
+@handles(s.CreateRoles)
 def create_roles(step: s.CreateRoles, run: Run) -> str:
     script = run.sources[step.set].path / step.file
     left = run.ports.databases.create_roles(step.service, script, step.roles, whole=step.whole)
@@ -95,11 +103,13 @@ def create_roles(step: s.CreateRoles, run: Run) -> str:
     return ""
 
 
+@handles(s.UnmarkDatabase)
 def unmark(step: s.UnmarkDatabase, run: Run) -> str:
     run.ports.databases.unmark_made(run.stack.database(step.database), step.name)
     return ""
 
 
+@handles(s.LoadDump)
 def load(step: s.LoadDump, run: Run) -> str:
     source = run.sources[step.set]
     eased = run.ports.databases.load(
@@ -122,6 +132,7 @@ def _eased(database: str, eased: tuple[str, ...], run: Run) -> str:
     return f"{len(eased)} not as before" if eased else ""
 
 
+@handles(s.CheckDatabase)
 def check(step: s.CheckDatabase, run: Run) -> str:
     """Compare the loaded database with the record. Raise QuiesceError listing every difference."""
     record = _record(step.set, step.database, run)
@@ -144,6 +155,7 @@ def check(step: s.CheckDatabase, run: Run) -> str:
     return told
 
 
+@handles(s.MigrateDatabase)
 def migrate(step: s.MigrateDatabase, run: Run) -> str:
     database = run.stack.database(step.database)
     login = run.ports.databases.working_as(database, step.name)
@@ -151,6 +163,7 @@ def migrate(step: s.MigrateDatabase, run: Run) -> str:
     return ""
 
 
+@handles(s.LoadScript)
 def load_script(step: s.LoadScript, run: Run) -> str:
     script = run.sources[step.set].path / step.file
     found = run.ports.databases.load_script(run.stack.database(step.database), step.name, script)
@@ -158,11 +171,13 @@ def load_script(step: s.LoadScript, run: Run) -> str:
     return f"{found[0]} tables, {found[1]} rows"
 
 
+@handles(s.CopySchema)
 def copy_schema(step: s.CopySchema, run: Run) -> str:
     run.ports.databases.copy_schema(run.stack.database(step.database), step.name)
     return ""
 
 
+@handles(s.ReplaceRows)
 def replace_rows(step: s.ReplaceRows, run: Run) -> str:
     """Refuse what does not fit, all of it at once, and what came out different."""
     record = _record(step.set, step.database, run)
@@ -203,6 +218,7 @@ def replace_rows(step: s.ReplaceRows, run: Run) -> str:
     return f"{told} identical" + (f" but for {', '.join(step.counted)}" if counted else "")
 
 
+@handles(s.FinishDatabase)
 def finish(step: s.FinishDatabase, run: Run) -> str:
     record = _record(step.set, step.database, run) if step.set else None
     if record is not None:
@@ -220,21 +236,25 @@ def finish(step: s.FinishDatabase, run: Run) -> str:
     return f"all of it belongs to {given.owner}, which is no superuser{members}"
 
 
+@handles(s.FenceDatabases)
 def fence(step: s.FenceDatabases, run: Run) -> str:
     run.ports.databases.fence(step.service, step.names)
     return ""
 
 
+@handles(s.SwapDatabases)
 def swap(step: s.SwapDatabases, run: Run) -> str:
     run.ports.databases.swap(step.service, step.swaps)
     return ""
 
 
+@handles(s.PutBackDatabases)
 def put_back(step: s.PutBackDatabases, run: Run) -> str:
     run.ports.databases.put_back(step.service, step.swaps)
     return ""
 
 
+@handles(s.DropDatabase)
 def drop(step: s.DropDatabase, run: Run) -> str:
     run.ports.databases.drop(run.stack.database(step.database), step.name, step.suffix)
     return ""

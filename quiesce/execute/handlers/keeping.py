@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from quiesce.errors import RequestError
+from quiesce.execute.handlers.registry import handles
 from quiesce.execute.run import Run
 from quiesce.model import BackupSet
 from quiesce.plan import retention
 from quiesce.plan import steps as s
 
 
+@handles(s.RemoveExpired)
 def remove_expired(step: s.RemoveExpired, run: Run) -> str:
     """Remove the sets, oldest first, unless the new one looks like a loss."""
     store = run.ports.store
@@ -28,12 +30,14 @@ def remove_expired(step: s.RemoveExpired, run: Run) -> str:
     return f"{len(step.sets)} removed"
 
 
+@handles(s.PinSet)
 def pin(step: s.PinSet, run: Run) -> str:
     backup = set_named(step.set, run)
     run.ports.store.remember(step.set, replace(backup.state, pinned=step.pinned))
     return ""
 
 
+@handles(s.AcceptSet)
 def accept(step: s.AcceptSet, run: Run) -> str:
     backup = set_named(step.set, run)
     run.ports.store.remember(step.set, replace(backup.state, accepted=True))

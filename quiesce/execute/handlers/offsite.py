@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from quiesce.errors import QuiesceError
 from quiesce.execute.handlers.keeping import set_named
+from quiesce.execute.handlers.registry import handles
 from quiesce.execute.run import Ports, Run
 from quiesce.model import OffsiteSet
 from quiesce.plan import offsite, retention
@@ -15,6 +16,7 @@ from quiesce.plan import steps as s
 from quiesce.plan.retention import Candidate
 
 
+@handles(s.PushSet)
 def push(step: s.PushSet, run: Run) -> str:
     """Send the set; remember which store has it."""
     backup = set_named(step.set, run)
@@ -33,6 +35,7 @@ def push(step: s.PushSet, run: Run) -> str:
     return "" if sent else "it was there"
 
 
+@handles(s.PullSet)
 def pull(step: s.PullSet, run: Run) -> str:
     """Fetch the set beside the others, and list it once it was compared with its sums."""
     store, port = run.ports.store, run.ports.offsite
@@ -56,6 +59,7 @@ def pull(step: s.PullSet, run: Run) -> str:
     return str(adopted.path)
 
 
+@handles(s.PruneStore)
 def prune(step: s.PruneStore, run: Run) -> str:
     """Remove from the store what its rules do not keep, oldest first, unless a set in it looks
     like a loss."""

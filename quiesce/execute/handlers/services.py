@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from quiesce.errors import NotDeclared, QuiesceError, ServiceFailed
+from quiesce.execute.handlers.registry import handles
 from quiesce.execute.run import Run
 from quiesce.observed import Health, Unit
 from quiesce.plan import outcome
@@ -15,11 +16,13 @@ from quiesce.plan import steps as s
 _KILLED = 137
 
 
+@handles(s.UpServices)
 def up(step: s.UpServices, run: Run) -> str:
     run.ports.runtime.up(step.services, build=step.build)
     return ""
 
 
+@handles(s.StopServices)
 def stop(step: s.StopServices, run: Run) -> str:
     """Stop one unit after the other, so that each downtime begins with its own request."""
     killed = []
@@ -38,6 +41,7 @@ def stop(step: s.StopServices, run: Run) -> str:
     return ""
 
 
+@handles(s.StartServices)
 def start(step: s.StartServices, run: Run) -> str:
     """Start all of them; where that fails one by one, so that one keeps no other down."""
     wanted = step.units
@@ -91,6 +95,7 @@ def _lacks_something(name: str, run: Run) -> bool:
     return False
 
 
+@handles(s.CheckStarted)
 def check_started(step: s.CheckStarted, run: Run) -> str:
     del step
     if run.failed:
@@ -98,6 +103,7 @@ def check_started(step: s.CheckStarted, run: Run) -> str:
     return ""
 
 
+@handles(s.CheckAddresses)
 def addresses(step: s.CheckAddresses, run: Run) -> str:
     """Warn of who may keep an address that is no longer right. Never fails a run: what was
     stopped runs again."""
@@ -111,17 +117,20 @@ def addresses(step: s.CheckAddresses, run: Run) -> str:
     return f"{len(found)} moved" if found else ""
 
 
+@handles(s.HoldRestart)
 def hold_restart(step: s.HoldRestart, run: Run) -> str:
     run.ports.runtime.hold_restart(step.units)
     return ""
 
 
+@handles(s.FreeRestart)
 def free_restart(step: s.FreeRestart, run: Run) -> str:
     with _about_services([unit.service for unit in step.units]):
         run.ports.runtime.free_restart(step.units)
     return ""
 
 
+@handles(s.RunCommand)
 def run_command(step: s.RunCommand, run: Run) -> str:
     with _about_services([step.service]):
         run.ports.premises.carry_out(step.service, step.argv, step.timeout)
@@ -141,6 +150,7 @@ def _about_services(names: Sequence[str]) -> Iterator[None]:
         ) from error
 
 
+@handles(s.WaitHealthy)
 def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
     # The services have what they need; this process only waits from here on.
     run.sum_meanwhile()
@@ -162,6 +172,7 @@ def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
     return ""
 
 
+@handles(s.WaitServices)
 def wait_services(step: s.WaitServices, run: Run) -> str:
     """Units made by this very run are looked up now, and have to be as well as they can be."""
     wanted = []
@@ -200,6 +211,7 @@ def _part_of(error: ServiceFailed, name: str) -> QuiesceError:
     return ServiceFailed(fact, hint, details=own, services=(name,))
 
 
+@handles(s.RemoveServices)
 def remove(step: s.RemoveServices, run: Run) -> str:
     run.ports.runtime.remove(step.services)
     return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quiesce import __version__, private_facts
 from quiesce.errors import CheckFailed
+from quiesce.execute.handlers.registry import handles
 from quiesce.execute.instructions import restore_instructions
 from quiesce.execute.run import Draft, Run
 from quiesce.model import Manifest, Member
@@ -12,6 +13,7 @@ from quiesce.plan import steps as s
 FORMAT = 1
 
 
+@handles(s.OpenSet)
 def open_set(step: s.OpenSet, run: Run) -> str:
     directory = run.ports.store.open(run.id, step.set)
     clock = run.ports.clock
@@ -19,6 +21,7 @@ def open_set(step: s.OpenSet, run: Run) -> str:
     return ""
 
 
+@handles(s.RecordStack)
 def record_stack(step: s.RecordStack, run: Run) -> str:
     draft = run.drafts[step.set]
     described = {"stack.yaml": run.stack.file.read_bytes(), **run.ports.runtime.description()}
@@ -33,6 +36,7 @@ def record_stack(step: s.RecordStack, run: Run) -> str:
     return ""
 
 
+@handles(s.EncryptSet)
 def encrypt(step: s.EncryptSet, run: Run) -> str:
     _measure(step.set, run)
     store, recipients = run.ports.store, run.stack.recipients
@@ -61,6 +65,7 @@ def _measure(name: str, run: Run) -> None:
             store.measure(run.id, name, file, kind, source)
 
 
+@handles(s.SealSet)
 def seal(step: s.SealSet, run: Run) -> str:
     """Take the sums of all members, then publish. Nothing is in the set that was not read back."""
     draft = run.drafts[step.set]
@@ -124,6 +129,7 @@ def _by_plain_file(name: str, run: Run) -> dict[str, Member]:
     return {(member.plain or member).file: member for member in members}
 
 
+@handles(s.VerifySet)
 def verify(step: s.VerifySet, run: Run) -> str:
     store = run.ports.store
     sealed = next(s for s in (*run.published, *store.sets()) if s.name == step.set)
@@ -137,11 +143,13 @@ def verify(step: s.VerifySet, run: Run) -> str:
     return f"{len(sealed.manifest.members)} members good"
 
 
+@handles(s.RemoveSet)
 def remove(step: s.RemoveSet, run: Run) -> str:
     run.ports.store.remove(step.set)
     return ""
 
 
+@handles(s.DiscardStaging)
 def discard_staging(step: s.DiscardStaging, run: Run) -> str:
     run.ports.store.discard(run.id)
     return ""

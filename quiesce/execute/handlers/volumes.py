@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from quiesce.errors import QuiesceError
+from quiesce.execute.handlers.registry import handles
 from quiesce.execute.run import Run
 from quiesce.execute.unpacking import most_unpacked
 from quiesce.plan import steps as s
 
 
+@handles(s.ArchiveVolume)
 def archive(step: s.ArchiveVolume, run: Run) -> str:
     """Archive one level. What level 0 needs stays ready until level 1 is done or the run ends."""
     draft = run.drafts[step.set]
@@ -28,12 +30,14 @@ def archive(step: s.ArchiveVolume, run: Run) -> str:
     return f"{record.files} files"
 
 
+@handles(s.CreateVolume)
 def create(step: s.CreateVolume, run: Run) -> str:
     run.ports.volumes.create(run.observed.volume(step.volume))
     run.observed = run.observed.with_volumes(run.ports.runtime.volumes(run.stack.volumes))
     return ""
 
 
+@handles(s.StageVolume)
 def stage(step: s.StageVolume, run: Run) -> str:
     source = run.sources[step.set]
     record = next(r for r in source.manifest.volumes if r.key == step.volume)
@@ -77,17 +81,20 @@ def refuse_foreign_writers(key: str, run: Run) -> None:
             )
 
 
+@handles(s.SwapVolume)
 def swap(step: s.SwapVolume, run: Run) -> str:
     refuse_foreign_writers(step.volume, run)
     run.ports.volumes.swap(run.observed.volume(step.volume), run.id, step.path)
     return ""
 
 
+@handles(s.PutBackVolume)
 def put_back(step: s.PutBackVolume, run: Run) -> str:
     run.ports.volumes.put_back(run.observed.volume(step.volume), run.id, step.path)
     return ""
 
 
+@handles(s.SettleVolume)
 def settle(step: s.SettleVolume, run: Run) -> str:
     state = run.observed.volume(step.volume)
     if state.exists:
