@@ -155,7 +155,7 @@ def test_children_of_other_threads_can_be_ended():
 def test_children_die_with_a_killed_run(tmp_path: Path):
     """`kill -9` of the run ends its children too, by the kernel."""
     program = (
-        "from quiesce.adapters import process\n"
+        "from quiesce.adapters.process import program as process\n"
         "process.watch(lambda child: print(child.pid, child.started, flush=True))\n"
         "process.run(['sleep', '984'])\n"
     )
