@@ -85,10 +85,10 @@ def _decode_plain(kind: Any, value: Any, at: str) -> Any:
 def _decode_union(kinds: tuple[Any, ...], value: Any, at: str) -> Any:
     if isinstance(value, dict) and TAG in value:
         for kind in kinds:
-            # The common class of a vocabulary stands for each of its kinds.
-            member = getattr(kind, "__dict__", {}).get("kinds", {}).get(value[TAG], kind)
-            if getattr(member, "__name__", None) == value[TAG]:
-                return decode(member, value, at)
+            # The common class of a vocabulary knows its kinds, also by their former names.
+            known = getattr(kind, "kinds", None) or {getattr(kind, "__name__", ""): kind}
+            if value[TAG] in known:
+                return decode(known[value[TAG]], value, at)
         raise NotDecodable(f"{at or '/'}: unknown {TAG} {value[TAG]!r}")
     for kind in kinds:
         try:

@@ -140,7 +140,7 @@ class NotRestorable(QuiesceError):
     """A dump is whole, and something in it cannot be brought back as it is."""
 
 
-class StillOwed(QuiesceError):
+class RecoveryPending(QuiesceError):
     """A step failed and something could not be put back; `inv recover` continues.
 
     `services_only`: all data is as it has to be, and only services are down or not well.

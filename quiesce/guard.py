@@ -26,7 +26,7 @@ def main() -> int:
     file, instance = Path(sys.argv[1]), sys.argv[2]
     from quiesce.app import Options, Session
     from quiesce.app.last_config import load_anyhow
-    from quiesce.app.project import settle_project
+    from quiesce.app.project import resolve_project
     from quiesce.commands.recover import run_recover
     from quiesce.errors import Busy, QuiesceError
     from quiesce.report import make_reporter
@@ -43,7 +43,7 @@ def main() -> int:
         while True:
             try:
                 stack = load_anyhow(file, instance, os.environ, reporter.warn)
-                stack = settle_project(stack, anyhow=True, patient=True)
+                stack = resolve_project(stack, anyhow=True, patient=True)
                 run_recover(Session(stack, reporter, Options(yes=True, wait=_WAIT)))
             except QuiesceError as error:
                 # Somebody from elsewhere may be at work on the same engine: after it, then.

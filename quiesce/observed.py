@@ -165,7 +165,7 @@ class DatabaseState:
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
+class ExternalSession:
     """A session that is not ours in a database that is held. `database` is its name there.
 
     `idle`: it ran no statement since the first snapshot, so it wrote nothing.
@@ -230,7 +230,7 @@ class MissingRoles:
 
 
 @dataclass(frozen=True, slots=True)
-class AtRest:
+class Activity:
     """What was seen around held snapshots.
 
     `moved` are the keys of databases whose snapshot shows transactions that the first snapshot of
@@ -238,7 +238,7 @@ class AtRest:
     own housekeeping was at work there.
     """
 
-    visitors: tuple[Visitor, ...]
+    external_sessions: tuple[ExternalSession, ...]
     moved: tuple[str, ...]
     maintenance: bool
 
@@ -267,7 +267,7 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True)
-class Belongings:
+class ProjectResources:
     """Names of all that carries the project's label on the engine, declared or not."""
 
     containers: tuple[str, ...] = ()
@@ -276,7 +276,7 @@ class Belongings:
 
 
 @dataclass(frozen=True, slots=True)
-class CoveredFolder:
+class ShadowedFolder:
     """A folder of an image that is not empty and that a bind mount hides.
 
     `entries` are some of the names in it.

@@ -52,11 +52,11 @@ def copy_within_room(source: BinaryIO | IO[bytes], target: Path) -> None:
     disk = os.statvfs(target.parent)
     reserve = min(disk.f_blocks * disk.f_frsize // 20, _MOST_RESERVED)
     with new_private(target) as out:
-        while piece := source.read(_BLOCK):
+        while subpath := source.read(_BLOCK):
             disk = os.statvfs(target.parent)
-            if disk.f_bavail * disk.f_frsize < reserve + len(piece):
+            if disk.f_bavail * disk.f_frsize < reserve + len(subpath):
                 raise OSError(errno.EFBIG, "it unpacks to more than the disk has room for")
-            out.write(piece)
+            out.write(subpath)
 
 
 def sum_and_sync(path: Path) -> tuple[str, int]:

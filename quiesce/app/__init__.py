@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from quiesce.app import last_config
 from quiesce.app.backups_folder import runs_folder
-from quiesce.app.project import settle_project
+from quiesce.app.project import resolve_project
 from quiesce.app.run_log import rotate_log
 from quiesce.app.session import Options, Session
 from quiesce.errors import RequestError
@@ -42,7 +42,7 @@ def open_app(
         loaded = last_config.load_anyhow(file, instance, options.environ, reporter.warn)
     else:
         loaded = load_stack(_stack_file(start, named), instance, options.environ)
-    loaded = settle_project(loaded, anyhow=anyhow)
+    loaded = resolve_project(loaded, anyhow=anyhow)
     rotate_log(loaded)
     reporter.use_zone(ZoneInfo(loaded.timezone))
     return Session(loaded, reporter, options)

@@ -29,7 +29,7 @@ def write(stack: Stack, ports: Ports, word: str) -> list[str]:
         places.append(f"database:{database.key}")
     for key, service, path in _writable(stack, ports):
         try:
-            _inside(ports, service, ["sh", "-c", _WRITE, "sh", word, path])
+            _in_service(ports, service, ["sh", "-c", _WRITE, "sh", word, path])
         except QuiesceError as error:
             ports.sink.note(f"no mark in volume {key}: {error.fact}")
             continue
@@ -57,7 +57,7 @@ def missing(stack: Stack, ports: Ports, word: str, places: Sequence[str]) -> lis
             continue
         key, service, path = rest.split(":", 2)
         try:
-            there = _inside(ports, service, ["cat", path])
+            there = _in_service(ports, service, ["cat", path])
         except QuiesceError:
             there = ""
         if there != word:
@@ -75,7 +75,7 @@ def erase(stack: Stack, ports: Ports, places: Sequence[str]) -> None:
             probes.remove(ports, *_written(stack, rest))
         else:
             _, service, path = rest.split(":", 2)
-            _inside(ports, service, ["rm", "-f", path])
+            _in_service(ports, service, ["rm", "-f", path])
 
 
 def _written(stack: Stack, place: str) -> tuple[DrillWrite, dict[str, str]]:
@@ -94,8 +94,8 @@ def _writable(stack: Stack, ports: Ports) -> list[tuple[str, str, str]]:
     return list(found.values())
 
 
-def _inside(ports: Ports, service: str, argv: Sequence[str]) -> str:
-    line = ports.premises.inside(service, argv, {}, terminal=False)
+def _in_service(ports: Ports, service: str, argv: Sequence[str]) -> str:
+    line = ports.project.command_in_service(service, argv, {}, terminal=False)
     done = program.run(
         line.argv,
         environment=line.environment,

@@ -37,5 +37,5 @@ def refuse_immutable(ports: Ports, states: Iterable[VolumeState], path: str = ""
 
 def _touches(name: bytes, path: bytes) -> bool:
     """Whether an entry is the piece itself, in it, or the folder that it is in."""
-    piece = b"./" + path
-    return (name + b"/").startswith(piece + b"/") or name == piece.rpartition(b"/")[0]
+    subpath = b"./" + path
+    return (name + b"/").startswith(subpath + b"/") or name == subpath.rpartition(b"/")[0]

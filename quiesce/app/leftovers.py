@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from quiesce.app.backups_folder import runs_folder
-from quiesce.errors import QuiesceError, StillOwed
+from quiesce.errors import QuiesceError, RecoveryPending
 from quiesce.execute import pending
 from quiesce.file_errors import hint_for, reason
 from quiesce.plan.pending import (
@@ -18,7 +18,7 @@ from quiesce.plan.pending import (
     services_of,
     without_decided,
 )
-from quiesce.plan.steps import DropDatabase, SettleVolume
+from quiesce.plan.steps import DropDatabase, FinishSwap
 from quiesce.report import words
 from quiesce.report.values import Leftover
 
@@ -57,7 +57,7 @@ class Later:
         """Take a step that only tidies up."""
         return is_clean_up(step) and self._take(step, pending.words_of(error))
 
-    def put_aside(self, step: Step, error: Exception) -> bool:
+    def postpone(self, step: Step, error: Exception) -> bool:
         """Take a step that tidies up or brings a service back."""
         return may_wait(step) and self._take(step, pending.words_of(error))
 
@@ -69,12 +69,12 @@ class Later:
     def require_noted(self) -> None:
         """Raise StillOwed when something could not be written down: it would be forgotten."""
         if self._problem is not None:
-            raise StillOwed(
+            raise RecoveryPending(
                 f"what run {self._plan.run} left cannot be written down: {reason(self._problem)}",
                 f"{hint_for(self._problem, runs_folder(self._stack))}; then run 'inv recover'",
             ) from self._problem
 
-    def tell(self) -> tuple[Pending, ...]:
+    def report(self) -> tuple[Pending, ...]:
         """Say what is left, and how to remove it by hand. Return the note, nothing for none."""
         sink = self._ports.sink
         if self._noted is None:
@@ -131,7 +131,7 @@ def require_services(stack: Stack) -> None:
     down = [note for note in notes if note.services]
     if down:
         names = ", ".join(dict.fromkeys(n for note in down for n in services_of(note.services)))
-        raise StillOwed(
+        raise RecoveryPending(
             f"this run is done, but {names} could not be brought back after run {down[0].plan.run}",
             "see 'inv logs'; once it can run, 'inv recover' starts it; 'inv up' or 'inv stop' "
             "decides otherwise",
@@ -143,7 +143,7 @@ def require_nothing_left(stack: Stack, ports: Ports, notes: tuple[Pending, ...])
     """Raise StillOwed naming what a recovery could not do."""
     left = [one for note in notes for one in _leftovers(stack, ports, note)]
     if left:
-        raise StillOwed(
+        raise RecoveryPending(
             left[0].fact, left[0].hint, details=[f"{one.fact}; {one.hint}" for one in left[1:]]
         )
 
@@ -186,7 +186,7 @@ def _size(stack: Stack, ports: Ports, step: Step, run: str) -> int | None:
     with contextlib.suppress(QuiesceError, StopIteration, OSError):
         if isinstance(step, DropDatabase):
             return ports.databases.size(stack.database(step.database), step.name)
-        if isinstance(step, SettleVolume):
+        if isinstance(step, FinishSwap):
             states = ports.runtime.volumes(stack.volumes)
             state = next(state for state in states if state.key == step.volume)
             return ports.volumes.unsettled(state, run).bytes

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from quiesce.ports import EventSink
 
 #: Runs that somebody wants to hear of. Starting and stopping services is done by who looks on.
-TOLD = frozenset(
+NOTIFIED = frozenset(
     "backup backup-db restore undo-restore verify prune drill push pull shutdown recover "
     "nuke clean-all".split()
 )
@@ -40,18 +40,18 @@ def ended(stack: Stack, document: Mapping[str, Any], now: datetime, sink: EventS
     ping = stack.ping.get(task)
     if ping is not None and (url := ping.success if ok else ping.fail) is not None:
         _ping(url, _body(document), f"end of {task}", sink)
-    if task not in TOLD:
+    if task not in NOTIFIED:
         return
     sets = _own_sets(stack)
     overdue = _overdue(stack, sets, now) if stack.schedule else ()
     if stack.notify:
         for event, title, body in _messages(stack, document, overdue):
-            tell(stack, event, title, body, sink)
+            send(stack, event, title, body, sink)
     if stack.metrics is not None:
         _write_metrics(stack, sets, document, overdue, sink)
 
 
-def tell(stack: Stack, event: str, title: str, body: str, sink: EventSink) -> None:
+def send(stack: Stack, event: str, title: str, body: str, sink: EventSink) -> None:
     """Send a message to whoever wants to hear of this event."""
     from quiesce.adapters.notify import apprise
 

@@ -38,7 +38,7 @@ def overdue(session: Session, sets: Sequence[BackupSet]) -> tuple[Due, ...]:
     )
 
 
-def tell_overdue(session: Session, sets: Sequence[BackupSet]) -> None:
+def warn_overdue(session: Session, sets: Sequence[BackupSet]) -> None:
     """Warn of every entry that was missed, and report them all."""
     entries = overdue(session, sets)
     for entry in entries:

@@ -12,14 +12,14 @@ from quiesce.errors import RequestError
 from quiesce.execute.run import Ports
 from quiesce.model import Stack
 from quiesce.observed import Observed, PreparedTransaction
-from quiesce.plan.steps import DumpDatabase, HoldSnapshot, Plan, WriteScript, steps_of
+from quiesce.plan.steps import DumpDatabase, ExportSnapshot, Plan, WriteScript, steps_of
 from quiesce.report import words
 
 
 def require_dumpable(stack: Stack, ports: Ports, seen: Observed, plan: Plan) -> Plan:
     """Return the plan. Raise RequestError when a prepared transaction keeps a table of a database
     that it dumps locked, and warn of those that change something no backup has."""
-    reading = (HoldSnapshot, DumpDatabase, WriteScript)
+    reading = (ExportSnapshot, DumpDatabase, WriteScript)
     keys = dict.fromkeys(
         step.database for _, step in steps_of(plan.nodes) if isinstance(step, reading)
     )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from quiesce.model import Stack
 
 
-def settle_project(stack: Stack, *, anyhow: bool = False, patient: bool = False) -> Stack:
+def resolve_project(stack: Stack, *, anyhow: bool = False, patient: bool = False) -> Stack:
     """Return the stack with the project that it is on its engine.
 
     The engine is asked only where stack.yaml names no project and Compose would take another name

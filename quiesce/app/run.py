@@ -15,7 +15,7 @@ from quiesce.app.last_config import keep_declaration
 from quiesce.app.leftovers import Later, decided
 from quiesce.app.restore_log import end_interrupted
 from quiesce.app.wiring import disconnect
-from quiesce.errors import Busy, Interrupted, QuiesceError, RequestError, StillOwed
+from quiesce.errors import Busy, Interrupted, QuiesceError, RecoveryPending, RequestError
 from quiesce.execute import journal as journals
 from quiesce.execute import lock, pending
 from quiesce.execute.executor import Executor, Handlers
@@ -32,7 +32,7 @@ from quiesce.observed import NOTHING, Observed
 from quiesce.plan import order
 from quiesce.plan.pending import DECIDING, split
 from quiesce.plan.reboot import with_all_that_ran
-from quiesce.plan.recover import completed, owed_nodes
+from quiesce.plan.recover import completed, pending_nodes
 from quiesce.plan.services import ordered
 from quiesce.plan.steps import DiscardStaging, Node, Plan
 
@@ -67,10 +67,10 @@ class Changing:
 
     def observe(self) -> Observed:
         """Look, once nobody else who shares the engine can change it between look and deed."""
-        self._claim()
+        self._lock_project()
         return observe(self.stack, self.ports.runtime, self.ports.databases)
 
-    def carry_out(
+    def execute(
         self, plan: Plan, observed: Observed, sources: Mapping[str, BackupSet] | None = None
     ) -> Run:
         """Execute the plan, journalled; return what the run found out. Raises as the executor."""
@@ -89,7 +89,7 @@ class Changing:
             with guarded(self.stack, plan, runs_folder(self.stack) / "guard.log"):
                 Executor(run, journal, self.interrupts, self.handlers, later.clean_up).execute(plan)
         finally:
-            self.pending += later.tell()
+            self.pending += later.report()
         decided(self.stack, plan)
         journals.forget_old(runs_folder(self.stack), KEPT_JOURNALS)
         return run
@@ -112,7 +112,7 @@ class Changing:
         notes, strange = pending.read_all(folder)
         for path in strange:
             sink.warn(f"{path} cannot be understood, so what it says is left undone; see it")
-        done = [self._settle(dead) for dead in journals.unfinished(folder)]
+        done = [self._finish(dead) for dead in journals.unfinished(folder)]
         for note in notes:
             if note.services and self.task in DECIDING:
                 # Whoever stops a service does not wait until it has started.
@@ -137,7 +137,7 @@ class Changing:
         later = Later(self.stack, self.ports, note.plan, note)
         try:
             if any(not isinstance(step, DiscardStaging) for step in note.steps):
-                self._claim()
+                self._lock_project()
                 observed = self._observe_anyhow()
                 self._same_engine(note.plan, observed)
             else:
@@ -147,19 +147,19 @@ class Changing:
             if isinstance(error, Busy | Interrupted):
                 raise
             later.put_off(error)
-        self.pending += later.tell()
+        self.pending += later.report()
 
-    def _settle(self, dead: DeadRun) -> str:
+    def _finish(self, dead: DeadRun) -> str:
         sink = self.ports.sink
         if dead.plan is None:
-            raise StillOwed(
+            raise RecoveryPending(
                 f"run {dead.run} was interrupted, and {dead.problem}",
                 f"see what it stopped with 'inv status', start it, then remove {dead.path}",
             )
         sink.note(f"run {dead.run} ({dead.plan.request}) was interrupted: settling it first")
-        self._claim()
-        must, rest = split(owed_nodes(dead.plan, dead.progress))
-        self._sweep(dead.run, required=bool(must))
+        self._lock_project()
+        must, rest = split(pending_nodes(dead.plan, dead.progress))
+        self._remove_orphans(dead.run, required=bool(must))
         plan = replace(dead.plan, verb="recover", request=f"recover {dead.plan.request}")
         later = Later(self.stack, self.ports, plan)
         # Also where nothing is owed: it may have died between its last bracket and its end.
@@ -178,7 +178,7 @@ class Changing:
         later.require_noted()
         finished = completed(dead.plan, dead.progress)
         journals.close_dead(dead, "finished" if finished else "recovered")
-        left = later.tell()
+        left = later.report()
         self.pending += left
         sink.note(f"run {dead.run} is settled" + (", but for what is left" if left else ""))
         return dead.plan.request
@@ -189,25 +189,25 @@ class Changing:
         """Carry out steps of a dead run. Its own id stays: names of what it made carry it."""
         if not nodes:
             return
-        remember = later.put_aside if split(nodes)[0] == () else later.clean_up
+        remember = later.postpone if split(nodes)[0] == () else later.clean_up
         run = Run(plan.run, self.stack, observed, self.ports)
         Executor(run, _Unwritten(), self.interrupts, self.handlers, remember).execute(
             replace(plan, nodes=nodes)
         )
 
-    def _sweep(self, run: str, *, required: bool) -> None:
+    def _remove_orphans(self, run: str, *, required: bool) -> None:
         """No session and helper of a dead run is left. One that cannot be ended might change what
         is put back next; where nothing is, it is only said."""
         for port in (self.ports.runtime, self.ports.databases, self.ports.volumes):
             try:
-                for what in port.sweep(run):
+                for what in port.remove_orphans(run):
                     self.ports.sink.note(f"removed {what}")
             except QuiesceError as error:
                 if required or error.lost_engine:
                     raise
                 self.ports.sink.warn(f"what run {run} left is not all removed: {error.fact}")
 
-    def _claim(self) -> None:
+    def _lock_project(self) -> None:
         """Keep out who works on the same engine from elsewhere, and waits for its end like for
         the lock. A mark that cannot be made is no reason to leave anything as it is."""
         if self.stack.instance.throwaway:
@@ -215,7 +215,7 @@ class Changing:
         deadline = self.ports.clock.monotonic() + self.wait
         while True:
             try:
-                self.ports.runtime.claim(self.stack.backups, self.run, self._own_runs())
+                self.ports.runtime.lock_project(self.stack.backups, self.run, self._own_runs())
                 self._claimed = True
                 return
             except Busy:
@@ -228,16 +228,16 @@ class Changing:
                 self.ports.sink.warn(str(error))
                 return
 
-    def disclaim(self) -> None:
+    def unlock_project(self) -> None:
         """Let others in, unless something is owed."""
         if self._claimed and not journals.unfinished(runs_folder(self.stack)):
-            self.ports.runtime.disclaim(self.stack.backups, self._own_runs())
+            self.ports.runtime.unlock_project(self.stack.backups, self._own_runs())
 
     def let_others_in(self) -> None:
         """Take away the mark that an earlier run from here could not, for want of the engine."""
         with contextlib.suppress(QuiesceError):
             self._claimed = not self.stack.instance.throwaway
-            self.disclaim()
+            self.unlock_project()
 
     def _own_runs(self) -> frozenset[str]:
         return frozenset(path.stem for path in runs_folder(self.stack).glob("*.jsonl"))
@@ -254,7 +254,7 @@ class Changing:
 
     def _same_engine(self, plan: Plan, observed: Observed) -> None:
         if plan.engine != observed.engine.id:
-            raise StillOwed(
+            raise RecoveryPending(
                 "the interrupted run worked on another engine than the one that answers now",
                 "switch back to its Docker context, then run 'inv recover'",
             )
@@ -325,7 +325,7 @@ def _wait_for_living(folder: Path, until: float) -> None:
 
 
 def _close(work: Changing) -> None:
-    for let_go in (work.disclaim, lambda: disconnect(work.ports, work.run)):
+    for let_go in (work.unlock_project, lambda: disconnect(work.ports, work.run)):
         try:
             let_go()
         except QuiesceError as error:

@@ -52,7 +52,7 @@ class Account:
     note: str = ""
     logged: bool = False
     #: What an earlier run left that keeps this one from counting as a success.
-    owed: QuiesceError | None = None
+    pending: QuiesceError | None = None
 
     def begin_restore(self, at: datetime) -> None:
         """Write down that data is about to be replaced. Raise RequestError when impossible."""
@@ -104,7 +104,7 @@ def reported(stack: Stack, run: str, task: str, clock: Clock, sink: EventSink) -
         raise
     finally:
         if not isinstance(failure, Refused):
-            outcome = _outcome(failure or account.owed)
+            outcome = _outcome(failure or account.pending)
             document = {
                 "format": FORMAT,
                 "run": run,

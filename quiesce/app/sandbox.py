@@ -102,16 +102,16 @@ def remove(made: Copy) -> None:
 
     runtime = ComposeRuntime(made.stack)
     try:
-        premises = runtime.premises()
-        premises.remove_project()
-        for name in premises.belongings().volumes:
-            premises.remove_volume(name)
+        project = runtime.project()
+        project.remove_project()
+        for name in project.resources().volumes:
+            project.remove_volume(name)
     finally:
         runtime.close()
     shutil.rmtree(made.folder)
 
 
-def sweep(
+def remove_orphans(
     stack: Stack,
     *,
     kept_too: bool = False,

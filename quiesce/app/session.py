@@ -16,12 +16,12 @@ from quiesce.app.confirm import require_yes
 from quiesce.app.leftovers import leftovers, require_services
 from quiesce.app.run import changing
 from quiesce.app.wiring import SystemClock, check_recipients, connect, disconnect
-from quiesce.errors import Refused, RequestError, StillOwed
+from quiesce.errors import RecoveryPending, Refused, RequestError
 from quiesce.observe import observe
 from quiesce.observed import Engine, Observed
 from quiesce.plan import naming
 from quiesce.plan.foreign_mounts import refuse_foreign_mounts
-from quiesce.plan.steps import EncryptSet, HoldSnapshot, steps_of
+from quiesce.plan.steps import EncryptSet, ExportSnapshot, steps_of
 
 if TYPE_CHECKING:
     from quiesce.app.run import Changing
@@ -66,7 +66,7 @@ class Session:
         self.reporter = reporter
         self.options = options
         self.clock = SystemClock()
-        self._owed: StillOwed | None = None
+        self._pending: RecoveryPending | None = None
 
     def change(
         self,
@@ -123,7 +123,7 @@ class Session:
                 confirm(work.ports, seen, plan)
             account.source, account.note = ", ".join(sources or ()), note
             account.begin_restore(self.clock.now())
-            run = work.carry_out(plan, seen, sources)
+            run = work.execute(plan, seen, sources)
             if sources:
                 work.retry_services()
             account.facts.update(run_reports.run_facts(run))
@@ -142,17 +142,19 @@ class Session:
         ]
         try:
             require_services(self.stack)
-        except StillOwed as owed:
-            account.owed = self._owed = owed
+        except RecoveryPending as pending:
+            account.pending = self._pending = pending
 
     def require_services(self) -> None:
         """Raise StillOwed when a task is done, but services of an earlier run are still down."""
-        if self._owed is not None:
-            raise self._owed
+        if self._pending is not None:
+            raise self._pending
 
     def _require_holdable(self, ports: Ports, seen: Observed, plan: Plan) -> None:
         """Raise RequestError for what would keep databases from being held once services rest."""
-        keys = {step.database for _, step in steps_of(plan.nodes) if isinstance(step, HoldSnapshot)}
+        keys = {
+            step.database for _, step in steps_of(plan.nodes) if isinstance(step, ExportSnapshot)
+        }
         there = [d for d in self.stack.databases if d.key in keys and seen.database(d.key).exists]
         if there and (problems := ports.databases.preparing(there)):
             raise RequestError(
@@ -191,7 +193,7 @@ class Session:
             if asked := question():
                 self.require_yes(asked)
             if plan.nodes:
-                work.carry_out(plan, NOTHING)
+                work.execute(plan, NOTHING)
             self._leave(work, account)
             account.facts["steps"] = [s.sentence() for _, s in steps_of(plan.nodes)]
         return True

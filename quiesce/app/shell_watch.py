@@ -73,7 +73,7 @@ def main() -> int:
     ):
         ports = connect(load_anyhow(file, instance, os.environ, reporter.warn), run, reporter)
         try:
-            ports.databases.sweep(run)
+            ports.databases.remove_orphans(run)
         finally:
             disconnect(ports, run)
     return 0

@@ -14,7 +14,7 @@ from pathlib import Path
 from quiesce.execute.run import Ports
 from quiesce.model import Stack
 from quiesce.observed import VolumeState
-from quiesce.ports import EventSink, Premises, Runtime, VolumeIO
+from quiesce.ports import EventSink, Project, Runtime, VolumeIO
 
 
 class SystemClock:
@@ -36,9 +36,9 @@ def connect(stack: Stack, run: str, sink: EventSink, identity: Path | None = Non
     from quiesce.adapters.sets.signing import SigningKey
 
     if stack.instance.runtime == "host":
-        runtime, volumes, premises = _host(stack, run)
+        runtime, volumes, project = _host(stack, run)
     else:
-        runtime, volumes, premises = _compose(stack, run)
+        runtime, volumes, project = _compose(stack, run)
     return Ports(
         runtime=runtime,
         databases=PostgresAdmin(
@@ -53,7 +53,7 @@ def connect(stack: Stack, run: str, sink: EventSink, identity: Path | None = Non
         store=LocalStore(stack.backups),
         sink=sink,
         clock=SystemClock(),
-        premises=premises,
+        project=project,
         offsite=OffsiteStores(
             stack.stores,
             stack.instance.name,
@@ -76,7 +76,7 @@ def staging_folder(backups: Path, run: str) -> Path:
     return backups / ".staging" / run
 
 
-def _compose(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Premises]:
+def _compose(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Project]:
     from quiesce.adapters.compose.runtime import ComposeRuntime
     from quiesce.adapters.volumes.helper import HelperEngine
     from quiesce.adapters.volumes.io import VolumeFiles
@@ -104,11 +104,11 @@ def _compose(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Premises]:
     volumes = VolumeFiles(
         run=run, project=stack.instance.project, staging=staging, direct=direct, helper=helper
     )
-    return runtime, volumes, runtime.premises()
+    return runtime, volumes, runtime.project()
 
 
-def _host(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Premises]:
-    from quiesce.adapters.host.project import HostPremises
+def _host(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Project]:
+    from quiesce.adapters.host.project import HostProject
     from quiesce.adapters.host.runtime import HostRuntime
     from quiesce.adapters.volumes.io import VolumeFiles
 
@@ -120,7 +120,7 @@ def _host(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Premises]:
         staging=staging,
         direct=lambda volume: volume.mountpoint,
     )
-    return runtime, volumes, HostPremises(stack, runtime)
+    return runtime, volumes, HostProject(stack, runtime)
 
 
 def check_recipients(stack: Stack) -> None:

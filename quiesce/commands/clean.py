@@ -35,7 +35,7 @@ def run_clean(session: Session, task: str = "clean") -> None:
     """Remove containers and networks; every volume stays."""
 
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
-        return clean.plan_clean(session.stack, seen, ports.premises.belongings(), run, task)
+        return clean.plan_clean(session.stack, seen, ports.project.resources(), run, task)
 
     session.change(task, plan, "containers and networks are gone; every volume is still there")
 
@@ -105,7 +105,7 @@ def run_clean_all(session: Session, *, force: bool) -> None:
     _require_named_instance(session, "clean-all")
 
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
-        owned = ports.premises.belongings()
+        owned = ports.project.resources()
         refuse_immutable(ports, clean.doomed_volumes(seen))
         return clean.plan_clean_all(session.stack, seen, owned, run, force=force)
 
@@ -136,7 +136,7 @@ def _require_named_instance(session: Session, task: str) -> None:
 
 
 def _everything(session: Session, ports: Ports, seen: Observed) -> list[str]:
-    owned = ports.premises.belongings()
+    owned = ports.project.resources()
     keys = [state.key for state in clean.doomed_volumes(seen)]
     names = {state.name for state in seen.volumes}
     strays = [name for name in owned.volumes if name not in names]

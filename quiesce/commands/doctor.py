@@ -18,7 +18,7 @@ from quiesce.execute import lock
 from quiesce.execute.run import Ports
 from quiesce.findings import Finding
 from quiesce.model import Stack
-from quiesce.observed import CoveredFolder, Observed
+from quiesce.observed import Observed, ShadowedFolder
 from quiesce.report import words
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def examine(
             found += _engine(seen)
             found += _databases(seen)
             found += _tools(ports)
-            found += _attempt("bind mounts", lambda: _covered(ports))
-            found += _attempt("stop signals", lambda: _deaf(ports))
+            found += _attempt("bind mounts", lambda: _shadowed(ports))
+            found += _attempt("stop signals", lambda: _ignoring_stop_signal(ports))
             found += _attempt("database servers", lambda: _bare_servers(stack, ports))
             sets = tuple(ports.store.sets())
     except QuiesceError as error:
@@ -117,13 +117,13 @@ def _databases(seen: Observed) -> list[Finding]:
 
 def _tools(ports: Ports) -> list[Finding]:
     try:
-        tools = ports.premises.tools()
+        tools = ports.project.tools()
     except QuiesceError as error:
         return [Finding("error", "tools", error.fact, error.hint)]
     return [Finding("ok", name, version) for name, version in tools.items()]
 
 
-def _covered(ports: Ports) -> list[Finding]:
+def _shadowed(ports: Ports) -> list[Finding]:
     return [
         Finding(
             "warning",
@@ -132,11 +132,11 @@ def _covered(ports: Ports) -> list[Finding]:
             f"bind mount of {folder.source}",
             f"mount a named volume on {folder.target}, which begins with what the image has there",
         )
-        for folder in ports.premises.covered_folders()
+        for folder in ports.project.shadowed_folders()
     ]
 
 
-def _deaf(ports: Ports) -> list[Finding]:
+def _ignoring_stop_signal(ports: Ports) -> list[Finding]:
     return [
         Finding(
             "warning",
@@ -144,14 +144,14 @@ def _deaf(ports: Ports) -> list[Finding]:
             f"its first process ignores {name}: every stop takes its whole time and kills it",
             f"add 'init: true' to services.{service}, or 'exec' before the command in its script",
         )
-        for service, name in ports.premises.deaf_services().items()
+        for service, name in ports.project.services_ignoring_stop_signal().items()
     ]
 
 
 def _bare_servers(stack: Stack, ports: Ports) -> list[Finding]:
     """Return what may leave a child to a server that is the first process of its container."""
     found = []
-    bare = ports.premises.bare_servers()
+    bare = ports.project.bare_servers()
     for service, check in bare.items():
         shells = [
             command.argv[0]
@@ -311,10 +311,10 @@ def run_doctor(
         raise CheckFailed(f"doctor found {count} errors", "each has a hint beside it")
 
 
-def covered_folders(ports: Ports) -> tuple[CoveredFolder, ...]:
+def shadowed_folders(ports: Ports) -> tuple[ShadowedFolder, ...]:
     """Return the bind mounts that hide something of an image; none where nobody can look."""
     try:
-        return ports.premises.covered_folders()
+        return ports.project.shadowed_folders()
     except QuiesceError as error:
         ports.sink.warn(str(error))
         return ()

@@ -146,7 +146,7 @@ def run_drill(
 
 def _drill_in_copy(session: Session, run: str, phase: str, figures: Figures) -> None:
     # A copy that was left is asked about marks that only it has, so it is not swept before.
-    for name in sandbox.sweep(session.stack, kept_too=phase in ("setup", "all")):
+    for name in sandbox.remove_orphans(session.stack, kept_too=phase in ("setup", "all")):
         session.reporter.note(f"removed {name}, which an earlier drill left")
     if phase in ("setup", "all"):
         with sandbox.isolated(session.stack, run, network_open=session.stack.drill_open) as made:

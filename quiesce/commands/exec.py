@@ -35,7 +35,7 @@ def run_logs(session: Session, names: Sequence[str], lines: int, *, follow: bool
             text = "".join(_named(n, ports.runtime.logs(n, lines)) for n in wanted)
             session.reporter.text(text)
             return
-        command = ports.premises.following(wanted, lines)
+        command = ports.project.following(wanted, lines)
     _become(session, command)
 
 
@@ -45,13 +45,13 @@ def run_enter(session: Session, service: str | None, argv: Sequence[str]) -> Non
         raise RequestError("no service was named", "give it with --service NAME")
     with session.connected() as (ports, _):
         _refuse_unknown([service], [entry.name for entry in ports.runtime.services()])
-        if service in ports.premises.bare_servers():
+        if service in ports.project.bare_servers():
             session.reporter.warn(
                 f"the first process of {service} is PostgreSQL: a program that is left behind "
                 "here makes it throw out every session and recover; 'init: true' for the "
                 "service prevents that"
             )
-        command = ports.premises.inside(
+        command = ports.project.command_in_service(
             service, tuple(argv) or ("sh", "-c", _SHELL), {}, terminal=_has_terminal()
         )
     _become(session, command)
@@ -78,7 +78,7 @@ def run_database_shell(session: Session, key: str | None, argv: Sequence[str]) -
     with session.connected() as (ports, _):
         whole = (*psql, "-d", connection_name(database.name), *quiet, *argv)
         # Not among the server's processes: a pager that outlives psql would be the server's.
-        command = ports.premises.beside(
+        command = ports.project.beside(
             database.service, whole, environment, terminal=typed and _has_terminal()
         )
     watch(session.stack, run, session.options.environ)

@@ -19,18 +19,18 @@ def run_up(session: Session, names: Sequence[str], *, build: bool = False) -> No
 
     What runs and would be made anew is named, and asked about.
     """
-    anew: dict[str, str] = {}
+    recreated: dict[str, str] = {}
 
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
         def outdated(wanted: Sequence[str]) -> Mapping[str, str]:
-            anew.update(ports.premises.outdated(wanted))
-            return anew
+            recreated.update(ports.project.outdated(wanted))
+            return recreated
 
         return services.plan_up(session.stack, seen, run, names, build=build, outdated=outdated)
 
     def confirm(*_: object) -> None:
-        if anew:
-            told = ", ".join(f"{name} ({why})" for name, why in anew.items())
+        if recreated:
+            told = ", ".join(f"{name} ({why})" for name, why in recreated.items())
             session.require_yes(f"these run and are made anew: {told}; go on?")
 
     session.change("up", plan, "up and healthy", confirm=confirm)

@@ -56,7 +56,7 @@ def run_pull(session: Session, file: str, store: str | None) -> str:
             return name
         _require_trusted(session, port, found, store)
         if file.startswith("latest"):
-            _tell_lost(session, port, store)
+            _warn_lost(session, port, store)
     if found.encryption == "age" and session.identity() is None and not session.options.dry_run:
         raise RequestError(
             f"{name} is encrypted, and there is no identity",
@@ -84,7 +84,7 @@ def run_backups_of(session: Session, store: str) -> None:
         port = ports.offsite
         sets, unreadable = port.sets(store), port.unreadable(store)
         reasons = _store_reasons(session, ports, store, sets)
-        _tell_lost(session, port, store)
+        _warn_lost(session, port, store)
     session.reporter.offsite_sets(store, sets, session.clock.now(), reasons, unreadable)
 
 
@@ -109,7 +109,7 @@ def run_verify_store(session: Session, store: str, file: str | None, *, everythi
                 wrong.append(f"{entry.name}: {offsite.WHY_NOT[trust]}")
             elif not offsite.is_ours(trust):
                 session.reporter.warn(f"{entry.name}: {offsite.WHY_NOT[trust]}")
-        _tell_lost(session, port, store)
+        _warn_lost(session, port, store)
     wrong += [f"{name}: {reason}" for name, reason in unreadable]
     if wrong:
         raise CheckFailed(
@@ -211,7 +211,7 @@ def _require_trusted(session: Session, port: Offsite, found: OffsiteSet, store: 
         )
 
 
-def _tell_lost(session: Session, port: Offsite, store: str) -> None:
+def _warn_lost(session: Session, port: Offsite, store: str) -> None:
     if lost := port.lost(store):
         session.reporter.warn(
             f"{words.counted(len(lost), 'set')} that was sent to {store} is not there any more,"

@@ -8,7 +8,7 @@ from quiesce.app import notify, sandbox
 from quiesce.app.backups_folder import lock_file, runs_folder
 from quiesce.app.leftovers import require_nothing_left
 from quiesce.app.run import changing, journalled
-from quiesce.errors import RequestError, StillOwed
+from quiesce.errors import RecoveryPending, RequestError
 from quiesce.execute import journal, lock, pending
 from quiesce.model import Stack
 from quiesce.report import UnfinishedRun
@@ -24,7 +24,7 @@ def _remove_copies(
     def failed(run: str, error: Exception) -> None:
         session.reporter.warn(f"the copy of drill {run} cannot be removed: {error}")
 
-    for name in sandbox.sweep(session.stack, failed=failed):
+    for name in sandbox.remove_orphans(session.stack, failed=failed):
         session.reporter.note(f"removed {name}, which a drill left")
 
 
@@ -37,7 +37,9 @@ def run_recover(
         lines += [f"remove what run {run} left" for run in abandoned(session.stack)]
         notes, _ = pending.read_all(runs_folder(session.stack))
         lines += [f"try again what run {note.plan.run} left" for note in notes]
-        lines += [f"remove {name}" for name in sandbox.sweep(session.stack, only_look=True)]
+        lines += [
+            f"remove {name}" for name in sandbox.remove_orphans(session.stack, only_look=True)
+        ]
         session.reporter.text("".join(f"{line}\n" for line in lines or ["nothing is owed"]))
         return
     run = session.new_run_id()
@@ -57,11 +59,11 @@ def run_recover(
         try:
             require_nothing_left(session.stack, work.ports, work.pending)
             left = None
-        except StillOwed as error:
+        except RecoveryPending as error:
             left = error
     if settled:
         title = f"{session.stack.instance.name}: interrupted runs were settled"
-        notify.tell(session.stack, "recovery", title, "\n".join(settled), session.reporter)
+        notify.send(session.stack, "recovery", title, "\n".join(settled), session.reporter)
     if left is not None:
         raise left
     summary = "settled: " + "; ".join(settled) if settled else "nothing is owed"
@@ -75,9 +77,9 @@ def lose_everything(
     if not session.stack.instance.throwaway:
         raise RequestError("only a throwaway copy is lost on purpose", "use 'inv clean-all'")
     with session.observed() as (ports, _):
-        ports.premises.remove_project()
-        for name in ports.premises.belongings().volumes:
-            ports.premises.remove_volume(name)
+        ports.project.remove_project()
+        for name in ports.project.resources().volumes:
+            ports.project.remove_volume(name)
 
 
 def interrupted(stack: Stack) -> tuple[UnfinishedRun, ...]:

@@ -9,7 +9,7 @@ from quiesce.app.backups_folder import runs_folder
 from quiesce.app.leftovers import leftovers
 from quiesce.app.run_reports import last_drill, read_reports
 from quiesce.app.volume_sizes import measure
-from quiesce.commands.doctor import covered_folders
+from quiesce.commands.doctor import shadowed_folders
 from quiesce.commands.recover import interrupted
 from quiesce.errors import CheckFailed, RequestError
 from quiesce.execute import journal
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from quiesce.execute.run import Ports
     from quiesce.observed import Observed
     from quiesce.report import Reporter
-from quiesce.app.overdue import tell_overdue
+from quiesce.app.overdue import warn_overdue
 from quiesce.app.session import Session
 
 
@@ -35,7 +35,7 @@ def run_status(
     """Show what runs, what is kept and how old the newest backup is."""
     with session.observed() as (ports, seen):
         show_status(session.stack, ports, seen, session.reporter)
-        tell_overdue(session, ports.store.sets())
+        warn_overdue(session, ports.store.sets())
 
 
 def run_volumes(session: Session, max_size: str | None) -> None:
@@ -54,7 +54,7 @@ def show_status(stack: Stack, ports: Ports, observed: Observed, reporter: Report
         ports.clock.now(),
         interrupted(stack),
         measure(ports, observed.volumes),
-        covered=covered_folders(ports),
+        covered=shadowed_folders(ports),
         last_restore=last_restore(stack),
         last_drill=last_drill(read_reports(stack)),
         left=leftovers(stack, ports),

@@ -49,28 +49,30 @@ class Demo:
         Raise CheckFailed listing what differs, should anything differ.
         """
         session = Session(self.stack, self.reporter, Options(yes=True))
-        self._tell("start an empty PostgreSQL and the API, migrate two databases")
+        self._announce("start an empty PostgreSQL and the API, migrate two databases")
         run_up(session, ())
         run_migrate(session, (), "head")
-        self._tell(f"fill them: {self.amounts.rules} rules, {self.amounts.memories} vectors, files")
+        self._announce(
+            f"fill them: {self.amounts.rules} rules, {self.amounts.memories} vectors, files"
+        )
         self._fill()
-        self._tell("back up: one consistent set of databases and files")
+        self._announce("back up: one consistent set of databases and files")
         began = session.clock.monotonic()
         made = run_backup(session, BackupRequest(label="demo"))
         self.seconds["backup"] = session.clock.monotonic() - began
         if made is None:
             raise QuiesceError("the demo made no backup", "this is a defect: please report it")
         before = self._fingerprint(made.manifest.databases[0].digest_algorithm)
-        self._tell("lose everything: services removed, every volume deleted")
+        self._announce("lose everything: services removed, every volume deleted")
         run_down(session, ())
         self._destroy()
-        self._tell("start again with nothing, and restore")
+        self._announce("start again with nothing, and restore")
         run_up(session, ("db",))
         began = session.clock.monotonic()
         run_restore(session, "latest", RestoreRequest(safety=False))
         self.seconds["restore"] = session.clock.monotonic() - began
         run_up(session, ())
-        self._tell("compare, table by table and file by file")
+        self._announce("compare, table by table and file by file")
         after = self._fingerprint(made.manifest.databases[0].digest_algorithm)
         different = fingerprint.differences(before, after)
         if different:
@@ -79,7 +81,7 @@ class Demo:
                 "this is a defect of Quiesce: please report it",
                 details=different,
             )
-        self._tell("remove all of it")
+        self._announce("remove all of it")
         return {
             "identical": True,
             "tables": len(before.tables),
@@ -93,7 +95,7 @@ class Demo:
             "runtime": self.stack.instance.runtime,
         }
 
-    def _tell(self, what: str) -> None:
+    def _announce(self, what: str) -> None:
         self.chapter += 1
         self.reporter.note(f"[{self.chapter}/{_CHAPTERS}] {what}")
 

@@ -29,7 +29,7 @@ def throwaway(end_processes: Callable[[Path], None]) -> Iterator[Path]:
     before the folder is removed, here and for what dead demos left behind.
     """
     parent = Path(tempfile.gettempdir())
-    sweep(parent, end_processes)
+    remove_orphans(parent, end_processes)
     folder = Path(tempfile.mkdtemp(prefix=_prefix(), dir=parent))
     # The embedded server of root runs as another user, who has to get in.
     folder.chmod(0o711 if os.getuid() == 0 else 0o700)
@@ -43,7 +43,7 @@ def throwaway(end_processes: Callable[[Path], None]) -> Iterator[Path]:
         os.close(lock)
 
 
-def sweep(parent: Path, end_processes: Callable[[Path], None]) -> tuple[Path, ...]:
+def remove_orphans(parent: Path, end_processes: Callable[[Path], None]) -> tuple[Path, ...]:
     """Remove the folders of demos that died. Return which."""
     removed = []
     for folder in sorted(parent.glob(f"{_prefix()}*")):

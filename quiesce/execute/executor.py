@@ -16,9 +16,9 @@ from quiesce.errors import (
     CheckFailed,
     Interrupted,
     QuiesceError,
+    RecoveryPending,
     ServiceFailed,
     StepFailed,
-    StillOwed,
     place_of,
 )
 from quiesce.execute.interrupts import Interrupts
@@ -72,7 +72,7 @@ class Executor:
             failure = error
         if self._unsettled:
             self._journal.leave_open()
-            raise self._owed(failure) from (failure or self._unsettled[0])
+            raise self._pending(failure) from (failure or self._unsettled[0])
         try:
             self._journal.close("failed" if failure else "done")
         except OSError as error:
@@ -81,19 +81,21 @@ class Executor:
         if failure is not None:
             raise _outcome(failure) from failure
 
-    def _owed(self, failure: BaseException | None) -> StillOwed:
+    def _pending(self, failure: BaseException | None) -> RecoveryPending:
         reasons = [*([failure] if failure else []), *self._unsettled]
         services = failure is None and all(isinstance(r, ServiceFailed) for r in reasons)
-        told = [_told(reason) for reason in reasons]
+        told = [_message(reason) for reason in reasons]
         first = "; ".join(dict.fromkeys(told)) if services else str(reasons[-1])
-        owed = StillOwed(
+        pending = RecoveryPending(
             f"something is still owed: {first}",
             "correct the cause, then run 'inv recover'",
             details=told,
         )
-        owed.services_only = services
-        owed.lost_engine = any(getattr(reason, "lost_engine", False) for reason in self._unsettled)
-        return owed
+        pending.services_only = services
+        pending.lost_engine = any(
+            getattr(reason, "lost_engine", False) for reason in self._unsettled
+        )
+        return pending
 
     def _nodes(self, nodes: Sequence[Node], at: str, depth: int) -> None:
         for index, node in enumerate(nodes):
@@ -165,7 +167,7 @@ class Executor:
         try:
             result = self._handlers[type(step)](step, self._run)
         except BaseException as error:
-            self._sink.step_fails(at, words, _told(error))
+            self._sink.step_fails(at, words, _message(error))
             # Within a body a step is what the next ones need. A signal is for who runs this.
             late = (self._shielded or depth == 0) and not isinstance(error, Interrupted)
             if late and isinstance(error, Exception) and self._remember(step, error):
@@ -196,9 +198,9 @@ def _outcome(failure: BaseException) -> QuiesceError:
     if isinstance(failure, KeyboardInterrupt):
         return Interrupted(2)
     return StepFailed(
-        f"unexpected: {_told(failure)}", "everything was put back; --debug shows where"
+        f"unexpected: {_message(failure)}", "everything was put back; --debug shows where"
     )
 
 
-def _told(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     return str(error) if isinstance(error, QuiesceError) else place_of(error)

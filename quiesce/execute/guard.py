@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from quiesce.errors import StillOwed
+from quiesce.errors import RecoveryPending
 from quiesce.model import Stack
 from quiesce.plan.steps import Plan, StopServices, steps_of
 from quiesce.private_files import open_private
@@ -53,10 +53,10 @@ def guarded(
         return
     try:
         yield
-    except StillOwed as owed:
-        if owed.lost_engine:
+    except RecoveryPending as pending:
+        if pending.lost_engine:
             os.close(word)
-            owed.hint = f"{owed.hint}; or wait: the guard does when the engine answers again"
+            pending.hint = f"{pending.hint}; or wait: the guard does when the engine answers again"
             raise
         # What is still owed for another reason is for a person to see (exit 4).
         _dismiss(process, word)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from quiesce.codec import NotDecodable, decode, encode
-from quiesce.errors import RequestError, StillOwed
+from quiesce.errors import RecoveryPending, RequestError
 from quiesce.execute.alive import lives, own_identity
 from quiesce.file_errors import hint_for, reason
 from quiesce.plan.recover import Progress
@@ -161,7 +161,7 @@ def read(path: Path) -> DeadRun:
 
     Raise RequestError when it cannot be read at all.
     """
-    with _told(path):
+    with _translate_errors(path):
         events, _ = _read_events(path)
     if not events or events[0].get("event") != "run-begin":
         # Nothing was done before the plan was on disk.
@@ -185,7 +185,7 @@ def read(path: Path) -> DeadRun:
         return frozenset(str(e["position"]) for e in events if e.get("event") == name)
 
     progress = Progress(
-        owed=positions("owed"),
+        pending=positions("owed"),
         begun=positions("begin"),
         ended=positions("end"),
         body_done=positions("body-done"),
@@ -235,7 +235,7 @@ def _is_locked(path: Path) -> bool:
 def last_done(folder: Path, verb: str) -> tuple[Plan, datetime] | None:
     """Return the newest run of this verb that ended well and when it began; None without one."""
     for path in sorted(folder.glob("*.jsonl"), reverse=True):
-        with _told(path):
+        with _translate_errors(path):
             events, _ = _read_events(path)
         last = events[-1] if events else {}
         if last.get("event") != "run-end" or last.get("outcome") not in ENDED_WELL:
@@ -265,7 +265,7 @@ def close_dead(run: DeadRun, outcome: str) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise StillOwed(
+        raise RecoveryPending(
             f"what run {run.run} owed is done, but cannot be written down: {reason(error)}",
             f"{hint_for(error, run.path)}; then run 'inv recover'",
         ) from error
@@ -284,7 +284,7 @@ def forget_old(folder: Path, keep: int) -> None:
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

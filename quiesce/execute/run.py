@@ -19,7 +19,7 @@ from quiesce.model import (
     Stack,
     VolumeRecord,
 )
-from quiesce.observed import AtRest, Observed
+from quiesce.observed import Activity, Observed
 from quiesce.plan.steps import OpenSet
 from quiesce.ports import (
     BackupStore,
@@ -28,7 +28,7 @@ from quiesce.ports import (
     EventSink,
     Migrator,
     Offsite,
-    Premises,
+    Project,
     Runtime,
     VolumeIO,
 )
@@ -45,7 +45,7 @@ class Ports:
     store: BackupStore
     sink: EventSink
     clock: Clock
-    premises: Premises
+    project: Project
     offsite: Offsite
 
 
@@ -88,7 +88,7 @@ class Draft:
     clusters: list[ClusterRecord] = field(default_factory=list)
     inconsistencies: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
-    rest: AtRest | None = None
+    rest: Activity | None = None
     ignored: tuple[str, ...] = ()
 
     def finished(self) -> list[tuple[str, MemberKind, str]]:

@@ -25,13 +25,13 @@ from quiesce.plan.steps import (
     Bracket,
     CheckConsistent,
     CheckDowntime,
-    CheckRest,
+    CheckIdle,
     CheckStopped,
     DiscardStaging,
     DumpDatabase,
     DumpGlobals,
     EncryptSet,
-    HoldSnapshot,
+    ExportSnapshot,
     Node,
     OpenSet,
     Plan,
@@ -85,11 +85,11 @@ def plan_backup(
     if not rests:
         units = ()
     held: tuple[Node, ...] = tuple(
-        HoldSnapshot(d.key, "the dump made later shows this instant") for d in selection.databases
+        ExportSnapshot(d.key, "the dump made later shows this instant") for d in selection.databases
     )
     awake: tuple[Node, ...] = ()
     if rests:
-        held += check_rest(stack, set_name, selection)
+        held += check_idle(stack, set_name, selection)
         ignored = {*stack.restart.keep_running, *database_services(selection)}
         found = reasons(stack, observed, selection)
         awake = (check_stopped(stack, set_name, found, selection.volumes, ignored),)
@@ -246,7 +246,7 @@ def reasons(stack: Stack, observed: Observed, selection: Selection) -> dict[str,
     return found
 
 
-def check_rest(stack: Stack, set_name: str, selection: Selection) -> tuple[Node, ...]:
+def check_idle(stack: Stack, set_name: str, selection: Selection) -> tuple[Node, ...]:
     """Return the step that looks for other writers, for after the last snapshot is held.
 
     None for what is consistent whoever writes: one database alone, or no database.
@@ -255,7 +255,7 @@ def check_rest(stack: Stack, set_name: str, selection: Selection) -> tuple[Node,
         return ()
     keys = tuple(database.key for database in selection.databases)
     why = "nobody but the stack's own services was asked to rest"
-    return (CheckRest(set_name, keys, stack.ignored_writers, why),)
+    return (CheckIdle(set_name, keys, stack.ignored_writers, why),)
 
 
 def watch(observed: Observed) -> tuple[Node, ...]:

@@ -20,7 +20,7 @@ from quiesce.plan.services import nearest
 from quiesce.plan.steps import (
     Bracket,
     DiscardStaging,
-    HoldSnapshot,
+    ExportSnapshot,
     Node,
     Plan,
     ReleaseSnapshot,
@@ -61,7 +61,7 @@ def plan_backup_db(
         names.append(_file_name(stack, database.key, request, now, {*taken, *names}))
     keys = tuple(database.key for database in databases)
     body: tuple[Node, ...] = (
-        *(HoldSnapshot(key, "the file shows this instant") for key in keys),
+        *(ExportSnapshot(key, "the file shows this instant") for key in keys),
         *(
             WriteScript(key, request.kind, name, request.compress, "from the snapshot that is held")
             for key, name in zip(keys, names, strict=True)

@@ -16,7 +16,7 @@ from pathlib import PurePath
 
 from quiesce.errors import RequestError
 from quiesce.model import CleanGroup, PathEntry, Stack, Volume
-from quiesce.observed import Belongings, Observed, Unit, VolumeState
+from quiesce.observed import Observed, ProjectResources, Unit, VolumeState
 from quiesce.plan.order import in_stop_order
 from quiesce.plan.services import ordered, quiet, stopped_or_as_before, with_dependents
 from quiesce.plan.steps import (
@@ -31,11 +31,11 @@ from quiesce.plan.steps import (
 
 
 def plan_clean(
-    stack: Stack, observed: Observed, belongings: Belongings, run: str, verb: str
+    stack: Stack, observed: Observed, resources: ProjectResources, run: str, verb: str
 ) -> Plan:
     """Return the plan that removes every container and network and keeps every volume."""
     nodes: tuple[Node, ...] = ()
-    if belongings.containers or belongings.networks or _units(observed):
+    if resources.containers or resources.networks or _units(observed):
         units = _in_order(stack, observed)
         remove = RemoveProject("containers hold no data; volumes stay")
         why = "their containers are removed"
@@ -125,7 +125,7 @@ def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Pla
 
 
 def plan_clean_all(
-    stack: Stack, observed: Observed, belongings: Belongings, run: str, *, force: bool
+    stack: Stack, observed: Observed, resources: ProjectResources, run: str, *, force: bool
 ) -> Plan:
     """Return the plan that removes all of the instance but its backups.
 
@@ -137,13 +137,13 @@ def plan_clean_all(
     refuse_undeclared(stack, observed, force=force)
     doomed = doomed_volumes(observed)
     for state in doomed:
-        refuse_shared(stack, state, belongings.containers)
+        refuse_shared(stack, state, resources.containers)
     named = [state.name for state in doomed]
     kept = [state.name for state in observed.volumes if state.external]
-    unknown = [name for name in belongings.volumes if name not in (*named, *kept)]
+    unknown = [name for name in resources.volumes if name not in (*named, *kept)]
     units = _in_order(stack, observed)
     body: list[Node] = []
-    if units or belongings.containers or belongings.networks or _units(observed):
+    if units or resources.containers or resources.networks or _units(observed):
         body.append(RemoveProject("everything of the instance goes"))
     body += [RemoveVolume(state.name, _purpose(stack, state)) for state in doomed]
     body += [RemoveVolume(name, "carries the project's label") for name in unknown]

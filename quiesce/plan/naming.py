@@ -38,7 +38,7 @@ def set_name(instance: str, now: datetime, taken: Collection[str], mark: str = "
     return name
 
 
-def side_database(live: str, run: str, role: str, taken: Collection[str]) -> str:
+def staging_database(live: str, run: str, role: str, taken: Collection[str]) -> str:
     """Return a name for a database beside `live`: `<live>__<role>_<run's suffix>`.
 
     At most 63 bytes, cut at a character, never one of `taken`: names that are alike as far as they

@@ -51,8 +51,8 @@ def with_pushing(stack: Stack, sets: Sequence[BackupSet], plan: Plan, name: str)
     right after it was verified: what is pruned or judged comes later."""
     nodes: list[Node] = []
     for store in stack.stores:
-        owed = pending(stack, sets, store.name)
-        nodes += [PushSet(s.name, store.name, "an earlier run could not") for s in owed]
+        unsent = pending(stack, sets, store.name)
+        nodes += [PushSet(s.name, store.name, "an earlier run could not") for s in unsent]
         nodes.append(PushSet(name, store.name, WHY))
     at = next(index for index, node in enumerate(plan.nodes) if isinstance(node, VerifySet))
     pruned = tuple(_prune(stack))

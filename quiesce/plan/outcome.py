@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from quiesce.model import BackupSet, ClusterRecord
-from quiesce.observed import AtRest, Meanwhile, Service, Unit, Visitor, VolumeState
+from quiesce.observed import Activity, ExternalSession, Meanwhile, Service, Unit, VolumeState
 from quiesce.plan.steps import CheckAddresses, CheckStopped
 
 _RECENT = 3
@@ -47,18 +47,20 @@ def downtime_warning(limit: float | None, recent: Sequence[float]) -> str:
     )
 
 
-def strangers(rest: AtRest, ignored: Collection[str]) -> tuple[Visitor, ...]:
+def external_sessions(rest: Activity, ignored: Collection[str]) -> tuple[ExternalSession, ...]:
     """Return the visitors that `writers.ignore` names neither by application nor by user."""
-    return tuple(v for v in rest.visitors if not {v.application, v.user} & set(ignored))
+    return tuple(v for v in rest.external_sessions if not {v.application, v.user} & set(ignored))
 
 
-def visitor_words(visitor: Visitor) -> str:
+def session_words(each: ExternalSession) -> str:
     """Return one visitor in words."""
-    name = visitor.application or "a client"
-    return f"{name} (user {visitor.user}, pid {visitor.pid}) in {visitor.database}"
+    name = each.application or "a client"
+    return f"{name} (user {each.user}, pid {each.pid}) in {each.database}"
 
 
-def inconsistency(key: str, seen: Meanwhile, rest: AtRest | None, ignored: Collection[str]) -> str:
+def inconsistency(
+    key: str, seen: Meanwhile, rest: Activity | None, ignored: Collection[str]
+) -> str:
     """Return why the snapshot of a database does not show the instant of the first one, "" when
     nothing says so.
 
@@ -68,9 +70,9 @@ def inconsistency(key: str, seen: Meanwhile, rest: AtRest | None, ignored: Colle
     if rest is None or not seen.tables:
         return ""
     where = f"{', '.join(seen.tables)} of {key} were written to between the snapshots"
-    busy = [visitor for visitor in rest.visitors if not visitor.idle]
-    if unknown := strangers(replace(rest, visitors=tuple(busy)), ignored):
-        return f"{where}, and connected were: {'; '.join(map(visitor_words, unknown))}"
+    busy = [each for each in rest.external_sessions if not each.idle]
+    if unknown := external_sessions(replace(rest, external_sessions=tuple(busy)), ignored):
+        return f"{where}, and connected were: {'; '.join(map(session_words, unknown))}"
     return "" if busy else f"{where}, by a client that had left when it was looked for"
 
 

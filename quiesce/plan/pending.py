@@ -14,13 +14,13 @@ from quiesce.plan.steps import (
     CheckAddresses,
     DiscardStaging,
     DropDatabase,
+    FinishSwap,
     Node,
     Plan,
     ReleaseSnapshot,
     RemoveProject,
     RemoveServices,
     RunCommand,
-    SettleVolume,
     StartServices,
     Step,
     StopServices,
@@ -31,7 +31,7 @@ from quiesce.plan.steps import (
     steps_of,
 )
 
-_CLEAN_UPS = (DropDatabase, UnmarkDatabase, SettleVolume, DiscardStaging, ReleaseSnapshot)
+_CLEAN_UPS = (DropDatabase, UnmarkDatabase, FinishSwap, DiscardStaging, ReleaseSnapshot)
 _SERVICES = (StartServices, WaitHealthy, WaitServices, CheckAddresses, RunCommand)
 #: Tasks by which a person says what is to run.
 DECIDING = frozenset("up start stop restart rebuild down clean clean-all nuke shutdown".split())
@@ -85,7 +85,7 @@ def describe_leftover(step: Step, run: str, backups: str) -> tuple[str, str]:
         return f"database {step.name}", f'DROP DATABASE "{name}" WITH (FORCE);'
     if isinstance(step, UnmarkDatabase):
         return f"the mark of run {run} in the comment of {step.name}", "it does no harm"
-    if isinstance(step, SettleVolume):
+    if isinstance(step, FinishSwap):
         folder = f".quiesce-{run}"
         return f"folder {folder} in volume {step.volume}", f"rm -r VOLUME/{folder}, as root"
     if isinstance(step, ReleaseSnapshot):

@@ -15,18 +15,18 @@ from quiesce.plan.steps import Bracket, Node, Plan, StartServices, StopServices,
 
 
 def with_all_that_ran(
-    stack: Stack, observed: Observed, plan: Plan, owed: tuple[Node, ...]
+    stack: Stack, observed: Observed, plan: Plan, pending: tuple[Node, ...]
 ) -> tuple[Node, ...]:
     """Return the owed steps with those that bring back what else is down.
 
     Nothing is added where no service is owed. What needs one that the plan stopped comes last;
     the rest comes first, for data is put back on servers that run.
     """
-    if not any(isinstance(node, StartServices) for _, node in walk(owed)):
-        return owed
+    if not any(isinstance(node, StartServices) for _, node in walk(pending)):
+        return pending
     untouched = _untouched(plan)
     if not untouched:
-        return owed
+        return pending
     restarted = was_restarted(untouched, observed)
     needs = order.dependencies(observed.services)
     stopped = {unit.service for unit in _stopped(plan)}
@@ -46,7 +46,7 @@ def with_all_that_ran(
     def nodes(units: tuple[Unit, ...]) -> tuple[Node, ...]:
         return coming_back(stack, order.start_waves(units, observed.services, names), why)
 
-    return (*nodes(before), *owed, *nodes(after))
+    return (*nodes(before), *pending, *nodes(after))
 
 
 def was_restarted(untouched: tuple[Unit, ...], observed: Observed) -> bool:

@@ -19,7 +19,7 @@ from quiesce.plan.steps import Bracket, Node, Plan, ReplaceRows, StopServices, w
 class Progress:
     """What a journal says of a run: positions by event."""
 
-    owed: Collection[str] = ()
+    pending: Collection[str] = ()
     begun: Collection[str] = ()
     ended: Collection[str] = ()
     body_done: Collection[str] = ()
@@ -27,7 +27,7 @@ class Progress:
     closed: bool = False
 
 
-def owed_nodes(plan: Plan, progress: Progress) -> tuple[Node, ...]:
+def pending_nodes(plan: Plan, progress: Progress) -> tuple[Node, ...]:
     """Return the steps that settle the run, in order; none when nothing is owed."""
     nodes, forward = _of(plan.nodes, "", progress)
     if forward:
@@ -54,11 +54,11 @@ def completed(plan: Plan, progress: Progress) -> bool:
 
 
 def _of(nodes: tuple[Node, ...], at: str, progress: Progress) -> tuple[tuple[Node, ...], bool]:
-    owed: tuple[Node, ...] = ()
+    pending: tuple[Node, ...] = ()
     forward = False
     for index, node in enumerate(nodes):
         position = f"{at}/{index}"
-        if not isinstance(node, Bracket) or position not in progress.owed:
+        if not isinstance(node, Bracket) or position not in progress.pending:
             continue
         if position in progress.settled:
             # Settled itself; a bracket inside it may still owe a restart that failed.
@@ -67,9 +67,9 @@ def _of(nodes: tuple[Node, ...], at: str, progress: Progress) -> tuple[tuple[Nod
             inner_forward = inner_forward or completed
         else:
             inner, inner_forward = _inside(node, position, progress)
-        owed += inner
+        pending += inner
         forward = forward or inner_forward
-    return owed, forward
+    return pending, forward
 
 
 def _inside(node: Bracket, at: str, progress: Progress) -> tuple[tuple[Node, ...], bool]:

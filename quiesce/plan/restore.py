@@ -22,33 +22,33 @@ from quiesce.model import (
 )
 from quiesce.observed import Observed, Unit
 from quiesce.plan import backup as backup_plan
-from quiesce.plan import rows, side
+from quiesce.plan import rows, staging
 from quiesce.plan.cold import copies
-from quiesce.plan.naming import side_database, suffix_of
+from quiesce.plan.naming import staging_database, suffix_of
 from quiesce.plan.restore_request import (
     Chosen,
     RestoreRequest,
     check_path,
     choose,
-    refuse_strangers,
+    refuse_external_users,
     require_servers,
 )
 from quiesce.plan.services import quiet, start_nodes, with_dependents
 from quiesce.plan.steps import (
     ArchiveVolume,
+    BlockConnections,
     Bracket,
     CreateVolume,
     DiscardStaging,
     DropDatabase,
-    FenceDatabases,
-    HoldSnapshot,
+    ExportSnapshot,
+    FinishSwap,
     Node,
     OpenSet,
     Plan,
     PutBackDatabases,
     PutBackVolume,
     RecordStack,
-    SettleVolume,
     StageVolume,
     StopServices,
     SwapDatabases,
@@ -73,11 +73,11 @@ def plan_restore(
     """
     chosen = choose(stack, source, request.only, data_only=request.data_only)
     require_servers(chosen, observed)
-    refuse_strangers(chosen, observed)
+    refuse_external_users(chosen, observed)
     if request.path:
         check_path(chosen, observed, source, request)
     if request.beside:
-        return side.plan_beside(stack, observed, source, chosen.databases, request, run, taken)
+        return staging.plan_beside(stack, observed, source, chosen.databases, request, run, taken)
     if request.in_place:
         return _in_place(stack, observed, source, chosen, request, run, safety_set)
     swaps = _swaps(chosen, observed, run, taken)
@@ -86,13 +86,13 @@ def plan_restore(
     servers = _servers(observed, chosen, source)
     safety = _safety(stack, observed, chosen, safety_set, servers) if request.safety else ()
     body: tuple[Node, ...] = (
-        *side.roles(source, request.roles),
+        *staging.roles(source, request.roles),
         *(
             rows.beside(chosen.databases, swaps, source, request)
             if request.data_only
-            else side.scripts(chosen.databases, swaps, source, request)
+            else staging.scripts(chosen.databases, swaps, source, request)
             if request.foreign
-            else side.dumps(chosen.databases, swaps, source, request)
+            else staging.dumps(chosen.databases, swaps, source, request)
         ),
         *_stage(observed, chosen, source, request.path),
         *quiet(
@@ -107,7 +107,7 @@ def plan_restore(
     )
     clear: tuple[Node, ...] = (
         *(_drop(swap.database, swap.side, run) for swap in swaps),
-        *(SettleVolume(v.key, "nothing of a failed restore stays") for v in chosen.volumes),
+        *(FinishSwap(v.key, "nothing of a failed restore stays") for v in chosen.volumes),
         DiscardStaging("nothing of a failed restore stays"),
     )
     after: tuple[Node, ...] = (
@@ -117,7 +117,7 @@ def plan_restore(
             if not swap.aside
         ),
         *(_drop(swap.database, swap.aside, run) for swap in swaps if swap.aside),
-        *(SettleVolume(v.key, "the restored content is live and well") for v in chosen.volumes),
+        *(FinishSwap(v.key, "the restored content is live and well") for v in chosen.volumes),
         DiscardStaging("nothing of this run is needed any more"),
     )
     # Owed: what is aside after a death in here would stay for ever, with nobody to know of it.
@@ -189,8 +189,8 @@ def _swaps(
     used = set(taken)
     for database, _ in chosen.databases:
         exists = observed.database(database.key).exists
-        new = side_database(database.name, run, "new", used)
-        old = side_database(database.name, run, "old", used) if exists else ""
+        new = staging_database(database.name, run, "new", used)
+        old = staging_database(database.name, run, "old", used) if exists else ""
         used |= {new, old}
         swaps.append(DatabaseSwap(database.key, database.name, new, old))
     return tuple(swaps)
@@ -241,8 +241,8 @@ def _safety(
     running = tuple(dict.fromkeys(unit.service for unit in observed.running))
     return (
         OpenSet(name, "full", mode, "before restore", False, running, (), why),
-        *(HoldSnapshot(d.key, "its users are at rest") for d in databases),
-        *backup_plan.check_rest(stack, name, backup_plan.Selection(databases, volumes)),
+        *(ExportSnapshot(d.key, "its users are at rest") for d in databases),
+        *backup_plan.check_idle(stack, name, backup_plan.Selection(databases, volumes)),
         *copies(name, servers),
         *(
             ArchiveVolume(name, v.key, 0, f"volumes/{v.key}", "its users are at rest")
@@ -265,7 +265,7 @@ def _exchange(
 ) -> Bracket:
     servers = _by_server(chosen, swaps)
     fences = tuple(
-        FenceDatabases(
+        BlockConnections(
             service,
             tuple(swap.live for swap in of_server if swap.aside)
             + tuple(swap.side for swap in of_server),

@@ -112,7 +112,7 @@ def require_servers(chosen: Chosen, observed: Observed) -> None:
             )
 
 
-def refuse_strangers(chosen: Chosen, observed: Observed) -> None:
+def refuse_external_users(chosen: Chosen, observed: Observed) -> None:
     """Nobody may work on content that is half exchanged, and we stop only what is the stack's."""
     for volume in chosen.volumes:
         if others := observed.volume(volume.key).outside:

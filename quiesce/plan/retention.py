@@ -52,7 +52,7 @@ class Candidate:
     verified: bool | None = True
     accepted: bool = False
     #: Stores that are to hold it and do not yet.
-    owed: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
     amounts: Mapping[tuple[str, str], int] | None = None
     #: Bytes that it takes in a store, by database and volume: known also of a set that an earlier
     #: version sent, whose index has no amounts.
@@ -88,7 +88,7 @@ def candidate(backup: BackupSet, stores: Iterable[OffsiteStore] = ()) -> Candida
         pinned=backup.state.pinned,
         verified=backup.state.verified_good,
         accepted=backup.state.accepted,
-        owed=tuple(
+        pending=tuple(
             store.name
             for store in stores
             if store.name not in backup.state.pushed and not is_safety(manifest)
@@ -237,7 +237,7 @@ def _apply_guards(
             why.append("not verified")
         if entry.stranger:
             why.append("not known to be sent from here")
-        why += [f"not in {store} yet" for store in entry.owed]
+        why += [f"not in {store} yet" for store in entry.pending]
         if entry.created_at > now:
             why.append("from the future")
         if why:

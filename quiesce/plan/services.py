@@ -207,8 +207,8 @@ def plan_up(
     wanted = set(services) | set(order.all_needed(needs, services))
     refuse_paused(observed, wanted, ": up does not wake it")
     in_order = tuple(name for name in ordered(stack, observed) if name in wanted)
-    anew = "; ".join(f"{name} is made anew: {why}" for name, why in outdated(in_order).items())
-    why = "asked for, with what they depend on" + (f"; {anew}" if anew else "")
+    recreated = "; ".join(f"{name} is made anew: {why}" for name, why in outdated(in_order).items())
+    why = "asked for, with what they depend on" + (f"; {recreated}" if recreated else "")
     nodes = (
         UpServices(in_order, build, why),
         WaitServices(in_order, stack.restart.health_timeout, "up means healthy"),

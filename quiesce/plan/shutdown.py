@@ -16,7 +16,7 @@ from quiesce.observed import Observed, Unit
 from quiesce.plan import order
 from quiesce.plan.backup import (
     Selection,
-    check_rest,
+    check_idle,
     dumps,
     require_databases,
     sealing,
@@ -28,7 +28,7 @@ from quiesce.plan.steps import (
     ArchiveVolume,
     Bracket,
     DiscardStaging,
-    HoldSnapshot,
+    ExportSnapshot,
     Node,
     OpenSet,
     Plan,
@@ -146,8 +146,8 @@ def _body(
         for v in selection.volumes
     )
     return (
-        *(HoldSnapshot(d.key, "the dump shows this instant") for d in selection.databases),
-        *(check_rest(stack, set_name, selection) if checked else ()),
+        *(ExportSnapshot(d.key, "the dump shows this instant") for d in selection.databases),
+        *(check_idle(stack, set_name, selection) if checked else ()),
         *archives,
         *dumps(set_name, selection.databases, kind),
         RecordStack(set_name, "a set explains itself"),

@@ -28,11 +28,15 @@ class Step:
     __slots__ = ()
     #: Every kind of step by its name; what a journal can hold.
     kinds: ClassVar[dict[str, type[Step]]] = {}
+    #: What journals of earlier versions call this kind of step.
+    former: ClassVar[str] = ""
     why: str
 
     def __init_subclass__(cls) -> None:
         # A dataclass with slots is made twice; the second is the one that is used.
         Step.kinds[cls.__name__] = cls
+        if cls.former:
+            Step.kinds[cls.former] = cls
 
     def sentence(self) -> str:
         """Return what the step does, without its reason."""
@@ -247,8 +251,10 @@ class OpenSet(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class HoldSnapshot(Step):
+class ExportSnapshot(Step):
     """A session holds a snapshot of this database, its tables locked against rewriting."""
+
+    former: ClassVar[str] = "HoldSnapshot"
 
     database: str
     why: str
@@ -258,11 +264,13 @@ class HoldSnapshot(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class CheckRest(Step):
+class CheckIdle(Step):
     """Whoever else is in these databases is named; when one wrote, the set will say so.
 
     `ignored` are application and user names that may be there.
     """
+
+    former: ClassVar[str] = "CheckRest"
 
     set: str
     databases: tuple[str, ...]
@@ -738,8 +746,10 @@ class FinishDatabase(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class FenceDatabases(Step):
+class BlockConnections(Step):
     """Nobody is connected to these databases of the service's server, and nobody can be."""
+
+    former: ClassVar[str] = "FenceDatabases"
 
     service: str
     names: tuple[str, ...]
@@ -845,8 +855,10 @@ class PutBackVolume(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class SettleVolume(Step):
+class FinishSwap(Step):
     """Nothing of this run is left in the volume: no staged content, nothing aside."""
+
+    former: ClassVar[str] = "SettleVolume"
 
     volume: str
     why: str

@@ -16,7 +16,7 @@ from quiesce.model import (
     TableRecord,
 )
 from quiesce.observed import (
-    AtRest,
+    Activity,
     DatabaseState,
     Meanwhile,
     MissingRight,
@@ -96,11 +96,11 @@ class DatabaseAdmin(Protocol):
         nothing would."""
         ...
 
-    def hold(self, database: Database) -> None:
+    def export_snapshot(self, database: Database) -> None:
         """Lock every table in ACCESS SHARE mode, then export a snapshot, and keep the session."""
         ...
 
-    def at_rest(self, databases: Sequence[Database]) -> AtRest:
+    def activity(self, databases: Sequence[Database]) -> Activity:
         """Who else is connected to these held databases, and whose snapshot shows transactions
         that the first one of its server does not. Changes nothing."""
         ...
@@ -270,7 +270,7 @@ class DatabaseAdmin(Protocol):
         What a script made goes to an owner who is no superuser, which is returned."""
         ...
 
-    def fence(self, service: str, names: Sequence[str]) -> None:
+    def block_connections(self, service: str, names: Sequence[str]) -> None:
         """No one is connected to these databases and no one can be."""
         ...
 
@@ -297,7 +297,7 @@ class DatabaseAdmin(Protocol):
         """Bytes of database `name` on the server of `database`; None where there is none."""
         ...
 
-    def sweep(self, run: str) -> tuple[str, ...]:
+    def remove_orphans(self, run: str) -> tuple[str, ...]:
         """End sessions that dead run left in the servers. Return what was ended."""
         ...
 

@@ -13,10 +13,10 @@ from quiesce.model import (
     Volume,
 )
 from quiesce.observed import (
-    Belongings,
-    CoveredFolder,
     Engine,
+    ProjectResources,
     Service,
+    ShadowedFolder,
     Unit,
     VolumeState,
 )
@@ -166,7 +166,7 @@ class Runtime(Protocol):
         QuiesceError when it cannot be known."""
         ...
 
-    def claim(self, folder: Path, run: str, earlier: Collection[str]) -> None:
+    def lock_project(self, folder: Path, run: str, earlier: Collection[str]) -> None:
         """Whoever shares this engine sees that `run` changes the instance from `folder`.
 
         Raise Busy naming another place from where it is being changed, unless one of the
@@ -175,7 +175,7 @@ class Runtime(Protocol):
         """
         ...
 
-    def disclaim(self, folder: Path, earlier: Collection[str]) -> None:
+    def unlock_project(self, folder: Path, earlier: Collection[str]) -> None:
         """It is not being changed from `folder` any more. Another's claim stays."""
         ...
 
@@ -184,7 +184,7 @@ class Runtime(Protocol):
         instance, no files read. For a recovery when somebody broke the files meanwhile."""
         ...
 
-    def sweep(self, run: str) -> tuple[str, ...]:
+    def remove_orphans(self, run: str) -> tuple[str, ...]:
         """Remove helpers that carry this run's label. Return what was removed."""
         ...
 
@@ -203,10 +203,10 @@ class CommandLine:
     directory: Path
 
 
-class Premises(Protocol):
+class Project(Protocol):
     """What belongs to an instance on its engine besides what its services do, and the ways in."""
 
-    def belongings(self) -> Belongings:
+    def resources(self) -> ProjectResources:
         """All that carries the project's label now."""
         ...
 
@@ -223,7 +223,7 @@ class Premises(Protocol):
         """No volume of this real name. Raise QuiesceError naming the containers that use it."""
         ...
 
-    def covered_folders(self) -> tuple[CoveredFolder, ...]:
+    def shadowed_folders(self) -> tuple[ShadowedFolder, ...]:
         """Bind mounts over folders that are not empty in their service's image. Starts nothing;
         an image that is not there hides nothing."""
         ...
@@ -232,7 +232,7 @@ class Premises(Protocol):
         """Those of these services of which something runs that `up` would make anew, and why."""
         ...
 
-    def deaf_services(self) -> Mapping[str, str]:
+    def services_ignoring_stop_signal(self) -> Mapping[str, str]:
         """Running services whose first process neither handles nor waits for its stop signal,
         with the signal's name: they can only be killed."""
         ...
@@ -248,7 +248,7 @@ class Premises(Protocol):
         RequestError when one is missing."""
         ...
 
-    def inside(
+    def command_in_service(
         self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
     ) -> CommandLine:
         """How to run `argv` in the running service with our own input and output.
@@ -265,7 +265,7 @@ class Premises(Protocol):
         not among its processes, with our own input and output; as `inside` in all else."""
         ...
 
-    def carry_out(self, service: str, argv: Sequence[str], seconds: float) -> None:
+    def run_in_service(self, service: str, argv: Sequence[str], seconds: float) -> None:
         """Run `argv` in the running service to its end, with no input. Raise QuiesceError, with
         what it said last, when it fails or takes longer than `seconds`."""
         ...

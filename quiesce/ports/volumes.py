@@ -124,7 +124,7 @@ class VolumeIO(Protocol):
         """Undo `swap`, with the same `path`, however far it had got."""
         ...
 
-    def settle(self, volume: VolumeState, run: str) -> None:
+    def finish_swap(self, volume: VolumeState, run: str) -> None:
         """Remove `.quiesce-<run>` from the volume with all it holds."""
         ...
 
@@ -144,7 +144,7 @@ class VolumeIO(Protocol):
         """
         ...
 
-    def sweep(self, run: str) -> tuple[str, ...]:
+    def remove_orphans(self, run: str) -> tuple[str, ...]:
         """Remove helpers that carry this run's label. Return what was removed."""
         ...
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from quiesce.report import words
 from quiesce.report.blocks import Block, Cell, Facts, Headline, Mark, Outline, Remark, Table
-from quiesce.report.face import Failure, Instant, Running, Steps
 from quiesce.report.plain import failure_lines
+from quiesce.report.renderer import Failure, Instant, Running, Steps
 from quiesce.report.streams import Stream
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class _Page(StringIO):
         return self._encoding
 
 
-class _Paper:
+class _OutputBuffer:
     """A stream as Rich sees it: prints to text, and the text goes to the stream."""
 
     def __init__(self, stream: Stream, environ: Mapping[str, str], columns: int | None) -> None:
@@ -83,7 +83,7 @@ class _Paper:
         return "\n".join(line.rstrip(" ") for line in text.split("\n"))
 
 
-class ConsoleFace:
+class ConsoleRenderer:
     """Steps and results to the terminal `out`; warnings and failures to `err`.
 
     `columns` fixes the width; otherwise it is the terminal's at the moment of printing.
@@ -100,7 +100,7 @@ class ConsoleFace:
         self._err = err
         self._environ = environ
         self._columns = columns
-        self._papers: dict[int, _Paper] = {}
+        self._papers: dict[int, _OutputBuffer] = {}
         self._steps = Steps()
         self._began: dict[str, float] = {}
         self._drawn = 0
@@ -153,16 +153,16 @@ class ConsoleFace:
     # ------------------------------------------------------------------------------- live lines
 
     def _draw(self, at: Instant) -> None:
-        paper = self._paper(self._out)
+        buffer = self._buffer(self._out)
         # The last column stays free: some terminals wrap as soon as it is written.
-        room = max(10, paper.columns - 1)
+        room = max(10, buffer.columns - 1)
         lines = []
         for step in self._steps.all():
             elapsed = at.clock - self._began[step.position]
             if elapsed >= SHOW_AFTER:
                 line = self._live_line(step, elapsed)
                 line.truncate(room, overflow="ellipsis" if self._unicode else "crop")
-                lines.append(paper.render(line, soft=True).rstrip("\n"))
+                lines.append(buffer.render(line, soft=True).rstrip("\n"))
         drawn, self._drawn = self._drawn, len(lines)
         self._out.write(_erasing(drawn) + "\n".join(lines))
 
@@ -186,7 +186,7 @@ class ConsoleFace:
     def _print(self, stream: Stream, *parts: object, soft: bool = False) -> None:
         """Print above the live lines, which come back with the next tick."""
         self.leave()
-        stream.write(self._paper(stream).render(*parts, soft=soft))
+        stream.write(self._buffer(stream).render(*parts, soft=soft))
 
     # ----------------------------------------------------------------------------------- results
 
@@ -207,7 +207,7 @@ class ConsoleFace:
             mark = _MARKS[block.mark]
             return [self._text(f"{mark} {block.text}".strip(), _MARK_TONES[block.mark])]
         if isinstance(block, Table):
-            return tables.table(self._shown(block), self._paper(self._out).columns)
+            return tables.table(self._shown(block), self._buffer(self._out).columns)
         if isinstance(block, Facts):
             rows = tuple((self._flat(name), self._cell(cell)) for name, cell in block.rows)
             return [tables.facts(rows)]
@@ -242,7 +242,7 @@ class ConsoleFace:
     def prompt(self, question: str, banner: Sequence[str]) -> None:
         lines = [self._text(line, "bold yellow", keep=True) for line in banner]
         self._print(self._err, *lines, soft=True)
-        question = self._paper(self._err).render(self._text(question, "bold"), soft=True)
+        question = self._buffer(self._err).render(self._text(question, "bold"), soft=True)
         self._err.write(question.rstrip("\n") + " ")
 
     def answered(self) -> None:
@@ -259,7 +259,7 @@ class ConsoleFace:
         """The reason gets what is left of the line, if that is worth reading."""
         from rich.text import Text
 
-        room = self._paper(self._out).columns - 1 - line.cell_len
+        room = self._buffer(self._out).columns - 1 - line.cell_len
         reason = Text(self._flat(f" — {why}"), "dim")
         if room < min(16, reason.cell_len):
             return
@@ -296,9 +296,9 @@ class ConsoleFace:
     def _shaped(self, text: str) -> str:
         return words.legible(words.printable(text), self._out.encoding)
 
-    def _paper(self, stream: Stream) -> _Paper:
+    def _buffer(self, stream: Stream) -> _OutputBuffer:
         if id(stream) not in self._papers:
-            self._papers[id(stream)] = _Paper(stream, self._environ, self._columns)
+            self._papers[id(stream)] = _OutputBuffer(stream, self._environ, self._columns)
         return self._papers[id(stream)]
 
 

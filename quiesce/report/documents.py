@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from quiesce.errors import QuiesceError
     from quiesce.findings import Finding
     from quiesce.model import BackupSet, Downtime, Stack
-    from quiesce.observed import CoveredFolder, Observed, Service, VolumeState
+    from quiesce.observed import Observed, Service, ShadowedFolder, VolumeState
     from quiesce.plan.steps import Plan
 
 Document = dict[str, Any]
@@ -170,7 +170,7 @@ def status(
     now: datetime,
     unfinished: Sequence[UnfinishedRun],
     sizes: Sizes,
-    covered: Sequence[CoveredFolder] = (),
+    covered: Sequence[ShadowedFolder] = (),
     last_restore: LastRestore | None = None,
     last_drill: DrillRecord | None = None,
     left: Sequence[Leftover] = (),

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 from quiesce.report import words
-from quiesce.report.face import Failure, Instant, Running
-from quiesce.report.plain import HEARTBEAT, PlainFace
+from quiesce.report.plain import HEARTBEAT, PlainRenderer
+from quiesce.report.renderer import Failure, Instant, Running
 
 
-class JsonLinesFace(PlainFace):
+class JsonLinesRenderer(PlainRenderer):
     """Events to `err` for programs that collect logs; results as the plain face shows them.
 
     Every line has `time` (UTC), `level`, `event`, `task` and `message`.

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from quiesce.model import BackupSet, Stack, Volume
     from quiesce.observed import (
-        CoveredFolder,
         DatabaseState,
         Observed,
         Service,
+        ShadowedFolder,
         Unit,
         VolumeState,
     )
@@ -52,7 +52,7 @@ def status(
     unfinished: Sequence[UnfinishedRun],
     sizes: Sizes,
     zone: tzinfo | None,
-    covered: Sequence[CoveredFolder] = (),
+    covered: Sequence[ShadowedFolder] = (),
     last_restore: LastRestore | None = None,
     last_drill: DrillRecord | None = None,
     left: Sequence[Leftover] = (),
@@ -83,7 +83,7 @@ def status(
         blocks.append(Remark("bad", run.run, text, "run 'inv recover'"))
     for one in left:
         blocks.append(Remark("bad" if one.service else "warning", one.run, one.fact, one.hint))
-    return [*blocks, *(_covered(folder) for folder in covered)]
+    return [*blocks, *(_shadowed(folder) for folder in covered)]
 
 
 def _restore(last: LastRestore | None, now: datetime) -> Cell:
@@ -105,7 +105,7 @@ def _drill(last: DrillRecord | None, now: datetime) -> Cell:
     return Cell(f"{when}, everything came back{timed} ({last.source})", "good")
 
 
-def _covered(folder: CoveredFolder) -> Remark:
+def _shadowed(folder: ShadowedFolder) -> Remark:
     """Say what a bind mount hides: programs that the image brought are not there any more."""
     names = ", ".join(folder.entries)
     return Remark(

@@ -20,7 +20,7 @@ from quiesce.report.blocks import (
     Table,
     Verbatim,
 )
-from quiesce.report.face import DETAIL_LINES, Failure, Instant, Running, Steps
+from quiesce.report.renderer import DETAIL_LINES, Failure, Instant, Running, Steps
 from quiesce.report.streams import Stream
 
 #: Seconds after which a step says that it runs, and between signs of life.
@@ -30,7 +30,7 @@ HEARTBEAT = 30.0
 _LEVELS = {"none": "", "good": "ok", "warning": "warning", "bad": "error"}
 
 
-class PlainFace:
+class PlainRenderer:
     """Results and steps to `out`, warnings and failures to `err`."""
 
     def __init__(self, out: Stream, err: Stream) -> None:

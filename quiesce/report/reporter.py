@@ -10,14 +10,14 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
-from quiesce.report.face import Face, Failure, Instant, Running
+from quiesce.report.renderer import Failure, Instant, Renderer, Running
 from quiesce.report.streams import Outlet, Stream
 
 if TYPE_CHECKING:
     from quiesce.errors import QuiesceError
     from quiesce.findings import Finding
     from quiesce.model import BackupSet, OffsiteSet, Stack
-    from quiesce.observed import CoveredFolder, Observed
+    from quiesce.observed import Observed, ShadowedFolder
     from quiesce.plan.steps import Plan
     from quiesce.report.blocks import Block
     from quiesce.report.values import (
@@ -71,30 +71,30 @@ def make_reporter(
     `columns` fixes the width. Without `background` everything is written by the calling thread,
     which may then have to wait for the terminal.
     """
-    from quiesce.report.plain import PlainFace
+    from quiesce.report.plain import PlainRenderer
 
     out, err = Stream(stdout), Stream(stderr)
     if plain is None:
         plain = not out.terminal or environ.get("TERM", "") in ("", "dumb", "unknown")
-    face: Face
+    renderer: Renderer
     if log_format == "json":
-        from quiesce.report.json_lines import JsonLinesFace
+        from quiesce.report.json_lines import JsonLinesRenderer
 
-        lines = JsonLinesFace(err if json else out, err)
+        lines = JsonLinesRenderer(err if json else out, err)
         lines.task = task
-        face = lines
+        renderer = lines
     elif json:
-        face = PlainFace(err, err)
+        renderer = PlainRenderer(err, err)
     elif plain:
-        face = PlainFace(out, err)
+        renderer = PlainRenderer(out, err)
     else:
-        from quiesce.report.console import ConsoleFace
+        from quiesce.report.console import ConsoleRenderer
 
-        face = ConsoleFace(out, err, environ, columns)
-    face.zone = zone
+        renderer = ConsoleRenderer(out, err, environ, columns)
+    renderer.zone = zone
     return Reporter(
         task=task,
-        face=face,
+        renderer=renderer,
         out=out,
         err=err,
         stdin=stdin,
@@ -118,7 +118,7 @@ class Reporter:
         self,
         *,
         task: str,
-        face: Face,
+        renderer: Renderer,
         out: Stream,
         err: Stream,
         stdin: TextIO | None,
@@ -128,7 +128,7 @@ class Reporter:
     ) -> None:
         self._task = task
         self.json = json
-        self._face = face
+        self._face = renderer
         self._out = out
         self._err = err
         self._stdin = stdin
@@ -136,7 +136,7 @@ class Reporter:
         self._document: dict[str, Any] = {"ok": True, "task": task}
         self._closed = False
         self._unshown: list[Block] = []
-        self._outlet = Outlet(self._tick, lambda: face.busy, seconds=0.1, background=background)
+        self._outlet = Outlet(self._tick, lambda: renderer.busy, seconds=0.1, background=background)
 
     def __enter__(self) -> Self:
         return self
@@ -178,24 +178,24 @@ class Reporter:
 
     def step_begins(self, position: str, sentence: str, why: str, depth: int) -> None:
         step = Running(position, sentence, why, depth, threading.get_ident())
-        self._tell(self._face.begins, step)
+        self._render(self._face.begins, step)
 
     def step_ends(self, position: str, sentence: str, seconds: float, result: str) -> None:
-        self._tell(self._face.ends, position, sentence, seconds, result)
+        self._render(self._face.ends, position, sentence, seconds, result)
 
     def step_fails(self, position: str, sentence: str, reason: str) -> None:
-        self._tell(self._face.fails, position, sentence, reason)
+        self._render(self._face.fails, position, sentence, reason)
 
     def progress(self, text: str, done: int) -> None:
-        self._tell(self._face.progress, threading.get_ident(), text, done)
+        self._render(self._face.progress, threading.get_ident(), text, done)
 
     def note(self, text: str) -> None:
-        self._tell(self._face.note, text)
+        self._render(self._face.note, text)
 
     def warn(self, text: str) -> None:
-        self._tell(self._face.warn, text)
+        self._render(self._face.warn, text)
 
-    def _tell(self, action: Callable[..., None], *arguments: object) -> None:
+    def _render(self, action: Callable[..., None], *arguments: object) -> None:
         self._outlet.post(partial(action, *arguments, self._instant()))
 
     def _instant(self) -> Instant:
@@ -275,7 +275,7 @@ class Reporter:
         unfinished: Sequence[UnfinishedRun],
         sizes: Sizes,
         *,
-        covered: Sequence[CoveredFolder] = (),
+        covered: Sequence[ShadowedFolder] = (),
         last_restore: LastRestore | None = None,
         last_drill: DrillRecord | None = None,
         left: Sequence[Leftover] = (),

@@ -132,7 +132,7 @@ def test_what_was_dumped_and_loaded_is_what_the_record_says(world: World, tmp_pa
 
 def test_a_held_snapshot_does_not_see_what_is_written_later(world: World, tmp_path: Path) -> None:
     """The quiet point is where it was held, however long the dump waits."""
-    world.admin.hold(world.database)
+    world.admin.export_snapshot(world.database)
     world.write(LIVE, "three")
     record = world.admin.dump(world.database, "full", tmp_path, DUMP, nothing)
     world.admin.release(world.database)
@@ -144,8 +144,8 @@ def test_a_held_snapshot_does_not_see_what_is_written_later(world: World, tmp_pa
 
 def test_holding_and_releasing_twice_is_as_good_as_once(world: World) -> None:
     """A recovery repeats steps."""
-    world.admin.hold(world.database)
-    world.admin.hold(world.database)
+    world.admin.export_snapshot(world.database)
+    world.admin.export_snapshot(world.database)
     world.admin.release(world.database)
     world.admin.release(world.database)
 
@@ -157,7 +157,7 @@ def test_a_swap_makes_the_new_one_live_and_keeps_the_old_aside(
     algorithm = algorithm_of(world, tmp_path)
     build(world, tmp_path)
     world.write(LIVE, "three")
-    world.admin.fence("db", [LIVE, SIDE])
+    world.admin.block_connections("db", [LIVE, SIDE])
     assert world.names()[LIVE] is False
     for _ in range(2):
         world.admin.swap("db", [SWAP])
@@ -175,7 +175,7 @@ def test_put_back_makes_the_old_one_live_from_every_state(
     build(world, tmp_path)
     world.write(LIVE, "three")
     if state != "not fenced":
-        world.admin.fence("db", [LIVE, SIDE])
+        world.admin.block_connections("db", [LIVE, SIDE])
     if state in ("swapped", "put back"):
         world.admin.swap("db", [SWAP])
     for _ in range(2 if state == "put back" else 1):
@@ -220,7 +220,7 @@ def test_a_swap_without_its_side_database_changes_nothing(world: World) -> None:
 def test_all_swaps_of_a_server_happen_or_none(world: World, tmp_path: Path) -> None:
     """A second swap that cannot happen takes the first one back with it."""
     build(world, tmp_path)
-    world.admin.fence("db", [LIVE, SIDE])
+    world.admin.block_connections("db", [LIVE, SIDE])
     before = set(world.names())
     with pytest.raises(QuiesceError):
         world.admin.swap("db", [SWAP, DatabaseSwap("other", "other", "other__new_ab12", "")])
@@ -297,8 +297,8 @@ def test_a_server_that_is_down_is_seen_and_never_an_exception(world: World) -> N
     assert (state.reachable, state.exists) == (False, False)
     assert state.problem
     with pytest.raises(QuiesceError):
-        world.admin.hold(world.database)
-    assert world.admin.sweep("r-9999") == ()
+        world.admin.export_snapshot(world.database)
+    assert world.admin.remove_orphans("r-9999") == ()
 
 
 def test_globals_are_written_without_passwords(world: World, tmp_path: Path) -> None:
@@ -379,7 +379,7 @@ def test_rows_that_are_refused_at_the_end_leave_the_old_ones(world: World, tmp_p
 
 def test_a_script_shows_what_was_held(world: World) -> None:
     """Complete to its last line, or an error."""
-    world.admin.hold(world.database)
+    world.admin.export_snapshot(world.database)
     world.write(LIVE, "three")
     script = world.admin.script(world.database, "full", nothing)
     world.admin.release(world.database)

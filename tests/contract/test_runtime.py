@@ -313,7 +313,7 @@ def test_a_tool_sees_the_folder_and_its_environment_and_its_files_are_ours(
     )
     assert (tmp_path / "out").read_text() == "of the environment"
     assert (tmp_path / "out").stat().st_uid == os.geteuid()
-    assert runtime.sweep("run-1") == ()
+    assert runtime.remove_orphans("run-1") == ()
 
 
 def test_a_failing_tool_tells_its_last_words_and_leaves_nothing(runtime: Runtime, tmp_path: Path):
@@ -329,7 +329,7 @@ def test_a_failing_tool_tells_its_last_words_and_leaves_nothing(runtime: Runtime
         )
     assert SECRET not in str(caught.value.__dict__)
     assert "cannot log in with ***" in caught.value.details
-    assert runtime.sweep("run-2") == ()
+    assert runtime.remove_orphans("run-2") == ()
 
 
 def test_a_tool_cannot_write_where_it_may_only_read(runtime: Runtime, tmp_path: Path):
@@ -385,10 +385,10 @@ def test_a_tool_beside_a_service_that_does_not_run_is_an_error(runtime: Runtime,
 def test_sweeping_removes_the_helpers_of_one_run_only(runtime: Runtime, world: World):
     """Another run's helpers are another's business."""
     world.forsake_helper(runtime, "dead-run")
-    assert runtime.sweep("another-run") == ()
-    (swept,) = runtime.sweep("dead-run")
-    assert "helper" in swept
-    assert runtime.sweep("dead-run") == ()
+    assert runtime.remove_orphans("another-run") == ()
+    (removed_orphans,) = runtime.remove_orphans("dead-run")
+    assert "helper" in removed_orphans
+    assert runtime.remove_orphans("dead-run") == ()
 
 
 def test_volumes_come_declared_first_and_then_the_others(runtime: Runtime):
@@ -488,20 +488,20 @@ def test_who_changes_it_from_elsewhere_is_named(runtime: Runtime, world: World, 
     here.mkdir()
     elsewhere.mkdir()
     other = world.runtime()
-    runtime.claim(here, "first", [])
-    runtime.claim(here, "second", [])
+    runtime.lock_project(here, "first", [])
+    runtime.lock_project(here, "second", [])
     with pytest.raises(Busy, match=str(here)) as busy:
-        other.claim(elsewhere, "third", [])
+        other.lock_project(elsewhere, "third", [])
     assert "--wait" in busy.value.hint or isinstance(world, FakeWorld)
-    other.disclaim(elsewhere, [])
+    other.unlock_project(elsewhere, [])
     with pytest.raises(Busy):
-        other.claim(elsewhere, "third", [])
-    runtime.disclaim(here, [])
-    runtime.disclaim(here, [])
-    other.claim(elsewhere, "third", [])
+        other.lock_project(elsewhere, "third", [])
+    runtime.unlock_project(here, [])
+    runtime.unlock_project(here, [])
+    other.lock_project(elsewhere, "third", [])
     with pytest.raises(Busy, match=str(elsewhere)):
-        runtime.claim(here, "fourth", ["first"])
-    other.disclaim(elsewhere, [])
+        runtime.lock_project(here, "fourth", ["first"])
+    other.unlock_project(elsewhere, [])
 
 
 def test_a_folder_that_was_moved_is_no_other_place(runtime: Runtime, world: World, tmp_path: Path):
@@ -511,17 +511,17 @@ def test_a_folder_that_was_moved_is_no_other_place(runtime: Runtime, world: Worl
     before, now, copy = (tmp_path / name for name in ("before", "now", "copy"))
     before.mkdir()
     copy.mkdir()
-    runtime.claim(before, "first", [])
+    runtime.lock_project(before, "first", [])
     with pytest.raises(Busy):
-        runtime.claim(copy, "second", ["first"])
-    runtime.disclaim(copy, ["first"])
+        runtime.lock_project(copy, "second", ["first"])
+    runtime.unlock_project(copy, ["first"])
     before.rename(now)
     with pytest.raises(Busy):
-        runtime.claim(now, "second", ["another"])
-    runtime.claim(now, "second", ["first"])
+        runtime.lock_project(now, "second", ["another"])
+    runtime.lock_project(now, "second", ["first"])
     with pytest.raises(Busy, match=str(now)):
-        runtime.claim(copy, "third", ["first"])
+        runtime.lock_project(copy, "third", ["first"])
     now.rename(before)
-    runtime.disclaim(before, ["second"])
-    runtime.claim(copy, "third", [])
-    runtime.disclaim(copy, [])
+    runtime.unlock_project(before, ["second"])
+    runtime.lock_project(copy, "third", [])
+    runtime.unlock_project(copy, [])

@@ -278,7 +278,7 @@ def test_an_exchange_is_put_back(world: World) -> None:
     assert_same(describe(source), target)
     world.files.put_back(state, "20260101000000-0001")
     assert_same(expected, target)
-    world.files.settle(state, "20260101000000-0001")
+    world.files.finish_swap(state, "20260101000000-0001")
     assert [path.name for path in target.iterdir()] == ["old"]
 
 
@@ -292,8 +292,8 @@ def test_every_goal_that_is_reached_is_reached_again(world: World) -> None:
     for _ in range(2):
         world.files.end(state)
         world.files.put_back(state, "20260101000000-0001")
-        world.files.settle(state, "20260101000000-0001")
-    assert world.files.sweep("20260101000000-0001") == ()
+        world.files.finish_swap(state, "20260101000000-0001")
+    assert world.files.remove_orphans("20260101000000-0001") == ()
     world.files.close()
 
 

@@ -87,7 +87,7 @@ def _kill(world: World, after: type[object]) -> None:
         (s.StartServices, True),
         (s.WaitHealthy, True),
         (s.DropDatabase, True),
-        (s.SettleVolume, True),
+        (s.FinishSwap, True),
     ],
 )
 def test_a_killed_restore_gets_its_end_by_its_recovery(

@@ -16,7 +16,7 @@ import pytest
 from quiesce.app.backups_folder import runs_folder
 from quiesce.app.run import Changing
 from quiesce.app.wiring import SystemClock
-from quiesce.errors import QuiesceError, StepFailed, StillOwed
+from quiesce.errors import QuiesceError, RecoveryPending, StepFailed
 from quiesce.execute import journal as journals
 from quiesce.execute.executor import Executor
 from quiesce.execute.handlers import HANDLERS
@@ -24,7 +24,7 @@ from quiesce.execute.handlers import services as service_handlers
 from quiesce.execute.interrupts import Interrupts
 from quiesce.execute.journal import Journal
 from quiesce.execute.run import Ports, Run
-from quiesce.observed import Belongings
+from quiesce.observed import ProjectResources
 from quiesce.plan import steps as s
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.clean import plan_clean_all, plan_empty
@@ -249,7 +249,7 @@ def test_an_error_at_any_step_puts_everything_back(tmp_path: Path, name: str) ->
             failures += 1
             assert world.running == before
             assert not journals.unfinished(runs_folder(world.stack))
-        except StillOwed:
+        except RecoveryPending:
             failures += 1
             # The step that failed was one that puts back: recovery does it.
             world.recover()
@@ -262,7 +262,7 @@ def _shutdown(world: World) -> Plan:
 
 
 def _clean_all(world: World) -> Plan:
-    return plan_clean_all(world.stack, world.observed, Belongings(), RUN, force=False)
+    return plan_clean_all(world.stack, world.observed, ProjectResources(), RUN, force=False)
 
 
 @pytest.mark.parametrize("planner", [_shutdown, _clean_all])

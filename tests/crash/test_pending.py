@@ -13,7 +13,7 @@ import pytest
 from quiesce.app.backups_folder import runs_folder
 from quiesce.app.leftovers import leftovers, require_nothing_left, require_services
 from quiesce.app.run import Changing
-from quiesce.errors import QuiesceError, StepFailed, StillOwed
+from quiesce.errors import QuiesceError, RecoveryPending, StepFailed
 from quiesce.execute import journal as journals
 from quiesce.execute import pending
 from quiesce.execute.interrupts import Interrupts
@@ -29,7 +29,7 @@ from quiesce.report import words
 from tests.crash.test_every_step import Killed, Quiet, World
 from tests.support.builders import RUN, a_set
 
-CLEAN_UPS = [s.DropDatabase, s.SettleVolume, s.DiscardStaging]
+CLEAN_UPS = [s.DropDatabase, s.FinishSwap, s.DiscardStaging]
 
 
 class Warned(Quiet):
@@ -74,7 +74,7 @@ class Nights(World):
         self.sink.warnings.clear()
         work = self.work(run)
         work.recover()
-        work.carry_out(planner(self, run), self.observed)
+        work.run_in_service(planner(self, run), self.observed)
         return work
 
     @property
@@ -165,7 +165,7 @@ def test_a_recovery_that_cannot_tidy_up_has_settled_the_run(world: Nights) -> No
     kinds = [type(step) for _, step in s.steps_of(plan.nodes)]
     at = kinds.index(s.SwapVolume)
     with pytest.raises((Killed, QuiesceError)):
-        world.work(RUN, lambda now: now == f"after {at}").carry_out(plan, world.observed)
+        world.work(RUN, lambda now: now == f"after {at}").run_in_service(plan, world.observed)
     world.night("later", _backup)
     assert world.running == before
     assert not journals.unfinished(runs_folder(world.stack))
@@ -175,9 +175,9 @@ def test_a_recovery_that_cannot_tidy_up_has_settled_the_run(world: Nights) -> No
 def test_what_decides_which_data_is_live_still_blocks(world: Nights) -> None:
     """An exchange that is half undone is no matter of tidiness."""
     world.broken = {s.SwapVolume, s.PutBackDatabases}
-    with pytest.raises(StillOwed):
+    with pytest.raises(RecoveryPending):
         world.night(RUN, _restore)
-    with pytest.raises((StepFailed, StillOwed), match="PutBackDatabases"):
+    with pytest.raises((StepFailed, RecoveryPending), match="PutBackDatabases"):
         world.night("later", _backup)
     world.broken = set()
     world.night("last", _backup)
@@ -190,7 +190,7 @@ def test_a_service_that_does_not_come_back_keeps_no_backup_from_being_made(
     """The run says 4, and so does every later one, until the service is back; all are made."""
     before = world.running
     world.broken = {kind}
-    with pytest.raises(StillOwed):
+    with pytest.raises(RecoveryPending):
         world.night(RUN, _backup)
     # From here on a backup stops nothing that is down already.
     backup = _backup if kind is s.WaitHealthy else _live
@@ -201,8 +201,8 @@ def test_a_service_that_does_not_come_back_keeps_no_backup_from_being_made(
         assert world.notes[0].services
         world.broken = set()
         work = world.work(f"later{number}b")
-        work.carry_out(backup(world, f"later{number}b"), world.observed)
-        with pytest.raises(StillOwed, match="could not be brought back"):
+        work.run_in_service(backup(world, f"later{number}b"), world.observed)
+        with pytest.raises(RecoveryPending, match="could not be brought back"):
             require_services(world.stack)
     world.night("last", backup)
     assert world.notes == ()
@@ -219,19 +219,19 @@ def test_a_command_after_a_backup_that_fails_for_good_blocks_none(world: Nights)
     """It is tried again and said, like a service."""
     world.stack = replace(world.stack, after=(Command("backend", ("maintenance", "off"), 5.0),))
     world.broken = {s.RunCommand}
-    with pytest.raises(StillOwed):
+    with pytest.raises(RecoveryPending):
         world.night(RUN, _backup)
     work = world.work("later")
     work.recover()
     assert [type(step) for step in world.notes[0].steps].count(s.RunCommand) == 1
-    with pytest.raises(StillOwed, match="backend"):
+    with pytest.raises(RecoveryPending, match="backend"):
         require_services(world.stack)
 
 
 def test_who_stops_a_service_decides_that_it_is_not_brought_back(world: Nights) -> None:
     """Else the next backup would start what a person has stopped."""
     world.broken = {s.WaitHealthy}
-    with pytest.raises(StillOwed):
+    with pytest.raises(RecoveryPending):
         world.night(RUN, _backup)
     world.night("later", _stop)
     assert world.notes == ()
@@ -248,7 +248,7 @@ def test_what_cannot_be_written_down_is_still_owed(
 
     monkeypatch.setattr(pending, "replace_private", full)
     world.broken = {s.DropDatabase}
-    with pytest.raises(StillOwed):
+    with pytest.raises(RecoveryPending):
         world.night(RUN, _restore)
     assert journals.unfinished(runs_folder(world.stack))
 
@@ -259,7 +259,7 @@ def test_a_recovery_asked_for_says_4_while_something_is_left(world: Nights) -> N
     world.night(RUN, _restore)
     work = world.work("later")
     work.recover()
-    with pytest.raises(StillOwed, match=r"database .*_old_") as caught:
+    with pytest.raises(RecoveryPending, match=r"database .*_old_") as caught:
         require_nothing_left(world.stack, world.ports(), work.pending)
     assert "DROP DATABASE" in caught.value.hint
     shown = leftovers(world.stack, world.ports())
@@ -290,7 +290,7 @@ def test_a_death_at_any_step_with_broken_clean_ups_loses_nothing(
         world.broken = {s.DropDatabase}
         work = world.work(RUN, lambda now, at=f"{moment} {number}": now == at)
         try:
-            work.carry_out(_restore(world, RUN), world.observed)
+            work.run_in_service(_restore(world, RUN), world.observed)
         except (Killed, QuiesceError):
             assert world.dead
         world.night("later", _backup)

@@ -100,7 +100,7 @@ def test_a_recovery_that_starts_nothing_is_noticed(counting: Counting) -> None:
 def test_a_signal_while_it_tidies_up_says_what_is_done(counting: Counting, tmp_path: Path) -> None:
     """The exchange is made and stays, so nobody may read that everything was put back."""
     steps = positions(counting, "restore")
-    tidying = [at for at, kind in steps.items() if kind in ("SettleVolume", "DropDatabase")][-1]
+    tidying = [at for at, kind in steps.items() if kind in ("FinishSwap", "DropDatabase")][-1]
     mark(counting, "before")
     process = paused(counting, tidying, tmp_path / "paused", "restore", guard=False)
     process.send_signal(signal.SIGTERM)

@@ -19,7 +19,7 @@ from quiesce.errors import CheckFailed, StepFailed
 from quiesce.execute.handlers import HANDLERS
 from quiesce.model import BackupSet
 from quiesce.plan.backup import BackupRequest
-from quiesce.plan.steps import Bracket, CheckRest, HoldSnapshot, Node, Plan
+from quiesce.plan.steps import Bracket, CheckIdle, ExportSnapshot, Node, Plan
 from tests.support.counting import Counting, wait_until
 
 EVERYTHING = BackupRequest()
@@ -75,7 +75,7 @@ def _without_snapshots(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     for node in nodes:
         if isinstance(node, Bracket):
             kept.append(replace(node, body=_without_snapshots(node.body)))
-        elif not isinstance(node, HoldSnapshot | CheckRest):
+        elif not isinstance(node, ExportSnapshot | CheckIdle):
             kept.append(node)
     return tuple(kept)
 
@@ -198,13 +198,13 @@ def test_a_container_that_comes_and_goes_in_the_window_is_named(
     mount = f"{on_engine.project}-numbers:/data"
     image = os.environ["TINY_IMAGE"]
 
-    def held(step: HoldSnapshot, run: Any) -> str:
+    def held(step: ExportSnapshot, run: Any) -> str:
         command = ["docker", "run", "--rm", "--name", name, "--volume", mount, image, "true"]
         subprocess.run(command, check=True, capture_output=True)
         return original(step, run)
 
-    original = HANDLERS[HoldSnapshot]
-    monkeypatch.setitem(HANDLERS, HoldSnapshot, held)
+    original = HANDLERS[ExportSnapshot]
+    monkeypatch.setitem(HANDLERS, ExportSnapshot, held)
     with pytest.raises(CheckFailed, match=f"may write: {name}"):
         on_engine.app().backup(EVERYTHING)
 

@@ -17,7 +17,7 @@ from quiesce.model import (
     SetKind,
     TableRecord,
 )
-from quiesce.observed import AtRest, DatabaseState, Meanwhile, MissingRight, MissingRoles, Ties
+from quiesce.observed import Activity, DatabaseState, Meanwhile, MissingRight, MissingRoles, Ties
 from quiesce.obstacles import Obstacle
 from quiesce.ports import DatabaseContents, Drift, LoadedRows, Progress
 
@@ -70,7 +70,7 @@ class FakeDatabases:
         self.closed = False
         self.roles_missing = MissingRoles()
         self.tied = Ties()
-        self.rest = AtRest((), (), maintenance=False)
+        self.rest = Activity((), (), maintenance=False)
         self.written: dict[str, Meanwhile] = {}
 
     # ------------------------------------------------------------------------------- asking
@@ -144,7 +144,7 @@ class FakeDatabases:
                 there = self._get(database, database.name)
                 self.held[database.key] = replace(there, tables=dict(there.tables))
 
-    def at_rest(self, databases: Sequence[Database]) -> AtRest:
+    def activity(self, databases: Sequence[Database]) -> Activity:
         with self._call("at_rest"):
             return self.rest
 
@@ -301,7 +301,7 @@ class FakeDatabases:
 
     # --------------------------------------------------------------------------- exchanging
 
-    def fence(self, service: str, names: Sequence[str]) -> None:
+    def block_connections(self, service: str, names: Sequence[str]) -> None:
         with self._call(f"fence:{service}"):
             server = self._server(service)
             for name in names:
@@ -358,7 +358,7 @@ class FakeDatabases:
         found = self._server(database.service).get(name)
         return None if found is None else len(found.tables)
 
-    def sweep(self, run: str) -> tuple[str, ...]:
+    def remove_orphans(self, run: str) -> tuple[str, ...]:
         with self._call(f"sweep:{run}"):
             return tuple(self.sessions.pop(run, ()))
 

@@ -263,14 +263,14 @@ class FakeRuntime:
         found = [name for name in self.started or () if self._may_write(name, services, volumes)]
         return tuple(dict.fromkeys(found))
 
-    def claim(self, folder: Path, run: str, earlier: Collection[str]) -> None:
+    def lock_project(self, folder: Path, run: str, earlier: Collection[str]) -> None:
         self._reach()
         if self.claimed is None or self._claimed_own(folder, earlier):
             self.claimed = (folder, run)
         if self.claimed[0] != folder:
             raise Busy(f"it is being changed from {self.claimed[0]}", "wait for it")
 
-    def disclaim(self, folder: Path, earlier: Collection[str]) -> None:
+    def unlock_project(self, folder: Path, earlier: Collection[str]) -> None:
         self._reach()
         if self._claimed_own(folder, earlier):
             self.claimed = None
@@ -281,7 +281,7 @@ class FakeRuntime:
         place, run = self.claimed
         return place == folder or (run in earlier and not place.is_dir())
 
-    def sweep(self, run: str) -> tuple[str, ...]:
+    def remove_orphans(self, run: str) -> tuple[str, ...]:
         with _Effect(self, f"sweep:{run}"):
             return tuple(self.helpers.pop(run, ()))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from quiesce.model import Command, Recipients
-from quiesce.observed import Belongings
+from quiesce.observed import ProjectResources
 from quiesce.plan import services
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.clean import plan_clean, plan_clean_all, plan_empty, plan_nuke
@@ -53,7 +53,7 @@ def _shutdown(request: ShutdownRequest, **world: object) -> Plan:
     return plan_shutdown(a_stack(), observed, request, RUN, NAME)
 
 
-OWNED = Belongings(("core-db-1",), ("core_default",), ("app-redis-data", "app-forgotten"))
+OWNED = ProjectResources(("core-db-1",), ("core_default",), ("app-redis-data", "app-forgotten"))
 TIDY = a_cleanable_stack()
 ASLEEP = dict.fromkeys(("redis", "backend", "frontend", "proxy"), "exited")
 

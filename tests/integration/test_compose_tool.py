@@ -166,7 +166,7 @@ run_sleeper(runtime_of(Path({str(folder)!r})), Path({str(tmp_path)!r}), {label("
         child.wait()
     wait_until(lambda: [line.split()[1] for line in helpers(label("killed"))] == ["exited"])
     runtime = runtime_of(folder)
-    assert runtime.sweep(label("killed")) == (running.split()[0],)
+    assert runtime.remove_orphans(label("killed")) == (running.split()[0],)
     runtime.close()
     assert helpers(label("killed")) == []
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from quiesce.adapters.compose.runtime import ComposeRuntime
-from quiesce.app.project import settle_project
+from quiesce.app.project import resolve_project
 from quiesce.errors import QuiesceError, RequestError, ServiceFailed
 from quiesce.model import Database
 from quiesce.observed import Unit
@@ -398,16 +398,16 @@ def test_the_proof_of_being_local_needs_no_running_container(runtime: ComposeRun
 def test_what_up_would_make_anew_is_known_beforehand(runtime: ComposeRuntime, folder: Path):
     """Its configuration, or the image behind its name; what does not run is not asked about."""
     up(runtime, "web")
-    assert runtime.premises().outdated(["web", "debug"]) == {}
+    assert runtime.project().outdated(["web", "debug"]) == {}
     (folder / "override.yml").write_text("services: {web: {environment: {MORE: '1'}}}\n")
     files = (folder / "docker-compose.yml", folder / "override.yml")
     changed = runtime_of(folder, files=files)
     try:
-        assert changed.premises().outdated(["web"]) == {"web": "its configuration differs"}
-        assert changed.premises().outdated(["slow"]) == {}
+        assert changed.project().outdated(["web"]) == {"web": "its configuration differs"}
+        assert changed.project().outdated(["slow"]) == {}
         before = unit(changed, "web").id
         assert up(changed, "web").id != before
-        assert changed.premises().outdated(["web"]) == {}
+        assert changed.project().outdated(["web"]) == {}
     finally:
         changed.close()
 
@@ -421,10 +421,10 @@ def test_another_image_of_the_same_name_is_noticed(folder: Path):
     named = runtime_of(folder, files=(folder / "docker-compose.yml", folder / "override.yml"))
     try:
         up(named, "web")
-        assert named.premises().outdated(["web"]) == {}
+        assert named.project().outdated(["web"]) == {}
         (folder / "Dockerfile").write_text(f"FROM {image}\nENV NEW=1\n")
         docker("build", "--quiet", "--tag", name, str(folder))
-        assert named.premises().outdated(["web"]) == {"web": "there is another image of its name"}
+        assert named.project().outdated(["web"]) == {"web": "there is another image of its name"}
     finally:
         named.close()
         remove_project(PROJECT, folder)
@@ -507,7 +507,7 @@ def test_a_stack_without_a_project_is_found_by_what_runs(folder: Path):
         instance = replace(
             stack.instance, project=preferred, other_projects=others, files=(folder / file,)
         )
-        return settle_project(replace(stack, instance=instance)).instance.project
+        return resolve_project(replace(stack, instance=instance)).instance.project
 
     assert settled(PROJECT, "core") == PROJECT
     with pytest.raises(RequestError) as caught:

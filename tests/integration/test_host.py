@@ -595,7 +595,7 @@ def test_a_tool_dies_with_the_run_and_a_service_does_not(make, tmp_path: Path):
 
     in_a_killed_fork(run)
     tool = int((tmp_path / "pid").read_text())
-    runtime.sweep("r1")  # for a system that does not end it by itself
+    runtime.remove_orphans("r1")  # for a system that does not end it by itself
     wait_until(lambda: not lives(tool))
     assert unit(runtime, "web").state == "running"
 
@@ -614,7 +614,7 @@ def test_sweeping_ends_one_runs_tools_of_this_instance(make, tmp_path: Path):
         subprocess.Popen(["/bin/sleep", "1000"], env=env, start_new_session=True) for env in marks
     ]
     try:
-        assert runtime.sweep("dead") == (f"helper sleep (process {tools[0].pid})",)
+        assert runtime.remove_orphans("dead") == (f"helper sleep (process {tools[0].pid})",)
         assert [tool.poll() for tool in tools] == [-signal.SIGTERM, None, None]
         assert unit(runtime, "web").state == "running"
     finally:

@@ -36,7 +36,7 @@ def test_what_was_written_is_read_again(tmp_path: Path) -> None:
     journal.leave_open()
     (dead,) = journals.unfinished(tmp_path)
     assert dead.plan == PLAN
-    assert dead.progress.owed == {"/0"}
+    assert dead.progress.pending == {"/0"}
     assert dead.progress.begun == {"/0/enter/0"}
 
 
@@ -60,7 +60,7 @@ def test_a_torn_end_is_ignored(tmp_path: Path, torn: bytes) -> None:
     with journal.path.open("ab") as file:
         file.write(torn)
     (dead,) = journals.unfinished(tmp_path)
-    assert dead.progress.owed == {"/0"}
+    assert dead.progress.pending == {"/0"}
     journals.close_dead(dead, "recovered")
     assert journals.unfinished(tmp_path) == ()
 

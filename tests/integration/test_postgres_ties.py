@@ -114,7 +114,7 @@ def test_a_user_who_may_create_databases_exchanges_its_own(
     # Created again by a repeated step, and finished again.
     build(admin, keeper, tmp_path)
     for _ in range(2):
-        admin.fence("db", [LIVE, SIDE])
+        admin.block_connections("db", [LIVE, SIDE])
         admin.swap("db", [SWAP])
     assert comment(server, LIVE) == "two\nlines"
     assert server.run("SHOW work_mem", LIVE) == [("5MB",)]
@@ -180,7 +180,7 @@ def test_a_session_that_we_may_not_end_is_named_with_the_grant(
     admin = PostgresAdmin(LocalRuntime(server), [keeper], RUN)
     with contextlib.closing(server.connect(LIVE)):
         with pytest.raises(QuiesceError, match="may not end the session of postgres") as failure:
-            admin.fence("db", [LIVE])
+            admin.block_connections("db", [LIVE])
         assert f'GRANT pg_signal_backend TO "{KEEPER}"' in failure.value.hint
         admin.put_back("db", [SWAP])
     server.run("SELECT 1", LIVE)
@@ -206,7 +206,7 @@ def test_whatever_is_tied_to_the_previous_copy_goes_with_it(
     # The dump brings the subscription along, so a failed restore has one to drop as well.
     admin.create(database, SIDE, None)
     build(admin, database, tmp_path)
-    admin.fence("db", [LIVE, SIDE])
+    admin.block_connections("db", [LIVE, SIDE])
     admin.swap("db", [SWAP])
     for _ in range(2):
         admin.drop(database, ASIDE, "ab12")
@@ -268,7 +268,7 @@ def test_the_database_postgres_can_be_exchanged(server: PostgresServer, tmp_path
     admin.create(live, swap.side, record)
     admin.load(live, swap.side, tmp_path, "x.dump")
     admin.finish(live, swap.side, record)
-    admin.fence("db", ["postgres", swap.side])
+    admin.block_connections("db", ["postgres", swap.side])
     admin.swap("db", [swap])
     admin.drop(live, swap.aside, "ab12")
     assert {name for name in names(server) if name.startswith("postgres")} == {"postgres"}
@@ -545,7 +545,7 @@ def test_what_a_dump_carries_is_there_after_an_exchange(
         assert len(before) == 7
         server.run(f"ALTER ROLE tied_other IN DATABASE {LIVE} SET work_mem TO '5MB'")
         build(admin, database, tmp_path)
-        admin.fence("db", [LIVE, SIDE])
+        admin.block_connections("db", [LIVE, SIDE])
         admin.swap("db", [SWAP])
         admin.drop(database, ASIDE, "ab12")
         assert server.run(LOOK, LIVE) == before

@@ -97,7 +97,7 @@ def test_a_change_that_rewrites_waits_for_the_held_snapshot(
     tmp_path: Path,
 ) -> None:
     """Begun between hold and dump, it would give zero rows, zero counts and exit code 0."""
-    admin.hold(database)
+    admin.export_snapshot(database)
     blocked = threading.Thread(target=lambda: server.run(change, LIVE))
     other = server.connect(LIVE)
     with other.cursor() as cursor:
@@ -135,7 +135,7 @@ def test_the_tables_are_locked_before_the_snapshot_is_taken(
         original(session, statement, *rest)
 
     monkeypatch.setattr(Session, "run", rewrite_first)
-    admin.hold(database)
+    admin.export_snapshot(database)
     monkeypatch.undo()
     held = admin._held[database.key].session
     assert held.value("SELECT count(*) FROM public.t WHERE v = 'x'") == 2000
@@ -180,7 +180,7 @@ def test_who_holds_a_lock_is_named(
         cursor.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
         pid = migration.info.backend_pid
         with pytest.raises(QuiesceError, match=f"pid {pid}.*the migration") as failure:
-            admin.hold(database)
+            admin.export_snapshot(database)
     assert "ACCESS EXCLUSIVE" in " ".join(failure.value.details)
     wait_until(lambda: not server.run(OURS), "no session of ours is left")
     migration.close()
@@ -191,7 +191,7 @@ def test_somebody_who_waits_too_long_for_our_locks_gets_through(
 ) -> None:
     """A service that changes tables at its start must get healthy; the dump is given up."""
     admin = PostgresAdmin(runtime, [database], RUN, lock_patience=0.5)
-    admin.hold(database)
+    admin.export_snapshot(database)
     server.run("SELECT * FROM t", LIVE)  # readers and writers do not wait at all
     server.run("INSERT INTO t VALUES (-1)", LIVE)
     server.run("ALTER TABLE t ADD x int", LIVE)
@@ -224,7 +224,7 @@ def test_a_busy_client_is_put_out_by_the_fence(
     for client in clients:
         client.start()
     try:
-        admin.fence("db", [LIVE, SIDE])
+        admin.block_connections("db", [LIVE, SIDE])
         here = f"SELECT 1 FROM pg_stat_activity WHERE datname IN ('{LIVE}', '{SIDE}')"
         assert server.run(here) == []
         wait_until(refused.is_set, "a client was refused")
@@ -244,7 +244,7 @@ def test_a_swap_that_fails_in_the_middle_takes_back_what_it_had_renamed(
     build(admin, database, tmp_path)
     with new_database(server, "zz_second") as second:
         admin.create(second, "zz_second__new_ab12", None)
-        admin.fence("db", [LIVE, SIDE])
+        admin.block_connections("db", [LIVE, SIDE])
         client = server.connect("zz_second")
         other = DatabaseSwap("x", "zz_second", "zz_second__new_ab12", "zz_second__old_ab12")
         with pytest.raises(QuiesceError, match="being accessed"):
@@ -253,7 +253,7 @@ def test_a_swap_that_fails_in_the_middle_takes_back_what_it_had_renamed(
         names = {str(name) for (name,) in server.run("SELECT datname FROM pg_database")}
         assert {LIVE, SIDE, "zz_second", "zz_second__new_ab12"} <= names
         assert ASIDE not in names
-        admin.fence("db", ["zz_second"])
+        admin.block_connections("db", ["zz_second"])
         admin.swap("db", [SWAP, other])
         assert admin.observe([database])[0].exists
 
@@ -265,7 +265,7 @@ def test_a_prepared_transaction_is_named_instead_of_waited_for(
     server.run("BEGIN; INSERT INTO t VALUES (0); PREPARE TRANSACTION 'held by nobody'", LIVE)
     try:
         with pytest.raises(QuiesceError, match="held by nobody"):
-            admin.fence("db", [LIVE])
+            admin.block_connections("db", [LIVE])
     finally:
         server.run(f"ALTER DATABASE {LIVE} ALLOW_CONNECTIONS true")
         server.run("ROLLBACK PREPARED 'held by nobody'", LIVE)
@@ -408,7 +408,7 @@ def test_a_lost_snapshot_is_an_error_and_not_a_newer_one(
     server: PostgresServer, admin: PostgresAdmin, database: Database, tmp_path: Path
 ) -> None:
     """The quiet point is gone with its session: no dump of a later point may pass for it."""
-    admin.hold(database)
+    admin.export_snapshot(database)
     server.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid IN ({OURS})")
     wait_until(lambda: not server.run(OURS), "the holder is gone")
     server.run("INSERT INTO t VALUES (-1)", LIVE)
@@ -428,10 +428,10 @@ def test_sweeping_ends_what_a_dead_run_left_and_nothing_else(
     other = server.connect(LIVE, application_name="quiesce:20261121-deadly")
     dead.autocommit = False
     dead.cursor().execute("LOCK TABLE t IN ACCESS SHARE MODE")
-    (ended,) = admin.sweep("20261121-dead")
+    (ended,) = admin.remove_orphans("20261121-dead")
     assert str(dead.info.backend_pid) in ended
     assert LIVE in ended
-    assert admin.sweep("20261121-dead") == ()
+    assert admin.remove_orphans("20261121-dead") == ()
     other.cursor().execute("SELECT 1")
     server.run("SET lock_timeout = '1s'; ALTER TABLE t ADD x int", LIVE)
     other.close()
@@ -554,7 +554,7 @@ def test_a_database_may_have_any_name(
         admin.load(database, side, tmp_path, "x.dump")
         admin.finish(database, side, record)
         assert differences(record, admin.contents(database, side, record.digest_algorithm)) == ()
-        admin.fence("db", [name, side])
+        admin.block_connections("db", [name, side])
         admin.swap("db", [DatabaseSwap(name, name, side, aside)])
         assert admin.observe([database])[0].exists
         admin.drop(database, aside, "ab12")
@@ -599,7 +599,7 @@ def test_a_wrong_password_is_a_fact_and_never_shown(
     assert not state.reachable
     assert "password of user postgres" in state.problem
     with pytest.raises(QuiesceError) as failure:
-        admin.hold(wrong)
+        admin.export_snapshot(wrong)
     chain: BaseException | None = failure.value
     assert "databases.trouble.password" in failure.value.hint
     while chain is not None:
@@ -617,17 +617,17 @@ def test_each_way_a_connection_fails_has_its_own_words(
         (replace(database, port=1), "does not answer on 127.0.0.1:1"),
     ):
         with pytest.raises(QuiesceError, match=words) as failure:
-            admin.hold(wrong)
+            admin.export_snapshot(wrong)
         assert failure.value.hint
-    admin.fence("db", [LIVE])
+    admin.block_connections("db", [LIVE])
     with pytest.raises(QuiesceError, match="closed to connections") as failure:
-        admin.hold(database)
+        admin.export_snapshot(database)
     assert "inv recover" in failure.value.hint
     (state,) = admin.observe([database])
     assert (state.reachable, state.exists) == (True, True)
     assert "closed" in state.problem
     admin.put_back("db", [replace(SWAP)])
-    admin.hold(database)
+    admin.export_snapshot(database)
     admin.release(database)
 
 

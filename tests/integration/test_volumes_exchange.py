@@ -62,8 +62,8 @@ class Restoring:
     def put_back(self) -> None:
         self.files.put_back(self.state, "20260101000000-0001")
 
-    def settle(self) -> None:
-        self.files.settle(self.state, "20260101000000-0001")
+    def finish_swap(self) -> None:
+        self.files.finish_swap(self.state, "20260101000000-0001")
 
 
 def make_live(root: Path) -> None:
@@ -132,8 +132,8 @@ def test_every_call_may_be_made_twice(restoring: Restoring) -> None:
     restoring.put_back()
     restoring.put_back()
     assert_same(restoring.old, restoring.live)
-    restoring.settle()
-    restoring.settle()
+    restoring.finish_swap()
+    restoring.finish_swap()
     assert not (restoring.live / ".quiesce-20260101000000-0001").exists()
 
 
@@ -143,7 +143,7 @@ def test_settling_removes_our_folder_and_nothing_else(restoring: Restoring) -> N
     restoring.swap()
     (restoring.live / ".quiesce-20260101000000-0002").mkdir()
     os.utime(restoring.live, ns=(1, 1_666_666_666_666_666_666))
-    restoring.settle()
+    restoring.finish_swap()
     assert not (restoring.live / ".quiesce-20260101000000-0001").exists()
     assert (restoring.live / ".quiesce-20260101000000-0002").is_dir()
     assert restoring.live.stat().st_mtime_ns == 1_666_666_666_666_666_666
@@ -164,7 +164,7 @@ def test_a_link_in_the_place_of_our_folder_is_not_followed(
     outside.mkdir()
     (outside / "old").mkdir()
     (restoring.live / ".quiesce-20260101000000-0001").symlink_to(outside)
-    for call in (restoring.stage, restoring.swap, restoring.put_back, restoring.settle):
+    for call in (restoring.stage, restoring.swap, restoring.put_back, restoring.finish_swap):
         with pytest.raises(QuiesceError, match="volume"):
             call()
     assert [path.name for path in outside.iterdir()] == ["old"]
@@ -175,7 +175,7 @@ def test_nothing_is_exchanged_when_nothing_is_staged(restoring: Restoring) -> No
     with pytest.raises(QuiesceError) as caught:
         restoring.swap()
     restoring.stage()
-    restoring.settle()
+    restoring.finish_swap()
     with pytest.raises(QuiesceError):
         restoring.swap()
     assert_same({**restoring.old, b".": describe(restoring.live)[b"."]}, restoring.live)
@@ -190,7 +190,7 @@ def test_a_damaged_archive_is_never_staged_whole(restoring: Restoring) -> None:
         restoring.files.stage(restoring.state, "20260101000000-0001", [restoring.archive], None)
     with pytest.raises(QuiesceError):
         restoring.swap()
-    restoring.settle()
+    restoring.finish_swap()
     assert_same({**restoring.old, b".": describe(restoring.live)[b"."]}, restoring.live)
 
 
@@ -328,14 +328,14 @@ def test_settling_killed_anywhere_never_lets_half_an_old_content_come_back(
     def killed_at(effects: int) -> bool:
         clone(restoring)
         restoring.swap()
-        killed = killer.killed_after(effects, restoring.settle)
+        killed = killer.killed_after(effects, restoring.finish_swap)
         restoring.put_back()
         found = describe(restoring.live)
         if found.keys() == restoring.old.keys():
             assert_same(restoring.old, restoring.live)
         else:
             assert found.keys() == restoring.new.keys()
-        restoring.settle()
+        restoring.finish_swap()
         assert not (restoring.live / ".quiesce-20260101000000-0001").exists()
         return killed
 
@@ -347,7 +347,7 @@ def test_half_an_exchange_is_not_settled(restoring: Restoring, killer: Killer) -
     restoring.stage()
     assert killer.killed_after(12, restoring.swap)
     with pytest.raises(QuiesceError):
-        restoring.settle()
+        restoring.finish_swap()
     restoring.put_back()
     assert_same(restoring.old, restoring.live)
 
@@ -394,4 +394,4 @@ def test_the_name_of_a_run_cannot_lead_anywhere(restoring: Restoring) -> None:
     """It becomes part of a path that is removed in the end."""
     for run in ("", "../x", "a/b", "a b", "-x", "x" * 200):
         with pytest.raises(ValueError, match="no name of a run"):
-            restoring.files.settle(restoring.state, run)
+            restoring.files.finish_swap(restoring.state, run)

@@ -87,7 +87,7 @@ class Docker:
 
     def close(self) -> None:
         left = self.helpers()
-        self.files().sweep(self.run)
+        self.files().remove_orphans(self.run)
         self.api.remove_volume(self.name)
         self.api.close()
         assert left == [], "a helper was left behind"
@@ -177,7 +177,7 @@ def as_docker_user(docker: Docker, base: Path) -> str:
         size = files.stage(docker.state, docker.run, archives, set_ / record.gone)
         assert (record.files, record.bytes) == (size.files, size.bytes)
         files.swap(docker.state, docker.run)
-        files.settle(docker.state, docker.run)
+        files.finish_swap(docker.state, docker.run)
         files.close()
         api.close()
         return "fine"
@@ -273,12 +273,12 @@ def test_sweeping_removes_the_helpers_of_that_run_only(docker: Docker) -> None:
     files.begin(docker.state)
     other._run = f"{docker.run}-other"
     other.begin(docker.state)
-    assert len(files.sweep(docker.run)) == 1
+    assert len(files.remove_orphans(docker.run)) == 1
     assert docker.helpers() == []
     assert len(docker.archive(other).levels) == 1
     other.close()
     files.close()
-    assert files.sweep(f"{docker.run}-other") == ()
+    assert files.remove_orphans(f"{docker.run}-other") == ()
 
 
 def make_image(docker: Docker, *, without: str) -> str:
@@ -320,7 +320,7 @@ def test_a_direct_volume_needs_no_image_at_all(docker: Docker) -> None:
     record = docker.archive(files)
     files.stage(docker.state, docker.run, [docker.set / record.levels[0]], None)
     files.swap(docker.state, docker.run)
-    files.settle(docker.state, docker.run)
+    files.finish_swap(docker.state, docker.run)
     assert expected == describe(docker.root)
     files.close()
 
@@ -332,7 +332,7 @@ def test_a_folder_of_another_machine_is_refused_in_words(docker: Docker, tmp_pat
         HelperPlace(
             docker.engine(local=False), docker.run, str(tmp_path), tmp_path / "s", writable=True
         )
-    assert files.sweep(docker.run) == ()
+    assert files.remove_orphans(docker.run) == ()
 
 
 def test_a_full_target_is_an_error_with_helpers_too(docker: Docker) -> None:

@@ -42,19 +42,19 @@ class Restoring:
         return volume(self.live)
 
     @property
-    def piece(self) -> Path:
+    def subpath(self) -> Path:
         return self.live / "a" / "piece"
 
     def make(self, *, there: bool) -> None:
         """The live volume with a file where the set has a folder, or with nothing there."""
-        self.files.settle(self.state, "20260101000000-0001")
-        if self.piece.is_dir():
-            for path in sorted(self.piece.rglob("*"), reverse=True):
+        self.files.finish_swap(self.state, "20260101000000-0001")
+        if self.subpath.is_dir():
+            for path in sorted(self.subpath.rglob("*"), reverse=True):
                 path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
-            self.piece.rmdir()
-        self.piece.unlink(missing_ok=True)
+            self.subpath.rmdir()
+        self.subpath.unlink(missing_ok=True)
         if there:
-            self.piece.write_text("old piece")
+            self.subpath.write_text("old piece")
 
     def stage(self, path: str = "a/piece") -> None:
         self.files.stage(self.state, "20260101000000-0001", [self.archive], None)
@@ -66,20 +66,20 @@ class Restoring:
     def put_back(self) -> None:
         self.files.put_back(self.state, "20260101000000-0001", "a/piece")
 
-    def settle(self) -> None:
-        self.files.settle(self.state, "20260101000000-0001")
+    def finish_swap(self) -> None:
+        self.files.finish_swap(self.state, "20260101000000-0001")
 
     def state_of_piece(self) -> str:
         """Which of the three it is, whole; nothing else of the volume may have changed."""
         assert (self.live / "a" / "beside").read_text() == "old"
         assert (self.live / "b").read_text() == "old"
-        if self.piece.is_dir():
-            assert _below(self.piece) == self.new
+        if self.subpath.is_dir():
+            assert _below(self.subpath) == self.new
             return "new"
-        if self.piece.is_file():
-            assert self.piece.read_text() == "old piece"
+        if self.subpath.is_file():
+            assert self.subpath.read_text() == "old piece"
             return "old"
-        assert not os.path.lexists(self.piece)
+        assert not os.path.lexists(self.subpath)
         return "none"
 
 
@@ -112,7 +112,7 @@ def test_a_piece_comes_and_goes_back(restoring: Restoring, *, there: bool) -> No
         restoring.put_back()
         assert restoring.state_of_piece() == old
     restoring.swap()
-    restoring.settle()
+    restoring.finish_swap()
     assert restoring.state_of_piece() == "new"
     assert not (restoring.live / ".quiesce-20260101000000-0001").exists()
 
@@ -169,7 +169,7 @@ def test_an_exchange_killed_anywhere_is_finished_or_undone(
             killer.killed_after(effects // 2, restoring.put_back)
             restoring.put_back()
             assert restoring.state_of_piece() == old
-        restoring.settle()
+        restoring.finish_swap()
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -186,7 +186,7 @@ def test_an_undoing_killed_anywhere_is_finished(
     for _ in _until_it_lives(killer, again, restoring.put_back):
         restoring.put_back()
         assert restoring.state_of_piece() == ("old" if there else "none")
-        restoring.settle()
+        restoring.finish_swap()
 
 
 def test_settling_killed_anywhere_never_lets_half_of_it_come_back(
@@ -199,10 +199,10 @@ def test_settling_killed_anywhere_never_lets_half_of_it_come_back(
         restoring.stage()
         restoring.swap()
 
-    for _ in _until_it_lives(killer, again, restoring.settle):
+    for _ in _until_it_lives(killer, again, restoring.finish_swap):
         restoring.put_back()
         assert restoring.state_of_piece() in ("old", "new")
-        restoring.settle()
+        restoring.finish_swap()
 
 
 def test_half_an_exchange_is_not_settled(restoring: Restoring, killer: Killer) -> None:
@@ -215,7 +215,7 @@ def test_half_an_exchange_is_not_settled(restoring: Restoring, killer: Killer) -
         assert killer.killed_after(effects, restoring.swap)
         effects += 1
     with pytest.raises(QuiesceError):
-        restoring.settle()
+        restoring.finish_swap()
     restoring.put_back()
     assert restoring.state_of_piece() == "old"
 

@@ -419,7 +419,7 @@ def restore(files: VolumeFiles, folder: Path, record: VolumeRecord, target: Volu
     size = files.stage(target, "20260101000000-0001", archives, gone, most)
     assert (record.files, record.bytes) == (size.files, size.bytes)
     files.swap(target, "20260101000000-0001")
-    files.settle(target, "20260101000000-0001")
+    files.finish_swap(target, "20260101000000-0001")
 
 
 @contextlib.contextmanager

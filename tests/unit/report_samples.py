@@ -78,7 +78,7 @@ class Watch:
 class Room:
     """A reporter with its streams and its clock. `face` is terminal, plain or json."""
 
-    face: str = "plain"
+    renderer: str = "plain"
     columns: int = 100
     encoding: str = "utf-8"
     environ: dict[str, str] = field(default_factory=lambda: {"TERM": "xterm-256color"})
@@ -86,12 +86,12 @@ class Room:
     watch: Watch = field(default_factory=Watch)
 
     def __post_init__(self) -> None:
-        terminal = self.face == "terminal"
+        terminal = self.renderer == "terminal"
         self.out = Terminal(self.encoding, terminal=terminal)
         self.err = Terminal(self.encoding, terminal=terminal)
         self.reporter: Reporter = make_reporter(
             task="backup",
-            json=self.face == "json",
+            json=self.renderer == "json",
             stdout=self.out,
             stderr=self.err,
             environ=self.environ,
@@ -286,7 +286,7 @@ def plan() -> s.Plan:
     quiet = s.Bracket(
         "backend is at rest",
         (s.StopServices((backend,), 60, "writes to backend-media"),),
-        (s.HoldSnapshot("rulesdb", "the dump made later shows this instant"),),
+        (s.ExportSnapshot("rulesdb", "the dump made later shows this instant"),),
         always=(
             s.StartServices((backend,), 60, "it ran before"),
             s.WaitHealthy((backend,), 120, "what ran is healthy again"),

@@ -41,7 +41,7 @@ def test_the_repeated_hour_of_a_clock_change_loses_nothing() -> None:
 @given(st.text(min_size=1, max_size=80).filter(lambda text: len(text.encode()) <= 63))
 def test_a_side_name_fits_in_63_bytes_and_never_is_the_live_one(live: str) -> None:
     """PostgreSQL would cut a longer one silently, down to the live name."""
-    name = naming.side_database(live, RUN, "new", ())
+    name = naming.staging_database(live, RUN, "new", ())
     assert len(name.encode()) <= 63
     assert name != live
     assert name.endswith("__new_abc123")
@@ -50,17 +50,17 @@ def test_a_side_name_fits_in_63_bytes_and_never_is_the_live_one(live: str) -> No
 def test_a_side_name_that_is_taken_is_refused() -> None:
     """Somebody else's database is not ours to fill."""
     with pytest.raises(RequestError, match="exists already"):
-        naming.side_database("rulesdb", RUN, "new", {"rulesdb__new_abc123"})
+        naming.staging_database("rulesdb", RUN, "new", {"rulesdb__new_abc123"})
 
 
 def test_names_that_are_alike_as_far_as_they_are_kept_get_names_of_their_own() -> None:
     """Two databases of one run, exchanged together."""
     live = "n" * 62
-    first = naming.side_database(f"{live}1", RUN, "new", ())
-    second = naming.side_database(f"{live}2", RUN, "new", {first})
-    third = naming.side_database("ü" * 31, RUN, "new", ())
+    first = naming.staging_database(f"{live}1", RUN, "new", ())
+    second = naming.staging_database(f"{live}2", RUN, "new", {first})
+    third = naming.staging_database("ü" * 31, RUN, "new", ())
     assert first != second
-    assert second == naming.side_database(f"{live}2", RUN, "new", {first})
+    assert second == naming.staging_database(f"{live}2", RUN, "new", {first})
     for name in (first, second, third):
         assert len(name.encode()) <= 63
         assert name.endswith("__new_abc123")

@@ -11,13 +11,22 @@ import pytest
 from quiesce.adapters.volumes.pg_control import read_control
 from quiesce.errors import QuiesceError
 from quiesce.model import BackupSet, ClusterRecord, Downtime
-from quiesce.observed import Address, AtRest, Meanwhile, Mount, Service, Unit, Visitor, VolumeState
+from quiesce.observed import (
+    Activity,
+    Address,
+    ExternalSession,
+    Meanwhile,
+    Mount,
+    Service,
+    Unit,
+    VolumeState,
+)
 from quiesce.plan import outcome
 from quiesce.plan.steps import CheckAddresses, CheckStopped
 from tests.support.builders import a_set
 
-PSQL = Visitor(7, "rulesdb", "alice", "psql")
-QUIET = AtRest((), (), maintenance=False)
+PSQL = ExternalSession(7, "rulesdb", "alice", "psql")
+QUIET = Activity((), (), maintenance=False)
 CLUSTER = ClusterRecord("postgres-data", ".", "17", "shut down", False, "1", "0/1")
 
 
@@ -57,22 +66,22 @@ def test_a_warning_comes_only_where_one_of_the_last_was_over(
 WROTE = Meanwhile(2, ("public.t",))
 RESTS = [
     (Meanwhile(), QUIET, (), ""),
-    (Meanwhile(), replace(QUIET, visitors=(PSQL,)), (), ""),
-    (Meanwhile(3), replace(QUIET, visitors=(PSQL,)), (), ""),
+    (Meanwhile(), replace(QUIET, external_sessions=(PSQL,)), (), ""),
+    (Meanwhile(3), replace(QUIET, external_sessions=(PSQL,)), (), ""),
     (WROTE, QUIET, (), "by a client that had left"),
     (WROTE, None, (), ""),
-    (WROTE, replace(QUIET, visitors=(PSQL,)), (), "psql (user alice, pid 7)"),
-    (WROTE, AtRest((PSQL,), ("rulesdb",), maintenance=True), (), "public.t of rulesdb"),
-    (WROTE, replace(QUIET, visitors=(replace(PSQL, idle=True),)), (), "had left"),
-    (WROTE, replace(QUIET, visitors=(PSQL,)), ("psql",), ""),
-    (WROTE, replace(QUIET, visitors=(PSQL,)), ("alice",), ""),
-    (WROTE, replace(QUIET, visitors=(PSQL,)), ("bob",), "psql"),
+    (WROTE, replace(QUIET, external_sessions=(PSQL,)), (), "psql (user alice, pid 7)"),
+    (WROTE, Activity((PSQL,), ("rulesdb",), maintenance=True), (), "public.t of rulesdb"),
+    (WROTE, replace(QUIET, external_sessions=(replace(PSQL, idle=True),)), (), "had left"),
+    (WROTE, replace(QUIET, external_sessions=(PSQL,)), ("psql",), ""),
+    (WROTE, replace(QUIET, external_sessions=(PSQL,)), ("alice",), ""),
+    (WROTE, replace(QUIET, external_sessions=(PSQL,)), ("bob",), "psql"),
 ]
 
 
 @pytest.mark.parametrize(("seen", "rest", "ignored", "words"), RESTS)
 def test_a_set_shows_one_instant_unless_somebody_unknown_wrote(
-    seen: Meanwhile, rest: AtRest | None, ignored: tuple[str, ...], words: str
+    seen: Meanwhile, rest: Activity | None, ignored: tuple[str, ...], words: str
 ) -> None:
     """Being connected is no crime, and housekeeping changes no content."""
     found = outcome.inconsistency("rulesdb", seen, rest, ignored)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from quiesce.errors import RequestError
-from quiesce.observed import Belongings, Mount, Observed
+from quiesce.observed import Mount, Observed, ProjectResources
 from quiesce.plan import steps as s
 from quiesce.plan.clean import plan_clean, plan_clean_all, plan_empty, plan_nuke
 from quiesce.plan.shutdown import ShutdownRequest, plan_shutdown
@@ -17,7 +17,7 @@ from quiesce.plan.steps import Plan, steps_of
 from tests.support.builders import RUN, a_cleanable_stack, a_stack, a_world
 
 STACK = a_cleanable_stack()
-OWNED = Belongings(("core-db-1",), ("core_default",), ())
+OWNED = ProjectResources(("core-db-1",), ("core_default",), ())
 
 
 def changed(world: Observed, key: str, **fields: Any) -> Observed:
@@ -114,8 +114,8 @@ def test_nothing_marked_is_a_wrong_request_and_nothing_there_is_nothing_to_do() 
         dict.fromkeys(("db", "redis", "backend", "frontend", "proxy")),
         missing_volumes=[volume.key for volume in STACK.volumes],
     )
-    assert plan_clean_all(STACK, gone, Belongings(), RUN, force=False).nodes == ()
-    assert plan_clean(STACK, gone, Belongings(), RUN, "clean").nodes == ()
+    assert plan_clean_all(STACK, gone, ProjectResources(), RUN, force=False).nodes == ()
+    assert plan_clean(STACK, gone, ProjectResources(), RUN, "clean").nodes == ()
 
 
 def test_backups_are_in_no_plan_that_removes() -> None:

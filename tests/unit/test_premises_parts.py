@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from quiesce.adapters.compose.engine import helper_labels
-from quiesce.adapters.compose.project import is_deaf
+from quiesce.adapters.compose.project import ignores_stop_signal
 from quiesce.adapters.process.signals import signal_number
 from quiesce.adapters.process.terminal import become
 from quiesce.adapters.schedule.cron import backup_lines, works_from_bare_environment
@@ -42,7 +42,7 @@ def test_a_first_process_is_deaf_when_it_neither_handles_nor_waits(
     text: str, number: int, deaf: bool
 ) -> None:
     """An init blocks its signals and waits for them; what cannot be read accuses nobody."""
-    assert is_deaf(text, number) is deaf
+    assert ignores_stop_signal(text, number) is deaf
 
 
 def test_a_running_process_is_read_as_the_kernel_shows_it() -> None:
@@ -53,8 +53,8 @@ def test_a_running_process_is_read_as_the_kernel_shows_it() -> None:
         text = Path("/proc/self/status").read_text()
     finally:
         signal.signal(signal.SIGUSR2, before)
-    assert not is_deaf(text, signal_number("USR2"))
-    assert is_deaf(text, signal_number("USR1"))
+    assert not ignores_stop_signal(text, signal_number("USR2"))
+    assert ignores_stop_signal(text, signal_number("USR1"))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from quiesce.plan import order
 from quiesce.plan import steps as s
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.reboot import with_all_that_ran
-from quiesce.plan.recover import Progress, owed_nodes
+from quiesce.plan.recover import Progress, pending_nodes
 from quiesce.plan.restore import plan_restore
 from quiesce.plan.restore_request import RestoreRequest
 from quiesce.plan.services import ordered
@@ -50,7 +50,7 @@ def _with_running(plan: Plan, seen: Observed) -> Plan:
 def _in_window(plan: Plan) -> tuple[s.Node, ...]:
     brackets = {at for at, node in walk(plan.nodes) if isinstance(node, s.Bracket)}
     stops = {at for at, node in steps_of(plan.nodes) if isinstance(node, s.StopServices)}
-    return owed_nodes(plan, Progress(owed=brackets, begun=stops, ended=stops))
+    return pending_nodes(plan, Progress(pending=brackets, begun=stops, ended=stops))
 
 
 def _starts(nodes: tuple[s.Node, ...]) -> list[str]:
@@ -70,18 +70,20 @@ ALL_DOWN: dict[str, UnitState] = dict.fromkeys(
 def test_after_a_reboot_all_that_ran_is_owed_in_order() -> None:
     """The server that the others need comes first, and everything is waited for."""
     plan = _plan()
-    owed = with_all_that_ran(STACK, _world(AFTER, **ALL_DOWN), plan, _in_window(plan))
-    assert _starts(owed) == ["db", "redis", "backend", "frontend", "proxy"]
-    waits = [u.service for _, t in steps_of(owed) if isinstance(t, s.WaitHealthy) for u in t.units]
-    assert waits == _starts(owed)
+    pending = with_all_that_ran(STACK, _world(AFTER, **ALL_DOWN), plan, _in_window(plan))
+    assert _starts(pending) == ["db", "redis", "backend", "frontend", "proxy"]
+    waits = [
+        u.service for _, t in steps_of(pending) if isinstance(t, s.WaitHealthy) for u in t.units
+    ]
+    assert waits == _starts(pending)
 
 
 def test_who_the_engine_has_started_by_itself_is_owed_too() -> None:
     """It runs, but not since then: that shows the reboot. Starting it changes nothing."""
     plan = _plan()
     down = {name: state for name, state in ALL_DOWN.items() if name != "db"}
-    owed = with_all_that_ran(STACK, _world(AFTER, **down), plan, _in_window(plan))
-    assert _starts(owed)[0] == "db"
+    pending = with_all_that_ran(STACK, _world(AFTER, **down), plan, _in_window(plan))
+    assert _starts(pending)[0] == "db"
 
 
 def test_who_ran_on_shows_that_nothing_was_started_again() -> None:
@@ -103,8 +105,8 @@ def test_data_is_put_back_on_servers_that_run() -> None:
     plan = plan_restore(STACK, seen, a_set(), RestoreRequest(), RUN, "core-1-safety", ())
     plan = _with_running(plan, seen)
     brackets = {at for at, node in walk(plan.nodes) if isinstance(node, s.Bracket)}
-    owed = owed_nodes(plan, Progress(owed=brackets))
-    nodes = with_all_that_ran(STACK, _world(AFTER, **ALL_DOWN), plan, owed)
+    pending = pending_nodes(plan, Progress(pending=brackets))
+    nodes = with_all_that_ran(STACK, _world(AFTER, **ALL_DOWN), plan, pending)
     kinds = [type(step) for _, step in steps_of(nodes)]
     first = next(step for _, step in steps_of(nodes) if isinstance(step, s.StartServices))
     assert [unit.service for unit in first.units] == ["db"]
@@ -116,8 +118,8 @@ def test_who_stayed_up_on_what_rests_comes_back_after_it() -> None:
     stack = replace(STACK, restart=replace(STACK.restart, keep_running=("proxy",)))
     seen = _world(BEFORE)
     plan = _with_running(plan_backup(stack, seen, BackupRequest(), RUN, "core-1"), seen)
-    owed = with_all_that_ran(stack, _world(AFTER, **ALL_DOWN), plan, _in_window(plan))
-    assert _starts(owed) == ["db", "redis", "backend", "frontend", "proxy"]
+    pending = with_all_that_ran(stack, _world(AFTER, **ALL_DOWN), plan, _in_window(plan))
+    assert _starts(pending) == ["db", "redis", "backend", "frontend", "proxy"]
 
 
 def test_a_run_that_owes_no_service_owes_none_after_a_reboot() -> None:
@@ -128,9 +130,11 @@ def test_a_run_that_owes_no_service_owes_none_after_a_reboot() -> None:
         for at, node in walk(plan.nodes)
         if isinstance(node, s.Bracket) and node.why == "services at rest"
     )
-    owed = owed_nodes(plan, Progress(owed={"/0", window}, body_done={window}, settled={window}))
-    assert owed
-    assert with_all_that_ran(STACK, _world(AFTER, **ALL_DOWN), plan, owed) == owed
+    pending = pending_nodes(
+        plan, Progress(pending={"/0", window}, body_done={window}, settled={window})
+    )
+    assert pending
+    assert with_all_that_ran(STACK, _world(AFTER, **ALL_DOWN), plan, pending) == pending
 
 
 def test_a_crash_loop_proves_nothing() -> None:
@@ -150,6 +154,6 @@ def test_a_journal_of_an_earlier_version_is_settled_as_it_was() -> None:
     written = encode(_plan())
     del written["running"]
     plan: Plan = decode(Plan, written)
-    owed = _in_window(plan)
-    assert with_all_that_ran(STACK, _world(AFTER, **ALL_DOWN), plan, owed) == owed
-    assert _starts(owed) == ["redis", "backend", "frontend", "proxy"]
+    pending = _in_window(plan)
+    assert with_all_that_ran(STACK, _world(AFTER, **ALL_DOWN), plan, pending) == pending
+    assert _starts(pending) == ["redis", "backend", "frontend", "proxy"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quiesce.plan import steps as s
 from quiesce.plan.backup import BackupRequest, plan_backup
-from quiesce.plan.recover import Progress, owed_nodes
+from quiesce.plan.recover import Progress, pending_nodes
 from quiesce.plan.restore import plan_restore
 from quiesce.plan.restore_request import RestoreRequest
 from quiesce.plan.steps import Bracket, Plan, walk
@@ -34,7 +34,7 @@ def _kinds(nodes: tuple[s.Node, ...]) -> list[str]:
 
 def test_a_run_that_wrote_nothing_owes_nothing() -> None:
     """Its plan is on disk, and no bracket was entered."""
-    assert owed_nodes(_backup(), Progress()) == ()
+    assert pending_nodes(_backup(), Progress()) == ()
 
 
 def test_a_stop_that_was_cut_short_is_repeated_before_anything_starts() -> None:
@@ -43,9 +43,9 @@ def test_a_stop_that_was_cut_short_is_repeated_before_anything_starts() -> None:
     outer = _position(plan, Bracket, "set core-1")
     window = _position(plan, Bracket, "services at rest")
     stop = _position(plan, s.StopServices)
-    owed = owed_nodes(plan, Progress(owed={outer, window}, begun={stop}))
-    assert _kinds(owed)[:2] == ["StopServices", "StartServices"]
-    ended = owed_nodes(plan, Progress(owed={outer, window}, begun={stop}, ended={stop}))
+    pending = pending_nodes(plan, Progress(pending={outer, window}, begun={stop}))
+    assert _kinds(pending)[:2] == ["StopServices", "StartServices"]
+    ended = pending_nodes(plan, Progress(pending={outer, window}, begun={stop}, ended={stop}))
     assert _kinds(ended)[0] == "StartServices"
 
 
@@ -53,8 +53,8 @@ def test_a_failed_set_is_discarded_only_when_it_was_not_finished() -> None:
     """Without `body-done` a death right after success would undo it."""
     plan = _backup()
     outer = _position(plan, Bracket, "set core-1")
-    assert "DiscardStaging" in _kinds(owed_nodes(plan, Progress(owed={outer})))
-    assert owed_nodes(plan, Progress(owed={outer}, body_done={outer})) == ()
+    assert "DiscardStaging" in _kinds(pending_nodes(plan, Progress(pending={outer})))
+    assert pending_nodes(plan, Progress(pending={outer}, body_done={outer})) == ()
 
 
 def test_a_restore_that_died_before_any_service_ran_is_undone() -> None:
@@ -62,11 +62,11 @@ def test_a_restore_that_died_before_any_service_ran_is_undone() -> None:
     plan = _restore()
     brackets = {at for at, node in walk(plan.nodes) if isinstance(node, Bracket)}
     swap = _position(plan, s.SwapDatabases)
-    kinds = _kinds(owed_nodes(plan, Progress(owed=brackets, begun={swap})))
+    kinds = _kinds(pending_nodes(plan, Progress(pending=brackets, begun={swap})))
     assert "PutBackDatabases" in kinds
     assert "PutBackVolume" in kinds
     assert kinds.index("PutBackDatabases") < kinds.index("StartServices")
-    assert kinds.index("PutBackVolume") < kinds.index("SettleVolume")
+    assert kinds.index("PutBackVolume") < kinds.index("FinishSwap")
 
 
 def test_a_restore_that_died_after_a_service_ran_on_it_goes_forward() -> None:
@@ -79,13 +79,13 @@ def test_a_restore_that_died_after_a_service_ran_on_it_goes_forward() -> None:
         for at, n in walk(plan.nodes)
         if at.startswith(f"{exchange}/body") and isinstance(n, s.StartServices)
     )
-    kinds = _kinds(owed_nodes(plan, Progress(owed=brackets, begun={start})))
+    kinds = _kinds(pending_nodes(plan, Progress(pending=brackets, begun={start})))
     assert "PutBackDatabases" not in kinds
     assert "PutBackVolume" not in kinds
     assert kinds.index("StartServices") < kinds.index("DropDatabase")
     dropped = {
         n.name
-        for n in owed_nodes(plan, Progress(owed=brackets, begun={start}))
+        for n in pending_nodes(plan, Progress(pending=brackets, begun={start}))
         if isinstance(n, s.DropDatabase)
     }
     assert all("__old_" in name for name in dropped)
@@ -96,10 +96,10 @@ def test_a_restore_that_died_between_its_exchange_and_its_end_goes_forward() -> 
     plan = _restore()
     brackets = {at for at, node in walk(plan.nodes) if isinstance(node, Bracket)}
     exchange = _position(plan, Bracket, "exchange")
-    progress = Progress(owed=brackets, body_done={exchange}, settled={exchange})
-    kinds = _kinds(owed_nodes(plan, progress))
+    progress = Progress(pending=brackets, body_done={exchange}, settled={exchange})
+    kinds = _kinds(pending_nodes(plan, progress))
     assert not {"PutBackDatabases", "PutBackVolume"} & set(kinds)
-    dropped = [n.name for n in owed_nodes(plan, progress) if isinstance(n, s.DropDatabase)]
+    dropped = [n.name for n in pending_nodes(plan, progress) if isinstance(n, s.DropDatabase)]
     assert dropped
     assert all("__old_" in name for name in dropped)
 
@@ -108,8 +108,8 @@ def test_a_restore_that_died_while_it_tidied_up_tidies_up() -> None:
     """Its services were back; what is aside would else stay for ever."""
     plan = _restore()
     brackets = {at for at, node in walk(plan.nodes) if isinstance(node, Bracket)}
-    progress = Progress(owed=brackets, body_done=brackets, settled=brackets - {"/0"})
-    kinds = _kinds(owed_nodes(plan, progress))
+    progress = Progress(pending=brackets, body_done=brackets, settled=brackets - {"/0"})
+    kinds = _kinds(pending_nodes(plan, progress))
     assert kinds[-1] == "DiscardStaging"
-    assert {"DropDatabase", "SettleVolume"} <= set(kinds)
+    assert {"DropDatabase", "FinishSwap"} <= set(kinds)
     assert "StartServices" not in kinds

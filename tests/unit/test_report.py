@@ -122,23 +122,23 @@ def test_no_color_is_honoured_on_a_terminal() -> None:
 @pytest.mark.parametrize("term", ["dumb", ""])
 def test_a_terminal_that_can_do_nothing_gets_plain_lines(term: str) -> None:
     """TERM=dumb, as in an editor's shell."""
-    room = Room(face="terminal", environ={"TERM": term})
+    room = Room(renderer="terminal", environ={"TERM": term})
     room.reporter.step_begins("/0", "stop backend", "it writes", 0)
     room.reporter.step_ends("/0", "stop backend", 1.2, "")
     assert room.stdout == "2026-11-21T05:00:00+01:00 stop backend — it writes (1.2 s)\n"
 
 
 @pytest.mark.parametrize("face", ["terminal", "plain", "json"])
-def test_an_ascii_stream_gets_ascii_only(face: str) -> None:
+def test_an_ascii_stream_gets_ascii_only(renderer: str) -> None:
     """Marks, dashes and file names alike; nothing fails to encode."""
-    room = Room(face=face, encoding="ascii")
+    room = Room(renderer=renderer, encoding="ascii")
     room.reporter.plan(plan())
     room.reporter.note("café ✔ 漢字")
     room.reporter.sets(several_sets(), NOW)
     room.reporter.close()
     assert (room.stdout + room.stderr).isascii()
     assert "could not" not in room.stderr
-    if face == "json":
+    if renderer == "json":
         assert "—" in json.loads(room.stdout)["plan_text"]
 
 
@@ -177,9 +177,9 @@ def test_a_result_that_finds_a_full_disk_says_so() -> None:
 
 
 @pytest.mark.parametrize("face", ["terminal", "plain", "json"])
-def test_closed_streams_are_no_error(face: str) -> None:
+def test_closed_streams_are_no_error(renderer: str) -> None:
     """A daemon's stdout and stderr may be gone altogether."""
-    room = Room(face=face)
+    room = Room(renderer=renderer)
     room.out.close()
     room.err.close()
     room.reporter.step_begins("/0", "a", "b", 0)
@@ -257,7 +257,7 @@ def test_a_signal_is_never_swallowed() -> None:
 
 def test_progress_goes_to_the_step_of_the_thread_that_tells_it() -> None:
     """Two dumps at once, each with its own bytes."""
-    room = Room(face="terminal")
+    room = Room(renderer="terminal")
 
     both_begun = threading.Barrier(2)
 
@@ -286,7 +286,7 @@ def test_progress_goes_to_the_step_of_the_thread_that_tells_it() -> None:
 
 def test_what_was_only_live_is_gone_when_the_command_ends() -> None:
     """An interrupted step leaves no half line behind the prompt."""
-    room = Room(face="terminal")
+    room = Room(renderer="terminal")
     room.reporter.step_begins("/0", "dump rulesdb", "", 0)
     room.watch.advance(5)
     room.reporter.progress("rulesdb.dump", 1)
@@ -319,7 +319,7 @@ def test_importing_the_report_brings_in_nothing_heavy() -> None:
 
 def test_several_results_are_one_document_and_an_error_makes_it_not_ok() -> None:
     """A set that is published while its downtime was too long: both are said."""
-    room = Room(face="json")
+    room = Room(renderer="json")
     room.reporter.backup_done(backup_set())
     room.reporter.error(CheckFailed("down for too long", "see max_downtime", details=["4.2 s"]))
     room.reporter.close()
@@ -337,7 +337,7 @@ def test_several_results_are_one_document_and_an_error_makes_it_not_ok() -> None
 
 def test_lines_that_services_logged_go_to_stderr_only() -> None:
     """A failed step brings the service's last lines, which may hold anything."""
-    room = Room(face="json")
+    room = Room(renderer="json")
     room.reporter.error(StepFailed("backend is not healthy", details=["password=hunter2"]))
     room.reporter.close()
     assert "hunter2" not in room.stdout
@@ -346,7 +346,7 @@ def test_lines_that_services_logged_go_to_stderr_only() -> None:
 
 def test_facts_are_keys_of_the_document() -> None:
     """`demo --json` promises them at the top; a fact cannot stand for ok, task or error."""
-    room = Room(face="json")
+    room = Room(renderer="json")
     room.reporter.done("identical", {"identical": True, "tables": 3, "backup_seconds": 1.5})
     with pytest.raises(ValueError, match="ok is not a name for a fact"):
         room.reporter.done("x", {"ok": False})
@@ -373,9 +373,9 @@ def test_a_name_that_is_no_text_makes_a_valid_document() -> None:
 
 
 @pytest.mark.parametrize("face", ["terminal", "plain", "json"])
-def test_asking_reads_one_line_and_leaves_the_rest(face: str) -> None:
+def test_asking_reads_one_line_and_leaves_the_rest(renderer: str) -> None:
     """Two questions can be answered by one pipe; the question is on stderr."""
-    room = Room(face=face, stdin=io.StringIO("DELETE EVERYTHING\r\nno\n"))
+    room = Room(renderer=renderer, stdin=io.StringIO("DELETE EVERYTHING\r\nno\n"))
     assert room.reporter.ask("Type the phrase:", ["This removes", "  everything."]) == (
         "DELETE EVERYTHING"
     )
@@ -397,7 +397,7 @@ def test_an_answer_that_is_no_text_is_an_answer_all_the_same() -> None:
 
 def test_a_question_about_a_result_shows_it_although_stdout_holds_json() -> None:
     """`restore --json` without --file: the list that is asked about is on stderr."""
-    room = Room(face="json", stdin=io.StringIO("latest\n"))
+    room = Room(renderer="json", stdin=io.StringIO("latest\n"))
     room.reporter.sets(several_sets(), NOW)
     assert "core-20261121-025959" not in room.stderr
     room.reporter.ask("restore which set?")
@@ -418,7 +418,7 @@ def test_a_trace_is_shown_only_when_debugging() -> None:
 
 def test_a_command_that_tells_no_result_writes_a_document_too() -> None:
     """Whoever parses stdout always finds one; leaving with an exception is not ok."""
-    quiet, failing = Room(face="json"), Room(face="json")
+    quiet, failing = Room(renderer="json"), Room(renderer="json")
     with quiet.reporter:
         quiet.reporter.note("nothing to do")
     with pytest.raises(RuntimeError), failing.reporter:

@@ -16,7 +16,7 @@ import pytest
 from quiesce.errors import ConfigError, Problem, QuiesceError, StepFailed
 from quiesce.findings import Finding
 from quiesce.model import Downtime
-from quiesce.observed import CoveredFolder
+from quiesce.observed import ShadowedFolder
 from quiesce.report import (
     MigrationRow,
     Reporter,
@@ -51,7 +51,7 @@ def _status(reporter: Reporter) -> None:
     runs = (UnfinishedRun("20261121020000-ab12", "full backup", samples.NOW - timedelta(hours=3)),)
     sizes = {"postgres-data": (1234, 8_200_000), "backend-media": (62569, 2_000_000_000)}
     sets = samples.several_sets()
-    covered = (CoveredFolder("worker", "/srv/app", "/app", ("bin", "node_modules", "lib")),)
+    covered = (ShadowedFolder("worker", "/srv/app", "/app", ("bin", "node_modules", "lib")),)
     restored = LastRestore("restore core-20261120-153012", samples.NOW - timedelta(days=3))
     drilled = DrillRecord(samples.NOW - timedelta(days=20), True, "core-20261101-020000", 48.2, "")
     left = Leftover(
@@ -197,7 +197,7 @@ def test_every_face_shows_the_result_as_in_the_golden_file(scene: str) -> None:
 @pytest.mark.parametrize("scene", SCENES)
 def test_with_json_stdout_is_one_document_that_names_its_task(scene: str) -> None:
     """Whatever is told, stdout parses, and says ok and task."""
-    room = samples.Room(face="json")
+    room = samples.Room(renderer="json")
     SCENES[scene](room)
     room.reporter.close()
     document = json.loads(room.stdout)

@@ -11,7 +11,7 @@ import pytest
 
 from quiesce.app.run import Changing, changing, runs_folder
 from quiesce.app.wiring import SystemClock
-from quiesce.errors import NotDeclared, QuiesceError, StepFailed, StillOwed
+from quiesce.errors import NotDeclared, QuiesceError, RecoveryPending, StepFailed
 from quiesce.execute import journal as journals
 from quiesce.execute.executor import Executor
 from quiesce.execute.handlers import HANDLERS
@@ -62,8 +62,8 @@ class World:
         run = Run(plan.run, self.stack, self.observed, self.ports())
         Executor(run, journal, Interrupts(), kinds).execute(plan)
 
-    def down_after(self, plan: Plan) -> StillOwed:
-        with pytest.raises(StillOwed) as caught:
+    def down_after(self, plan: Plan) -> RecoveryPending:
+        with pytest.raises(RecoveryPending) as caught:
             self.run(plan, ONLY_SERVICES)
         return caught.value
 
@@ -127,13 +127,13 @@ def test_after_a_backup_everything_else_comes_back(tmp_path: Path) -> None:
     """Also what depends on it: it ran before, and may be able to wait. All failures are named."""
     world = World(tmp_path, a_world())
     world.runtime.fail_on.update({"start:redis": -1, "start:frontend": -1})
-    owed = world.down_after(_backup(world))
+    pending = world.down_after(_backup(world))
     assert world.runtime.running == {"db", "backend", "proxy"}
-    told = " ".join((owed.fact, *owed.details))
+    told = " ".join((pending.fact, *pending.details))
     assert "wait:redis" not in world.runtime.calls, "it is known to be down"
     assert "start:redis" in told
     assert "start:frontend" in told
-    assert owed.services_only
+    assert pending.services_only
 
 
 def test_a_recovery_starts_what_it_can_and_a_backup_is_made_all_the_same(
@@ -170,7 +170,7 @@ def test_data_that_is_not_settled_is_never_gone_on_from(tmp_path: Path) -> None:
         raise QuiesceError("the disk is full")
 
     kinds = {**ONLY_SERVICES, s.ArchiveVolume: broken, s.DiscardStaging: broken}
-    with pytest.raises(StillOwed) as caught:
+    with pytest.raises(RecoveryPending) as caught:
         world.run(_backup(world), kinds)
     assert not caught.value.services_only
 
@@ -180,14 +180,14 @@ def test_a_command_that_fails_is_no_reason_to_make_no_backup(tmp_path: Path) -> 
     world = World(tmp_path, a_world())
     world.stack = replace(world.stack, after=(Command("backend", ("false",), 5.0),))
 
-    class Premises:
-        def carry_out(self, *_: object) -> None:
+    class Project:
+        def run_in_service(self, *_: object) -> None:
             raise QuiesceError("false in service backend failed with exit code 1")
 
-    ports = replace(world.ports(), premises=cast(Any, Premises()))
+    ports = replace(world.ports(), project=cast(Any, Project()))
     cast(Any, world).ports = lambda: ports
-    owed = world.down_after(_backup(world))
-    assert owed.services_only
+    pending = world.down_after(_backup(world))
+    assert pending.services_only
     assert world.runtime.running == set(ORDER)
 
 

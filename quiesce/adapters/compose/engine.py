@@ -93,8 +93,8 @@ class EngineConnection:
         """Return which engine this is, once the CLI has been seen to talk to the same one."""
         if self._engine is None:
             info = self.info
-            told = self._command_line()
-            if told != info["ID"]:
+            translate_errors = self._command_line()
+            if translate_errors != info["ID"]:
                 raise RequestError(
                     f"the docker command and the SDK reach two engines at {self.address.host}",
                     "see 'docker context ls' and DOCKER_HOST, and set the instance's context",
@@ -191,7 +191,7 @@ def make_tls(pair: tuple[str, str] | None, authority: str | None, *, verify: boo
 
 
 @contextlib.contextmanager
-def told(what: str, hint: str = "") -> Iterator[None]:
+def translate_errors(what: str, hint: str = "") -> Iterator[None]:
     """Turn what the SDK raises into a QuiesceError that says `what` failed.
 
     What the engine answered becomes the details.

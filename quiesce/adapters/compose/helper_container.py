@@ -160,7 +160,7 @@ def remove_container(api: Any, container: str) -> None:
 
 
 @contextlib.contextmanager
-def helper_told(what: str) -> Iterator[None]:
+def translate_helper_errors(what: str) -> Iterator[None]:
     """Turn the SDK's errors into ours, at this one place."""
     from docker.errors import APIError, DockerException
     from requests.exceptions import RequestException

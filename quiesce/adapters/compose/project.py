@@ -14,15 +14,15 @@ from quiesce.adapters.compose.engine import (
     EngineConnection,
     absent,
     helper_labels,
-    told,
+    translate_errors,
 )
 from quiesce.adapters.compose.inspected import LABEL_PROJECT_NAME, Inspected, service_of
 from quiesce.adapters.compose.server_containers import is_bare_server, orphaning_check
-from quiesce.adapters.process.exec import carry_out
+from quiesce.adapters.process.exec import run_in_service
 from quiesce.adapters.process.signals import signal_number
 from quiesce.errors import QuiesceError
 from quiesce.model import Instance
-from quiesce.observed import Belongings, CoveredFolder, Mount, Service
+from quiesce.observed import Mount, ProjectResources, Service, ShadowedFolder
 from quiesce.ports import CommandLine
 
 #: So many names of a hidden folder are told.
@@ -34,7 +34,7 @@ _PROC_STATUS = ("cat", "/proc/1/status")
 
 
 @dataclass(frozen=True, slots=True)
-class ComposePremises:
+class ComposeProject:
     """Implements `Premises` over the parts of a `ComposeRuntime`, which closes them."""
 
     connection: EngineConnection
@@ -45,14 +45,14 @@ class ComposePremises:
     servers: frozenset[str] = frozenset()
     run: str = "looking"
 
-    def belongings(self) -> Belongings:
+    def resources(self) -> ProjectResources:
         filters = {"label": f"{LABEL_PROJECT_NAME}={self.instance.project}"}
         api: Any = self.connection.api
-        with told(f"what belongs to {self.instance.project} cannot be listed"):
+        with translate_errors(f"what belongs to {self.instance.project} cannot be listed"):
             containers = api.containers(all=True, filters=filters)
             networks = api.networks(filters=filters)
             volumes = api.volumes(filters=filters).get("Volumes") or []
-        return Belongings(
+        return ProjectResources(
             containers=tuple(sorted(_name_of(entry) for entry in containers)),
             networks=tuple(sorted(str(entry["Name"]) for entry in networks)),
             volumes=tuple(sorted(str(entry["Name"]) for entry in volumes)),
@@ -66,7 +66,7 @@ class ComposePremises:
         self.connection.engine()
         self.command.run("down", "--remove-orphans", profiles=("*",))
         # What an older Compose file named, Compose itself does not look for any more.
-        left = self.belongings()
+        left = self.resources()
         api: Any = self.connection.api
         for name in left.containers:
             self._gone(f"container {name}", partial(api.remove_container, name, force=True))
@@ -77,7 +77,7 @@ class ComposePremises:
         import docker
 
         api: Any = self.connection.api
-        with told(f"volume {name} cannot be removed"):
+        with translate_errors(f"volume {name} cannot be removed"):
             try:
                 api.remove_volume(name)
             except docker.errors.APIError as error:
@@ -91,12 +91,12 @@ class ComposePremises:
                     f"volume {name} is in use by {named}", "stop and remove it, then try again"
                 ) from None
 
-    def covered_folders(self) -> tuple[CoveredFolder, ...]:
-        found: list[CoveredFolder] = []
+    def shadowed_folders(self) -> tuple[ShadowedFolder, ...]:
+        found: list[ShadowedFolder] = []
         for service in self.services():
             binds = [m for m in service.mounts if m.volume is None and m.source.startswith("/")]
             if binds:
-                found += self._covered_in(service, binds)
+                found += self._shadowed_in(service, binds)
         return tuple(found)
 
     def outdated(self, services: Sequence[str]) -> Mapping[str, str]:
@@ -113,7 +113,7 @@ class ComposePremises:
                 found[name] = "there is another image of its name"
         return found
 
-    def deaf_services(self) -> Mapping[str, str]:
+    def services_ignoring_stop_signal(self) -> Mapping[str, str]:
         found: dict[str, str] = {}
         for container in self.units.containers():
             if container["State"]["Status"] != "running":
@@ -123,7 +123,7 @@ class ComposePremises:
                 continue
             name = str(container["Config"].get("StopSignal") or "SIGTERM")
             status = self._status_of_first_process(container)
-            if status and is_deaf(status, signal_number(name)):
+            if status and ignores_stop_signal(status, signal_number(name)):
                 found[service_of(container)] = name
         return found
 
@@ -139,7 +139,7 @@ class ComposePremises:
         compose = self.command.docker("compose", "version", "--short", timeout=30)
         return {"docker": client, "docker compose": compose}
 
-    def inside(
+    def command_in_service(
         self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
     ) -> CommandLine:
         container = self._running(service)
@@ -165,8 +165,10 @@ class ComposePremises:
         whole = {**self.command.environment(), **environment}
         return CommandLine(tuple(command), whole, self.instance.directory)
 
-    def carry_out(self, service: str, argv: Sequence[str], seconds: float) -> None:
-        carry_out(self.inside(service, argv, {}, terminal=False), service, argv, seconds)
+    def run_in_service(self, service: str, argv: Sequence[str], seconds: float) -> None:
+        run_in_service(
+            self.command_in_service(service, argv, {}, terminal=False), service, argv, seconds
+        )
 
     def following(self, services: Sequence[str], lines: int) -> CommandLine:
         self.connection.engine()
@@ -176,20 +178,20 @@ class ComposePremises:
     # ------------------------------------------------------------------------------------ inside
 
     def _gone(self, what: str, remove: Callable[[], object]) -> None:
-        with told(f"{what} cannot be removed"):
+        with translate_errors(f"{what} cannot be removed"):
             try:
                 remove()
             except Exception as error:
                 if not absent(error):
                     raise
 
-    def _covered_in(self, service: Service, binds: Sequence[Mount]) -> list[CoveredFolder]:
+    def _shadowed_in(self, service: Service, binds: Sequence[Mount]) -> list[ShadowedFolder]:
         """Look into the image through a container that is made and never started."""
         import docker
 
         api: Any = self.connection.api
         made = ""
-        with told(f"the image of {service.name} cannot be looked into"):
+        with translate_errors(f"the image of {service.name} cannot be looked into"):
             try:
                 made = api.create_container(
                     service.image,
@@ -199,7 +201,7 @@ class ComposePremises:
                 )["Id"]
                 seen = ((mount, self._entries(made, mount.target)) for mount in binds)
                 return [
-                    CoveredFolder(service.name, mount.source, mount.target, entries)
+                    ShadowedFolder(service.name, mount.source, mount.target, entries)
                     for mount, entries in seen
                     if entries
                 ]
@@ -245,7 +247,7 @@ class ComposePremises:
         import docker
 
         api: Any = self.connection.api
-        with told(f"image {image} cannot be looked at"):
+        with translate_errors(f"image {image} cannot be looked at"):
             try:
                 return str(api.inspect_image(image)["Id"])
             except docker.errors.ImageNotFound:
@@ -274,7 +276,7 @@ class _Chunks:
         return taken
 
 
-def is_deaf(status: str, number: int) -> bool:
+def ignores_stop_signal(status: str, number: int) -> bool:
     """Whether a first process does nothing about a signal, from its `/proc/<pid>/status`.
 
     To the first process of a container the kernel delivers only what it handles (`SigCgt`).

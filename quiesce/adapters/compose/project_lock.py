@@ -15,11 +15,16 @@ import platform
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from quiesce.adapters.compose.engine import LABEL_PROJECT, EngineConnection, absent, told
+from quiesce.adapters.compose.engine import (
+    LABEL_PROJECT,
+    EngineConnection,
+    absent,
+    translate_errors,
+)
 from quiesce.errors import Busy
 
-LABEL_CLAIM = "quiesce.claim"
-LABEL_CLAIM_RUN = "quiesce.claim.run"
+LABEL_PROJECT_LOCK = "quiesce.claim"
+LABEL_PROJECT_LOCK_RUN = "quiesce.claim.run"
 
 
 def make_place(folder: Path) -> str:
@@ -27,7 +32,7 @@ def make_place(folder: Path) -> str:
     return f"{platform.node()}:{folder.resolve()}"
 
 
-def claim(
+def lock_project(
     connection: EngineConnection, project: str, place: str, run: str, earlier: Collection[str]
 ) -> None:
     """The project is marked as being changed from `place`, by `run`.
@@ -35,29 +40,29 @@ def claim(
     `earlier` are the runs that have a journal here. Raise Busy naming another place.
     """
     name = _name(project)
-    labels = {LABEL_CLAIM: place, LABEL_CLAIM_RUN: run, LABEL_PROJECT: project}
-    with told(f"{project} cannot be marked on the engine as being changed"):
+    labels = {LABEL_PROJECT_LOCK: place, LABEL_PROJECT_LOCK_RUN: run, LABEL_PROJECT: project}
+    with translate_errors(f"{project} cannot be marked on the engine as being changed"):
         connection.api.create_volume(name, labels=labels)
         mark = _mark(connection, name)
-        if mark.get(LABEL_CLAIM) != place and _is_own(mark, place, earlier):
+        if mark.get(LABEL_PROJECT_LOCK) != place and _is_own(mark, place, earlier):
             connection.api.remove_volume(name)
             connection.api.create_volume(name, labels=labels)
             mark = _mark(connection, name)
-    if mark.get(LABEL_CLAIM) != place:
+    if mark.get(LABEL_PROJECT_LOCK) != place:
         raise Busy(
-            f"{project} is being changed from {mark.get(LABEL_CLAIM) or 'elsewhere'}, "
+            f"{project} is being changed from {mark.get(LABEL_PROJECT_LOCK) or 'elsewhere'}, "
             "on the same engine",
             f"wait for it, or let this run wait with --wait SECONDS; should that be over for good "
             f"without its end, look at {project} and run 'docker volume rm {name}'",
         )
 
 
-def disclaim(
+def unlock_project(
     connection: EngineConnection, project: str, place: str, earlier: Collection[str]
 ) -> None:
     """No mark of this place, or of these runs from here, is on the project. Another's stays."""
     name = _name(project)
-    with told(f"the mark on {project} cannot be removed"):
+    with translate_errors(f"the mark on {project} cannot be removed"):
         try:
             if _is_own(_mark(connection, name), place, earlier):
                 connection.api.remove_volume(name)
@@ -76,10 +81,10 @@ def _is_own(mark: Mapping[str, str], place: str, earlier: Collection[str]) -> bo
 
     A copy of a folder has its journals, too; the original, where it can be seen, is another.
     """
-    made_at = mark.get(LABEL_CLAIM, "")
+    made_at = mark.get(LABEL_PROJECT_LOCK, "")
     if made_at == place:
         return True
-    if mark.get(LABEL_CLAIM_RUN, "") not in earlier:
+    if mark.get(LABEL_PROJECT_LOCK_RUN, "") not in earlier:
         return False
     host, _, original = made_at.partition(":")
     return host != platform.node() or not _is_another(Path(original), Path(place.split(":", 1)[1]))

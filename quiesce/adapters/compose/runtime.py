@@ -25,14 +25,14 @@ from quiesce.adapters.compose.inspected import Inspected, service_of
 from quiesce.adapters.compose.inventory import found_model, image_name, services_of, volume_states
 from quiesce.adapters.compose.model import ComposeModel
 from quiesce.adapters.compose.model_cache import ModelReader
-from quiesce.adapters.compose.project import ComposePremises
+from quiesce.adapters.compose.project import ComposeProject
 from quiesce.adapters.compose.project_candidates import Traces, find_traces
-from quiesce.adapters.compose.project_lock import claim, disclaim, make_place
+from quiesce.adapters.compose.project_lock import lock_project, make_place, unlock_project
 from quiesce.adapters.compose.redact import redact
 from quiesce.adapters.compose.relay import RelayHelpers
 from quiesce.adapters.compose.server_containers import probe_command
 from quiesce.adapters.compose.start import ComposeStarter
-from quiesce.adapters.compose.tool_container import Tool, run_beside, sweep_helpers
+from quiesce.adapters.compose.tool_container import Tool, remove_orphan_helpers, run_beside
 from quiesce.errors import QuiesceError
 from quiesce.model import Stack, Volume
 from quiesce.observed import Engine, Service, Unit, VolumeState
@@ -268,21 +268,21 @@ class ComposeRuntime:
         names = {model.volume(key).name for key in volumes}
         return who_started(events, self._instance.project, services, names)
 
-    def claim(self, folder: Path, run: str, earlier: Collection[str]) -> None:
+    def lock_project(self, folder: Path, run: str, earlier: Collection[str]) -> None:
         """Mark the project as being changed from `folder`; see `compose_claim`."""
-        claim(self._connection, self._instance.project, make_place(folder), run, earlier)
+        lock_project(self._connection, self._instance.project, make_place(folder), run, earlier)
 
-    def disclaim(self, folder: Path, earlier: Collection[str]) -> None:
+    def unlock_project(self, folder: Path, earlier: Collection[str]) -> None:
         """Take the mark of this folder away."""
-        disclaim(self._connection, self._instance.project, make_place(folder), earlier)
+        unlock_project(self._connection, self._instance.project, make_place(folder), earlier)
 
-    def sweep(self, run: str) -> tuple[str, ...]:
+    def remove_orphans(self, run: str) -> tuple[str, ...]:
         """Remove the helper containers that carry this run's label, and nothing else."""
-        return sweep_helpers(self._connection, run)
+        return remove_orphan_helpers(self._connection, run)
 
-    def premises(self) -> ComposePremises:
+    def project(self) -> ComposeProject:
         """Return what belongs to this project, and the ways in; closed with the runtime."""
-        return ComposePremises(
+        return ComposeProject(
             self._connection,
             self._compose,
             self._units,

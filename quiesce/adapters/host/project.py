@@ -10,26 +10,26 @@ from functools import cached_property
 from pathlib import Path
 
 from quiesce.adapters.host.services import HostUnits
-from quiesce.adapters.process.exec import carry_out
+from quiesce.adapters.process.exec import run_in_service
 from quiesce.adapters.process.signals import signal_number
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.file_errors import hint_for, reason
 from quiesce.model import HostService, Stack
-from quiesce.observed import Belongings, CoveredFolder
+from quiesce.observed import ProjectResources, ShadowedFolder
 from quiesce.ports import CommandLine, Runtime
 
 
-class HostPremises:
+class HostProject:
     """Implements `Premises` for one instance whose services are processes of this machine."""
 
     def __init__(self, stack: Stack, runtime: Runtime) -> None:
         self._stack = stack
         self._runtime = runtime
 
-    def belongings(self) -> Belongings:
+    def resources(self) -> ProjectResources:
         """Return the folders of its volumes under the names `volumes` gives them."""
         states = self._runtime.volumes(self._stack.volumes)
-        return Belongings(volumes=tuple(state.name for state in states if state.exists))
+        return ProjectResources(volumes=tuple(state.name for state in states if state.exists))
 
     def build(self, services: Sequence[str]) -> None:
         """There is nothing to build: a process is started from what is there."""
@@ -49,7 +49,7 @@ class HostPremises:
                     hint_for(error, error.filename or state.mountpoint),
                 ) from error
 
-    def covered_folders(self) -> tuple[CoveredFolder, ...]:
+    def shadowed_folders(self) -> tuple[ShadowedFolder, ...]:
         """Return none: there are no images."""
         return ()
 
@@ -57,7 +57,7 @@ class HostPremises:
         """Return none: `up` leaves a process alone that runs."""
         return {}
 
-    def deaf_services(self) -> Mapping[str, str]:
+    def services_ignoring_stop_signal(self) -> Mapping[str, str]:
         found: dict[str, str] = {}
         for name, service in self._units.services.items():
             leader = self._units.leader(name)
@@ -72,7 +72,7 @@ class HostPremises:
     def tools(self) -> Mapping[str, str]:
         return {"python": platform.python_version()}
 
-    def inside(
+    def command_in_service(
         self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
     ) -> CommandLine:
         declared = self._declared(service)
@@ -95,10 +95,12 @@ class HostPremises:
         self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
     ) -> CommandLine:
         """As `inside`: a program here is a process of its own anyway."""
-        return self.inside(service, argv, environment, terminal=terminal)
+        return self.command_in_service(service, argv, environment, terminal=terminal)
 
-    def carry_out(self, service: str, argv: Sequence[str], seconds: float) -> None:
-        carry_out(self.inside(service, argv, {}, terminal=False), service, argv, seconds)
+    def run_in_service(self, service: str, argv: Sequence[str], seconds: float) -> None:
+        run_in_service(
+            self.command_in_service(service, argv, {}, terminal=False), service, argv, seconds
+        )
 
     def following(self, services: Sequence[str], lines: int) -> CommandLine:
         logs = [str(self._units.log(self._declared(name).name)) for name in services]

@@ -242,13 +242,13 @@ class HostRuntime:
         del services, volumes
         return ()
 
-    def claim(self, folder: Path, run: str, earlier: Collection[str]) -> None:
+    def lock_project(self, folder: Path, run: str, earlier: Collection[str]) -> None:
         """Nothing: who shares the folder where the processes are known shares its lock."""
 
-    def disclaim(self, folder: Path, earlier: Collection[str]) -> None:
+    def unlock_project(self, folder: Path, earlier: Collection[str]) -> None:
         """Nothing; see `claim`."""
 
-    def sweep(self, run: str) -> tuple[str, ...]:
+    def remove_orphans(self, run: str) -> tuple[str, ...]:
         """End the tools of this run that still live, of this user and this instance only."""
         everybody = procfs.everyone()
         wanted = {MARK_RUN: run, MARK_STATE: str(self._units.state)}
@@ -257,13 +257,13 @@ class HostRuntime:
             for live in everybody.values()
             if live.pid != os.getpid() and procfs.marks(live) == wanted
         ]
-        swept = []
+        removed_orphans = []
         for live in procfs.roots(found, everybody):
             if procfs.belongs_to_us(live):
                 name = procfs.name_of(live)
                 procfs.end(live, signal.SIGTERM, PATIENCE, group=True)
-                swept.append(f"helper {name} (process {live.pid})")
-        return tuple(swept)
+                removed_orphans.append(f"helper {name} (process {live.pid})")
+        return tuple(removed_orphans)
 
     def close(self) -> None:
         """Nothing is open."""

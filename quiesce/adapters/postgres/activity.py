@@ -17,13 +17,13 @@ from collections.abc import Mapping, Sequence
 from quiesce.adapters.postgres.catalog import read_tables
 from quiesce.adapters.postgres.safe_reads import guarded_tables
 from quiesce.adapters.postgres.session import SQL, Session
-from quiesce.observed import AtRest, Meanwhile, Visitor
+from quiesce.observed import Activity, ExternalSession, Meanwhile
 
 #: More transactions than these are looked for among the last of them.
 MOST = 10_000
 
 # A session that is not at work, and was not since the first snapshot, ran nothing in between.
-_VISITORS = """
+_EXTERNAL_SESSIONS = """
 SELECT pid, datname, coalesce(usename, ''), coalesce(application_name, ''),
        coalesce(state IN ('idle', 'idle in transaction', 'idle in transaction (aborted)')
                 AND state_change < %s::timestamptz, false)
@@ -45,15 +45,17 @@ _WRITTEN = SQL("SELECT 1 FROM ONLY {table} WHERE xmin = ANY (%s::xid[]) LIMIT 1"
 
 def look_around(
     session: Session, names: Sequence[str], application: str, since: str | None
-) -> tuple[tuple[Visitor, ...], bool]:
+) -> tuple[tuple[ExternalSession, ...], bool]:
     """Return the visitors of these databases of the session's server, and whether housekeeping is
     at work. `since` is a moment before the first snapshot, by the server's clock.
 
     Sessions that carry `application` are ours.
     """
     values = [since or "infinity", list(names), application]
-    visitors = tuple(Visitor(*row) for row in session.rows(_VISITORS, values))
-    return visitors, bool(session.value(_MAINTENANCE))
+    external_sessions = tuple(
+        ExternalSession(*row) for row in session.rows(_EXTERNAL_SESSIONS, values)
+    )
+    return external_sessions, bool(session.value(_MAINTENANCE))
 
 
 def between(first: str, later: str) -> tuple[int, ...]:
@@ -90,11 +92,11 @@ def written_between(reader: Session, transactions: Sequence[int]) -> Meanwhile:
 
 
 def together(
-    parts: Sequence[tuple[tuple[Visitor, ...], bool]], moved: Mapping[str, Sequence[int]]
-) -> AtRest:
+    parts: Sequence[tuple[tuple[ExternalSession, ...], bool]], moved: Mapping[str, Sequence[int]]
+) -> Activity:
     """Join what was seen per server, and what each database's snapshot shows more."""
-    return AtRest(
-        tuple(visitor for visitors, _ in parts for visitor in visitors),
+    return Activity(
+        tuple(each for external_sessions, _ in parts for each in external_sessions),
         tuple(key for key, transactions in moved.items() if transactions),
         any(maintenance for _, maintenance in parts),
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from quiesce.adapters.postgres import catalog, probe, rename
 from quiesce.adapters.postgres.activity import between, look_around, together
-from quiesce.adapters.postgres.background import beside, size_told
+from quiesce.adapters.postgres.background import beside, reporting_size
 from quiesce.adapters.postgres.client import end_of, publish
 from quiesce.adapters.postgres.client_args import (
     decode_arguments,
@@ -40,11 +40,11 @@ from quiesce.adapters.postgres.session import (
     end_sessions,
     version_text,
 )
-from quiesce.adapters.postgres.snapshot import Held, hold_snapshot
+from quiesce.adapters.postgres.snapshot import ExportedSnapshot, export_snapshot
 from quiesce.adapters.postgres.sql_load import drop_role, loader_name
 from quiesce.errors import QuiesceError
 from quiesce.model import Database, DatabaseRecord, DatabaseSwap, SetKind
-from quiesce.observed import AtRest, DatabaseState, Meanwhile
+from quiesce.observed import Activity, DatabaseState, Meanwhile
 from quiesce.obstacles import Obstacle
 from quiesce.ports import DatabaseContents, Progress, Runtime
 
@@ -74,7 +74,7 @@ class PostgresAdmin(Loading):
     ) -> None:
         super().__init__(runtime, databases, run, scratch)
         self._patience = lock_patience
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, ExportedSnapshot] = {}
         self._watches: dict[str, Watch] = {}
         self._between: dict[str, tuple[int, ...]] = {}
         self._meanwhile: dict[str, Meanwhile] = {}
@@ -138,20 +138,20 @@ class PostgresAdmin(Loading):
             [(d.key, partial(self._open, d, d.name)) for d in databases if d.key not in self._held]
         )
 
-    def hold(self, database: Database) -> None:
+    def export_snapshot(self, database: Database) -> None:
         if database.key in self._held:
             return
 
         def open_one() -> Session:
             return self._open(database, database.name)
 
-        self._held[database.key] = hold_snapshot(open_one)
+        self._held[database.key] = export_snapshot(open_one)
         if self._patience is not None:
             self._watches[database.key] = Watch(
                 open_one, self._application, database.key, self._patience
             )
 
-    def at_rest(self, databases: Sequence[Database]) -> AtRest:
+    def activity(self, databases: Sequence[Database]) -> Activity:
         parts = []
         for one in one_per_server(databases):
             here = {d.key: d for d in databases if server_of(d) == server_of(one)}
@@ -179,7 +179,7 @@ class PostgresAdmin(Loading):
         self, database: Database, kind: SetKind, directory: Path, file: str, progress: Progress
     ) -> DatabaseRecord:
         own = database.key not in self._held
-        self.hold(database)
+        self.export_snapshot(database)
         watch = self._watches.get(database.key)
         try:
             return self._dump(database, self._held[database.key], kind, directory, file, progress)
@@ -193,14 +193,14 @@ class PostgresAdmin(Loading):
 
     def script(self, database: Database, kind: SetKind, progress: Progress) -> Path:
         own = database.key not in self._held
-        self.hold(database)
+        self.export_snapshot(database)
         held = self._held[database.key]
         name = f"{database.key}.sql"
         path = self._scratch / name
         self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         try:
-            with size_told(path, database.key, progress):
+            with reporting_size(path, database.key, progress):
                 self._client.run(
                     database,
                     script_arguments(kind, name, held.snapshot),
@@ -245,9 +245,9 @@ class PostgresAdmin(Loading):
 
     # --------------------------------------------------------------------------- exchanging
 
-    def fence(self, service: str, names: Sequence[str]) -> None:
+    def block_connections(self, service: str, names: Sequence[str]) -> None:
         with self._maintenance(self._of(service)) as session:
-            rename.fence(session, names)
+            rename.block_connections(session, names)
 
     def swap(self, service: str, swaps: Sequence[DatabaseSwap]) -> None:
         with self._maintenance(self._of(service)) as session:
@@ -279,7 +279,7 @@ class PostgresAdmin(Loading):
             )
         return int(found[0][0]) if found else None
 
-    def sweep(self, run: str) -> tuple[str, ...]:
+    def remove_orphans(self, run: str) -> tuple[str, ...]:
         ended: list[str] = []
         for database in one_per_server(self._databases):
             try:
@@ -339,7 +339,7 @@ class PostgresAdmin(Loading):
     def _dump(
         self,
         database: Database,
-        held: Held,
+        held: ExportedSnapshot,
         kind: SetKind,
         directory: Path,
         file: str,
@@ -356,7 +356,7 @@ class PostgresAdmin(Loading):
             ) as reading,
             self._client.writing(directory, file) as partial,
         ):
-            with size_told(partial, database.key, progress):
+            with reporting_size(partial, database.key, progress):
                 self._client.dump(
                     database,
                     held,

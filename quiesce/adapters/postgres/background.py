@@ -44,7 +44,7 @@ def beside(session: Session, read: Callable[[], T]) -> Iterator[Callable[[], T]]
 
 
 @contextlib.contextmanager
-def size_told(path: Path, key: str, progress: Progress) -> Iterator[None]:
+def reporting_size(path: Path, key: str, progress: Progress) -> Iterator[None]:
     """Tell `progress` how large the file is, twice a second."""
     done = threading.Event()
 

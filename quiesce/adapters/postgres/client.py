@@ -16,7 +16,7 @@ from quiesce.adapters.postgres.client_args import (
     dump_arguments,
     lacks_zstd,
 )
-from quiesce.adapters.postgres.snapshot import Held
+from quiesce.adapters.postgres.snapshot import ExportedSnapshot
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import Database, SetKind
 from quiesce.ports import Runtime
@@ -70,7 +70,7 @@ class Client:
     def dump(
         self,
         database: Database,
-        held: Held,
+        held: ExportedSnapshot,
         kind: SetKind,
         directory: Path,
         partial: Path,

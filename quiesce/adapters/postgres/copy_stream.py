@@ -22,7 +22,7 @@ from quiesce.errors import QuiesceError
 
 CHUNK = 1024 * 1024
 _END = b"\\.\n"
-_PIECE = re.compile(r'\s*("(?:[^"]|"")+"|[^\s",().]+)\s*([,.)(]|FROM stdin;)?')
+_SUBPATH = re.compile(r'\s*("(?:[^"]|"")+"|[^\s",().]+)\s*([,.)(]|FROM stdin;)?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def columns_of(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     names: list[list[str]] = [[]]
     at = len("COPY ")
     while at < len(text):
-        match = _PIECE.match(text, at)
+        match = _SUBPATH.match(text, at)
         if not match:
             break
         at = match.end()
@@ -97,8 +97,8 @@ class Script:
             return b"", True
         at = self._buffer.find(b"\n" + _END)
         if 0 <= at < most:
-            piece, self._buffer = self._buffer[: at + 1], self._buffer[at + 1 + len(_END) :]
-            return piece, True
+            subpath, self._buffer = self._buffer[: at + 1], self._buffer[at + 1 + len(_END) :]
+            return subpath, True
         end = self._buffer.rfind(b"\n", 0, max(most, 1)) + 1
         if end == 0:
             end = self._buffer.find(b"\n") + 1
@@ -106,8 +106,8 @@ class Script:
             before = len(self._buffer)
             self._fill(f"the rows of table {table} are cut off")
             end = self._buffer.find(b"\n", before) + 1
-        piece, self._buffer = self._buffer[:end], self._buffer[end:]
-        return piece, False
+        subpath, self._buffer = self._buffer[:end], self._buffer[end:]
+        return subpath, False
 
     def finish(self) -> None:
         """Read what is left, so that whoever writes it can end."""
@@ -134,8 +134,8 @@ class Block:
         """Return at most `size` bytes; none at the end."""
         if not self._left and not self._ended:
             self._left, self._ended = self._script.read(size, self._table)
-        piece, self._left = self._left[:size], self._left[size:]
-        return piece
+        subpath, self._left = self._left[:size], self._left[size:]
+        return subpath
 
     def readline(self, size: int = CHUNK) -> bytes:
         """The same: whoever copies takes pieces as they come."""

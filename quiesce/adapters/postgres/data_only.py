@@ -32,7 +32,7 @@ from quiesce.adapters.postgres.session import (
     Unreachable,
     identifier,
 )
-from quiesce.adapters.postgres.suspend import Aside
+from quiesce.adapters.postgres.suspend import Suspended
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import DatabaseRecord, SequenceRecord
 from quiesce.obstacles import broken_constraints
@@ -108,7 +108,7 @@ def replace_rows(
     try:
         _become_replica(session)
         session.run(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-        aside = Aside()
+        aside = Suspended()
         aside.silence(session)
         paths = LentPaths(session, record.search_path)
         if calls_functions(session):
@@ -227,8 +227,8 @@ def _load(
             found = script.find(block)
             if block in wanted and (block.schema, block.table) in late:
                 file = files.enter_context(spool())
-                while piece := found.read():
-                    file.write(piece)
+                while subpath := found.read():
+                    file.write(subpath)
                 waiting.append((block, file))
             elif block in wanted:
                 _copy(session, block, found)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from quiesce.adapters.postgres.session import Session, SessionError
-from quiesce.adapters.postgres.snapshot import Held, Prepared, hold_snapshot
+from quiesce.adapters.postgres.snapshot import ExportedSnapshot, Prepared, export_snapshot
 from quiesce.errors import QuiesceError
 
 #: Who holds a lock for longer now may be stopped before the backup needs it.
@@ -86,9 +86,9 @@ def room_to_empty(session: Session, tables: Sequence[int]) -> tuple[str, ...]:
     )
 
 
-def _hold(open_one: Opener) -> Held | None:
+def _hold(open_one: Opener) -> ExportedSnapshot | None:
     try:
-        return hold_snapshot(open_one, LOCK_SECONDS)
+        return export_snapshot(open_one, LOCK_SECONDS)
     except (Prepared, SessionError):
         raise
     except QuiesceError:

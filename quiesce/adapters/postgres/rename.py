@@ -21,7 +21,7 @@ from quiesce.adapters.postgres.settings import MARK_LINE, OLD_MARK
 from quiesce.errors import QuiesceError
 from quiesce.model import DatabaseSwap
 
-FENCE_SECONDS = 30.0
+BLOCK_SECONDS = 30.0
 RENAME_LOCK_SECONDS = 10
 
 #: Without a user name: the server's own workers.
@@ -59,7 +59,7 @@ def remove_mark(session: Session, name: str) -> None:
         session.run(statement)
 
 
-def fence(session: Session, names: Collection[str]) -> None:
+def block_connections(session: Session, names: Collection[str]) -> None:
     """Close these databases (those that exist) and end every session in them.
 
     Raise QuiesceError when somebody is still there after 30 seconds, naming them, when we may not
@@ -69,7 +69,7 @@ def fence(session: Session, names: Collection[str]) -> None:
     for name in there:
         session.run(_close(name))
     _require_no_prepared(session, there)
-    deadline = time.monotonic() + FENCE_SECONDS
+    deadline = time.monotonic() + BLOCK_SECONDS
     pause = 0.01
     while busy := session.rows(_BUSY, [there]):
         ours = [found for found in busy if _ask_to_end(session, *found)]
@@ -151,7 +151,7 @@ def put_back(session: Session, swaps: Sequence[DatabaseSwap], run: str) -> None:
         elif one.live in there:
             statements.append(_open(one.live))
     if fences:
-        fence(session, fences)
+        block_connections(session, fences)
     _together(session, statements)
 
 

@@ -223,11 +223,11 @@ def _statements(text: str) -> Iterator[str]:
     )
     parts: list[str] = []
     for match in token.finditer(text):
-        piece = match[0]
-        if piece.startswith(("--", "\\")):
+        subpath = match[0]
+        if subpath.startswith(("--", "\\")):
             continue
-        if piece != ";":
-            parts.append(piece)
+        if subpath != ";":
+            parts.append(subpath)
             continue
         yield "".join(parts).strip()
         parts = []

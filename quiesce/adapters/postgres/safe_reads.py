@@ -213,13 +213,13 @@ class _Lines:
         self._take = take
         self._begun = b""
 
-    def write(self, piece: bytes, /) -> int:
+    def write(self, subpath: bytes, /) -> int:
         """Take the next bytes."""
-        *lines, self._begun = (self._begun + piece).split(b"\n")
+        *lines, self._begun = (self._begun + subpath).split(b"\n")
         self.count += len(lines)
         for line in lines:
             self._take(line)
-        return len(piece)
+        return len(subpath)
 
 
 def _unescaped(value: bytes) -> bytes:

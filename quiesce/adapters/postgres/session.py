@@ -136,7 +136,7 @@ def version_text(number: int) -> str:
 class Writable(Protocol):
     """What COPY writes to."""
 
-    def write(self, piece: bytes, /) -> int: ...
+    def write(self, subpath: bytes, /) -> int: ...
 
 
 class Session:

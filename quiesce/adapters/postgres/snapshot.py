@@ -48,7 +48,7 @@ Table = tuple[int, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ExportedSnapshot:
     """A session that keeps a snapshot and its locks until it is closed.
 
     `instant` tells which of the server's transactions the snapshot shows: equal texts of one
@@ -67,7 +67,9 @@ class Prepared(QuiesceError):
     """A prepared transaction holds a lock on a table: it has no session that could end."""
 
 
-def hold_snapshot(open_one: Callable[[], Session], lock_seconds: int = LOCK_SECONDS) -> Held:
+def export_snapshot(
+    open_one: Callable[[], Session], lock_seconds: int = LOCK_SECONDS
+) -> ExportedSnapshot:
     """Lock every table, then export a snapshot, and return the session that holds both.
 
     `open_one` opens a session with the database. Raise QuiesceError naming who holds a lock on
@@ -90,7 +92,7 @@ def hold_snapshot(open_one: Callable[[], Session], lock_seconds: int = LOCK_SECO
         )
 
 
-def _try_once(holder: Session, looker: Session, lock_seconds: int) -> Held | None:
+def _try_once(holder: Session, looker: Session, lock_seconds: int) -> ExportedSnapshot | None:
     tables = _list(looker)
     holder.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     holder.run(f"SET LOCAL lock_timeout = '{lock_seconds}s'")
@@ -114,7 +116,7 @@ def _try_once(holder: Session, looker: Session, lock_seconds: int) -> Held | Non
     )
     if _list(looker) != tables:
         return None
-    return Held(holder, snapshot, position, instant, since)
+    return ExportedSnapshot(holder, snapshot, position, instant, since)
 
 
 def _list(looker: Session) -> Sequence[Table]:

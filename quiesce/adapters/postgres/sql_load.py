@@ -33,7 +33,7 @@ from quiesce.model import Database, Secret
 from quiesce.plan.naming import suffix_of
 
 #: So many bytes of a COPY block are sent at a time.
-_PIECE = 1024 * 1024
+_SUBPATH = 1024 * 1024
 _SCHEMA = re.compile(rb"\A(CREATE SCHEMA )(?!IF NOT)")
 _ENCODINGS = {"SQL_ASCII": "UTF8"}
 
@@ -185,13 +185,13 @@ class _Segment:
         self._view = view
         self._at, self._end = statement.data or (0, 0)
 
-    def read(self, size: int = _PIECE) -> bytes:
+    def read(self, size: int = _SUBPATH) -> bytes:
         """Return the next bytes, none at the end."""
         stop = min(self._at + size, self._end)
-        piece = self._view[self._at : stop]
+        subpath = self._view[self._at : stop]
         self._at = stop
-        return piece
+        return subpath
 
-    def readline(self, size: int = _PIECE) -> bytes:
+    def readline(self, size: int = _SUBPATH) -> bytes:
         """The same: whoever copies takes pieces as they come."""
         return self.read(size)

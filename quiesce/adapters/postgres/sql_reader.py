@@ -127,9 +127,9 @@ def line_at(view: mmap.mmap, position: int) -> int:
     """Return the number of the line at this position, from 1."""
     count, at = 1, 0
     while at < position:
-        piece = view[at : min(at + 1024 * 1024, position)]
-        count += piece.count(b"\n")
-        at += len(piece)
+        subpath = view[at : min(at + 1024 * 1024, position)]
+        count += subpath.count(b"\n")
+        at += len(subpath)
     return count
 
 

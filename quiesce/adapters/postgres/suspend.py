@@ -56,7 +56,7 @@ _NO_SHARED_MEMORY = frozenset({"53100", "53200", "58030", "XX000"})
 
 
 @dataclass(slots=True)
-class Aside:
+class Suspended:
     """Statements that put back what was taken off, in their order."""
 
     _again: list[str] = field(default_factory=list)

@@ -8,7 +8,7 @@ from quiesce.adapters.process import program
 from quiesce.ports import CommandLine
 
 
-def carry_out(line: CommandLine, service: str, argv: Sequence[str], seconds: float) -> None:
+def run_in_service(line: CommandLine, service: str, argv: Sequence[str], seconds: float) -> None:
     """Run it. Raise QuiesceError, with its last lines, when it fails or takes too long."""
     program.run(
         line.argv,

@@ -23,7 +23,7 @@ from quiesce.model import OffsiteStore
 PART = 16 * 1024**2
 PARTS = 4
 #: What is read comes in pieces of this size.
-_PIECE = 1024**2
+_SUBPATH = 1024**2
 #: Seconds for a connection, and for one request: a part has to arrive within it.
 CONNECT_SECONDS, REQUEST_SECONDS = 15, 300
 RETRIES, RETRY_SECONDS = 6, 120
@@ -61,9 +61,9 @@ class Objects(Protocol):
 def sum_of_object(objects: Objects, name: str, progress: Callable[[int], None]) -> tuple[str, int]:
     """Read an object to its end; return its SHA-256 and its bytes."""
     digest, size = hashlib.sha256(), 0
-    for piece in objects.read(name):
-        digest.update(piece)
-        size += len(piece)
+    for subpath in objects.read(name):
+        digest.update(subpath)
+        size += len(subpath)
         progress(size)
     return digest.hexdigest(), size
 
@@ -73,13 +73,13 @@ class ObjectStore:
 
     def __init__(self, store: OffsiteStore, credentials: Mapping[str, str]) -> None:
         self._name = store.name
-        with self._told("cannot be opened"):
+        with self._translate_errors("cannot be opened"):
             self._store = _open(store, credentials)
 
     def list(self, prefix: str) -> Mapping[str, int]:
         import obstore
 
-        with self._told(f"{prefix} cannot be listed"):
+        with self._translate_errors(f"{prefix} cannot be listed"):
             found = obstore.list(self._store, prefix=prefix)
             return {str(entry["path"]): int(entry["size"]) for page in found for entry in page}
 
@@ -87,7 +87,7 @@ class ObjectStore:
         import obstore
 
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with self._told(f"{name} cannot be sent"), os.fdopen(descriptor, "rb") as file:
+        with self._translate_errors(f"{name} cannot be sent"), os.fdopen(descriptor, "rb") as file:
             watched = _Watched(file, progress)
             obstore.put(self._store, name, watched, chunk_size=PART, max_concurrency=PARTS)  # type: ignore[arg-type]
 
@@ -95,7 +95,7 @@ class ObjectStore:
         import obstore
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-        with self._told(f"{name} cannot be written"):
+        with self._translate_errors(f"{name} cannot be written"):
             try:
                 obstore.put(self._store, name, content, mode="create")
             except (AlreadyExistsError, PreconditionError) as error:
@@ -104,21 +104,21 @@ class ObjectStore:
     def read(self, name: str) -> Iterator[bytes]:
         import obstore
 
-        with self._told(f"{name} cannot be read"):
-            for piece in obstore.get(self._store, name).stream(min_chunk_size=_PIECE):
-                yield bytes(piece)
+        with self._translate_errors(f"{name} cannot be read"):
+            for subpath in obstore.get(self._store, name).stream(min_chunk_size=_SUBPATH):
+                yield bytes(subpath)
 
     def remove(self, name: str) -> None:
         import obstore
 
-        with self._told(f"{name} cannot be removed"):
+        with self._translate_errors(f"{name} cannot be removed"):
             try:
                 obstore.delete(self._store, name)
             except FileNotFoundError:
                 return
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _translate_errors(self, what: str) -> Iterator[None]:
         from obstore.exceptions import BaseError
 
         try:
@@ -142,9 +142,9 @@ class _Watched:
         self._progress = progress
 
     def read(self, size: int = -1) -> bytes:
-        piece: bytes = self._file.read(size)
+        subpath: bytes = self._file.read(size)
         self._progress(self._file.tell())
-        return piece
+        return subpath
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         return int(self._file.seek(offset, whence))

@@ -22,7 +22,7 @@ from quiesce.adapters.sets.local import MANIFEST, LocalStore
 from quiesce.adapters.sets.object_store import AlreadyThere, Objects, sum_of_object
 from quiesce.adapters.sets.open_store import open_objects
 from quiesce.adapters.sets.signing import FIELD, SigningKey
-from quiesce.adapters.sets.upload import Sending, in_order
+from quiesce.adapters.sets.upload import Upload, in_order
 from quiesce.adapters.sets.upload_records import DamageNotes, OffsiteNotes, Sent
 from quiesce.codec import NotDecodable, decode, encode
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
@@ -150,7 +150,7 @@ class OffsiteStores:
         if self._place(backup.name, INDEX) in there:
             self._require_this_set(store, backup)
             return False
-        sending = Sending(
+        sending = Upload(
             target,
             backup,
             objects,
@@ -280,9 +280,9 @@ class OffsiteStores:
         digest = hashlib.sha256()
         place = self._place(there.name, entry.object)
         with files.new_private(came) as out:
-            for piece in self._objects(store).read(place):
-                digest.update(piece)
-                out.write(piece)
+            for subpath in self._objects(store).read(place):
+                digest.update(subpath)
+                out.write(subpath)
                 if out.tell() > entry.bytes:
                     break
                 progress(f"pulling {entry.file}", out.tell())
@@ -337,8 +337,8 @@ class OffsiteStores:
         if (store, name) in self._indexes:
             return self._indexes[store, name]
         content = bytearray()
-        for piece in self._objects(store).read(self._place(name, INDEX)):
-            content += piece
+        for subpath in self._objects(store).read(self._place(name, INDEX)):
+            content += subpath
             if len(content) > LARGEST_INDEX:
                 raise CheckFailed(f"{name}: {INDEX} is too large", "remove it from the store")
         self._indexes[store, name] = bytes(content)

@@ -15,7 +15,7 @@ from quiesce.model import OffsiteStore
 
 #: Seconds for listing, and for anything else that moves little.
 SHORT = 300.0
-_PIECE = 1024**2
+_SUBPATH = 1024**2
 _HINT = "try it by hand with rclone, then try again"
 
 
@@ -64,8 +64,8 @@ class Rclone:
         ) as running:
             output = cast("IO[bytes]", running.stdout)
             try:
-                while piece := output.read(_PIECE):
-                    yield piece
+                while subpath := output.read(_SUBPATH):
+                    yield subpath
             finally:
                 output.close()
                 code = running.wait()

@@ -15,7 +15,7 @@ from quiesce.model import BackupSet, OffsiteObject, OffsiteStore
 from quiesce.ports import Progress
 
 
-class Sending:
+class Upload:
     """One set on its way into one store.
 
     `there` is what the store holds of it already. `place` gives the name of an object in the

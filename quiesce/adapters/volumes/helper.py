@@ -17,8 +17,8 @@ from quiesce.adapters.compose.engine import LABEL_RUN
 from quiesce.adapters.compose.helper_container import (
     VOLUME_LABEL,
     HelperContainer,
-    helper_told,
     remove_container,
+    translate_helper_errors,
 )
 from quiesce.adapters.volumes.location import (
     ENVIRONMENT,
@@ -82,14 +82,14 @@ class HelperEngine:
         self, name: str, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
     ) -> None:
         """Make a volume; one that exists is left as it is."""
-        with helper_told(f"creating volume {name}"):
+        with translate_helper_errors(f"creating volume {name}"):
             self.api().create_volume(name, driver or "local", dict(options), dict(labels))
 
-    def sweep(self, run: str) -> tuple[str, ...]:
+    def remove_orphans(self, run: str) -> tuple[str, ...]:
         """Remove every helper of this run and return their names."""
         api = self.api()
         wanted = {"label": [f"{LABEL_RUN}={run}", VOLUME_LABEL]}
-        with helper_told("sweeping helpers"):
+        with translate_helper_errors("sweeping helpers"):
             found = api.containers(all=True, filters=wanted)
             for container in found:
                 remove_container(api, container["Id"])
@@ -136,7 +136,7 @@ class ContainerPlace(Place):
 
     def close(self) -> None:
         try:
-            with helper_told(f"removing the helper of volume {self.volume}"):
+            with translate_helper_errors(f"removing the helper of volume {self.volume}"):
                 self._container.close()
         finally:
             super().close()
@@ -181,7 +181,7 @@ class HelperPlace(ContainerPlace):
 
     def _carry_out(self, program: Program) -> int:
         command = program.redirected(self.see)
-        with helper_told(program.what):
+        with translate_helper_errors(program.what):
             code = self._container.execute(command, ENVIRONMENT)
         if code is None:
             raise ended_by_others(program.what, program.errors)
@@ -203,7 +203,7 @@ def _start(
 ) -> HelperContainer:
     """Start a helper for a volume that exists; mounting one that does not would make it."""
     api = engine.api()
-    with helper_told(f"starting a helper for volume {volume}"):
+    with translate_helper_errors(f"starting a helper for volume {volume}"):
         if not volume.startswith("/"):
             api.inspect_volume(volume)
         return HelperContainer(api, image, run, engine.project, volume, mounts)

@@ -110,7 +110,7 @@ class VolumeFiles:
         with self._lock:
             if volume.name in self._open:
                 return
-        with _told(self._staging):
+        with _translate_errors(self._staging):
             place = self._reading_place(volume)
         with self._lock:
             self._open[volume.name] = place
@@ -134,7 +134,7 @@ class VolumeFiles:
             progress,
             functools.partial(self._writing, volume, place),
         )
-        with _told(directory):
+        with _translate_errors(directory):
             if level == 0:
                 archived, self._zero[volume.name] = archiver.level_zero()
             else:
@@ -228,20 +228,20 @@ class VolumeFiles:
     def swap(self, volume: VolumeState, run: str, path: str = "") -> None:
         with self._place(volume, writable=True) as place:
             if path:
-                swap_path.swap_piece(place, run, path)
+                swap_path.swap_subpath(place, run, path)
             else:
                 volume_stage.swap(place, run)
 
     def put_back(self, volume: VolumeState, run: str, path: str = "") -> None:
         with self._place(volume, writable=True) as place:
             if path:
-                swap_path.put_back_piece(place, run, path)
+                swap_path.put_back_subpath(place, run, path)
             else:
                 volume_stage.put_back(place, run)
 
-    def settle(self, volume: VolumeState, run: str) -> None:
+    def finish_swap(self, volume: VolumeState, run: str) -> None:
         with self._place(volume, writable=True) as place:
-            volume_stage.settle(place, run)
+            volume_stage.finish_swap(place, run)
 
     def unsettled(self, volume: VolumeState, run: str) -> VolumeSize:
         with self._place(volume) as place:
@@ -258,7 +258,7 @@ class VolumeFiles:
             # A service made what is in there as its own user, and we may be in group docker only.
             if self._helper is None:
                 raise
-        with _told(self._staging):
+        with _translate_errors(self._staging):
             place = HelperPlace(
                 self._helper, self._run, str(base / folder), self._staging, writable=True
             )
@@ -269,8 +269,8 @@ class VolumeFiles:
             place.close()
         return count
 
-    def sweep(self, run: str) -> tuple[str, ...]:
-        return self._helper.sweep(run) if self._helper is not None else ()
+    def remove_orphans(self, run: str) -> tuple[str, ...]:
+        return self._helper.remove_orphans(run) if self._helper is not None else ()
 
     def close(self) -> None:
         with self._lock:
@@ -305,7 +305,7 @@ class VolumeFiles:
         self, volume: VolumeState, *, writable: bool = False, folders: Sequence[Path] = ()
     ) -> Iterator[Place]:
         reading = self._reading_place
-        with _told(self._staging):
+        with _translate_errors(self._staging):
             place = self._writing_place(volume, folders) if writable else reading(volume)
             try:
                 yield place
@@ -354,7 +354,7 @@ class VolumeFiles:
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _translate_errors(folder: Path) -> Iterator[None]:
     """Files of ours that cannot be written are told like everything else that goes wrong."""
     try:
         yield

@@ -14,7 +14,7 @@ from typing import Any
 
 from quiesce.adapters.compose.engine import LABEL_HELPER
 from quiesce.adapters.compose.exec_stream import Streams, run_streamed
-from quiesce.adapters.compose.helper_container import HelperContainer, helper_told
+from quiesce.adapters.compose.helper_container import HelperContainer, translate_helper_errors
 from quiesce.adapters.volumes.helper import HelperEngine
 from quiesce.adapters.volumes.location import ENVIRONMENT, last_lines
 from quiesce.adapters.volumes.open_files import Writing
@@ -56,7 +56,7 @@ def seen_beside_writers(
     """Return what the running containers that may write in this volume hold open for writing."""
     api, found = engine.api(), Writing()
     try:
-        with helper_told(f"looking for who writes in volume {volume.name}"):
+        with translate_helper_errors(f"looking for who writes in volume {volume.name}"):
             for container in _writers(api, volume.name):
                 _look(engine, run, api, container, staging, found)
     except QuiesceError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from quiesce.adapters.compose.copy_files import fetch_file, send_file
 from quiesce.adapters.compose.exec_stream import Streams, run_streamed
-from quiesce.adapters.compose.helper_container import helper_told
+from quiesce.adapters.compose.helper_container import translate_helper_errors
 from quiesce.adapters.volumes.helper import (
     STAGING,
     ContainerPlace,
@@ -63,7 +63,7 @@ class RemotePlace(ContainerPlace):
         command = ["--file=-" if part == ARCHIVE else part for part in program.argv]
         named = [seen for seen in self._files if any(_names(part, seen) for part in command)]
         streams = Streams(program.writes or program.output, program.errors, program.reads)
-        with helper_told(program.what):
+        with translate_helper_errors(program.what):
             for seen in named:
                 self._send(seen)
             exit_code = self._run(command, program.what, streams)

@@ -276,7 +276,7 @@ def put_back(place: Place, run: str) -> None:
     script(place, run, _PUT_BACK, f"putting back the content of volume {place.volume}")
 
 
-def settle(place: Place, run: str) -> None:
+def finish_swap(place: Place, run: str) -> None:
     """Remove the run's folder. Raise QuiesceError while an exchange is half done."""
     what = f"removing what is aside in volume {place.volume}"
     script(place, run, _SETTLE, what, place.see(place.output("times")))

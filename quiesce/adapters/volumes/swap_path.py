@@ -21,7 +21,7 @@ from quiesce.ports import VolumeSize
 
 # $3 is the piece's path, relative to the volume's root, its bytes as `_escaped` has them: an engine
 # takes text only. The x keeps line breaks at the end, which $() would take away.
-_PIECE = (
+_SUBPATH = (
     BEGIN
     + r"""
 piece=$(printf '%bx' "$3")
@@ -43,7 +43,7 @@ synced() { sync "$parent" "$h"; }
 )
 
 _PICK = (
-    _PIECE
+    _SUBPATH
     + r"""
 # Here already: it is asked for before any service stops.
 require_place
@@ -58,7 +58,7 @@ rm -rf -- "$h/new"
 )
 
 _SWAP = (
-    _PIECE
+    _SUBPATH
     + r"""
 require_place
 if ! there "$h/piece.begun"; then
@@ -82,7 +82,7 @@ fi
 )
 
 _PUT_BACK = (
-    _PIECE
+    _SUBPATH
     + r"""
 there "$h/piece.begun" || exit 0
 if ! there "$h/piece" && there "$p"; then
@@ -116,12 +116,12 @@ def pick(place: Place, run: str, path: str) -> VolumeSize:
     return count(place, _COUNT, f"{place.root}/.quiesce-{run}/piece")
 
 
-def swap_piece(place: Place, run: str, path: str) -> None:
+def swap_subpath(place: Place, run: str, path: str) -> None:
     """Exchange the live piece and the staged one, or finish an exchange that was begun."""
     script(place, run, _SWAP, f"exchanging {path} in volume {place.volume}", _escaped(path))
 
 
-def put_back_piece(place: Place, run: str, path: str) -> None:
+def put_back_subpath(place: Place, run: str, path: str) -> None:
     """Undo an exchange, however far it had got. What was staged is staged again."""
     script(place, run, _PUT_BACK, f"putting back {path} in volume {place.volume}", _escaped(path))
 

@@ -10,14 +10,14 @@ from quiesce.plan import outcome
 from quiesce.plan import steps as s
 
 
-@handles(s.CheckRest)
-def rest(step: s.CheckRest, run: Run) -> str:
+@handles(s.CheckIdle)
+def rest(step: s.CheckIdle, run: Run) -> str:
     """Name whoever else is there. What they wrote is known once the databases are dumped."""
     databases = [run.stack.database(key) for key in step.databases]
-    seen = run.ports.databases.at_rest(databases)
-    unknown = outcome.strangers(seen, step.ignored)
-    for visitor in unknown:
-        run.ports.sink.warn(f"also connected: {outcome.visitor_words(visitor)}")
+    seen = run.ports.databases.activity(databases)
+    unknown = outcome.external_sessions(seen, step.ignored)
+    for each in unknown:
+        run.ports.sink.warn(f"also connected: {outcome.session_words(each)}")
     run.drafts[step.set].rest, run.drafts[step.set].ignored = seen, step.ignored
     return f"{len(unknown)} others connected" if unknown else ""
 

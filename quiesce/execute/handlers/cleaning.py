@@ -12,13 +12,13 @@ from quiesce.plan import steps as s
 
 @handles(s.BuildServices)
 def build(step: s.BuildServices, run: Run) -> str:
-    run.ports.premises.build(step.services)
+    run.ports.project.build(step.services)
     return ""
 
 
 @handles(s.RemoveProject)
 def remove_project(step: s.RemoveProject, run: Run) -> str:
-    run.ports.premises.remove_project()
+    run.ports.project.remove_project()
     return ""
 
 
@@ -39,5 +39,5 @@ def empty_path(step: s.EmptyPath, run: Run) -> str:
 
 @handles(s.RemoveVolume)
 def remove_volume(step: s.RemoveVolume, run: Run) -> str:
-    run.ports.premises.remove_volume(step.name)
+    run.ports.project.remove_volume(step.name)
     return ""

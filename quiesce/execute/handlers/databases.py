@@ -24,9 +24,9 @@ _WAYS: Mapping[ObstacleKind, str] = {
 }
 
 
-@handles(s.HoldSnapshot)
-def hold(step: s.HoldSnapshot, run: Run) -> str:
-    run.ports.databases.hold(run.stack.database(step.database))
+@handles(s.ExportSnapshot)
+def export_snapshot(step: s.ExportSnapshot, run: Run) -> str:
+    run.ports.databases.export_snapshot(run.stack.database(step.database))
     return ""
 
 
@@ -236,9 +236,9 @@ def finish(step: s.FinishDatabase, run: Run) -> str:
     return f"all of it belongs to {given.owner}, which is no superuser{members}"
 
 
-@handles(s.FenceDatabases)
-def fence(step: s.FenceDatabases, run: Run) -> str:
-    run.ports.databases.fence(step.service, step.names)
+@handles(s.BlockConnections)
+def block_connections(step: s.BlockConnections, run: Run) -> str:
+    run.ports.databases.block_connections(step.service, step.names)
     return ""
 
 

@@ -133,7 +133,7 @@ def free_restart(step: s.FreeRestart, run: Run) -> str:
 @handles(s.RunCommand)
 def run_command(step: s.RunCommand, run: Run) -> str:
     with _about_services([step.service]):
-        run.ports.premises.carry_out(step.service, step.argv, step.timeout)
+        run.ports.project.run_in_service(step.service, step.argv, step.timeout)
     return ""
 
 

@@ -94,9 +94,9 @@ def put_back(step: s.PutBackVolume, run: Run) -> str:
     return ""
 
 
-@handles(s.SettleVolume)
-def settle(step: s.SettleVolume, run: Run) -> str:
+@handles(s.FinishSwap)
+def finish_swap(step: s.FinishSwap, run: Run) -> str:
     state = run.observed.volume(step.volume)
     if state.exists:
-        run.ports.volumes.settle(state, run.id)
+        run.ports.volumes.finish_swap(state, run.id)
     return ""

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from quiesce.errors import RequestError
 from quiesce.model import BackupSet, Database, DatabaseRecord, DatabaseSwap, Stack
 from quiesce.observed import Observed
-from quiesce.plan.naming import DATABASE_NAME_BYTES, side_database, suffix_of
+from quiesce.plan.naming import DATABASE_NAME_BYTES, staging_database, suffix_of
 from quiesce.plan.steps import (
+    BlockConnections,
     Bracket,
     CheckDatabase,
     CreateDatabase,
     CreateRoles,
     DiscardStaging,
     DropDatabase,
-    FenceDatabases,
     FinishDatabase,
     LoadDump,
     LoadScript,
@@ -54,7 +54,7 @@ def plan_beside(
         )
     ((database, _),) = databases
     _require_free(name, {*taken, database.name})
-    swap = DatabaseSwap(database.key, name, side_database(name, run, "new", taken), "")
+    swap = DatabaseSwap(database.key, name, staging_database(name, run, "new", taken), "")
     build = scripts if request.foreign else dumps
     drop = DropDatabase(
         database.key, swap.side, suffix_of(run), "nothing of a failed restore stays"
@@ -66,7 +66,7 @@ def plan_beside(
             (
                 *roles(source, request.roles),
                 *build(databases, (swap,), source, request),
-                FenceDatabases(database.service, (swap.side,), "one in use cannot be renamed"),
+                BlockConnections(database.service, (swap.side,), "one in use cannot be renamed"),
                 SwapDatabases(database.service, (swap,), "whole, or not there at all"),
             ),
             on_failure=(drop, DiscardStaging("nothing of a failed restore stays")),

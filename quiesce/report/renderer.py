@@ -46,7 +46,7 @@ class Failure:
     trace: str = ""
 
 
-class Face(Protocol):
+class Renderer(Protocol):
     """How a command looks to one kind of reader. Called from one thread at a time."""
 
     #: The zone of the times that are printed; None is this machine's.
