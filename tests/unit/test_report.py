@@ -128,7 +128,7 @@ def test_a_terminal_that_can_do_nothing_gets_plain_lines(term: str) -> None:
     assert room.stdout == "2026-11-21T05:00:00+01:00 stop backend — it writes (1.2 s)\n"
 
 
-@pytest.mark.parametrize("face", ["terminal", "plain", "json"])
+@pytest.mark.parametrize("renderer", ["terminal", "plain", "json"])
 def test_an_ascii_stream_gets_ascii_only(renderer: str) -> None:
     """Marks, dashes and file names alike; nothing fails to encode."""
     room = Room(renderer=renderer, encoding="ascii")
@@ -176,7 +176,7 @@ def test_a_result_that_finds_a_full_disk_says_so() -> None:
     assert b"cannot write to stdout: [Errno 28]" in err
 
 
-@pytest.mark.parametrize("face", ["terminal", "plain", "json"])
+@pytest.mark.parametrize("renderer", ["terminal", "plain", "json"])
 def test_closed_streams_are_no_error(renderer: str) -> None:
     """A daemon's stdout and stderr may be gone altogether."""
     room = Room(renderer=renderer)
@@ -228,8 +228,8 @@ def test_an_error_while_showing_is_told_at_the_end_and_never_raised(
     def fail(*_arguments: object) -> None:
         raise TypeError("no such tone")
 
-    monkeypatch.setattr("quiesce.report.plain.PlainFace.begins", fail)
-    monkeypatch.setattr("quiesce.report.plain.PlainFace.show", fail)
+    monkeypatch.setattr("quiesce.report.plain.PlainRenderer.begins", fail)
+    monkeypatch.setattr("quiesce.report.plain.PlainRenderer.show", fail)
     room.reporter.step_begins("/0", "a", "b", 0)
     room.reporter.done("x")
     room.reporter.close()
@@ -372,7 +372,7 @@ def test_a_name_that_is_no_text_makes_a_valid_document() -> None:
 # ---------------------------------------------------------------------------------------- asking
 
 
-@pytest.mark.parametrize("face", ["terminal", "plain", "json"])
+@pytest.mark.parametrize("renderer", ["terminal", "plain", "json"])
 def test_asking_reads_one_line_and_leaves_the_rest(renderer: str) -> None:
     """Two questions can be answered by one pipe; the question is on stderr."""
     room = Room(renderer=renderer, stdin=io.StringIO("DELETE EVERYTHING\r\nno\n"))

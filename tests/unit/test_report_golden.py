@@ -168,24 +168,24 @@ SCENES: dict[str, Scene] = {
 }
 
 FACES = {
-    "terminal": {"face": "terminal", "columns": 80},
+    "terminal": {"renderer": "terminal", "columns": 80},
     "narrow terminal without colour": {
-        "face": "terminal",
+        "renderer": "terminal",
         "columns": 44,
         "environ": {"TERM": "xterm", "NO_COLOR": "1"},
     },
     "ascii terminal": {
-        "face": "terminal",
+        "renderer": "terminal",
         "encoding": "ascii",
         "environ": {"TERM": "xterm", "NO_COLOR": "1"},
     },
-    "plain": {"face": "plain"},
-    "json": {"face": "json"},
+    "plain": {"renderer": "plain"},
+    "json": {"renderer": "json"},
 }
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_every_face_shows_the_result_as_in_the_golden_file(scene: str) -> None:
+def test_every_renderer_shows_the_result_as_in_the_golden_file(scene: str) -> None:
     """Terminal, narrow, ASCII, plain and JSON, each stream on its own."""
     shown = "".join(_section(scene, title, options) for title, options in FACES.items())
     golden = GOLDEN / f"{scene}.txt"
