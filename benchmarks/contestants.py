@@ -14,7 +14,9 @@ from typing import Any
 
 from benchmarks.machine import missing, output, pipe, seconds, start_inv
 from benchmarks.stack import Bench
-from quiesce.app import App, Options, open_app
+from quiesce.app import Options, Session, open_app
+from quiesce.commands.backup import run_backup
+from quiesce.commands.restore import run_restore
 from quiesce.execute.handlers import HANDLERS
 from quiesce.model import BackupSet
 from quiesce.plan import services
@@ -70,7 +72,7 @@ class Quiesce:
         HANDLERS[s.ArchiveVolume] = archive_and_churn
         try:
             began = time.monotonic()
-            self.last = self.app().backup(BackupRequest())
+            self.last = run_backup(self.session(), BackupRequest())
             whole = time.monotonic() - began - spent
         finally:
             HANDLERS[s.ArchiveVolume] = archive
@@ -79,7 +81,7 @@ class Quiesce:
 
     def restart(self) -> Result:
         """The services that a backup stops, stopped and started by the same code: no copy."""
-        app = self.app()
+        app = self.session()
         run = app._change(  # noqa: SLF001  the verb itself does not give the run
             "restart",
             lambda _, seen, run: services.plan_restart(app.stack, seen, run, ("writer",)),
@@ -93,9 +95,9 @@ class Quiesce:
         last = self.last
         assert last is not None
         request = RestoreRequest(safety=False)
-        return seconds(lambda: self.app().restore(last.name, request))
+        return seconds(lambda: run_restore(self.session(), last.name, request))
 
-    def app(self, confirm: str | None = None) -> App:
+    def session(self, confirm: str | None = None) -> Session:
         """The application, as the tasks open it; what it says is dropped."""
         nowhere = io.StringIO()
         reporter = make_reporter(

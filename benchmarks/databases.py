@@ -11,6 +11,8 @@ from benchmarks import machine
 from benchmarks.contestants import Quiesce
 from benchmarks.machine import output, pipe, seconds
 from benchmarks.stack import Amounts, Bench
+from quiesce.commands.backup import run_backup
+from quiesce.commands.restore import run_restore
 from quiesce.plan.backup import BackupRequest
 from quiesce.plan.restore_request import RestoreRequest
 
@@ -96,7 +98,7 @@ def _rows(bench: Bench, rounds: int, tell: Callable[[str], None]) -> Mapping[str
     _dump(bench, dump, "--data-only", tables=("vectors",))
     _back_up(ours)
     request = RestoreRequest((NAME,), safety=False, data_only=True, in_place=True)
-    phrase = f"REPLACE {ours.app().stack.instance.name}"
+    phrase = f"REPLACE {ours.session().stack.instance.name}"
     found = _in_turns(
         {
             "rows with the index kept": lambda: seconds(lambda: _fill(bench, dump)),
@@ -121,12 +123,12 @@ def _in_turns(
 
 
 def _back_up(ours: Quiesce) -> None:
-    ours.last = ours.app().backup(BackupRequest(only=(NAME,)))
+    ours.last = run_backup(ours.session(), BackupRequest(only=(NAME,)))
 
 
 def _bring_back(ours: Quiesce, request: RestoreRequest, phrase: str | None = None) -> None:
     assert ours.last is not None
-    ours.app(confirm=phrase).restore(ours.last.name, request)
+    run_restore(ours.session(confirm=phrase), ours.last.name, request)
 
 
 def _dump(

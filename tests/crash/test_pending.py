@@ -74,7 +74,7 @@ class Nights(World):
         self.sink.warnings.clear()
         work = self.work(run)
         work.recover()
-        work.run_in_service(planner(self, run), self.observed)
+        work.execute(planner(self, run), self.observed)
         return work
 
     @property
@@ -165,7 +165,7 @@ def test_a_recovery_that_cannot_tidy_up_has_settled_the_run(world: Nights) -> No
     kinds = [type(step) for _, step in s.steps_of(plan.nodes)]
     at = kinds.index(s.SwapVolume)
     with pytest.raises((Killed, QuiesceError)):
-        world.work(RUN, lambda now: now == f"after {at}").run_in_service(plan, world.observed)
+        world.work(RUN, lambda now: now == f"after {at}").execute(plan, world.observed)
     world.night("later", _backup)
     assert world.running == before
     assert not journals.unfinished(runs_folder(world.stack))
@@ -201,7 +201,7 @@ def test_a_service_that_does_not_come_back_keeps_no_backup_from_being_made(
         assert world.notes[0].services
         world.broken = set()
         work = world.work(f"later{number}b")
-        work.run_in_service(backup(world, f"later{number}b"), world.observed)
+        work.execute(backup(world, f"later{number}b"), world.observed)
         with pytest.raises(RecoveryPending, match="could not be brought back"):
             require_services(world.stack)
     world.night("last", backup)
@@ -290,7 +290,7 @@ def test_a_death_at_any_step_with_broken_clean_ups_loses_nothing(
         world.broken = {s.DropDatabase}
         work = world.work(RUN, lambda now, at=f"{moment} {number}": now == at)
         try:
-            work.run_in_service(_restore(world, RUN), world.observed)
+            work.execute(_restore(world, RUN), world.observed)
         except (Killed, QuiesceError):
             assert world.dead
         world.night("later", _backup)

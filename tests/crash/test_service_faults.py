@@ -163,7 +163,9 @@ def test_a_second_clone_is_kept_out_and_may_wait(counting: Counting, tmp_path: P
     assert counting.is_down("counter")
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(inv, second, "never", "-", "backup", "--wait", "60")
-        wait_until(lambda: not lock.is_free(runs_folder(second.app().stack) / "lock"), "its turn")
+        wait_until(
+            lambda: not lock.is_free(runs_folder(second.session().stack) / "lock"), "its turn"
+        )
         code, said = let_go(process, file)
     assert code == 0, said
     assert waiting.result().returncode == 0, waiting.result().stderr
@@ -194,7 +196,7 @@ def test_a_guard_waits_for_who_took_the_engine_meanwhile(
     counting.docker("volume", "create", "--label", "quiesce.claim=other:/srv/backups", name)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    log = runs_folder(counting.app().stack) / "guard.log"
+    log = runs_folder(counting.session().stack) / "guard.log"
     wait_until(lambda: "settling it first" in log.read_text(), "the guard to begin")
     assert counting.is_down("counter")
     assert not is_settled(counting)

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from quiesce.adapters.host import embedded_binaries, embedded_postgres
+from quiesce.commands.backup import run_backup
+from quiesce.commands.lifecycle import run_start, run_stop
+from quiesce.commands.restore import run_restore
 from quiesce.errors import RequestError, StepFailed
 from quiesce.model import BackupSet
 from quiesce.plan.backup import BackupRequest
@@ -32,7 +35,7 @@ def shared() -> Iterator[Counting]:
 @pytest.fixture
 def counting(shared: Counting) -> Counting:
     """It counts."""
-    shared.app().start(())
+    run_start(shared.session(), ())
     shared.wait_until_it_counts()
     return shared
 
@@ -65,7 +68,7 @@ def _number_in(made: BackupSet, scratch: Path) -> int:
 
 
 def _there_and_back(counting: Counting, scratch: Path) -> None:
-    made = counting.app().backup(COLD)
+    made = run_backup(counting.session(), COLD)
     assert made is not None
     number = _number_in(made, scratch)
     counting.wait_until_it_counts()
@@ -74,20 +77,20 @@ def _there_and_back(counting: Counting, scratch: Path) -> None:
     assert made.manifest.consistent
     assert made.manifest.databases == ()
     assert set(made.manifest.services_stopped) == {"db", "counter"}
-    counting.app().stop(("counter",))
+    run_stop(counting.session(), ("counter",))
     assert counting.number() > number
-    counting.app().restore(made.name, RestoreRequest())
+    run_restore(counting.session(), made.name, RestoreRequest())
     # The counter was stopped and stays so: what the server says is what the set holds.
     for database in ("rulesdb", "memorydb"):
         assert counting.sql(database, "SELECT n FROM counted") == [(number,)]
     assert int((counting.volume("numbers") / "number").read_text()) == number
     identifier = counting.sql("rulesdb", "SELECT system_identifier FROM pg_control_system()")
     assert identifier == [(int(cluster.system_identifier),)]
-    safety = counting.app()._store_sets()[-1]
+    safety = counting.session().local_sets()[-1]
     assert safety.manifest.mode == "cold"
-    counting.app().restore(safety.name, RestoreRequest(safety=False))
+    run_restore(counting.session(), safety.name, RestoreRequest(safety=False))
     assert counting.number() > number
-    counting.app().start(())
+    run_start(counting.session(), ())
     counting.wait_until_it_counts()
 
 
@@ -98,7 +101,7 @@ def test_a_cold_set_restores_to_a_server_that_starts(counting: Counting, tmp_pat
 
 def test_a_cold_set_is_unpacked_by_hand(counting: Counting, tmp_path: Path) -> None:
     """Its page, pasted: every volume is there, byte for byte, the server's own too."""
-    made = counting.app().backup(COLD)
+    made = run_backup(counting.session(), COLD)
     assert made is not None
     folder = shutil.copytree(made.path, tmp_path / "set")
     paste(folder)
@@ -123,22 +126,22 @@ def test_a_server_that_was_killed_is_not_copied(counting: Counting) -> None:
     """Its control file says so. No set, exit 3; and what was down stays down."""
     data = counting.volume("postgres-data")
     sets = set(counting.folder.glob("backups/*/manifest.json"))
-    counting.app().stop(("counter",))
+    run_stop(counting.session(), ("counter",))
     postmaster = embedded_postgres.read_postmaster(data)
     assert postmaster is not None
     os.kill(postmaster.pid, signal.SIGKILL)
     wait_until(lambda: counting.is_down("db"), "the killed server to be gone")
     with pytest.raises(StepFailed) as failure:
-        counting.app().backup(COLD)
+        run_backup(counting.session(), COLD)
     assert failure.value.exit_code == 3
     assert "would not be sound" in failure.value.fact
     assert set(counting.folder.glob("backups/*/manifest.json")) == sets
     assert list(counting.folder.glob("backups/.staging/*")) == []
     assert counting.is_down("db")
     # After a start and a clean stop it is copied, and nothing is started that was down.
-    counting.app().start(("db",))
-    counting.app().stop(("db",))
-    made = counting.app().backup(COLD)
+    run_start(counting.session(), ("db",))
+    run_stop(counting.session(), ("db",))
+    made = run_backup(counting.session(), COLD)
     assert made is not None
     found = embedded_postgres.controldata(embedded_binaries.find_binaries(), data)
     (cluster,) = made.manifest.clusters
@@ -149,7 +152,7 @@ def test_a_server_that_was_killed_is_not_copied(counting: Counting) -> None:
 
 def test_a_cold_set_of_another_major_is_refused(counting: Counting) -> None:
     """Before anything stops: its files could not be read by the server that is here."""
-    made = counting.app().backup(COLD)
+    made = run_backup(counting.session(), COLD)
     assert made is not None
     manifest = made.path / "manifest.json"
     version = f'"version": "{made.manifest.clusters[0].version}"'
@@ -162,11 +165,11 @@ def test_a_cold_set_of_another_major_is_refused(counting: Counting) -> None:
     sums.write_text("\n".join([*lines, f"{digest}  manifest.json", ""]))
     before = counting.number()
     with pytest.raises(RequestError, match="PostgreSQL 9"):
-        counting.app().restore(made.name, RestoreRequest())
+        run_restore(counting.session(), made.name, RestoreRequest())
     assert counting.number() >= before
 
 
 def test_a_cold_backup_of_one_database_is_refused(counting: Counting) -> None:
     """A server is copied whole or not at all."""
     with pytest.raises(RequestError, match="whole servers"):
-        counting.app().backup(BackupRequest(mode="cold", only=("rulesdb",)))
+        run_backup(counting.session(), BackupRequest(mode="cold", only=("rulesdb",)))

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 import pytest
 
-from quiesce.app import backing_up
+from quiesce.commands import backup as backup_command
+from quiesce.commands.backup import run_backup
 from quiesce.errors import CheckFailed, StepFailed
 from quiesce.execute.handlers import HANDLERS
 from quiesce.model import BackupSet
@@ -65,7 +66,7 @@ def counting(shared: Counting) -> Iterator[Counting]:
 
 
 def _back_up(counting: Counting, request: BackupRequest = EVERYTHING) -> BackupSet:
-    made = counting.app().backup(request)
+    made = run_backup(counting.session(), request)
     assert made is not None
     return made
 
@@ -105,8 +106,8 @@ def test_without_the_held_snapshots_the_numbers_differ(
         assert nodes != plan.nodes
         return replace(plan, nodes=nodes)
 
-    original = backing_up.plan_backup
-    monkeypatch.setattr(backing_up, "plan_backup", mutated)
+    original = backup_command.plan_backup
+    monkeypatch.setattr(backup_command, "plan_backup", mutated)
     numbers = counting.numbers_in(_back_up(counting), tmp_path / "set")
     assert len(set(numbers.values())) > 1, numbers
 
@@ -161,7 +162,7 @@ def test_a_client_that_writes_while_services_rest_is_named(counting: Counting) -
     """The set is published, says that it is not consistent and why, and the run ends with 7."""
     before = set(counting.folder.glob("backups/*/manifest.json"))
     with Intruder(counting, "nightly import"), pytest.raises(CheckFailed) as failure:
-        counting.app().backup(EVERYTHING)
+        run_backup(counting.session(), EVERYTHING)
     assert failure.value.exit_code == 7
     assert "nightly import" in failure.value.fact
     (new,) = set(counting.folder.glob("backups/*/manifest.json")) - before
@@ -206,7 +207,7 @@ def test_a_container_that_comes_and_goes_in_the_window_is_named(
     original = HANDLERS[ExportSnapshot]
     monkeypatch.setitem(HANDLERS, ExportSnapshot, held)
     with pytest.raises(CheckFailed, match=f"may write: {name}"):
-        on_engine.app().backup(EVERYTHING)
+        run_backup(on_engine.session(), EVERYTHING)
 
 
 # ------------------------------------------------------------------------------ max_downtime
@@ -224,7 +225,7 @@ def test_too_long_a_downtime_is_told_after_everything_is_put_back(counting: Coun
     assert len(set(counting.folder.glob("backups/*/manifest.json")) - before) == 1
     counting.wait_until_it_counts()
     counting.said.truncate(0)
-    counting.app(dry_run=True).backup(EVERYTHING)
+    run_backup(counting.session(dry_run=True), EVERYTHING)
     assert "this one may exceed it" in counting.said.getvalue()
 
 
@@ -248,13 +249,13 @@ def test_a_service_that_changes_tables_at_its_start_is_let_through(counting: Cou
     before = set(counting.folder.glob("backups/*/manifest.json"))
     try:
         with pytest.raises(StepFailed) as failure:
-            counting.app().backup(EVERYTHING)
+            run_backup(counting.session(), EVERYTHING)
         assert failure.value.exit_code == 3
         assert "ALTER TABLE counted" in " ".join(failure.value.details)
         assert set(counting.folder.glob("backups/*/manifest.json")) == before
         counting.wait_until_it_counts()
         counting.said.truncate(0)
-        counting.app(dry_run=True).backup(EVERYTHING)
+        run_backup(counting.session(dry_run=True), EVERYTHING)
         assert "ALTER TABLE counted" in counting.said.getvalue()
         made = _back_up(counting)
         assert made.manifest.consistent

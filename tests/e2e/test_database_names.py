@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from quiesce.app.wiring import end_host_processes
+from quiesce.commands.lifecycle import run_up
 from tests.support.counting import ROOT, Counting
 from tests.support.postgres import quoted
 
@@ -57,7 +58,7 @@ def counting() -> Iterator[Counting]:
         lines.append(f"  {key}: {{{entry}}}")
     (made.folder / "stack.yaml").write_text(EMPTY.replace("DATABASES", "\n".join(lines)))
     try:
-        made.app().up(())
+        run_up(made.session(), ())
         for key, name in NAMES.items():
             if "postgres" in name or not _exists(made, name):
                 made.sql("postgres", f"CREATE DATABASE {quoted(name)}".replace("%", "%%"))

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from quiesce.app.backups_folder import runs_folder
+from quiesce.commands.backup import run_backup
+from quiesce.commands.restore import run_restore
 from quiesce.errors import Busy
 from quiesce.plan.backup import BackupRequest
 from quiesce.plan.restore_request import RestoreRequest
@@ -32,9 +34,9 @@ def counting(engine: str) -> Iterator[Counting]:
     try:
         made.begin()
         # Once as root as well: the forked child may not be able to read our own modules.
-        first = made.app().backup(BackupRequest())
+        first = run_backup(made.session(), BackupRequest())
         assert first is not None
-        made.app().restore(first.name, RestoreRequest())
+        run_restore(made.session(), first.name, RestoreRequest())
         shutil.rmtree(made.folder / "backups")
         for path in (made.folder, *made.folder.rglob("*")):
             os.chown(path, USER, USER)
@@ -55,7 +57,7 @@ def test_backup_and_restore_without_being_root(
     monkeypatch.setenv("HOME", str(counting.folder))
 
     def back_up() -> str:
-        made = counting.app().backup(BackupRequest())
+        made = run_backup(counting.session(), BackupRequest())
         return made.name if made else "nothing"
 
     counting.wait_until_it_counts()
@@ -71,7 +73,7 @@ def test_backup_and_restore_without_being_root(
     wait_until(lambda: counting.number() > numbers["file"] + 500, "the number to grow")
 
     def restore() -> str:
-        counting.app().restore(name, RestoreRequest())
+        run_restore(counting.session(), name, RestoreRequest())
         return "restored"
 
     assert as_user(USER, restore, _groups(engine)) == "restored"
@@ -87,7 +89,7 @@ def test_a_mark_from_where_one_may_not_look_is_somebody_elses(
 
     def back_up() -> str:
         try:
-            counting.app().backup(BackupRequest())
+            run_backup(counting.session(), BackupRequest())
         except Busy as busy:
             return busy.fact
         return "it was let in"
@@ -95,7 +97,7 @@ def test_a_mark_from_where_one_may_not_look_is_somebody_elses(
     assert as_user(USER, back_up, _groups(engine)) == "it was let in"
     tmp_path.chmod(0o700)
     elsewhere = f"{platform.node()}:{tmp_path / 'backups'}"
-    journal = max(runs_folder(counting.app().stack).glob("*.jsonl"))
+    journal = max(runs_folder(counting.session().stack).glob("*.jsonl"))
     labels = [f"quiesce.claim={elsewhere}", f"quiesce.claim.run={journal.stem}"]
     name = f"quiesce-claim-{counting.project}"
     options = [word for label in labels for word in ("--label", label)]

@@ -7,6 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from quiesce.adapters.postgres.admin import PostgresAdmin
+from quiesce.commands.backup import run_backup
+from quiesce.commands.check import run_check
+from quiesce.commands.restore import run_restore
+from quiesce.commands.verify import run_verify
 from quiesce.errors import CheckFailed, RequestError
 from quiesce.plan.backup import BackupRequest
 from quiesce.plan.restore_request import RestoreRequest
@@ -40,7 +44,7 @@ def counting(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     try:
         made.begin()
         made.sql("rulesdb", SQL)
-        made.app().backup(BackupRequest())
+        run_backup(made.session(), BackupRequest())
         yield made
     finally:
         made.destroy()
@@ -56,7 +60,7 @@ def said(counting: Counting) -> str:
 
 def test_a_backup_and_a_check_name_it(counting: Counting) -> None:
     """Known before the disaster: in a warning, in the manifest, in `inv check`."""
-    counting.app().check()
+    run_check(counting.session())
     text = said(counting)
     (backup,) = counting.sets()
     (record,) = [r for r in backup.manifest.databases if r.key == "rulesdb"]
@@ -69,7 +73,7 @@ def test_a_backup_and_a_check_name_it(counting: Counting) -> None:
 def test_verify_says_that_the_set_is_whole_and_what_it_needs(counting: Counting) -> None:
     """A restore on an empty machine, in a copy: exit 7, and the set stays a good one."""
     with pytest.raises(CheckFailed, match="the set is whole; this stands in its way") as caught:
-        counting.app().verify("latest", everything=False, deep=False, restore=True)
+        run_verify(counting.session(), "latest", everything=False, deep=False, restore=True)
     lines = [caught.value.fact, *caught.value.details]
     assert any("child_parent_fkey" in line for line in lines)
     assert any("quotient" in line for line in lines)
@@ -83,14 +87,14 @@ def test_a_whole_restore_needs_the_flags_it_names(counting: Counting) -> None:
     """In place of the live one, and beside it: refused with the flag, and then every row."""
     counting.sql("rulesdb", "DELETE FROM child; DELETE FROM a_item")
     with pytest.raises(RequestError, match="is whole; this stands in its way") as caught:
-        counting.app().restore("latest", RestoreRequest(("rulesdb",)))
+        run_restore(counting.session(), "latest", RestoreRequest(("rulesdb",)))
     assert "--not-valid" in caught.value.hint
     allowed = RestoreRequest(("rulesdb",), not_valid=True, skip_broken=True)
-    counting.app().restore("latest", allowed)
+    run_restore(counting.session(), "latest", allowed)
     assert counting.sql("rulesdb", ROWS) == [(3, 1)]
     assert counting.sql("rulesdb", VALID) == [(False,)]
     beside = RestoreRequest(("rulesdb",), not_valid=True, skip_broken=True, beside="looked")
-    counting.app().restore("latest", beside)
+    run_restore(counting.session(), "latest", beside)
     assert counting.sql("looked", ROWS) == [(3, 1)]
     counting.sql("postgres", "DROP DATABASE looked")
 
@@ -104,6 +108,6 @@ def test_what_would_keep_databases_from_being_held_is_found_before_anything_stop
     sets = counting.sets()
     said(counting)
     with pytest.raises(RequestError, match=problem):
-        counting.app().backup(BackupRequest())
+        run_backup(counting.session(), BackupRequest())
     assert "stop counter" not in said(counting)
     assert counting.sets() == sets

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from quiesce.commands.backup import run_backup
 from quiesce.model import BackupSet
 from quiesce.plan.backup import BackupRequest
 from tests.engine import Unavailable
@@ -58,7 +59,7 @@ def counting(far: SecondEngine) -> Iterator[Counting]:
 
 def back_up(counting: Counting) -> BackupSet:
     """Take a set and return it."""
-    made = counting.app().backup(BackupRequest())
+    made = run_backup(counting.session(), BackupRequest())
     assert made is not None
     return made
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from quiesce.commands.backup import run_backup
+from quiesce.commands.restore import run_restore
 from quiesce.plan.backup import BackupRequest
 from quiesce.plan.restore_request import RestoreRequest
 from tests.integration.volumes_support import needs_root
@@ -90,12 +92,12 @@ def test_backup_and_restore_over_ssh(host: str, tmp_path: Path) -> None:
     counting = Counting.make(tmp_path / "app", on_engine=True)
     try:
         counting.begin()
-        made = counting.app().backup(BackupRequest())
+        made = run_backup(counting.session(), BackupRequest())
         assert made is not None
         numbers = counting.numbers_in(made, tmp_path / "set")
         assert len(set(numbers.values())) == 1, numbers
         mark(counting, "newer than the set")
-        counting.app().restore(made.name, RestoreRequest())
+        run_restore(counting.session(), made.name, RestoreRequest())
         assert marks(counting) == {""}
         require_kept(counting, {})
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from quiesce.app.wiring import end_host_processes
+from quiesce.commands.lifecycle import run_down
 from tests.support.counting import DATABASES, Counting
 
 SUBSCRIBE = (
@@ -29,7 +30,7 @@ def counting() -> Iterator[Counting]:
         made.begin()
         made.sql("postgres", "ALTER SYSTEM SET wal_level = logical")
         made.sql("postgres", "ALTER SYSTEM SET max_prepared_transactions = 4")
-        made.app().down(())
+        run_down(made.session(), ())
         made.begin()
         done = made.inv("backup")
         assert done.returncode == 0, done.stderr

@@ -13,9 +13,13 @@ from typing import Any
 import pytest
 
 from quiesce.adapters.sets.local import LocalStore
-from quiesce.app import App, run_reports
+from quiesce.app import Session, run_reports
 from quiesce.app.backups_folder import runs_folder
+from quiesce.app.overdue import overdue
 from quiesce.app.session import Options
+from quiesce.commands.report import run_report
+from quiesce.commands.retention import run_backups, run_keep, run_prune
+from quiesce.commands.verify import run_verify
 from quiesce.errors import CheckFailed, Refused, RequestError
 from quiesce.execute.handlers import keeping as handlers
 from quiesce.execute.run import Ports, Run
@@ -27,6 +31,14 @@ from tests.support.builders import a_database_record, a_set, a_world
 from tests.support.host import a_host_stack
 
 NOW = datetime.now(UTC)
+
+VERBS = {
+    "backups": run_backups,
+    "keep": run_keep,
+    "prune": run_prune,
+    "report": run_report,
+    "verify": run_verify,
+}
 
 
 class Kept:
@@ -58,7 +70,7 @@ class Kept:
         self.store.discard("run")
         return self.store.read(made.path)
 
-    def app(self, **options: Any) -> tuple[App, io.StringIO]:
+    def session(self, **options: Any) -> tuple[Session, io.StringIO]:
         """The application, and where its JSON document is written."""
         out = io.StringIO()
         reporter = make_reporter(
@@ -69,12 +81,12 @@ class Kept:
             stdin=io.StringIO(""),
             environ={},
         )
-        return App(self.stack, reporter, Options(environ={}, **options)), out
+        return Session(self.stack, reporter, Options(environ={}, **options)), out
 
     def document(self, verb: str, *, yes: bool = True, dry_run: bool = False, **given: Any) -> Any:
         """Call a verb and return its JSON document."""
-        app, out = self.app(yes=yes, dry_run=dry_run)
-        getattr(app, verb)(**given)
+        app, out = self.session(yes=yes, dry_run=dry_run)
+        VERBS[verb](app, **given)
         app.reporter.close()
         return json.loads(out.getvalue())
 
@@ -123,9 +135,9 @@ def test_a_dry_run_removes_nothing_and_needs_no_answer(kept: Kept) -> None:
 def test_without_a_yes_nothing_is_removed(kept: Kept) -> None:
     """The end of input means no."""
     made = [kept.make(days) for days in (3, 2, 1)]
-    app, _ = kept.app()
+    app, _ = kept.session()
     with pytest.raises(Refused):
-        app.prune(force=False)
+        run_prune(app, force=False)
     assert kept.names() == _names(made)
 
 
@@ -143,9 +155,9 @@ def test_a_pinned_set_is_not_pruned_until_it_is_unpinned(kept: Kept) -> None:
 def test_keeping_a_set_that_is_not_there_says_which_are_alike(kept: Kept) -> None:
     """Exit 2, and nothing is written."""
     made = kept.make(1)
-    app, _ = kept.app()
+    app, _ = kept.session()
     with pytest.raises(RequestError) as told:
-        app.keep(f"{made.name[:-1]}x", pinned=True)
+        run_keep(app, f"{made.name[:-1]}x", pinned=True)
     assert made.name in told.value.hint
 
 
@@ -266,13 +278,13 @@ def test_each_run_leaves_a_report_and_old_ones_go(
 def test_a_failure_is_reported_with_its_exit_code_and_a_refusal_is_not(kept: Kept) -> None:
     """Nothing happened where nobody said yes."""
     sets = [kept.make(days) for days in (3, 2, 1)]
-    app, _ = kept.app()
+    app, _ = kept.session()
     with pytest.raises(Refused):
-        app.prune(force=False)
+        run_prune(app, force=False)
     assert not run_reports.reports_folder(kept.stack).exists()
     (sets[2].path / "databases" / "rulesdb.dump").write_bytes(b"x")
     with pytest.raises(CheckFailed):
-        app.verify("latest", everything=False, deep=False)
+        run_verify(app, "latest", everything=False, deep=False)
     (path,) = run_reports.reports_folder(kept.stack).glob("*.json")
     document = json.loads(path.read_text())
     assert (document["ok"], document["exit_code"]) == (False, 7)
@@ -291,8 +303,8 @@ def test_a_report_that_cannot_be_written_fails_nothing(kept: Kept) -> None:
 
 def _overdue(kept: Kept, *texts: str) -> dict[str, bool]:
     kept.stack = replace(kept.stack, schedule=tuple(parse(text) for text in texts))
-    app, _ = kept.app()
-    return {entry.timing.text: entry.overdue for entry in app.overdue(kept.store.sets())}
+    app, _ = kept.session()
+    return {entry.timing.text: entry.overdue for entry in overdue(app, kept.store.sets())}
 
 
 def test_what_was_not_done_since_it_was_due_is_overdue(kept: Kept) -> None:
@@ -352,8 +364,8 @@ def test_the_page_shows_what_is_on_disk(tmp_path: Path) -> None:
 def test_a_page_that_has_no_place_is_refused(tmp_path: Path, output: str) -> None:
     """A folder, or a file in none that exists; and `--output` without the page."""
     kept = Kept(tmp_path)
-    app, _ = kept.app()
+    app, _ = kept.session()
     with pytest.raises(RequestError):
-        app.report(html=True, output=str(tmp_path / output))
+        run_report(app, html=True, output=str(tmp_path / output))
     with pytest.raises(RequestError, match="--output"):
-        app.report(html=False, output=str(tmp_path / "page.html"))
+        run_report(app, html=False, output=str(tmp_path / "page.html"))

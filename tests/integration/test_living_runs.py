@@ -199,7 +199,7 @@ def test_a_run_whose_lock_file_went_while_it_planned_begins_nothing(tmp_path: Pa
         _lose_the_lock(runs_folder(world.stack))
         work.handlers = world.handlers()
         with pytest.raises(RequestError, match="removed or replaced"):
-            work.run_in_service(PLAN, world.observed)
+            work.execute(PLAN, world.observed)
     assert world.effects == []
 
 

@@ -19,7 +19,7 @@ from quiesce.app import backups_folder
 from quiesce.app.lock_conflict import reason_for_window
 from quiesce.app.restore_log import append
 from quiesce.app.run import changing
-from quiesce.commands import doctor_checks
+from quiesce.commands import doctor
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.execute import lock
 from quiesce.file_errors import hint_for
@@ -247,14 +247,14 @@ def test_doctor_says_what_a_run_would_refuse(tmp_path: Path) -> None:
     stack = a_stack(tmp_path)
     backups_folder.secure(stack)
     (stack.backups / ".state").symlink_to(tmp_path)
-    (finding,) = doctor_checks._permissions(stack)
+    (finding,) = doctor._permissions(stack)
     assert (finding.level, "symbolic link" in finding.fact) == ("error", True)
     (stack.backups / ".state").unlink()
     stack.backups.chmod(0o777)
-    (finding,) = doctor_checks._permissions(stack)
+    (finding,) = doctor._permissions(stack)
     assert finding.level == "error"
     backups_folder.secure(stack)
-    (finding,) = doctor_checks._permissions(stack)
+    (finding,) = doctor._permissions(stack)
     assert finding.level == "ok"
 
 

@@ -22,8 +22,9 @@ import psycopg2
 
 from quiesce.adapters.host import embedded_binaries
 from quiesce.adapters.sets.local import LocalStore
-from quiesce.app import App, Options, open_app
+from quiesce.app import Options, Session, open_app
 from quiesce.app.wiring import end_host_processes
+from quiesce.commands.lifecycle import run_up
 from quiesce.model import BackupSet
 from quiesce.report import make_reporter
 from tests.engine.second import SecondEngine
@@ -150,7 +151,7 @@ class Counting:
         with (self.folder / "stack.yaml").open("a") as file:
             file.write(f"{line}\n")
 
-    def app(self, *, dry_run: bool = False) -> App:
+    def session(self, *, dry_run: bool = False) -> Session:
         """The application, as the tasks open it; what it says is added to `said`."""
         reporter = make_reporter(
             task="test",
@@ -176,7 +177,7 @@ class Counting:
 
     def begin(self) -> None:
         """Everything runs and counts."""
-        self.app().up(())
+        run_up(self.session(), ())
         self.wait_until_it_counts()
 
     def wait_until_it_counts(self) -> None:
@@ -215,7 +216,7 @@ class Counting:
         """Whether no unit of the service runs."""
         from quiesce.app.wiring import connect, disconnect
 
-        app = self.app()
+        app = self.session()
         ports = connect(app.stack, "looking", app.reporter)
         try:
             return not any(s.running for s in ports.runtime.services() if s.name == service)

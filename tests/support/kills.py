@@ -120,7 +120,7 @@ def manifests(counting: Counting) -> dict[str, str]:
 
 def is_settled(counting: Counting) -> bool:
     """Whether nobody works on the instance and nothing is owed."""
-    folder = runs_folder(counting.app().stack)
+    folder = runs_folder(counting.session().stack)
     return lock.is_free(folder / "lock") and not list(journal.unfinished(folder))
 
 
