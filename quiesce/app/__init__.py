@@ -1,4 +1,4 @@
-"""The composition root: one method per verb. Only here do adapters and planners meet."""
+"""What every command stands on: `open_app` returns the session that a command works with."""
 
 from __future__ import annotations
 
