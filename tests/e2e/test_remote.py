@@ -137,7 +137,9 @@ def test_a_connection_lost_in_the_window_is_finished_when_it_returns(
     """The run ends with 4 and leaves its guard, which waits for the engine."""
     counting.wait_until_it_counts()
     older = manifests(counting)
-    process = paused(counting, position(counting, "ArchiveVolume", 1), tmp_path / "paused")
+    process = paused(
+        counting, position(counting, "ArchiveVolume", 1), tmp_path / "paused", impatient=True
+    )
     assert counting.is_down("counter")
     far.cut()
     try:
@@ -160,7 +162,9 @@ def test_a_connection_lost_before_anything_stopped_costs_nothing(
     counting.wait_until_it_counts()
     older = manifests(counting)
     begun = _begun(counting)
-    process = paused(counting, position(counting, "ArchiveVolume"), tmp_path / "paused")
+    process = paused(
+        counting, position(counting, "ArchiveVolume"), tmp_path / "paused", impatient=True
+    )
     far.cut()
     try:
         code, said = let_go(process, tmp_path / "paused")
@@ -185,7 +189,9 @@ def test_a_machine_that_reboots_in_the_window_has_everything_back(
     """The daemon ends with its containers; what was stopped stays so until it is recovered."""
     counting.wait_until_it_counts()
     older = manifests(counting)
-    process = paused(counting, position(counting, "ArchiveVolume", 1), tmp_path / "paused")
+    process = paused(
+        counting, position(counting, "ArchiveVolume", 1), tmp_path / "paused", impatient=True
+    )
     far.restart()
     code, said = let_go(process, tmp_path / "paused")
     assert code in (3, 4), said
@@ -205,7 +211,7 @@ def test_a_reboot_in_the_middle_of_an_exchange_starts_nothing_on_it(
     older = manifests(counting)
     kinds = positions(counting, "restore")
     swap = [at for at, kind in kinds.items() if kind == "SwapVolume"][-1]
-    process = paused(counting, swap, tmp_path / "paused", "restore")
+    process = paused(counting, swap, tmp_path / "paused", "restore", impatient=True)
     process.kill()
     process.communicate()
     far.restart()

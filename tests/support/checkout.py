@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import preloaded
 from tests.support.patience import DEADLINE, TASK
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,7 +115,7 @@ class Checkout:
 
     def start_inv(self, *arguments: str, **extra: str) -> subprocess.Popen[str]:
         """Start an `inv` in a bare environment, without a terminal and without input."""
-        return subprocess.Popen(
+        return preloaded.Popen(
             [sys.executable, "-m", "invoke", *arguments],
             cwd=self.folder,
             env={**self.environment, **extra},
@@ -127,7 +128,7 @@ class Checkout:
 
     def inv(self, *arguments: str, input: str | None = None, **extra: str) -> Result:  # noqa: A002
         """Run `inv` to its end."""
-        ended = subprocess.run(
+        ended = preloaded.run(
             [sys.executable, "-m", "invoke", *arguments],
             cwd=self.folder,
             env={**self.environment, **extra},

@@ -28,6 +28,7 @@ from quiesce.commands.lifecycle import run_up
 from quiesce.model import BackupSet
 from quiesce.report import make_reporter
 from tests.engine.second import SecondEngine
+from tests.support import preloaded
 from tests.support.patience import DEADLINE
 
 DATABASES = ("rulesdb", "memorydb")
@@ -167,7 +168,7 @@ class Counting:
     def inv(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `inv` as a person does."""
         argv = [sys.executable, "-m", "invoke", *arguments]
-        return subprocess.run(
+        return preloaded.run(
             [*argv, "--stack", str(self.folder / "stack.yaml")],
             cwd=ROOT,
             capture_output=True,

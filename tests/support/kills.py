@@ -14,6 +14,7 @@ from typing import Any
 from quiesce.adapters.sets.local import LocalStore
 from quiesce.app.backups_folder import runs_folder
 from quiesce.execute import journal, lock
+from tests.support import preloaded
 from tests.support.counting import DATABASES, ROOT, Counting, wait_until
 from tests.support.patience import TASK
 
@@ -36,7 +37,7 @@ def inv(
 ) -> subprocess.CompletedProcess[str]:
     """Run `inv` with a death in it."""
     argv = [sys.executable, "-m", "tests.support.killing", when, position, *arguments]
-    return subprocess.run(
+    return preloaded.run(
         [*argv, "--stack", str(counting.folder / "stack.yaml")],
         cwd=ROOT,
         env={**os.environ, "QUIESCE_GUARD": "on" if guard else "off"},
@@ -146,11 +147,17 @@ def kill_and_look(
 
 
 def paused(
-    counting: Counting, at: str, file: Path, task: str = "backup", *, guard: bool = True
+    counting: Counting,
+    at: str,
+    file: Path,
+    task: str = "backup",
+    *,
+    guard: bool = True,
+    impatient: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start a task that stands still before a step."""
+    """Start a task that stands still before a step; `impatient` where it will lose its engine."""
     stack = str(counting.folder / "stack.yaml")
-    process = subprocess.Popen(
+    process = preloaded.Popen(
         [
             sys.executable,
             "-m",
@@ -162,7 +169,12 @@ def paused(
             stack,
         ],
         cwd=ROOT,
-        env={**os.environ, "QUIESCE_GUARD": "on" if guard else "off", "PAUSED_AT": str(file)},
+        env={
+            **os.environ,
+            **({"IMPATIENT": "yes"} if impatient else {}),
+            "QUIESCE_GUARD": "on" if guard else "off",
+            "PAUSED_AT": str(file),
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support import preloaded
+
 ROOT = Path(__file__).resolve().parents[2]
 #: One service that runs, with one volume that is kept.
 ONE_VOLUME = """\
@@ -41,7 +43,7 @@ class Place:
 
     def start_inv(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Begin a task, for a test that ends it."""
-        return subprocess.Popen(
+        return preloaded.Popen(
             [sys.executable, "-m", "invoke", *arguments],
             cwd=self.folder,
             env=self.environment,
@@ -54,7 +56,7 @@ class Place:
         self, *arguments: str, typed: str = "", **extra: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a task to its end."""
-        return subprocess.run(
+        return preloaded.run(
             [sys.executable, "-m", "invoke", *arguments],
             cwd=self.folder,
             env={**self.environment, **extra},

@@ -13,6 +13,7 @@ Run as `python -m tests.support.preloaded`, it is the server: requests come on f
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib
 import inspect
 import json
@@ -26,6 +27,8 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -126,24 +129,38 @@ def run(argv: list[str], *, input: Any = None, timeout: float | None = None, **g
     return subprocess.CompletedProcess(argv, process.returncode, out, err)
 
 
-def _server() -> socket.socket:
-    """The connection to the server of this process, started when first asked for."""
-    ours, of = _SERVER.get("it", (None, 0))
-    if ours is None or of != os.getpid():
+@dataclass(frozen=True)
+class _Server:
+    """The server of this test process, and the connection to it."""
+
+    process: subprocess.Popen[bytes]
+    requests: socket.socket
+    of: int
+
+    @classmethod
+    def start(cls) -> _Server:
         ours, theirs = socket.socketpair()
         with theirs:
-            subprocess.Popen(
-                [sys.executable, "-m", "tests.support.preloaded"],
-                cwd=ROOT,
-                stdin=theirs,
-                start_new_session=True,
-            )
-        _SERVER["it"] = ours, os.getpid()
-        atexit.register(ours.close)
-    return ours
+            argv = [sys.executable, "-m", "tests.support.preloaded"]
+            process = subprocess.Popen(argv, cwd=ROOT, stdin=theirs, start_new_session=True)
+        made = cls(process, ours, os.getpid())
+        atexit.register(made.end)
+        return made
+
+    def end(self) -> None:
+        self.requests.close()
+        if os.getpid() == self.of:
+            self.process.wait()
 
 
-_SERVER: dict[str, tuple[socket.socket, int]] = {}
+@cache
+def _server_of(_: int) -> _Server:
+    return _Server.start()
+
+
+def _server() -> socket.socket:
+    """The connection to the server of this process, started when first asked for."""
+    return _server_of(os.getpid()).requests
 
 
 # ------------------------------------------------------------------------------------- both sides
@@ -209,10 +226,9 @@ def serve() -> None:
 
 
 def _send_quietly(channel: socket.socket, value: Any) -> None:
-    try:
+    # An error here means that nobody waits for this program any more.
+    with contextlib.suppress(OSError):
         channel.sendall(_packed(value))
-    except OSError:
-        pass  # nobody waits for this program any more
 
 
 def _become(request: dict[str, Any], streams: list[int]) -> None:
@@ -233,7 +249,11 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     for number, name in ((1, "stdout"), (2, "stderr")):
         errors = "backslashreplace" if name == "stderr" else "strict"
         text = open(  # noqa: SIM115
-            number, "w", encoding="utf-8", errors=errors, closefd=False,
+            number,
+            "w",
+            encoding="utf-8",
+            errors=errors,
+            closefd=False,
             buffering=1 if name == "stderr" or os.isatty(number) else -1,
         )
         setattr(sys, name, text)
