@@ -3,8 +3,9 @@
 WHEN is `before` or `after`: this process is killed by SIGKILL just before or just after the step at
 POSITION of the plan is done. `never` with `-` kills nobody. `broken` is a mutation of the code that
 must be noticed: steps that start services do nothing. `pause` waits at the step for the test: the
-file in PAUSED_AT appears, and it goes on when that is gone. With IMPATIENT in the environment the engine
-has five seconds for an answer, for tests that take it away. Nothing of this is in the product.
+file in PAUSED_AT appears, and it goes on when that is gone. With IMPATIENT in the environment the
+engine has five seconds for an answer, for tests that take it away. Nothing of this is in the
+product.
 """
 
 from __future__ import annotations
