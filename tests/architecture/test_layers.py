@@ -30,7 +30,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "__init__": (),
     "errors": (),
     "codec": ("errors",),
-    "file_errors": (),
+    "file_errors": ("errors",),
     "findings": (),
     "exclusion": (),
     "private_facts": ("errors", "model"),
