@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from quiesce.plan.restore_request import RestoreRequest
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports, Run
-    from quiesce.model import BackupSet, Probe
+    from quiesce.model import Probe, RestoreSource
     from quiesce.observed import Observed
     from quiesce.plan.steps import Plan
     from quiesce.report import RestoreOutcome
@@ -57,7 +56,7 @@ def run_restore(
 
     green: list[Probe] = []
     afterwards: list[str] = []
-    sources: dict[str, BackupSet] = {source.name: source}
+    sources: dict[str, RestoreSource] = {source.name: source}
 
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
         sources[source.name] = read = readable(ports, run, source, session.identity())
@@ -112,7 +111,7 @@ def _require_answers(session: Session, probes: Sequence[Probe]) -> None:
 
 
 def _restored(
-    session: Session, source: BackupSet, request: RestoreRequest, run: Run, began: float
+    session: Session, source: RestoreSource, request: RestoreRequest, run: Run, began: float
 ) -> RestoreOutcome:
     outcome = restore_outcome(source, run, session.clock.monotonic() - began)
     session.reporter.restore_done(outcome)
@@ -125,12 +124,11 @@ def _restored(
 def _restore_file(
     session: Session, path: Path, request: RestoreRequest, database: str | None, note: str
 ) -> RestoreOutcome | None:
-    sources: dict[str, BackupSet] = {}
+    sources: dict[str, RestoreSource] = {}
     afterwards: list[str] = []
     volumes = {volume.key for volume in session.stack.volumes}
     volume = request.only[0] if len(request.only) == 1 and request.only[0] in volumes else None
     wanted = importing.ForeignFile(path, database, volume)
-    request = replace(request, foreign=True)
 
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
         source = importing.as_source(session.stack, ports, run, wanted, session.identity())

@@ -13,13 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quiesce.errors import RequestError
-from quiesce.model import (
-    BackupSet,
-    DatabaseSwap,
-    Mode,
-    Stack,
-    Volume,
-)
+from quiesce.model import DatabaseSwap, ImportSource, Mode, RestoreSource, Stack, Volume
 from quiesce.observed import Observed, Unit
 from quiesce.plan import backup as backup_plan
 from quiesce.plan import rows, staging
@@ -60,7 +54,7 @@ from quiesce.plan.steps import (
 def plan_restore(
     stack: Stack,
     observed: Observed,
-    source: BackupSet,
+    source: RestoreSource,
     request: RestoreRequest,
     run: str,
     safety_set: str,
@@ -91,7 +85,7 @@ def plan_restore(
             rows.beside(chosen.databases, swaps, source, request)
             if request.data_only
             else staging.scripts(chosen.databases, swaps, source, request)
-            if request.foreign
+            if isinstance(source, ImportSource)
             else staging.dumps(chosen.databases, swaps, source, request)
         ),
         *_stage(observed, chosen, source, request.path),
@@ -140,14 +134,14 @@ def plan_restore(
 def _in_place(
     stack: Stack,
     observed: Observed,
-    source: BackupSet,
+    source: RestoreSource,
     chosen: Chosen,
     request: RestoreRequest,
     run: str,
     safety_set: str,
 ) -> Plan:
     """One transaction on the live database; a crash before its end leaves the old rows."""
-    ((database, _),) = chosen.databases
+    (database,) = chosen.databases
     (target,) = request.rows
     units, why_stopped = users(stack, observed, chosen)
     safety = _safety(stack, observed, chosen, safety_set, ()) if request.safety else ()
@@ -163,7 +157,7 @@ def _in_place(
 def users(stack: Stack, observed: Observed, chosen: Chosen) -> tuple[tuple[Unit, ...], str]:
     """Return the running units that use what is restored, in stop order, and why."""
     keys = {volume.key for volume in chosen.volumes}
-    servers = {database.service for database, _ in chosen.databases}
+    servers = {database.service for database in chosen.databases}
     reasons: dict[str, str] = {}
     for service in observed.services:
         needed = servers & {entry.service for entry in service.depends_on}
@@ -187,7 +181,7 @@ def _swaps(
 ) -> tuple[DatabaseSwap, ...]:
     swaps: list[DatabaseSwap] = []
     used = set(taken)
-    for database, _ in chosen.databases:
+    for database in chosen.databases:
         exists = observed.database(database.key).exists
         new = staging_database(database.name, run, "new", used)
         old = staging_database(database.name, run, "old", used) if exists else ""
@@ -196,7 +190,9 @@ def _swaps(
     return tuple(swaps)
 
 
-def _stage(observed: Observed, chosen: Chosen, source: BackupSet, path: str) -> tuple[Node, ...]:
+def _stage(
+    observed: Observed, chosen: Chosen, source: RestoreSource, path: str
+) -> tuple[Node, ...]:
     nodes: list[Node] = []
     for volume in chosen.volumes:
         if not observed.volume(volume.key).exists:
@@ -207,10 +203,10 @@ def _stage(observed: Observed, chosen: Chosen, source: BackupSet, path: str) -> 
 
 
 def _servers(
-    observed: Observed, chosen: Chosen, source: BackupSet
+    observed: Observed, chosen: Chosen, source: RestoreSource
 ) -> tuple[tuple[str, Volume], ...]:
     """Service and volume of each server that a cold set brings back whole, and that is there."""
-    cold = {cluster.volume for cluster in source.manifest.clusters}
+    cold = {cluster.volume for cluster in source.clusters}
     found = []
     for volume in chosen.volumes:
         users = [
@@ -231,7 +227,7 @@ def _safety(
     servers: Sequence[tuple[str, Volume]],
 ) -> tuple[Node, ...]:
     """A set of exactly what is replaced, while its writers are at rest; `servers` are stopped."""
-    databases = tuple(d for d, _ in chosen.databases if observed.database(d.key).exists)
+    databases = tuple(d for d in chosen.databases if observed.database(d.key).exists)
     volumes = tuple(v for v in chosen.volumes if observed.volume(v.key).exists)
     if not databases and not volumes:
         return ()
@@ -310,7 +306,7 @@ def _exchange(
 def _by_server(
     chosen: Chosen, swaps: Sequence[DatabaseSwap]
 ) -> tuple[tuple[str, tuple[DatabaseSwap, ...]], ...]:
-    service_of = {database.key: database.service for database, _ in chosen.databases}
+    service_of = {database.key: database.service for database in chosen.databases}
     servers = dict.fromkeys(service_of.values())
     return tuple(
         (server, tuple(swap for swap in swaps if service_of[swap.database] == server))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from quiesce.errors import RequestError
 from quiesce.exclusion import LeftOut, is_run_folder
-from quiesce.model import BackupSet, Database, DatabaseRecord, Stack, Volume
+from quiesce.model import Database, RestoreSource, Stack, Volume
 from quiesce.observed import Observed
 from quiesce.plan.rows import RowsTarget
 from quiesce.plan.services import nearest
@@ -56,35 +56,33 @@ class RestoreRequest:
     not_valid: bool = False
     #: Entries of a dump that cannot be brought back, rows never, may be left out.
     skip_broken: bool = False
-    #: The source is no set: SQL scripts and archives that record nothing.
-    foreign: bool = False
     #: What is in volumes and in no set, as `exclude` left it out, by their keys.
     lost: Mapping[str, tuple[LeftOut, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What of a set is brought back: declared databases with their records, and volumes."""
+    """What of a source is brought back, all of it declared."""
 
-    databases: tuple[tuple[Database, DatabaseRecord], ...]
+    databases: tuple[Database, ...]
     volumes: tuple[Volume, ...]
 
 
 def choose(
-    stack: Stack, source: BackupSet, only: Sequence[str], *, data_only: bool = False
+    stack: Stack, source: RestoreSource, only: Sequence[str], *, data_only: bool = False
 ) -> Chosen:
-    """Return the databases and volumes of the set to bring back; with `data_only` no volumes."""
-    records = {record.key: record for record in source.manifest.databases}
-    volumes = {record.key for record in source.manifest.volumes}
+    """Return the databases and volumes to bring back; with `data_only` no volumes."""
+    databases = source.database_keys
+    volumes = set(source.volume_keys)
     if data_only:
         if named := sorted(volumes & set(only)):
             raise RequestError(
                 f"volume {named[0]} has no rows", "leave it out, or leave out --data-only"
             )
         volumes = set()
-    held = [*records, *sorted(volumes)]
+    held = [*databases, *sorted(volumes)]
     for name in only:
-        if name not in records and name not in volumes:
+        if name not in databases and name not in volumes:
             raise RequestError(f"{source.name} holds no {name}", f"{nearest(name, held)}?")
     wanted = set(only) or set(held)
     declared = {database.key for database in stack.databases}
@@ -96,14 +94,14 @@ def choose(
             f"declare it, or choose with --only {','.join(sorted(wanted - set(unknown)))}",
         )
     return Chosen(
-        tuple((d, records[d.key]) for d in stack.databases if d.key in wanted & set(records)),
+        tuple(d for d in stack.databases if d.key in wanted & set(databases)),
         tuple(v for v in stack.volumes if v.key in wanted & volumes),
     )
 
 
 def require_servers(chosen: Chosen, observed: Observed) -> None:
     """Raise RequestError naming a server of these databases that cannot be reached."""
-    for database, _ in chosen.databases:
+    for database in chosen.databases:
         state = observed.database(database.key)
         if not state.reachable:
             raise RequestError(
@@ -123,7 +121,7 @@ def refuse_external_users(chosen: Chosen, observed: Observed) -> None:
 
 
 def check_path(
-    chosen: Chosen, observed: Observed, source: BackupSet, request: RestoreRequest
+    chosen: Chosen, observed: Observed, source: RestoreSource, request: RestoreRequest
 ) -> None:
     """Raise RequestError unless one piece of one volume can be restored by itself."""
     if chosen.databases or len(chosen.volumes) != 1 or request.beside or request.data_only:
@@ -137,7 +135,7 @@ def check_path(
         raise RequestError(
             f"{request.path!r} is no path in a volume", "write it from its root on, like a/b"
         )
-    if volume.key in {cluster.volume for cluster in source.manifest.clusters}:
+    if volume.key in {cluster.volume for cluster in source.clusters}:
         raise RequestError(
             f"volume {volume.key} is a data directory of PostgreSQL, and good as a whole only",
             "leave --path out",

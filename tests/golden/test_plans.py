@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from quiesce.model import Command, Recipients
+from quiesce.model import (
+    Command,
+    ImportedDatabase,
+    ImportedVolume,
+    ImportSource,
+    Recipients,
+    RestoreSource,
+)
 from quiesce.observed import ProjectResources
 from quiesce.plan import services
 from quiesce.plan.backup import BackupRequest, plan_backup
@@ -18,6 +26,7 @@ from quiesce.plan.describe import describe
 from quiesce.plan.migrate import plan_migrate
 from quiesce.plan.restore import plan_restore
 from quiesce.plan.restore_request import RestoreRequest
+from quiesce.plan.rows import RowsTarget
 from quiesce.plan.shutdown import ShutdownRequest, plan_shutdown, plan_stop_all
 from quiesce.plan.steps import Plan
 from tests.support.builders import (
@@ -36,16 +45,23 @@ NAME = "core-20261121-020000"
 
 EVERYTHING = BackupRequest()
 ALL_OF_IT = RestoreRequest()
+A_FILE = ImportSource(
+    "archive.tar.gz",
+    Path("/stack/backups/.staging/run/files"),
+    (ImportedDatabase("rulesdb", "rulesdb.sql", ("abc",)),),
+)
 
 
 def _backup(request: BackupRequest = EVERYTHING, **world: object) -> Plan:
     return plan_backup(a_stack(), a_world(**world), request, RUN, NAME)  # type: ignore[arg-type]
 
 
-def _restore(request: RestoreRequest = ALL_OF_IT, **world: object) -> Plan:
+def _restore(
+    request: RestoreRequest = ALL_OF_IT, source: RestoreSource | None = None, **world: object
+) -> Plan:
     safety = f"{NAME}-safety"
     observed = a_world(**world)  # type: ignore[arg-type]
-    return plan_restore(a_stack(), observed, a_set(), request, RUN, safety, ())
+    return plan_restore(a_stack(), observed, source or a_set(), request, RUN, safety, ())
 
 
 def _shutdown(request: ShutdownRequest, **world: object) -> Plan:
@@ -116,6 +132,15 @@ PLANS: dict[str, Callable[[], Plan]] = {
         RUN,
         f"{NAME}-safety",
         (),
+    ),
+    "restore_file": lambda: _restore(
+        RestoreRequest(migrations=(("rulesdb", "head"),)),
+        replace(A_FILE, volumes=(ImportedVolume("backend-media", "m.tgz"),)),
+    ),
+    "restore_file_as_another_name": lambda: _restore(RestoreRequest(beside="rulesdb_then"), A_FILE),
+    "restore_file_of_rows": lambda: _restore(
+        RestoreRequest(data_only=True, rows=(RowsTarget("rulesdb", ("abc",), "head", ()),)),
+        replace(A_FILE, rows_only=True),
     ),
     "restore_without_safety_or_restart": lambda: _restore(
         RestoreRequest(safety=False, restart=False)
