@@ -11,14 +11,14 @@ from quiesce.app import probes as asking
 from quiesce.app.confirm import from_other_instance, require_phrase
 from quiesce.app.run_reports import checked_note
 from quiesce.commands.restore_preparation import (
-    complete_request,
+    check_request,
     prepare_restore,
     readable,
     restore_outcome,
 )
 from quiesce.errors import CheckFailed, RequestError
 from quiesce.plan.restore import plan_restore
-from quiesce.plan.restore_request import RestoreRequest
+from quiesce.plan.restore_request import RestoreRequest, rows_alone
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports, Run
@@ -52,7 +52,7 @@ def run_restore(
         raise RequestError("--database is for single files", "use --only with a set")
     sets = session.local_sets()
     source = set_ref.resolve(session.stack, sets, file, session.ask_for_set, from_instance)
-    request = complete_request(source, request)
+    check_request(source, request)
 
     green: list[Probe] = []
     afterwards: list[str] = []
@@ -65,9 +65,7 @@ def run_restore(
         if session.stack.probes and request.restart and not session.options.dry_run:
             green.extend(asking.answered(session.stack, ports))
         safety_set = session.new_set_name(ports, "safety")
-        return plan_restore(
-            session.stack, seen, read, prepared.request, run, safety_set, prepared.taken
-        )
+        return plan_restore(session.stack, seen, read, request, prepared.inputs, run, safety_set)
 
     def confirm(*_: object) -> None:
         if request.in_place and not request.safety:
@@ -79,7 +77,7 @@ def run_restore(
             phrase, lines = from_other_instance(source, session.stack)
             require_phrase(session.reporter, phrase, lines, session.options.confirm)
             return
-        what = f"the rows of {source.name}" if request.data_only else source.name
+        what = f"the rows of {source.name}" if rows_alone(source, request) else source.name
         if request.beside:
             what = f"{source.name} as {request.beside}"
         session.require_yes(f"restore {what} into {session.stack.instance.name}?")
@@ -133,13 +131,11 @@ def _restore_file(
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
         source = importing.as_source(session.stack, ports, run, wanted, session.identity())
         sources[source.name] = source
-        full = complete_request(source, request)
-        prepared = prepare_restore(session.stack, ports, seen, source, full)
+        check_request(source, request)
+        prepared = prepare_restore(session.stack, ports, seen, source, request)
         afterwards.extend(prepared.afterwards)
         safety_set = session.new_set_name(ports, "safety")
-        return plan_restore(
-            session.stack, seen, source, prepared.request, run, safety_set, prepared.taken
-        )
+        return plan_restore(session.stack, seen, source, request, prepared.inputs, run, safety_set)
 
     began = session.clock.monotonic()
     what = f"{path.name} as {request.beside}" if request.beside else path.name

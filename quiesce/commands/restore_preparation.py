@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from quiesce.app.immutable import refuse_immutable
@@ -13,7 +13,13 @@ from quiesce.errors import RequestError
 from quiesce.execute.run import Ports, Run
 from quiesce.model import BackupSet, Database, ImportSource, RestoreSource, Stack
 from quiesce.observed import Observed
-from quiesce.plan.restore_request import Chosen, RestoreRequest, choose
+from quiesce.plan.restore_request import (
+    Chosen,
+    RestoreInputs,
+    RestoreRequest,
+    choose,
+    rows_alone,
+)
 from quiesce.plan.rows import RowsTarget
 from quiesce.report import RestoredDatabase, RestoredVolume, RestoreOutcome
 
@@ -22,40 +28,35 @@ _ROOM = 1.2
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the planner needs to know: the request with what was decided, and database names in
-    use. `afterwards` is what to tell people when the restore worked."""
+    """What the planner needs to know; `afterwards` is what to tell people when it worked."""
 
-    request: RestoreRequest
-    taken: tuple[str, ...]
+    inputs: RestoreInputs
     afterwards: tuple[str, ...] = ()
 
 
-def complete_request(source: RestoreSource, request: RestoreRequest) -> RestoreRequest:
-    """Return what is meant for this source: rows alone where it has nothing else.
-
-    Raise RequestError for options that do not go together, or with this source.
-    """
+def check_request(source: RestoreSource, request: RestoreRequest) -> None:
+    """Raise RequestError for options that do not go together, or with this source."""
     if isinstance(source, BackupSet) and source.manifest.kind == "schema":
         raise RequestError(
             f"{source.name} holds no rows, so nothing is restored from it",
             f"follow {source.path / 'RESTORE.md'}, or choose a full set",
         )
-    if source.rows_only:
-        request = replace(request, data_only=True)
+    only_rows = rows_alone(source, request)
     for option, given in (
         ("--in-place", request.in_place),
         ("--accept-lossy", request.accept_lossy),
         ("--assume-revision", bool(request.assume_revision)),
     ):
-        if given and not request.data_only and isinstance(source, BackupSet):
+        # A single file may be a whole database of a revision that only a person knows.
+        is_for_files = isinstance(source, ImportSource) and option != "--in-place"
+        if given and not only_rows and not is_for_files:
             raise RequestError(f"{option} is for rows alone", "add --data-only, or leave it out")
-    if request.beside and request.data_only:
+    if request.beside and only_rows:
         raise RequestError(
             "--as is for whole databases, not for rows alone", "choose a full set, or leave it out"
         )
-    if request.data_only and not source.database_keys:
+    if only_rows and not source.database_keys:
         raise RequestError(f"{source.name} holds no database", "leave out --data-only")
-    return request
 
 
 def readable(ports: Ports, run: str, source: BackupSet, identity: Path | None) -> BackupSet:
@@ -80,14 +81,14 @@ def prepare_restore(
 
     The source was read to its end already.
     """
-    chosen = choose(stack, source, request.only, data_only=request.data_only)
+    chosen = choose(stack, source, request)
     problems: list[str] = []
     if isinstance(source, BackupSet):
         _require_allowed(chosen, source, request)
     migrations: list[tuple[str, str]] = []
     rows: tuple[RowsTarget, ...] = ()
     roles = wanted_roles(stack, ports, observed, source, chosen, request)
-    if request.data_only:
+    if rows_alone(source, request):
         rows = rows_targets(ports, observed, source, chosen, request, problems)
     else:
         for database in chosen.databases:
@@ -122,8 +123,7 @@ def prepare_restore(
         *observed.undeclared_databases,
         *(*stack.excluded_databases, "postgres", "template0", "template1"),
     )
-    request = replace(request, migrations=tuple(migrations), rows=rows, roles=roles, lost=lost)
-    return Prepared(request, taken, afterwards)
+    return Prepared(RestoreInputs(tuple(migrations), rows, roles, lost, taken), afterwards)
 
 
 def _require_allowed(chosen: Chosen, source: BackupSet, request: RestoreRequest) -> None:
@@ -134,7 +134,7 @@ def _require_allowed(chosen: Chosen, source: BackupSet, request: RestoreRequest)
         for obstacle in source.database(database.key).obstacles
         if obstacle.kind != "names"
     ]
-    if broken and not request.data_only and not request.not_valid:
+    if broken and not rows_alone(source, request) and not request.not_valid:
         raise RequestError(
             f"{source.name} is whole; this stands in its way: {broken[0]}",
             f"restore again with --not-valid{' --skip-broken' if request.skip_broken else ''}: "

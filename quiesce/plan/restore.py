@@ -21,11 +21,13 @@ from quiesce.plan.cold import copies
 from quiesce.plan.naming import staging_database, suffix_of
 from quiesce.plan.restore_request import (
     Chosen,
+    RestoreInputs,
     RestoreRequest,
     check_path,
     choose,
     refuse_external_users,
     require_servers,
+    rows_alone,
 )
 from quiesce.plan.services import quiet, start_nodes, with_dependents
 from quiesce.plan.steps import (
@@ -56,37 +58,38 @@ def plan_restore(
     observed: Observed,
     source: RestoreSource,
     request: RestoreRequest,
+    inputs: RestoreInputs,
     run: str,
     safety_set: str,
-    taken: Sequence[str],
 ) -> Plan:
     """Return the plan that brings back `source`.
 
-    `taken` are the database names that exist on the servers. Raise RequestError when something
-    asked for is not in the set or not declared, or a database server is not reachable.
+    Raise RequestError when something asked for is not in the source or not declared, or a database
+    server is not reachable.
     """
-    chosen = choose(stack, source, request.only, data_only=request.data_only)
+    chosen = choose(stack, source, request)
     require_servers(chosen, observed)
     refuse_external_users(chosen, observed)
     if request.path:
         check_path(chosen, observed, source, request)
     if request.beside:
-        return staging.plan_beside(stack, observed, source, chosen.databases, request, run, taken)
+        return staging.plan_beside(stack, observed, source, chosen.databases, request, inputs, run)
     if request.in_place:
-        return _in_place(stack, observed, source, chosen, request, run, safety_set)
-    swaps = _swaps(chosen, observed, run, taken)
+        return _in_place(stack, observed, source, chosen, request, inputs, run, safety_set)
+    swaps = _swaps(chosen, observed, run, inputs.taken)
     units, why = users(stack, observed, chosen)
-    exchange = _exchange(stack, observed, chosen, swaps, units, request)
+    exchange = _exchange(stack, observed, chosen, swaps, units, request, inputs)
     servers = _servers(observed, chosen, source)
     safety = _safety(stack, observed, chosen, safety_set, servers) if request.safety else ()
+    only_rows = rows_alone(source, request)
     body: tuple[Node, ...] = (
-        *staging.roles(source, request.roles),
+        *staging.roles(source, inputs.roles),
         *(
-            rows.beside(chosen.databases, swaps, source, request)
-            if request.data_only
-            else staging.scripts(chosen.databases, swaps, source, request)
+            rows.beside(chosen.databases, swaps, source, request, inputs)
+            if only_rows
+            else staging.scripts(chosen.databases, swaps, source, inputs)
             if isinstance(source, ImportSource)
-            else staging.dumps(chosen.databases, swaps, source, request)
+            else staging.dumps(chosen.databases, swaps, source, request, inputs)
         ),
         *_stage(observed, chosen, source, request.path),
         *quiet(
@@ -116,7 +119,7 @@ def plan_restore(
     )
     # Owed: what is aside after a death in here would stay for ever, with nobody to know of it.
     nodes = (Bracket(f"restore {source.name}", (), body, on_failure=clear, on_success=after),)
-    what = f"the rows of {source.name}" if request.data_only else source.name
+    what = f"the rows of {source.name}" if only_rows else source.name
     if request.path:
         what = f"{request.path} of volume {chosen.volumes[0].key} from {source.name}"
     words = f"restore {what} into {stack.instance.name}"
@@ -137,12 +140,13 @@ def _in_place(
     source: RestoreSource,
     chosen: Chosen,
     request: RestoreRequest,
+    inputs: RestoreInputs,
     run: str,
     safety_set: str,
 ) -> Plan:
     """One transaction on the live database; a crash before its end leaves the old rows."""
     (database,) = chosen.databases
-    (target,) = request.rows
+    (target,) = inputs.rows
     units, why_stopped = users(stack, observed, chosen)
     safety = _safety(stack, observed, chosen, safety_set, ()) if request.safety else ()
     why = "in one transaction, compared in it"
@@ -258,6 +262,7 @@ def _exchange(
     swaps: tuple[DatabaseSwap, ...],
     units: tuple[Unit, ...],
     request: RestoreRequest,
+    inputs: RestoreInputs,
 ) -> Bracket:
     servers = _by_server(chosen, swaps)
     fences = tuple(
@@ -276,7 +281,7 @@ def _exchange(
                 v.key,
                 "by renames; the old content lies aside",
                 path=request.path,
-                lost=request.lost.get(v.key, ()),
+                lost=inputs.lost.get(v.key, ()),
             )
             for v in chosen.volumes
         ),

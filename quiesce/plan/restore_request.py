@@ -1,8 +1,8 @@
-"""What was asked of a restore, what of the set that is, and what speaks against it. Pure."""
+"""What was asked of a restore, what was found out for it, and what speaks against it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from quiesce.errors import RequestError
@@ -25,8 +25,7 @@ class RolesWanted:
 
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
-    """What was asked for. `migrations` says, per database, whether to migrate after loading and
-    to which revision; it and `rows` were decided from the set and the scripts before planning.
+    """What was asked for on the command line, and nothing else.
 
     `data_only`: rows alone; `in_place`: into the live database itself. `accept_lossy`: changes of
     types that may change values are right; `force`: tables that the set does not have may keep
@@ -38,7 +37,6 @@ class RestoreRequest:
     only: tuple[str, ...] = ()
     safety: bool = True
     restart: bool = True
-    migrations: tuple[tuple[str, str], ...] = ()
     data_only: bool = False
     in_place: bool = False
     accept_lossy: bool = False
@@ -46,18 +44,37 @@ class RestoreRequest:
     assume_revision: str = ""
     #: The name of a new database, for one that is restored beside the live one and left there.
     beside: str = ""
-    rows: tuple[RowsTarget, ...] = ()
     create_roles: bool = False
     break_replication: bool = False
-    roles: tuple[RolesWanted, ...] = ()
     #: Of the one volume that is restored, this file or folder alone.
     path: str = ""
     #: Constraints that rows break may come back NOT VALID.
     not_valid: bool = False
     #: Entries of a dump that cannot be brought back, rows never, may be left out.
     skip_broken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreInputs:
+    """What the command finds out once, from the source, the scripts and the servers, for the
+    planner.
+
+    `migrations` are the databases to migrate after loading, each with the revision to go to;
+    `rows` says where the rows of each database go when rows alone are restored; `roles` are those
+    to create. `taken` are the names of databases that exist on the servers.
+    """
+
+    migrations: tuple[tuple[str, str], ...] = ()
+    rows: tuple[RowsTarget, ...] = ()
+    roles: tuple[RolesWanted, ...] = ()
     #: What is in volumes and in no set, as `exclude` left it out, by their keys.
     lost: Mapping[str, tuple[LeftOut, ...]] = field(default_factory=dict)
+    taken: tuple[str, ...] = ()
+
+
+def rows_alone(source: RestoreSource, request: RestoreRequest) -> bool:
+    """Whether rows alone are restored: as asked, or because the source has nothing else."""
+    return request.data_only or source.rows_only
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +85,12 @@ class Chosen:
     volumes: tuple[Volume, ...]
 
 
-def choose(
-    stack: Stack, source: RestoreSource, only: Sequence[str], *, data_only: bool = False
-) -> Chosen:
-    """Return the databases and volumes to bring back; with `data_only` no volumes."""
+def choose(stack: Stack, source: RestoreSource, request: RestoreRequest) -> Chosen:
+    """Return the databases and volumes to bring back; no volumes where rows alone are restored."""
+    only = request.only
     databases = source.database_keys
     volumes = set(source.volume_keys)
-    if data_only:
+    if rows_alone(source, request):
         if named := sorted(volumes & set(only)):
             raise RequestError(
                 f"volume {named[0]} has no rows", "leave it out, or leave out --data-only"
@@ -124,7 +140,12 @@ def check_path(
     chosen: Chosen, observed: Observed, source: RestoreSource, request: RestoreRequest
 ) -> None:
     """Raise RequestError unless one piece of one volume can be restored by itself."""
-    if chosen.databases or len(chosen.volumes) != 1 or request.beside or request.data_only:
+    if (
+        chosen.databases
+        or len(chosen.volumes) != 1
+        or request.beside
+        or rows_alone(source, request)
+    ):
         raise RequestError(
             "--path is of one volume", "name that volume with --only, and leave the rest out"
         )

@@ -22,7 +22,7 @@ from quiesce.plan.steps import (
 )
 
 if TYPE_CHECKING:
-    from quiesce.plan.restore_request import RestoreRequest
+    from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,10 @@ def beside(
     swaps: Sequence[DatabaseSwap],
     source: RestoreSource,
     request: RestoreRequest,
+    inputs: RestoreInputs,
 ) -> tuple[Node, ...]:
     """Return the steps that make a side database of each, with the set's rows."""
-    target_of = {target.database: target for target in request.rows}
+    target_of = {target.database: target for target in inputs.rows}
     nodes: list[Node] = []
     for database, swap in zip(databases, swaps, strict=True):
         key, side, target = database.key, swap.side, target_of[database.key]

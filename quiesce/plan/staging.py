@@ -28,7 +28,7 @@ from quiesce.plan.steps import (
 )
 
 if TYPE_CHECKING:
-    from quiesce.plan.restore_request import RestoreRequest, RolesWanted
+    from quiesce.plan.restore_request import RestoreInputs, RestoreRequest, RolesWanted
 
 
 def plan_beside(
@@ -37,8 +37,8 @@ def plan_beside(
     source: RestoreSource,
     databases: Sequence[Database],
     request: RestoreRequest,
+    inputs: RestoreInputs,
     run: str,
-    taken: Collection[str],
 ) -> Plan:
     """Return the plan that makes one database of the set anew, under a name that is free.
 
@@ -53,13 +53,13 @@ def plan_beside(
             "name one with --only",
         )
     (database,) = databases
-    _require_free(name, {*taken, database.name})
-    swap = DatabaseSwap(database.key, name, staging_database(name, run, "new", taken), "")
+    _require_free(name, {*inputs.taken, database.name})
+    swap = DatabaseSwap(database.key, name, staging_database(name, run, "new", inputs.taken), "")
     swaps = (swap,)
     build = (
-        scripts(databases, swaps, source, request)
+        scripts(databases, swaps, source, inputs)
         if isinstance(source, ImportSource)
-        else dumps(databases, swaps, source, request)
+        else dumps(databases, swaps, source, request, inputs)
     )
     drop = DropDatabase(
         database.key, swap.side, suffix_of(run), "nothing of a failed restore stays"
@@ -69,7 +69,7 @@ def plan_beside(
             f"{database.key} of {source.name}",
             (),
             (
-                *roles(source, request.roles),
+                *roles(source, inputs.roles),
                 *build,
                 BlockConnections(database.service, (swap.side,), "one in use cannot be renamed"),
                 SwapDatabases(database.service, swaps, "whole, or not there at all"),
@@ -107,9 +107,10 @@ def dumps(
     swaps: Sequence[DatabaseSwap],
     source: BackupSet,
     request: RestoreRequest,
+    inputs: RestoreInputs,
 ) -> tuple[Node, ...]:
     """Return the steps that make a side database of each dump, and compare it."""
-    targets = dict(request.migrations)
+    targets = dict(inputs.migrations)
     nodes: list[Node] = []
     for database, swap in zip(databases, swaps, strict=True):
         key, side = database.key, swap.side
@@ -138,10 +139,10 @@ def scripts(
     databases: Sequence[Database],
     swaps: Sequence[DatabaseSwap],
     source: ImportSource,
-    request: RestoreRequest,
+    inputs: RestoreInputs,
 ) -> tuple[Node, ...]:
     """Return the steps that make a side database of each script; there is nothing to compare."""
-    targets = dict(request.migrations)
+    targets = dict(inputs.migrations)
     nodes: list[Node] = []
     for database, swap in zip(databases, swaps, strict=True):
         key, side = database.key, swap.side
