@@ -22,7 +22,8 @@ ever holds a secret.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from signal import Signals
 
@@ -176,6 +177,24 @@ class Interrupted(QuiesceError):
         super().__init__(f"interrupted by {name}", "everything was put back; run it again")
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number
+
+
+@contextmanager
+def translate_errors(
+    translation: Callable[[Exception], QuiesceError | None], *, show_cause: bool = True
+) -> Iterator[None]:
+    """Raise what `translation` returns for an exception of the block, in place of that exception.
+
+    None leaves it as it is. Each system has its own translation. `--debug` shows the cause too;
+    without `show_cause` it does not, for a system whose own text must not be shown.
+    """
+    try:
+        yield
+    except Exception as error:
+        told = translation(error)
+        if told is None:
+            raise
+        raise told from (error if show_cause else None)
 
 
 def place_of(error: BaseException) -> str:

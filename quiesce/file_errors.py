@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from shlex import quote
+
+from quiesce.errors import QuiesceError, translate_errors
 
 _LOST = "see whether the disk or file server of {place} is there: findmnt -T {place}"
 _IN_THE_WAY = "see ls -ld {place}: something else has this name; move it away"
@@ -62,6 +65,21 @@ def hint_for(error: OSError, place: Path | str) -> str:
     """Return what to do about this error at `place`, for its errno. Safe if followed literally."""
     text = _HINTS.get(error.errno or 0, "see ls -ld {place} and dmesg, then try again")
     return text.format(place=quote(str(place)))
+
+
+def translate_write_errors(folder: Path) -> AbstractContextManager[None]:
+    """Raise QuiesceError with reason and hint for an OSError of files that are written in `folder`.
+
+    It names the file itself where the system does.
+    """
+
+    def translation(error: Exception) -> QuiesceError | None:
+        if not isinstance(error, OSError):
+            return None
+        where = error.filename or folder
+        return QuiesceError(f"cannot write {where}: {reason(error)}", hint_for(error, where))
+
+    return translate_errors(translation)
 
 
 def hint_for_reading(

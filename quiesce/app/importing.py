@@ -1,7 +1,7 @@
 """Restoring what is no set: SQL files, archives of pg_dump, and those of an older script.
 
-What is found is laid into the run's staging folder, read to its end there, and given to the
-planner in the shape of a set that records nothing to compare with.
+What is found is unpacked into the run's staging folder and read to its end there; the planner gets
+it as an `ImportSource`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ import re
 import shutil
 import tarfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
-from quiesce import __version__
 from quiesce.adapters import zstd
 from quiesce.adapters.files import copy_within_room
 from quiesce.adapters.postgres import sql_reader
@@ -25,18 +23,7 @@ from quiesce.adapters.sets.local import LocalStore
 from quiesce.app.file_target import LEGACY_DUMP, database_of_file
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.execute.run import Ports
-from quiesce.model import (
-    BackupSet,
-    Database,
-    DatabaseRecord,
-    Downtime,
-    Manifest,
-    Member,
-    SetKind,
-    SetState,
-    Stack,
-    VolumeRecord,
-)
+from quiesce.model import Database, ImportedDatabase, ImportedVolume, ImportSource, Stack
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 #: A `.sql.gz` in a `.tar.gz` in a file, and one more.
@@ -68,8 +55,8 @@ def is_single_file(stack: Stack, file: str | None) -> Path | None:
 
 def as_source(
     stack: Stack, ports: Ports, run: str, wanted: ForeignFile, identity: Path | None
-) -> BackupSet:
-    """Lay the file into the run's staging folder, read it to its end, and return it as a source.
+) -> ImportSource:
+    """Unpack the file into the run's staging folder, read it to its end, and return what it holds.
 
     One that ends in `.age` or `.gpg` is decrypted first. Raise RequestError, with a line where
     there is one, for what is damaged, not loaded, or not said to be for any database or volume.
@@ -94,10 +81,9 @@ class _Found:
 
     def __init__(self, stack: Stack, ports: Ports, folder: Path, wanted: ForeignFile) -> None:
         self.stack, self.ports, self.folder, self.wanted = stack, ports, folder, wanted
-        self.databases: list[DatabaseRecord] = []
-        self.volumes: list[VolumeRecord] = []
-        self.members: list[Member] = []
-        self.kind: SetKind = "full"
+        self.databases: list[ImportedDatabase] = []
+        self.volumes: list[ImportedVolume] = []
+        self.rows_only = False
         self.legacy = False
 
     def take(self, path: Path, nested: int = 0) -> None:
@@ -116,35 +102,15 @@ class _Found:
         else:
             self._script(path)
 
-    def source(self) -> BackupSet:
-        """Return all of it in the shape of a set."""
-        now = datetime.now(UTC)
-        manifest = Manifest(
-            format=1,
-            tool=f"quiesce {__version__}",
-            name=self.wanted.path.name,
-            instance=self.stack.instance.name,
-            project=self.stack.instance.project,
-            engine="",
-            runtime=self.stack.instance.runtime,
-            created_at=now,
-            mode="live",
-            kind=self.kind,
-            label="",
-            pinned=False,
-            consistent=False,
-            inconsistency="it is no set",
-            duration_seconds=0.0,
-            downtime_seconds=Downtime(0.0, {}),
-            services_running_before=(),
-            services_stopped=(),
-            members=tuple(self.members),
-            databases=tuple(self.databases),
-            volumes=tuple(self.volumes),
-            images={},
+    def source(self) -> ImportSource:
+        """Return all of it."""
+        return ImportSource(
+            self.wanted.path.name,
+            self.folder,
+            tuple(self.databases),
+            tuple(self.volumes),
+            self.rows_only,
         )
-        size = sum(member.bytes for member in self.members)
-        return BackupSet(self.folder, manifest, SetState(), size)
 
     # ------------------------------------------------------------------------------ in parts
 
@@ -177,7 +143,7 @@ class _Found:
                 f"{name} has rows as INSERTs, without the tables they go into",
                 "make it anew without --inserts, or with its schema",
             )
-        self.kind = "full" if facts.has_schema else "data"
+        self.rows_only = not facts.has_schema
         if facts.has_schema and (
             lacks := self.ports.databases.missing_for_script(database, path, name)
         ):
@@ -186,8 +152,8 @@ class _Found:
                 "correct that, then try again; nothing was touched",
                 details=lacks[1:],
             )
-        self._member(path, "database", database.key)
-        self.databases.append(_record(database, facts))
+        found = ImportedDatabase(database.key, path.name, facts.revision, tuple(facts.sequences))
+        self.databases.append(found)
 
     def _tar(self, path: Path, nested: int) -> None:
         name, legacy, wanted = self.wanted.path.name, self.stack.legacy, self.wanted.volume
@@ -247,12 +213,7 @@ class _Found:
                 "take another one; nothing was touched",
                 details=unsafe[1:20],
             )
-        self._member(path, "volume", key)
-        # Nothing recorded what it holds, so there is nothing to compare with.
-        self.volumes.append(VolumeRecord(key, key, -1, -1, (path.name,), None, ""))
-
-    def _member(self, path: Path, kind: Any, source: str) -> None:
-        self.members.append(Member(path.name, kind, source, path.name, path.stat().st_size, ""))
+        self.volumes.append(ImportedVolume(key, path.name))
 
     def _database(self, header: str) -> Database:
         path = self.wanted.path
@@ -301,33 +262,6 @@ def _in_a_set(stack: Stack, path: Path) -> str:
             f"{manifest.instance}",
         )
     return sources[0] if sources else ""
-
-
-def _record(database: Database, facts: sql_reader.ScriptFacts) -> DatabaseRecord:
-    return DatabaseRecord(
-        key=database.key,
-        name=database.name,
-        service=database.service,
-        server_version="0.0",
-        client_version="",
-        revision=facts.revision,
-        version_table=None,
-        snapshot="",
-        wal_position="",
-        encoding="UTF8",
-        collate="C",
-        ctype="C",
-        locale_provider="libc",
-        locale=None,
-        owner=database.user,
-        digest_algorithm="hashtextextended-sum/1",
-        tables=(),
-        sequences=tuple(facts.sequences),
-        extensions=(),
-        roles=(),
-        settings=(),
-        large_objects=0,
-    )
 
 
 def _unpacked(path: Path, start: bytes) -> IO[bytes]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from quiesce.app.prepared import refuse_prepared
 from quiesce.errors import RequestError
 from quiesce.execute.run import Ports
-from quiesce.model import BackupSet, Database, Stack
+from quiesce.model import Database, ImportSource, RestoreSource, Stack
 from quiesce.observed import Observed, Ties
 from quiesce.plan.restore_request import Chosen, RestoreRequest, RolesWanted
 
@@ -16,18 +16,21 @@ def wanted_roles(
     stack: Stack,
     ports: Ports,
     observed: Observed,
-    source: BackupSet,
+    source: RestoreSource,
     chosen: Chosen,
     request: RestoreRequest,
 ) -> tuple[RolesWanted, ...]:
-    """Return the roles of the set that are to be created, by server.
+    """Return the roles of a set that are to be created, by server; a single file has none.
 
     All of them on a server that has none of its own, as after a disaster or in a throwaway copy;
     elsewhere those that are needed, and only when that was asked for.
     """
+    if isinstance(source, ImportSource):
+        return ()
     files = {m.source: m.file for m in source.manifest.members if m.kind == "globals"}
     found: dict[str, RolesWanted] = {}
-    for database, record in chosen.databases:
+    for database in chosen.databases:
+        record = source.database(database.key)
         file = files.get(record.service)
         if file is None or not observed.database(database.key).reachable:
             continue
@@ -61,7 +64,7 @@ def require_untied(
         return {}
     ties = {
         database.key: ports.databases.ties(database)
-        for database, _ in chosen.databases
+        for database in chosen.databases
         if observed.database(database.key).reachable and observed.database(database.key).exists
     }
     refuse_prepared([one for tie in ties.values() for one in tie.prepared], "replaced")

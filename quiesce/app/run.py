@@ -26,7 +26,7 @@ from quiesce.execute.journal import DeadRun, Journal
 from quiesce.execute.pending import Pending
 from quiesce.execute.run import Ports, Run
 from quiesce.file_errors import reason
-from quiesce.model import BackupSet, Stack
+from quiesce.model import RestoreSource, Stack
 from quiesce.observe import observe
 from quiesce.observed import NOTHING, Observed
 from quiesce.plan import order
@@ -71,7 +71,7 @@ class Changing:
         return observe(self.stack, self.ports.runtime, self.ports.databases)
 
     def execute(
-        self, plan: Plan, observed: Observed, sources: Mapping[str, BackupSet] | None = None
+        self, plan: Plan, observed: Observed, sources: Mapping[str, RestoreSource] | None = None
     ) -> Run:
         """Execute the plan, journalled; return what the run found out. Raises as the executor."""
         run = Run(plan.run, self.stack, observed, self.ports, sources or {})

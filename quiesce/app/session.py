@@ -26,7 +26,7 @@ from quiesce.plan.steps import EncryptSet, ExportSnapshot, steps_of
 if TYPE_CHECKING:
     from quiesce.app.run import Changing
     from quiesce.execute.run import Ports, Run
-    from quiesce.model import BackupSet, Stack
+    from quiesce.model import BackupSet, RestoreSource, Stack
     from quiesce.plan.steps import Plan
     from quiesce.report import Reporter
 
@@ -75,7 +75,7 @@ class Session:
         done: str = "",
         *,
         confirm: str | Confirm = "",
-        sources: Mapping[str, BackupSet] | None = None,
+        sources: Mapping[str, RestoreSource] | None = None,
         note: str = "",
     ) -> Run | None:
         """Look, decide, do; or look, decide and show. Returns None for a dry run.

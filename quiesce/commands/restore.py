@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,18 +11,18 @@ from quiesce.app import probes as asking
 from quiesce.app.confirm import from_other_instance, require_phrase
 from quiesce.app.run_reports import checked_note
 from quiesce.commands.restore_preparation import (
-    complete_request,
+    check_request,
     prepare_restore,
     readable,
     restore_outcome,
 )
 from quiesce.errors import CheckFailed, RequestError
 from quiesce.plan.restore import plan_restore
-from quiesce.plan.restore_request import RestoreRequest
+from quiesce.plan.restore_request import RestoreRequest, rows_alone
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports, Run
-    from quiesce.model import BackupSet, Probe
+    from quiesce.model import Probe, RestoreSource
     from quiesce.observed import Observed
     from quiesce.plan.steps import Plan
     from quiesce.report import RestoreOutcome
@@ -53,11 +52,11 @@ def run_restore(
         raise RequestError("--database is for single files", "use --only with a set")
     sets = session.local_sets()
     source = set_ref.resolve(session.stack, sets, file, session.ask_for_set, from_instance)
-    request = complete_request(source, request)
+    check_request(source, request)
 
     green: list[Probe] = []
     afterwards: list[str] = []
-    sources: dict[str, BackupSet] = {source.name: source}
+    sources: dict[str, RestoreSource] = {source.name: source}
 
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
         sources[source.name] = read = readable(ports, run, source, session.identity())
@@ -66,9 +65,7 @@ def run_restore(
         if session.stack.probes and request.restart and not session.options.dry_run:
             green.extend(asking.answered(session.stack, ports))
         safety_set = session.new_set_name(ports, "safety")
-        return plan_restore(
-            session.stack, seen, read, prepared.request, run, safety_set, prepared.taken
-        )
+        return plan_restore(session.stack, seen, read, request, prepared.inputs, run, safety_set)
 
     def confirm(*_: object) -> None:
         if request.in_place and not request.safety:
@@ -80,7 +77,7 @@ def run_restore(
             phrase, lines = from_other_instance(source, session.stack)
             require_phrase(session.reporter, phrase, lines, session.options.confirm)
             return
-        what = f"the rows of {source.name}" if request.data_only else source.name
+        what = f"the rows of {source.name}" if rows_alone(source, request) else source.name
         if request.beside:
             what = f"{source.name} as {request.beside}"
         session.require_yes(f"restore {what} into {session.stack.instance.name}?")
@@ -112,7 +109,7 @@ def _require_answers(session: Session, probes: Sequence[Probe]) -> None:
 
 
 def _restored(
-    session: Session, source: BackupSet, request: RestoreRequest, run: Run, began: float
+    session: Session, source: RestoreSource, request: RestoreRequest, run: Run, began: float
 ) -> RestoreOutcome:
     outcome = restore_outcome(source, run, session.clock.monotonic() - began)
     session.reporter.restore_done(outcome)
@@ -125,23 +122,20 @@ def _restored(
 def _restore_file(
     session: Session, path: Path, request: RestoreRequest, database: str | None, note: str
 ) -> RestoreOutcome | None:
-    sources: dict[str, BackupSet] = {}
+    sources: dict[str, RestoreSource] = {}
     afterwards: list[str] = []
     volumes = {volume.key for volume in session.stack.volumes}
     volume = request.only[0] if len(request.only) == 1 and request.only[0] in volumes else None
     wanted = importing.ForeignFile(path, database, volume)
-    request = replace(request, foreign=True)
 
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
         source = importing.as_source(session.stack, ports, run, wanted, session.identity())
         sources[source.name] = source
-        full = complete_request(source, request)
-        prepared = prepare_restore(session.stack, ports, seen, source, full)
+        check_request(source, request)
+        prepared = prepare_restore(session.stack, ports, seen, source, request)
         afterwards.extend(prepared.afterwards)
         safety_set = session.new_set_name(ports, "safety")
-        return plan_restore(
-            session.stack, seen, source, prepared.request, run, safety_set, prepared.taken
-        )
+        return plan_restore(session.stack, seen, source, request, prepared.inputs, run, safety_set)
 
     began = session.clock.monotonic()
     what = f"{path.name} as {request.beside}" if request.beside else path.name

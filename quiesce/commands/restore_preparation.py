@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from quiesce.app.immutable import refuse_immutable
@@ -11,9 +11,15 @@ from quiesce.app.surveying import lost_by_restore
 from quiesce.commands.restore_rows import rows_targets
 from quiesce.errors import RequestError
 from quiesce.execute.run import Ports, Run
-from quiesce.model import BackupSet, Database, DatabaseRecord, Stack
+from quiesce.model import BackupSet, Database, ImportSource, RestoreSource, Stack
 from quiesce.observed import Observed
-from quiesce.plan.restore_request import Chosen, RestoreRequest, choose
+from quiesce.plan.restore_request import (
+    Chosen,
+    RestoreInputs,
+    RestoreRequest,
+    choose,
+    rows_alone,
+)
 from quiesce.plan.rows import RowsTarget
 from quiesce.report import RestoredDatabase, RestoredVolume, RestoreOutcome
 
@@ -22,40 +28,35 @@ _ROOM = 1.2
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the planner needs to know: the request with what was decided, and database names in
-    use. `afterwards` is what to tell people when the restore worked."""
+    """What the planner needs to know; `afterwards` is what to tell people when it worked."""
 
-    request: RestoreRequest
-    taken: tuple[str, ...]
+    inputs: RestoreInputs
     afterwards: tuple[str, ...] = ()
 
 
-def complete_request(source: BackupSet, request: RestoreRequest) -> RestoreRequest:
-    """Return what is meant for this set: rows alone are all that a data set has.
-
-    Raise RequestError for options that do not go together, or with this set.
-    """
-    if source.manifest.kind == "schema":
+def check_request(source: RestoreSource, request: RestoreRequest) -> None:
+    """Raise RequestError for options that do not go together, or with this source."""
+    if isinstance(source, BackupSet) and source.manifest.kind == "schema":
         raise RequestError(
             f"{source.name} holds no rows, so nothing is restored from it",
             f"follow {source.path / 'RESTORE.md'}, or choose a full set",
         )
-    if source.manifest.kind == "data":
-        request = replace(request, data_only=True)
+    only_rows = rows_alone(source, request)
     for option, given in (
         ("--in-place", request.in_place),
         ("--accept-lossy", request.accept_lossy),
         ("--assume-revision", bool(request.assume_revision)),
     ):
-        if given and not request.data_only and not request.foreign:
+        # A single file may be a whole database of a revision that only a person knows.
+        is_for_files = isinstance(source, ImportSource) and option != "--in-place"
+        if given and not only_rows and not is_for_files:
             raise RequestError(f"{option} is for rows alone", "add --data-only, or leave it out")
-    if request.beside and request.data_only:
+    if request.beside and only_rows:
         raise RequestError(
             "--as is for whole databases, not for rows alone", "choose a full set, or leave it out"
         )
-    if request.data_only and not source.manifest.databases:
+    if only_rows and not source.database_keys:
         raise RequestError(f"{source.name} holds no database", "leave out --data-only")
-    return request
 
 
 def readable(ports: Ports, run: str, source: BackupSet, identity: Path | None) -> BackupSet:
@@ -74,28 +75,28 @@ def readable(ports: Ports, run: str, source: BackupSet, identity: Path | None) -
 
 
 def prepare_restore(
-    stack: Stack, ports: Ports, observed: Observed, source: BackupSet, request: RestoreRequest
+    stack: Stack, ports: Ports, observed: Observed, source: RestoreSource, request: RestoreRequest
 ) -> Prepared:
     """Check space, loadability and revisions. Raise RequestError listing problems.
 
     The source was read to its end already.
     """
-    chosen = choose(stack, source, request.only, data_only=request.data_only)
+    chosen = choose(stack, source, request)
     problems: list[str] = []
-    _require_allowed(chosen, source, request)
+    if isinstance(source, BackupSet):
+        _require_allowed(chosen, source, request)
     migrations: list[tuple[str, str]] = []
     rows: tuple[RowsTarget, ...] = ()
     roles = wanted_roles(stack, ports, observed, source, chosen, request)
-    if request.data_only:
+    if rows_alone(source, request):
         rows = rows_targets(ports, observed, source, chosen, request, problems)
     else:
-        for database, record in chosen.databases:
-            if observed.database(database.key).reachable and not request.foreign:
-                made = made_roles(database, roles)
+        for database in chosen.databases:
+            if isinstance(source, BackupSet) and observed.database(database.key).reachable:
+                made, record = made_roles(database, roles), source.database(database.key)
                 problems += ports.databases.check_loadable(database, record, made)
-            if request.foreign and not record.revision and request.assume_revision:
-                record = replace(record, revision=(request.assume_revision,))  # noqa: PLW2901
-            problems += _revision(ports, database, record, migrations)
+            revision = _revision_of(source, database, request)
+            problems += _migration(ports, database, revision, migrations)
         problems += _other_servers(stack, observed, source)
     if problems:
         lacks_roles = any("the server has no role" in problem for problem in problems)
@@ -109,11 +110,11 @@ def prepare_restore(
     ties = require_untied(ports, observed, chosen, request)
     afterwards = tuple(
         text
-        for database, _ in chosen.databases
+        for database in chosen.databases
         if database.key in ties
         for text in resume_words(database, ties[database.key])
     )
-    if chosen.volumes and not request.foreign and not request.beside:
+    if chosen.volumes and isinstance(source, BackupSet) and not request.beside:
         _require_room(observed, source)
     refuse_immutable(ports, [observed.volume(v.key) for v in chosen.volumes], request.path)
     lost = lost_by_restore(ports, observed, chosen.volumes, request.path)
@@ -122,19 +123,18 @@ def prepare_restore(
         *observed.undeclared_databases,
         *(*stack.excluded_databases, "postgres", "template0", "template1"),
     )
-    request = replace(request, migrations=tuple(migrations), rows=rows, roles=roles, lost=lost)
-    return Prepared(request, taken, afterwards)
+    return Prepared(RestoreInputs(tuple(migrations), rows, roles, lost, taken), afterwards)
 
 
 def _require_allowed(chosen: Chosen, source: BackupSet, request: RestoreRequest) -> None:
     """Say at once what the set is known to need. Rows alone keep what the schema has."""
     broken = [
         f"{database.key}: {obstacle.fact}"
-        for database, record in chosen.databases
-        for obstacle in record.obstacles
+        for database in chosen.databases
+        for obstacle in source.database(database.key).obstacles
         if obstacle.kind != "names"
     ]
-    if broken and not request.data_only and not request.not_valid:
+    if broken and not rows_alone(source, request) and not request.not_valid:
         raise RequestError(
             f"{source.name} is whole; this stands in its way: {broken[0]}",
             f"restore again with --not-valid{' --skip-broken' if request.skip_broken else ''}: "
@@ -144,7 +144,7 @@ def _require_allowed(chosen: Chosen, source: BackupSet, request: RestoreRequest)
         )
 
 
-def _other_servers(stack: Stack, observed: Observed, source: BackupSet) -> list[str]:
+def _other_servers(stack: Stack, observed: Observed, source: RestoreSource) -> list[str]:
     """Data directories are read by their own major version only."""
     majors = {
         state.server_version.partition(".")[0] for state in observed.databases if state.reachable
@@ -152,19 +152,30 @@ def _other_servers(stack: Stack, observed: Observed, source: BackupSet) -> list[
     return [
         f"volume {cluster.volume} is of PostgreSQL {cluster.version}, the server here is {major}: "
         + "bring it up with the image it was made with"
-        for cluster in source.manifest.clusters
+        for cluster in source.clusters
         for major in sorted(majors)
         if cluster.volume in {volume.key for volume in stack.volumes} and cluster.version != major
     ]
 
 
-def _revision(
-    ports: Ports, database: Database, record: DatabaseRecord, into: list[tuple[str, str]]
+def _revision_of(
+    source: RestoreSource, database: Database, request: RestoreRequest
+) -> tuple[str, ...]:
+    """Return the revision that the source says; of a file that says none, the one that is assumed.
+    A set without one was not migrated when it was made."""
+    revision = source.database(database.key).revision
+    if isinstance(source, ImportSource) and not revision and request.assume_revision:
+        return (request.assume_revision,)
+    return revision
+
+
+def _migration(
+    ports: Ports, database: Database, revision: tuple[str, ...], into: list[tuple[str, str]]
 ) -> list[str]:
     """Decide by rule 26: known and older is migrated, unknown is refused."""
-    if database.migrations is None or not record.revision:
+    if database.migrations is None or not revision:
         return []
-    unknown = [r for r in record.revision if not ports.migrator.known(database, r)]
+    unknown = [r for r in revision if not ports.migrator.known(database, r)]
     if unknown:
         where = database.migrations.name
         names = ", ".join(unknown)
@@ -173,7 +184,7 @@ def _revision(
             + "check out the code that has it"
         ]
     heads = ports.migrator.heads(database)
-    if set(heads) != set(record.revision):
+    if set(heads) != set(revision):
         into.append((database.key, "head" if len(heads) == 1 else "heads"))
     return []
 
@@ -190,7 +201,7 @@ def _require_room(observed: Observed, source: BackupSet) -> None:
         )
 
 
-def restore_outcome(source: BackupSet, run: Run, seconds: float) -> RestoreOutcome:
+def restore_outcome(source: RestoreSource, run: Run, seconds: float) -> RestoreOutcome:
     """Return what a restore did, for the report."""
     safety = [published.name for published in run.published]
     return RestoreOutcome(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from quiesce.errors import RequestError
 from quiesce.execute.comparison import rows_misfit
 from quiesce.execute.run import Ports
-from quiesce.model import BackupSet, Database, DatabaseRecord
+from quiesce.model import Database, RestoreSource, RowsRecord, rows_record
 from quiesce.observed import Observed
 from quiesce.plan.restore_request import Chosen, RestoreRequest
 from quiesce.plan.rows import RowsTarget
@@ -15,7 +15,7 @@ from quiesce.ports import Drift
 def rows_targets(
     ports: Ports,
     observed: Observed,
-    source: BackupSet,
+    source: RestoreSource,
     chosen: Chosen,
     request: RestoreRequest,
     problems: list[str],
@@ -24,24 +24,24 @@ def rows_targets(
     if request.in_place and len(chosen.databases) > 1:
         raise RequestError(
             "rows are replaced in place one database at a time",
-            f"add --only {chosen.databases[0][0].key}: a failure between two would leave one new",
+            f"add --only {chosen.databases[0].key}: a failure between two would leave one new",
         )
     return tuple(
-        _target(ports, observed, source, database, record, request, problems)
-        for database, record in chosen.databases
+        _target(ports, observed, source, database, request, problems)
+        for database in chosen.databases
     )
 
 
 def _target(
     ports: Ports,
     observed: Observed,
-    source: BackupSet,
+    source: RestoreSource,
     database: Database,
-    record: DatabaseRecord,
     request: RestoreRequest,
     problems: list[str],
 ) -> RowsTarget:
     key, state = database.key, observed.database(database.key)
+    record = rows_record(source, key)
     revisions, newest = _revisions(ports, database, record, request, problems)
     if not state.reachable:
         return RowsTarget(key, revisions, newest, ())
@@ -67,7 +67,7 @@ def _target(
 def _revisions(
     ports: Ports,
     database: Database,
-    record: DatabaseRecord,
+    record: RowsRecord,
     request: RestoreRequest,
     problems: list[str],
 ) -> tuple[tuple[str, ...], str]:
@@ -96,9 +96,9 @@ def _revisions(
 
 def _counted(
     ports: Ports,
-    source: BackupSet,
+    source: RestoreSource,
     database: Database,
-    record: DatabaseRecord,
+    record: RowsRecord,
     request: RestoreRequest,
     problems: list[str],
     *,
@@ -108,8 +108,8 @@ def _counted(
 
     `kept`: it is the live one or a copy of it, and not one that migrations make.
     """
-    member = next(m for m in source.manifest.members if m.source == database.key)
-    drift = ports.databases.drift(database, database.name, record, source.path, member.file)
+    file = source.dump_of(database.key)
+    drift = ports.databases.drift(database, database.name, record, source.path, file)
     # What stays in other tables matters only where those tables are used again.
     left = drift.left if request.in_place else ()
     code = drift.code if kept else ()

@@ -1,7 +1,7 @@
 """`stack.yaml` as a typed `Stack`, resolved for one instance; every mistake told at once.
 
 Text becomes values with lines (`yaml_nodes`), variables are put in (`variables`, `template`,
-`env_file`), the shape is checked (`shape` against `schema`), then everything that takes more than
+`variables`), the shape is checked (`shape` against `schema`), then everything that takes more than
 one value (`checks`, `host_checks`). Only what has no mistake becomes a `Stack` (`build`).
 """
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from quiesce.config.template import Missing, TemplateError, expand, parse_template
+from quiesce.template import Missing, TemplateError, expand, parse_template
 
 #: Compose's own lookup: the first of these, and its override.
 _FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")

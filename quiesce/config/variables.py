@@ -6,10 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from quiesce.config.env_file import read_env_file
-from quiesce.config.findings import Findings, YamlPath, clip, is_there, nearest, shown
+from quiesce.config.findings import (
+    Findings,
+    YamlPath,
+    clip,
+    is_there,
+    nearest,
+    read_bounded,
+    shown,
+)
 from quiesce.config.scalars import Interpolated, Unresolved
-from quiesce.config.template import (
+from quiesce.config.yaml_nodes import Value
+from quiesce.env_file import parse_env_file
+from quiesce.file_errors import hint_for_reading
+from quiesce.template import (
     Missing,
     Template,
     TemplateError,
@@ -17,8 +27,6 @@ from quiesce.config.template import (
     is_only_references,
     parse_template,
 )
-from quiesce.config.yaml_nodes import Value
-from quiesce.file_errors import hint_for_reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,7 @@ def read_variables(
 ) -> Variables:
     """Read `.env` beside the stack file, if there is one, and the instance's env file over it."""
     beside = directory / ".env"
-    values: dict[str, str] | None = {}
+    values: Mapping[str, str] | None = {}
     if is_there(beside.exists):
         try:
             values = read_env_file(beside, {}, environ, findings)
@@ -73,6 +81,24 @@ def read_variables(
     merged = {**base.values, **(over or {})}
     complete = base.complete and over is not None
     return Variables(merged, environ, file, shown(file), complete)
+
+
+def read_env_file(
+    file: Path, outer: Mapping[str, str], environ: Mapping[str, str], findings: Findings
+) -> Mapping[str, str] | None:
+    """Return the variables of an env file and note its mistakes; None when it is no text.
+
+    Raise OSError when the file cannot be opened.
+    """
+    parsed = parse_env_file(read_bounded(file), outer, environ)
+    for mistake in parsed.mistakes:
+        fact, hint = mistake.fact, mistake.hint
+        if mistake.missing is not None:
+            fact += f": {clip(mistake.missing.message)}" if mistake.missing.message else ""
+            match = nearest(mistake.missing.name, mistake.known)
+            hint = f"did you mean '{match}'?" if match else hint
+        findings.add_elsewhere(shown(file), mistake.line, mistake.name, fact, hint)
+    return parsed.values if parsed.is_text else None
 
 
 def no_variables() -> Variables:

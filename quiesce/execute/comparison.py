@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from quiesce.model import UNREAD, DatabaseRecord, TableRecord
+from quiesce.model import UNREAD, DatabaseRecord, RowsRecord, TableRecord
 from quiesce.ports import DatabaseContents, Drift
 
 #: What is told of a table whose rows were counted and not looked into.
@@ -17,7 +17,7 @@ def uncompared(record: DatabaseRecord, contents: DatabaseContents) -> tuple[str,
     return (LARGE_OBJECTS,) if unread else ()
 
 
-def differences(record: DatabaseRecord, contents: DatabaseContents) -> tuple[str, ...]:
+def differences(record: DatabaseRecord | RowsRecord, contents: DatabaseContents) -> tuple[str, ...]:
     """Return every difference in words, tables first; none when both are identical."""
     found: list[str] = []
     there = {(table.schema, table.name): table for table in contents.tables}
@@ -49,7 +49,7 @@ def differences(record: DatabaseRecord, contents: DatabaseContents) -> tuple[str
 
 
 def row_differences(
-    record: DatabaseRecord, contents: DatabaseContents, counted: frozenset[str]
+    record: RowsRecord, contents: DatabaseContents, counted: frozenset[str]
 ) -> tuple[str, ...]:
     """Return every difference between rows that were put into a schema and their record.
 

@@ -16,13 +16,14 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from quiesce.codec import NotDecodable, decode, encode
-from quiesce.errors import RecoveryPending, RequestError
+from quiesce.errors import RecoveryPending, RequestError, translate_errors
 from quiesce.execute.alive import lives, own_identity
 from quiesce.file_errors import hint_for, reason
 from quiesce.plan.recover import Progress
@@ -161,7 +162,7 @@ def read(path: Path) -> DeadRun:
 
     Raise RequestError when it cannot be read at all.
     """
-    with _translate_errors(path):
+    with _translate_read_errors(path):
         events, _ = _read_events(path)
     if not events or events[0].get("event") != "run-begin":
         # Nothing was done before the plan was on disk.
@@ -235,7 +236,7 @@ def _is_locked(path: Path) -> bool:
 def last_done(folder: Path, verb: str) -> tuple[Plan, datetime] | None:
     """Return the newest run of this verb that ended well and when it began; None without one."""
     for path in sorted(folder.glob("*.jsonl"), reverse=True):
-        with _translate_errors(path):
+        with _translate_read_errors(path):
             events, _ = _read_events(path)
         last = events[-1] if events else {}
         if last.get("event") != "run-end" or last.get("outcome") not in ENDED_WELL:
@@ -283,15 +284,17 @@ def forget_old(folder: Path, keep: int) -> None:
             path.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def _translate_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RequestError(
+def _translate_read_errors(path: Path) -> AbstractContextManager[None]:
+    def translation(error: Exception) -> RequestError | None:
+        if not isinstance(error, OSError):
+            return None
+        hint = hint_for(error, path)
+        return RequestError(
             f"cannot read the journal {path}: {reason(error)}",
-            f"{hint_for(error, path)}; nothing is changed before it is known what was interrupted",
-        ) from error
+            f"{hint}; nothing is changed before it is known what was interrupted",
+        )
+
+    return translate_errors(translation)
 
 
 def _read_events(path: Path) -> tuple[list[Mapping[str, Any]], int]:

@@ -16,6 +16,7 @@ from quiesce.model import (
     DatabaseRecord,
     Downtime,
     MemberKind,
+    RestoreSource,
     Stack,
     VolumeRecord,
 )
@@ -104,7 +105,7 @@ class Draft:
 class Run:
     """One run: its id, what was observed for it, and what its steps found out so far.
 
-    `sources` are the sets a restore reads, by name. `published` are the sets sealed by this run,
+    `sources` are what a restore reads, by name. `published` are the sets sealed by this run,
     `compared` the rows and tables that were found identical, per database. `exit_codes` are those
     of services that were stopped, of several units the one that is not 0. `files` are single
     files that were written, by database; `loaded` what came out of files that record nothing.
@@ -114,7 +115,7 @@ class Run:
     stack: Stack
     observed: Observed
     ports: Ports
-    sources: Mapping[str, BackupSet] = field(default_factory=dict)
+    sources: Mapping[str, RestoreSource] = field(default_factory=dict)
     drafts: dict[str, Draft] = field(default_factory=dict)
     downtime: DowntimeMeter = field(default_factory=DowntimeMeter)
     published: list[BackupSet] = field(default_factory=list)

@@ -28,6 +28,14 @@ from quiesce.model.sets import (
     TableRecord,
     VolumeRecord,
 )
+from quiesce.model.sources import (
+    ImportedDatabase,
+    ImportedVolume,
+    ImportSource,
+    RestoreSource,
+    RowsRecord,
+    rows_record,
+)
 from quiesce.model.stack import (
     UNREAD,
     CleanGroup,
@@ -71,6 +79,9 @@ __all__ = [
     "Event",
     "ExtensionRecord",
     "HostService",
+    "ImportSource",
+    "ImportedDatabase",
+    "ImportedVolume",
     "Instance",
     "Level",
     "Manifest",
@@ -88,7 +99,9 @@ __all__ = [
     "Probe",
     "Recipients",
     "Restart",
+    "RestoreSource",
     "Retention",
+    "RowsRecord",
     "RuntimeKind",
     "Secret",
     "SequenceRecord",
@@ -101,5 +114,6 @@ __all__ = [
     "Volume",
     "VolumeBackup",
     "VolumeRecord",
+    "rows_record",
     "without_query",
 ]

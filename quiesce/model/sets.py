@@ -309,6 +309,34 @@ class BackupSet:
         return self.path.name
 
     @property
+    def rows_only(self) -> bool:
+        """Whether it holds rows and no schema."""
+        return self.manifest.kind == "data"
+
+    @property
+    def clusters(self) -> tuple[ClusterRecord, ...]:
+        return self.manifest.clusters
+
+    @property
+    def database_keys(self) -> tuple[str, ...]:
+        return tuple(record.key for record in self.manifest.databases)
+
+    @property
+    def volume_keys(self) -> tuple[str, ...]:
+        return tuple(record.key for record in self.manifest.volumes)
+
+    def database(self, key: str) -> DatabaseRecord:
+        return next(record for record in self.manifest.databases if record.key == key)
+
+    def volume(self, key: str) -> VolumeRecord:
+        return next(record for record in self.manifest.volumes if record.key == key)
+
+    def dump_of(self, key: str) -> str:
+        """Return the dump of a database, relative to `path`."""
+        members = self.manifest.members
+        return next(m.file for m in members if m.kind == "database" and m.source == key)
+
+    @property
     def amounts(self) -> dict[tuple[str, str], int]:
         """How much it holds, by unit and source: rows, files and bytes."""
         found: dict[tuple[str, str], int] = {("bytes", "the whole set"): self.bytes}

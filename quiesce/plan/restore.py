@@ -13,13 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quiesce.errors import RequestError
-from quiesce.model import (
-    BackupSet,
-    DatabaseSwap,
-    Mode,
-    Stack,
-    Volume,
-)
+from quiesce.model import DatabaseSwap, ImportSource, Mode, RestoreSource, Stack, Volume
 from quiesce.observed import Observed, Unit
 from quiesce.plan import backup as backup_plan
 from quiesce.plan import rows, staging
@@ -27,11 +21,13 @@ from quiesce.plan.cold import copies
 from quiesce.plan.naming import staging_database, suffix_of
 from quiesce.plan.restore_request import (
     Chosen,
+    RestoreInputs,
     RestoreRequest,
     check_path,
     choose,
     refuse_external_users,
     require_servers,
+    rows_alone,
 )
 from quiesce.plan.services import quiet, start_nodes, with_dependents
 from quiesce.plan.steps import (
@@ -60,39 +56,40 @@ from quiesce.plan.steps import (
 def plan_restore(
     stack: Stack,
     observed: Observed,
-    source: BackupSet,
+    source: RestoreSource,
     request: RestoreRequest,
+    inputs: RestoreInputs,
     run: str,
     safety_set: str,
-    taken: Sequence[str],
 ) -> Plan:
     """Return the plan that brings back `source`.
 
-    `taken` are the database names that exist on the servers. Raise RequestError when something
-    asked for is not in the set or not declared, or a database server is not reachable.
+    Raise RequestError when something asked for is not in the source or not declared, or a database
+    server is not reachable.
     """
-    chosen = choose(stack, source, request.only, data_only=request.data_only)
+    chosen = choose(stack, source, request)
     require_servers(chosen, observed)
     refuse_external_users(chosen, observed)
     if request.path:
         check_path(chosen, observed, source, request)
     if request.beside:
-        return staging.plan_beside(stack, observed, source, chosen.databases, request, run, taken)
+        return staging.plan_beside(stack, observed, source, chosen.databases, request, inputs, run)
     if request.in_place:
-        return _in_place(stack, observed, source, chosen, request, run, safety_set)
-    swaps = _swaps(chosen, observed, run, taken)
+        return _in_place(stack, observed, source, chosen, request, inputs, run, safety_set)
+    swaps = _swaps(chosen, observed, run, inputs.taken)
     units, why = users(stack, observed, chosen)
-    exchange = _exchange(stack, observed, chosen, swaps, units, request)
+    exchange = _exchange(stack, observed, chosen, swaps, units, request, inputs)
     servers = _servers(observed, chosen, source)
     safety = _safety(stack, observed, chosen, safety_set, servers) if request.safety else ()
+    only_rows = rows_alone(source, request)
     body: tuple[Node, ...] = (
-        *staging.roles(source, request.roles),
+        *staging.roles(source, inputs.roles),
         *(
-            rows.beside(chosen.databases, swaps, source, request)
-            if request.data_only
-            else staging.scripts(chosen.databases, swaps, source, request)
-            if request.foreign
-            else staging.dumps(chosen.databases, swaps, source, request)
+            rows.beside(chosen.databases, swaps, source, request, inputs)
+            if only_rows
+            else staging.scripts(chosen.databases, swaps, source, inputs)
+            if isinstance(source, ImportSource)
+            else staging.dumps(chosen.databases, swaps, source, request, inputs)
         ),
         *_stage(observed, chosen, source, request.path),
         *quiet(
@@ -122,7 +119,7 @@ def plan_restore(
     )
     # Owed: what is aside after a death in here would stay for ever, with nobody to know of it.
     nodes = (Bracket(f"restore {source.name}", (), body, on_failure=clear, on_success=after),)
-    what = f"the rows of {source.name}" if request.data_only else source.name
+    what = f"the rows of {source.name}" if only_rows else source.name
     if request.path:
         what = f"{request.path} of volume {chosen.volumes[0].key} from {source.name}"
     words = f"restore {what} into {stack.instance.name}"
@@ -140,15 +137,16 @@ def plan_restore(
 def _in_place(
     stack: Stack,
     observed: Observed,
-    source: BackupSet,
+    source: RestoreSource,
     chosen: Chosen,
     request: RestoreRequest,
+    inputs: RestoreInputs,
     run: str,
     safety_set: str,
 ) -> Plan:
     """One transaction on the live database; a crash before its end leaves the old rows."""
-    ((database, _),) = chosen.databases
-    (target,) = request.rows
+    (database,) = chosen.databases
+    (target,) = inputs.rows
     units, why_stopped = users(stack, observed, chosen)
     safety = _safety(stack, observed, chosen, safety_set, ()) if request.safety else ()
     why = "in one transaction, compared in it"
@@ -163,7 +161,7 @@ def _in_place(
 def users(stack: Stack, observed: Observed, chosen: Chosen) -> tuple[tuple[Unit, ...], str]:
     """Return the running units that use what is restored, in stop order, and why."""
     keys = {volume.key for volume in chosen.volumes}
-    servers = {database.service for database, _ in chosen.databases}
+    servers = {database.service for database in chosen.databases}
     reasons: dict[str, str] = {}
     for service in observed.services:
         needed = servers & {entry.service for entry in service.depends_on}
@@ -187,7 +185,7 @@ def _swaps(
 ) -> tuple[DatabaseSwap, ...]:
     swaps: list[DatabaseSwap] = []
     used = set(taken)
-    for database, _ in chosen.databases:
+    for database in chosen.databases:
         exists = observed.database(database.key).exists
         new = staging_database(database.name, run, "new", used)
         old = staging_database(database.name, run, "old", used) if exists else ""
@@ -196,7 +194,9 @@ def _swaps(
     return tuple(swaps)
 
 
-def _stage(observed: Observed, chosen: Chosen, source: BackupSet, path: str) -> tuple[Node, ...]:
+def _stage(
+    observed: Observed, chosen: Chosen, source: RestoreSource, path: str
+) -> tuple[Node, ...]:
     nodes: list[Node] = []
     for volume in chosen.volumes:
         if not observed.volume(volume.key).exists:
@@ -207,10 +207,10 @@ def _stage(observed: Observed, chosen: Chosen, source: BackupSet, path: str) -> 
 
 
 def _servers(
-    observed: Observed, chosen: Chosen, source: BackupSet
+    observed: Observed, chosen: Chosen, source: RestoreSource
 ) -> tuple[tuple[str, Volume], ...]:
     """Service and volume of each server that a cold set brings back whole, and that is there."""
-    cold = {cluster.volume for cluster in source.manifest.clusters}
+    cold = {cluster.volume for cluster in source.clusters}
     found = []
     for volume in chosen.volumes:
         users = [
@@ -231,7 +231,7 @@ def _safety(
     servers: Sequence[tuple[str, Volume]],
 ) -> tuple[Node, ...]:
     """A set of exactly what is replaced, while its writers are at rest; `servers` are stopped."""
-    databases = tuple(d for d, _ in chosen.databases if observed.database(d.key).exists)
+    databases = tuple(d for d in chosen.databases if observed.database(d.key).exists)
     volumes = tuple(v for v in chosen.volumes if observed.volume(v.key).exists)
     if not databases and not volumes:
         return ()
@@ -262,6 +262,7 @@ def _exchange(
     swaps: tuple[DatabaseSwap, ...],
     units: tuple[Unit, ...],
     request: RestoreRequest,
+    inputs: RestoreInputs,
 ) -> Bracket:
     servers = _by_server(chosen, swaps)
     fences = tuple(
@@ -280,7 +281,7 @@ def _exchange(
                 v.key,
                 "by renames; the old content lies aside",
                 path=request.path,
-                lost=request.lost.get(v.key, ()),
+                lost=inputs.lost.get(v.key, ()),
             )
             for v in chosen.volumes
         ),
@@ -310,7 +311,7 @@ def _exchange(
 def _by_server(
     chosen: Chosen, swaps: Sequence[DatabaseSwap]
 ) -> tuple[tuple[str, tuple[DatabaseSwap, ...]], ...]:
-    service_of = {database.key: database.service for database, _ in chosen.databases}
+    service_of = {database.key: database.service for database in chosen.databases}
     servers = dict.fromkeys(service_of.values())
     return tuple(
         (server, tuple(swap for swap in swaps if service_of[swap.database] == server))

@@ -1,13 +1,13 @@
-"""What was asked of a restore, what of the set that is, and what speaks against it. Pure."""
+"""What was asked of a restore, what was found out for it, and what speaks against it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from quiesce.errors import RequestError
 from quiesce.exclusion import LeftOut, is_run_folder
-from quiesce.model import BackupSet, Database, DatabaseRecord, Stack, Volume
+from quiesce.model import Database, RestoreSource, Stack, Volume
 from quiesce.observed import Observed
 from quiesce.plan.rows import RowsTarget
 from quiesce.plan.services import nearest
@@ -25,8 +25,7 @@ class RolesWanted:
 
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
-    """What was asked for. `migrations` says, per database, whether to migrate after loading and
-    to which revision; it and `rows` were decided from the set and the scripts before planning.
+    """What was asked for on the command line, and nothing else.
 
     `data_only`: rows alone; `in_place`: into the live database itself. `accept_lossy`: changes of
     types that may change values are right; `force`: tables that the set does not have may keep
@@ -38,7 +37,6 @@ class RestoreRequest:
     only: tuple[str, ...] = ()
     safety: bool = True
     restart: bool = True
-    migrations: tuple[tuple[str, str], ...] = ()
     data_only: bool = False
     in_place: bool = False
     accept_lossy: bool = False
@@ -46,45 +44,61 @@ class RestoreRequest:
     assume_revision: str = ""
     #: The name of a new database, for one that is restored beside the live one and left there.
     beside: str = ""
-    rows: tuple[RowsTarget, ...] = ()
     create_roles: bool = False
     break_replication: bool = False
-    roles: tuple[RolesWanted, ...] = ()
     #: Of the one volume that is restored, this file or folder alone.
     path: str = ""
     #: Constraints that rows break may come back NOT VALID.
     not_valid: bool = False
     #: Entries of a dump that cannot be brought back, rows never, may be left out.
     skip_broken: bool = False
-    #: The source is no set: SQL scripts and archives that record nothing.
-    foreign: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreInputs:
+    """What the command finds out once, from the source, the scripts and the servers, for the
+    planner.
+
+    `migrations` are the databases to migrate after loading, each with the revision to go to;
+    `rows` says where the rows of each database go when rows alone are restored; `roles` are those
+    to create. `taken` are the names of databases that exist on the servers.
+    """
+
+    migrations: tuple[tuple[str, str], ...] = ()
+    rows: tuple[RowsTarget, ...] = ()
+    roles: tuple[RolesWanted, ...] = ()
     #: What is in volumes and in no set, as `exclude` left it out, by their keys.
     lost: Mapping[str, tuple[LeftOut, ...]] = field(default_factory=dict)
+    taken: tuple[str, ...] = ()
+
+
+def rows_alone(source: RestoreSource, request: RestoreRequest) -> bool:
+    """Whether rows alone are restored: as asked, or because the source has nothing else."""
+    return request.data_only or source.rows_only
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What of a set is brought back: declared databases with their records, and volumes."""
+    """What of a source is brought back, all of it declared."""
 
-    databases: tuple[tuple[Database, DatabaseRecord], ...]
+    databases: tuple[Database, ...]
     volumes: tuple[Volume, ...]
 
 
-def choose(
-    stack: Stack, source: BackupSet, only: Sequence[str], *, data_only: bool = False
-) -> Chosen:
-    """Return the databases and volumes of the set to bring back; with `data_only` no volumes."""
-    records = {record.key: record for record in source.manifest.databases}
-    volumes = {record.key for record in source.manifest.volumes}
-    if data_only:
+def choose(stack: Stack, source: RestoreSource, request: RestoreRequest) -> Chosen:
+    """Return the databases and volumes to bring back; no volumes where rows alone are restored."""
+    only = request.only
+    databases = source.database_keys
+    volumes = set(source.volume_keys)
+    if rows_alone(source, request):
         if named := sorted(volumes & set(only)):
             raise RequestError(
                 f"volume {named[0]} has no rows", "leave it out, or leave out --data-only"
             )
         volumes = set()
-    held = [*records, *sorted(volumes)]
+    held = [*databases, *sorted(volumes)]
     for name in only:
-        if name not in records and name not in volumes:
+        if name not in databases and name not in volumes:
             raise RequestError(f"{source.name} holds no {name}", f"{nearest(name, held)}?")
     wanted = set(only) or set(held)
     declared = {database.key for database in stack.databases}
@@ -96,14 +110,14 @@ def choose(
             f"declare it, or choose with --only {','.join(sorted(wanted - set(unknown)))}",
         )
     return Chosen(
-        tuple((d, records[d.key]) for d in stack.databases if d.key in wanted & set(records)),
+        tuple(d for d in stack.databases if d.key in wanted & set(databases)),
         tuple(v for v in stack.volumes if v.key in wanted & volumes),
     )
 
 
 def require_servers(chosen: Chosen, observed: Observed) -> None:
     """Raise RequestError naming a server of these databases that cannot be reached."""
-    for database, _ in chosen.databases:
+    for database in chosen.databases:
         state = observed.database(database.key)
         if not state.reachable:
             raise RequestError(
@@ -123,10 +137,15 @@ def refuse_external_users(chosen: Chosen, observed: Observed) -> None:
 
 
 def check_path(
-    chosen: Chosen, observed: Observed, source: BackupSet, request: RestoreRequest
+    chosen: Chosen, observed: Observed, source: RestoreSource, request: RestoreRequest
 ) -> None:
     """Raise RequestError unless one piece of one volume can be restored by itself."""
-    if chosen.databases or len(chosen.volumes) != 1 or request.beside or request.data_only:
+    if (
+        chosen.databases
+        or len(chosen.volumes) != 1
+        or request.beside
+        or rows_alone(source, request)
+    ):
         raise RequestError(
             "--path is of one volume", "name that volume with --only, and leave the rest out"
         )
@@ -137,7 +156,7 @@ def check_path(
         raise RequestError(
             f"{request.path!r} is no path in a volume", "write it from its root on, like a/b"
         )
-    if volume.key in {cluster.volume for cluster in source.manifest.clusters}:
+    if volume.key in {cluster.volume for cluster in source.clusters}:
         raise RequestError(
             f"volume {volume.key} is a data directory of PostgreSQL, and good as a whole only",
             "leave --path out",

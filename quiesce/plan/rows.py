@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from quiesce.model import BackupSet, Database, DatabaseRecord, DatabaseSwap
+from quiesce.model import Database, DatabaseSwap, RestoreSource
 from quiesce.plan.steps import (
     CopySchema,
     CreateDatabase,
@@ -22,7 +22,7 @@ from quiesce.plan.steps import (
 )
 
 if TYPE_CHECKING:
-    from quiesce.plan.restore_request import RestoreRequest
+    from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,16 @@ class RowsTarget:
 
 
 def beside(
-    databases: Sequence[tuple[Database, DatabaseRecord]],
+    databases: Sequence[Database],
     swaps: Sequence[DatabaseSwap],
-    source: BackupSet,
+    source: RestoreSource,
     request: RestoreRequest,
+    inputs: RestoreInputs,
 ) -> tuple[Node, ...]:
     """Return the steps that make a side database of each, with the set's rows."""
-    target_of = {target.database: target for target in request.rows}
+    target_of = {target.database: target for target in inputs.rows}
     nodes: list[Node] = []
-    for (database, _), swap in zip(databases, swaps, strict=True):
+    for database, swap in zip(databases, swaps, strict=True):
         key, side, target = database.key, swap.side, target_of[database.key]
         nodes.append(CreateDatabase(source.name, key, side, "built beside the live one"))
         nodes += [
@@ -67,16 +68,15 @@ def beside(
 
 
 def replace_rows(
-    source: BackupSet, target: RowsTarget, name: str, why: str, request: RestoreRequest
+    source: RestoreSource, target: RowsTarget, name: str, why: str, request: RestoreRequest
 ) -> ReplaceRows:
     """Return the step that puts the set's rows into database `name`."""
-    files = {m.source: m.file for m in source.manifest.members if m.kind == "database"}
     key = target.database
     return ReplaceRows(
         source.name,
         key,
         name,
-        files[key],
+        source.dump_of(key),
         target.counted,
         request.force,
         why,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from quiesce.errors import RequestError
-from quiesce.model import BackupSet, Database, DatabaseRecord, DatabaseSwap, Stack
+from quiesce.model import BackupSet, Database, DatabaseSwap, ImportSource, RestoreSource, Stack
 from quiesce.observed import Observed
 from quiesce.plan.naming import DATABASE_NAME_BYTES, staging_database, suffix_of
 from quiesce.plan.steps import (
@@ -28,17 +28,17 @@ from quiesce.plan.steps import (
 )
 
 if TYPE_CHECKING:
-    from quiesce.plan.restore_request import RestoreRequest, RolesWanted
+    from quiesce.plan.restore_request import RestoreInputs, RestoreRequest, RolesWanted
 
 
 def plan_beside(
     stack: Stack,
     observed: Observed,
-    source: BackupSet,
-    databases: Sequence[tuple[Database, DatabaseRecord]],
+    source: RestoreSource,
+    databases: Sequence[Database],
     request: RestoreRequest,
+    inputs: RestoreInputs,
     run: str,
-    taken: Collection[str],
 ) -> Plan:
     """Return the plan that makes one database of the set anew, under a name that is free.
 
@@ -47,15 +47,20 @@ def plan_beside(
     """
     name = request.beside
     if len(databases) != 1:
-        held = ", ".join(database.key for database, _ in databases) or "none"
+        held = ", ".join(database.key for database in databases) or "none"
         raise RequestError(
             f"--as is for one database, and {source.name} would bring back {held}",
             "name one with --only",
         )
-    ((database, _),) = databases
-    _require_free(name, {*taken, database.name})
-    swap = DatabaseSwap(database.key, name, staging_database(name, run, "new", taken), "")
-    build = scripts if request.foreign else dumps
+    (database,) = databases
+    _require_free(name, {*inputs.taken, database.name})
+    swap = DatabaseSwap(database.key, name, staging_database(name, run, "new", inputs.taken), "")
+    swaps = (swap,)
+    build = (
+        scripts(databases, swaps, source, inputs)
+        if isinstance(source, ImportSource)
+        else dumps(databases, swaps, source, request, inputs)
+    )
     drop = DropDatabase(
         database.key, swap.side, suffix_of(run), "nothing of a failed restore stays"
     )
@@ -64,10 +69,10 @@ def plan_beside(
             f"{database.key} of {source.name}",
             (),
             (
-                *roles(source, request.roles),
-                *build(databases, (swap,), source, request),
+                *roles(source, inputs.roles),
+                *build,
                 BlockConnections(database.service, (swap.side,), "one in use cannot be renamed"),
-                SwapDatabases(database.service, (swap,), "whole, or not there at all"),
+                SwapDatabases(database.service, swaps, "whole, or not there at all"),
             ),
             on_failure=(drop, DiscardStaging("nothing of a failed restore stays")),
             on_success=(UnmarkDatabase(database.key, name, "it is nobody's but yours now"),),
@@ -78,7 +83,7 @@ def plan_beside(
     return Plan(run, "restore", stack.instance.name, words, stack.digest, observed.engine.id, nodes)
 
 
-def roles(source: BackupSet, wanted: Sequence[RolesWanted]) -> tuple[CreateRoles, ...]:
+def roles(source: RestoreSource, wanted: Sequence[RolesWanted]) -> tuple[CreateRoles, ...]:
     """Return the steps that create the set's roles where they are missing."""
     return tuple(
         CreateRoles(source.name, one.service, one.file, one.names, one.whole, "the set needs them")
@@ -98,24 +103,25 @@ def _require_free(name: str, taken: Collection[str]) -> None:
 
 
 def dumps(
-    databases: Sequence[tuple[Database, DatabaseRecord]],
+    databases: Sequence[Database],
     swaps: Sequence[DatabaseSwap],
     source: BackupSet,
     request: RestoreRequest,
+    inputs: RestoreInputs,
 ) -> tuple[Node, ...]:
     """Return the steps that make a side database of each dump, and compare it."""
-    targets = dict(request.migrations)
-    files = {m.source: m.file for m in source.manifest.members if m.kind == "database"}
+    targets = dict(inputs.migrations)
     nodes: list[Node] = []
-    for (database, record), swap in zip(databases, swaps, strict=True):
+    for database, swap in zip(databases, swaps, strict=True):
         key, side = database.key, swap.side
+        record = source.database(key)
         nodes += [
             CreateDatabase(source.name, key, side, "built beside the live one"),
             LoadDump(
                 source.name,
                 key,
                 side,
-                files[key],
+                source.dump_of(key),
                 f"as of {', '.join(record.revision)}" if record.revision else "as it was dumped",
                 not_valid=request.not_valid,
                 skip_broken=request.skip_broken,
@@ -130,23 +136,23 @@ def dumps(
 
 
 def scripts(
-    databases: Sequence[tuple[Database, DatabaseRecord]],
+    databases: Sequence[Database],
     swaps: Sequence[DatabaseSwap],
-    source: BackupSet,
-    request: RestoreRequest,
+    source: ImportSource,
+    inputs: RestoreInputs,
 ) -> tuple[Node, ...]:
     """Return the steps that make a side database of each script; there is nothing to compare."""
-    targets = dict(request.migrations)
-    files = {m.source: m.file for m in source.manifest.members if m.kind == "database"}
+    targets = dict(inputs.migrations)
     nodes: list[Node] = []
-    for (database, record), swap in zip(databases, swaps, strict=True):
+    for database, swap in zip(databases, swaps, strict=True):
         key, side = database.key, swap.side
+        script = source.database(key)
         nodes += [
             CreateDatabase("", key, side, "built beside the live one"),
-            LoadScript(source.name, key, side, files[key], "by a role that can do no harm"),
+            LoadScript(source.name, key, side, script.file, "by a role that can do no harm"),
         ]
         if key in targets:
-            why = f"the file is at {', '.join(record.revision)}"
+            why = f"the file is at {', '.join(script.revision)}"
             nodes.append(MigrateDatabase(key, side, targets[key], why))
         nodes.append(FinishDatabase("", key, side, "these do not come with a file"))
     return tuple(nodes)

@@ -11,6 +11,7 @@ from quiesce.model import (
     Database,
     DatabaseRecord,
     DatabaseSwap,
+    RowsRecord,
     SequenceRecord,
     SetKind,
     TableRecord,
@@ -194,7 +195,7 @@ class DatabaseAdmin(Protocol):
         ...
 
     def drift(
-        self, database: Database, name: str, record: DatabaseRecord, directory: Path, file: str
+        self, database: Database, name: str, record: RowsRecord, directory: Path, file: str
     ) -> Drift:
         """How database `name` differs from what the rows in `directory/file` were dumped from."""
         ...
@@ -203,7 +204,7 @@ class DatabaseAdmin(Protocol):
         self,
         database: Database,
         name: str,
-        record: DatabaseRecord,
+        record: RowsRecord,
         directory: Path,
         file: str,
         check: Callable[[DatabaseContents], None],

@@ -22,6 +22,9 @@ NOUNS = (
     "private_facts",
 )
 FILES = ("file_errors", "private_files")
+# One reader of env files, for stack.yaml and for the credentials of stores: adapters may not import
+# config, so it stands below both.
+ENV_FILES = ("env_file", "template")
 # What a verb puts together.
 COORDINATED = ("config", "execute", "observe", "plan", "ports", "report")
 # What a part of quiesce may import from the others. A part is a module or a folder; a deeper name
@@ -30,7 +33,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "__init__": (),
     "errors": (),
     "codec": ("errors",),
-    "file_errors": (),
+    "template": (),
+    "env_file": ("template",),
+    "file_errors": ("errors",),
     "findings": (),
     "exclusion": (),
     "private_facts": ("errors", "model"),
@@ -40,11 +45,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "observed": ("errors", "model"),
     "plan": NOUNS,
     "ports": (*NOUNS, "plan"),
-    "config": (*NOUNS, "file_errors", "plan.order", "plan.schedule"),
+    "config": (*NOUNS, *ENV_FILES, "file_errors", "plan.order", "plan.schedule"),
     "observe": (*NOUNS, "plan", "ports"),
     "execute": (*NOUNS, *FILES, "plan", "ports"),
     "report": (*NOUNS, "plan", "ports"),
-    "adapters": (*NOUNS, *FILES, "ports", "plan.naming"),
+    "adapters": (*NOUNS, *FILES, "env_file", "ports", "plan.naming"),
     "app": (*NOUNS, *FILES, "adapters", *COORDINATED),
     "commands": (*NOUNS, *FILES, "adapters", "app", *COORDINATED),
     "demo": (*NOUNS, "app", "commands", "config", "execute", "plan", "ports", "report"),

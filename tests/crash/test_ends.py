@@ -19,7 +19,7 @@ from quiesce.commands.status import last_restore
 from quiesce.errors import QuiesceError
 from quiesce.plan import steps as s
 from quiesce.plan.restore import plan_restore
-from quiesce.plan.restore_request import RestoreRequest
+from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
 from tests.crash.test_every_step import Killed, World
 from tests.support.builders import NOW, RUN, a_set
 
@@ -64,7 +64,9 @@ def _ends(world: World) -> list[dict[str, object]]:
 
 def _restore(world: World) -> s.Plan:
     request = RestoreRequest()
-    return plan_restore(world.stack, world.observed, a_set(), request, RUN, "core-2", ())
+    return plan_restore(
+        world.stack, world.observed, a_set(), request, RestoreInputs(), RUN, "core-2"
+    )
 
 
 def _kill(world: World, after: type[object]) -> None:

@@ -30,7 +30,7 @@ from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.clean import plan_clean_all, plan_empty
 from quiesce.plan.cold import plan_cold
 from quiesce.plan.restore import plan_restore
-from quiesce.plan.restore_request import RestoreRequest
+from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
 from quiesce.plan.shutdown import ShutdownRequest, plan_shutdown
 from quiesce.plan.steps import Plan, steps_of
 from tests.fakes.runtime import FakeRuntime
@@ -139,7 +139,9 @@ def _backup(world: World) -> Plan:
 
 def _restore(world: World) -> Plan:
     request = RestoreRequest()
-    return plan_restore(world.stack, world.observed, a_set(), request, RUN, "core-2", ())
+    return plan_restore(
+        world.stack, world.observed, a_set(), request, RestoreInputs(), RUN, "core-2"
+    )
 
 
 def _clean_cache(world: World) -> Plan:
@@ -152,7 +154,9 @@ def _backup_cold(world: World) -> Plan:
 
 def _restore_cold(world: World) -> Plan:
     request = RestoreRequest()
-    return plan_restore(world.stack, world.observed, a_cold_set(), request, RUN, "core-2", ())
+    return plan_restore(
+        world.stack, world.observed, a_cold_set(), request, RestoreInputs(), RUN, "core-2"
+    )
 
 
 PLANNERS = {

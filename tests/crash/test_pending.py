@@ -23,7 +23,7 @@ from quiesce.plan import services
 from quiesce.plan import steps as s
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.restore import plan_restore
-from quiesce.plan.restore_request import RestoreRequest
+from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
 from quiesce.plan.steps import Plan
 from quiesce.report import words
 from tests.crash.test_every_step import Killed, Quiet, World
@@ -88,7 +88,9 @@ def _backup(world: Nights, run: str) -> Plan:
 
 def _restore(world: Nights, run: str) -> Plan:
     request = RestoreRequest()
-    return plan_restore(world.stack, world.observed, a_set(), request, run, "core-2", ())
+    return plan_restore(
+        world.stack, world.observed, a_set(), request, RestoreInputs(), run, "core-2"
+    )
 
 
 def _stop(world: Nights, run: str) -> Plan:

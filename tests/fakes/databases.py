@@ -14,6 +14,7 @@ from quiesce.model import (
     Database,
     DatabaseRecord,
     DatabaseSwap,
+    RowsRecord,
     SetKind,
     TableRecord,
 )
@@ -230,7 +231,7 @@ class FakeDatabases:
             there.tables = dict.fromkeys(live.tables, ())
 
     def drift(
-        self, database: Database, name: str, record: DatabaseRecord, directory: Path, file: str
+        self, database: Database, name: str, record: RowsRecord, directory: Path, file: str
     ) -> Drift:
         there = self._get(database, name)
         dumped = json.loads((directory / file).read_text())["tables"]
@@ -243,7 +244,7 @@ class FakeDatabases:
         self,
         database: Database,
         name: str,
-        record: DatabaseRecord,
+        record: RowsRecord,
         directory: Path,
         file: str,
         check: Callable[[DatabaseContents], None],

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from quiesce.model import Command, Recipients
+from quiesce.model import (
+    Command,
+    ImportedDatabase,
+    ImportedVolume,
+    ImportSource,
+    Recipients,
+    RestoreSource,
+)
 from quiesce.observed import ProjectResources
 from quiesce.plan import services
 from quiesce.plan.backup import BackupRequest, plan_backup
@@ -17,7 +25,8 @@ from quiesce.plan.cold import plan_cold
 from quiesce.plan.describe import describe
 from quiesce.plan.migrate import plan_migrate
 from quiesce.plan.restore import plan_restore
-from quiesce.plan.restore_request import RestoreRequest
+from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
+from quiesce.plan.rows import RowsTarget
 from quiesce.plan.shutdown import ShutdownRequest, plan_shutdown, plan_stop_all
 from quiesce.plan.steps import Plan
 from tests.support.builders import (
@@ -36,16 +45,28 @@ NAME = "core-20261121-020000"
 
 EVERYTHING = BackupRequest()
 ALL_OF_IT = RestoreRequest()
+NOTHING_FOUND = RestoreInputs()
+MIGRATING = RestoreInputs(migrations=(("rulesdb", "head"),))
+A_FILE = ImportSource(
+    "archive.tar.gz",
+    Path("/stack/backups/.staging/run/files"),
+    (ImportedDatabase("rulesdb", "rulesdb.sql", ("abc",)),),
+)
 
 
 def _backup(request: BackupRequest = EVERYTHING, **world: object) -> Plan:
     return plan_backup(a_stack(), a_world(**world), request, RUN, NAME)  # type: ignore[arg-type]
 
 
-def _restore(request: RestoreRequest = ALL_OF_IT, **world: object) -> Plan:
+def _restore(
+    request: RestoreRequest = ALL_OF_IT,
+    inputs: RestoreInputs = NOTHING_FOUND,
+    source: RestoreSource | None = None,
+    **world: object,
+) -> Plan:
     safety = f"{NAME}-safety"
     observed = a_world(**world)  # type: ignore[arg-type]
-    return plan_restore(a_stack(), observed, a_set(), request, RUN, safety, ())
+    return plan_restore(a_stack(), observed, source or a_set(), request, inputs, RUN, safety)
 
 
 def _shutdown(request: ShutdownRequest, **world: object) -> Plan:
@@ -75,7 +96,7 @@ PLANS: dict[str, Callable[[], Plan]] = {
         a_stack(), a_world({**ASLEEP, "db": "exited"}), BackupRequest(mode="cold"), RUN, NAME
     ),
     "restore_cold": lambda: plan_restore(
-        a_stack(), a_world(), a_cold_set(), ALL_OF_IT, RUN, f"{NAME}-safety", ()
+        a_stack(), a_world(), a_cold_set(), ALL_OF_IT, NOTHING_FOUND, RUN, f"{NAME}-safety"
     ),
     "backup_with_commands": lambda: plan_backup(
         a_stack(
@@ -95,7 +116,7 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "backup_only_one_volume": lambda: _backup(BackupRequest(only=("backend-media",))),
     "backup_only_one_database": lambda: _backup(BackupRequest(only=("rulesdb",))),
     "restore_everything": _restore,
-    "restore_migrating": lambda: _restore(RestoreRequest(migrations=(("rulesdb", "head"),))),
+    "restore_migrating": lambda: _restore(ALL_OF_IT, MIGRATING),
     "restore_one_volume": lambda: _restore(RestoreRequest(only=("backend-media",))),
     "restore_one_folder": lambda: _restore(
         RestoreRequest(only=("backend-media",), path="2024/photos")
@@ -113,9 +134,22 @@ PLANS: dict[str, Callable[[], Plan]] = {
         restarting_always(a_world()),
         a_set(),
         RestoreRequest(only=("backend-media",)),
+        NOTHING_FOUND,
         RUN,
         f"{NAME}-safety",
-        (),
+    ),
+    "restore_file": lambda: _restore(
+        ALL_OF_IT,
+        MIGRATING,
+        replace(A_FILE, volumes=(ImportedVolume("backend-media", "m.tgz"),)),
+    ),
+    "restore_file_as_another_name": lambda: _restore(
+        RestoreRequest(beside="rulesdb_then"), source=A_FILE
+    ),
+    "restore_file_of_rows": lambda: _restore(
+        ALL_OF_IT,
+        RestoreInputs(rows=(RowsTarget("rulesdb", ("abc",), "head", ()),)),
+        replace(A_FILE, rows_only=True),
     ),
     "restore_without_safety_or_restart": lambda: _restore(
         RestoreRequest(safety=False, restart=False)

@@ -13,7 +13,7 @@ from quiesce.model import Manifest
 from quiesce.plan import steps
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.restore import plan_restore
-from quiesce.plan.restore_request import RestoreRequest
+from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
 from quiesce.plan.steps import Plan
 from tests.support.builders import RUN, a_set, a_stack, a_world
 
@@ -24,7 +24,9 @@ def test_a_plan_survives_json_unchanged(verb: str) -> None:
     plan = (
         plan_backup(a_stack(), a_world(), BackupRequest(), RUN, "core-1")
         if verb == "backup"
-        else plan_restore(a_stack(), a_world(), a_set(), RestoreRequest(), RUN, "core-1-safety", ())
+        else plan_restore(
+            a_stack(), a_world(), a_set(), RestoreRequest(), RestoreInputs(), RUN, "core-1-safety"
+        )
     )
     assert decode(Plan, json.loads(json.dumps(encode(plan)))) == plan
 

@@ -11,6 +11,7 @@ import pytest
 from quiesce.adapters.compose.address import Address
 from quiesce.adapters.compose.cli import ComposeCommand
 from quiesce.adapters.redaction import is_secret
+from quiesce.config import load_stack
 from quiesce.errors import QuiesceError, RequestError
 from tests.support.builders import a_stack
 
@@ -48,10 +49,19 @@ def test_only_what_a_child_needs_is_inherited(tmp_path: Path):
 
 
 def test_what_an_env_file_sets_is_not_inherited(tmp_path: Path):
-    """Also of the shared `.env`, which may set a proxy for the stack only."""
-    (tmp_path / ".env").write_text("# comment\nexport HTTPS_PROXY=a\n LANG = b\nTZ=c\n")
-    outer = {"HTTPS_PROXY": "x", "LANG": "x", "HTTP_PROXY": "x", "NO_PROXY": "y"}
-    kept = command(tmp_path, outer, environment={"HTTP_PROXY": "z"}).environment()
+    """Also of the shared `.env`, which may set a proxy for the stack only. What looks like a
+    variable inside a value of several lines is none."""
+    text = "# comment\nexport HTTPS_PROXY=a\n LANG = b\nTMPDIR=c\nNOTE='\nNO_PROXY=d\n'\n"
+    (tmp_path / ".env").write_text(text)
+    (tmp_path / "core.env").write_text("HTTP_PROXY=z\n")
+    (tmp_path / "stack.yaml").write_text(
+        "version: 1\n"
+        "instances: {core: {project: a, env_file: core.env, retention: r}}\n"
+        "retention: {r: {keep_last: 1}}\n"
+    )
+    outer = {"HTTPS_PROXY": "x", "LANG": "x", "HTTP_PROXY": "x", "TMPDIR": "x", "NO_PROXY": "y"}
+    instance = load_stack(tmp_path / "stack.yaml", "core", outer).instance
+    kept = ComposeCommand(instance, Address("unix:///engine.sock", "test"), outer).environment()
     assert set(kept) == {"NO_PROXY", "HOME", "PATH"}
 
 

@@ -6,12 +6,14 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from quiesce.config.env_file import read_env_file
 from quiesce.config.findings import Findings
+from quiesce.config.variables import read_env_file
+from quiesce.env_file import parse_env_file
 from quiesce.errors import ConfigError
 
 ENVIRON = {"HOME_TOWN": "Ulm", "EMPTY": ""}
@@ -76,7 +78,7 @@ MISTAKES = {
 }
 
 
-def read(folder: Path, content: str) -> dict[str, str] | None:
+def read(folder: Path, content: str) -> Mapping[str, str] | None:
     """Read an env file of this content; raise ConfigError for its mistakes."""
     file = folder / "core.env"
     file.write_bytes(content.encode())
@@ -146,3 +148,23 @@ def test_a_file_that_is_not_utf_8_is_told(tmp_path: Path, monkeypatch: pytest.Mo
     assert read_env_file(tmp_path / "core.env", {}, {}, findings) is None
     with pytest.raises(ConfigError, match=r"core.env:2: not UTF-8 text"):
         findings.raise_if_any()
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("X=pa$word$$", "pa$word$$"),
+        ('X="pa$word\\$"', "pa$word$"),
+        ("X='${A}'", "${A}"),
+        ("X=${A", "${A"),
+    ],
+)
+def test_without_references_a_dollar_sign_stands_for_itself(line: str, value: str) -> None:
+    """For files whose values nobody fills in."""
+    parsed = parse_env_file(line.encode(), {}, {"word": "x"}, references=False)
+    assert (parsed.values, parsed.mistakes) == ({"X": value}, ())
+
+
+def test_no_value_is_in_the_representation() -> None:
+    """A traceback with local variables would show it."""
+    assert "s3cret" not in repr(parse_env_file(b"PASSWORD=s3cret", {}, {}))

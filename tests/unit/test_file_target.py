@@ -17,7 +17,7 @@ from quiesce.app.file_target import database_of_file, key_in_name
 from quiesce.app.importing import ForeignFile, as_source
 from quiesce.errors import RequestError
 from quiesce.execute.run import Ports
-from quiesce.model import BackupSet, Database, Stack
+from quiesce.model import Database, ImportedVolume, ImportSource, Stack
 from tests.support.builders import a_stack
 
 _RUNS = itertools.count()
@@ -108,7 +108,7 @@ def _ports(folder: Path) -> Ports:
     return cast("Ports", SimpleNamespace(databases=databases, volumes=volumes, store=store))
 
 
-def _restored(stack: Stack, file: Path, *, database: str = "", volume: str = "") -> BackupSet:
+def _restored(stack: Stack, file: Path, *, database: str = "", volume: str = "") -> ImportSource:
     wanted = ForeignFile(file, database or None, volume or None)
     # A run of its own each time: its folder is locked for as long as it lives.
     return as_source(stack, _ports(stack.directory), f"r-{next(_RUNS):04x}", wanted, None)
@@ -136,14 +136,14 @@ def test_only_the_older_scripts_files_are_what_legacy_says(tmp_path: Path) -> No
     stack = _stack("alpha", "beta", folder=tmp_path, legacy=legacy)
     named = tmp_path / "beta-20251101.sql"
     named.write_bytes(SCRIPT)
-    assert [d.key for d in _restored(stack, named).manifest.databases] == ["beta"]
+    assert _restored(stack, named).database_keys == ("beta",)
     with pytest.raises(RequestError, match="--database says alpha"):
         _restored(stack, named, database="alpha")
     bare = tmp_path / "db_backup_20251101.sql"
     bare.write_bytes(SCRIPT)
-    assert [d.key for d in _restored(stack, bare).manifest.databases] == ["alpha"]
+    assert _restored(stack, bare).database_keys == ("alpha",)
     whole = _legacy_archive(tmp_path, "beta-renamed.tar.gz")
-    assert [d.key for d in _restored(stack, whole).manifest.databases] == ["alpha"]
+    assert _restored(stack, whole).database_keys == ("alpha",)
 
 
 def test_one_volume_of_an_older_archive_is_that_part_of_it(tmp_path: Path) -> None:
@@ -152,13 +152,13 @@ def test_one_volume_of_an_older_archive_is_that_part_of_it(tmp_path: Path) -> No
     stack = _stack("alpha", "beta", folder=tmp_path, legacy=legacy)
     whole = _legacy_archive(tmp_path, "full_backup_1.tar.gz")
     source = _restored(stack, whole, volume="backend-media")
-    assert [member.file for member in source.manifest.members] == ["media_backup_1.tar.gz"]
-    assert source.manifest.databases == ()
+    assert source.volumes == (ImportedVolume("backend-media", "media_backup_1.tar.gz"),)
+    assert source.databases == ()
     with pytest.raises(RequestError, match="holds no redis-data"):
         _restored(stack, whole, volume="redis-data")
     part = tmp_path / "media_backup_1.tar.gz"
     with tarfile.open(part, "w:gz"):
         pass
-    assert [v.key for v in _restored(stack, part).manifest.volumes] == ["backend-media"]
+    assert _restored(stack, part).volume_keys == ("backend-media",)
     with pytest.raises(RequestError, match="--only says backend-static"):
         _restored(stack, part, volume="backend-static")

@@ -19,7 +19,7 @@ from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.cold import plan_cold
 from quiesce.plan.foreign_mounts import refuse_foreign_mounts
 from quiesce.plan.restore import plan_restore
-from quiesce.plan.restore_request import RestoreRequest
+from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
 from quiesce.plan.shutdown import ShutdownRequest, plan_shutdown
 from quiesce.plan.steps import Plan
 from tests.fakes.runtime import FakeRuntime, make_service
@@ -180,7 +180,9 @@ def test_start_and_restore_are_refused_for_what_they_start() -> None:
     with pytest.raises(RequestError):
         refuse_foreign_mounts(world, services.plan_start(a_stack(), world, RUN, ()))
     world = _taken("backend")
-    restore = plan_restore(a_stack(), world, a_set(), RestoreRequest(), RUN, "core-1-safety", ())
+    restore = plan_restore(
+        a_stack(), world, a_set(), RestoreRequest(), RestoreInputs(), RUN, "core-1-safety"
+    )
     with pytest.raises(RequestError):
         refuse_foreign_mounts(world, restore)
 

@@ -13,7 +13,7 @@ from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.reboot import with_all_that_ran
 from quiesce.plan.recover import Progress, pending_nodes
 from quiesce.plan.restore import plan_restore
-from quiesce.plan.restore_request import RestoreRequest
+from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
 from quiesce.plan.services import ordered
 from quiesce.plan.steps import Plan, steps_of, walk
 from tests.support.builders import RUN, a_set, a_stack, a_world
@@ -102,7 +102,9 @@ def test_who_ran_on_shows_that_nothing_was_started_again() -> None:
 def test_data_is_put_back_on_servers_that_run() -> None:
     """A restore that died in its exchange, then a reboot."""
     seen = _world(BEFORE)
-    plan = plan_restore(STACK, seen, a_set(), RestoreRequest(), RUN, "core-1-safety", ())
+    plan = plan_restore(
+        STACK, seen, a_set(), RestoreRequest(), RestoreInputs(), RUN, "core-1-safety"
+    )
     plan = _with_running(plan, seen)
     brackets = {at for at, node in walk(plan.nodes) if isinstance(node, s.Bracket)}
     pending = pending_nodes(plan, Progress(pending=brackets))

@@ -6,7 +6,7 @@ from quiesce.plan import steps as s
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.recover import Progress, pending_nodes
 from quiesce.plan.restore import plan_restore
-from quiesce.plan.restore_request import RestoreRequest
+from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
 from quiesce.plan.steps import Bracket, Plan, walk
 from tests.support.builders import RUN, a_set, a_stack, a_world
 
@@ -17,7 +17,9 @@ def _backup() -> Plan:
 
 def _restore() -> Plan:
     request = RestoreRequest()
-    return plan_restore(a_stack(), a_world(), a_set(), request, RUN, "core-1-safety", ())
+    return plan_restore(
+        a_stack(), a_world(), a_set(), request, RestoreInputs(), RUN, "core-1-safety"
+    )
 
 
 def _position(plan: Plan, kind: type, title: str = "") -> str:

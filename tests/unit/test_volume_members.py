@@ -17,7 +17,7 @@ from hypothesis import strategies as some
 from quiesce.adapters.volumes.tar_check import Header, Judge, check_archives, read_headers
 from quiesce.errors import QuiesceError
 from quiesce.execute.unpacking import most_unpacked
-from quiesce.model import VolumeRecord
+from quiesce.model import ImportedVolume, VolumeRecord
 from quiesce.ports import VolumeSize
 
 
@@ -343,10 +343,9 @@ def test_what_goes_on_without_end_is_damaged(tmp_path: Path) -> None:
         ((5, 50, 2, "gone", (7, 70)), None, VolumeSize(12, 120)),
         ((5, 50, 1, "gone", (7, 70)), None, VolumeSize(12, 120)),
         ((5, 50, 1, None, (7, 70)), None, VolumeSize(5, 50)),
-        # An older set does not say what level 0 held, another program's archive nothing at all.
+        # An older set does not say what level 0 held.
         ((5, 50, 2, "gone", None), None, None),
         ((5, 50, 2, "gone", None), 900, VolumeSize(1 << 62, 900)),
-        ((-1, -1, 1, None, None), 900, VolumeSize(1 << 62, 900)),
     ],
 )
 def test_the_bound_comes_from_the_record_or_is_the_room_there_is(
@@ -359,3 +358,10 @@ def test_the_bound_comes_from_the_record_or_is_the_room_there_is(
     names = tuple(map(str, range(levels)))
     known = VolumeRecord("v", "v", files, size, names, gone, "zstd", level_0=level_0)
     assert most_unpacked(known, room) == most
+
+
+def test_an_archive_of_another_program_is_bound_by_the_room_alone() -> None:
+    """Nothing says how much it holds."""
+    imported = ImportedVolume("v", "v.tar.gz")
+    assert most_unpacked(imported, 900) == VolumeSize(1 << 62, 900)
+    assert most_unpacked(imported) is None

@@ -32,7 +32,6 @@ OVERRIDE_FILES = (
     "docker-compose.override.yaml",
 )
 INSTALL = "install Docker's command line and its Compose plugin, version 2"
-_ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*[=:]", re.MULTILINE)
 
 
 class ComposeCommand:
@@ -98,11 +97,10 @@ class ComposeCommand:
 
     def environment(self) -> dict[str, str]:
         """Return the whole environment a child gets. What an env file sets is not in it."""
-        filed = {*self._instance.environment, *self._names_in_dot_env()}
         kept = {
             name: value
             for name, value in self._outer.items()
-            if INHERITED.fullmatch(name) and name not in filed
+            if INHERITED.fullmatch(name) and name not in self._instance.environment
         }
         if self._instance.files:
             kept.pop("COMPOSE_FILE", None)
@@ -177,10 +175,3 @@ class ComposeCommand:
         if major is None or int(major[1]) < 2:
             raise RequestError(f"docker compose is version {version}, and 2 is needed", INSTALL)
         self._checked = True
-
-    def _names_in_dot_env(self) -> frozenset[str]:
-        try:
-            text = (self._instance.directory / ".env").read_text("utf-8", "replace")
-        except OSError:
-            return frozenset()
-        return frozenset(_ASSIGNMENT.findall(text))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from quiesce.adapters.compose.engine import EngineConnection, absent, translate_errors
+from quiesce.adapters.compose.engine import EngineConnection, absent, translate_engine_errors
 from quiesce.adapters.compose.inspected import (
     LABEL_NUMBER,
     LABEL_ONEOFF,
@@ -71,7 +71,7 @@ class ComposeUnits:
         One-off containers (`compose run`) belong to nobody and are left out.
         """
         labels = [f"{LABEL_PROJECT_NAME}={self._project}", f"{LABEL_ONEOFF}=False"]
-        with translate_errors(f"the containers of {self._project} cannot be listed"):
+        with translate_engine_errors(f"the containers of {self._project} cannot be listed"):
             found = self._connection.api.containers(all=True, filters={"label": labels})
         inspected = [self.inspect(entry["Id"]) for entry in found]
         there = sorted((entry for entry in inspected if entry is not None), key=_place)
@@ -82,14 +82,14 @@ class ComposeUnits:
         suspects = [entry for entry in containers if was_restarted(entry)]
         if not suspects:
             return containers
-        with translate_errors("the engine cannot be asked for its time"):
+        with translate_engine_errors("the engine cannot be asked for its time"):
             now = moment(str(self._connection.api.info()["SystemTime"]))
         fresh = {entry["Id"] for entry in suspects if runs_shortly(entry, now)}
         return [{**entry, LOOPS: True} if entry["Id"] in fresh else entry for entry in containers]
 
     def inspect(self, container: str) -> Inspected | None:
         """Return what the engine knows of a container, None when it does not exist."""
-        with translate_errors("a container cannot be inspected"):
+        with translate_engine_errors("a container cannot be inspected"):
             try:
                 return cast(Inspected, self._connection.api.inspect_container(container))
             except Exception as error:
@@ -113,7 +113,7 @@ class ComposeUnits:
         if now is not None and now["State"]["Status"] in ("running", "paused", "restarting"):
             own = now["Config"].get("StopTimeout")
             patience = max(timeout, DEFAULT_STOP_TIMEOUT if own is None else own)
-            with translate_errors(f"service {unit.service} cannot be stopped"):
+            with translate_engine_errors(f"service {unit.service} cannot be stopped"):
                 try:
                     if now["State"]["Status"] == "paused":
                         # Frozen, it would not hear the signal, and be killed when time is up.
@@ -139,7 +139,7 @@ class ComposeUnits:
             return False
         container, status = now["Id"], now["State"]["Status"]
         hint = f"see 'docker logs {unit.name}', then run 'inv recover'"
-        with translate_errors(f"service {unit.service} cannot be started", hint):
+        with translate_engine_errors(f"service {unit.service} cannot be started", hint):
             if status == "paused" and unit.state != "paused":
                 self._connection.api.unpause(container)
             elif status not in ("running", "paused", "restarting"):
@@ -214,14 +214,14 @@ class ComposeUnits:
         now = self.current(unit)
         if now is None:
             return
-        with translate_errors(f"the restart policy of {unit.name} cannot be set"):
+        with translate_engine_errors(f"the restart policy of {unit.name} cannot be set"):
             name, _, most = policy.partition(":")
             wanted: Any = {"Name": name, "MaximumRetryCount": int(most or 0)}
             self._connection.api.update_container(now["Id"], restart_policy=wanted)
 
     def logs(self, container: str, lines: int) -> bytes:
         """Return the last lines a container logged, stdout and stderr together."""
-        with translate_errors("the log cannot be read"):
+        with translate_engine_errors("the log cannot be read"):
             return self._connection.api.logs(container, tail=lines)
 
     # --------------------------------------------------------------------------------------- inside
@@ -269,7 +269,7 @@ class ComposeUnits:
 
     def _probe(self, watch: _Watch, now: Inspected, command: list[str]) -> float | None:
         api = self._connection.api
-        with translate_errors("the health command cannot be run"):
+        with translate_engine_errors("the health command cannot be run"):
             try:
                 if watch.probe:
                     seen = api.exec_inspect(watch.probe)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from quiesce.adapters.compose.containers import ComposeUnits
-from quiesce.adapters.compose.engine import EngineConnection, translate_errors
+from quiesce.adapters.compose.engine import EngineConnection, translate_engine_errors
 from quiesce.adapters.compose.inspected import Inspected
 from quiesce.adapters.compose.relay import RelayHelpers
 from quiesce.adapters.process import program as process
@@ -213,7 +213,9 @@ class ComposeReach:
         key = (*place, port)
         if key not in self._relays:
             if place not in self._places:
-                with translate_errors(f"service {service} cannot be reached through its network"):
+                with translate_engine_errors(
+                    f"service {service} cannot be reached through its network"
+                ):
                     self._places[place] = self._helpers.begin(service, container, tuple(RELAYS))
             helper, program = self._places[place]
             relay = self._make_relay(["exec", "-i", helper, *RELAYS[program](port)])

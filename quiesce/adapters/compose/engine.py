@@ -5,7 +5,6 @@ Nothing happens at construction; the first question connects.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import platform
@@ -15,12 +14,13 @@ import struct
 import tarfile
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quiesce.adapters.compose.address import Address
-from quiesce.errors import LostEngine, QuiesceError, RequestError, SilentEngine
+from quiesce.errors import LostEngine, QuiesceError, RequestError, SilentEngine, translate_errors
 from quiesce.observed import Engine
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ class EngineConnection:
         """Return which engine this is, once the CLI has been seen to talk to the same one."""
         if self._engine is None:
             info = self.info
-            translate_errors = self._command_line()
-            if translate_errors != info["ID"]:
+            if self._command_line() != info["ID"]:
                 raise RequestError(
                     f"the docker command and the SDK reach two engines at {self.address.host}",
                     "see 'docker context ls' and DOCKER_HOST, and set the instance's context",
@@ -190,8 +189,7 @@ def make_tls(pair: tuple[str, str] | None, authority: str | None, *, verify: boo
     return OwnAuthority(client_cert=pair, ca_cert=authority, verify=verify)
 
 
-@contextlib.contextmanager
-def translate_errors(what: str, hint: str = "") -> Iterator[None]:
+def translate_engine_errors(what: str, hint: str = "") -> AbstractContextManager[None]:
     """Turn what the SDK raises into a QuiesceError that says `what` failed.
 
     What the engine answered becomes the details.
@@ -199,17 +197,19 @@ def translate_errors(what: str, hint: str = "") -> Iterator[None]:
     import docker
     import requests
 
-    try:
-        yield
-    except docker.errors.APIError as error:
-        reason = " ".join(str(error.explanation or error).split())
-        raise QuiesceError(what, hint, details=[reason]) from None
-    except (requests.RequestException, docker.errors.DockerException, OSError) as error:
-        raise LostEngine(
-            f"{what}: the docker engine stopped answering",
-            hint or "see that Docker runs, then run 'inv recover'",
-            details=[type(error).__name__],
-        ) from None
+    def translation(error: Exception) -> QuiesceError | None:
+        if isinstance(error, docker.errors.APIError):
+            reason = " ".join(str(error.explanation or error).split())
+            return QuiesceError(what, hint, details=[reason])
+        if isinstance(error, requests.RequestException | docker.errors.DockerException | OSError):
+            return LostEngine(
+                f"{what}: the docker engine stopped answering",
+                hint or "see that Docker runs, then run 'inv recover'",
+                details=[type(error).__name__],
+            )
+        return None
+
+    return translate_errors(translation, show_cause=False)
 
 
 def absent(error: Exception) -> bool:

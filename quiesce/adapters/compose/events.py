@@ -17,7 +17,7 @@ from quiesce.adapters.compose.engine import (
     LABEL_HELPER,
     LABEL_PROJECT,
     EngineConnection,
-    translate_errors,
+    translate_engine_errors,
 )
 from quiesce.adapters.compose.inspected import LABEL_ONEOFF, LABEL_PROJECT_NAME, LABEL_SERVICE
 from quiesce.errors import QuiesceError
@@ -35,7 +35,7 @@ class StartsListener:
         self._api = cast(Any, connection.api)
         self._heard: list[Event] = []
         self._ended = False
-        with translate_errors(_WHAT):
+        with translate_engine_errors(_WHAT):
             # By the engine's clock, before listening: what happens in between is told as well.
             self._since = _now(self._api)
             self._stream = self._api.events(since=self._since, filters=_WANTED, decode=True)
@@ -43,7 +43,7 @@ class StartsListener:
 
     def events(self) -> tuple[Event, ...]:
         """Return all starts and mounts until now. Raise QuiesceError where some may be missing."""
-        with translate_errors(_WHAT):
+        with translate_engine_errors(_WHAT):
             remembered = self._api.events(
                 since=self._since, until=_now(self._api), filters=_WANTED, decode=True
             )

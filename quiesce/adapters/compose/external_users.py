@@ -16,7 +16,7 @@ from quiesce.adapters.compose.engine import (
     LABEL_PROJECT,
     EngineConnection,
     absent,
-    translate_errors,
+    translate_engine_errors,
 )
 from quiesce.adapters.compose.inspected import LABEL_ONEOFF, LABEL_PROJECT_NAME, Inspected
 from quiesce.adapters.compose.model import ComposeModel
@@ -112,7 +112,7 @@ class ForeignWriters:
         return tuple(found)
 
     def _list(self) -> tuple[_Writer, ...]:
-        with translate_errors("the containers that run cannot be listed"):
+        with translate_engine_errors("the containers that run cannot be listed"):
             running = self._connection.api.containers()
         found = []
         for entry in running:
@@ -143,7 +143,7 @@ class ForeignWriters:
     def _device_of(self, volume: str) -> str:
         if volume not in self._devices:
             self._devices[volume] = ""
-            with translate_errors(f"volume {volume} cannot be inspected"):
+            with translate_engine_errors(f"volume {volume} cannot be inspected"):
                 try:
                     found: Any = self._connection.api.inspect_volume(volume)
                 except Exception as error:

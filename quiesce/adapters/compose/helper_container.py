@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from quiesce.adapters.compose.engine import helper_labels
-from quiesce.errors import LostEngine, QuiesceError
+from quiesce.errors import LostEngine, QuiesceError, translate_errors
 
 if TYPE_CHECKING:
     pass
@@ -159,20 +160,21 @@ def remove_container(api: Any, container: str) -> None:
             time.sleep(0.05)
 
 
-@contextlib.contextmanager
-def translate_helper_errors(what: str) -> Iterator[None]:
-    """Turn the SDK's errors into ours, at this one place."""
+def translate_helper_errors(what: str) -> AbstractContextManager[None]:
+    """Turn what the SDK raises into a QuiesceError that says `what` failed.
+
+    An OSError stays as it is: it is about a file on this machine, not about the engine.
+    """
     from docker.errors import APIError, DockerException
     from requests.exceptions import RequestException
 
-    try:
-        yield
-    except APIError as error:
-        reason = str(error.explanation or error).strip()
-        raise QuiesceError(
-            f"{what} failed: {reason}", "see 'docker info' and 'inv doctor'"
-        ) from error
-    except (DockerException, RequestException) as error:
-        raise LostEngine(
-            f"{what} failed: the engine does not answer", "see 'docker info', then try again"
-        ) from error
+    def translation(error: Exception) -> QuiesceError | None:
+        if isinstance(error, APIError):
+            reason = str(error.explanation or error).strip()
+            return QuiesceError(f"{what} failed: {reason}", "see 'docker info' and 'inv doctor'")
+        if isinstance(error, DockerException | RequestException):
+            fact = f"{what} failed: the engine does not answer"
+            return LostEngine(fact, "see 'docker info', then try again")
+        return None
+
+    return translate_errors(translation)

@@ -12,7 +12,7 @@ from quiesce.adapters.compose.engine import (
     LABEL_PROJECT,
     EngineConnection,
     absent,
-    translate_errors,
+    translate_engine_errors,
 )
 from quiesce.adapters.compose.inspected import (
     LABEL_ONEOFF,
@@ -45,7 +45,7 @@ def found_model(connection: EngineConnection, project: str, keys: Sequence[str])
     does not exist.
     """
     wanted = {"label": [f"{LABEL_PROJECT_NAME}={project}"]}
-    with translate_errors("the volumes of the project cannot be listed"):
+    with translate_engine_errors("the volumes of the project cannot be listed"):
         found = connection.api.volumes(filters=wanted)["Volumes"] or []
     names = {(entry.get("Labels") or {}).get(_LABEL_VOLUME, ""): entry["Name"] for entry in found}
     return ComposeModel(
@@ -106,7 +106,7 @@ def image_name(connection: EngineConnection, container: Inspected) -> str:
     """Return the image a container runs from: by digest or, where it has none, by name and id."""
     name, identity = str(container["Config"].get("Image") or ""), str(container["Image"])
     api: Any = connection.api
-    with translate_errors("an image cannot be inspected"):
+    with translate_engine_errors("an image cannot be inspected"):
         try:
             image = api.inspect_image(identity)
         except Exception as error:
@@ -128,7 +128,7 @@ class _Use:
 def _outside_uses(connection: EngineConnection, project: str) -> Mapping[str, list[_Use]]:
     """Return, per real volume name, who mounts it and is no unit of ours or helper of ours."""
     uses: dict[str, list[_Use]] = {}
-    with translate_errors("the users of volumes cannot be listed"):
+    with translate_engine_errors("the users of volumes cannot be listed"):
         everyone = connection.api.containers(all=True)
     for entry in everyone:
         labels = entry.get("Labels") or {}
@@ -158,7 +158,7 @@ def _state(
         external=declared.external,
         outside_writers=tuple(sorted({use.container for use in uses if use.writes})),
     )
-    with translate_errors(f"volume {declared.name} cannot be inspected"):
+    with translate_engine_errors(f"volume {declared.name} cannot be inspected"):
         try:
             found = connection.api.inspect_volume(declared.name)
         except Exception as error:

@@ -14,7 +14,7 @@ from quiesce.adapters.compose.engine import (
     EngineConnection,
     absent,
     helper_labels,
-    translate_errors,
+    translate_engine_errors,
 )
 from quiesce.adapters.compose.inspected import LABEL_PROJECT_NAME, Inspected, service_of
 from quiesce.adapters.compose.server_containers import is_bare_server, orphaning_check
@@ -48,7 +48,7 @@ class ComposeProject:
     def resources(self) -> ProjectResources:
         filters = {"label": f"{LABEL_PROJECT_NAME}={self.instance.project}"}
         api: Any = self.connection.api
-        with translate_errors(f"what belongs to {self.instance.project} cannot be listed"):
+        with translate_engine_errors(f"what belongs to {self.instance.project} cannot be listed"):
             containers = api.containers(all=True, filters=filters)
             networks = api.networks(filters=filters)
             volumes = api.volumes(filters=filters).get("Volumes") or []
@@ -77,7 +77,7 @@ class ComposeProject:
         import docker
 
         api: Any = self.connection.api
-        with translate_errors(f"volume {name} cannot be removed"):
+        with translate_engine_errors(f"volume {name} cannot be removed"):
             try:
                 api.remove_volume(name)
             except docker.errors.APIError as error:
@@ -178,7 +178,7 @@ class ComposeProject:
     # ------------------------------------------------------------------------------------ inside
 
     def _gone(self, what: str, remove: Callable[[], object]) -> None:
-        with translate_errors(f"{what} cannot be removed"):
+        with translate_engine_errors(f"{what} cannot be removed"):
             try:
                 remove()
             except Exception as error:
@@ -191,7 +191,7 @@ class ComposeProject:
 
         api: Any = self.connection.api
         made = ""
-        with translate_errors(f"the image of {service.name} cannot be looked into"):
+        with translate_engine_errors(f"the image of {service.name} cannot be looked into"):
             try:
                 made = api.create_container(
                     service.image,
@@ -247,7 +247,7 @@ class ComposeProject:
         import docker
 
         api: Any = self.connection.api
-        with translate_errors(f"image {image} cannot be looked at"):
+        with translate_engine_errors(f"image {image} cannot be looked at"):
             try:
                 return str(api.inspect_image(image)["Id"])
             except docker.errors.ImageNotFound:

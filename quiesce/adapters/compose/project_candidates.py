@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quiesce.adapters.compose.engine import LABEL_HELPER, EngineConnection, translate_errors
+from quiesce.adapters.compose.engine import LABEL_HELPER, EngineConnection, translate_engine_errors
 from quiesce.adapters.compose.inspected import LABEL_PROJECT_NAME
 from quiesce.model import Stack
 
@@ -34,7 +34,7 @@ def find_traces(
     api: Any = connection.api
     keys = {volume.key for volume in stack.volumes}
     found: dict[str, Traces] = {}
-    with translate_errors("the projects on the engine cannot be listed"):
+    with translate_engine_errors("the projects on the engine cannot be listed"):
         for name in names:
             wanted = {"label": f"{LABEL_PROJECT_NAME}={name}"}
             labels = [

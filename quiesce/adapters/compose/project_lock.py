@@ -19,7 +19,7 @@ from quiesce.adapters.compose.engine import (
     LABEL_PROJECT,
     EngineConnection,
     absent,
-    translate_errors,
+    translate_engine_errors,
 )
 from quiesce.errors import Busy
 
@@ -41,7 +41,7 @@ def lock_project(
     """
     name = _name(project)
     labels = {LABEL_PROJECT_LOCK: place, LABEL_PROJECT_LOCK_RUN: run, LABEL_PROJECT: project}
-    with translate_errors(f"{project} cannot be marked on the engine as being changed"):
+    with translate_engine_errors(f"{project} cannot be marked on the engine as being changed"):
         connection.api.create_volume(name, labels=labels)
         mark = _mark(connection, name)
         if mark.get(LABEL_PROJECT_LOCK) != place and _is_own(mark, place, earlier):
@@ -62,7 +62,7 @@ def unlock_project(
 ) -> None:
     """No mark of this place, or of these runs from here, is on the project. Another's stays."""
     name = _name(project)
-    with translate_errors(f"the mark on {project} cannot be removed"):
+    with translate_engine_errors(f"the mark on {project} cannot be removed"):
         try:
             if _is_own(_mark(connection, name), place, earlier):
                 connection.api.remove_volume(name)

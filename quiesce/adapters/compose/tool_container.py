@@ -28,7 +28,7 @@ from quiesce.adapters.compose.engine import (
     EngineConnection,
     absent,
     helper_labels,
-    translate_errors,
+    translate_engine_errors,
 )
 from quiesce.adapters.files import make_empty
 from quiesce.adapters.process.child import TAIL_BYTES, tail
@@ -82,10 +82,10 @@ def run_beside(connection: EngineConnection, container: str, image: str, tool: T
     helper says by its label whose it was.
     """
     shared = connection.is_local(image)
-    with translate_errors(f"{tool.name} cannot be run beside service {tool.service}"):
+    with translate_engine_errors(f"{tool.name} cannot be run beside service {tool.service}"):
         helper = _create(connection.api, container, image, tool, shared=shared)
     try:
-        with translate_errors(
+        with translate_engine_errors(
             f"{tool.name} beside service {tool.service} could not be watched to its end"
         ):
             before = _send(connection.api, helper, tool) if not shared else frozenset()
@@ -96,11 +96,11 @@ def run_beside(connection: EngineConnection, container: str, image: str, tool: T
         # What went wrong first is what must be told; a sweep finds what cannot be removed now.
         with (
             contextlib.suppress(QuiesceError),
-            translate_errors("a helper container cannot be removed"),
+            translate_engine_errors("a helper container cannot be removed"),
         ):
             remove_helper(connection.api, helper)
         raise
-    with translate_errors("a helper container cannot be removed"):
+    with translate_engine_errors("a helper container cannot be removed"):
         remove_helper(connection.api, helper)
     if code != 0:
         hidden = [value for name, value in tool.environment.items() if is_secret(name, value)]
@@ -114,11 +114,11 @@ def run_beside(connection: EngineConnection, container: str, image: str, tool: T
 def remove_orphan_helpers(connection: EngineConnection, run: str) -> tuple[str, ...]:
     """Remove the helpers of one run, by their labels, and return their names."""
     wanted = [f"{LABEL_HELPER}=1", f"{LABEL_RUN}={run}"]
-    with translate_errors("helper containers cannot be listed"):
+    with translate_engine_errors("helper containers cannot be listed"):
         found = connection.api.containers(all=True, filters={"label": wanted})
     names = []
     for entry in found:
-        with translate_errors("a helper container cannot be removed"):
+        with translate_engine_errors("a helper container cannot be removed"):
             remove_helper(connection.api, entry["Id"])
         names.append(str((entry.get("Names") or [entry["Id"]])[0]).removeprefix("/"))
     return tuple(sorted(names))

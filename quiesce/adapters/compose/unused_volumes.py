@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from quiesce.adapters.compose.cli import ComposeCommand
-from quiesce.adapters.compose.engine import EngineConnection, absent, translate_errors
+from quiesce.adapters.compose.engine import EngineConnection, absent, translate_engine_errors
 from quiesce.adapters.compose.inspected import LABEL_PROJECT_NAME
 from quiesce.errors import QuiesceError
 
@@ -69,7 +69,7 @@ def _declared(compose: ComposeCommand, keys: Collection[str]) -> Mapping[str, An
 def _on_engine(connection: EngineConnection, project: str, key: str) -> Mapping[str, Any] | None:
     """Return the volume of this key that the engine has."""
     wanted = {"label": [f"{LABEL_PROJECT_NAME}={project}", f"{_LABEL_VOLUME}={key}"]}
-    with translate_errors("the volumes of the project cannot be listed"):
+    with translate_engine_errors("the volumes of the project cannot be listed"):
         found = connection.api.volumes(filters=wanted)["Volumes"] or []
         name = str(found[0]["Name"]) if found else f"{project}_{key}"
         try:

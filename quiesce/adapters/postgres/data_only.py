@@ -34,7 +34,7 @@ from quiesce.adapters.postgres.session import (
 )
 from quiesce.adapters.postgres.suspend import Suspended
 from quiesce.errors import QuiesceError, RequestError
-from quiesce.model import DatabaseRecord, SequenceRecord
+from quiesce.model import RowsRecord, SequenceRecord
 from quiesce.obstacles import broken_constraints
 from quiesce.ports import DatabaseContents, Drift
 
@@ -52,7 +52,7 @@ SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.rel
 """
 
 
-def find_drift(session: Session, rows: Sequence[Rows], record: DatabaseRecord) -> Drift:
+def find_drift(session: Session, rows: Sequence[Rows], record: RowsRecord) -> Drift:
     """Return how the session's database differs from what the rows were dumped from."""
     wanted = _without_versions(rows, session)
     drift = compare(wanted, record.tables, read_targets(session))
@@ -87,7 +87,7 @@ def find_drift(session: Session, rows: Sequence[Rows], record: DatabaseRecord) -
 def replace_rows(
     session: Session,
     rows: Sequence[Rows],
-    record: DatabaseRecord,
+    record: RowsRecord,
     stream: BinaryIO,
     complete: Callable[[], None],
     check: Callable[[DatabaseContents], None],
@@ -129,7 +129,8 @@ def replace_rows(
         eased.require(f"the dump of {record.key}")
         paths.take_back()
         aside.enable(session)
-        tables = catalog.digest_tables(session, record.digest_algorithm)
+        algorithm = record.digest_algorithm or catalog.DIGEST_ALGORITHM
+        tables = catalog.digest_tables(session, algorithm)
         check(
             DatabaseContents(
                 tables,
@@ -147,9 +148,7 @@ def replace_rows(
     return len(named), sum(table.rows for table in tables if (table.schema, table.name) in named)
 
 
-def _broken_check(
-    eased: Eased, record: DatabaseRecord, check: Check, problem: SessionError
-) -> None:
+def _broken_check(eased: Eased, record: RowsRecord, check: Check, problem: SessionError) -> None:
     """A check that rows broke when the set was made comes back NOT VALID without being asked for:
     there is no other way to have these rows."""
     require_fault(problem)
@@ -161,7 +160,7 @@ def _broken_check(
         eased.constraint(check.words, problem)
 
 
-def _require_parents(session: Session, eased: Eased, record: DatabaseRecord) -> None:
+def _require_parents(session: Session, eased: Eased, record: RowsRecord) -> None:
     """Look at every foreign key. One that rows broke when the set was made stays as it is: it has
     the same rows behind it that it had there."""
     for key in constraints.orphans(session):

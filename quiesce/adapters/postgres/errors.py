@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import psycopg2
 
-from quiesce.errors import QuiesceError
+from quiesce.errors import QuiesceError, translate_errors
 from quiesce.model import Database
 from quiesce.ports import Endpoint
 
@@ -50,6 +51,15 @@ def in_our_words(problem: psycopg2.Error, where: str) -> SessionError:
             sqlstate=problem.pgcode or "",
         )
     return SessionError(f"{where}: {said}", details=details, sqlstate=problem.pgcode)
+
+
+def translate_driver_errors(where: str) -> AbstractContextManager[None]:
+    """Turn what the driver raises into a SessionError that names `where`."""
+
+    def translation(error: Exception) -> SessionError | None:
+        return in_our_words(error, where) if isinstance(error, psycopg2.Error) else None
+
+    return translate_errors(translation)
 
 
 def no_session(

@@ -29,7 +29,7 @@ from quiesce.adapters.postgres.requirements import Needs
 from quiesce.adapters.postgres.search_path import LentPaths
 from quiesce.adapters.postgres.session import NoDatabase
 from quiesce.errors import QuiesceError
-from quiesce.model import Database, DatabaseRecord
+from quiesce.model import Database, DatabaseRecord, RowsRecord
 from quiesce.ports import DatabaseContents, Drift, Handover, LoadedRows, Runtime
 
 
@@ -176,7 +176,7 @@ class Loading(Needs):
             self.load(database, name, self._scratch, partial.name)
 
     def drift(
-        self, database: Database, name: str, record: DatabaseRecord, directory: Path, file: str
+        self, database: Database, name: str, record: RowsRecord, directory: Path, file: str
     ) -> Drift:
         dump = checked_file(directory, file)
         with self._open(database, name) as session:
@@ -186,7 +186,7 @@ class Loading(Needs):
         self,
         database: Database,
         name: str,
-        record: DatabaseRecord,
+        record: RowsRecord,
         directory: Path,
         file: str,
         check: Callable[[DatabaseContents], None],

@@ -26,8 +26,8 @@ from quiesce.adapters.postgres.errors import (
     NoDatabase,
     SessionError,
     Unreachable,
-    in_our_words,
     no_session,
+    translate_driver_errors,
 )
 from quiesce.errors import QuiesceError
 from quiesce.model import Database
@@ -166,7 +166,7 @@ class Session:
     def rows(self, statement: Statement, values: Sequence[Any] | None = None) -> list[Row]:
         """Run one statement and return its rows (none for a statement that has none)."""
         try:
-            with self._connection.cursor() as cursor:
+            with translate_driver_errors(self.where), self._connection.cursor() as cursor:
                 cursor.execute(statement, values)
                 return cursor.fetchall() if cursor.description is not None else []
         except UnicodeDecodeError as problem:
@@ -174,8 +174,6 @@ class Session:
                 f"{self.where} holds names that are not text in its own encoding",
                 "rename the objects whose names are damaged",
             ) from problem
-        except psycopg2.Error as problem:
-            raise in_our_words(problem, self.where) from problem
 
     def row(self, statement: Statement, values: Sequence[Any] | None = None) -> Row:
         """Run a statement that has exactly one row."""
@@ -191,35 +189,32 @@ class Session:
 
     def run_bytes(self, statement: bytes) -> None:
         """Run a statement as it is, in whatever encoding the session was told it has."""
-        try:
-            with self._connection.cursor() as cursor:
-                cursor.execute(statement)
-        except psycopg2.Error as problem:
-            raise in_our_words(problem, self.where) from problem
+        with translate_driver_errors(self.where), self._connection.cursor() as cursor:
+            cursor.execute(statement)
 
     def copy_bytes(self, statement: bytes, rows: Readable) -> None:
         """Run a COPY … FROM STDIN that is bytes, with these rows."""
-        try:
-            with _without_waiting(), self._connection.cursor() as cursor:
-                cursor.copy_expert(statement, rows, COPY_BYTES)
-        except psycopg2.Error as problem:
-            raise in_our_words(problem, self.where) from problem
+        with self._copying() as cursor:
+            cursor.copy_expert(statement, rows, COPY_BYTES)
 
     def copy_in(self, statement: Statement, rows: Readable) -> None:
         """Run a COPY … FROM STDIN with these rows, read piece by piece."""
-        try:
-            with _without_waiting(), self._connection.cursor() as cursor:
-                cursor.copy_expert(statement, rows, COPY_BYTES)
-        except psycopg2.Error as problem:
-            raise in_our_words(problem, self.where) from problem
+        with self._copying() as cursor:
+            cursor.copy_expert(statement, rows, COPY_BYTES)
 
     def copy_out(self, statement: Statement, rows: Writable) -> None:
         """Run a COPY … TO STDOUT that hands its rows over piece by piece."""
-        try:
-            with _without_waiting(), self._connection.cursor() as cursor:
-                cursor.copy_expert(statement, rows, COPY_BYTES)
-        except psycopg2.Error as problem:
-            raise in_our_words(problem, self.where) from problem
+        with self._copying() as cursor:
+            cursor.copy_expert(statement, rows, COPY_BYTES)
+
+    @contextlib.contextmanager
+    def _copying(self) -> Iterator[driver.cursor]:
+        with (
+            translate_driver_errors(self.where),
+            _without_waiting(),
+            self._connection.cursor() as cursor,
+        ):
+            yield cursor
 
     def cancel(self) -> None:
         """End what this session runs right now. Harmless when it runs nothing."""

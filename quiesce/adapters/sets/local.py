@@ -16,7 +16,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 from quiesce.adapters import files
@@ -25,7 +24,7 @@ from quiesce.adapters.sets.members_encryption import decrypted, encrypt_member, 
 from quiesce.adapters.sets.scratch import RunScratch
 from quiesce.codec import NotDecodable, decode, encode
 from quiesce.errors import QuiesceError, RequestError
-from quiesce.file_errors import hint_for, reason
+from quiesce.file_errors import reason, translate_write_errors
 from quiesce.model import BackupSet, Manifest, Member, MemberKind, Recipients, SetState
 from quiesce.ports import Progress
 from quiesce.private_files import read_private, secure_below, secure_top, trusted_owners
@@ -87,7 +86,7 @@ class LocalStore:
     # ------------------------------------------------------------------------------- writing
 
     def open(self, run: str, name: str) -> Path:
-        with _translate_errors(self.folder):
+        with translate_write_errors(self.folder):
             path = self._run_folder(run) / name
             for folder in (path, path / "databases", path / "volumes", path / "stack"):
                 folder.mkdir(mode=0o700, exist_ok=True)
@@ -104,17 +103,17 @@ class LocalStore:
         return self.folder.joinpath(*names)
 
     def scratch(self, run: str, name: str) -> Path:
-        with _translate_errors(self.folder):
+        with translate_write_errors(self.folder):
             self._run_folder(run)
             return self._scratch.make(run, name)
 
     def hold(self, run: str) -> None:
-        with _translate_errors(self.folder):
+        with translate_write_errors(self.folder):
             self._run_folder(run)
             self._scratch.hold(run)
 
     def abandoned(self, keep: Collection[str]) -> tuple[str, ...]:
-        with _translate_errors(self.folder):
+        with translate_write_errors(self.folder):
             return self._scratch.abandoned(keep)
 
     def add(self, run: str, name: str, member: Member) -> None:
@@ -125,13 +124,13 @@ class LocalStore:
         return tuple(self._members.get((run, name), {}).values())
 
     def write(self, run: str, name: str, file: str, content: bytes) -> None:
-        with _translate_errors(self.folder):
+        with translate_write_errors(self.folder):
             files.write_synced(self._staging / run / name / file, content)
 
     def measure(self, run: str, name: str, file: str, kind: MemberKind, source: str) -> Member:
         """Sync a finished file of a staged set, take its sum by reading it, and add it."""
         path = self._staging / run / name / file
-        with _translate_errors(self.folder):
+        with translate_write_errors(self.folder):
             path.chmod(0o600)
             # Before reading: what is changed while it is read counts as changed.
             self._read_as[path] = files.identity(path)
@@ -143,7 +142,7 @@ class LocalStore:
     def encrypt(self, run: str, name: str, member: Member, recipients: Recipients) -> None:
         members = self._members[run, name]
         plain = (member.plain or member).file
-        with _translate_errors(self.folder):
+        with translate_write_errors(self.folder):
             done = encrypt_member(self._staging / run / name, member, recipients)
             path = self._staging / run / name / done.file
             self._read_as[path] = files.identity(path)
@@ -155,7 +154,7 @@ class LocalStore:
         if not backup.manifest.encryption:
             return backup
         folder = self.scratch(run, ".decrypted") / backup.name
-        with _translate_errors(self.folder):
+        with translate_write_errors(self.folder):
             folder.mkdir(mode=0o700, exist_ok=True)
             return decrypted(backup, folder, identity, progress)
 
@@ -164,7 +163,7 @@ class LocalStore:
         if not (self._staging / run / manifest.name).is_dir() and final.is_dir():
             return self.read(final)
         staged = self._staging / run / manifest.name
-        with _translate_errors(self.folder):
+        with translate_write_errors(self.folder):
             for file, content in documents.items():
                 files.write_synced(staged / file, content)
             text = json.dumps(encode(manifest), indent=1, ensure_ascii=False)
@@ -215,7 +214,7 @@ class LocalStore:
 
     def adopt(self, path: Path) -> BackupSet:
         final = self.folder / path.name
-        with _translate_errors(self.folder):
+        with translate_write_errors(self.folder):
             files.rename_without_replacing(path, final)
             files.sync_folder(self.folder)
         return self.read(final)
@@ -226,7 +225,7 @@ class LocalStore:
         final = self.folder / name
         if not files.is_inside(self.folder, name) or "/" in name:
             raise RequestError(f"{name} is no name for a file", "give a plain name")
-        with _translate_errors(self.folder):
+        with translate_write_errors(self.folder):
             if compress:
                 staged = files.compressed(staged)
             if recipients:
@@ -238,13 +237,13 @@ class LocalStore:
         return final
 
     def remember(self, name: str, state: SetState) -> None:
-        with _translate_errors(self.folder):
+        with translate_write_errors(self.folder):
             self._own_folder(".state")
             files.replace_synced(self._state / f"{name}.json", json.dumps(encode(state)).encode())
 
     def remove(self, name: str) -> None:
         path = self.folder / name
-        with _translate_errors(self.folder):
+        with translate_write_errors(self.folder):
             if path.is_dir():
                 self._own_folder(".trash")
                 doomed = self._trash / name
@@ -263,7 +262,7 @@ class LocalStore:
         return tuple(name for name in names if not (self.folder / name).exists())
 
     def discard(self, run: str) -> None:
-        with _translate_errors(self.folder):
+        with translate_write_errors(self.folder):
             self._scratch.remove(run)
         for key in [key for key in self._members if key[0] == run]:
             del self._members[key]
@@ -376,14 +375,3 @@ def _read_manifest(path: Path) -> Manifest:
             f"{path.name} holds the set {manifest.name}", f"rename it to {manifest.name}"
         )
     return manifest
-
-
-@contextmanager
-def _translate_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        where = error.filename or folder
-        raise QuiesceError(
-            f"cannot write {where}: {reason(error)}", hint_for(error, where)
-        ) from error

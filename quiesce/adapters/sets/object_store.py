@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from quiesce.errors import QuiesceError, RequestError
+from quiesce.errors import QuiesceError, RequestError, translate_errors
 from quiesce.model import OffsiteStore
 
 #: S3 takes at most 10,000 parts: with this size, members up to 160 GB.
@@ -117,21 +117,20 @@ class ObjectStore:
             except FileNotFoundError:
                 return
 
-    @contextmanager
-    def _translate_errors(self, what: str) -> Iterator[None]:
+    def _translate_errors(self, what: str) -> AbstractContextManager[None]:
         from obstore.exceptions import BaseError
 
-        try:
-            yield
-        except FileNotFoundError as error:
-            raise QuiesceError(
-                f"store {self._name}: {what}: it is not there", "run 'inv backups --store' again"
-            ) from error
-        except (BaseError, OSError, ValueError) as error:
-            raise QuiesceError(
-                f"store {self._name}: {what}: {_reason(error)}",
-                "check its url, its credentials and the network, then try again",
-            ) from None
+        def translation(error: Exception) -> QuiesceError | None:
+            if isinstance(error, FileNotFoundError):
+                fact = f"store {self._name}: {what}: it is not there"
+                return QuiesceError(fact, "run 'inv backups --store' again")
+            if isinstance(error, BaseError | OSError | ValueError):
+                fact = f"store {self._name}: {what}: {_reason(error)}"
+                hint = "check its url, its credentials and the network, then try again"
+                return QuiesceError(fact, hint)
+            return None
+
+        return translate_errors(translation, show_cause=False)
 
 
 class _Watched:

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from quiesce.adapters.sets.object_store import Objects, ObjectStore
+from quiesce.env_file import parse_env_file
 from quiesce.errors import RequestError
 from quiesce.model import OffsiteStore
 
@@ -24,16 +25,18 @@ def open_objects(store: OffsiteStore) -> Objects:
 
 
 def _credentials(file: Path, store: str) -> Mapping[str, str]:
-    """Read lines like NAME=value. Nothing of them is ever shown."""
+    """Read an env file whose values are taken literally: a secret may hold a dollar sign.
+
+    Lines that are no variable are skipped, such as a heading `[default]`. No value is ever shown.
+    """
+    what = f"the credentials file of store {store}"
     try:
-        lines = file.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(
-            f"the credentials file of store {store} cannot be read", f"make {file} readable"
-        ) from error
-    pairs = (line.removeprefix("export ").partition("=") for line in lines if "=" in line)
-    return {
-        name.strip(): value.strip().strip("'\"")
-        for name, _, value in pairs
-        if not name.lstrip().startswith("#")
-    }
+        parsed = parse_env_file(file.read_bytes(), {}, {}, references=False)
+    except OSError as error:
+        raise RequestError(f"{what} cannot be read", f"make {file} readable") from error
+    for mistake in parsed.mistakes:
+        if mistake.name or not parsed.is_text:
+            name = f"{mistake.name}: " if mistake.name else ""
+            fact = f"{what} is wrong in line {mistake.line}: {name}{mistake.fact}"
+            raise RequestError(fact, f"{mistake.hint} (in {file})")
+    return parsed.values

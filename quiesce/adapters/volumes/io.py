@@ -35,7 +35,7 @@ from quiesce.adapters.volumes.remote import RemotePlace
 from quiesce.adapters.volumes.tar_check import check_archives
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.exclusion import Exclusion
-from quiesce.file_errors import hint_for, reason
+from quiesce.file_errors import hint_for, reason, translate_write_errors
 from quiesce.model import ClusterRecord, VolumeRecord
 from quiesce.observed import VolumeState
 from quiesce.ports import Progress, VolumeSize, VolumeSurvey
@@ -110,7 +110,7 @@ class VolumeFiles:
         with self._lock:
             if volume.name in self._open:
                 return
-        with _translate_errors(self._staging):
+        with translate_write_errors(self._staging):
             place = self._reading_place(volume)
         with self._lock:
             self._open[volume.name] = place
@@ -134,7 +134,7 @@ class VolumeFiles:
             progress,
             functools.partial(self._writing, volume, place),
         )
-        with _translate_errors(directory):
+        with translate_write_errors(directory):
             if level == 0:
                 archived, self._zero[volume.name] = archiver.level_zero()
             else:
@@ -258,7 +258,7 @@ class VolumeFiles:
             # A service made what is in there as its own user, and we may be in group docker only.
             if self._helper is None:
                 raise
-        with _translate_errors(self._staging):
+        with translate_write_errors(self._staging):
             place = HelperPlace(
                 self._helper, self._run, str(base / folder), self._staging, writable=True
             )
@@ -305,7 +305,7 @@ class VolumeFiles:
         self, volume: VolumeState, *, writable: bool = False, folders: Sequence[Path] = ()
     ) -> Iterator[Place]:
         reading = self._reading_place
-        with _translate_errors(self._staging):
+        with translate_write_errors(self._staging):
             place = self._writing_place(volume, folders) if writable else reading(volume)
             try:
                 yield place
@@ -351,18 +351,6 @@ class VolumeFiles:
     def _has_programs(self) -> bool:
         with self._lock:
             return self._programs
-
-
-@contextmanager
-def _translate_errors(folder: Path) -> Iterator[None]:
-    """Files of ours that cannot be written are told like everything else that goes wrong."""
-    try:
-        yield
-    except OSError as error:
-        where = error.filename or folder
-        raise QuiesceError(
-            f"cannot write {where}: {reason(error)}", hint_for(error, where)
-        ) from error
 
 
 def _record(volume: VolumeState, directory: Path, archived: Archived) -> VolumeRecord:

@@ -10,7 +10,7 @@ from quiesce.execute.comparison import differences, row_differences, rows_misfit
 from quiesce.execute.database_settings import settings_file, with_settings, write_settings
 from quiesce.execute.handlers.registry import handles
 from quiesce.execute.run import Run
-from quiesce.model import DatabaseRecord
+from quiesce.model import BackupSet, ImportSource, rows_record
 from quiesce.obstacles import ObstacleKind
 from quiesce.plan import outcome
 from quiesce.plan import steps as s
@@ -82,14 +82,19 @@ def dump_globals(step: s.DumpGlobals, run: Run) -> str:
     return ""
 
 
-def _record(set_name: str, key: str, run: Run) -> DatabaseRecord:
-    records = run.sources[set_name].manifest.databases
-    return next(record for record in records if record.key == key)
+def _set_of(name: str, run: Run) -> BackupSet:
+    """Return the set that is restored, for steps that go by its records."""
+    source = run.sources[name]
+    if not isinstance(source, BackupSet):
+        raise QuiesceError(
+            f"{name} is no set, and has no records", "run it with --debug, report it"
+        )
+    return source
 
 
 @handles(s.CreateDatabase)
 def create(step: s.CreateDatabase, run: Run) -> str:
-    record = _record(step.set, step.database, run) if step.set else None
+    record = _set_of(step.set, run).database(step.database) if step.set else None
     run.ports.databases.create(run.stack.database(step.database), step.name, record)
     return ""
 
@@ -111,13 +116,13 @@ def unmark(step: s.UnmarkDatabase, run: Run) -> str:
 
 @handles(s.LoadDump)
 def load(step: s.LoadDump, run: Run) -> str:
-    source = run.sources[step.set]
+    source = _set_of(step.set, run)
     eased = run.ports.databases.load(
         run.stack.database(step.database),
         step.name,
         source.path,
         step.file,
-        _record(step.set, step.database, run),
+        source.database(step.database),
         not_valid=step.not_valid,
         skip_broken=step.skip_broken,
     )
@@ -135,7 +140,7 @@ def _eased(database: str, eased: tuple[str, ...], run: Run) -> str:
 @handles(s.CheckDatabase)
 def check(step: s.CheckDatabase, run: Run) -> str:
     """Compare the loaded database with the record. Raise QuiesceError listing every difference."""
-    record = _record(step.set, step.database, run)
+    record = _set_of(step.set, run).database(step.database)
     contents = run.ports.databases.contents(
         run.stack.database(step.database), step.name, record.digest_algorithm
     )
@@ -180,8 +185,8 @@ def copy_schema(step: s.CopySchema, run: Run) -> str:
 @handles(s.ReplaceRows)
 def replace_rows(step: s.ReplaceRows, run: Run) -> str:
     """Refuse what does not fit, all of it at once, and what came out different."""
-    record = _record(step.set, step.database, run)
     database, source = run.stack.database(step.database), run.sources[step.set]
+    record = rows_record(source, step.database)
     place = (database, step.name, record, source.path, step.file)
     drift = run.ports.databases.drift(*place)
     counted = frozenset(step.counted)
@@ -206,8 +211,7 @@ def replace_rows(step: s.ReplaceRows, run: Run) -> str:
     )
     _eased(step.database, loaded.eased, run)
     told = f"{loaded.tables} tables, {loaded.rows} rows"
-    if not record.snapshot:
-        # A single file, which records nothing.
+    if isinstance(source, ImportSource):
         run.loaded[step.database] = (loaded.tables, loaded.rows)
         return told
     rows = sum(table.rows for table in record.tables)
@@ -220,9 +224,10 @@ def replace_rows(step: s.ReplaceRows, run: Run) -> str:
 
 @handles(s.FinishDatabase)
 def finish(step: s.FinishDatabase, run: Run) -> str:
-    record = _record(step.set, step.database, run) if step.set else None
-    if record is not None:
-        record = with_settings(record, run.sources[step.set])
+    record = None
+    if step.set:
+        source = _set_of(step.set, run)
+        record = with_settings(source.database(step.database), source)
     database = run.stack.database(step.database)
     given = run.ports.databases.finish(database, step.name, record)
     if given is None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from quiesce.errors import NotDeclared, QuiesceError, ServiceFailed
+from quiesce.errors import NotDeclared, QuiesceError, ServiceFailed, translate_errors
 from quiesce.execute.handlers.registry import handles
 from quiesce.execute.run import Run
 from quiesce.observed import Health, Unit
@@ -137,17 +137,16 @@ def run_command(step: s.RunCommand, run: Run) -> str:
     return ""
 
 
-@contextmanager
-def _about_services(names: Sequence[str]) -> Iterator[None]:
-    """What goes wrong in here is about these services, and about no data."""
-    try:
-        yield
-    except QuiesceError as error:
-        if error.lost_engine:
-            raise
-        raise ServiceFailed(
-            error.fact, error.hint, details=error.details, services=tuple(names)
-        ) from error
+def _about_services(names: Sequence[str]) -> AbstractContextManager[None]:
+    """What goes wrong in the block is about these services, and about no data."""
+
+    def translation(error: Exception) -> ServiceFailed | None:
+        if not isinstance(error, QuiesceError) or error.lost_engine:
+            return None
+        services = tuple(names)
+        return ServiceFailed(error.fact, error.hint, details=error.details, services=services)
+
+    return translate_errors(translation)
 
 
 @handles(s.WaitHealthy)

@@ -6,7 +6,9 @@ from quiesce.errors import QuiesceError
 from quiesce.execute.handlers.registry import handles
 from quiesce.execute.run import Run
 from quiesce.execute.unpacking import most_unpacked
+from quiesce.model import ImportedVolume, VolumeRecord
 from quiesce.plan import steps as s
+from quiesce.ports import VolumeSize
 
 
 @handles(s.ArchiveVolume)
@@ -40,16 +42,17 @@ def create(step: s.CreateVolume, run: Run) -> str:
 @handles(s.StageVolume)
 def stage(step: s.StageVolume, run: Run) -> str:
     source = run.sources[step.set]
-    record = next(r for r in source.manifest.volumes if r.key == step.volume)
-    archives = [source.path / file for file in record.levels]
+    record = source.volume(step.volume)
+    if isinstance(record, ImportedVolume):
+        archives, gone = [source.path / record.file], None
+    else:
+        archives = [source.path / file for file in record.levels]
+        gone = source.path / record.gone if record.gone else None
     most = most_unpacked(record, run.observed.free_bytes if run.observed.engine.local else None)
     _refuse_unsafe(step.volume, run.ports.volumes.check(archives, most))
-    gone = source.path / record.gone if record.gone else None
     state = run.observed.volume(step.volume)
     size = run.ports.volumes.stage(state, run.id, archives, gone, most)
-    # What was made by another program recorded nothing to compare with.
-    known = record.files >= 0
-    if known and (size.files, size.bytes) != (record.files, record.bytes):
+    if isinstance(record, VolumeRecord) and size != VolumeSize(record.files, record.bytes):
         raise QuiesceError(
             f"volume {step.volume} unpacked to {size.files} entries with {size.bytes} bytes, "
             f"the set recorded {record.files} with {record.bytes}",

@@ -1,17 +1,16 @@
-"""Env files, in the syntax that Compose reads: `KEY=value`, quotes, escapes, `${VAR}`.
+"""The one reader of env files, in the syntax of Compose: `KEY=value`, quotes, escapes, `${VAR}`.
 
-Stricter in one thing: an undefined variable is a mistake. Compose warns and puts nothing there,
-which turns the password `pa$word` into `pa`.
+It is stricter in one thing: an undefined variable is a mistake. Compose warns and puts nothing
+there, which turns the password `pa$word` into `pa`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass, field
 
-from quiesce.config.findings import Findings, clip, read_bounded, shown, suggest
-from quiesce.config.template import Missing, TemplateError, expand, parse_template
+from quiesce.template import Missing, TemplateError, expand, parse_template
 
 _NAME = re.compile(r"(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(?P<sign>[=:]|$)")
 _REST = re.compile(r"[ \t]*(?:#.*)?$")
@@ -20,59 +19,87 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "a": "\a", "b": "\b", "f": "\f", "v
 _ESCAPES |= {"\\": "\\", '"': '"', "$": "$$"}
 
 
-def read_env_file(
-    file: Path, outer: Mapping[str, str], environ: Mapping[str, str], findings: Findings
-) -> dict[str, str] | None:
-    """Return the variables of an env file, or None when it cannot be read as text.
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """What is wrong in a line. It quotes no value; `name` is the variable it is about, "" for none.
+
+    `missing` is the undefined variable, where that is the mistake; `known` are the names that were
+    defined before it.
+    """
+
+    line: int
+    name: str
+    fact: str
+    hint: str
+    missing: Missing | None = None
+    known: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EnvFile:
+    """The variables of an env file, and its mistakes in the order of lines.
+
+    `is_text` is false for content that is no text at all; it then has no variables.
+    """
+
+    values: Mapping[str, str] = field(repr=False)
+    mistakes: tuple[Mistake, ...] = ()
+    is_text: bool = True
+
+
+def parse_env_file(
+    content: bytes,
+    outer: Mapping[str, str],
+    environ: Mapping[str, str],
+    *,
+    references: bool = True,
+) -> EnvFile:
+    """Return what an env file of this content says.
 
     A value may use earlier variables of the file, then `outer`, then `environ`; a name without a
-    value is taken from `environ`, if it is there. Mistakes are noted with their line, never with
-    a value. Raise OSError when the file cannot be opened.
+    value is taken from `environ`, if it is there. Without `references` a dollar sign stands for
+    itself.
     """
-    content = read_bounded(file)
-    name = shown(file)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        findings.add_elsewhere(name, line, "", "not UTF-8 text", "save the file as UTF-8")
-        return None
+        return _no_text(line, "not UTF-8 text", "save the file as UTF-8")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        findings.add_elsewhere(name, line, "", "a NUL character", "take it out")
-        return None
-    return _Reader(name, text, outer, environ, findings).read()
+        return _no_text(line, "a NUL character", "take it out")
+    return _Reader(text, outer, environ, references=references).read()
+
+
+def _no_text(line: int, fact: str, hint: str) -> EnvFile:
+    return EnvFile({}, (Mistake(line, "", fact, hint),), is_text=False)
 
 
 class _Reader:
     def __init__(
-        self,
-        file: str,
-        text: str,
-        outer: Mapping[str, str],
-        environ: Mapping[str, str],
-        findings: Findings,
+        self, text: str, outer: Mapping[str, str], environ: Mapping[str, str], *, references: bool
     ) -> None:
-        self._file = file
         self._rest = text.replace("\r\n", "\n").split("\n")
         self._line = 0
         self._outer = outer
         self._environ = environ
-        self._findings = findings
+        self._references = references
         self._values: dict[str, str] = {}
+        self._mistakes: list[Mistake] = []
 
-    def read(self) -> dict[str, str]:
+    def read(self) -> EnvFile:
         while self._line < len(self._rest):
             line = self._rest[self._line].strip()
             self._line += 1
             if line and not line.startswith("#"):
                 self._statement(line, self._line)
-        return self._values
+        return EnvFile(self._values, tuple(self._mistakes))
 
     def _statement(self, line: str, number: int) -> None:
         found = _NAME.match(line)
         if not found:
-            self._note(number, "", "not a variable", "write 'NAME=value', or '#' before a comment")
+            hint = "write 'NAME=value', or '#' before a comment"
+            self._mistakes.append(Mistake(number, "", "not a variable", hint))
             return
         name = found["name"]
         if not found["sign"]:
@@ -83,7 +110,7 @@ class _Reader:
         try:
             self._values[name] = self._value(name, value, number)
         except TemplateError as error:
-            self._note(number, name, error.fact, error.hint)
+            self._mistakes.append(Mistake(number, name, error.fact, error.hint))
 
     def _value(self, name: str, text: str, number: int) -> str:
         quote = text[:1]
@@ -103,7 +130,9 @@ class _Reader:
             at = 0
             while at < len(line):
                 if escape := _ESCAPE.match(line, at):
-                    parts.append(_unescape(escape, quote))
+                    plain = _unescape(escape, quote)
+                    # `$$` is a dollar sign for the expansion, which is not done here.
+                    parts.append(plain if self._references else plain.replace("$$", "$"))
                     at = escape.end()
                 elif line[at] == quote:
                     self._line = start + offset
@@ -121,15 +150,15 @@ class _Reader:
         raise TemplateError("a quote is not closed", f"close it with {quote}")
 
     def _expand(self, name: str, text: str, number: int) -> str:
+        if not self._references:
+            return text
         missing: list[Missing] = []
         value = expand(parse_template(text, bare=True), self._lookup, missing)
         for entry in missing:
-            state = "is empty" if entry.empty else "is not defined"
-            note = f": {clip(entry.message)}" if entry.message else ""
+            fact = f"variable '{entry.name}' is {'empty' if entry.empty else 'not defined'}"
             hint = "define it further up, or write '$$' or single quotes for a dollar sign"
-            match = suggest(entry.name, [*self._values, *self._outer])
-            hint = match if match.startswith("did you mean") else hint
-            self._note(number, name, f"variable '{entry.name}' {state}{note}", hint)
+            known = (*self._values, *self._outer)
+            self._mistakes.append(Mistake(number, name, fact, hint, entry, known))
         return value
 
     def _lookup(self, name: str) -> str | None:
@@ -137,9 +166,6 @@ class _Reader:
             if name in values:
                 return values[name]
         return None
-
-    def _note(self, line: int, name: str, fact: str, hint: str) -> None:
-        self._findings.add_elsewhere(self._file, line, name, fact, hint)
 
 
 def _trailing(line: str) -> str:

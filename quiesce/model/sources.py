@@ -1,0 +1,110 @@
+"""What a restore reads: a backup set, or a single file that another program made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from quiesce.model.sets import BackupSet, ClusterRecord, SequenceRecord, TableRecord
+from quiesce.obstacles import Obstacle
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedDatabase:
+    """The SQL script of one database, and what it says of itself. It records no contents.
+
+    `file` is relative to the source's folder. `revision` holds the rows of an `alembic_version`
+    in it.
+    """
+
+    key: str
+    file: str
+    revision: tuple[str, ...] = ()
+    sequences: tuple[SequenceRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedVolume:
+    """The tar of one volume's content. Nothing says how much it holds."""
+
+    key: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSource:
+    """What was found in a file that is no set, unpacked into `path`, a folder of the run.
+
+    `name` is the file's own name. `rows_only`: the script has rows and no tables.
+    """
+
+    name: str
+    path: Path
+    databases: tuple[ImportedDatabase, ...] = ()
+    volumes: tuple[ImportedVolume, ...] = ()
+    rows_only: bool = False
+
+    @property
+    def clusters(self) -> tuple[ClusterRecord, ...]:
+        """No data directory of PostgreSQL: nothing says which volume would be one."""
+        return ()
+
+    @property
+    def database_keys(self) -> tuple[str, ...]:
+        return tuple(database.key for database in self.databases)
+
+    @property
+    def volume_keys(self) -> tuple[str, ...]:
+        return tuple(volume.key for volume in self.volumes)
+
+    def database(self, key: str) -> ImportedDatabase:
+        return next(database for database in self.databases if database.key == key)
+
+    def volume(self, key: str) -> ImportedVolume:
+        return next(volume for volume in self.volumes if volume.key == key)
+
+    def dump_of(self, key: str) -> str:
+        """Return the script of a database, relative to `path`."""
+        return self.database(key).file
+
+
+RestoreSource: TypeAlias = BackupSet | ImportSource
+
+
+@dataclass(frozen=True, slots=True)
+class RowsRecord:
+    """What is known of rows before they are put into a schema.
+
+    A set recorded all of it. A single file says its revision and its sequences at most; without
+    `tables` there is nothing to compare with, and without `digest_algorithm` nobody chose one.
+    """
+
+    key: str
+    revision: tuple[str, ...] = ()
+    sequences: tuple[SequenceRecord, ...] = ()
+    tables: tuple[TableRecord, ...] = ()
+    digest_algorithm: str = ""
+    large_objects: int = 0
+    populated: tuple[str, ...] = ()
+    search_path: tuple[str, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
+
+
+def rows_record(source: RestoreSource, key: str) -> RowsRecord:
+    """Return what the source says of the rows of one database."""
+    if isinstance(source, ImportSource):
+        found = source.database(key)
+        return RowsRecord(key, found.revision, found.sequences)
+    record = source.database(key)
+    return RowsRecord(
+        key,
+        record.revision,
+        record.sequences,
+        record.tables,
+        record.digest_algorithm,
+        record.large_objects,
+        record.populated,
+        record.search_path,
+        record.obstacles,
+    )
