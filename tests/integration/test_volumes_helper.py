@@ -233,8 +233,8 @@ FORSAKEN = """
 import sys
 from pathlib import Path
 import docker
-from quiesce.adapters.volume_helper import HelperEngine
-from quiesce.adapters.volumes import VolumeFiles
+from quiesce.adapters.volumes.helper import HelperEngine
+from quiesce.adapters.volumes.io import VolumeFiles
 from quiesce.observed import VolumeState
 
 endpoint, image, run, name, staging = sys.argv[1:]
