@@ -20,7 +20,7 @@ PUBLIC: Mapping[str, frozenset[str]] = {
     "postgres": frozenset(
         "admin session catalog client_args dump_toc lock_monitor sql_reader".split()
     ),
-    "volumes": frozenset("io helper".split()),
+    "volumes": frozenset("io helper direct".split()),
     "sets": frozenset("local offsite crypt signing".split()),
     "schedule": frozenset("cron crontab systemd".split()),
     "notify": frozenset("apprise prometheus".split()),
