@@ -90,12 +90,12 @@ def _compose(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Project]:
         api=runtime.api,
         images=images,
         is_local=runtime.is_local,
+        labels=runtime.volume_labels,
         project=stack.instance.project,
     )
     staging = staging_folder(stack.backups, run)
     volumes = VolumeFiles(
         run=run,
-        project=stack.instance.project,
         staging=staging,
         direct=folders_of_engine(runtime.is_local),
         helper=helper,
@@ -113,7 +113,6 @@ def _host(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Project]:
     staging = staging_folder(stack.backups, run)
     volumes = VolumeFiles(
         run=run,
-        project=stack.instance.project,
         staging=staging,
         direct=folder_of,
     )

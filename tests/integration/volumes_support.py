@@ -60,7 +60,6 @@ def files_of(staging: Path, **options: object) -> VolumeFiles:
     """The adapter as the host runtime has it: every volume is a folder of this machine."""
     return VolumeFiles(
         run="20260101000000-0001",
-        project="project",
         staging=staging,
         direct=lambda state: state.mountpoint,
         **options,  # type: ignore[arg-type]
