@@ -5,7 +5,6 @@ Drivers are imported in here, when a verb needs them: `inv --list` needs none.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,7 +12,6 @@ from pathlib import Path
 
 from quiesce.execute.run import Ports
 from quiesce.model import Stack
-from quiesce.observed import VolumeState
 from quiesce.ports import EventSink, Project, Runtime, VolumeIO
 
 
@@ -78,17 +76,11 @@ def staging_folder(backups: Path, run: str) -> Path:
 
 def _compose(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Project]:
     from quiesce.adapters.compose.runtime import ComposeRuntime
+    from quiesce.adapters.volumes.direct import folders_of_engine
     from quiesce.adapters.volumes.helper import HelperEngine
     from quiesce.adapters.volumes.io import VolumeFiles
 
     runtime = ComposeRuntime(stack, run=run)
-
-    def direct(volume: VolumeState) -> Path | None:
-        # Others are mounted only while somebody uses them: after the stop the folder is empty.
-        plain = volume.driver == "local" and not volume.options
-        if not plain or volume.mountpoint is None or os.geteuid() != 0 or not runtime.is_local():
-            return None
-        return volume.mountpoint
 
     def images() -> Sequence[str]:
         own = (stack.helper_image,) if stack.helper_image else ()
@@ -98,11 +90,15 @@ def _compose(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Project]:
         api=runtime.api,
         images=images,
         is_local=runtime.is_local,
+        labels=runtime.volume_labels,
         project=stack.instance.project,
     )
     staging = staging_folder(stack.backups, run)
     volumes = VolumeFiles(
-        run=run, project=stack.instance.project, staging=staging, direct=direct, helper=helper
+        run=run,
+        staging=staging,
+        direct=folders_of_engine(runtime.is_local),
+        helper=helper,
     )
     return runtime, volumes, runtime.project()
 
@@ -110,15 +106,15 @@ def _compose(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Project]:
 def _host(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Project]:
     from quiesce.adapters.host.project import HostProject
     from quiesce.adapters.host.runtime import HostRuntime
+    from quiesce.adapters.volumes.direct import folder_of
     from quiesce.adapters.volumes.io import VolumeFiles
 
     runtime = HostRuntime(stack)
     staging = staging_folder(stack.backups, run)
     volumes = VolumeFiles(
         run=run,
-        project=stack.instance.project,
         staging=staging,
-        direct=lambda volume: volume.mountpoint,
+        direct=folder_of,
     )
     return runtime, volumes, HostProject(stack, runtime)
 

@@ -82,11 +82,10 @@ class HelperWorld(World):
             api=lambda: self.api,
             images=lambda: (os.environ["TINY_IMAGE"],),
             is_local=lambda: self.local,
-            compose_version="2.26.1",
+            labels=lambda key: {},
         )
         return VolumeFiles(
             run=self.run,
-            project=self.prefix,
             staging=self.staging,
             direct=self.direct,
             helper=engine,

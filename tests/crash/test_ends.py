@@ -27,9 +27,9 @@ from tests.support.builders import NOW, RUN, a_set
 KILLED_RECOVERY = """
 import os, signal, sys
 from pathlib import Path
-from quiesce.adapters.store import LocalStore
-from quiesce.app.changing import changing
-from quiesce.app.connect import SystemClock
+from quiesce.adapters.sets.local import LocalStore
+from quiesce.app.run import changing
+from quiesce.app.wiring import SystemClock
 from tests.crash.test_every_step import NOW, World
 import dataclasses
 world = World(Path(sys.argv[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import stat
@@ -9,11 +10,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from quiesce.adapters.compose.runtime import ComposeRuntime
 from quiesce.app.project import resolve_project
+from quiesce.app.wiring import connect, disconnect
 from quiesce.errors import QuiesceError, RequestError, ServiceFailed
 from quiesce.model import Database
 from quiesce.observed import Unit
@@ -73,7 +76,7 @@ services:
     volumes: ["traces:/traces", "data:/data:ro"]
 volumes:
   data: {name: "${STACK}-data"}
-  traces: {}
+  traces: {labels: {owner: somebody, empty: ""}}
   memory: {driver_opts: {type: tmpfs, device: tmpfs, o: size=1m}}
 """
 
@@ -275,6 +278,31 @@ def test_a_declared_volume_that_nobody_uses_is_found(runtime: ComposeRuntime, fo
     finally:
         made.close()
         docker("volume", "rm", f"{PROJECT}-of-old", f"{PROJECT}_named")
+
+
+def test_a_volume_that_a_restore_makes_has_the_labels_that_compose_gives(folder: Path):
+    """Those that the file declares, and Compose's own with its version."""
+    lines = (folder / "core.env").read_text().splitlines()
+    variables = dict(line.split("=", 1) for line in lines)
+    stack = compose_stack(folder, PROJECT, folder / "core.env", variables, profiles=("debug",))
+    ports = connect(stack, "20260101000000-0001", cast(Any, None))
+    name = f"{PROJECT}_traces"
+    try:
+        ports.runtime.up(["debug"], build=False)
+        by_compose = json.loads(docker("volume", "inspect", name))[0]
+        ports.runtime.remove(["debug"])
+        docker("volume", "rm", name)
+        states = {state.key: state for state in ports.runtime.volumes([])}
+        assert not states["traces"].exists
+        ports.volumes.create(states["traces"])
+        by_us = json.loads(docker("volume", "inspect", name))[0]
+    finally:
+        disconnect(ports, "20260101000000-0001")
+        docker("volume", "rm", "--force", name)
+    assert by_compose["Labels"]["owner"] == "somebody"
+    assert by_compose["Labels"]["com.docker.compose.version"]
+    unhashed = by_compose["Labels"].keys() - {"com.docker.compose.config-hash"}
+    assert by_us["Labels"] == {key: by_compose["Labels"][key] for key in unhashed}
 
 
 def test_a_running_service_of_another_profile_is_seen(runtime: ComposeRuntime, folder: Path):

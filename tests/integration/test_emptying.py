@@ -51,10 +51,13 @@ def test_a_user_of_the_engine_can_empty_what_services_wrote(engine: str, open_fo
     def work() -> str:
         api = docker.APIClient(base_url=engine, version="auto")
         helper = HelperEngine(
-            api=lambda: api, images=lambda: (os.environ["TINY_IMAGE"],), is_local=lambda: True
+            api=lambda: api,
+            images=lambda: (os.environ["TINY_IMAGE"],),
+            is_local=lambda: True,
+            labels=lambda key: {},
         )
         files = VolumeFiles(
-            run="r-emptying", project="p", staging=stack / "staging", direct=lambda _: None,
+            run="r-emptying", staging=stack / "staging", direct=lambda _: None,
             helper=helper,
         )  # fmt: skip
         count = files.empty_folder(stack, Path("backend/logs"))
@@ -73,9 +76,7 @@ def test_without_an_engine_it_is_refused_with_a_way_out(open_folder: Path) -> No
     stack = a_folder_of_others(open_folder)
 
     def work() -> str:
-        files = VolumeFiles(
-            run="r-emptying", project="p", staging=stack / "staging", direct=lambda _: None
-        )
+        files = VolumeFiles(run="r-emptying", staging=stack / "staging", direct=lambda _: None)
         try:
             files.empty_folder(stack, Path("backend/logs"))
         except NotPermitted as error:

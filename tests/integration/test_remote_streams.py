@@ -48,6 +48,7 @@ class Far:
             api=lambda: self.api,
             images=lambda: (os.environ["TINY_IMAGE"],),
             is_local=lambda: False,
+            labels=lambda key: {},
         )
         return RemotePlace(engine, self.run, self.volume, self.scratch, writable=True)
 

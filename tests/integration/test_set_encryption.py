@@ -116,7 +116,7 @@ def test_a_member_in_the_place_of_another_is_refused(tmp_path: Path, identity: P
 
 DECRYPT = """
 import os, pathlib, sys
-from quiesce.adapters.store import LocalStore
+from quiesce.adapters.sets.local import LocalStore
 store = LocalStore(pathlib.Path(sys.argv[1]))
 (backup,) = store.sets()
 store.decrypted("reading", backup, pathlib.Path(sys.argv[2]), lambda *_: None)

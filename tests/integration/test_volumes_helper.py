@@ -63,7 +63,6 @@ class Docker:
     ) -> VolumeFiles:
         return VolumeFiles(
             run=self.run,
-            project="project",
             staging=staging or self.staging,
             direct=lambda state: state.mountpoint if direct else None,
             helper=self.engine(*images, local=local),
@@ -74,6 +73,7 @@ class Docker:
             api=lambda: self.api,
             images=lambda: images or (os.environ["TINY_IMAGE"],),
             is_local=lambda: local,
+            labels=lambda key: {"made": key},
         )
 
     def helpers(self) -> list[str]:
@@ -233,15 +233,17 @@ FORSAKEN = """
 import sys
 from pathlib import Path
 import docker
-from quiesce.adapters.volume_helper import HelperEngine
-from quiesce.adapters.volumes import VolumeFiles
+from quiesce.adapters.volumes.helper import HelperEngine
+from quiesce.adapters.volumes.io import VolumeFiles
 from quiesce.observed import VolumeState
 
 endpoint, image, run, name, staging = sys.argv[1:]
 api = docker.APIClient(base_url=endpoint, version="auto")
-engine = HelperEngine(api=lambda: api, images=lambda: (image,), is_local=lambda: True)
+engine = HelperEngine(
+    api=lambda: api, images=lambda: (image,), is_local=lambda: True, labels=lambda key: {}
+)
 files = VolumeFiles(
-    run=run, project="p", staging=Path(staging), direct=lambda state: None, helper=engine
+    run=run, staging=Path(staging), direct=lambda state: None, helper=engine
 )
 files.begin(VolumeState("media", name, True, "local", {}, None, ()))
 print("ready", flush=True)
@@ -348,8 +350,8 @@ def test_a_full_target_is_an_error_with_helpers_too(docker: Docker) -> None:
         files.close()
 
 
-def test_a_new_volume_is_what_compose_would_have_made(docker: Docker) -> None:
-    """Otherwise Compose asks whether to use what it did not make."""
+def test_a_new_volume_has_its_driver_its_options_and_its_labels(docker: Docker) -> None:
+    """A second call leaves it as it is."""
     name = f"{docker.name}-new"
     state = VolumeState(
         "media", name, False, "local", {"type": "tmpfs", "device": "tmpfs"}, None, ()
@@ -361,8 +363,7 @@ def test_a_new_volume_is_what_compose_would_have_made(docker: Docker) -> None:
         found = docker.api.inspect_volume(name)
     finally:
         docker.api.remove_volume(name)
-    labels = {"com.docker.compose.project": "project", "com.docker.compose.volume": "media"}
-    assert (labels, "local") == (found["Labels"], found["Driver"])
+    assert ({"made": "media"}, "local") == (found["Labels"], found["Driver"])
     assert found["Options"] == {"type": "tmpfs", "device": "tmpfs"}
     files.close()
 

@@ -27,6 +27,8 @@ from quiesce.execute.unpacking import most_unpacked
 from quiesce.model import VolumeRecord
 from quiesce.observed import VolumeState
 
+#: How large a disk of each kind is. mkfs.xfs wants 300 MB, mkfs.btrfs 109. The image is sparse.
+DISK_SIZES = {"ext4": 128 << 20, "xfs": 320 << 20, "btrfs": 256 << 20}
 TAR = "--xattrs --xattrs-include=* --acls --sparse --numeric-owner".split()
 ODD_NAMES = (
     b"-rf",
@@ -60,7 +62,6 @@ def files_of(staging: Path, **options: object) -> VolumeFiles:
     """The adapter as the host runtime has it: every volume is a folder of this machine."""
     return VolumeFiles(
         run="20260101000000-0001",
-        project="project",
         staging=staging,
         direct=lambda state: state.mountpoint,
         **options,  # type: ignore[arg-type]
@@ -435,21 +436,24 @@ def small_disk(size: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def private_disk() -> Iterator[Path]:
-    """An ext4 file system of our own, so that nobody else's sync writes its pages. Root only."""
-    make = shutil.which("mkfs.ext4", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+def private_disk(kind: str = "ext4") -> Iterator[Path]:
+    """A file system of our own, so that nobody else's sync writes its pages. Root only.
+
+    The test is skipped where this machine cannot make or mount one of this kind.
+    """
+    make = shutil.which(f"mkfs.{kind}", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     if make is None:
-        pytest.skip("mkfs.ext4 is not on this machine")
+        pytest.skip(f"mkfs.{kind} is not on this machine")
     with tempfile.TemporaryDirectory() as folder:
         image, root = Path(folder, "image"), Path(folder, "root")
         root.mkdir()
         with image.open("wb") as stream:
-            stream.truncate(32 << 20)
+            stream.truncate(DISK_SIZES[kind])
         subprocess.run([make, "-q", image], check=True)
         mount = ["mount", "-o", "loop", image, root]
         mounted = subprocess.run(mount, capture_output=True, check=False)
         if mounted.returncode:
-            pytest.skip(f"no loop device can be mounted: {mounted.stderr.decode().strip()}")
+            pytest.skip(f"no {kind} can be mounted: {mounted.stderr.decode().strip()}")
         try:
             yield root
         finally:

@@ -43,7 +43,7 @@ class ComposeCommand:
         self._instance = instance
         self._address = address
         self._outer = environment
-        self._checked = False
+        self._version = ""
 
     def run(
         self,
@@ -57,7 +57,7 @@ class ComposeCommand:
 
         Raise RequestError where Compose v2 is not installed, QuiesceError when it fails.
         """
-        self._check_version()
+        self.version()
         chosen = self._instance.profiles if profiles is None else profiles
         options = self._options(chosen)
         if more_files:
@@ -91,7 +91,7 @@ class ComposeCommand:
 
     def argv(self, *arguments: str) -> list[str]:
         """Return the command line of `docker compose` for this instance."""
-        self._check_version()
+        self.version()
         options = self._options(self._instance.profiles)
         return [*self._docker(), "compose", *options, *arguments]
 
@@ -160,9 +160,13 @@ class ComposeCommand:
             options += ["--profile", profile]
         return options
 
-    def _check_version(self) -> None:
-        if self._checked:
-            return
+    def version(self) -> str:
+        """Return Compose's version as its labels have it: numbers, without a distribution's suffix.
+
+        Raise RequestError where Compose is missing or older than 2.
+        """
+        if self._version:
+            return self._version
         try:
             version = self.docker("compose", "version", "--short", timeout=30)
         except RequestError:
@@ -171,7 +175,8 @@ class ComposeCommand:
             raise RequestError(
                 "docker has no Compose plugin", INSTALL, details=error.details
             ) from None
-        major = re.match(r"v?(\d+)\.", version)
-        if major is None or int(major[1]) < 2:
+        found = re.match(r"v?((\d+)(?:\.\d+)+)", version)
+        if found is None or int(found[2]) < 2:
             raise RequestError(f"docker compose is version {version}, and 2 is needed", INSTALL)
-        self._checked = True
+        self._version = found[1]
+        return self._version

@@ -27,6 +27,7 @@ from quiesce.adapters.compose.model import ComposeModel, DeclaredVolume
 from quiesce.observed import Mount, Service, VolumeState
 
 _LABEL_VOLUME = "com.docker.compose.volume"
+_LABEL_VERSION = "com.docker.compose.version"
 _AWAKE = ("running", "restarting")
 
 
@@ -123,6 +124,25 @@ class _Use:
 
     container: str
     writes: bool
+
+
+def volume_labels(
+    model: ComposeModel | None, project: str, key: str, version: str
+) -> dict[str, str]:
+    """Return the labels that Compose gives to a volume when it makes it.
+
+    Newer versions add a hash of its configuration. Compose accepts volumes without that label.
+    Compose makes no external volume, so one of those gets no labels.
+    """
+    declared = model.volumes.get(key) if model is not None else None
+    if declared is not None and declared.external:
+        return {}
+    return {
+        **(declared.labels if declared is not None else {}),
+        LABEL_PROJECT_NAME: project,
+        _LABEL_VOLUME: key,
+        _LABEL_VERSION: version,
+    }
 
 
 def _outside_uses(connection: EngineConnection, project: str) -> Mapping[str, list[_Use]]:

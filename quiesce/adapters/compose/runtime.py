@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quiesce.adapters.compose import inventory
 from quiesce.adapters.compose.address import find_address
 from quiesce.adapters.compose.cli import ComposeCommand
 from quiesce.adapters.compose.containers import ComposeUnits
@@ -22,7 +23,6 @@ from quiesce.adapters.compose.endpoint import WAYS, ComposeReach, Relay, Way
 from quiesce.adapters.compose.engine import EngineConnection
 from quiesce.adapters.compose.events import StartsListener, who_started
 from quiesce.adapters.compose.inspected import Inspected, service_of
-from quiesce.adapters.compose.inventory import found_model, image_name, services_of, volume_states
 from quiesce.adapters.compose.model import ComposeModel
 from quiesce.adapters.compose.model_cache import ModelReader
 from quiesce.adapters.compose.project import ComposeProject
@@ -92,7 +92,7 @@ class ComposeRuntime:
         or no longer declared): it runs, mounts and writes all the same. What a container really
         mounts is added to what its service declares.
         """
-        found = services_of(self._model(), self._units.containers())
+        found = inventory.services_of(self._model(), self._units.containers())
         return self._starter.with_foreign_mounts(found)
 
     def api(self) -> APIClient:
@@ -118,7 +118,13 @@ class ComposeRuntime:
         keys = [model.volume(volume.key).key for volume in declared]
         keys += [key for key in model.volumes if key not in keys]
         chosen = [model.volumes[key] for key in keys]
-        return volume_states(self._connection, self._instance.project, chosen)
+        return inventory.volume_states(self._connection, self._instance.project, chosen)
+
+    def volume_labels(self, key: str) -> Mapping[str, str]:
+        """Return the labels that Compose gives to this volume when it makes it."""
+        version = self._compose.version()
+        project = self._instance.project
+        return inventory.volume_labels(self._model_if_readable(), project, key, version)
 
     def endpoint(self, service: str, port: int) -> Endpoint:
         """Return where this machine reaches that port: directly, published, or through a relay."""
@@ -137,7 +143,7 @@ class ComposeRuntime:
         """Return, per service, the image its container runs from, by digest or id."""
         found: dict[str, str] = {}
         for entry in self._units.containers():
-            found.setdefault(service_of(entry), image_name(self._connection, entry))
+            found.setdefault(service_of(entry), inventory.image_name(self._connection, entry))
         return found
 
     def resolved_model(self) -> dict[str, Any]:
@@ -177,7 +183,7 @@ class ComposeRuntime:
         self._require(services)
         self.engine()
         found = {service.name: service for service in self.services()}
-        active = [name for name in found if self._is_active(name)]
+        active = [one.name for one in self._model().services if one.active and one.name in found]
         chosen = [found[name] for name in (services or active) if name in found]
         self._starter.up(chosen, build=build, everything=not services)
 
@@ -249,7 +255,7 @@ class ComposeRuntime:
     @contextlib.contextmanager
     def as_found(self) -> Iterator[None]:
         """Inside, the labels that Compose gave to volumes and containers are the model."""
-        self._found = found_model(self._connection, self._instance.project, self._keys)
+        self._found = inventory.found_model(self._connection, self._instance.project, self._keys)
         try:
             yield
         finally:
@@ -375,10 +381,6 @@ class ComposeRuntime:
             return self._model()
         except QuiesceError:
             return None
-
-    def _is_active(self, name: str) -> bool:
-        declared = self._model().service(name)
-        return declared is not None and declared.active
 
     def _require(self, services: Sequence[str]) -> None:
         if services:

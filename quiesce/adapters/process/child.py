@@ -1,7 +1,4 @@
-"""What a running child is and says: its identity, the end of its group, the tail of its words.
-
-The guard uses this too, on the children a dead run left behind.
-"""
+"""A child of this process: what it writes, how its group ends, and how it is tied to our life."""
 
 from __future__ import annotations
 
@@ -14,7 +11,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -22,41 +18,6 @@ from typing import IO
 PATIENCE = 5.0
 TAIL_LINES = 20
 TAIL_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Child:
-    """A child that runs.
-
-    `pid` is its group too; `started` (clock ticks since boot, 0 where the system does not say)
-    tells it apart from a later process with the same number.
-    """
-
-    pid: int
-    started: int
-    program: str
-
-
-def end_group(child: Child, patience: float = PATIENCE) -> bool:
-    """End the group of a child, also one of a run that died: TERM, then KILL after `patience`.
-
-    Return False, touching nothing, when that process has ended or its number is another's now.
-    """
-    if started_at(child.pid) != child.started or not _alive(child.pid):
-        return False
-    signal_group(child.pid, signal.SIGTERM)
-    deadline = time.monotonic() + patience
-    while _alive(child.pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    signal_group(child.pid, signal.SIGKILL)
-    wait_for_group(child.pid, seconds=1.0)
-    return True
-
-
-def started_at(pid: int) -> int:
-    """When the process began, in clock ticks since boot; 0 when it is not there or unknown."""
-    fields = _stat_fields(pid)
-    return int(fields[19]) if fields else 0
 
 
 class Reader:
@@ -123,9 +84,9 @@ def tied_to_us(command: Sequence[str]) -> list[str]:
     """Return the command so that the kernel ends it with TERM when we die (also by `kill -9`).
 
     `setpriv` asks the kernel for that and then *becomes* the program: same pid, 2 ms. Asking
-    between fork and exec in Python (`preexec_fn`) can deadlock in a program with threads. What
-    remains (death in the first 2 ms; a system without util-linux) is the guard's, who ends the
-    groups named in the journal.
+    between fork and exec in Python (`preexec_fn`) can deadlock in a program with threads. Not
+    covered are: our death within those 2 ms, and systems without util-linux. There the child runs
+    until it ends by itself, or for want of its pipe or its connection.
     """
     setpriv = _setpriv()
     return [setpriv, "--pdeathsig", "TERM", "--", *command] if setpriv else list(command)
@@ -155,19 +116,6 @@ def _has_living_member(group: int) -> bool:
     # Zombies that nobody collects (a container without an init) stay members for ever.
     others = (_stat_fields(int(path.name)) for path in Path("/proc").glob("[0-9]*"))
     return any(f[2] == str(group) and f[0] not in ("Z", "X") for f in others if f)
-
-
-def _alive(pid: int) -> bool:
-    fields = _stat_fields(pid)
-    if fields:
-        return fields[0] not in ("Z", "X")
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return not Path("/proc/self").is_dir()
 
 
 def _stat_fields(pid: int) -> list[str]:

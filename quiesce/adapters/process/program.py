@@ -2,7 +2,7 @@
 
 Every child leads a session and a process group of its own, so a second Ctrl-C in the terminal
 cannot reach the very command that puts services back, and its group can be ended as one. It gets
-an empty input unless told otherwise, and dies with the run: see `process_child.tied_to_us`.
+an empty input unless told otherwise, and dies with the run: see `child.tied_to_us`.
 Errors name the program and its last lines of stderr, never its arguments or its environment.
 
 `run` and `pipe` must be waited for by the thread that called them (they do that themselves):
@@ -19,7 +19,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypedDict, Unpack
@@ -27,10 +27,8 @@ from typing import IO, TypedDict, Unpack
 from quiesce.adapters.process.child import (
     PATIENCE,
     TAIL_BYTES,
-    Child,
     Reader,
     signal_group,
-    started_at,
     tail,
     tied_to_us,
     wait_for_group,
@@ -115,32 +113,6 @@ def pipe(commands: Sequence[Sequence[str]], **options: Unpack[Options]) -> tuple
     return results
 
 
-def spawn(
-    argv: Sequence[str],
-    *,
-    environment: Mapping[str, str],
-    cwd: Path,
-    output: Stream,
-    with_run: bool = False,
-) -> tuple[Child, subprocess.Popen[bytes]]:
-    """Begin a program that goes on by itself, its output and errors going to `output`.
-
-    It outlives the run (a service of the host runtime) unless `with_run`. Who keeps the handle
-    must wait for it, or it stays behind as a zombie until we end.
-    """
-    command = _located(argv, environment, argv[0], "")
-    popen = subprocess.Popen(
-        tied_to_us(command) if with_run else command,
-        env=dict(environment),
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    return Child(popen.pid, started_at(popen.pid), _name(argv)), popen
-
-
 def attach(
     argv: Sequence[str], connection: socket.socket, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
@@ -159,35 +131,7 @@ def attach(
     )
 
 
-def watch(listener: Callable[[Child], None]) -> None:
-    """Tell `listener` of every child of `run` and `pipe` begun from now on (for the journal)."""
-    _listeners.append(listener)
-
-
-def unwatch(listener: Callable[[Child], None]) -> None:
-    """Tell `listener` no more."""
-    _listeners.remove(listener)
-
-
-def children() -> tuple[Child, ...]:
-    """Return the children of `run` and `pipe` that have not ended yet, of all threads."""
-    with _guard:
-        return tuple(running.child for running in _children.values())
-
-
-def end_children() -> None:
-    """End every child of `run` and `pipe`, of all threads. Their callers raise."""
-    with _guard:
-        running = tuple(_children.values())
-    for child in running:
-        child.end()
-
-
 # ------------------------------------------------------------------------------- one running child
-
-_children: dict[int, _Running] = {}
-_guard = threading.Lock()
-_listeners: list[Callable[[Child], None]] = []
 
 
 class _Running:
@@ -219,17 +163,12 @@ class _Running:
             # The caller's hint is about a program that is not there.
             true = hint if error.errno == errno.ENOENT else hint_for(error, argv[0])
             raise QuiesceError(f"{self.name} cannot be started: {reason(error)}", true) from None
-        self.child = Child(self.popen.pid, started_at(self.popen.pid), _name(argv))
-        with _guard:
-            _children[self.popen.pid] = self
         self.captures = output is None
         captured = self.popen.stdout if self.captures else None
         self.output = Reader(captured, OUTPUT_LIMIT, keep_end=False)
         self.errors = Reader(self.popen.stderr, TAIL_BYTES, keep_end=True)
         if text is not None and self.popen.stdin is not None:
             threading.Thread(target=_feed, args=(self.popen.stdin, text), daemon=True).start()
-        for listener in tuple(_listeners):
-            listener(self.child)
 
     def let_go_of_output(self) -> None:
         if self.popen.stdout is not None and not self.captures:
@@ -245,7 +184,6 @@ class _Running:
             raise QuiesceError(f"{self.name} did not end within {seconds:.0f} seconds") from None
         # A daemon it left behind may keep stderr open for ever; what it says no longer matters.
         self.errors.wait(1.0, strict=False)
-        self._forget()
         if self.output.overflowed:
             raise QuiesceError(f"{self.name} wrote more than {OUTPUT_LIMIT} bytes")
         code = self.popen.returncode
@@ -271,7 +209,6 @@ class _Running:
                 self.popen.wait()
                 wait_for_group(self.popen.pid, seconds=1.0)
             self.let_go_of_output()
-            self._forget()
 
     def _still_there(self) -> bool:
         if self.popen.returncode is not None:
@@ -281,10 +218,6 @@ class _Running:
             return os.waitid(os.P_PID, self.popen.pid, options) is None
         except ChildProcessError:
             return False
-
-    def _forget(self) -> None:
-        with _guard:
-            _children.pop(self.popen.pid, None)
 
 
 def _source(running: Sequence[_Running], options: Options) -> bytes | Stream | None:

@@ -1,4 +1,4 @@
 """Volumes: archives, changes, restores beside the live content.
 
-From outside use `io` and `helper`.
+From outside use `io`, `helper` and `direct`.
 """

@@ -39,8 +39,9 @@ from quiesce.exclusion import RESERVED, RUN_FOLDER, Exclusion, LeftOut, Tally
 from quiesce.ports import Progress
 
 COMPRESSION = "zstd"
-#: Where the T0 rule was proven, a write through mmap during level 0 included. Anywhere else (a
-#: server's clock, a tmpfs that does not date such writes) level 1 is the whole volume.
+#: Where the T0 rule was tested, a write through mmap during level 0 included; the names are those
+#: of `stat -f`. Anywhere else (a server's clock, a tmpfs that does not date such writes) level 1 is
+#: the whole volume.
 PROVEN_FILESYSTEMS = frozenset({"ext2/ext3", "xfs", "btrfs"})
 #: More than this between the two clocks since T0 means that one of them was set.
 STEP_SECONDS = 1.0

@@ -29,6 +29,7 @@ from quiesce.adapters.volumes.location import (
     probe_command,
 )
 from quiesce.errors import QuiesceError, RequestError
+from quiesce.observed import VolumeState
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -45,14 +46,15 @@ class HelperEngine:
 
     `images` are tried in order, once; the first with the programs is used from then on, and none
     is ever pulled. `is_local` tells whether the engine is proven to share this machine's file
-    systems. `api` gives the SDK's client; it belongs to the caller, who closes it. `project` marks
-    helpers as this project's: they are no strangers to its volumes.
+    systems. `api` gives the SDK's client; it belongs to the caller, who closes it. `labels` gives
+    the labels of a new volume, by its key. `project` marks helpers as this project's: they do not
+    count as external users of its volumes.
     """
 
     api: Callable[[], APIClient]
     images: Callable[[], Sequence[str]]
     is_local: Callable[[], bool]
-    compose_version: str = ""
+    labels: Callable[[str], Mapping[str, str]]
     project: str = ""
     _image: str | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -78,12 +80,12 @@ class HelperEngine:
                 "run Quiesce on the machine of that engine",
             )
 
-    def create_volume(
-        self, name: str, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
-    ) -> None:
+    def create_volume(self, volume: VolumeState) -> None:
         """Make a volume; one that exists is left as it is."""
-        with translate_helper_errors(f"creating volume {name}"):
-            self.api().create_volume(name, driver or "local", dict(options), dict(labels))
+        labels = dict(self.labels(volume.key))
+        with translate_helper_errors(f"creating volume {volume.name}"):
+            driver = volume.driver or "local"
+            self.api().create_volume(volume.name, driver, dict(volume.options), labels)
 
     def remove_orphans(self, run: str) -> tuple[str, ...]:
         """Remove every helper of this run and return their names."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from quiesce.adapters.volumes import exclusion as volume_exclusion
 from quiesce.adapters.volumes import swap as volume_stage
 from quiesce.adapters.volumes import swap_path
 from quiesce.adapters.volumes.archive import COMPRESSION, Archived, Archiver, LevelZero
+from quiesce.adapters.volumes.direct import Direct
 from quiesce.adapters.volumes.empty_folder import NotPermitted, empty_folder
 from quiesce.adapters.volumes.helper import HelperEngine, HelperPlace
 from quiesce.adapters.volumes.immutable import immutable_at, immutable_in_folder
@@ -44,25 +45,21 @@ from quiesce.ports import Progress, VolumeSize, VolumeSurvey
 class VolumeFiles:
     """`ports.VolumeIO` for both runtimes.
 
-    `direct` gives the folder of a volume that this process may read as it is, or None; on the
-    host runtime that is every volume. `helper` is the engine for the others (None on the host
-    runtime). `staging` is a folder of this run that is made when missing and that an engine on
-    this machine sees: every `directory` given to `archive` lies below it, and so do scratch
-    files. `project` is the Compose project whose labels new volumes get.
+    `direct` is a rule of `volumes/direct.py`. `helper` is the engine for the others (None on the
+    host runtime). `staging` is a folder of this run that is made when missing and that an engine on
+    this machine sees: every `directory` given to `archive` lies below it, and so do scratch files.
     """
 
     def __init__(
         self,
         *,
         run: str,
-        project: str,
         staging: Path,
-        direct: Callable[[VolumeState], Path | None],
+        direct: Direct,
         helper: HelperEngine | None = None,
         allow_devices: bool = False,
     ) -> None:
         self._run = run
-        self._project = project
         self._staging = staging
         self._direct = direct
         self._helper = helper
@@ -190,13 +187,7 @@ class VolumeFiles:
 
     def create(self, volume: VolumeState) -> None:
         if self._helper is not None:
-            labels = {
-                "com.docker.compose.project": self._project,
-                "com.docker.compose.volume": volume.key,
-            }
-            if self._helper.compose_version:
-                labels["com.docker.compose.version"] = self._helper.compose_version
-            self._helper.create_volume(volume.name, volume.driver, volume.options, labels)
+            self._helper.create_volume(volume)
             return
         folder = self._direct(volume)
         if folder is None:
