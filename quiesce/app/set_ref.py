@@ -51,8 +51,8 @@ def resolve(
 
 def _latest(instance: str, sets: Sequence[BackupSet], what: str) -> BackupSet:
     own = [s for s in sets if s.manifest.instance == instance]
-    safety = [s for s in own if is_safety(s)]
-    ordinary = [s for s in own if not is_safety(s)]
+    safety = [s for s in own if s.manifest.safety]
+    ordinary = [s for s in own if not s.manifest.safety]
     if what == "":
         found = [s for s in ordinary if s.manifest.kind == "full"]
     elif what == "safety":
@@ -65,11 +65,6 @@ def _latest(instance: str, sets: Sequence[BackupSet], what: str) -> BackupSet:
         words = f"a set for {what}" if what else "a full set"
         raise RequestError(f"{instance} has not {words} yet", _HINT)
     return max(found, key=lambda s: (s.manifest.created_at, s.name))
-
-
-def is_safety(backup: BackupSet) -> bool:
-    """Whether the set was made by a restore, of what it was about to replace."""
-    return backup.manifest.label == "before restore"
 
 
 def _sources(backup: BackupSet) -> set[str]:

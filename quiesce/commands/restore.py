@@ -18,6 +18,7 @@ from quiesce.commands.restore_preparation import (
     restore_outcome,
 )
 from quiesce.errors import CheckFailed, RequestError
+from quiesce.plan.naming import SAFETY
 from quiesce.plan.restore import plan_restore
 from quiesce.plan.restore_request import RestoreRequest
 
@@ -65,7 +66,7 @@ def run_restore(
         afterwards.extend(prepared.afterwards)
         if session.stack.probes and request.restart and not session.options.dry_run:
             green.extend(asking.answered(session.stack, ports))
-        safety_set = session.new_set_name(ports, "safety")
+        safety_set = session.new_set_name(ports, SAFETY)
         return plan_restore(
             session.stack, seen, read, prepared.request, run, safety_set, prepared.taken
         )
@@ -138,7 +139,7 @@ def _restore_file(
         full = complete_request(source, request)
         prepared = prepare_restore(session.stack, ports, seen, source, full)
         afterwards.extend(prepared.afterwards)
-        safety_set = session.new_set_name(ports, "safety")
+        safety_set = session.new_set_name(ports, SAFETY)
         return plan_restore(
             session.stack, seen, source, prepared.request, run, safety_set, prepared.taken
         )

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from quiesce.errors import RequestError
 from quiesce.model import BackupSet, OffsiteSet, OffsiteStore, Stack, Trust
-from quiesce.plan.retention import Candidate, is_safety
+from quiesce.plan.retention import Candidate
 from quiesce.plan.services import nearest
 from quiesce.plan.steps import Node, Plan, PruneStore, PullSet, PushSet, VerifySet
 
@@ -27,7 +27,7 @@ def pending(stack: Stack, sets: Iterable[BackupSet], store: str) -> tuple[Backup
         backup
         for backup in sets
         if backup.manifest.instance == stack.instance.name
-        and not is_safety(backup.manifest)
+        and not backup.manifest.safety
         and backup.state.verified_good
         and store not in backup.state.pushed
     )
@@ -40,7 +40,7 @@ def held_back(stack: Stack, sets: Iterable[BackupSet], store: str | None) -> tup
         backup.name
         for backup in sets
         if backup.manifest.instance == stack.instance.name
-        and not is_safety(backup.manifest)
+        and not backup.manifest.safety
         and not backup.state.verified_good
         and not set(stores) <= set(backup.state.pushed)
     )
@@ -131,7 +131,6 @@ def _candidate(
     accepted: bool,  # noqa: FBT001
     damaged: bool,  # noqa: FBT001
 ) -> Candidate:
-    safety = "-safety" in found.name.removeprefix(found.instance)
     amounts = {}
     for text, amount in found.amounts.items():
         unit, _, source = text.partition(" ")
@@ -143,7 +142,7 @@ def _candidate(
         amounts = dict(same.amounts)
     return Candidate(
         found.name,
-        (found.instance, found.kind, found.contents, safety),
+        (found.instance, found.kind, found.contents, found.safety),
         found.created_at,
         # The index says how it was when it was sent; the set here says how it is now.
         pinned=same.state.pinned if same is not None else found.pinned,
