@@ -268,7 +268,7 @@ def _source(session: Session, phase: str, file: str) -> str:
     if phase not in ("setup", "all"):
         return "the copy"
     sets = session.local_sets()
-    return set_ref.resolve(session.stack, sets, file, lambda _: "latest").name
+    return set_ref.resolve(session.stack, sets, set_ref.parse(session.stack, file)).name
 
 
 def _session_of(session: Session, made: sandbox.Copy) -> Session:

@@ -46,14 +46,18 @@ def run_restore(
     `from_instance` is the instance that the set was made of, where it is another one.
     """
     note = checked_note(note)
-    if path := importing.is_single_file(session.stack, file):
+    ref = None if file is None else set_ref.parse(session.stack, file)
+    if ref is not None and (path := set_ref.single_file(session.stack, ref)):
         if from_instance is not None:
             raise RequestError("--from-instance is for sets", "leave it out: a file is of none")
         return _restore_file(session, path, request, database, note)
     if database is not None:
         raise RequestError("--database is for single files", "use --only with a set")
     sets = session.local_sets()
-    source = set_ref.resolve(session.stack, sets, file, session.ask_for_set, from_instance)
+    if ref is None:
+        own = set_ref.require_any(session.stack, sets, from_instance)
+        ref = set_ref.parse(session.stack, session.ask_for_set(own))
+    source = set_ref.resolve(session.stack, sets, ref, from_instance)
     request = complete_request(source, request)
 
     green: list[Probe] = []

@@ -13,6 +13,7 @@ from quiesce.errors import RequestError
 from quiesce.model import BackupSet, OffsiteSet, OffsiteStore, Stack, Trust
 from quiesce.plan.retention import Candidate
 from quiesce.plan.services import nearest
+from quiesce.plan.set_ref import SetRef
 from quiesce.plan.steps import Node, Plan, PruneStore, PullSet, PushSet, VerifySet
 
 WHY = "a copy that the loss of this machine does not take"
@@ -217,17 +218,18 @@ def require_trusted(
         )
 
 
-def resolve(stack: Stack, sets: Sequence[OffsiteSet], wanted: str, store: str) -> OffsiteSet:
-    """Return the set meant: a name, `latest` (the newest full one), `latest:data`."""
-    if wanted == "latest" or wanted.startswith("latest:"):
-        kind = wanted.partition(":")[2] or "full"
-        found = [s for s in sets if s.kind == kind]
+def resolve(stack: Stack, sets: Sequence[OffsiteSet], ref: SetRef, store: str) -> OffsiteSet:
+    """Return the set of `store` that is meant. An index does not say what an encrypted set holds,
+    so `latest:KEY` finds none of those. Raise RequestError where there is no such set."""
+    if ref.is_latest:
+        found = [s for s in sets if ref.fits(s.kind, s.contents, safety=s.safety)]
         if not found:
             raise RequestError(
-                f"store {store} holds no {kind} set of {stack.instance.name}",
+                f"store {store} holds no {ref.words} of {stack.instance.name}",
                 f"run 'inv backups --store {store}'",
             )
         return max(found, key=lambda s: (s.created_at, s.name))
+    wanted = ref.name
     for entry in sets:
         if entry.name == wanted:
             return entry

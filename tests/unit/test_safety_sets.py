@@ -19,6 +19,7 @@ from quiesce.app.wiring import SystemClock
 from quiesce.codec import decode, encode
 from quiesce.commands import backup as backup_verb
 from quiesce.commands import report as report_verb
+from quiesce.errors import RequestError
 from quiesce.execute.handlers import sets as handlers
 from quiesce.execute.run import Ports, Run
 from quiesce.model import BackupSet, OffsiteStore, SetState
@@ -27,7 +28,8 @@ from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.restore import plan_restore
 from quiesce.plan.restore_request import RestoreRequest
 from quiesce.plan.retention import candidate
-from quiesce.plan.steps import OpenSet, Plan, steps_of
+from quiesce.plan.set_ref import SetRef
+from quiesce.plan.steps import OpenSet, Plan, SealSet, steps_of
 from quiesce.report.overview import newest
 from tests.support.builders import NOW, RUN, a_set, a_stack, a_world
 from tests.support.sets import publish_a_set
@@ -48,7 +50,7 @@ def made_by_an_earlier_version(made: BackupSet, **changes: object) -> BackupSet:
     return LocalStore(folder.parent).read(folder)
 
 
-def aged(name: str, days: float, *, good: bool = True, **fields: object) -> BackupSet:
+def aged(name: str, days: float, *, good: bool = True, **fields: Any) -> BackupSet:
     """A set made so many days before `NOW`."""
     backup = a_set(name, created_at=NOW - timedelta(days=days), **fields)
     return replace(backup, state=SetState(verified_good=good))
@@ -90,7 +92,7 @@ def sealed(step: OpenSet, folder: Path) -> BackupSet:
     ports = Ports(quiet, quiet, quiet, quiet, store, quiet, SystemClock(), quiet, quiet)
     run = Run(RUN, stack, a_world(), ports)
     handlers.open_set(step, run)
-    handlers.seal(handlers.s.SealSet(step.set, "for the test"), run)
+    handlers.seal(SealSet(step.set, "for the test"), run)
     return store.read(folder / "backups" / step.set)
 
 
@@ -220,7 +222,7 @@ def test_a_store_index_says_it_too(tmp_path: Path) -> None:
 
 def named(file: str, sets: Sequence[BackupSet] = SETS) -> str:
     """The set that a `--file` means."""
-    return set_ref.resolve(a_stack(), sets, file, lambda _: "").name
+    return set_ref.resolve(a_stack(), sets, SetRef.parse(file)).name
 
 
 def test_latest_passes_over_safety_sets_and_not_over_a_label() -> None:
@@ -235,7 +237,7 @@ def test_latest_passes_over_safety_sets_and_not_over_a_label() -> None:
 def test_a_label_gives_nothing_to_undo() -> None:
     """A set labelled like a safety set must never be restored by `undo-restore`."""
     labelled = [backup for backup in SETS if not backup.manifest.safety]
-    with pytest.raises(set_ref.RequestError, match="has not a set for safety"):
+    with pytest.raises(RequestError, match="has no safety set yet"):
         named("latest:safety", labelled)
 
 
