@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from quiesce.adapters.sets.local import LocalStore
 from quiesce.app import set_ref
 from quiesce.app.session import Options, Session
+from quiesce.commands import drill as drill_verb
 from quiesce.commands import offsite as offsite_verbs
 from quiesce.commands import restore as restore_verb
 from quiesce.commands.verify import run_verify
@@ -411,3 +413,23 @@ def test_a_damaged_set_is_known_by_its_path_too(tmp_path: Path) -> None:
     for file in (made.name, str(made.path), f"{made.path}/"):
         with pytest.raises(CheckFailed, match=f"{made.name} is damaged"):
             run_verify(session, file, everything=False, deep=False)
+
+
+def test_a_drill_restores_the_set_that_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that is outside of `backups/`."""
+    session = a_session(tmp_path / "stack")
+    made = publish_a_set(LocalStore(tmp_path / "elsewhere"))
+    restored = []
+    monkeypatch.setattr(drill_verb, "_session_of", lambda session, made: session)
+    monkeypatch.setattr(drill_verb, "_write_marks", lambda copy, folder: None)
+    monkeypatch.setattr(
+        drill_verb, "_recover_into", lambda session, copy, source: restored.append(source)
+    )
+    source = drill_verb._source(session, "setup", str(made.path))
+    assert source is not None
+    copy: Any = SimpleNamespace(folder=tmp_path)
+    drill_verb._set_up(session, copy, source, drill_verb.Figures())
+    assert restored == [made.path]
+    assert drill_verb._source(session, "verify", str(made.path)) is None
