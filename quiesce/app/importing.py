@@ -45,14 +45,6 @@ class ForeignFile:
     volume: str | None
 
 
-def is_single_file(stack: Stack, file: str | None) -> Path | None:
-    """Return the file that is meant, None when a set is: from here, then from `backups/`."""
-    for path in (Path(file), stack.backups / file) if file else ():
-        if path.is_file():
-            return path.absolute()
-    return None
-
-
 def as_source(
     stack: Stack, ports: Ports, run: str, wanted: ForeignFile, identity: Path | None
 ) -> ImportSource:

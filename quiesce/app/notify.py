@@ -157,11 +157,10 @@ def _figures(
 ) -> list[Figure]:
     from quiesce.adapters.notify.prometheus import Figure
     from quiesce.app.run_reports import last_drill, read_reports
-    from quiesce.plan.retention import is_safety
 
     newest: dict[str, BackupSet] = {}
     for backup in sets:
-        if not is_safety(backup.manifest):
+        if not backup.manifest.safety:
             newest[backup.manifest.kind] = backup
     kinds = [({"kind": kind}, backup) for kind, backup in newest.items()]
     full = newest.get("full")

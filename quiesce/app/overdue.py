@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from quiesce.app.run_reports import last_run
-from quiesce.plan import retention, schedule
+from quiesce.plan import schedule
 from quiesce.report import words
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _done(stack: Stack, timing: Timing, sets: Sequence[BackupSet]) -> datetime |
         backup.manifest.created_at
         for backup in sets
         if backup.manifest.instance == stack.instance.name
-        and not retention.is_safety(backup.manifest)
+        and not backup.manifest.safety
         and backup.manifest.kind in kinds
         and wanted <= set(backup.manifest.sources)
     ]

@@ -1,79 +1,86 @@
-"""Which set a `--file` means: a folder, a name, `latest`, or the answer to a question."""
+"""Which set or file here a `--file` means. `plan/set_ref` has its grammar."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 from quiesce.errors import RequestError
 from quiesce.model import BackupSet, Stack
+from quiesce.plan.set_ref import SetRef
 
 _HINT = "run 'inv backups' for the sets that are there"
 
 
-def resolve(
-    stack: Stack,
-    sets: Sequence[BackupSet],
-    file: str | None,
-    ask: Callable[[Sequence[BackupSet]], str],
-    other: str | None = None,
-) -> BackupSet:
-    """Return the set that was asked for.
+def parse(stack: Stack, file: str) -> SetRef:
+    """Return what a `--file` says where the stores of `stack` are known."""
+    return SetRef.parse(file, [store.name for store in stack.stores])
 
-    `latest` is the newest complete full set of this instance that was no safety set;
-    `latest:data`, `latest:schema`, `latest:safety` and `latest:<database or volume>` narrow it
-    differently. A relative path counts from the working directory, then from `backups/`. `other`
-    is the instance whose set is meant, where it is not this one. Raise RequestError with the
-    nearest names for what does not exist, and for a set of an instance that is not meant.
+
+def single_file(stack: Stack, ref: SetRef) -> Path | None:
+    """Return the file that is meant, None when a set is."""
+    for path in _paths(stack, ref):
+        if path.is_file():
+            return path.absolute()
+    return None
+
+
+def resolve(
+    stack: Stack, sets: Sequence[BackupSet], ref: SetRef, other: str | None = None
+) -> BackupSet:
+    """Return the set that is meant, of this instance or of `other`.
+
+    `sets` are those in `backups/`. A name counts before a path. Raise RequestError with the
+    nearest names for what does not exist, for a set in a store, and for a set of an instance that
+    is not meant.
     """
+    if ref.store:
+        raise RequestError(
+            f"{ref} is in a store",
+            f"bring it here first: inv pull --store {ref.store} --file {ref.without_store}",
+        )
     meant = stack.instance.name if other is None else other
-    if file is None:
-        own = [s for s in sets if s.manifest.instance == meant]
-        if not own:
-            raise RequestError("there is no backup set yet", "run 'inv backup' first")
-        file = ask(own)
-    if file == "latest" or file.startswith("latest:"):
-        return _latest(meant, sets, file.partition(":")[2])
-    named = [s for s in sets if s.name == file]
+    if ref.is_latest:
+        return _latest(meant, sets, ref)
+    named = [s for s in sets if s.name == ref.name]
     if named:
         return _of_instance(meant, named[0])
-    for path in (Path(file), stack.backups / file):
+    for path in _paths(stack, ref):
         if path.is_dir():
             from quiesce.adapters.sets.local import LocalStore
 
             return _of_instance(meant, LocalStore(stack.backups).read(path.resolve()))
     names = [s.name for s in sets]
-    alike = get_close_matches(Path(file).name, names, n=3, cutoff=0.5)
+    alike = get_close_matches(ref.last_part, names, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(alike)}?" if alike else _HINT
-    raise RequestError(f"there is no set {file}", hint)
+    raise RequestError(f"there is no set {ref}", hint)
 
 
-def _latest(instance: str, sets: Sequence[BackupSet], what: str) -> BackupSet:
-    own = [s for s in sets if s.manifest.instance == instance]
-    safety = [s for s in own if is_safety(s)]
-    ordinary = [s for s in own if not is_safety(s)]
-    if what == "":
-        found = [s for s in ordinary if s.manifest.kind == "full"]
-    elif what == "safety":
-        found = safety
-    elif what in ("full", "data", "schema"):
-        found = [s for s in ordinary if s.manifest.kind == what]
-    else:
-        found = [s for s in ordinary if s.manifest.kind == "full" and what in _sources(s)]
-    if not found:
-        words = f"a set for {what}" if what else "a full set"
-        raise RequestError(f"{instance} has not {words} yet", _HINT)
-    return max(found, key=lambda s: (s.manifest.created_at, s.name))
+def require_any(stack: Stack, sets: Sequence[BackupSet], other: str | None) -> list[BackupSet]:
+    """Return the sets that may be chosen. Raise RequestError where there is none."""
+    meant = stack.instance.name if other is None else other
+    if own := [s for s in sets if s.manifest.instance == meant]:
+        return own
+    raise RequestError("there is no backup set yet", "run 'inv backup' first")
 
 
-def is_safety(backup: BackupSet) -> bool:
-    """Whether the set was made by a restore, of what it was about to replace."""
-    return backup.manifest.label == "before restore"
+def _paths(stack: Stack, ref: SetRef) -> Iterator[Path]:
+    """Yield where a path may lead: from the working directory, then from `backups/`."""
+    if ref.name and not ref.store:
+        yield from (Path(ref.name), stack.backups / ref.name)
 
 
-def _sources(backup: BackupSet) -> set[str]:
-    return {member.source for member in backup.manifest.members}
+def _latest(instance: str, sets: Sequence[BackupSet], ref: SetRef) -> BackupSet:
+    fitting = [
+        s
+        for s in sets
+        if s.manifest.instance == instance
+        and ref.fits(s.manifest.kind, s.manifest.sources, safety=s.manifest.safety)
+    ]
+    if not fitting:
+        raise RequestError(f"{instance} has no {ref.words} yet", _HINT)
+    return max(fitting, key=lambda s: (s.manifest.created_at, s.name))
 
 
 def _of_instance(meant: str, backup: BackupSet) -> BackupSet:

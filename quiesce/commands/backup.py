@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 
 from quiesce.app.lock_conflict import reason_for_window, remember_window
 from quiesce.app.prepared import require_dumpable
-from quiesce.app.set_ref import is_safety
 from quiesce.app.surveying import left_out_of_backup
 from quiesce.commands.retention import with_pruning
 from quiesce.errors import StepFailed
@@ -111,4 +110,5 @@ def run_backup_db(session: Session, request: BackupDbRequest) -> None:
 def _past(session: Session, ports: Ports) -> tuple[BackupSet, ...]:
     """Ordinary sets of this instance, oldest first."""
     own = session.stack.instance.name
-    return tuple(s for s in ports.store.sets() if s.manifest.instance == own and not is_safety(s))
+    sets = ports.store.sets()
+    return tuple(s for s in sets if s.manifest.instance == own and not s.manifest.safety)

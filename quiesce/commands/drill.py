@@ -123,7 +123,8 @@ def run_drill(
         session.stack, run, "drill", session.clock, session.reporter
     ) as account:
         account.note = note
-        account.source = figures.source = _source(session, phase, file)
+        source = _source(session, phase, file)
+        account.source = figures.source = "the copy" if source is None else source.name
         if destructive:
             _require_phrase(session)
         account.begin_restore(session.clock.now())
@@ -131,7 +132,7 @@ def run_drill(
             if destructive:
                 _drill_here(session, phase, figures)
             else:
-                _drill_in_copy(session, run, phase, figures)
+                _drill_in_copy(session, run, phase, source, figures)
         finally:
             account.facts.update({k: v for k, v in figures.facts().items() if k != "source"})
             account.facts["phase"] = phase
@@ -144,13 +145,15 @@ def run_drill(
     )
 
 
-def _drill_in_copy(session: Session, run: str, phase: str, figures: Figures) -> None:
+def _drill_in_copy(
+    session: Session, run: str, phase: str, source: BackupSet | None, figures: Figures
+) -> None:
     # A copy that was left is asked about marks that only it has, so it is not swept before.
     for name in sandbox.remove_orphans(session.stack, kept_too=phase in ("setup", "all")):
         session.reporter.note(f"removed {name}, which an earlier drill left")
-    if phase in ("setup", "all"):
+    if source is not None:
         with sandbox.isolated(session.stack, run, network_open=session.stack.drill_open) as made:
-            _set_up(session, made, figures)
+            _set_up(session, made, source, figures)
             if phase == "setup":
                 sandbox.keep(made)
                 session.reporter.note(f"{made.stack.instance.project} is left for the next phase")
@@ -172,12 +175,11 @@ def _drill_in_copy(session: Session, run: str, phase: str, figures: Figures) -> 
             sandbox.remove(left)
 
 
-def _set_up(session: Session, made: sandbox.Copy, figures: Figures) -> None:
+def _set_up(session: Session, made: sandbox.Copy, source: BackupSet, figures: Figures) -> None:
     """Bring the copy up from the set, which is what recovering from a disaster takes."""
     copy = _session_of(session, made)
     began = session.clock.monotonic()
-    source = figures.source
-    _recover_into(session, copy, session.stack.backups / source)
+    _recover_into(session, copy, source.path)
     figures.recovery_seconds = round(session.clock.monotonic() - began, 3)
     _write_marks(copy, made.folder)
 
@@ -264,11 +266,12 @@ def _require_key(session: Session, backup: BackupSet) -> None:
         ports.store.decrypted(run, one, session.identity(), session.reporter.progress)
 
 
-def _source(session: Session, phase: str, file: str) -> str:
+def _source(session: Session, phase: str, file: str) -> BackupSet | None:
+    """Return the set that the copy comes up from, None where a copy is there already."""
     if phase not in ("setup", "all"):
-        return "the copy"
+        return None
     sets = session.local_sets()
-    return set_ref.resolve(session.stack, sets, file, lambda _: "latest").name
+    return set_ref.resolve(session.stack, sets, set_ref.parse(session.stack, file))
 
 
 def _session_of(session: Session, made: sandbox.Copy) -> Session:

@@ -13,6 +13,7 @@ from quiesce.app.wiring import signing_key_file
 from quiesce.errors import CheckFailed, RequestError
 from quiesce.execute.handlers.offsite import store_candidates
 from quiesce.plan import offsite, retention
+from quiesce.plan.set_ref import SetRef
 from quiesce.report import words
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def run_push(session: Session, file: str | None, store: str | None) -> None:
     sets = session.local_sets()
     chosen: BackupSet | None = None
     if file is not None:
-        chosen = set_ref.resolve(session.stack, sets, file, lambda _: "latest")
+        chosen = set_ref.resolve(session.stack, sets, set_ref.parse(session.stack, file))
     if chosen is None:
         for name in offsite.held_back(session.stack, sets, store):
             session.reporter.warn(f"{name} stays here: it was not verified, or is damaged")
@@ -47,15 +48,16 @@ def run_push(session: Session, file: str | None, store: str | None) -> None:
 def run_pull(session: Session, file: str, store: str | None) -> str:
     """Bring a set back from a store and return its name; nothing is restored from it yet."""
     store = store or _only_store(session)
+    ref = SetRef.parse(file)
     with session.connected() as (ports, _):
         port = ports.offsite
-        found = offsite.resolve(session.stack, port.sets(store), file, store)
+        found = offsite.resolve(session.stack, port.sets(store), ref, store)
         name = found.name
         if any(backup.name == name for backup in session.local_sets()):
             session.reporter.note(f"{name} is here already")
             return name
         _require_trusted(session, port, found, store)
-        if file.startswith("latest"):
+        if ref.is_latest:
             _warn_lost(session, port, store)
     if found.encryption == "age" and session.identity() is None and not session.options.dry_run:
         raise RequestError(
@@ -88,18 +90,17 @@ def run_backups_of(session: Session, store: str) -> None:
     session.reporter.offsite_sets(store, sets, session.clock.now(), reasons, unreadable)
 
 
-def run_verify_store(session: Session, store: str, file: str | None, *, everything: bool) -> None:
+def run_verify_store(session: Session, store: str, file: str, *, everything: bool) -> None:
     """Read sets in a store to their end, and what is encrypted within, where there is a key.
 
     Raise CheckFailed naming each damaged member.
     """
+    ref = SetRef.parse(file)
     with session.connected() as (ports, run):
         port = ports.offsite
         sets = port.sets(store)
         unreadable = port.unreadable(store) if everything else ()
-        chosen = (
-            sets if everything else (offsite.resolve(session.stack, sets, file or "latest", store),)
-        )
+        chosen = sets if everything else (offsite.resolve(session.stack, sets, ref, store),)
         wrong = [
             reason for entry in chosen for reason in _noted_wrong(session, ports, run, store, entry)
         ]
@@ -141,12 +142,15 @@ def run_prune_store(session: Session, store: str, *, force: bool = False) -> Non
 
 
 def pulled(session: Session, file: str | None) -> str | None:
-    """Return what is meant by `store:set` once that set is here, other words as they are;
+    """Return the name of a set in a store once it was pulled, and any other `file` as it is.
+
     None when it would have to be pulled first, and this is a dry run."""
-    store, separator, name = (file or "").partition(":")
-    if not separator or store not in {entry.name for entry in session.stack.stores}:
+    if file is None:
+        return None
+    ref = set_ref.parse(session.stack, file)
+    if not ref.store:
         return file
-    name = run_pull(session, name or "latest", store)
+    name = run_pull(session, ref.without_store, ref.store)
     here = any(backup.name == name for backup in session.local_sets())
     return name if here else None
 

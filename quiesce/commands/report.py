@@ -18,7 +18,6 @@ from quiesce.app.restore_log import reports_folder, restore_log
 from quiesce.app.run_reports import last_drill, read_reports
 from quiesce.errors import RequestError
 from quiesce.file_errors import hint_for, reason
-from quiesce.plan import retention
 from quiesce.private_files import make_private, read_private
 from quiesce.report import words
 from quiesce.report.page.values import (
@@ -140,7 +139,7 @@ def _made(documents: Sequence[dict[str, Any]], sets: Sequence[BackupSet]) -> tup
             )
     for backup in sets:
         manifest = backup.manifest
-        if retention.is_safety(manifest):
+        if manifest.safety:
             continue
         found[backup.name] = MadeSet(
             backup.name,

@@ -17,6 +17,7 @@ from quiesce.commands.restore_preparation import (
     restore_outcome,
 )
 from quiesce.errors import CheckFailed, RequestError
+from quiesce.plan.naming import SAFETY
 from quiesce.plan.restore import plan_restore
 from quiesce.plan.restore_request import RestoreRequest, rows_alone
 
@@ -44,14 +45,18 @@ def run_restore(
     `from_instance` is the instance that the set was made of, where it is another one.
     """
     note = checked_note(note)
-    if path := importing.is_single_file(session.stack, file):
+    ref = None if file is None else set_ref.parse(session.stack, file)
+    if ref is not None and (path := set_ref.single_file(session.stack, ref)):
         if from_instance is not None:
             raise RequestError("--from-instance is for sets", "leave it out: a file is of none")
         return _restore_file(session, path, request, database, note)
     if database is not None:
         raise RequestError("--database is for single files", "use --only with a set")
     sets = session.local_sets()
-    source = set_ref.resolve(session.stack, sets, file, session.ask_for_set, from_instance)
+    if ref is None:
+        own = set_ref.require_any(session.stack, sets, from_instance)
+        ref = set_ref.parse(session.stack, session.ask_for_set(own))
+    source = set_ref.resolve(session.stack, sets, ref, from_instance)
     check_request(source, request)
 
     green: list[Probe] = []
@@ -64,7 +69,7 @@ def run_restore(
         afterwards.extend(prepared.afterwards)
         if session.stack.probes and request.restart and not session.options.dry_run:
             green.extend(asking.answered(session.stack, ports))
-        safety_set = session.new_set_name(ports, "safety")
+        safety_set = session.new_set_name(ports, SAFETY)
         return plan_restore(session.stack, seen, read, request, prepared.inputs, run, safety_set)
 
     def confirm(*_: object) -> None:
@@ -134,7 +139,7 @@ def _restore_file(
         check_request(source, request)
         prepared = prepare_restore(session.stack, ports, seen, source, request)
         afterwards.extend(prepared.afterwards)
-        safety_set = session.new_set_name(ports, "safety")
+        safety_set = session.new_set_name(ports, SAFETY)
         return plan_restore(session.stack, seen, source, request, prepared.inputs, run, safety_set)
 
     began = session.clock.monotonic()

@@ -100,7 +100,8 @@ def run_prune(session: Session, *, force: bool) -> None:
 
 def run_keep(session: Session, file: str, *, pinned: bool) -> None:
     """Pin a set, so that retention never removes it, or let retention have it again."""
-    chosen = set_ref.resolve(session.stack, session.local_sets(), file, lambda _: "latest")
+    ref = set_ref.parse(session.stack, file)
+    chosen = set_ref.resolve(session.stack, session.local_sets(), ref)
     done = session.change_sets(
         "keep" if pinned else "unkeep",
         lambda _, run: prune.plan_pin(session.stack, run, chosen.name, pinned=pinned),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from quiesce.execute.run import Ports
     from quiesce.model import BackupSet, DatabaseRecord, Level, VolumeRecord
+    from quiesce.plan.set_ref import SetRef
     from quiesce.ports import BackupStore, Clock, EventSink
 from quiesce.app.session import Session
 from quiesce.commands.drill import NeedsMore, try_restore
@@ -34,7 +35,7 @@ class Reading:
 
 
 def run_verify(
-    session: Session, file: str | None, *, everything: bool, deep: bool, restore: bool = False
+    session: Session, file: str, *, everything: bool, deep: bool, restore: bool = False
 ) -> None:
     """Read sets to their end and compare them with their manifests.
 
@@ -46,10 +47,9 @@ def run_verify(
 
     store = LocalStore(session.stack.backups)
     sets = store.sets()
-    _require_readable(store, file)
-    chosen = (
-        sets if everything else (set_ref.resolve(session.stack, sets, file, lambda _: "latest"),)
-    )
+    ref = set_ref.parse(session.stack, file)
+    _require_readable(store, ref)
+    chosen = sets if everything else (set_ref.resolve(session.stack, sets, ref),)
     run = session.new_run_id()
     with run_reports.reported(
         session.stack, run, "verify", session.clock, session.reporter
@@ -279,9 +279,9 @@ def _require_restorable(failed: Sequence[str], eased: Sequence[str]) -> None:
         )
 
 
-def _require_readable(store: BackupStore, file: str | None) -> None:
-    """Raise CheckFailed where the set that is named lies there and is none any more."""
-    name = Path(file).name if file else ""
+def _require_readable(store: BackupStore, ref: SetRef) -> None:
+    """Raise CheckFailed where the set that is named exists and cannot be read."""
+    name = ref.last_part
     for damaged, reason in store.unreadable():
         if damaged == name:
             raise CheckFailed(

@@ -50,8 +50,10 @@ class OffsiteSet:
     #: How much it holds, by unit and source ("files photos"); sources have pseudonyms where it is
     #: encrypted. Empty in indexes of earlier versions.
     amounts: Mapping[str, int] = field(default_factory=dict)
-    #: By the key of the installation that sent it; see `adapters/signing`.
+    #: By the key of the installation that sent it; see `adapters/sets/signing`.
     signature: str = ""
+    #: As in the manifest.
+    safety: bool = False
 
     def describes(self, backup: BackupSet) -> bool:
         """Whether it is of this very set, as far as that is seen without decrypting."""
@@ -222,7 +224,8 @@ class Manifest:
     """The sealed description of a set: `manifest.json`. `format` 1 is described here.
 
     `encryption` is `age` or `gpg` where the members are encrypted, "" where they are not. `doubt`
-    says what of `consistent` nobody can prove, "" where it is proven.
+    says what of `consistent` nobody can prove, "" where it is proven. `safety` marks a safety set:
+    a restore made it of the data that it was about to replace. Neither name nor label decide that.
     """
 
     format: int
@@ -250,6 +253,7 @@ class Manifest:
     clusters: tuple[ClusterRecord, ...] = ()
     encryption: str = ""
     doubt: str = ""
+    safety: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -12,6 +12,9 @@ from quiesce.errors import RequestError
 DATABASE_NAME_BYTES = 63
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+#: The mark in the name of a safety set; see `set_name`.
+SAFETY = "safety"
+_SAFETY_NAME = re.compile(rf"-\d{{8}}-\d{{6}}-{SAFETY}(-\d+)?")
 SET_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*-\d{8}-\d{6}(-[a-z]+)?(-\d+)?")
 
 
@@ -28,7 +31,7 @@ def suffix_of(run: str) -> str:
 def set_name(instance: str, now: datetime, taken: Collection[str], mark: str = "") -> str:
     """Return `<instance>-<YYYYMMDD-HHMMSS>`, with `-2`, `-3` … where that is taken.
 
-    `now` is already in the stack's time zone. `mark` (`safety`) goes before the number.
+    `now` is already in the stack's time zone. `mark` (such as `SAFETY`) goes before the number.
     """
     base = f"{instance}-{now:%Y%m%d-%H%M%S}" + (f"-{mark}" if mark else "")
     name, number = base, 1
@@ -36,6 +39,15 @@ def set_name(instance: str, now: datetime, taken: Collection[str], mark: str = "
         number += 1
         name = f"{base}-{number}"
     return name
+
+
+def has_safety_name(name: str, instance: str) -> bool:
+    """Whether `set_name` made this name for a set of `instance`, with the mark `SAFETY`.
+
+    Only for sets of versions that did not record whether a set is a safety set.
+    """
+    beginning, rest = name[: len(instance)], name[len(instance) :]
+    return beginning == instance and _SAFETY_NAME.fullmatch(rest) is not None
 
 
 def staging_database(live: str, run: str, role: str, taken: Collection[str]) -> str:

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 from quiesce.errors import RequestError
 from quiesce.model import BackupSet, OffsiteSet, OffsiteStore, Stack, Trust
-from quiesce.plan.retention import Candidate, is_safety
+from quiesce.plan.retention import Candidate
 from quiesce.plan.services import nearest
+from quiesce.plan.set_ref import SetRef
 from quiesce.plan.steps import Node, Plan, PruneStore, PullSet, PushSet, VerifySet
 
 WHY = "a copy that the loss of this machine does not take"
@@ -27,7 +28,7 @@ def pending(stack: Stack, sets: Iterable[BackupSet], store: str) -> tuple[Backup
         backup
         for backup in sets
         if backup.manifest.instance == stack.instance.name
-        and not is_safety(backup.manifest)
+        and not backup.manifest.safety
         and backup.state.verified_good
         and store not in backup.state.pushed
     )
@@ -40,7 +41,7 @@ def held_back(stack: Stack, sets: Iterable[BackupSet], store: str | None) -> tup
         backup.name
         for backup in sets
         if backup.manifest.instance == stack.instance.name
-        and not is_safety(backup.manifest)
+        and not backup.manifest.safety
         and not backup.state.verified_good
         and not set(stores) <= set(backup.state.pushed)
     )
@@ -131,7 +132,6 @@ def _candidate(
     accepted: bool,  # noqa: FBT001
     damaged: bool,  # noqa: FBT001
 ) -> Candidate:
-    safety = "-safety" in found.name.removeprefix(found.instance)
     amounts = {}
     for text, amount in found.amounts.items():
         unit, _, source = text.partition(" ")
@@ -143,7 +143,7 @@ def _candidate(
         amounts = dict(same.amounts)
     return Candidate(
         found.name,
-        (found.instance, found.kind, found.contents, safety),
+        (found.instance, found.kind, found.contents, found.safety),
         found.created_at,
         # The index says how it was when it was sent; the set here says how it is now.
         pinned=same.state.pinned if same is not None else found.pinned,
@@ -218,17 +218,18 @@ def require_trusted(
         )
 
 
-def resolve(stack: Stack, sets: Sequence[OffsiteSet], wanted: str, store: str) -> OffsiteSet:
-    """Return the set meant: a name, `latest` (the newest full one), `latest:data`."""
-    if wanted == "latest" or wanted.startswith("latest:"):
-        kind = wanted.partition(":")[2] or "full"
-        found = [s for s in sets if s.kind == kind]
+def resolve(stack: Stack, sets: Sequence[OffsiteSet], ref: SetRef, store: str) -> OffsiteSet:
+    """Return the set of `store` that is meant. An index does not say what an encrypted set holds,
+    so `latest:KEY` finds none of those. Raise RequestError where there is no such set."""
+    if ref.is_latest:
+        found = [s for s in sets if ref.fits(s.kind, s.contents, safety=s.safety)]
         if not found:
             raise RequestError(
-                f"store {store} holds no {kind} set of {stack.instance.name}",
+                f"store {store} holds no {ref.words} of {stack.instance.name}",
                 f"run 'inv backups --store {store}'",
             )
         return max(found, key=lambda s: (s.created_at, s.name))
+    wanted = ref.name
     for entry in sets:
         if entry.name == wanted:
             return entry

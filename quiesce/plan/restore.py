@@ -240,7 +240,7 @@ def _safety(
     why = "the way back, should the restore be regretted"
     running = tuple(dict.fromkeys(unit.service for unit in observed.running))
     return (
-        OpenSet(name, "full", mode, "before restore", False, running, (), why),
+        OpenSet(name, "full", mode, "before restore", False, running, (), why, safety=True),
         *(ExportSnapshot(d.key, "its users are at rest") for d in databases),
         *backup_plan.check_idle(stack, name, backup_plan.Selection(databases, volumes)),
         *copies(name, servers),

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 
-from quiesce.model import BackupSet, Manifest, OffsiteStore, Retention
+from quiesce.model import BackupSet, OffsiteStore, Retention
 
 #: Good sets of a group that stay whatever the rules say, unless `keep_last` asks for fewer.
 FLOOR = 2
@@ -73,17 +73,12 @@ class Suspicion:
         return f"{self.name} {self.fact} of {self.before}"
 
 
-def is_safety(manifest: Manifest) -> bool:
-    """Whether a restore made the set, of what it was about to replace."""
-    return "-safety" in manifest.name.removeprefix(manifest.instance)
-
-
 def candidate(backup: BackupSet, stores: Iterable[OffsiteStore] = ()) -> Candidate:
     """Return what retention looks at of a set that `stores` are to hold, too."""
     manifest = backup.manifest
     return Candidate(
         name=backup.name,
-        group=(manifest.instance, manifest.kind, manifest.sources, is_safety(manifest)),
+        group=(manifest.instance, manifest.kind, manifest.sources, manifest.safety),
         created_at=manifest.created_at,
         pinned=backup.state.pinned,
         verified=backup.state.verified_good,
@@ -91,7 +86,7 @@ def candidate(backup: BackupSet, stores: Iterable[OffsiteStore] = ()) -> Candida
         pending=tuple(
             store.name
             for store in stores
-            if store.name not in backup.state.pushed and not is_safety(manifest)
+            if store.name not in backup.state.pushed and not manifest.safety
         ),
         amounts=backup.amounts,
     )

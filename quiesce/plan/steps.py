@@ -245,6 +245,7 @@ class OpenSet(Step):
     services_running: tuple[str, ...]
     services_stopped: tuple[str, ...]
     why: str
+    safety: bool = False
 
     def sentence(self) -> str:
         return f"open set {self.set} ({self.kind}, {self.mode})"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def newest(sets: Iterable[BackupSet], instance: str, *, verified: bool) -> BackupSet | None:
     """Return the instance's newest full set (verified good, if asked), or its newest of any kind.
 
-    Sets that a restore made for safety hold only what it replaced; they count last.
+    Safety sets hold only what a restore replaced; they count last.
     """
     wanted = [
         backup
@@ -37,8 +37,8 @@ def newest(sets: Iterable[BackupSet], instance: str, *, verified: bool) -> Backu
     ]
 
     def rank(backup: BackupSet) -> tuple[bool, bool, datetime]:
-        safety = "-safety" in backup.name.removeprefix(instance)
-        return not safety, backup.manifest.kind == "full", backup.manifest.created_at
+        manifest = backup.manifest
+        return not manifest.safety, manifest.kind == "full", manifest.created_at
 
     return max(wanted, key=rank, default=None)
 

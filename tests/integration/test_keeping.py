@@ -316,7 +316,7 @@ def test_what_was_not_done_since_it_was_due_is_overdue(kept: Kept) -> None:
         "hourly rulesdb": False,
         "monthly full": False,
     }
-    kept.document("verify", file=None, everything=True, deep=False)
+    kept.document("verify", file="latest", everything=True, deep=False)
     after = _overdue(kept, "hourly verify", "hourly verify-deep", "hourly media")
     assert after == {"hourly verify": False, "hourly verify-deep": True, "hourly media": True}
     # A run that failed is none.

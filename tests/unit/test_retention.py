@@ -261,13 +261,6 @@ def test_what_is_measured_is_in_the_manifest() -> None:
     assert "0 rows of rulesdb" in found.fact
 
 
-def test_a_safety_set_is_known_by_its_name_and_not_by_its_label() -> None:
-    """A person may label a set as they like."""
-    assert not candidate(a_set(label="before restore")).group[-1]
-    assert candidate(a_set(name="core-20261120-020000-safety")).group[-1]
-    assert not candidate(a_set(name="x-safety-20261120-020000", instance="x-safety")).group[-1]
-
-
 # ----------------------------------------------------------------------------- after a new backup
 
 

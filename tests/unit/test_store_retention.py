@@ -72,6 +72,14 @@ def test_a_loss_is_seen_by_what_an_older_index_takes_in_the_store() -> None:
         assert left(alike) == names(*empty[1:])
 
 
+def test_safety_sets_in_a_store_are_a_group_of_their_own() -> None:
+    """By the index alone; the set here may be gone."""
+    entries = [stored(made(2), safety=True), stored(made(1))]
+    trust: dict[str, Trust] = {entry.name: "signed" for entry in entries}
+    found = offsite.candidates(entries, (), STORE, trust, ())
+    assert [candidate.group[-1] for candidate in found] == [True, False]
+
+
 def test_where_nothing_is_proven_nothing_is_counted() -> None:
     """A machine without a key, or another's sets: they push out nobody, and stay."""
     good = [made(days) for days in (9, 8)]

@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from quiesce.adapters import files
+from quiesce.adapters.sets.earlier_versions import completed
 from quiesce.adapters.sets.manifest_check import wrong_references
 from quiesce.adapters.sets.members_encryption import decrypted, encrypt_member, encrypted_file
 from quiesce.adapters.sets.scratch import RunScratch
@@ -364,7 +365,7 @@ def _read_manifest(path: Path) -> Manifest:
             "use the version of Quiesce that made it, or a newer one",
         )
     try:
-        manifest: Manifest = decode(Manifest, raw)
+        manifest: Manifest = decode(Manifest, completed(raw))
     except NotDecodable as error:
         raise RequestError(f"{path.name}: {MANIFEST} is damaged: {error}", hint) from error
     for member in manifest.members:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from quiesce.adapters import files
 from quiesce.adapters.sets import crypt
+from quiesce.adapters.sets.earlier_versions import completed
 from quiesce.adapters.sets.local import MANIFEST, LocalStore
 from quiesce.adapters.sets.object_store import AlreadyThere, Objects, sum_of_object
 from quiesce.adapters.sets.open_store import open_objects
@@ -223,7 +224,7 @@ class OffsiteStores:
         }
         return OffsiteSet(
             FORMAT, backup.name, manifest.instance, manifest.created_at, manifest.kind,
-            held, pinned, method, entries, amounts,
+            held, pinned, method, entries, amounts, safety=manifest.safety,
         )  # fmt: skip
 
     def _source(self, source: str, *, secret: bool) -> str:
@@ -319,7 +320,7 @@ class OffsiteStores:
             if number != FORMAT:
                 fact = f"{name}: {INDEX} has format {number}, this program reads format {FORMAT}"
                 raise CheckFailed(fact, "use a newer version of Quiesce")
-            found: OffsiteSet = decode(OffsiteSet, raw)
+            found: OffsiteSet = decode(OffsiteSet, completed(raw))
         except (ValueError, NotDecodable, RecursionError) as error:
             raise CheckFailed(f"{name}: {INDEX} is damaged", "use another set") from error
         if len({o.file for o in found.objects}) != len(found.objects) or (

@@ -114,6 +114,7 @@ def _manifest(draft: Draft, run: Run) -> Manifest:
         clusters=tuple(draft.clusters),
         encryption=run.stack.recipients.method if encrypted else "",
         doubt="; ".join(filter(None, draft.doubts)),
+        safety=opened.safety,
     )
     return private_facts.without_private_facts(manifest) if encrypted else manifest
 
