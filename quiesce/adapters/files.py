@@ -38,7 +38,7 @@ def sum_of(path: Path) -> str:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     with os.fdopen(os.open(path, flags), "rb", buffering=0) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "is no regular file", str(path))
+            raise OSError(errno.EINVAL, "is not a regular file", str(path))
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
@@ -55,7 +55,7 @@ def copy_within_room(source: BinaryIO | IO[bytes], target: Path) -> None:
         while subpath := source.read(_BLOCK):
             disk = os.statvfs(target.parent)
             if disk.f_bavail * disk.f_frsize < reserve + len(subpath):
-                raise OSError(errno.EFBIG, "it unpacks to more than the disk has room for")
+                raise OSError(errno.EFBIG, "it unpacks to more than the free space on the disk")
             out.write(subpath)
 
 

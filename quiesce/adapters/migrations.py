@@ -137,8 +137,8 @@ class AlembicMigrator:
             raise QuiesceError(
                 f"database {name} is at {', '.join(after) or 'nothing'} after migrating,"
                 f" not at {', '.join(wanted)}",
-                f"make the env.py of {database.key} commit what it does with"
-                " config.attributes['connection']",
+                f"make the env.py of {database.key} commit its changes on "
+                "config.attributes['connection']",
             )
 
     def _to(self, database: Database, name: str) -> dict[str, Any]:
@@ -213,8 +213,8 @@ def _require_sound(database: Database, history: History, current: Sequence[str])
         later = [one for one in current if one != revision and revision in history.including([one])]
         if later:
             raise RequestError(
-                f"database {database.key} claims to be at {revision} and at {later[0]},"
-                " which comes after it",
+                f"database {database.key} is recorded at {revision} and at {later[0]}, which comes "
+                "after it",
                 "two histories were mixed: compare the tables with both revisions, then delete"
                 " the wrong row of the version table",
             )
@@ -224,7 +224,7 @@ def _foreign(database: Database, name: str) -> QuiesceError:
     return RequestError(
         f"the env.py of {database.key} does not use the connection it is given,"
         f" so it would not migrate {name}",
-        "let env.py use config.attributes['connection'] when it is there",
+        "let env.py use config.attributes['connection'] when it is set",
     )
 
 
@@ -238,10 +238,11 @@ def _refusal(database: Database, answer: Mapping[str, str], said: Sequence[str])
     first, *more = text.splitlines() or [""]
     hint = "correct the migration, then try again"
     if answer.get("sqlstate") == "55P03":
-        hint = "a table was in use for too long: stop its users, or try again later"
+        hint = "a table was in use for too long: end the sessions that use it, or try again later"
     elif answer.get("sqlstate") == "42501":
         hint = (
-            f"they ran as {database.user}, and what comes from a file is migrated without rights:"
+            f"they ran as {database.user}, and data from a file is migrated by a role without "
+            "rights:"
             " check out the code of the file's revision, restore the file, then migrate"
         )
     return QuiesceError(f"migrations of {database.key}: {first}", hint, details=(*more, *said))

@@ -9,7 +9,7 @@ from pathlib import Path
 from quiesce.errors import RequestError
 from quiesce.model import BackupSet, Stack
 
-_HINT = "run 'inv backups' for the sets that are there"
+_HINT = "run 'inv backups' to list the sets"
 
 
 def resolve(
@@ -80,7 +80,7 @@ def _of_instance(meant: str, backup: BackupSet) -> BackupSet:
     made_of = backup.manifest.instance
     if made_of != meant:
         raise RequestError(
-            f"{backup.name} was made of instance {made_of}",
+            f"{backup.name} is a set of instance {made_of}",
             f"restore it with --instance {made_of}, or here with --from-instance {made_of}",
         )
     return backup

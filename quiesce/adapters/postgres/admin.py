@@ -265,7 +265,7 @@ class PostgresAdmin(Loading):
         if any(name == d.name for d in self._databases if server_of(d) == server_of(database)):
             raise QuiesceError(
                 f"database {name} is declared in stack.yaml, so it is not dropped",
-                "nothing of Quiesce drops a live database",
+                "Quiesce never drops a live database",
             )
         with self._maintenance(database) as session:
             drop(session, name, suffix, lambda inside: self._open(database, inside))
@@ -374,7 +374,7 @@ class PostgresAdmin(Loading):
                 version=reader.version,
                 directory=directory,
                 writable=False,
-                what=f"reading back of the dump of {database.key}",
+                what=f"reading back the dump of {database.key}",
             )
             tables, sequences, facts, self._meanwhile[database.key] = reading()
             publish(partial, directory / file)

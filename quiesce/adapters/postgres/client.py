@@ -127,7 +127,7 @@ def inside(directory: Path, file: str) -> Path:
     """Return `directory/file`; raise RequestError for a file that is not below the directory."""
     path = PurePosixPath(file)
     if path.is_absolute() or ".." in path.parts or not path.parts:
-        raise RequestError(f"{file} is not a file of its set", "take another set")
+        raise RequestError(f"{file} is not a file of its set", "use another set")
     return directory / path
 
 

@@ -73,7 +73,7 @@ def orphans(session: Session, unasked: Collection[tuple[str, str]] = ()) -> tupl
             continue
         words, constraint = f"foreign key {name} of {schema}.{table}", (schema, table, name)
         if temporal:
-            says = f"{words} is temporal, which cannot be checked after loading rows alone"
+            says = f"{words} is temporal, which cannot be checked after a restore of rows only"
             found.append(Orphaned(constraint, says))
             continue
         given = [f"c.{identifier(column)} IS NOT NULL" for column in child]

@@ -67,7 +67,7 @@ def columns_of(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         elif sign == ")":
             break
     if not text.startswith("COPY ") or not text.endswith(" FROM stdin;") or len(names) > 2:
-        raise QuiesceError(f"rows are copied in an unknown way: {text[:80]}")
+        raise QuiesceError(f"unknown form of COPY: {text[:80]}")
     return tuple(names[0]), tuple(names[1]) if len(names) == 2 else ()
 
 

@@ -65,14 +65,15 @@ def create(
     """
     if not name or len(name.encode()) > NAME_BYTES:
         raise RequestError(
-            f"{name!r} cannot be the name of a database", "PostgreSQL keeps 63 bytes of a name"
+            f"{name!r} is not a valid name for a database",
+            "names in PostgreSQL have at most 63 bytes",
         )
     if existing(session, [name]):
         # the name counts as well: a run may die, or the server crash, before the mark is there
         ours = name.endswith(f"_{suffix_of(run)}") or mark_of(session, name) == run
         if name == database.name or not ours:
             raise RequestError(
-                f"database {name} exists already and is not of this run",
+                f"database {name} already exists and was not created by this run",
                 "run 'inv recover', then try again",
             )
         remove(session, name, open_one)
@@ -90,7 +91,7 @@ def recreate(session: Session, name: str, run: str, open_one: Callable[[str], Se
     """Make database `name` of this run anew and empty, as it was made before."""
     if not name.endswith(f"_{suffix_of(run)}") and mark_of(session, name) != run:
         raise RequestError(
-            f"database {name} is not of this run", "run 'inv recover', then try again"
+            f"database {name} was not created by this run", "run 'inv recover', then try again"
         )
     like = locale_of(session, name)
     options = [*_locale_options(like, session.version), *_tablespace(session, name)]
@@ -109,7 +110,7 @@ def require_empty(session: Session, name: str) -> None:
     if found:
         raise RequestError(
             f"database {name} is not empty: it has {'.'.join(found[0])}",
-            "a dump is only ever loaded into a new database",
+            "dumps are only loaded into new databases",
         )
 
 

@@ -41,7 +41,7 @@ from quiesce.ports import DatabaseContents, Drift
 #: An application that keeps a transaction open would be waited for without end.
 LOCK_TIMEOUT = "10s"
 _DENIED = "42501"
-_HINT = "restore all of it: a full set, without --data-only"
+_HINT = "restore a full set, without --data-only"
 
 _WHOLE = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -59,13 +59,13 @@ def find_drift(session: Session, rows: Sequence[Rows], record: DatabaseRecord) -
     problems = list(drift.problems)
     found = _match(record.sequences, catalog.read_sequences(session))
     problems += [
-        f"sequence {s.schema}.{s.name} is not there" for s in record.sequences if s not in found
+        f"sequence {s.schema}.{s.name} does not exist" for s in record.sequences if s not in found
     ]
     here = {(table.schema, table.name): table.oid for table in catalog.read_tables(session)}
     wanted_here = [(block.schema, block.table) for block in wanted]
     problems += room_to_empty(session, [here[name] for name in wanted_here if name in here])
     if record.large_objects:
-        problems.append(f"it has {record.large_objects} large objects, which are no rows")
+        problems.append(f"it has {record.large_objects} large objects, which are not rows")
     dumped = {(block.schema, block.table) for block in rows}
     guarded = guarded_tables(session)
     left = [
@@ -155,7 +155,7 @@ def _broken_check(
     require_fault(problem)
     if check.constraint in broken_constraints(record.obstacles):
         eased.done.append(
-            f"{check.words} comes back NOT VALID: rows broke it when the set was made"
+            f"{check.words} is restored as NOT VALID: rows violated it when the set was made"
         )
     else:
         eased.constraint(check.words, problem)
@@ -166,10 +166,10 @@ def _require_parents(session: Session, eased: Eased, record: DatabaseRecord) -> 
     the same rows behind it that it had there."""
     for key in constraints.orphans(session):
         if key.constraint in broken_constraints(record.obstacles):
-            eased.done.append(f"{key.words}, as it had when the set was made")
+            eased.done.append(f"{key.words}, as when the set was made")
         elif not key.definition:
             raise QuiesceError(key.words, _HINT)
-        elif eased.constraint(key.words, SessionError("rows contradict each other")):
+        elif eased.constraint(key.words, SessionError("rows violate it")):
             constraints.make_not_valid(session, key)
 
 
@@ -180,7 +180,7 @@ def _become_replica(session: Session) -> None:
         if problem.sqlstate != _DENIED:
             raise
         raise RequestError(
-            f"the user of {session.where} may not load rows without their triggers",
+            f"the user of {session.where} may not disable triggers to load rows",
             "let a superuser run GRANT SET ON PARAMETER session_replication_role TO that user",
         ) from problem
 
@@ -200,7 +200,7 @@ def _empty(session: Session, targets: Sequence[TableShape]) -> None:
     except SessionError as problem:
         raise QuiesceError(
             f"the tables of {session.where} cannot be emptied: {problem.fact}",
-            problem.hint or "see who uses them with 'inv db-shell', then try again",
+            problem.hint or "find the sessions that use them with 'inv db-shell', then try again",
             details=problem.details,
         ) from problem
 
@@ -248,7 +248,7 @@ def _copy(session: Session, block: Rows, stream: Readable) -> None:
         raise
     except SessionError as problem:
         raise QuiesceError(
-            f"rows of {block.schema}.{block.table} are refused: {problem.fact}",
+            f"rows of {block.schema}.{block.table} were rejected: {problem.fact}",
             _HINT,
             details=problem.details,
         ) from problem

@@ -39,8 +39,8 @@ def drop(session: Session, name: str, suffix: str, open_one: Callable[[str], Ses
     found = str(rows[0][0])
     if not suffix or not found.endswith(suffix) or found != name:
         raise QuiesceError(
-            f"database {found} was not made by this run, so it is not dropped",
-            f"only names that end with {suffix} are",
+            f"database {found} was not created by this run, so it is not dropped",
+            f"only names that end with {suffix} are dropped",
         )
     remove(session, found, open_one)
 
@@ -62,7 +62,7 @@ def remove(session: Session, name: str, open_one: Callable[[str], Session]) -> N
     except SessionError as problem:
         raise CannotDrop(
             f"database {name} cannot be dropped: {problem.fact.partition(': ')[2]}",
-            "nothing needs it any more; take away what holds it, or let a superuser drop it",
+            "it is no longer needed; remove what blocks the drop, or let a superuser drop it",
             details=problem.details,
         ) from problem
 

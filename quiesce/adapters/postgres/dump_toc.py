@@ -72,8 +72,8 @@ def read_archive(path: Path) -> Archive:
             return _Reader(stream).archive()
     except (EOFError, UnicodeDecodeError, ValueError, IndexError) as problem:
         raise RequestError(
-            f"{path.name} is not a whole archive of pg_dump ({problem})",
-            "the file is damaged; take another set",
+            f"{path.name} is not a complete archive of pg_dump ({problem})",
+            "the file is damaged; use another set",
         ) from problem
 
 
@@ -86,7 +86,7 @@ def is_archive(path: Path) -> bool:
 def _sequence(entry: ArchiveEntry) -> SequenceRecord:
     match = SETVAL.fullmatch(entry.definition)
     if not match:
-        raise ValueError(f"sequence {entry.name} is set in an unknown way")
+        raise ValueError(f"unknown form of setval for sequence {entry.name}")
     return sequence_of(match)
 
 
@@ -104,7 +104,7 @@ class _Reader:
         self.stream = stream
         self.size = os.fstat(stream.fileno()).st_size
         if self._bytes(5) != MAGIC:
-            raise ValueError("it does not begin like one")
+            raise ValueError("it has no archive header")
         major, minor, _, self.integer_size, self.offset_size, layout = self._bytes(6)
         self.version = (major, minor)
         if not OLDEST <= self.version <= NEWEST:
@@ -166,7 +166,7 @@ class _Reader:
         if length < 0:
             return None
         if length > self.size:  # or a damaged length would take that much memory
-            raise EOFError("a length in it goes beyond its end")
+            raise EOFError("a length in it exceeds its size")
         # an archive is in its database's own encoding; only names of ASCII servers are not UTF-8
         return self._bytes(length).decode("utf-8", errors="surrogateescape")
 

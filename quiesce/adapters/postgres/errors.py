@@ -63,7 +63,8 @@ def no_session(
     if re.search(r"password authentication failed|no password supplied|authentication", text):
         return SessionError(
             f"service {service} does not accept the password of user {user}",
-            f"set databases.{database.key}.password to what the server was made with",
+            f"set databases.{database.key}.password to the password that the server was "
+            "initialized with",
         )
     if re.search(r'database ".*" does not exist', text, re.DOTALL):
         return NoDatabase(

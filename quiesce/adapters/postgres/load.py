@@ -103,7 +103,7 @@ class Loading(Needs):
             version=version,
             directory=directory,
             writable=False,
-            what=f"loading of {Path(file).name} into database {name}",
+            what=f"loading {Path(file).name} into database {name}",
             interrupted=lambda: self._end_clients(database, name),
         )
 
@@ -141,7 +141,7 @@ class Loading(Needs):
             def written(section: str) -> Path:
                 into = here.with_name(f"{here.name}.{section}")
                 argv = section_arguments(here.name, into.name, section, tablespaces=tablespaces)
-                client(argv, f"reading of {section}", writable=True)
+                client(argv, f"reading {section}", writable=True)
                 return into
 
             careful = Careful(script, looker, LentPaths(looker, path), eased)
@@ -149,7 +149,7 @@ class Loading(Needs):
             for entries in _rows_in_order(archive, late, here):
                 argv = load_rows_arguments(here.name, side.load_jobs(), entries)
                 try:
-                    client(argv, "loading of the rows", writable=False)
+                    client(argv, "loading the rows", writable=False)
                 except QuiesceError as problem:
                     if not refused_by_server(problem.details):
                         raise
@@ -216,7 +216,7 @@ class Loading(Needs):
                     version=session.version,
                     directory=self._scratch,
                     writable=True,
-                    what=f"reading of {dump.name}",
+                    what=f"reading {dump.name}",
                 )
 
             with through_pipe(pipe, write) as (stream, complete):
@@ -245,7 +245,7 @@ class Loading(Needs):
                 version=version,
                 directory=self._scratch,
                 writable=True,
-                what=f"reading of {archive.name}",
+                what=f"reading {archive.name}",
             )
         return script
 

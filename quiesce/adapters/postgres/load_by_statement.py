@@ -71,7 +71,7 @@ class Eased:
     def constraint(self, words: str, problem: SessionError) -> bool:
         """Whether this constraint may come back NOT VALID; it is noted either way."""
         if self.not_valid:
-            self.done.append(f"{words} comes back NOT VALID: {reason(problem)}")
+            self.done.append(f"{words} is restored as NOT VALID: {reason(problem)}")
             return True
         self.problems.append(f"{words}: {reason(problem)}")
         self.flags.add(NOT_VALID)
@@ -100,13 +100,13 @@ def stands_in_the_way(what: str, problems: Sequence[str], flags: set[str]) -> No
     wanted = " ".join(sorted(flags))
     ways = []
     if NOT_VALID in flags:
-        ways.append("constraints that rows break come back NOT VALID")
+        ways.append("constraints that rows violate are restored as NOT VALID")
     if SKIP in flags:
-        ways.append("what cannot be brought back is left out and named")
+        ways.append("entries that cannot be restored are left out and named")
     hint = f"restore again with {wanted}: {', and '.join(ways)}; no row is left out"
     return NotRestorable(
-        f"{what} is whole; this stands in its way: {problems[0]}",
-        hint if flags else "correct that on the server it came from, and back up again",
+        f"{what} is complete; this prevents its restore: {problems[0]}",
+        hint if flags else "correct that on the server of origin, then make a new backup",
         details=problems[1:],
     )
 

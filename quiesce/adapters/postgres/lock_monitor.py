@@ -66,9 +66,9 @@ class Watch:
                     pid, application, query = found[0]
                     self.problem = InTheWay(
                         f"the dump of {self._key} kept pid {pid} ({application}) waiting for more"
-                        f" than {self._patience:g} seconds, so it was given up",
-                        "let the tables be changed at another time, or raise lock_patience",
-                        details=(f"it wants: {' '.join(query.split())}",),
+                        f" than {self._patience:g} seconds, so it was cancelled",
+                        "change the tables at another time, or raise lock_patience",
+                        details=(f"it waits to run: {' '.join(query.split())}",),
                     )
                     end_sessions(self._session, self._application, self._session.database)
                     return

@@ -159,10 +159,10 @@ def _broken_checks(session: Session, unasked: Collection[tuple[str, str]]) -> It
         words = f"check {name} of {schema}.{table}"
         try:
             broken = bool(asked(session, partial(session.rows, question)))
-            says = f"{words} does not hold for every row any more"
+            says = f"{words} is violated by existing rows"
         except Unreachable:
             raise
         except SessionError as problem:
-            broken, says = True, f"{words} cannot be asked any more: {problem.fact}"
+            broken, says = True, f"{words} can no longer be evaluated: {problem.fact}"
         if broken:
             yield Obstacle("check", says, (schema, table, name))

@@ -106,7 +106,7 @@ def ensure(admin: Session, owner: Owner) -> None:
         admin.run(f"COMMENT ON ROLE {identifier(owner.name)} IS {literal(_COMMENT)}")
     elif found[0][0] or not _named(admin, _HARMLESS, [owner.name]):
         raise RequestError(
-            f"role {owner.name} can log in or has rights, so it cannot own what a file brings in",
+            f"role {owner.name} can log in or has rights, so it cannot own objects from a file",
             f'rename it (ALTER ROLE {identifier(owner.name)} RENAME TO "…"), then try again',
         )
     for member in owner.members:

@@ -94,7 +94,7 @@ _OTHERS = """
 SELECT rolname FROM pg_roles WHERE rolcanlogin AND NOT rolsuper AND NOT pg_has_role(oid, 'USAGE')
    AND has_database_privilege(oid, current_database(), 'CONNECT') ORDER BY 1
 """
-_SUPERUSER = "only a superuser makes these: name one as 'user:' of this database in stack.yaml"
+_SUPERUSER = "only a superuser can create these: name one as 'user:' of this database in stack.yaml"
 
 
 def missing_rights(session: Session) -> tuple[MissingRight, ...]:
@@ -121,7 +121,9 @@ def missing_rights(session: Session) -> tuple[MissingRight, ...]:
         )
     become = "SET" if session.version >= 160000 else "MEMBER"
     for role, is_superuser in session.rows(_OWNERS, [become]):
-        fact = f"objects in it belong to {role}, and user {name} cannot give them back to {role}"
+        fact = (
+            f"objects in it belong to {role}, and user {name} cannot make {role} their owner again"
+        )
         hint = f"GRANT {identifier(role)} TO {me}"
         if is_superuser:
             hint = f"REASSIGN OWNED BY cannot be used here: ALTER each of them … OWNER TO {me}"
@@ -186,7 +188,7 @@ def _settings(session: Session, name: str, me: str) -> list[MissingRight]:
         allowed = "has_parameter_privilege(split_part(pair, '=', 1), 'SET')"
     found = [
         MissingRight(
-            f"user {name} may not give the database its setting {setting}",
+            f"user {name} may not set {setting} for the database",
             f"GRANT SET ON PARAMETER {_parameter(setting)} TO {me}"
             if session.version >= 150000
             else _SUPERUSER,
@@ -195,7 +197,7 @@ def _settings(session: Session, name: str, me: str) -> list[MissingRight]:
     ]
     found += [
         MissingRight(
-            f"user {name} may not give {role} its settings in this database",
+            f"user {name} may not change the settings of {role} in this database",
             f"GRANT {identifier(role)} TO {me} WITH ADMIN OPTION; ALTER ROLE {me} CREATEROLE",
         )
         for (role,) in session.rows(_ROLES_SET)
@@ -215,20 +217,20 @@ def _wishes(session: Session, name: str, me: str) -> list[MissingRight]:
     if others and not session.value("SELECT pg_has_role('pg_signal_backend', 'USAGE')"):
         found.append(
             MissingRight(
-                f"user {name} may not end sessions of {others[0]}, which a restore has to when "
-                "there are any",
+                f"user {name} may not terminate sessions of {others[0]}, which a restore must do "
+                "if there are any",
                 f"GRANT pg_signal_backend TO {me}",
                 always=False,
             )
         )
     if session.version < 150000:
         found.append(
-            MissingRight(f"user {name} cannot restore rows alone", _SUPERUSER, always=False)
+            MissingRight(f"user {name} cannot restore rows only", _SUPERUSER, always=False)
         )
     elif not session.value("SELECT has_parameter_privilege('session_replication_role', 'SET')"):
         found.append(
             MissingRight(
-                f"user {name} cannot restore rows alone (--data-only)",
+                f"user {name} cannot restore rows only (--data-only)",
                 f"GRANT SET ON PARAMETER session_replication_role TO {me}",
                 always=False,
             )

@@ -39,8 +39,8 @@ def owns_marks(session: Session) -> bool:
     found = session.rows(_MARKS_TABLE)
     if found and not found[0][0]:
         raise QuiesceError(
-            f"{MARKS} in {session.where} is not the table that a drill makes",
-            "rename it, then try again; nothing of Quiesce reads or writes it as it is",
+            f"{MARKS} in {session.where} is not the table that a drill creates",
+            "rename it, then try again; Quiesce does not read or write it",
         )
     return bool(found)
 

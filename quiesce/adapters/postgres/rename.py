@@ -78,8 +78,8 @@ def block_connections(session: Session, names: Collection[str]) -> None:
         if time.monotonic() > deadline:
             pid, application, _ = ours[0]
             raise QuiesceError(
-                f"pid {pid} ({application}) does not leave {', '.join(there)}",
-                f"end it with SELECT pg_terminate_backend({pid}), then try again",
+                f"pid {pid} ({application}) does not disconnect from {', '.join(there)}",
+                f"terminate it with SELECT pg_terminate_backend({pid}), then try again",
             )
         time.sleep(pause)
         pause = min(pause * 2, 0.25)
@@ -96,9 +96,9 @@ def _ask_to_end(session: Session, pid: int, application: str, user: str) -> bool
             return False
         me = session.value("SELECT current_user")
         raise QuiesceError(
-            f"user {me} may not end the session of {user} (pid {pid}, {application})",
-            f"end that session yourself, or let a superuser run GRANT pg_signal_backend TO "
-            f"{identifier(me)}, which is good for sessions of users that are no superusers",
+            f"user {me} may not terminate the session of {user} (pid {pid}, {application})",
+            f"terminate that session yourself, or let a superuser run GRANT pg_signal_backend TO "
+            f"{identifier(me)}, which covers sessions of users who are not superusers",
         ) from problem
     return True
 
@@ -167,7 +167,7 @@ def _all_names(swaps: Sequence[DatabaseSwap]) -> list[str]:
 
 def _rename(name: str, new: str) -> str:
     if len(new.encode()) > 63:
-        raise QuiesceError(f"the name {new} is longer than PostgreSQL keeps", "shorten it")
+        raise QuiesceError(f"the name {new} is longer than PostgreSQL allows", "shorten it")
     return f"ALTER DATABASE {identifier(name)} RENAME TO {identifier(new)}"
 
 
@@ -223,7 +223,7 @@ def _together(session: Session, statements: Sequence[str]) -> None:
         if problem.sqlstate == "55006":
             raise QuiesceError(
                 problem.fact,
-                "somebody came back between fence and exchange; try again",
+                "a session connected just before the exchange; try again",
                 details=problem.details,
             ) from problem
         raise
@@ -245,5 +245,5 @@ def _require_no_prepared(session: Session, names: Sequence[str]) -> None:
 def _taken(one: DatabaseSwap) -> QuiesceError:
     return QuiesceError(
         f"databases {one.live}, {one.side} and {one.aside or 'one more'} exist at the same time",
-        "look at them with 'inv db-shell', and remove the one that is not needed",
+        "inspect them with 'inv db-shell', and drop the one that is not needed",
     )

@@ -149,7 +149,7 @@ def _create(session: Session, role: Role, *, whole: bool) -> list[str]:
     if not whole and (held := [word for word in rights if word in _SERVER_WIDE]):
         rights = [word for word in rights if word not in _SERVER_WIDE]
         left.append(
-            f"role {role.name} was made without {', '.join(held)}: "
+            f"role {role.name} was created without {', '.join(held)}: "
             f"ALTER ROLE {identifier(role.name)} {' '.join(held)}"
         )
     parts = [f"CREATE ROLE {identifier(role.name)}", *rights]
@@ -203,7 +203,7 @@ def _read_rights(role: Role, text: str) -> None:
         if match is None:
             raise RequestError(
                 f"the set's globals.sql gives role {role.name} an unknown right",
-                "the file was changed by hand; take another set",
+                "the file was changed by hand; use another set",
             )
         at = match.end()
         if match["word"]:

@@ -90,7 +90,9 @@ def compare(
         target = targets.get(name)
         if target is None:
             alike = _alike(block, targets, {(r.schema, r.table) for r in rows})
-            problems.append(f"table {words} is not there{f'; is it {alike} now?' if alike else ''}")
+            problems.append(
+                f"table {words} does not exist{f'; was it renamed to {alike}?' if alike else ''}"
+            )
             continue
         if target.kind not in "rp":
             problems.append(f"{words} is {_KINDS[target.kind]} now, not a table")
@@ -108,11 +110,11 @@ def _missing(words: str, block: Rows, target: Target) -> list[str]:
     for column in block.columns:
         there = target.columns.get(column)
         if there is None:
-            found.append(f"column {words}.{column} is not there")
+            found.append(f"column {words}.{column} does not exist")
         elif there.generated:
-            found.append(f"column {words}.{column} is generated now and takes no values")
+            found.append(f"column {words}.{column} is generated now and accepts no values")
     found += [
-        f"column {words}.{column} must have a value, and the rows have none"
+        f"column {words}.{column} requires a value, and the rows have none"
         for column, there in target.columns.items()
         if there.required and column not in block.columns
     ]

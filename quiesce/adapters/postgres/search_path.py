@@ -139,7 +139,7 @@ class LentPaths:
         )
         if changed := [names[oid] for oid in names if now.get(oid) != self._before[oid]]:
             raise QuiesceError(
-                f"function {changed[0]} of {self._session.where} did not get its settings back",
+                f"function {changed[0]} of {self._session.where} still has changed settings",
                 "nothing was exchanged; try again",
             )
         self._before.clear()

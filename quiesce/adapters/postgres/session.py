@@ -117,14 +117,14 @@ class Readable(Protocol):
 def identifier(name: str) -> str:
     """Quote a name for SQL. Always quoted, so that what we wrote can be recognised again."""
     if "\0" in name:
-        raise QuiesceError("a database object's name holds a NUL character")
+        raise QuiesceError("a database object's name contains a NUL character")
     return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
     """Quote a text for SQL, for sessions with standard_conforming_strings (all of ours)."""
     if "\0" in text:
-        raise QuiesceError("a text for the database holds a NUL character")
+        raise QuiesceError("a text for the database contains a NUL character")
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -171,7 +171,7 @@ class Session:
                 return cursor.fetchall() if cursor.description is not None else []
         except UnicodeDecodeError as problem:
             raise SessionError(
-                f"{self.where} holds names that are not text in its own encoding",
+                f"{self.where} contains names that are not valid in its own encoding",
                 "rename the objects whose names are damaged",
             ) from problem
         except psycopg2.Error as problem:

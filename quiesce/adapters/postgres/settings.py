@@ -71,8 +71,8 @@ def retarget(statement: str, name: str) -> str:
         if match := form.fullmatch(statement):
             return f"{match[1]}{identifier(name)}{match[3]}"
     raise QuiesceError(
-        f"the set holds a database setting of an unknown form: {statement[:60]!r}",
-        "the set was changed by hand; take another one",
+        f"the set contains a database setting of an unknown form: {statement[:60]!r}",
+        "the set was changed by hand; use another one",
     )
 
 

@@ -87,8 +87,8 @@ def export_snapshot(
                 return held
             holder.close()
         raise QuiesceError(
-            f"tables of {looker.where} keep being made and dropped",
-            "wait until the migration that runs there is done, then try again",
+            f"tables of {looker.where} keep being created and dropped",
+            "wait until the migration that runs there has finished, then try again",
         )
 
 
@@ -134,17 +134,17 @@ def _lock_held(looker: Session, tables: Sequence[Table]) -> QuiesceError:
         one = prepared[0]
         return Prepared(
             f"table {one.locks[0]} of {looker.where} is locked by transaction {one.gid}, which "
-            f"{one.owner} prepared and nobody committed or rolled back",
+            f"{one.owner} prepared and which was never committed or rolled back",
             f"run COMMIT PREPARED {literal(one.gid)} or ROLLBACK PREPARED {literal(one.gid)} there",
         )
     if not found:
         return QuiesceError(
             f"a table of {looker.where} was locked by another session for {LOCK_SECONDS} seconds",
-            "it may be gone by now; try again",
+            "it may have ended by now; try again",
         )
     pid, application, user, query, table = found[0]
     return QuiesceError(
         f"table {table} of {looker.where} is locked by pid {pid} ({application}, user {user})",
-        f"wait for it to end, or end it with SELECT pg_terminate_backend({pid})",
+        f"wait for it to end, or terminate it with SELECT pg_terminate_backend({pid})",
         details=(f"it runs: {' '.join(query.split())}",),
     )

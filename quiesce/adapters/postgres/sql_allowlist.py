@@ -83,14 +83,16 @@ def judge(statement: bytes, at: int) -> Verdict:
     text = statement.decode("utf-8", "surrogateescape")
     match = _WORDS.match(text)
     if match is None:
-        raise Refused(at, "it has something that is no statement")
+        raise Refused(at, "it contains something that is not a statement")
     first, second, third = (word.upper() if word else "" for word in match.groups())
     if first in ("BEGIN", "COMMIT", "START", "DROP", "ANALYZE", "VACUUM"):
         # All of it is one transaction of ours, in a database that holds nothing yet.
         return Verdict("skip")
     if first in _BY_WORD:
         return _BY_WORD[first](text, at, second, third)
-    raise Refused(at, f"it has a statement of a kind that is not loaded: {first} {second}".rstrip())
+    raise Refused(
+        at, f"it contains a statement of a kind that is not loaded: {first} {second}".rstrip()
+    )
 
 
 def _set(text: str, at: int, second: str, third: str) -> Verdict:
@@ -102,9 +104,11 @@ def _set(text: str, at: int, second: str, third: str) -> Verdict:
     if match and name == "client_encoding":
         return Verdict("encoding", match[2].strip())
     if match and name == "standard_conforming_strings" and match[2].strip().lower() != "on":
-        raise Refused(at, "texts in it may be quoted in an old way", "make it anew with pg_dump")
+        raise Refused(at, "its strings may be quoted in an old way", "create it again with pg_dump")
     if name not in _SETTINGS:
-        raise Refused(at, f"it has a setting that is not loaded: {' '.join(text.split())[:60]}")
+        raise Refused(
+            at, f"it contains a setting that is not loaded: {' '.join(text.split())[:60]}"
+        )
     return Verdict("run")
 
 
@@ -124,7 +128,7 @@ def _select(text: str, at: int, second: str, third: str) -> Verdict:
 def _copy(text: str, at: int, second: str, third: str) -> Verdict:
     del second, third
     if not _COPY.match(text):
-        raise Refused(at, "it has a COPY from or to a file or program of the server")
+        raise Refused(at, "it contains a COPY from or to a file or program of the server")
     return Verdict("copy")
 
 
@@ -133,14 +137,18 @@ def _create(text: str, at: int, second: str, third: str) -> Verdict:
         match = _EXTENSION.match(text)
         name = match[1].strip('"') if match else ""
         if name not in HARMLESS:
-            hint = (
-                f"make it in a database of your own by hand; known: {', '.join(sorted(HARMLESS))}"
+            allowed = ", ".join(sorted(HARMLESS))
+            hint = f"load the file by hand into a separate database; allowed: {allowed}"
+            raise Refused(
+                at,
+                f"it creates the extension {name or 'with an unreadable name'}, which is not "
+                "allowed",
+                hint,
             )
-            raise Refused(at, f"it wants the extension {name or 'of an odd name'}", hint)
         schema = match[2] if match and match[2] else "public"
         return Verdict("extension", name, schema=schema.strip('"').replace('""', '"'))
     if second not in _MADE or (second == "TEXT" and third != "SEARCH"):
-        raise Refused(at, f"it makes something that is not of one database: CREATE {second}")
+        raise Refused(at, f"it creates something outside of a single database: CREATE {second}")
     return Verdict("skip" if _PUBLIC.match(text) else "schema")
 
 
@@ -152,7 +160,7 @@ def _alter(text: str, at: int, second: str, third: str) -> Verdict:
     if second in ("DEFAULT", "LARGE") or _PUBLIC.match(text):
         return Verdict("skip")
     if second not in _ALTERED:
-        raise Refused(at, f"it changes something that is not of one database: ALTER {second}")
+        raise Refused(at, f"it changes something outside of a single database: ALTER {second}")
     return Verdict("schema")
 
 
@@ -166,7 +174,7 @@ def _grant(text: str, at: int, second: str, third: str) -> Verdict:
     del second, third
     match = _GRANTEE.search(text)
     if " ON " not in text.upper() or match is None:
-        raise Refused(at, "it gives one role to another")
+        raise Refused(at, "it grants one role to another")
     found = (m[1].replace('""', '"') if m[1] else m[2] for m in _ROLE.finditer(match[1]))
     return Verdict("run", roles=tuple(role for role in found if role.upper() != "PUBLIC"))
 
@@ -174,7 +182,7 @@ def _grant(text: str, at: int, second: str, third: str) -> Verdict:
 def _insert(text: str, at: int, second: str, third: str) -> Verdict:
     del text, third
     if second != "INTO":
-        raise Refused(at, "it has something that is no statement")
+        raise Refused(at, "it contains something that is not a statement")
     return Verdict("insert")
 
 

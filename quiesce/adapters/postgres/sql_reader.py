@@ -84,7 +84,7 @@ def read_script(path: Path, name: str) -> ScriptFacts:
     """Read a file to its end. Raise RequestError, with the line, for the first thing in it that
     is damaged or must not be run. `name` is what the user called the file."""
     if path.stat().st_size == 0:
-        raise RequestError(f"{name} is empty", "take another backup: this one holds nothing")
+        raise RequestError(f"{name} is empty", "use another backup: this one contains nothing")
     with opened(path) as view:
         _look_for_damage(view, name)
         facts = ScriptFacts()
@@ -133,7 +133,7 @@ def line_at(view: mmap.mmap, position: int) -> int:
     return count
 
 
-_CUT = "the file is cut off or damaged; take another one"
+_CUT = "the file is cut off or damaged; use another one"
 
 
 def _after_blanks(view: mmap.mmap, at: int) -> int:
@@ -159,16 +159,16 @@ def _over(view: mmap.mmap, sign: bytes, at: int) -> int:
             return at + 1
         end = view.find(tag[0], tag.end())
         if end < 0:
-            raise Refused(at, "a quoted text has no end", _CUT)
+            raise Refused(at, "a quoted string has no end", _CUT)
         return end + len(tag[0])
     if sign == b"\\":
-        raise Refused(at, "it has a command for psql", "only files written by pg_dump are loaded")
+        raise Refused(at, "it contains a psql command", "only files written by pg_dump are loaded")
     if sign == b"\0":
-        raise Refused(at, "it holds a zero byte", _CUT)
+        raise Refused(at, "it contains a zero byte", _CUT)
     quoted = _NAME if sign == b'"' else _ESCAPED if _is_escaped(view, at) else _PLAIN
     match = quoted.match(view, at)
     if match is None:
-        raise Refused(at, "a quoted text has no end", _CUT)
+        raise Refused(at, "a quoted string has no end", _CUT)
     return match.end()
 
 
@@ -205,31 +205,34 @@ def _look_for_damage(view: mmap.mmap, name: str) -> None:
     if start[:2] in (b"\xff\xfe", b"\xfe\xff") or start[1:8:2] == b"\0\0\0\0":
         raise RequestError(
             f"{name} is in UTF-16",
-            "PowerShell's > wrote it so; make it anew with pg_dump --file, or convert it to UTF-8",
+            "PowerShell's > writes UTF-16; create it again with pg_dump --file, or convert it to "
+            "UTF-8",
         )
     if (zero := view.find(b"\0")) >= 0:
-        raise RequestError(f"{name}, line {line_at(view, zero)}: it holds a zero byte", _CUT)
+        raise RequestError(f"{name}, line {line_at(view, zero)}: it contains a zero byte", _CUT)
     if b"\r\n" in start:
         raise RequestError(
             f"{name} has lines that end in CR LF",
-            "a terminal or an editor changed it, texts in it too; make it anew without a TTY",
+            "a terminal or an editor changed it, including the data; create it again without a TTY",
         )
     end = view[max(0, len(view) - 4096) :]
     if _CLUSTER in end or view.find(b"\n\\connect ") >= 0:
         raise RequestError(
-            f"{name} holds a whole server, not one database", "make one file per database"
+            f"{name} is the dump of a whole server, not of one database",
+            "dump each database into its own file",
         )
     if _TRAILER not in end:
         raise RequestError(
-            f"{name} does not end as pg_dump ends a file", "it is cut off, or of another program"
+            f"{name} does not end like a file of pg_dump",
+            "it is cut off, or another program wrote it",
         )
 
 
 def _note(view: mmap.mmap, statement: Statement, facts: ScriptFacts) -> None:
     text = view[statement.start : min(statement.end, statement.start + _LOOKED_AT)]
     if (said := _SAYS.search(text)) is not None and said.start() == 0:
-        fact = "a message of a program is in it"
-        raise Refused(statement.start, fact, "make it anew without mixing output and errors")
+        fact = "it contains a message of a program"
+        raise Refused(statement.start, fact, "create it again without mixing output and errors")
     verdict = judge(text, statement.start)
     if verdict.kind == "copy" and statement.data is not None:
         _note_rows(view, statement, facts)
@@ -267,5 +270,5 @@ def _note_rows(view: mmap.mmap, statement: Statement, facts: ScriptFacts) -> Non
 def _note_sequence(text: bytes, statement: Statement, facts: ScriptFacts) -> None:
     match = SETVAL.fullmatch(text.decode("utf-8", "surrogateescape") + ";")
     if match is None:
-        raise Refused(statement.start, "a sequence is set in an unknown way", _CUT)
+        raise Refused(statement.start, "unknown form of setval", _CUT)
     facts.sequences.append(sequence_of(match))

@@ -299,7 +299,9 @@ def _check(results: Sequence[Completed], names: Sequence[str], options: Options)
     lost_reader = 128 + signal.SIGPIPE
     first = next((i for i in bad if results[i].exit_code != lost_reader), bad[0])
     code = results[first].exit_code
-    how = f"was ended by {_signal_name(code)}" if code > 128 else f"failed with exit code {code}"
+    how = (
+        f"was terminated by {_signal_name(code)}" if code > 128 else f"failed with exit code {code}"
+    )
     hint = options.get("hint", "")
     raise QuiesceError(f"{names[first]} {how}", hint, details=results[first].stderr)
 
@@ -335,6 +337,6 @@ def _located(
     found = shutil.which(argv[0], path=variables.get("PATH", os.defpath))
     if found is None:
         program = _name(argv)
-        help_ = hint or f"install {program} and see that it is on PATH"
+        help_ = hint or f"install {program} and make sure that it is on PATH"
         raise RequestError(f"{name}: the program {program} is not on this machine", help_)
     return [found, *argv[1:]]

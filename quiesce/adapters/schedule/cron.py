@@ -44,7 +44,7 @@ def works_from_bare_environment(command: str, folder: Path, instance: str) -> st
     """
     found = _BACKUP.search(command)
     if found is None:
-        return "no task is seen in it"
+        return "it contains no task that Quiesce recognizes"
     user = pwd.getpwuid(os.getuid())
     environment = {
         "HOME": user.pw_dir,

@@ -38,7 +38,7 @@ def _read_as_editor() -> bytes:
             environment={**os.environ, "VISUAL": copy, "EDITOR": copy},
             timeout=30,
             what="crontab -e",
-            hint=r"take carriage returns (shown as \r by 'crontab -l') out of the crontab",
+            hint=r"remove carriage returns (shown as \r by 'crontab -l') from the crontab",
         )
         (only,) = Path(folder).iterdir()
         return only.read_bytes()

@@ -15,7 +15,7 @@ from quiesce.adapters.process import program
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.file_errors import hint_for, reason
 
-_HINT = "is systemd running here? 'inv schedule --install' uses cron instead"
+_HINT = "check that systemd is running here; 'inv schedule --install' can use cron instead"
 _MODE = 0o644
 
 
@@ -64,8 +64,8 @@ def replace(where: Manager, mark: str, wanted: Mapping[str, str]) -> bool:
     for name in wanted:
         if name not in there and (where.folder / name).exists():
             raise RequestError(
-                f"there is a unit {name} already, and it is not ours",
-                f"look at {where.folder / name}, and move it away",
+                f"unit {name} already exists and does not belong to Quiesce",
+                f"inspect {where.folder / name}, and move it away",
             )
     gone = [name for name in there if name not in wanted]
     if gone:

@@ -29,7 +29,7 @@ def check_recipients(recipients: Recipients) -> None:
         _age_recipient(text)
     for key in recipients.gpg:
         try:
-            _gpg(["--list-keys", key], f"{key} cannot be encrypted for")
+            _gpg(["--list-keys", key], f"{key} cannot be used as a recipient")
         except QuiesceError as error:
             hint = "import its public key, or correct encrypt.gpg in stack.yaml"
             raise RequestError(error.fact, hint, details=error.details) from error
@@ -70,7 +70,7 @@ def decrypt(
             _gpg(argv, f"{source.name} cannot be decrypted")
         else:
             raise QuiesceError(
-                f"{source.name} is encrypted in an unknown way", "use a newer version"
+                f"{source.name} has an unknown kind of encryption", "use a newer version of Quiesce"
             )
         partial.chmod(0o600)
         partial.rename(target)
@@ -85,7 +85,7 @@ def _decrypt_age(source: Path, target: Path, identity: Path | None) -> None:
     import pyrage
 
     if identity is None:
-        raise RequestError(f"{source.name} is encrypted, and there is no identity", _IDENTITY)
+        raise RequestError(f"{source.name} is encrypted, and no identity was given", _IDENTITY)
     keys = _age_identities(identity)
     try:
         pyrage.decrypt_file(str(source), str(target), keys)
@@ -109,7 +109,7 @@ def _age_recipient(text: str) -> Any:
         except pyrage.RecipientError:
             continue
     raise RequestError(
-        f"{text[:20]!r} is no recipient of age", "write a public key: age1…, ssh-ed25519 …"
+        f"{text[:20]!r} is not an age recipient", "use a public key: age1…, ssh-ed25519 …"
     )
 
 
@@ -127,9 +127,9 @@ def _age_identities(file: Path) -> Sequence[Any]:
         keys = [line for line in lines if line and not line.startswith("#")]
         found = [pyrage.x25519.Identity.from_str(line) for line in keys]
     except pyrage.IdentityError as error:
-        raise RequestError(f"{file} holds no identity of age", _IDENTITY) from error
+        raise RequestError(f"{file} contains no age identity", _IDENTITY) from error
     if not found:
-        raise RequestError(f"{file} holds no identity of age", _IDENTITY)
+        raise RequestError(f"{file} contains no age identity", _IDENTITY)
     return found
 
 

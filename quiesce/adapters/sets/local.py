@@ -200,12 +200,12 @@ class LocalStore:
             if file not in present:
                 wrong.append(f"{file}: is missing")
             elif path.lstat().st_size != member.bytes:
-                wrong.append(f"{file}: has another size than when it was summed")
+                wrong.append(f"{file}: its size has changed since it was checksummed")
             elif (
                 files.identity(path) != self._read_as.get(path)
                 and files.sum_of(path) != member.sha256
             ):
-                wrong.append(f"{file}: its content has changed since it was summed")
+                wrong.append(f"{file}: its content has changed since it was checksummed")
         if wrong:
             raise QuiesceError(
                 f"{manifest.name} was changed while it was made: {wrong[0]}",
@@ -225,7 +225,7 @@ class LocalStore:
     ) -> Path:
         final = self.folder / name
         if not files.is_inside(self.folder, name) or "/" in name:
-            raise RequestError(f"{name} is no name for a file", "give a plain name")
+            raise RequestError(f"{name} is not a valid file name", "give a plain name")
         with _translate_errors(self.folder):
             if compress:
                 staged = files.compressed(staged)
@@ -349,7 +349,7 @@ def _digest(content: bytes) -> str:
 
 
 def _read_manifest(path: Path) -> Manifest:
-    hint = "run 'inv backups' for the sets that are there"
+    hint = "run 'inv backups' to list the sets"
     try:
         raw = json.loads(read_private(path / MANIFEST))
     except OSError as error:
@@ -373,7 +373,7 @@ def _read_manifest(path: Path) -> Manifest:
             raise RequestError(f"{path.name}: {MANIFEST} names {member.file!r}", hint)
     if manifest.name != path.name:
         raise RequestError(
-            f"{path.name} holds the set {manifest.name}", f"rename it to {manifest.name}"
+            f"{path.name} contains the set {manifest.name}", f"rename it to {manifest.name}"
         )
     return manifest
 

@@ -59,13 +59,13 @@ def decrypted(
             break
     for member in manifest.members:
         if member.plain is None or not files.is_inside(folder, member.plain.file):
-            raise QuiesceError(f"{member.file} does not say what it holds", "use another set")
+            raise QuiesceError(f"{member.file} does not identify its content", "use another set")
         target = folder / member.plain.file
         if member.plain.file != PRIVATE:
             _decrypted_member(backup, member, folder, identity, progress)
             if files.sum_of(target) != member.plain.sha256:
                 raise QuiesceError(
-                    f"{member.file} holds something else than was encrypted", "use another set"
+                    f"{member.file} does not contain what was encrypted", "use another set"
                 )
         members.append(
             replace(
@@ -88,7 +88,7 @@ def _decrypted_member(
     progress: Callable[[str, int], None],
 ) -> Path:
     if member.plain is None or not files.is_inside(folder, member.plain.file):
-        raise QuiesceError(f"{member.file} does not say what it holds", "use another set")
+        raise QuiesceError(f"{member.file} does not identify its content", "use another set")
     target, method = folder / member.plain.file, backup.manifest.encryption
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     target.unlink(missing_ok=True)

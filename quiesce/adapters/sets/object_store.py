@@ -87,7 +87,10 @@ class ObjectStore:
         import obstore
 
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with self._translate_errors(f"{name} cannot be sent"), os.fdopen(descriptor, "rb") as file:
+        with (
+            self._translate_errors(f"{name} cannot be uploaded"),
+            os.fdopen(descriptor, "rb") as file,
+        ):
             watched = _Watched(file, progress)
             obstore.put(self._store, name, watched, chunk_size=PART, max_concurrency=PARTS)  # type: ignore[arg-type]
 
@@ -125,7 +128,7 @@ class ObjectStore:
             yield
         except FileNotFoundError as error:
             raise QuiesceError(
-                f"store {self._name}: {what}: it is not there", "run 'inv backups --store' again"
+                f"store {self._name}: {what}: it does not exist", "run 'inv backups --store' again"
             ) from error
         except (BaseError, OSError, ValueError) as error:
             raise QuiesceError(
@@ -162,7 +165,7 @@ def _open(store: OffsiteStore, credentials: Mapping[str, str]) -> Any:
         if not folder.is_dir():
             # A disk that is not mounted is an empty folder, or none: never made behind its back.
             raise RequestError(
-                f"store {store.name}: {folder} is not there", "mount it, or make the folder"
+                f"store {store.name}: {folder} does not exist", "mount it, or create the folder"
             )
         return LocalStore(folder, mkdir=False)
     config: dict[str, str] = {name.lower(): value for name, value in credentials.items()}

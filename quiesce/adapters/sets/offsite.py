@@ -171,7 +171,7 @@ class OffsiteStores:
             objects.create(self._place(backup.name, INDEX), body)
         except AlreadyThere:
             raise QuiesceError(
-                f"store {store}: somebody else has just pushed {backup.name}",
+                f"store {store}: another machine or run has just pushed {backup.name}",
                 f"see 'inv verify --store {store} --file {backup.name}'",
             ) from None
         if self._sent is not None:
@@ -249,7 +249,7 @@ class OffsiteStores:
         sums = {} if there.encryption else {entry.file: entry.sha256 for entry in first}
         if wrong := local.verify(local.read(folder), progress, sums):
             raise CheckFailed(
-                f"store {store}: {name} is not what was pushed: {wrong[0]}",
+                f"store {store}: {name} differs from what was pushed: {wrong[0]}",
                 "pull another one; 'inv backups --store' lists them",
                 details=wrong[1:],
             )
@@ -328,12 +328,12 @@ class OffsiteStores:
             raise CheckFailed(f"{name}: {INDEX} is damaged", "use another set")
         plain = all(_is_plain(o.file) and _is_plain(o.object) for o in found.objects)
         if found.name != name or found.instance != self._instance or not plain:
-            raise CheckFailed(f"{name}: {INDEX} is of something else", "use another set")
+            raise CheckFailed(f"{name}: {INDEX} belongs to something else", "use another set")
         return found
 
     def _index_bytes(self, store: str, name: str) -> bytes:
         if not SET_NAME.fullmatch(name):
-            raise CheckFailed(f"{name!r} is no name of a set", "remove it from the store")
+            raise CheckFailed(f"{name!r} is not the name of a set", "remove it from the store")
         if (store, name) in self._indexes:
             return self._indexes[store, name]
         content = bytearray()

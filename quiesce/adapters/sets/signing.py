@@ -93,7 +93,8 @@ class SigningKey:
             os.close(handle)
         if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise RequestError(
-                f"the signing key {self.file} can be read by others", f"run: chmod 600 {self.file}"
+                f"the signing key {self.file} can be read by other users",
+                f"run: chmod 600 {self.file}",
             )
         try:
             key = bytes.fromhex(text.decode("ascii"))
@@ -101,7 +102,8 @@ class SigningKey:
             key = b""
         if len(key) != _BYTES:
             raise RequestError(
-                f"the signing key {self.file} is not one: expected {2 * _BYTES} hexadecimal digits",
+                f"the signing key {self.file} is not valid: expected {2 * _BYTES} hexadecimal "
+                "digits",
                 "restore the file from your copy, or name another one with signing_key_file",
             )
         return key

@@ -77,8 +77,8 @@ class Upload:
             if not self._method:
                 self._require_unchanged(file)
             raise QuiesceError(
-                f"store {self._target.name}: {file} came out other than it was sent",
-                "push again; if it stays so, do not use this store",
+                f"store {self._target.name}: {file} does not match after upload",
+                "push again; if it happens again, do not use this store",
             )
         if self._method:
             self._noted[file] = (sum_, size)
@@ -90,7 +90,7 @@ class Upload:
         sealed = self._sealed.get(file)
         if sealed and files.sum_of(self._backup.path / file) != sealed[0]:
             raise CheckFailed(
-                f"{self._backup.name}: {file} has changed since the set was sealed",
+                f"{self._backup.name}: {file} has changed since the set was published",
                 f"run 'inv verify --file {self._backup.name}', and push another set",
             )
 

@@ -186,8 +186,8 @@ class Archiver:
         if not zero.writing.unseen:
             return archived
         remark = (
-            "all of it was archived again while services were stopped, because files that were "
-            f"being written before would be missed: {zero.writing.unseen}"
+            "all of it was archived again while services were stopped, because writes in progress "
+            f"could have been missed: {zero.writing.unseen}"
         )
         return replace(archived, remarks=(remark,))
 
@@ -272,7 +272,7 @@ class Archiver:
     # ------------------------------------------------------------------------------- running
 
     def _run(self, argv: Sequence[str]) -> Ended:
-        return self.place.run(argv, what=f"looking into volume {self.place.volume}")
+        return self.place.run(argv, what=f"scanning volume {self.place.volume}")
 
     def _tar(self, archive: Path, arguments: Sequence[str], accept: Sequence[int]) -> Ended:
         what = f"archiving volume {self.place.volume}"
@@ -313,7 +313,7 @@ class Archiver:
             return
         raise QuiesceError(
             f"not everything in volume {self.place.volume} could be read",
-            "see the details: give the right to read it, repair the disk, or exclude it",
+            "see the details: grant the right to read it, repair the disk, or exclude it",
             details=last_lines(ended.errors),
         )
 
@@ -321,13 +321,13 @@ class Archiver:
         if any(self.exclusion.which(path) == RESERVED for path in late):
             raise QuiesceError(
                 f"a restore of volume {self.place.volume} began while it was archived",
-                "wait for its end, then run the backup again",
+                "wait until it has ended, then run the backup again",
             )
 
     def _refuse_devices(self, devices: Sequence[bytes]) -> None:
         if devices and not self.allow_devices:
             raise QuiesceError(
-                f"volume {self.place.volume} holds device nodes, which no restore would unpack",
+                f"volume {self.place.volume} contains device nodes, which a restore refuses",
                 "exclude them in stack.yaml, or allow devices",
                 details=[path.decode(errors="backslashreplace") for path in devices[:20]],
             )
@@ -335,8 +335,8 @@ class Archiver:
 
 def _lookalike(name: str) -> str:
     return (
-        f"{name} in its root is kept like everything else, though it begins like the folders "
-        "of restores: rename it to tell them apart"
+        f"{name} in its root is archived, although it is named like the working folders of "
+        "restores: rename it to avoid confusion"
     )
 
 

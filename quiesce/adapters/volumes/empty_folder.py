@@ -38,7 +38,7 @@ def empty_folder(base: Path, folder: Path) -> int:
         raise _not_permitted(base / folder) from error
     except OSError as error:
         raise QuiesceError(
-            f"{base / folder} cannot be emptied: a part of the way there is no folder",
+            f"{base / folder} cannot be emptied: a component of its path is not a folder",
             f"see 'ls -ld {base / folder}': nothing outside the stack's folder is ever removed",
         ) from error
     try:
@@ -56,10 +56,10 @@ def empty_folder(base: Path, folder: Path) -> int:
 
 def _not_permitted(folder: Path) -> NotPermitted:
     return NotPermitted(
-        f"{folder} cannot be emptied: this user may not",
-        "run it as the owner of what is in there, or as root"
+        f"{folder} cannot be emptied: permission denied",
+        "run it as the owner of its content, or as root"
         if os.geteuid() != 0
-        else "see 'lsattr -Ra' there for what is immutable or append-only",
+        else "see 'lsattr -Ra' there for immutable or append-only entries",
     )
 
 

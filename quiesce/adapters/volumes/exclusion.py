@@ -34,7 +34,7 @@ def survey(place: Place, exclusion: Exclusion, path: str = "") -> VolumeSurvey:
     of that, as it is now."""
     top = b"./" + os.fsencode(path) if path else b""
     listed = place.run(
-        ["sh", "-c", _LIST, "survey", place.root], what=f"looking into volume {place.volume}"
+        ["sh", "-c", _LIST, "survey", place.root], what=f"scanning volume {place.volume}"
     )
     tally, files, kept = Tally(exclusion), 0, 0
     for record in records(listed.output):

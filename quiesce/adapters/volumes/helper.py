@@ -89,7 +89,7 @@ class HelperEngine:
         """Remove every helper of this run and return their names."""
         api = self.api()
         wanted = {"label": [f"{LABEL_RUN}={run}", VOLUME_LABEL]}
-        with translate_helper_errors("sweeping helpers"):
+        with translate_helper_errors("removing helpers"):
             found = api.containers(all=True, filters=wanted)
             for container in found:
                 remove_container(api, container["Id"])
@@ -212,7 +212,7 @@ def _start(
 def ended_by_others(what: str, errors: Path) -> QuiesceError:
     """The error for a helper that is gone though nobody here removed it."""
     return QuiesceError(
-        f"{what} failed: its helper container was ended",
-        "see 'docker events' for who removed it, then run it again",
+        f"{what} failed: its helper container was stopped",
+        "see 'docker events' for the cause, then run it again",
         details=last_lines(errors),
     )

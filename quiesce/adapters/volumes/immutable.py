@@ -50,7 +50,7 @@ def immutable_at(place: Place) -> tuple[bytes, ...]:
     """Return the immutable entries of a volume, for a place whose programs run as root. Those
     that are append-only cannot be told there."""
     found = place.run(
-        ["sh", "-c", _FIND, "immutable", place.root], what=f"looking into volume {place.volume}"
+        ["sh", "-c", _FIND, "immutable", place.root], what=f"scanning volume {place.volume}"
     )
     return tuple(records(found.output))[:_MOST]
 

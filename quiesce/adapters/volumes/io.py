@@ -205,7 +205,7 @@ class VolumeFiles:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise QuiesceError(
-                f"volume {volume.name} cannot be made: {reason(error)}",
+                f"volume {volume.name} cannot be created: {reason(error)}",
                 hint_for(error, folder.parent),
             ) from error
 
@@ -316,7 +316,7 @@ class VolumeFiles:
         if not folder.is_dir():
             raise RequestError(
                 f"volume {volume.name} does not exist: there is no folder {folder}",
-                "see 'inv volumes'; a restore makes it",
+                "see 'inv volumes'; a restore creates it",
             )
         if not self._has_programs():
             raise refuse_unsuitable("this machine")

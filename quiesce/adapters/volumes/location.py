@@ -136,7 +136,7 @@ def check_end(exit_code: int, accept: Collection[int], what: str, errors: Path) 
     if any("Wrote only" in line for line in lines):
         # What tar says of a disk that fills up in the middle of a block.
         lines.append("No space left on device: the disk it was written to is full")
-    hint = "see the details; nothing was left half done, so it can be run again"
+    hint = "see the details; nothing was left half done, so you can run it again"
     if any("No space left" in line or "quota" in line for line in lines):
         hint = "free some space there, then try again"
     elif any("Permission denied" in line or "not permitted" in line for line in lines):
@@ -145,9 +145,9 @@ def check_end(exit_code: int, accept: Collection[int], what: str, errors: Path) 
             # A helper is root, too. What is left are attributes and file systems.
             hint = (
                 "see the details: 'lsattr' shows what is immutable or append-only, 'mount' what is "
-                "read-only; put that right, then try again"
+                "read-only; correct that, then try again"
             )
-    how = f"was ended by signal {exit_code - 128}" if exit_code > 128 else "failed"
+    how = f"was terminated by signal {exit_code - 128}" if exit_code > 128 else "failed"
     raise QuiesceError(f"{what} {how} (exit code {exit_code})", hint, details=lines)
 
 

@@ -67,7 +67,7 @@ def seen_writing(root: Path, *, whole_machine: bool, proc: Path = Path("/proc"))
     privileged = _sees_all(proc)
     if not privileged and (whole_machine or not _is_closed(root)):
         return Writing(unseen="processes of other users cannot be seen")
-    found = Writing(unseen="looking at processes took too long")
+    found = Writing(unseen="inspecting processes took too long")
     table = _Table(proc, None if privileged else os.geteuid())
 
     def look() -> None:
@@ -126,7 +126,7 @@ class _Table:
                 continue
             except PermissionError:
                 if self._must_see(process):
-                    self._found.unseen = f"process {process.name} does not let itself be looked at"
+                    self._found.unseen = f"process {process.name} cannot be inspected"
             except OSError as error:
                 self._found.unseen = f"process {process.name}: {error.strerror}"
             if self._found.unseen:

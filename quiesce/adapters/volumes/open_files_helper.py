@@ -56,7 +56,7 @@ def seen_beside_writers(
     """Return what the running containers that may write in this volume hold open for writing."""
     api, found = engine.api(), Writing()
     try:
-        with translate_helper_errors(f"looking for who writes in volume {volume.name}"):
+        with translate_helper_errors(f"looking for open files in volume {volume.name}"):
             for container in _writers(api, volume.name):
                 _look(engine, run, api, container, staging, found)
     except QuiesceError as error:
@@ -113,7 +113,7 @@ def _look(
     finally:
         helper.close()
     if code not in (0, _SOME_FAILED) or denied or "unseen" in lines:
-        found.unseen = f"the processes of container {name} do not let themselves be looked at"
+        found.unseen = f"the processes of container {name} cannot be inspected"
     for line in lines:
         word, _, rest = line.partition(" ")
         inode, _, kind = rest.partition(" ")

@@ -81,7 +81,7 @@ def read_control(content: bytes, where: str) -> tuple[str, str, str]:
 
 def _not_understood(where: str) -> QuiesceError:
     return QuiesceError(
-        f"{where} is no control file of PostgreSQL that is understood",
+        f"{where} is not a PostgreSQL control file that Quiesce understands",
         "make a consistent backup instead: it dumps the databases",
     )
 

@@ -54,7 +54,7 @@ h="./.quiesce-$2"
 fail() { echo "$1" >&2; exit 1; }
 is_folder() { [ -d "$1" ] && [ ! -L "$1" ]; }
 there() { [ -e "$1" ] || [ -L "$1" ]; }
-if there "$h" && ! is_folder "$h"; then fail "$h is in the way and is no folder"; fi
+if there "$h" && ! is_folder "$h"; then fail "$h exists and is not a folder"; fi
 """
 
 _PREPARE = (
@@ -90,12 +90,12 @@ _EXCHANGE = (
 empty_root_into() {
     find . -mindepth 1 -maxdepth 1 $not_ours -exec mv -n -t "$1" -- {} +
     left=$(find . -mindepth 1 -maxdepth 1 $not_ours -print -quit)
-    [ -z "$left" ] || fail "somebody writes in the volume: $left"
+    [ -z "$left" ] || fail "something writes to the volume: $left"
 }
 fill_root_from() {
     find "$1" -mindepth 1 -maxdepth 1 -exec mv -n -t . -- {} +
     left=$(find "$1" -mindepth 1 -maxdepth 1 -print -quit)
-    [ -z "$left" ] || fail "somebody writes in the volume: $left"
+    [ -z "$left" ] || fail "something writes to the volume: $left"
 }
 keep_root_of() {
     tar --create $attributes --format=posix --no-recursion -C "$1" -f "$2.part" .
@@ -209,7 +209,7 @@ def measure(place: Place, folder: str = "") -> VolumeSize:
 def count(place: Place, listing: str, root: str) -> VolumeSize:
     """Count what a script lists of `root`: per entry its type's letter and its bytes."""
     found = place.run(
-        ["sh", "-c", listing, "measure", root], what=f"looking into volume {place.volume}"
+        ["sh", "-c", listing, "measure", root], what=f"scanning volume {place.volume}"
     )
     files = size = 0
     for record in records(found.output):
@@ -255,8 +255,8 @@ def stage(
         ended = place.run([*limit, *_EXTRACT, *options, *where], what=what, reads=archive)
         if said := last_lines(ended.errors):
             raise QuiesceError(
-                f"{what}: not everything came out as it was archived",
-                "see the details; as root, and on a file system like the old one, it does",
+                f"{what}: not everything was unpacked as it was archived",
+                "see the details; unpack as root, on a file system of the same type as before",
                 details=said,
             )
         if number == 0 and gone is not None:
@@ -278,7 +278,7 @@ def put_back(place: Place, run: str) -> None:
 
 def finish_swap(place: Place, run: str) -> None:
     """Remove the run's folder. Raise QuiesceError while an exchange is half done."""
-    what = f"removing what is aside in volume {place.volume}"
+    what = f"removing the previous copy in volume {place.volume}"
     script(place, run, _SETTLE, what, place.see(place.output("times")))
 
 
@@ -291,7 +291,7 @@ def script(place: Place, run: str, text: str, what: str, *more: str) -> None:
 def _folder(run: str) -> str:
     folder = f"{RUN_FOLDER_PREFIX}{run}"
     if not is_run_folder(folder):
-        raise ValueError(f"{run!r} is no name of a run")
+        raise ValueError(f"{run!r} is not the id of a run")
     return folder
 
 
@@ -301,7 +301,7 @@ def _remove_gone(place: Place, part: str, gone: Path, what: str) -> None:
     for name in _names(gone):
         components = name.split(b"/")
         if components[0] != b"." or len(components) < 2 or not _are_plain(components[1:]):
-            raise _refused(gone, f"{name!r} is no name of an entry in the volume")
+            raise _refused(gone, f"{name!r} is not the name of an entry in the volume")
         parents.update(b"/".join(components[:depth]) for depth in range(2, len(components)))
     links = place.run(["sh", "-c", _FIND_LINKS, "links", part], what=what)
     for link in records(links.output):
@@ -323,6 +323,6 @@ def _names(gone: Path) -> Iterator[bytes]:
 
 def _refused(gone: Path, reason: str) -> QuiesceError:
     return QuiesceError(
-        f"the list of what is gone, {gone.name}, must not be followed: {reason}",
+        f"the list of deleted entries, {gone.name}, cannot be used: {reason}",
         "restore another set; this one was not made by Quiesce, or was changed",
     )

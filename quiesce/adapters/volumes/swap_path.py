@@ -36,7 +36,7 @@ require_folders() {
     done
 }
 require_place() {
-    require_folders . "the volume: name one that is there, or restore the folder that it is in"
+    require_folders . "the volume: name one that exists, or restore its parent folder"
 }
 synced() { sync "$parent" "$h"; }
 """
@@ -70,12 +70,12 @@ if ! there "$h/piece.begun"; then
 fi
 if there "$h/piece"; then
     if there "$p"; then
-        if there "$h/piece.old"; then fail "somebody writes in the volume: $piece"; fi
+        if there "$h/piece.old"; then fail "something writes to the volume: $piece"; fi
         mv -T "$p" "$h/piece.old"
         synced
     fi
     mv -T -n "$h/piece" "$p"
-    if there "$h/piece"; then fail "somebody writes in the volume: $piece"; fi
+    if there "$h/piece"; then fail "something writes to the volume: $piece"; fi
     synced
 fi
 """
@@ -93,7 +93,7 @@ if ! there "$h/piece" && there "$p"; then
     fi
 fi
 if there "$h/piece.old"; then
-    if there "$p"; then fail "somebody writes in the volume: $piece"; fi
+    if there "$p"; then fail "something writes to the volume: $piece"; fi
     mv -T "$h/piece.old" "$p"
     synced
 fi

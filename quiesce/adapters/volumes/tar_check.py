@@ -93,7 +93,7 @@ def check_archives(
         except _unreadable() as error:
             raise QuiesceError(
                 f"{path.name} is not a readable tar archive: {error}",
-                "restore another set; 'inv verify' tells whether this one was changed",
+                "restore another set; 'inv verify' shows whether this one was changed",
             ) from error
     return judge.verdict()
 
@@ -101,7 +101,7 @@ def check_archives(
 def _too_much(path: Path, most: VolumeSize) -> str:
     return (
         f"{path.name} unpacks to more than the {most.files} entries and {most.bytes} bytes that "
-        "it may"
+        "are allowed"
     )
 
 
@@ -110,7 +110,7 @@ def _read_to_end(stream: IO[bytes]) -> None:
     for _ in range(_MOST_FILLING // _CHUNK):
         if not stream.read(_CHUNK):
             return
-    raise Damaged("it goes on behind its end")
+    raise Damaged("data follows its end")
 
 
 # ----------------------------------------------------------------------------------- the rules
@@ -150,9 +150,9 @@ class Judge:
         if reason := self._reason_of_name(header.name, components):
             return reason
         if not components and header.type != _DIRECTORY:
-            return "is the root, but no directory"
+            return "is the root, but not a directory"
         if components[:1] and is_run_folder(components[0].decode("latin-1")):
-            return "has a name that Quiesce keeps for itself"
+            return "has a name that is reserved for Quiesce"
         if header.type not in _KNOWN:
             return f"is of the unknown type {header.type!r}"
         if header.size and header.type not in _REGULAR:
@@ -246,7 +246,7 @@ def _number(field_: bytes) -> int:
     text = field_.strip(b" \0") or b"0"
     # Python would also take signs, prefixes and underscores, where tar stops reading.
     if text.strip(b"01234567"):
-        raise Damaged("a number in a header is none")
+        raise Damaged("a number in a header is invalid")
     return int(text, 8)
 
 
@@ -282,7 +282,7 @@ def _pax_records(body: bytes) -> Iterator[tuple[bytes, bytes]]:
         key, _, value = record[:-1].partition(b"=")
         if key in _WANTED:
             if b"\0" in value or (key in _NUMBERS and not value.isdigit()):
-                raise Damaged("an extended header holds an impossible value")
+                raise Damaged("an extended header contains an impossible value")
             yield key, value
         position += length
 
