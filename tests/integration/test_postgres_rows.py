@@ -201,7 +201,7 @@ def test_a_child_without_its_parent_is_found(
         )
         place = (database, "hostile", broken, tmp_path, "databases/broken.dump", lambda _: None)
         unrecorded = replace(broken, obstacles=())
-        with pytest.raises(NotRestorable, match="is whole; this stands in its way") as caught:
+        with pytest.raises(NotRestorable, match="is complete; this prevents its restore") as caught:
             admin.replace_rows(*place[:2], unrecorded, *place[3:])
         told = [caught.value.fact, *caught.value.details]
         assert any("child_a_b_fkey" in line for line in told)

@@ -1,4 +1,4 @@
-"""Databases made and filled beside the live ones, or rows put into the live ones themselves."""
+"""Creates and fills staging databases, or replaces rows in the live ones."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ from quiesce.ports import DatabaseContents, Drift, Handover, LoadedRows, Runtime
 
 
 class Loading(Needs):
-    """The part of `DatabaseAdmin` that makes, fills and finishes databases."""
+    """The part of `DatabaseAdmin` that creates, fills and completes databases."""
 
     def __init__(
         self, runtime: Runtime, databases: Sequence[Database], run: str, scratch: Path
     ) -> None:
         super().__init__(runtime, databases, run, scratch)
-        #: Who loaded a file into the database of this name, and the owners the file names.
+        #: The role that loaded a file into the database of this name, and the owners that the file
+        #: names.
         self._loaders: dict[str, tuple[sql_load.Loader, frozenset[str]]] = {}
 
     def create(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
@@ -64,7 +65,7 @@ class Loading(Needs):
             side.require_empty(session, name)
             version = session.version
             rows = session.rows("SELECT spcname FROM pg_tablespace")
-        # Where tables lie on disk is the server's own business; that they are there is not.
+        # The dump's tablespaces are used only if the server has them.
         needed = {entry.tablespace for entry in read_archive(dump).entries} - {""}
         tablespaces = needed <= {str(space) for (space,) in rows}
         if not (record is not None and record.obstacles):
@@ -75,7 +76,7 @@ class Loading(Needs):
             except QuiesceError as problem:
                 if not refused_by_server(problem.details):
                     raise
-                # pg_restore gave up at something in the dump: once more, statement by statement.
+                # pg_restore failed at part of the dump: try again, statement by statement.
                 with self._maintenance(database) as session:
                     side.recreate(session, name, self._run, functools.partial(self._open, database))
             else:
@@ -199,7 +200,7 @@ class Loading(Needs):
         rows = _rows_in(dump)
         if not is_archive(dump):
             with self._open(database, name) as session, dump.open("rb", buffering=0) as script:
-                # Read to its end before, and found complete.
+                # It was read to its end before, and is complete.
                 loaded = replace_rows(
                     session, rows, record, script, lambda: None, check, eased, self._spool
                 )
@@ -228,7 +229,7 @@ class Loading(Needs):
 
     def _spool(self) -> BinaryIO:
         self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Without a name: nothing of it stays, whatever happens.
+        # Without a name, so that nothing remains.
         return cast(BinaryIO, tempfile.TemporaryFile(dir=self._scratch))
 
     def write_out(self, database: Database, archive: Path) -> Path:
@@ -299,7 +300,7 @@ class Loading(Needs):
                 owners |= frozenset(ownership.owners_of(live))
                 live_owner = str(catalog.locale_of(live, database.name)["owner"])
         except NoDatabase:
-            pass  # nothing is live yet, so nobody owns it
+            pass  # there is no live database yet
         with self._open(database, name) as session:
             owner = ownership.choose(session, database.name, live_owner, owners, database.user)
             invokers = sql_load.hand_over(session, loader, owner)
@@ -309,7 +310,7 @@ class Loading(Needs):
 
 @contextlib.contextmanager
 def _removing(here: Path, *suffixes: str) -> Iterator[None]:
-    """Nothing is left of the files that are made beside this one."""
+    """Remove the files beside this one at the end."""
     try:
         yield
     finally:
@@ -318,8 +319,8 @@ def _removing(here: Path, *suffixes: str) -> Iterator[None]:
 
 
 def _rows_in_order(archive: Archive, late: frozenset[tuple[str, str]], here: Path) -> Iterator[str]:
-    """Yield the list of the rows to load first, then that of those to load after them; an empty
-    name for all of them at once."""
+    """Yield the list of the rows to load first, then the list of the others; an empty name for all
+    at once."""
     last = [
         e.number for e in archive.entries if e.kind == "TABLE DATA" and (e.schema, e.name) in late
     ]
