@@ -100,8 +100,8 @@ class Script:
             return b"", True
         at = self._buffer.find(b"\n" + _END)
         if 0 <= at < most:
-            subpath, self._buffer = self._buffer[: at + 1], self._buffer[at + 1 + len(_END) :]
-            return subpath, True
+            chunk, self._buffer = self._buffer[: at + 1], self._buffer[at + 1 + len(_END) :]
+            return chunk, True
         end = self._buffer.rfind(b"\n", 0, max(most, 1)) + 1
         if end == 0:
             end = self._buffer.find(b"\n") + 1
@@ -109,8 +109,8 @@ class Script:
             before = len(self._buffer)
             self._fill(f"the rows of table {table} are cut off")
             end = self._buffer.find(b"\n", before) + 1
-        subpath, self._buffer = self._buffer[:end], self._buffer[end:]
-        return subpath, False
+        chunk, self._buffer = self._buffer[:end], self._buffer[end:]
+        return chunk, False
 
     def finish(self) -> None:
         """Read the rest, so that the writer can finish."""
@@ -137,8 +137,8 @@ class Block:
         """Return at most `size` bytes; none at the end."""
         if not self._left and not self._ended:
             self._left, self._ended = self._script.read(size, self._table)
-        subpath, self._left = self._left[:size], self._left[size:]
-        return subpath
+        chunk, self._left = self._left[:size], self._left[size:]
+        return chunk
 
     def readline(self, size: int = CHUNK) -> bytes:
         """Like `read`: the caller accepts chunks of any size."""

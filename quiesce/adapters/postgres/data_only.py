@@ -226,8 +226,8 @@ def _load(
             found = script.find(block)
             if block in wanted and (block.schema, block.table) in late:
                 file = files.enter_context(spool())
-                while subpath := found.read():
-                    file.write(subpath)
+                while chunk := found.read():
+                    file.write(chunk)
                 waiting.append((block, file))
             elif block in wanted:
                 _copy(session, block, found)

@@ -224,11 +224,11 @@ def _statements(text: str) -> Iterator[str]:
     )
     parts: list[str] = []
     for match in token.finditer(text):
-        subpath = match[0]
-        if subpath.startswith(("--", "\\")):
+        lexeme = match[0]
+        if lexeme.startswith(("--", "\\")):
             continue
-        if subpath != ";":
-            parts.append(subpath)
+        if lexeme != ";":
+            parts.append(lexeme)
             continue
         yield "".join(parts).strip()
         parts = []

@@ -213,13 +213,13 @@ class _Lines:
         self._take = take
         self._begun = b""
 
-    def write(self, subpath: bytes, /) -> int:
+    def write(self, chunk: bytes, /) -> int:
         """Write the next bytes."""
-        *lines, self._begun = (self._begun + subpath).split(b"\n")
+        *lines, self._begun = (self._begun + chunk).split(b"\n")
         self.count += len(lines)
         for line in lines:
             self._take(line)
-        return len(subpath)
+        return len(chunk)
 
 
 def _unescaped(value: bytes) -> bytes:

@@ -188,9 +188,9 @@ class _Segment:
     def read(self, size: int = _CHUNK) -> bytes:
         """Return the next bytes, none at the end."""
         stop = min(self._at + size, self._end)
-        subpath = self._view[self._at : stop]
+        chunk = self._view[self._at : stop]
         self._at = stop
-        return subpath
+        return chunk
 
     def readline(self, size: int = _CHUNK) -> bytes:
         """Like `read`: the caller accepts chunks of any size."""

@@ -127,9 +127,9 @@ def line_at(view: mmap.mmap, position: int) -> int:
     """Return the line number of this position, from 1."""
     count, at = 1, 0
     while at < position:
-        subpath = view[at : min(at + 1024 * 1024, position)]
-        count += subpath.count(b"\n")
-        at += len(subpath)
+        chunk = view[at : min(at + 1024 * 1024, position)]
+        count += chunk.count(b"\n")
+        at += len(chunk)
     return count
 
 

@@ -1,7 +1,7 @@
-"""What a manifest says of its own files, checked before anything goes by it. Pure.
+"""Checks the file names in a manifest before they are used. Pure.
 
-A set that somebody else could write to may name any file of this machine. Every place where a
-manifest names a file may name a member of that set alone, of the kind and the source it needs.
+A set that others could write to may name any file of this machine. Wherever a manifest names a
+file, it may only name a member of its set, of the required kind and source.
 """
 
 from __future__ import annotations

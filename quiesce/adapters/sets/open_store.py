@@ -1,4 +1,4 @@
-"""The way into a store, by the scheme of its url, with the credentials that its file holds."""
+"""Opens a store by the scheme of its url, with the credentials in its file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from quiesce.model import OffsiteStore
 
 
 def open_objects(store: OffsiteStore) -> Objects:
-    """Return the way to the objects of a store, by the scheme of its url."""
+    """Return the `Objects` of a store, by the scheme of its url."""
     if urlsplit(store.url).scheme == "rclone":
         from quiesce.adapters.sets.rclone import Rclone
 
@@ -24,7 +24,7 @@ def open_objects(store: OffsiteStore) -> Objects:
 
 
 def _credentials(file: Path, store: str) -> Mapping[str, str]:
-    """Read lines like NAME=value. Nothing of them is ever shown."""
+    """Read lines like NAME=value. They are never shown."""
     try:
         lines = file.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
