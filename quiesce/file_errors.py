@@ -14,7 +14,7 @@ from shlex import quote
 
 from quiesce.errors import QuiesceError, translate_errors
 
-_LOST = "see whether the disk or file server of {place} is there: findmnt -T {place}"
+_LOST = "check whether the disk or file server of {place} is available: findmnt -T {place}"
 _IN_THE_WAY = "see ls -ld {place}: something else has this name; move it away"
 _HINTS = {
     errno.ENOSPC: "free some space or inodes there (df -h {place}; df -i {place}), then try again",
@@ -32,20 +32,20 @@ _HINTS = {
     ),
     errno.ENFILE: "the machine has too many files open: see /proc/sys/fs/file-nr, then try again",
     errno.EIO: (
-        "the disk of {place} reports errors: see dmesg, and keep the backups that are there until "
-        "the disk was checked"
+        "the disk of {place} reports errors: see dmesg, and keep the existing backups until the "
+        "disk has been checked"
     ),
     errno.ENAMETOOLONG: "the name is too long for this file system: use a shorter name or folder",
     errno.EFBIG: "the file is larger than allowed: see ulimit -f, and findmnt -T {place}",
     errno.ELOOP: "see ls -l {place}: Quiesce follows no symbolic link there; remove the link",
     errno.EMLINK: (
-        "{place} has a second name elsewhere, which must not be written: make it a file of its own "
-        "with cp -p {place} {place}.new && mv {place}.new {place}"
+        "{place} has another hard link, which must not be written: make it a separate file with cp "
+        "-p {place} {place}.new && mv {place}.new {place}"
     ),
     errno.ENOTDIR: _IN_THE_WAY,
     errno.EISDIR: _IN_THE_WAY,
     errno.EEXIST: _IN_THE_WAY,
-    errno.ENOENT: "see whether {place} was removed or is not mounted: findmnt -T {place}",
+    errno.ENOENT: "check whether {place} was removed or is not mounted: findmnt -T {place}",
     errno.ESTALE: _LOST,
     errno.ENOTCONN: _LOST,
     errno.ETIMEDOUT: _LOST,

@@ -149,12 +149,12 @@ def _check_link(folder: Path, owners: Collection[int]) -> None:
     if (owner := folder.lstat().st_uid) not in owners:
         raise RequestError(
             f"{folder} is a symbolic link that user {owner} made",
-            f"see ls -l {quote(str(folder))}; remove the link and make it yourself",
+            f"see ls -l {quote(str(folder))}; remove the link and create the folder yourself",
         )
     if not folder.exists():
         raise RequestError(
-            f"{folder} leads to {folder.readlink()}, which is not there",
-            "mount that disk, or make the folder",
+            f"{folder} points to {folder.readlink()}, which does not exist",
+            "mount that disk, or create the folder",
         )
 
 
@@ -186,7 +186,7 @@ def _secure(descriptor: int, path: Path, owners: Collection[int]) -> None:
     # A file system without modes accepts the call and changes nothing.
     if os.fstat(descriptor).st_mode & 0o022:
         raise RequestError(
-            f"others may write in {path}, and its file system has no modes",
+            f"others may write in {path}, and its file system has no permission bits",
             f"mount it with umask=0077 and this user's uid (findmnt -T {shown})",
         )
 

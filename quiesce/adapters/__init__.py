@@ -1,1 +1,1 @@
-"""What touches the world: one driver, one home. Joined to the rest only in `app`."""
+"""Everything that does I/O, one package per technology. Only `app` connects it to the rest."""

@@ -1,4 +1,5 @@
-"""Files that survive a power cut: written, synced, renamed, their folders synced too."""
+"""Writes files so that they survive a power cut: synced and renamed, with their folders synced
+too."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ Identity = tuple[int, int, int, int, int]
 
 
 def identity(path: Path) -> Identity:
-    """Return what changes when the file is replaced or written. Never follows a symlink."""
+    """Return values that change when the file is replaced or written. Never follows a symlink."""
     found = path.lstat()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
@@ -34,29 +35,29 @@ def identity(path: Path) -> Identity:
 def sum_of(path: Path) -> str:
     """Return the SHA-256 of a file, read in blocks. Never follows a symlink."""
     digest = hashlib.sha256()
-    # A FIFO that somebody put there must not hold us up.
+    # A FIFO with this name must not block the open.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     with os.fdopen(os.open(path, flags), "rb", buffering=0) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "is no regular file", str(path))
+            raise OSError(errno.EINVAL, "is not a regular file", str(path))
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
 
 
 def copy_within_room(source: BinaryIO | IO[bytes], target: Path) -> None:
-    """Write all of a stream into a new file, 0600, as long as its disk stays far from full.
+    """Write a stream into a new 0600 file, unless the disk becomes nearly full.
 
-    What unpacks to a thousand times its size says nothing of it before. Raise OSError (EFBIG).
+    A small compressed file may unpack to a thousand times its size. Raise OSError (EFBIG).
     """
     disk = os.statvfs(target.parent)
     reserve = min(disk.f_blocks * disk.f_frsize // 20, _MOST_RESERVED)
     with new_private(target) as out:
-        while subpath := source.read(_BLOCK):
+        while chunk := source.read(_BLOCK):
             disk = os.statvfs(target.parent)
-            if disk.f_bavail * disk.f_frsize < reserve + len(subpath):
-                raise OSError(errno.EFBIG, "it unpacks to more than the disk has room for")
-            out.write(subpath)
+            if disk.f_bavail * disk.f_frsize < reserve + len(chunk):
+                raise OSError(errno.EFBIG, "it unpacks to more than the free space on the disk")
+            out.write(chunk)
 
 
 def sum_and_sync(path: Path) -> tuple[str, int]:
@@ -71,9 +72,9 @@ def sum_and_sync(path: Path) -> tuple[str, int]:
 
 
 def write_synced(path: Path, content: bytes) -> None:
-    """Write a new 0600 file and sync it. What was there under this name is replaced."""
+    """Write a new 0600 file and sync it, replacing any file of this name."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Removed, not opened: a link or a FIFO of this name leads somewhere else.
+    # Removed, not opened: a link or a FIFO of this name would lead elsewhere.
     path.unlink(missing_ok=True)
     with new_private(path) as file:
         file.write(content)
@@ -81,7 +82,7 @@ def write_synced(path: Path, content: bytes) -> None:
 
 @contextmanager
 def new_private(path: Path) -> Iterator[BinaryIO]:
-    """Open a new 0600 file for writing, synced at the end. Nothing may have its name."""
+    """Open a new 0600 file for writing, synced at the end. The name must not exist."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
         yield file
@@ -90,7 +91,7 @@ def new_private(path: Path) -> Iterator[BinaryIO]:
 
 
 def replace_synced(path: Path, content: bytes) -> None:
-    """Replace a file by one rename, so that a reader sees the old or the new content whole."""
+    """Replace a file by one rename, so that a reader sees either the old or the new content."""
     partial = path.with_name(f".{path.name}.partial")
     write_synced(partial, content)
     partial.replace(path)
@@ -98,7 +99,7 @@ def replace_synced(path: Path, content: bytes) -> None:
 
 
 def compressed(path: Path) -> Path:
-    """Return a copy beside the file, as zstd with a checksum, and remove the file."""
+    """Compress a file with zstd and a checksum, remove the original, and return the new path."""
     target = path.with_name(f"{path.name}.zst")
     options = {zstd.module().CompressionParameter.checksum_flag: 1}
     with path.open("rb") as plain, zstd.module().open(target, "wb", options=options) as packed:
@@ -123,7 +124,7 @@ def sync_folders(top: Path) -> None:
 
 
 def remove_empty_folders(top: Path) -> None:
-    """Remove the folders below `top` that hold nothing."""
+    """Remove the empty folders below `top`."""
     for folder, _, _ in os.walk(top, topdown=False):
         path = Path(folder)
         if path != top and not any(path.iterdir()):
@@ -147,10 +148,10 @@ def is_inside(top: Path, file: str) -> bool:
 
 
 def rename_without_replacing(source: Path, target: Path) -> None:
-    """Rename a folder; raise FileExistsError when `target` exists.
+    """Rename a folder; raise FileExistsError if `target` exists.
 
-    Plain rename(2) replaces an empty folder without a word; renameat2 does not. File systems
-    without it (some network ones) get a check under the instance's lock instead.
+    Plain rename(2) silently replaces an empty folder; renameat2 does not. On file systems without
+    it (some network ones) the target is checked while the instance's lock is held.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if hasattr(libc, "renameat2"):
@@ -168,7 +169,8 @@ def rename_without_replacing(source: Path, target: Path) -> None:
 
 
 def make_empty(path: Path) -> Path:
-    """Make an empty file, 0600. A helper that writes into it as root leaves it the caller's."""
+    """Create an empty 0600 file. A helper that writes into it as root leaves it owned by the
+    caller."""
     path.unlink(missing_ok=True)
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     return path

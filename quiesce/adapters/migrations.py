@@ -1,14 +1,14 @@
-"""Alembic, one history per database, each call in a child process of its own.
+"""Runs Alembic, one history per database, each call in a separate child process.
 
-Two environments in one process share `sys.modules`: with a `models.py` each, the second would
-silently work with the first one's. The child reads one request (JSON, with the password) from
-its standard input and writes one answer to its standard output; what migrations print or log is
-shown only when something fails.
+Two environments in one process would share `sys.modules`: if each has a `models.py`, the second
+would silently use the first one's. The child reads one request (JSON, with the password) from its
+standard input and writes one answer to its standard output; what migrations print or log is shown
+only after a failure.
 
-The environment (`env.py`) must use the connection it is given in `config.attributes`. One that
-does not would migrate the live database instead of the side one, so every upgrade first runs
-`env.py` with nothing to do and compares the server's process, and compares the revisions of both
-databases afterwards.
+The environment (`env.py`) must use the connection in `config.attributes`. Otherwise it would
+migrate the live database instead of the staging database, so every upgrade first runs `env.py` with
+nothing to do and compares the server's process, and compares the revisions of both databases
+afterwards.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ HEADS = ("head", "heads")
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A database's revisions, oldest first, each with those that must come before it."""
+    """A database's revisions, oldest first, each with the revisions that it requires."""
 
     heads: tuple[str, ...]
     before: Mapping[str, tuple[str, ...]]
 
     def including(self, revisions: Sequence[str]) -> frozenset[str]:
-        """These revisions and everything before them."""
+        """Return these revisions and all before them."""
         found: set[str] = set()
         ahead = list(revisions)
         while ahead:
@@ -50,7 +50,7 @@ class History:
 
 
 class AlembicMigrator:
-    """The port `Migrator`. `endpoint` says where a service's port is reached from here."""
+    """Implements the port `Migrator`. `endpoint` returns the address of a service's port."""
 
     def __init__(self, endpoint: Callable[[str, int], Endpoint], run: str) -> None:
         self._endpoint = endpoint
@@ -137,8 +137,8 @@ class AlembicMigrator:
             raise QuiesceError(
                 f"database {name} is at {', '.join(after) or 'nothing'} after migrating,"
                 f" not at {', '.join(wanted)}",
-                f"make the env.py of {database.key} commit what it does with"
-                " config.attributes['connection']",
+                f"make the env.py of {database.key} commit its changes on "
+                "config.attributes['connection']",
             )
 
     def _to(self, database: Database, name: str) -> dict[str, Any]:
@@ -181,7 +181,7 @@ class AlembicMigrator:
             with open_session(database, name, endpoint, self._application) as session:
                 end_sessions(session, self._application, name)
         except QuiesceError:
-            pass  # what made the migration fail is worth telling, not this
+            pass  # report the failed migration, not this
 
 
 def _configuration(database: Database) -> Path:
@@ -206,15 +206,15 @@ def _require_known(database: Database, history: History, revision: str) -> None:
 
 
 def _require_sound(database: Database, history: History, current: Sequence[str]) -> None:
-    """Refuse a version table that names unknown revisions, or two of one line."""
+    """Refuse a version table with unknown revisions, or with two revisions of one line."""
     for revision in current:
         _require_known(database, history, revision)
     for revision in current:
         later = [one for one in current if one != revision and revision in history.including([one])]
         if later:
             raise RequestError(
-                f"database {database.key} claims to be at {revision} and at {later[0]},"
-                " which comes after it",
+                f"database {database.key} is recorded at {revision} and at {later[0]}, which comes "
+                "after it",
                 "two histories were mixed: compare the tables with both revisions, then delete"
                 " the wrong row of the version table",
             )
@@ -224,7 +224,7 @@ def _foreign(database: Database, name: str) -> QuiesceError:
     return RequestError(
         f"the env.py of {database.key} does not use the connection it is given,"
         f" so it would not migrate {name}",
-        "let env.py use config.attributes['connection'] when it is there",
+        "let env.py use config.attributes['connection'] when it is set",
     )
 
 
@@ -238,10 +238,11 @@ def _refusal(database: Database, answer: Mapping[str, str], said: Sequence[str])
     first, *more = text.splitlines() or [""]
     hint = "correct the migration, then try again"
     if answer.get("sqlstate") == "55P03":
-        hint = "a table was in use for too long: stop its users, or try again later"
+        hint = "a table was in use for too long: end the sessions that use it, or try again later"
     elif answer.get("sqlstate") == "42501":
         hint = (
-            f"they ran as {database.user}, and what comes from a file is migrated without rights:"
+            f"they ran as {database.user}, and data from a file is migrated by a role without "
+            "rights:"
             " check out the code of the file's revision, restore the file, then migrate"
         )
     return QuiesceError(f"migrations of {database.key}: {first}", hint, details=(*more, *said))
@@ -251,7 +252,7 @@ def _refusal(database: Database, answer: Mapping[str, str], said: Sequence[str])
 
 
 class _NotOurs(Exception):
-    """env.py migrated through another connection than the one it was given."""
+    """env.py migrated through another connection than the given one."""
 
 
 def _history(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -297,7 +298,7 @@ def _upgrade(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _prove_it_is_used(config: Any, own: int) -> None:
-    """Run env.py with nothing to do, and see which connection it works on."""
+    """Run env.py with nothing to do, and check which connection it uses."""
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory
     from sqlalchemy import text
@@ -327,7 +328,7 @@ def _config(request: Mapping[str, Any]) -> Any:
 
 
 def main() -> None:
-    """Answer the request on standard input; whatever else is printed goes to standard error."""
+    """Answer the request on standard input; all other output goes to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     request = json.load(sys.stdin)

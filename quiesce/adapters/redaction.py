@@ -1,14 +1,14 @@
-"""Which names and values are secrets, and what is written in their place."""
+"""Decides which names and values are secrets, and what replaces them."""
 
 from __future__ import annotations
 
 import re
 
-#: What stands for a literal. No digest of it: who has one finds a short password by trying.
+#: The replacement for a secret. Not a digest, because a short password could be guessed from it.
 WITHHELD = "(withheld)"
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether a variable of this name holds something that must not be repeated."""
+    """Whether a variable of this name contains a secret."""
     marked = re.search(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL|DSN|_URL|_URI", name, re.IGNORECASE)
     return len(value) >= 4 and marked is not None

@@ -1,4 +1,5 @@
-"""zstd in Python: of the standard library where it has it, else its backport. Loaded when used."""
+"""zstd for Python: from the standard library if available, else its backport. Loaded on first
+use."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import Any
 
 
 def module() -> Any:
-    """Return the module `zstd`, whoever provides it."""
+    """Return the module `zstd`."""
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:

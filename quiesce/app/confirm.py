@@ -27,7 +27,7 @@ def require_yes(reporter: Reporter, question: str, banner: Sequence[str], *, yes
         return
     answer = reporter.ask(f"{question} [yes/no]", banner)
     if answer is None or answer.strip().lower() not in ("y", "yes"):
-        raise Refused("not confirmed", "answer yes, or give --yes")
+        raise Refused("not confirmed", "answer yes, or use --yes")
 
 
 def require_phrase(
@@ -38,7 +38,7 @@ def require_phrase(
     The banner is shown in every case: who gives the phrase on the command line sees it in the log.
     """
     if given is None:
-        answer = reporter.ask(f"Type {phrase} to go on:", banner)
+        answer = reporter.ask(f"Type {phrase} to continue:", banner)
     else:
         for line in banner:
             reporter.warn(line)
@@ -54,8 +54,8 @@ def from_other_instance(source: BackupSet, stack: Stack) -> tuple[str, list[str]
     """Return the phrase and the warning for a set that was made of another instance."""
     here, there = stack.instance.name, source.manifest.instance
     lines = [
-        f"{source.name} was made of instance {there}; what {here} has is replaced by it",
-        f"addresses, keys and accounts of {there} that are data come along",
+        f"{source.name} was made of instance {there} and replaces the data of {here}",
+        f"addresses, keys and accounts that {there} stores in its data are restored too",
     ]
     return f"RESTORE {source.name} INTO {here}", lines
 

@@ -31,7 +31,7 @@ def write(stack: Stack, ports: Ports, word: str) -> list[str]:
         try:
             _in_service(ports, service, ["sh", "-c", _WRITE, "sh", word, path])
         except QuiesceError as error:
-            ports.sink.note(f"no mark in volume {key}: {error.fact}")
+            ports.sink.note(f"no marker in volume {key}: {error.fact}")
             continue
         places.append(f"volume:{key}:{service}:{path}")
     for number, what in enumerate(stack.drill_writes):
@@ -47,13 +47,13 @@ def missing(stack: Stack, ports: Ports, word: str, places: Sequence[str]) -> lis
         kind, _, rest = place.partition(":")
         if kind == "database":
             if word not in ports.databases.marks(stack.database(rest)):
-                found.append(f"the mark in database {rest} is gone")
+                found.append(f"the marker in database {rest} is missing")
             continue
         if kind == "api":
             what, said = _written(stack, rest)
             if not probes.still_there(ports, what, said):
                 asked = without_query(what.path)
-                found.append(f"what {what.service} was given by {what.method} {asked} is gone")
+                found.append(f"what {what.method} {asked} wrote to {what.service} is missing")
             continue
         key, service, path = rest.split(":", 2)
         try:
@@ -61,7 +61,7 @@ def missing(stack: Stack, ports: Ports, word: str, places: Sequence[str]) -> lis
         except QuiesceError:
             there = ""
         if there != word:
-            found.append(f"the mark in volume {key} is gone")
+            found.append(f"the marker in volume {key} is missing")
     return found
 
 

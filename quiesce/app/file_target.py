@@ -51,8 +51,8 @@ def database_of_file(
         said, where = key_in_name(stack, name), "its name"
     if asked is not None and said is not None and asked != said:
         raise RequestError(
-            f"{name} is of database {said} by {where}, and --database says {asked}",
-            "leave --database out; it is for files whose names do not say what they are of",
+            f"{name} is for database {said} according to {where}, but --database says {asked}",
+            "leave --database out; it is for files whose names do not tell their database",
         )
     key = said or asked
     if key is None and len(known) == 1:
@@ -87,8 +87,8 @@ def _check_header(known: Mapping[str, Database], name: str, key: str, header: st
     others = [d.key for d in known.values() if d.name == header and d.key != key]
     if others and header != known[key].name:
         raise RequestError(
-            f"{name} is restored into database {key}, and says that it was made of {header}",
-            f"let its name begin with {others[0]}-, and it goes there",
+            f"{name} is for database {key}, but its header says that it was made of {header}",
+            f"to restore it into {others[0]}, rename it to begin with {others[0]}-",
         )
 
 

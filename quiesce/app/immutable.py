@@ -27,10 +27,10 @@ def refuse_immutable(ports: Ports, states: Iterable[VolumeState], path: str = ""
         if names:
             shown = [name.decode(errors="backslashreplace") for name in names]
             raise RequestError(
-                f"volume {state.key} holds what nobody may rename or remove, not even root: "
-                f"{shown[0]} is immutable or append-only",
-                f"see 'lsattr -d' of it in {state.mountpoint or 'the volume'}; take the attribute "
-                "away with 'chattr -i -a' if it is not wanted, then try again",
+                f"volume {state.key} contains entries that nobody can rename or remove, not even "
+                f"root: {shown[0]} is immutable or append-only",
+                f"see 'lsattr -d' of it in {state.mountpoint or 'the volume'}; remove the "
+                "attribute with 'chattr -i -a' if it is not needed, then try again",
                 details=shown[1:20],
             )
 

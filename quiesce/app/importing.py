@@ -63,7 +63,7 @@ def as_source(
         found.take(path)
     except (OSError, EOFError, tarfile.TarError, zstd.module().ZstdError) as error:
         raise RequestError(
-            f"{wanted.path.name} cannot be read: {error}", "it is damaged; take another one"
+            f"{wanted.path.name} cannot be read: {error}", "it is damaged; use another one"
         ) from error
     return found.source()
 
@@ -82,7 +82,7 @@ class _Found:
         """Look at the first bytes and take it as what it is. Archives are in archives, as
         `nested` counts, but not without end."""
         if nested > _MOST_NESTED:
-            raise OSError(f"more than {_MOST_NESTED} archives are in one another")
+            raise OSError(f"more than {_MOST_NESTED} archives are nested in one another")
         with path.open("rb") as stream:
             start = stream.read(8)
         if start.startswith(MAGIC):
@@ -129,11 +129,11 @@ class _Found:
         path.chmod(0o600)
         facts = sql_reader.read_script(path, name)
         if not facts.has_schema and not facts.rows and not facts.inserts:
-            raise RequestError(f"{name} holds nothing", "take another one")
+            raise RequestError(f"{name} is empty", "use another one")
         if not facts.has_schema and facts.inserts:
             raise RequestError(
                 f"{name} has rows as INSERTs, without the tables they go into",
-                "make it anew without --inserts, or with its schema",
+                "create it again without --inserts, or with its schema",
             )
         self.rows_only = not facts.has_schema
         if facts.has_schema and (
@@ -156,7 +156,7 @@ class _Found:
                 return
             if wanted is not None and wanted not in {legacy.get(part) for part in parts}:
                 raise RequestError(
-                    f"{name} holds no {wanted}",
+                    f"{name} contains no {wanted}",
                     "see what legacy in stack.yaml says: its archives hold "
                     + ", ".join(legacy.get(part, part) for part in parts),
                 )
@@ -184,13 +184,14 @@ class _Found:
         named = self.stack.legacy.get(part)
         if wanted is not None and named is not None and wanted != named:
             raise RequestError(
-                f"{name} is of volume {named} by legacy in stack.yaml, and --only says {wanted}",
+                f"{name} is for volume {named} according to legacy in stack.yaml, but --only says "
+                f"{wanted}",
                 f"leave --only out, or rename the file if it is one of {wanted}",
             )
         key = wanted or named
         if key is None:
             raise RequestError(
-                f"{name} is a tar with no db_backup, media_backup or static_backup in it",
+                f"{name} is a tar archive without db_backup, media_backup or static_backup",
                 "for the content of one volume, name it with --only VOLUME",
             )
         self._volume(path, key)
@@ -202,7 +203,7 @@ class _Found:
         if unsafe := self.ports.volumes.check([path]):
             raise RequestError(
                 f"{path.name} has members that must not be unpacked: {unsafe[0]}",
-                "take another one; nothing was touched",
+                "use another one; nothing was touched",
                 details=unsafe[1:20],
             )
         self.volumes.append(ImportedVolume(key, path.name))
@@ -228,8 +229,8 @@ def _parts(archive: tarfile.TarFile, name: str) -> dict[str, tarfile.TarInfo]:
                 continue
             if part in found:
                 raise RequestError(
-                    f"{name} holds {found[part].name} and {member.name}",
-                    "unpack it, and restore the one that is meant",
+                    f"{name} contains both {found[part].name} and {member.name}",
+                    "unpack it, and restore the one that you want",
                 )
             found[part] = member
     return found
@@ -249,7 +250,7 @@ def _in_a_set(stack: Stack, path: Path) -> str:
     sources = [m.source for m in manifest.members if m.kind == "database" and m.file == file]
     if sources and manifest.instance != stack.instance.name:
         raise RequestError(
-            f"{path.name} is of a set that was made of instance {manifest.instance}",
+            f"{path.name} belongs to a set of instance {manifest.instance}",
             f"restore it with --file {folder.name} --only {sources[0]} --from-instance "
             f"{manifest.instance}",
         )

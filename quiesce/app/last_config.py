@@ -54,6 +54,6 @@ def load_anyhow(
         ]
         if len(kept) != 1:
             raise
-        warn(f"{error.fact}; going by what it was when the interrupted run began")
+        warn(f"{error.fact}; using the configuration from when the interrupted run began")
         content = read_private(kept[0])
         return load_stack(file, kept[0].parent.name, environ, content=content)

@@ -70,7 +70,8 @@ class Later:
         """Raise StillOwed when something could not be written down: it would be forgotten."""
         if self._problem is not None:
             raise RecoveryPending(
-                f"what run {self._plan.run} left cannot be written down: {reason(self._problem)}",
+                f"the pending work of run {self._plan.run} cannot be recorded: "
+                f"{reason(self._problem)}",
                 f"{hint_for(self._problem, runs_folder(self._stack))}; then run 'inv recover'",
             ) from self._problem
 
@@ -81,7 +82,7 @@ class Later:
             if self._earlier is not None:
                 with contextlib.suppress(OSError):
                     pending.keep_only(self._earlier, ())
-                sink.note(f"what run {self._plan.run} had left is done now")
+                sink.note(f"the pending work of run {self._plan.run} is done")
             return ()
         for left in _leftovers(self._stack, self._ports, self._noted):
             sink.warn(f"{left.fact}; {left.hint}")
@@ -120,8 +121,8 @@ def leftovers(stack: Stack, ports: Ports) -> tuple[Leftover, ...]:
     notes, strange = pending.read_all(runs_folder(stack))
     found = [left for note in notes for left in _leftovers(stack, ports, note)]
     for path in strange:
-        fact = f"{path} cannot be understood, so what it says is left undone"
-        found.append(Leftover(path.name, path.name, fact, "see what it says, then remove it"))
+        fact = f"{path} cannot be read, so its pending work is not done"
+        found.append(Leftover(path.name, path.name, fact, "inspect it, then remove it"))
     return tuple(found)
 
 
@@ -132,9 +133,10 @@ def require_services(stack: Stack) -> None:
     if down:
         names = ", ".join(dict.fromkeys(n for note in down for n in services_of(note.services)))
         raise RecoveryPending(
-            f"this run is done, but {names} could not be brought back after run {down[0].plan.run}",
-            "see 'inv logs'; once it can run, 'inv recover' starts it; 'inv up' or 'inv stop' "
-            "decides otherwise",
+            f"this run is done, but {names} could not be started again after run "
+            f"{down[0].plan.run}",
+            "see 'inv logs'; once it can run, 'inv recover' starts it; 'inv up' and 'inv stop' "
+            "cancel that",
             details=[problem for note in down for problem in note.problems.values()],
         )
 
@@ -160,7 +162,7 @@ def _leftovers(stack: Stack, ports: Ports, note: Pending) -> Iterator[Leftover]:
             what,
             f"{what}{f' ({words.size(size)})' if size else ''} of run {run} could not be removed: "
             f"{problem}",
-            f"every later run tries again ({since}); by hand: {by_hand}",
+            f"every later run tries again ({since}); to do it by hand: {by_hand}",
             bytes=size,
             tries=note.tries,
             database=step.name if isinstance(step, DropDatabase) else "",
@@ -172,9 +174,9 @@ def _leftovers(stack: Stack, ports: Ports, note: Pending) -> Iterator[Leftover]:
         yield Leftover(
             run,
             names,
-            f"{names} could not be brought back after run {run}: {why}",
-            f"every later run tries again ({since}); see 'inv logs', or decide with 'inv up' or "
-            "'inv stop'",
+            f"{names} could not be started again after run {run}: {why}",
+            f"every later run tries again ({since}); see 'inv logs', or use 'inv up' or 'inv stop' "
+            "instead",
             service=True,
             tries=note.tries,
         )

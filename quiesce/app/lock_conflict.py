@@ -23,7 +23,7 @@ def reason_for_window(stack: Stack) -> str:
         told = read_private(_file(stack)).decode(errors="replace").strip()
     except OSError:
         return ""
-    return f"locks were in the way before ({told}); remove {_FILE} in {_file(stack).parent.name}"
+    return f"locks blocked an earlier dump ({told}); remove {_FILE} in {_file(stack).parent.name}"
 
 
 def remember_window(stack: Stack, failure: StepFailed) -> bool:

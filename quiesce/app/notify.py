@@ -63,7 +63,7 @@ def send(stack: Stack, event: str, title: str, body: str, sink: EventSink) -> No
     # Names of files may hold bytes that no message can carry.
     title, body = (words.utf_8(text).decode() for text in (title, body))
     for name in apprise.notify(urls, title, body) if urls else ():
-        sink.warn(f"{name} was not told of this: see whether its url is right and answers")
+        sink.warn(f"{name} could not be notified; check its URL")
 
 
 # ---------------------------------------------------------------------------------------- inside
@@ -79,10 +79,9 @@ def _messages(
     else:
         yield "success", f"{name}: {task} succeeded in {took}", _body(document)
     if recovered := document.get("recovered"):
-        yield "recovery", f"{name}: interrupted runs were settled", "\n".join(recovered)
+        yield "recovery", f"{name}: interrupted runs were recovered", "\n".join(recovered)
     late = [
-        f"'{entry}' was last done: {done.isoformat() if done else 'never'}"
-        for entry, done in overdue
+        f"'{entry}' last ran: {done.isoformat() if done else 'never'}" for entry, done in overdue
     ]
     if late:
         yield (
@@ -94,7 +93,7 @@ def _messages(
 
 def _body(document: Mapping[str, Any]) -> str:
     lines = [f"{document['task']} of {document['instance']} on {socket.gethostname()}"]
-    lines.append(f"run {document['run']}, begun {document['started_at']}")
+    lines.append(f"run {document['run']}, started {document['started_at']}")
     error = document.get("error") or {}
     if error:
         lines += [str(error.get("fact", "")), *map(str, error.get("details", ())[:_MOST_DETAILS])]
@@ -112,7 +111,7 @@ def _ping(url: Any, body: str, what: str, sink: EventSink) -> None:
     from quiesce.adapters.notify import apprise
 
     if apprise.ping({"ping": url}, body):
-        sink.warn(f"the monitor was not told of the {what}: see whether its url answers")
+        sink.warn(f"could not ping the monitor for the {what}; check its URL")
 
 
 def _own_sets(stack: Stack) -> tuple[BackupSet, ...]:
@@ -188,14 +187,15 @@ def _figures(
             [({"service": name}, seconds) for name, seconds in downtime.items()],
         ),
         Figure(
-            "quiesce_verified_timestamp_seconds", "When the newest set was found good.", verified
+            "quiesce_verified_timestamp_seconds", "When the newest set passed verification.",
+            verified,
         ),
         Figure(
-            "quiesce_run_success", "Whether the last run of a task ended well.",
+            "quiesce_run_success", "Whether the last run of a task succeeded.",
             [({"task": task}, float(bool(d["ok"]))) for task, d in sorted(last.items())],
         ),
         Figure(
-            "quiesce_run_timestamp_seconds", "When the last run of a task began.",
+            "quiesce_run_timestamp_seconds", "When the last run of a task started.",
             [
                 ({"task": task}, datetime.fromisoformat(d["started_at"]).timestamp())
                 for task, d in sorted(last.items())
@@ -209,5 +209,5 @@ def _figures(
             "quiesce_overdue", "Whether an entry of the schedule was missed.",
             [({"entry": t.text}, float(t.text in late)) for t in stack.schedule],
         ),
-        Figure("quiesce_sets", "Sets that are here.", [({}, float(len(sets)))]),
+        Figure("quiesce_sets", "Number of local sets.", [({}, float(len(sets)))]),
     ]  # fmt: skip

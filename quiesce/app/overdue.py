@@ -44,7 +44,7 @@ def warn_overdue(session: Session, sets: Sequence[BackupSet]) -> None:
     for entry in entries:
         if entry.overdue:
             last = words.age(entry.done, session.clock.now()) if entry.done else "never"
-            session.reporter.warn(f"OVERDUE: '{entry.timing.text}' was last done: {last}")
+            session.reporter.warn(f"OVERDUE: '{entry.timing.text}' last ran: {last}")
     session.reporter.result(
         {
             "schedule": [

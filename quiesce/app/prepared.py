@@ -32,7 +32,7 @@ def require_dumpable(stack: Stack, ports: Ports, seen: Observed, plan: Plan) -> 
     refuse_prepared([one for one in found if one.locks], "backed up")
     for one in found:
         ports.sink.warn(
-            f"what transaction {one.gid} changed in database {one.database} is in no backup: "
+            f"no backup contains the changes of transaction {one.gid} in database {one.database}: "
             f"{prepared_words(one)}"
         )
     return plan
@@ -57,5 +57,5 @@ def prepared_words(one: PreparedTransaction) -> str:
     locked = f", which locks {', '.join(one.locks)}" if one.locks else ""
     return (
         f"{one.owner} prepared transaction {one.gid} {words.duration(one.seconds)} ago{locked}, "
-        "and nobody committed it or rolled it back"
+        "and it was never committed or rolled back"
     )

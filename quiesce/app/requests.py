@@ -29,7 +29,9 @@ def backup_request(
     if mode not in modes:
         raise RequestError(f"there is no mode {mode}", f"{nearest(mode, modes)}?")
     if data_only and schema_only:
-        raise RequestError("--data-only and --schema-only exclude each other", "give one of them")
+        raise RequestError(
+            "--data-only and --schema-only cannot be combined", "use only one of them"
+        )
     if any(not character.isprintable() for character in label) or len(label) > 200:
         raise RequestError("the label is not one printable line", "use at most 200 characters")
     if mode == "cold" and (data_only or schema_only):
@@ -43,7 +45,9 @@ def backup_db_request(
 ) -> BackupDbRequest:
     """Return what `inv backup-db` was asked for."""
     if data_only and schema_only:
-        raise RequestError("--data-only and --schema-only exclude each other", "give one of them")
+        raise RequestError(
+            "--data-only and --schema-only cannot be combined", "use only one of them"
+        )
     kind: SetKind = "data" if data_only else "schema" if schema_only else "full"
     return BackupDbRequest(databases, kind, compress)
 

@@ -82,7 +82,7 @@ def require_untied(
     if lost and not request.break_replication:
         raise RequestError(
             f"a restore would break replication: {lost[0]}",
-            "to restore all the same add --break-replication, which says afterwards what to run; "
+            "to restore anyway, add --break-replication, which prints afterwards what to run; "
             "nothing was touched",
             details=lost[1:],
         )
@@ -94,7 +94,8 @@ def _lost(key: str, ties: Ties) -> list[str]:
         f"database {key} follows another one by subscription {name}" for name in ties.subscriptions
     ]
     return found + [
-        f"others follow database {key} by logical slot {name}, which goes with the previous copy"
+        f"others follow database {key} by logical slot {name}, which is dropped with the previous "
+        "copy"
         for name, _ in ties.slots
     ]
 
@@ -105,16 +106,16 @@ def resume_words(database: Database, ties: Ties) -> list[str]:
     for name in ties.subscriptions:
         quoted = '"' + name.replace('"', '""') + '"'
         found.append(
-            f"subscription {name} of {database.name} does not run now, while its slot at the "
-            "publisher keeps WAL. To go on with a new copy, empty its tables, then run in "
+            f"subscription {name} of {database.name} is disabled now, while its slot at the "
+            "publisher keeps WAL. To resume with a new copy, empty its tables, then run in "
             f"{database.name}: ALTER SUBSCRIPTION {quoted} ENABLE; "
             f"ALTER SUBSCRIPTION {quoted} REFRESH PUBLICATION"
         )
     for name, plugin in ties.slots:
         texts = ", ".join("'" + text.replace("'", "''") + "'" for text in (name, plugin))
         found.append(
-            f"logical slot {name} of {database.name} is gone, and who followed by it has to copy "
-            f"everything again. To make it anew, run in {database.name}: "
+            f"logical slot {name} of {database.name} was dropped, and its consumers must copy "
+            f"everything again. To create it again, run in {database.name}: "
             f"SELECT pg_create_logical_replication_slot({texts})"
         )
     return found

@@ -42,7 +42,7 @@ def _ties(database: Database, ties: Ties) -> list[Finding]:
             "warning",
             database.key,
             f"it follows another database by subscription {name}, which a restore would end",
-            "a restore asks for --break-replication, and says how to go on",
+            "a restore requires --break-replication, and prints how to resume it",
         )
         for name in ties.subscriptions
     ]
@@ -52,7 +52,7 @@ def _ties(database: Database, ties: Ties) -> list[Finding]:
             database.key,
             f"others follow it by logical slot {name}, which is in no backup and which a restore "
             "would drop",
-            "a restore asks for --break-replication, and says how to make it anew",
+            "a restore requires --break-replication, and prints how to create it again",
         )
         for name, _ in ties.slots
     ]
@@ -63,8 +63,7 @@ def _ties(database: Database, ties: Ties) -> list[Finding]:
                 "warning",
                 database.key,
                 f"transaction {one.gid} was prepared by {one.owner} "
-                f"{words.duration(one.seconds)} ago; it is in no backup, and nothing is restored "
-                "while it is there",
+                f"{words.duration(one.seconds)} ago; it is in no backup, and blocks every restore",
                 f"COMMIT PREPARED {gid} or ROLLBACK PREPARED {gid} in {one.database}",
             )
         )

@@ -104,7 +104,7 @@ def _end_of(stack: Stack, run: str) -> tuple[bool, str] | None:
     """Return whether a restore ended well, and why not; None while that is not decided."""
     path = stack.backups / RUNS / stack.instance.name / f"{run}.jsonl"
     if not path.exists():
-        return False, "it was interrupted, and no journal of it is left"
+        return False, "it was interrupted, and its journal no longer exists"
     try:
         found = journal.read(path)
     except RequestError:
@@ -113,4 +113,4 @@ def _end_of(stack: Stack, run: str) -> tuple[bool, str] | None:
         return None
     if found.outcome in journal.ENDED_WELL:
         return True, ""
-    return False, "it was interrupted, and what was live before was put back"
+    return False, "it was interrupted, and the previous data was put back"

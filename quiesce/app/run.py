@@ -106,12 +106,14 @@ class Changing:
             try:
                 self.ports.store.discard(run)
             except QuiesceError as error:
-                sink.warn(f"what run {run} left cannot be removed: {error.fact}; {error.hint}")
+                sink.warn(
+                    f"the files that run {run} left cannot be removed: {error.fact}; {error.hint}"
+                )
                 continue
-            sink.note(f"removed what run {run} left, which died before it did anything")
+            sink.note(f"removed the files of run {run}, which died before it changed anything")
         notes, strange = pending.read_all(folder)
         for path in strange:
-            sink.warn(f"{path} cannot be understood, so what it says is left undone; see it")
+            sink.warn(f"{path} cannot be read, so its pending work is not done; inspect it")
         done = [self._finish(dead) for dead in journals.unfinished(folder)]
         for note in notes:
             if note.services and self.task in DECIDING:
@@ -156,14 +158,14 @@ class Changing:
                 f"run {dead.run} was interrupted, and {dead.problem}",
                 f"see what it stopped with 'inv status', start it, then remove {dead.path}",
             )
-        sink.note(f"run {dead.run} ({dead.plan.request}) was interrupted: settling it first")
+        sink.note(f"run {dead.run} ({dead.plan.request}) was interrupted: recovering it first")
         self._lock_project()
         must, rest = split(pending_nodes(dead.plan, dead.progress))
         self._remove_orphans(dead.run, required=bool(must))
         plan = replace(dead.plan, verb="recover", request=f"recover {dead.plan.request}")
         later = Later(self.stack, self.ports, plan)
         # Also where nothing is owed: it may have died between its last bracket and its end.
-        last = DiscardStaging("nothing of this run is needed any more")
+        last = DiscardStaging("the files of this run are no longer needed")
         if must or rest:
             observed = self._observe_anyhow()
             self._same_engine(dead.plan, observed)
@@ -180,7 +182,7 @@ class Changing:
         journals.close_dead(dead, "finished" if finished else "recovered")
         left = later.report()
         self.pending += left
-        sink.note(f"run {dead.run} is settled" + (", but for what is left" if left else ""))
+        sink.note(f"run {dead.run} is recovered" + (", except for pending work" if left else ""))
         return dead.plan.request
 
     def _execute(
@@ -205,7 +207,9 @@ class Changing:
             except QuiesceError as error:
                 if required or error.lost_engine:
                     raise
-                self.ports.sink.warn(f"what run {run} left is not all removed: {error.fact}")
+                self.ports.sink.warn(
+                    f"not everything that run {run} left could be removed: {error.fact}"
+                )
 
     def _lock_project(self) -> None:
         """Keep out who works on the same engine from elsewhere, and waits for its end like for
@@ -248,7 +252,7 @@ class Changing:
         except RequestError as error:
             if error.lost_engine:
                 raise
-            self.ports.sink.warn(f"{error}; going by what the engine has")
+            self.ports.sink.warn(f"{error}; using what the engine has")
             with self.ports.runtime.as_found():
                 return self.observe()
 
@@ -316,10 +320,10 @@ def _wait_for_living(folder: Path, until: float) -> None:
             first = runs[0]
             request = first.plan.request if first.plan else f"run {first.run}"
             raise Busy(
-                f"{request} is still at work (pid {first.process.get('pid')}, since "
+                f"{request} is still running (pid {first.process.get('pid')}, since "
                 f"{first.began[:19]}), though its lock file was removed",
-                "wait for it, or let this run wait with --wait SECONDS; nothing but Quiesce may "
-                f"remove files in {folder}",
+                "wait until it has ended, or use --wait SECONDS; only Quiesce may remove files in "
+                f"{folder}",
             )
         time.sleep(lock.POLL_SECONDS)
 

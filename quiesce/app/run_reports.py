@@ -216,7 +216,7 @@ def _for_people(stack: Stack, document: dict[str, Any], started: datetime) -> st
     how = "done" if document["ok"] else f"FAILED (exit code {document['exit_code']})"
     lines = [
         f"{document['task']} of {document['instance']}: {how}",
-        f"begun    {started.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}",
+        f"started  {started.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}",
         f"took     {words.duration(document['seconds'])}",
         f"run      {document['run']}",
     ]
@@ -233,5 +233,5 @@ def _for_people(stack: Stack, document: dict[str, Any], started: datetime) -> st
     for key, found in document.get("compared", {}).items():
         counted = ", ".join(document.get("uncompared", {}).get(key, ()))
         told = f"compared {key}: {found['tables']} tables, {found['rows']:,} rows equal"
-        lines.append(told + (f" but for {counted}: only counted" if counted else ""))
+        lines.append(told + (f", except for {counted}: only counted" if counted else ""))
     return "\n".join(lines) + "\n"

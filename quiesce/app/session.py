@@ -203,7 +203,7 @@ class Session:
 
     def ask_for_set(self, sets: Sequence[BackupSet]) -> str:
         self.reporter.sets(sets, self.clock.now(), unreadable=())
-        answer = self.reporter.ask("restore which set?", ())
+        answer = self.reporter.ask("which set should be restored?", ())
         if not answer or not answer.strip():
             raise Refused("no set was chosen", "name one with --file, for example --file latest")
         return answer.strip()

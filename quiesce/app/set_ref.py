@@ -10,7 +10,7 @@ from quiesce.errors import RequestError
 from quiesce.model import BackupSet, Stack
 from quiesce.plan.set_ref import SetRef
 
-_HINT = "run 'inv backups' for the sets that are there"
+_HINT = "run 'inv backups' to list the sets"
 
 
 def parse(stack: Stack, file: str) -> SetRef:
@@ -87,7 +87,7 @@ def _of_instance(meant: str, backup: BackupSet) -> BackupSet:
     made_of = backup.manifest.instance
     if made_of != meant:
         raise RequestError(
-            f"{backup.name} was made of instance {made_of}",
+            f"{backup.name} is a set of instance {made_of}",
             f"restore it with --instance {made_of}, or here with --from-instance {made_of}",
         )
     return backup

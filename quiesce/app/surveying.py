@@ -27,7 +27,9 @@ def left_out_of_backup(
                 f"volume's root{anywhere}"
             )
         if found[volume.key] and not survey.kept.files:
-            ports.sink.warn(f"volume {volume.key}: exclude leaves out everything that is in it now")
+            ports.sink.warn(
+                f"volume {volume.key}: exclude leaves out everything that it contains now"
+            )
     return found
 
 
@@ -49,8 +51,8 @@ def lost_by_restore(
             for part in lost
         )
         ports.sink.warn(
-            f"volume {volume.key}: what exclude leaves out of sets is removed by the restore, and "
-            f"no set brings it back: {parts}; copy what you need first"
+            f"volume {volume.key}: the restore removes what exclude leaves out, and no set "
+            f"contains it: {parts}; copy what you need first"
         )
     return found
 

@@ -295,7 +295,7 @@ def test_an_endpoint_serves_several_connections_at_once(runtime: Runtime, world:
 def test_a_port_of_a_service_that_does_not_run_has_no_endpoint(runtime: Runtime):
     """The error names the service."""
     runtime.stop(units(runtime, "web", "db"), 0.0)
-    with pytest.raises(QuiesceError, match="service db does not run"):
+    with pytest.raises(QuiesceError, match="service db is not running"):
         runtime.endpoint("db", 7000)
 
 
@@ -376,7 +376,7 @@ def test_tools_run_side_by_side(runtime: Runtime, tmp_path: Path):
 
 def test_a_tool_beside_a_service_that_does_not_run_is_an_error(runtime: Runtime, tmp_path: Path):
     """There is no server to talk to."""
-    with pytest.raises(QuiesceError, match="service spare does not run"):
+    with pytest.raises(QuiesceError, match="service spare is not running"):
         runtime.run_tool(
             "spare", ["true"], environment={}, directory=tmp_path, writable=False, label="run-5"
         )

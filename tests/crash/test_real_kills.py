@@ -140,7 +140,7 @@ def test_a_recovery_goes_by_the_stack_as_it_was(
         else:
             recovered = inv(counting, "never", "-", "recover")
             assert recovered.returncode == 0, recovered.stderr
-            assert "going by what it was when the interrupted run began" in recovered.stderr
+            assert "using the configuration from when the interrupted run began" in recovered.stderr
     finally:
         file.write_text(text)
     require_kept(counting, older)

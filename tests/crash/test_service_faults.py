@@ -197,7 +197,7 @@ def test_a_guard_waits_for_who_took_the_engine_meanwhile(
     process.send_signal(signal.SIGKILL)
     process.communicate()
     log = runs_folder(counting.session().stack) / "guard.log"
-    wait_until(lambda: "settling it first" in log.read_text(), "the guard to begin")
+    wait_until(lambda: "recovering it first" in log.read_text(), "the guard to begin")
     assert counting.is_down("counter")
     assert not is_settled(counting)
     counting.docker("volume", "rm", name)

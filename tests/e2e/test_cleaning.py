@@ -238,7 +238,7 @@ def test_clean_all_of_one_instance_leaves_the_other_alone(core: Checkout, other:
     other.sql("rulesdb", "CREATE TABLE mine (x int); INSERT INTO mine VALUES (7)")
     before = other.started()
     kept = volumes(other)
-    typed = [("to go on:", f"{PHRASE}\r")]
+    typed = [("to continue:", f"{PHRASE}\r")]
     code, shown = inv_in_terminal(core, ["clean-all"], typed)
     assert code == 0, shown
     assert "THIS REMOVES EVERYTHING OF INSTANCE core" in shown

@@ -241,7 +241,7 @@ def test_a_key_that_is_not_known_is_refused_before_anything_stops(
     finally:
         file.write_text(text)
     assert ended.returncode == 2, ended.stderr
-    assert "nobody@example.org cannot be encrypted for" in ended.stderr
+    assert "nobody@example.org cannot be used as a recipient" in ended.stderr
     assert len(counting.sets()) == before
 
 
@@ -256,5 +256,5 @@ def test_what_a_killed_restore_decrypted_is_removed(counting: Counting) -> None:
     assert folder.is_dir()
     ended = counting.inv("recover")
     assert ended.returncode == 0, ended.stderr
-    assert "removed what run dead left, which died before it did anything" in ended.stdout
+    assert "removed the files of run dead, which died before it changed anything" in ended.stdout
     assert not folder.exists()

@@ -258,11 +258,11 @@ def test_every_task_works_in_a_terminal(core: Checkout) -> None:
         (["stop", "--service", "frontend"], ()),
         (["start"], ()),
         (["clean-logs"], [("[yes/no]", "yes\r")]),
-        (["clean-cache"], [("to go on", "EMPTY CACHE\r")]),
+        (["clean-cache"], [("to continue", "EMPTY CACHE\r")]),
         (["down"], ()),
         (["clean-containers"], ()),
         (["clean"], ()),
-        (["nuke"], [("to go on", "NUKE core\r")]),
+        (["nuke"], [("to continue", "NUKE core\r")]),
         (["up"], ()),
     ]
     for arguments, typed in wanted:

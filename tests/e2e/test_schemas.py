@@ -110,7 +110,7 @@ def _comes_back(
             restore(not_valid=True, skip_broken=True)
         return
     if flag:
-        with pytest.raises(QuiesceError, match="this stands in its way") as caught:
+        with pytest.raises(QuiesceError, match="this prevents its restore") as caught:
             restore()
         assert flag in caught.value.hint
     restore(**({FLAGS[flag]: True} if flag else {}))
@@ -153,7 +153,7 @@ def _verify(server: Server, made: BackupSet, flag: str) -> None:
     with pytest.raises(CheckFailed) as caught:
         verify()
     lines = [caught.value.fact, *caught.value.details, caught.value.hint]
-    assert any("stands in its way" in line or "cannot" in line for line in lines)
+    assert any("prevents its restore" in line or "cannot" in line for line in lines)
     assert not any("damaged" in line for line in lines)
     if flag != "refused":
         assert any(flag in line for line in lines)

@@ -196,7 +196,7 @@ def test_a_set_that_only_looks_right_is_found_with_the_key(
     assert "its index is not the one that was sent from here" in found.stderr
     found = place.inv(*given)
     assert found.returncode == 7, found.stderr
-    assert f"{name} is not what was pushed: volumes/media.0.tar" in found.stderr
+    assert f"{name} differs from what was pushed: volumes/media.0.tar" in found.stderr
     assert not list(place.folder.glob("backups/.staging/*"))
 
 

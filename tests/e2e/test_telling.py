@@ -110,8 +110,8 @@ def test_a_message_that_fails_fails_nothing(place: Place, listener: Listener, tr
     (place.folder / "metrics").rmdir()
     done = place.inv("backup", "--json")
     assert done.returncode == 0, done.stderr
-    assert "notify[0] was not told of this" in done.stderr
-    assert "the monitor was not told of the end of backup" in done.stderr
+    assert "notify[0] could not be notified" in done.stderr
+    assert "could not ping the monitor for the end of backup" in done.stderr
     assert "cannot write the metrics: No such file or directory" in done.stderr
     assert SECRET not in done.stdout + done.stderr
     assert json.loads(done.stdout)["ok"] is True

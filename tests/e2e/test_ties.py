@@ -122,7 +122,9 @@ def test_a_prepared_transaction_is_said_as_it_is_before_anything_stops(
     try:
         made = counting.inv("backup")
         assert made.returncode == 0, words(made)
-        assert "what transaction open changed in database rulesdb is in no backup" in words(made)
+        assert "no backup contains the changes of transaction open in database rulesdb" in words(
+            made
+        )
         assert counting.inv("restore", "--file", "latest", "--yes").returncode == 2
     finally:
         counting.sql("rulesdb", "ROLLBACK PREPARED 'open'")

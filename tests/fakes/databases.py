@@ -196,7 +196,8 @@ class FakeDatabases:
             server = self._server(database.service)
             if name in server and (server[name].made_by != self.run or name == database.name):
                 raise RequestError(
-                    f"database {name} exists already and is not of this run", "run 'inv recover'"
+                    f"database {name} already exists and was not created by this run",
+                    "run 'inv recover'",
                 )
             server[name] = FakeDatabase(made_by=self.run)
 
@@ -218,7 +219,7 @@ class FakeDatabases:
             try:
                 archive = json.loads((directory / file).read_text())
             except (OSError, ValueError) as problem:
-                raise QuiesceError(f"the loading of {file} failed", "take another set") from problem
+                raise QuiesceError(f"the loading of {file} failed", "use another set") from problem
             there.tables = {table: tuple(rows) for table, rows in archive["tables"].items()}
             there.revision = tuple(archive["revision"])
             return ()
@@ -352,7 +353,7 @@ class FakeDatabases:
         with self._call(f"drop:{name}"):
             server = self._server(database.service)
             if name in server and (not name.endswith(suffix) or name == database.name):
-                raise QuiesceError(f"database {name} was not made by this run", "it stays")
+                raise QuiesceError(f"database {name} was not created by this run", "it stays")
             server.pop(name, None)
 
     def size(self, database: Database, name: str) -> int | None:

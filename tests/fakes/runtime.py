@@ -321,7 +321,7 @@ class FakeRuntime:
     def _running(self, service: str) -> None:
         self._known(service)
         if service not in self.running:
-            raise QuiesceError(f"service {service} does not run", f"run 'inv up {service}'")
+            raise QuiesceError(f"service {service} is not running", f"run 'inv up {service}'")
 
     def _may_write(self, name: str, services: Sequence[str], volumes: Sequence[str]) -> bool:
         mounts = self._declared[name].mounts

@@ -230,7 +230,7 @@ def test_two_rows_of_one_line_are_refused_with_what_to_do(
     database = make({"a1": table("t"), "a2": table("u")})
     migrator.upgrade(database, SIDE, "head")
     server.run("INSERT INTO alembic_version VALUES ('a1')", SIDE)
-    with pytest.raises(QuiesceError, match="claims to be at a1 and at a2") as failure:
+    with pytest.raises(QuiesceError, match="is recorded at a1 and at a2") as failure:
         migrator.upgrade(database, SIDE, "head")
     assert "delete" in failure.value.hint
 

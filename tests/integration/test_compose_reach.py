@@ -207,7 +207,7 @@ def test_two_engines_at_one_address_are_refused(forwarded: Path):
     """What the SDK stops and what Compose starts would be two worlds."""
     address = Address(os.environ["DOCKER_HOST"], "")
     connection = EngineConnection(address, lambda: forwarded, lambda: "ANOTHER:ENGINE")
-    with pytest.raises(RequestError, match="reach two engines"):
+    with pytest.raises(RequestError, match="reach different engines"):
         connection.engine()
     connection.close()
 

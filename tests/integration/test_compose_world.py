@@ -452,7 +452,7 @@ def test_another_image_of_the_same_name_is_noticed(folder: Path):
         assert named.project().outdated(["web"]) == {}
         (folder / "Dockerfile").write_text(f"FROM {image}\nENV NEW=1\n")
         docker("build", "--quiet", "--tag", name, str(folder))
-        assert named.project().outdated(["web"]) == {"web": "there is another image of its name"}
+        assert named.project().outdated(["web"]) == {"web": "its image tag refers to another image"}
     finally:
         named.close()
         remove_project(PROJECT, folder)

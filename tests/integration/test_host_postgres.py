@@ -325,7 +325,7 @@ def test_tools_are_those_of_the_server(runtime: HostRuntime, place: Path) -> Non
             "db", argv, environment=environment, directory=place, writable=False, label="run-1"
         )
 
-    with pytest.raises(QuiesceError, match="service db does not run"):
+    with pytest.raises(QuiesceError, match="service db is not running"):
         run("pg_dump", "--version")
     up(runtime)
     run("pg_dump", "--version")

@@ -104,7 +104,7 @@ def test_a_run_that_lost_its_lock_file_is_not_taken_for_dead(
         lose(folder)
         assert lock.is_free(folder / "lock")
         assert journals.unfinished(folder) == ()
-        with pytest.raises(Busy, match=rf"still at work \(pid {child.pid}"):
+        with pytest.raises(Busy, match=rf"still running \(pid {child.pid}"):
             _change(world)
         assert world.effects == []
         child.kill()

@@ -165,7 +165,7 @@ def test_the_key_is_private_and_no_link_is_followed(tmp_path: Path) -> None:
         0o700,
     )
     key.file.chmod(0o640)
-    with pytest.raises(RequestError, match="can be read by others"):
+    with pytest.raises(RequestError, match="can be read by other users"):
         key.sign({})
     key.file.chmod(0o600)
     key.file.write_text("no key")

@@ -240,7 +240,7 @@ def test_nothing_of_ours_runs_a_files_code_as_a_superuser(
     assert (rows["indexed"], rows["made"]) == (2, 1)
     assert differences(record, admin.contents(database, SIDE, record.digest_algorithm)) == ()
     for asked in (admin.marks, admin.unmark):
-        with pytest.raises(QuiesceError, match="not the table that a drill makes"):
+        with pytest.raises(QuiesceError, match="not the table that a drill creates"):
             asked(database)
     assert admin.ask(database, "SELECT count(b) FROM indexed") == 1
     assert not server.run("SELECT 1 FROM pg_roles WHERE rolname ~ '^quiesce_reader'")

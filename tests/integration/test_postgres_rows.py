@@ -156,8 +156,8 @@ def test_every_difference_is_told_at_once(
             "table public.gone is not there; is it public.added now?",
             "table public.renamed_before is not there; is it public.renamed_after now?",
             "column public.t.dropped is not there",
-            "column public.t.made is generated now and takes no values",
-            "column public.t.needed must have a value, and the rows have none",
+            "column public.t.made is generated now and accepts no values",
+            "column public.t.needed requires a value, and the rows have none",
             "public.viewed is a view now, not a table",
             "sequence public.counted is not there",
         )
@@ -201,7 +201,7 @@ def test_a_child_without_its_parent_is_found(
         )
         place = (database, "hostile", broken, tmp_path, "databases/broken.dump", lambda _: None)
         unrecorded = replace(broken, obstacles=())
-        with pytest.raises(NotRestorable, match="is whole; this stands in its way") as caught:
+        with pytest.raises(NotRestorable, match="is complete; this prevents its restore") as caught:
             admin.replace_rows(*place[:2], unrecorded, *place[3:])
         told = [caught.value.fact, *caught.value.details]
         assert any("child_a_b_fkey" in line for line in told)
@@ -280,7 +280,9 @@ def test_a_user_who_may_not_is_told_what_to_grant(
         try:
             server.run("ALTER TABLE t OWNER TO hostile_plain", "hostile")
             plain = server.database("hostile", user="hostile_plain")
-            with pytest.raises(RequestError, match="may not load rows") as caught:
+            with pytest.raises(
+                RequestError, match="may not disable triggers to load rows"
+            ) as caught:
                 admin_of(server, plain, scratch).replace_rows(
                     plain, "hostile", record, tmp_path, DUMP, lambda _: None
                 )

@@ -179,7 +179,9 @@ def test_a_session_that_we_may_not_end_is_named_with_the_grant(
     """The server's words are of no help: they name no session."""
     admin = PostgresAdmin(LocalRuntime(server), [keeper], RUN)
     with contextlib.closing(server.connect(LIVE)):
-        with pytest.raises(QuiesceError, match="may not end the session of postgres") as failure:
+        with pytest.raises(
+            QuiesceError, match="may not terminate the session of postgres"
+        ) as failure:
             admin.block_connections("db", [LIVE])
         assert f'GRANT pg_signal_backend TO "{KEEPER}"' in failure.value.hint
         admin.put_back("db", [SWAP])
@@ -323,7 +325,7 @@ def test_what_ties_a_database_is_found(
         (f"ALTER DATABASE {LIVE} SET app.mine TO 'x'", "setting app.mine",
          'PARAMETER "app"."mine"'),
         (f"CREATE ROLE tied_other; ALTER ROLE tied_other IN DATABASE {LIVE} SET work_mem TO '5MB'",
-         "may not give tied_other its settings", "ADMIN OPTION"),
+         "may not change the settings of tied_other", "ADMIN OPTION"),
     ],
 )  # fmt: skip
 def test_a_right_that_only_a_restore_needs_is_found_before_it(

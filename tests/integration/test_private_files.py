@@ -190,7 +190,7 @@ def test_metrics_are_written_through_no_link(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / ".quiesce-core.prom.partial").symlink_to(precious)
     (folder / "quiesce-core.prom").symlink_to(precious)
-    figures = [prometheus.Figure("quiesce_sets", "Sets that are here.", [({}, 1.0)])]
+    figures = [prometheus.Figure("quiesce_sets", "Number of local sets.", [({}, 1.0)])]
     written = prometheus.write(folder, "core", figures)
     assert precious.read_text() == "precious"
     assert not written.is_symlink()

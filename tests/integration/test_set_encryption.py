@@ -110,7 +110,7 @@ def test_a_member_in_the_place_of_another_is_refused(tmp_path: Path, identity: P
     kept = one.read_bytes()
     one.write_bytes(two.read_bytes())
     two.write_bytes(kept)
-    with pytest.raises(QuiesceError, match="holds something else than was encrypted"):
+    with pytest.raises(QuiesceError, match="does not contain what was encrypted"):
         store.decrypted("reading", backup, identity, lambda *_: None)
 
 

@@ -145,7 +145,7 @@ def test_an_edited_manifest_is_found(store: LocalStore) -> None:
         (lambda raw: raw.pop("format"), "has format None"),
         (lambda raw: raw["members"][0].update(file="../../etc/passwd"), "names '../../etc/passwd'"),
         (lambda raw: raw["members"][0].update(file="/etc/passwd"), "names '/etc/passwd'"),
-        (lambda raw: raw.update(name="other"), "holds the set other"),
+        (lambda raw: raw.update(name="other"), "contains the set other"),
         (lambda raw: raw.update(kind="rubbish"), "is damaged"),
     ],
 )

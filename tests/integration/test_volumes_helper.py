@@ -199,7 +199,7 @@ def test_a_helper_that_is_killed_in_mid_copy_is_an_error(docker: Docker) -> None
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.raises(QuiesceError, match="helper container was ended"):
+    with pytest.raises(QuiesceError, match="helper container was stopped"):
         docker.archive(files)
     killer.join()
     assert not archive.exists()

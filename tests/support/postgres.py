@@ -207,7 +207,7 @@ class LocalRuntime:
 
     def endpoint(self, service: str, port: int) -> Endpoint:
         if not self.running:
-            raise RequestError(f"service {service} does not run", "start it")
+            raise RequestError(f"service {service} is not running", "start it")
         return Endpoint("127.0.0.1", port)
 
     def run_tool(

@@ -72,7 +72,10 @@ def test_an_open_network_is_asked_for() -> None:
     [
         ({"network_mode": "host"}, "shares a network"),
         ({"network_mode": "container:other"}, "shares a network"),
-        ({"volumes": [{"type": "bind", "source": "/var/run/docker.sock"}]}, "own socket"),
+        (
+            {"volumes": [{"type": "bind", "source": "/var/run/docker.sock"}]},
+            "mounts the engine's socket",
+        ),
     ],
 )
 def test_what_cannot_be_kept_apart_is_refused(service: dict[str, object], fact: str) -> None:

@@ -46,7 +46,7 @@ def test_a_link_or_file_in_the_way_is_an_error(tmp_path: Path, way: str) -> None
     stack.mkdir()
     (stack / "link").symlink_to(outside)
     (stack / "file").write_text("x")
-    with pytest.raises(QuiesceError, match="no folder"):
+    with pytest.raises(QuiesceError, match="is not a folder"):
         empty_folder(stack, Path(way))
     assert (outside / "logs" / "kept").exists()
 

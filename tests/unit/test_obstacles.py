@@ -100,7 +100,7 @@ def test_everything_in_the_way_is_named_at_once_with_its_flags() -> None:
     with pytest.raises(NotRestorable) as caught:
         eased.require("the dump of x")
     assert caught.value.fact == (
-        "the dump of x is whole; this stands in its way: foreign key k of t: broken; Key 2"
+        "the dump of x is complete; this prevents its restore: foreign key k of t: broken; Key 2"
     )
     assert caught.value.details == ("check c of t: violated",)
     assert "--not-valid --skip-broken" in caught.value.hint

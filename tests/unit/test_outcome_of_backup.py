@@ -176,7 +176,7 @@ def test_only_a_server_that_ended_by_itself_is_copied(
 )
 def test_what_is_no_control_file_is_refused(content: bytes) -> None:
     """Rather no cold set than one whose state was guessed."""
-    with pytest.raises(QuiesceError, match="is no control file"):
+    with pytest.raises(QuiesceError, match="is not a PostgreSQL control file"):
         read_control(content, "global/pg_control")
 
 

@@ -79,7 +79,7 @@ def test_an_accepted_exit_code_is_no_failure():
 
 def test_a_program_ended_by_a_signal_is_a_failure_that_names_it():
     """No exit code hides a kill."""
-    with pytest.raises(QuiesceError, match="sh was ended by SIGKILL"):
+    with pytest.raises(QuiesceError, match="sh was terminated by SIGKILL"):
         process.run(["sh", "-c", "kill -9 $$"])
 
 
@@ -87,7 +87,7 @@ def test_a_missing_program_is_a_request_error_with_a_hint():
     """Nothing was started, and the hint says what to install."""
     with pytest.raises(RequestError, match="the program no-such-program is not on") as caught:
         process.run(["no-such-program", "secret"])
-    assert caught.value.hint == "install no-such-program and see that it is on PATH"
+    assert caught.value.hint == "install no-such-program and make sure that it is on PATH"
 
 
 def test_a_program_that_takes_too_long_is_ended_with_all_it_started():

@@ -400,7 +400,7 @@ def test_a_question_about_a_result_shows_it_although_stdout_holds_json() -> None
     room = Room(renderer="json", stdin=io.StringIO("latest\n"))
     room.reporter.sets(several_sets(), NOW)
     assert "core-20261121-025959" not in room.stderr
-    room.reporter.ask("restore which set?")
+    room.reporter.ask("which set should be restored?")
     assert "core-20261121-025959" in room.stderr
 
 

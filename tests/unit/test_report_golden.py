@@ -135,7 +135,7 @@ def _problems(reporter: Reporter) -> None:
 
 def _run(room: samples.Room) -> None:
     reporter, watch = room.reporter, room.watch
-    reporter.note("run 20261120 (backup of core) was interrupted: settling it first")
+    reporter.note("run 20261120 (backup of core) was interrupted: recovering it first")
     reporter.step_begins("/0", "stop backend, proxy", "writes to backend-media", 0)
     watch.advance(1.2)
     reporter.step_ends("/0", "stop backend, proxy", 1.2, "")

@@ -67,7 +67,7 @@ UNSAFE = {
     ),
     "a character device": ([member("null", tarfile.CHRTYPE)], "device"),
     "a block device": ([member("disk", tarfile.BLKTYPE)], "device"),
-    "our own folder": ([member("./.quiesce-20260101000000-0001/old/x")], "keeps for itself"),
+    "our own folder": ([member("./.quiesce-20260101000000-0001/old/x")], "reserved for Quiesce"),
     "a root that is a link": ([member(".", LINK, "/etc")], "is the root"),
     "a root that is a file": ([member("./")], "is the root"),
     "an unknown type": ([member("x", b"Z")], "unknown type"),
@@ -222,7 +222,7 @@ def test_what_is_no_archive_is_an_error(tmp_path: Path) -> None:
     """Text, and a file that is not there."""
     path = tmp_path / "text"
     path.write_text("hello" * 500)
-    with pytest.raises(QuiesceError, match=r"checksum|none"):
+    with pytest.raises(QuiesceError, match=r"checksum|a number in a header is invalid"):
         check(path)
     with pytest.raises(QuiesceError, match="cannot be read"):
         check(tmp_path / "absent")
@@ -326,7 +326,7 @@ def test_what_goes_on_without_end_is_damaged(tmp_path: Path) -> None:
         stream.write(behind.read_bytes())
         for _ in range(65):
             stream.write(bytes(1 << 20))
-    with pytest.raises(QuiesceError, match="behind its end"):
+    with pytest.raises(QuiesceError, match="data follows its end"):
         check(tmp_path / "behind.gz")
     about = member("x")
     about.mtime = 1.5

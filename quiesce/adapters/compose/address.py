@@ -1,8 +1,8 @@
-"""One instance, one engine: where Docker listens, the same for the SDK and for the CLI.
+"""Finds the Docker engine of an instance, so that the SDK and the CLI use the same one.
 
 The order is Docker's own, with the instance first: its `context`, else DOCKER_HOST, else
-DOCKER_CONTEXT, else the current context of the CLI's configuration, else the default socket.
-With several of these set, the SDK and the CLI would each follow another one.
+DOCKER_CONTEXT, else the current context of the CLI's configuration, else the default socket. If
+several of these are set, the SDK and the CLI alone could choose different engines.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from quiesce.errors import RequestError
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
-#: What would lead the CLI somewhere else, or with other keys, than the address says.
+#: Variables that would make the CLI use another engine, or other keys, than the address.
 ADDRESS_VARIABLES = (
     "DOCKER_HOST",
     "DOCKER_CONTEXT",
@@ -37,7 +37,7 @@ class Address:
 
     @property
     def scheme(self) -> str:
-        """Return `unix`, `tcp`, `ssh` or what else the host begins with."""
+        """Return the scheme of the host: `unix`, `tcp`, `ssh` or another."""
         return self.host.partition("://")[0]
 
     @property
@@ -65,7 +65,7 @@ class Address:
         return {option: path for option, path in named.items() if path.is_file()}
 
     def arguments(self) -> list[str]:
-        """Return the CLI's options that lead to this engine and no other."""
+        """Return the CLI's options that select this engine."""
         arguments = ["--host", self.host]
         if self.certificates is not None:
             arguments.append("--tlsverify" if self.verify else "--tls")
@@ -74,7 +74,7 @@ class Address:
 
 
 def find_address(context: str | None, environment: Mapping[str, str], home: Path) -> Address:
-    """Return the address for an instance's `context` (None: whatever Docker itself would take).
+    """Return the address for an instance's `context` (None: use Docker's own order).
 
     Raise RequestError when a context is named that the CLI does not know.
     """
@@ -107,7 +107,7 @@ def _current_context(folder: Path) -> str | None:
 
 def _context_address(folder: Path, name: str) -> Address:
     key = hashlib.sha256(name.encode()).hexdigest()
-    hint = f"see 'docker context ls', or make it with 'docker context create {name}'"
+    hint = f"see 'docker context ls', or create it with 'docker context create {name}'"
     try:
         meta = json.loads((folder / "contexts" / "meta" / key / "meta.json").read_bytes())
         endpoint = meta["Endpoints"]["docker"]

@@ -14,15 +14,15 @@ from quiesce.adapters.redaction import is_secret
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import Instance
 
-#: All that a child needs of our environment. Compose lets the environment win over env files, so
-#: whatever else is set in somebody's shell must not decide what a stack is: cron has none of it.
+#: The variables that a child inherits. In Compose the environment takes precedence over env files,
+#: so variables of an interactive shell must not change the stack: cron does not have them.
 INHERITED = re.compile(
     r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TMPDIR|XDG_\w+|SSH_\w+"
     r"|(?i:https?_proxy|no_proxy|all_proxy)"
     r"|DOCKER_CONFIG|DOCKER_BUILDKIT|DOCKER_DEFAULT_PLATFORM|BUILDKIT_\w+|BUILDX_\w+"
     r"|COMPOSE_FILE|COMPOSE_PATH_SEPARATOR|COMPOSE_PROFILES"
 )
-#: cron's PATH has /usr/bin and /bin only, and Docker is often not there.
+#: cron's PATH has only /usr/bin and /bin, and Docker is often elsewhere.
 MORE_PATH = ("/usr/local/bin", "/usr/bin", "/bin", "/opt/homebrew/bin")
 DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 OVERRIDE_FILES = (
@@ -35,7 +35,7 @@ INSTALL = "install Docker's command line and its Compose plugin, version 2"
 
 
 class ComposeCommand:
-    """Runs `docker compose` for one instance against one engine and no other."""
+    """Runs `docker compose` for one instance against its engine."""
 
     def __init__(
         self, instance: Instance, address: Address, environment: Mapping[str, str]
@@ -52,16 +52,16 @@ class ComposeCommand:
         hint: str = "",
         more_files: Sequence[str] = (),
     ) -> program.Completed:
-        """Run `docker compose` with these arguments and return how it ended. `more_files` are
-        Compose files that come after those of the instance.
+        """Run `docker compose` with these arguments and return the result. `more_files` are Compose
+        files that are added after those of the instance.
 
-        Raise RequestError where Compose v2 is not installed, QuiesceError when it fails.
+        Raise RequestError if Compose v2 is not installed, QuiesceError if the command fails.
         """
         self.version()
         chosen = self._instance.profiles if profiles is None else profiles
         options = self._options(chosen)
         if more_files:
-            # With one named, Compose no longer looks for its default files.
+            # If one is named, Compose does not look for its default files.
             own = () if self._instance.files else self.files()
             options += [f"--file={path}" for path in (*own, *more_files)]
         argv = [*self._docker(), "compose", *options, *arguments]
@@ -96,7 +96,7 @@ class ComposeCommand:
         return [*self._docker(), "compose", *options, *arguments]
 
     def environment(self) -> dict[str, str]:
-        """Return the whole environment a child gets. What an env file sets is not in it."""
+        """Return the complete environment of a child. It does not contain what an env file sets."""
         kept = {
             name: value
             for name, value in self._outer.items()
@@ -110,7 +110,7 @@ class ComposeCommand:
         return kept
 
     def files(self) -> tuple[Path, ...]:
-        """Return the Compose files, by Compose's own rules where the instance names none."""
+        """Return the Compose files; if the instance names none, by Compose's own rules."""
         folder = self._instance.directory
         if self._instance.files:
             return tuple(folder / path for path in self._instance.files)
@@ -125,13 +125,13 @@ class ComposeCommand:
         return (first, *list(second)[:1])
 
     def env_files(self) -> tuple[Path, ...]:
-        """Return the env files in the order of precedence, the weakest first."""
+        """Return the env files, the lowest precedence first."""
         shared = self._instance.directory / ".env"
         given = (self._instance.env_file,) if self._instance.env_file is not None else ()
         return ((shared,) if shared.is_file() and shared not in given else ()) + given
 
     def setting(self, name: str) -> str:
-        """Return one of Compose's own variables, from the env file or our environment."""
+        """Return one of Compose's own variables, from the env file or the environment."""
         return self._instance.environment.get(name) or self._outer.get(name, "")
 
     def profiles(self) -> frozenset[str]:
@@ -140,7 +140,7 @@ class ComposeCommand:
         return frozenset(filter(None, (*self._instance.profiles, *map(str.strip, variable))))
 
     def secrets(self) -> Collection[str]:
-        """Return the values of the env file that must not be repeated to anybody."""
+        """Return the values of the env file that must not be printed."""
         return tuple(
             value for name, value in self._instance.environment.items() if is_secret(name, value)
         )

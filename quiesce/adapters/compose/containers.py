@@ -1,4 +1,4 @@
-"""Containers as units: what exists for a service, stopping, starting, and getting well again."""
+"""The containers of a project: find, stop and start them, and wait until they are healthy."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from quiesce.errors import QuiesceError, ServiceFailed
 from quiesce.observed import Unit
 from quiesce.ports import StopResult
 
-#: What the engine takes for a container that names no stop timeout of its own.
+#: The engine's default for a container without a stop timeout.
 DEFAULT_STOP_TIMEOUT = 10
-#: Seconds between two looks, and between two runs of a health command.
+#: Seconds between two polls, and between two runs of a health command.
 LOOK_EVERY = 0.1
 PROBE_EVERY = 0.25
-#: A unit without a health check is well when it has run this long without a restart.
+#: A unit without a health check counts as healthy after running this long without a restart.
 STEADY = 1.0
 
 
 @dataclass(slots=True)
 class _Watch:
-    """What is remembered of one unit while it is waited for."""
+    """The state of one unit that is waited for."""
 
     observed: Unit
     since: str = ""
@@ -62,13 +62,13 @@ class ComposeUnits:
         self._connection = connection
         self._project = project
         self._probe_command = probe_command or _own_health_command
-        #: Starts of containers that were seen to last: nobody waits for one of them twice.
+        #: Starts of containers that have proven steady, so that each is waited for only once.
         self._steady: set[str] = set()
 
     def containers(self) -> list[Inspected]:
-        """Return every container of the project's services, inspected, in a steady order.
+        """Return every container of the project's services, inspected, in a stable order.
 
-        One-off containers (`compose run`) belong to nobody and are left out.
+        One-off containers (`compose run`) belong to no service and are left out.
         """
         labels = [f"{LABEL_PROJECT_NAME}={self._project}", f"{LABEL_ONEOFF}=False"]
         with translate_engine_errors(f"the containers of {self._project} cannot be listed"):
@@ -78,17 +78,17 @@ class ComposeUnits:
         return self._with_loops(there)
 
     def _with_loops(self, containers: list[Inspected]) -> list[Inspected]:
-        """Mark those that run for a moment, between two crashes: a look may find them so."""
+        """Mark containers in a crash loop that happen to be running at this moment."""
         suspects = [entry for entry in containers if was_restarted(entry)]
         if not suspects:
             return containers
-        with translate_engine_errors("the engine cannot be asked for its time"):
+        with translate_engine_errors("the engine's time cannot be read"):
             now = moment(str(self._connection.api.info()["SystemTime"]))
         fresh = {entry["Id"] for entry in suspects if runs_shortly(entry, now)}
         return [{**entry, LOOPS: True} if entry["Id"] in fresh else entry for entry in containers]
 
     def inspect(self, container: str) -> Inspected | None:
-        """Return what the engine knows of a container, None when it does not exist."""
+        """Return the inspected container, None if it does not exist."""
         with translate_engine_errors("a container cannot be inspected"):
             try:
                 return cast(Inspected, self._connection.api.inspect_container(container))
@@ -98,7 +98,7 @@ class ComposeUnits:
                 raise
 
     def current(self, unit: Unit) -> Inspected | None:
-        """Return the unit's container or, where that was replaced since, its successor."""
+        """Return the unit's container or, if it was replaced since, its successor."""
         found = self.inspect(unit.id)
         if found is not None:
             return found
@@ -106,7 +106,7 @@ class ComposeUnits:
         return next((entry for entry in same if entry["Name"] == f"/{unit.name}"), None)
 
     def stop(self, unit: Unit, timeout: float) -> StopResult:
-        """Stop one unit, with the longer of `timeout` and its own stop timeout."""
+        """Stop one unit. Its timeout is the longer of `timeout` and its own stop timeout."""
         begun = time.monotonic()
         now = self.inspect(unit.id)
         waited = now is not None and now["State"]["Status"] == "restarting"
@@ -116,7 +116,8 @@ class ComposeUnits:
             with translate_engine_errors(f"service {unit.service} cannot be stopped"):
                 try:
                     if now["State"]["Status"] == "paused":
-                        # Frozen, it would not hear the signal, and be killed when time is up.
+                        # A paused process would not receive the signal, and be killed after the
+                        # timeout.
                         self._connection.api.unpause(unit.id)
                     self._connection.api.stop(unit.id, timeout=math.ceil(patience))
                 except Exception as error:
@@ -128,12 +129,12 @@ class ComposeUnits:
                     f"service {unit.service} still runs after it was stopped",
                     f"see what starts it again: 'docker inspect {unit.name}'",
                 )
-        # Of one that waited for its next try, the code is that of a crash and not of this stop.
+        # If the container was waiting for a restart, the exit code is from its last crash.
         code = None if now is None or waited else int(now["State"]["ExitCode"])
         return StopResult(unit, code, time.monotonic() - begun)
 
     def start(self, unit: Unit) -> bool:
-        """Start one unit as it ran before. Return False when its container exists no more."""
+        """Start one unit again. Return False if its container no longer exists."""
         now = self.current(unit)
         if now is None:
             return False
@@ -156,7 +157,7 @@ class ComposeUnits:
         waiting: Callable[[str], None],
         one_shots: Collection[str],
     ) -> Mapping[str, float]:
-        """Wait until every unit is as well as observed; see `ComposeRuntime.wait_healthy`."""
+        """Wait until every unit is as healthy as observed; see `ComposeRuntime.wait_healthy`."""
         begun = time.monotonic()
         pending = [_Watch(unit) for unit in units if unit.runs]
         seconds = {unit.service: 0.0 for unit in units}
@@ -193,7 +194,7 @@ class ComposeUnits:
         return seconds
 
     def wait_ended(self, units: Sequence[Unit], timeout: float) -> None:
-        """Wait until every one of these jobs has ended with 0. Raise QuiesceError otherwise."""
+        """Wait until each of these jobs has exited with 0. Raise QuiesceError otherwise."""
         end = time.monotonic() + timeout
         for unit in units:
             while True:
@@ -210,7 +211,8 @@ class ComposeUnits:
                 raise self._not_well(watch, "")
 
     def set_restart(self, unit: Unit, policy: str) -> None:
-        """The unit's container has this restart policy; one that was made again has its own."""
+        """Set the restart policy of the unit's container. A container that was recreated keeps its
+        own."""
         now = self.current(unit)
         if now is None:
             return
@@ -220,20 +222,20 @@ class ComposeUnits:
             self._connection.api.update_container(now["Id"], restart_policy=wanted)
 
     def logs(self, container: str, lines: int) -> bytes:
-        """Return the last lines a container logged, stdout and stderr together."""
+        """Return the last lines of a container's log, stdout and stderr together."""
         with translate_engine_errors("the log cannot be read"):
             return self._connection.api.logs(container, tail=lines)
 
     # --------------------------------------------------------------------------------------- inside
 
     def _well_at(self, watch: _Watch, one_shots: Collection[str]) -> float | None:
-        """Return since when the unit is well (by our monotonic clock), None if it is not yet."""
+        """Return since when the unit is healthy (monotonic clock), None if it is not yet."""
         observed, now = watch.observed, self.current(watch.observed)
         if now is None:
             watch.last = "has no container"
             return None
         if observed.state == "restarting":
-            # It crashed and was restarted again and again, and does so again: that is as before.
+            # It was in a crash loop before, and still is: nothing to wait for.
             return time.monotonic()
         state = now["State"]
         status = state["Status"]
@@ -259,9 +261,9 @@ class ComposeUnits:
         watch.last = f"is {health}"
         if health == "healthy":
             return time.monotonic()
-        # The engine asks only every `interval` (30 s unless set): ask with the same command. A
-        # container that never ended before is initialising, and may answer from a server that it
-        # stops again: there only the engine's own judgement, with its start period, counts.
+        # The engine runs the check only every `interval` (30 s by default), so run the same command
+        # here. A container that has never ended is still initialising and may answer from a
+        # temporary server; there only the engine's own result, with its start period, counts.
         if health == "starting" and now["State"].get("FinishedAt", NEVER) != NEVER:
             command = self._probe_command(now)
             return self._probe(watch, now, command) if command else None
@@ -280,7 +282,7 @@ class ComposeUnits:
                 if time.monotonic() - watch.probed_at >= PROBE_EVERY:
                     watch.probed_at = time.monotonic()
                     watch.probe = api.exec_create(now["Id"], command)["Id"]
-                    # Detached: a health command that hangs must not hold us up.
+                    # Detached, so that a health command that hangs does not block the wait.
                     api.exec_start(watch.probe, detach=True)
             except Exception as error:
                 if not _exec_impossible(error):
@@ -325,5 +327,5 @@ def _place(container: Inspected) -> tuple[str, int, str]:
 
 
 def _exec_impossible(error: Exception) -> bool:
-    """Whether the container stopped running, or is gone, between two questions."""
+    """Whether the container stopped, or was removed, between two requests."""
     return absent(error) or getattr(error, "status_code", None) == 409

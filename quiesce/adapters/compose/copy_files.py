@@ -1,8 +1,8 @@
-"""Files into and out of a container whose engine cannot mount our folders.
+"""Copies files into and out of a container when the engine cannot mount local folders.
 
-The engine's archive endpoint carries them, one regular file at a time, as a stream: nothing is
-held in memory. What comes back is complete when its size is the one its header gave and the
-archive ended as archives do; a connection that breaks raises before that.
+The engine's archive endpoint streams one regular file at a time; nothing is buffered in memory. A
+received file is complete if its size matches its header and the archive ends properly; a broken
+connection raises an error before that.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _CHUNK = 1 << 20
 
 
 def send_file(api: APIClient, container: str, path: Path, folder: str) -> None:
-    """Put a file of this machine into `folder` of a container, as root's and 0600.
+    """Copy a local file into `folder` of a container, owned by root with mode 0600.
 
-    Raise what the SDK raises, and OSError when the file cannot be read.
+    Raise the SDK's errors, and OSError if the file cannot be read.
     """
     with path.open("rb") as stream:
         size = os.fstat(stream.fileno()).st_size
@@ -35,7 +35,7 @@ def send_file(api: APIClient, container: str, path: Path, folder: str) -> None:
 
 
 def make_folder(api: APIClient, container: str, folder: str, name: str) -> None:
-    """Make the folder `name` in `folder` of a container, as root's and 0700."""
+    """Create the folder `name` in `folder` of a container, owned by root with mode 0700."""
     header = tarfile.TarInfo(name)
     header.type, header.mode = tarfile.DIRTYPE, 0o700
     api.put_archive(container, folder, header.tobuf() + bytes(2 * tarfile.BLOCKSIZE))
@@ -54,10 +54,10 @@ def _archive(header: tarfile.TarInfo, stream: io.BufferedReader) -> Iterator[byt
 
 
 def fetch_file(api: APIClient, container: str, remote: str, target: Path) -> bool:
-    """Write a file of a container to `target`, which must exist; its mode is left as it is.
+    """Copy a file of a container to `target`, which must exist and keeps its mode.
 
-    Return False where the container has no such file. Raise LostEngine when what came is not all
-    of it, or no regular file.
+    Return False if the container has no such file. Raise LostEngine if the file was not received
+    completely, or is not a regular file.
     """
     from docker.errors import NotFound
 
@@ -70,12 +70,12 @@ def fetch_file(api: APIClient, container: str, remote: str, target: Path) -> boo
     except tarfile.TarError:
         whole = False
     if not whole:
-        raise LostEngine(f"{remote} did not come whole from the engine", "run it again")
+        raise LostEngine(f"{remote} was not received completely from the engine", "run it again")
     return True
 
 
 def _extract_first(chunks: Iterator[bytes], target: Path) -> bool:
-    """Return whether the archive's first member is a regular file, and came whole to `target`."""
+    """Return whether the archive's first member is a regular file and was copied completely."""
     try:
         with (
             tarfile.open(fileobj=_Chunks(chunks), mode="r|", bufsize=_CHUNK) as archive,
@@ -90,13 +90,13 @@ def _extract_first(chunks: Iterator[bytes], target: Path) -> bool:
                 written.write(chunk)
             return written.tell() == header.size
     finally:
-        # To the very end: until then the engine keeps the container locked for the next of these.
+        # Read to the end: until then the engine keeps the container locked.
         for _ in chunks:
             pass
 
 
 class _Chunks(io.RawIOBase):
-    """An iterator of bytes as a stream; what the iterator raises passes through."""
+    """Presents an iterator of bytes as a stream. Its exceptions are passed on."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = iter(chunks)

@@ -1,10 +1,10 @@
-"""Where this machine reaches a port of a container: three ways, each only where it is proven.
+"""Finds an address at which this machine reaches a port of a container.
 
-The same address can be somebody else's server: a remote engine's 172.18.0.2 or 127.0.0.1:5432
-may exist here as well. So a direct address is used only when the container's own bridge is one of
-this machine's interfaces (its name carries the network's random id), a published port only there
-or on the engine's own machine, and everything else goes through a helper container that shares
-the container's network.
+The same address may belong to another server: 172.18.0.2 or 127.0.0.1:5432 of a remote engine may
+exist locally too. So a direct address is used only if the container's bridge is an interface of
+this machine (its name contains the network's random id), a published port only on the engine's own
+machine or if it is bound for others, and everything else goes through a helper container in the
+container's network.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from quiesce.ports import Endpoint
 Way = Literal["direct", "published", "relay"]
 WAYS: tuple[Way, ...] = ("direct", "published", "relay")
 
-#: Seconds to wait for an answer to a connection attempt on the same machine, or one near it.
+#: Seconds to wait for a connection on the same machine or nearby.
 CONNECT_TIMEOUT = 2.0
 
 _PYTHON_RELAY = """
@@ -53,7 +53,7 @@ wait -n
 kill "$down" "$up" 2>/dev/null
 """
 
-#: Programs that can relay, the best first: the last two drop what is under way when one side ends.
+#: Programs that can relay, best first: the last two lose data in transit when one side closes.
 RELAYS: Mapping[str, Callable[[int], list[str]]] = {
     "socat": lambda port: ["socat", "-", f"TCP:127.0.0.1:{port}"],
     "python3": lambda port: ["python3", "-c", _PYTHON_RELAY, str(port)],
@@ -63,7 +63,7 @@ RELAYS: Mapping[str, Callable[[int], list[str]]] = {
 
 
 class Relay:
-    """A listener of ours; every connection becomes the input and output of a program."""
+    """A local listener that connects every connection to the input and output of a program."""
 
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str]) -> None:
         self._argv = list(argv)
@@ -74,13 +74,13 @@ class Relay:
         self._thread: threading.Thread | None = None
 
     def listen_on_port(self) -> Endpoint:
-        """Listen on a port of this machine's loopback and return it."""
+        """Listen on a loopback port and return its address."""
         listener = socket.create_server(("127.0.0.1", 0))
         self._begin(listener)
         return Endpoint("127.0.0.1", listener.getsockname()[1])
 
     def listen_on_socket(self) -> Path:
-        """Listen on a unix socket that only this user can reach and return its path."""
+        """Listen on a unix socket that only this user can access and return its path."""
         self._folder = tempfile.TemporaryDirectory(prefix="quiesce-")
         path = Path(self._folder.name) / "engine"
         listener = socket.socket(socket.AF_UNIX)
@@ -90,7 +90,7 @@ class Relay:
         return path
 
     def close(self) -> None:
-        """End the listener and every connection."""
+        """Close the listener and every connection."""
         if self._listener is not None and self._thread is not None:
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
@@ -121,7 +121,7 @@ class Relay:
 
 
 class ComposeReach:
-    """Finds the way to a container's port, and keeps the relays it had to begin."""
+    """Finds a way to a container's port, and keeps the relays that it started."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class ComposeReach:
         self._relays: dict[tuple[str, str, int], tuple[Relay, Endpoint]] = {}
 
     def endpoint(self, service: str, container: Inspected, port: int) -> Endpoint:
-        """Return where this machine reaches the port of that running container."""
+        """Return the address at which this machine reaches that port of a running container."""
         owner = self._owner_of_network(container)
         for way in self._ways:
             if way == "relay":
@@ -198,17 +198,17 @@ class ComposeReach:
             return (loopback if address.is_unspecified else bound) if here else None
         machine = self._connection.address.machine
         if address.is_loopback or machine in ("localhost", "127.0.0.1", "::1"):
-            return None  # that machine's loopback, or a forwarded engine's: ours is another
+            return None  # the loopback of another machine or of a forwarded engine
         return machine if address.is_unspecified else bound
 
     def _publishes_here(self) -> bool:
-        """Whether the engine is one that passes published ports on to this machine's loopback."""
+        """Whether the engine forwards published ports to this machine's loopback."""
         info = self._connection.info
         options = " ".join(map(str, info.get("SecurityOptions") or ()))
         return "Desktop" in str(info.get("OperatingSystem")) or "name=rootless" in options
 
     def _relayed(self, service: str, container: Inspected, port: int) -> Endpoint:
-        # A container that was started again has another network.
+        # A restarted container may have another network.
         place = (str(container["Id"]), str(container["State"].get("StartedAt")))
         key = (*place, port)
         if key not in self._relays:
@@ -233,7 +233,7 @@ def _bridge_is_here(network: Mapping[str, object]) -> bool:
 
 
 def _shares_network(container: Inspected) -> bool:
-    """Whether a container's network is this process's own, as far as we may look."""
+    """Whether a container uses this process's own network, as far as can be inspected."""
     try:
         theirs = Path(f"/proc/{container['State']['Pid']}/ns/net").readlink()
         return theirs == Path("/proc/self/ns/net").readlink()

@@ -1,6 +1,6 @@
-"""The Docker Engine of one instance, through the SDK: one connection, errors in our words.
+"""The SDK connection to the Docker engine of an instance, with its errors translated.
 
-Nothing happens at construction; the first question connects.
+The connection is opened on first use.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from docker.api import APIClient
     from docker.tls import TLSConfig
 
-#: Labels of the helper containers Quiesce makes; sweeping goes by them and by nothing else.
+#: Labels of Quiesce's helper containers; orphans are found by these alone.
 LABEL_HELPER = "quiesce.helper"
 LABEL_RUN = "quiesce.run"
 LABEL_PROJECT = "quiesce.project"
 
-#: What an image that Compose built hands down to every container of it.
+#: Labels that containers inherit from an image that Compose built.
 _INHERITED = ("project", "service", "version")
 
 
 def helper_labels(run: str, project: str = "") -> dict[str, str]:
     """Return the labels of a helper container.
 
-    Compose labels the images that it builds with project and service. A helper made from one would
-    inherit them, and pass for a container of that service.
+    Compose labels the images that it builds with project and service. A helper created from such an
+    image would inherit them, and look like a container of that service.
     """
     return {
         **{f"com.docker.compose.{name}": "" for name in _INHERITED},
@@ -50,15 +50,15 @@ def helper_labels(run: str, project: str = "") -> dict[str, str]:
     }
 
 
-#: Seconds an ordinary question may take; waiting for a stop or a tool has its own time.
+#: Seconds that an ordinary request may take. Stopping and running tools have their own limits.
 PATIENCE = 60
 
 
 class EngineConnection:
-    """The SDK's client for an address, what the engine says of itself, and whether it is local.
+    """The SDK's client for an address, the engine's `info`, and whether the engine is local.
 
-    `tunnel` opens a way to an engine the SDK cannot reach by itself (ssh) and returns the path of
-    a unix socket; `command_line` asks the CLI for the id of the engine that it reaches.
+    `tunnel` opens a connection to an engine that the SDK cannot reach directly (ssh) and returns
+    the path of a unix socket; `command_line` asks the CLI for the id of the engine that it reaches.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class EngineConnection:
 
     @property
     def api(self) -> APIClient:
-        """Return the SDK's low-level client, connected.
+        """Return the connected low-level client of the SDK.
 
-        Raise RequestError when the engine does not answer.
+        Raise RequestError if the engine does not answer.
         """
         with self._lock:
             if self._api is None:
@@ -85,17 +85,18 @@ class EngineConnection:
 
     @property
     def info(self) -> Mapping[str, Any]:
-        """Return what `docker info` says."""
+        """Return the output of `docker info`."""
         _ = self.api
         return self._info
 
     def engine(self) -> Engine:
-        """Return which engine this is, once the CLI has been seen to talk to the same one."""
+        """Return the engine's identity, after checking that the CLI reaches the same one."""
         if self._engine is None:
             info = self.info
             if self._command_line() != info["ID"]:
                 raise RequestError(
-                    f"the docker command and the SDK reach two engines at {self.address.host}",
+                    "the docker command and the SDK reach different engines at "
+                    f"{self.address.host}",
                     "see 'docker context ls' and DOCKER_HOST, and set the instance's context",
                 )
             self._engine = Engine(
@@ -107,11 +108,11 @@ class EngineConnection:
         return self._engine
 
     def is_local(self, image: str | None) -> bool:
-        """Whether paths mean the same to the engine and to us: proven, once per process.
+        """Whether the engine sees the same files as this process; tested once per process.
 
-        A random word is written into this machine's shared memory and read back through a
-        container made (and never started) from `image`. No other host, virtual machine or
-        container has that folder, whatever it calls itself.
+        A random word is written to this machine's shared memory and read back through a container
+        that is created from `image` but not started. No other host, virtual machine or container
+        shares that folder.
         """
         if not self.engine().local or image is None:
             return False
@@ -121,7 +122,7 @@ class EngineConnection:
         return _proven[engine]
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         with self._lock:
             if self._api is not None:
                 self._api.close()
@@ -156,11 +157,11 @@ class EngineConnection:
         return make_tls(pair, authority, verify=self.address.verify)
 
     def _seems_local(self) -> bool:
-        """Whether nothing speaks against a local engine. Necessary, cheap, and no proof.
+        """Whether the engine may be local. A cheap, necessary condition, but not a proof.
 
-        The socket's other end must be a Docker daemon (or the systemd that listens for it) in our
-        own process namespace, not the ssh of a forwarded socket; kernel and host name must be
-        ours, which rules out Docker Desktop's virtual machine; its data must lie where it says.
+        The socket's other end must be a Docker daemon (or systemd listening for it) in the same
+        process namespace, not the ssh of a forwarded socket. Kernel and host name must match, which
+        rules out Docker Desktop's virtual machine. The engine's data folder must exist here.
         """
         path = self.address.socket
         if path is None or platform.system() != "Linux":
@@ -176,13 +177,13 @@ class EngineConnection:
 
 
 def make_tls(pair: tuple[str, str] | None, authority: str | None, *, verify: bool) -> TLSConfig:
-    """Return the SDK's settings for TLS, with the engine's own authority and no other."""
+    """Return the SDK's TLS settings, which trust only the engine's own authority."""
     import docker
 
     class OwnAuthority(docker.tls.TLSConfig):
         def configure_client(self, client: APIClient) -> None:
             super().configure_client(client)
-            # These variables would win over the authority, which they know nothing of.
+            # These variables would override the authority.
             if any(os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")):
                 client.trust_env = False
 
@@ -190,9 +191,9 @@ def make_tls(pair: tuple[str, str] | None, authority: str | None, *, verify: boo
 
 
 def translate_engine_errors(what: str, hint: str = "") -> AbstractContextManager[None]:
-    """Turn what the SDK raises into a QuiesceError that says `what` failed.
+    """Turn the SDK's exceptions into a QuiesceError that says `what` failed.
 
-    What the engine answered becomes the details.
+    The engine's answer becomes the details.
     """
     import docker
     import requests
@@ -204,7 +205,7 @@ def translate_engine_errors(what: str, hint: str = "") -> AbstractContextManager
         if isinstance(error, requests.RequestException | docker.errors.DockerException | OSError):
             return LostEngine(
                 f"{what}: the docker engine stopped answering",
-                hint or "see that Docker runs, then run 'inv recover'",
+                hint or "check that Docker is running, then run 'inv recover'",
                 details=[type(error).__name__],
             )
         return None
@@ -213,20 +214,21 @@ def translate_engine_errors(what: str, hint: str = "") -> AbstractContextManager
 
 
 def absent(error: Exception) -> bool:
-    """Whether the SDK says that the thing asked for does not exist."""
+    """Whether the error says that the requested object does not exist."""
     import docker
 
     return isinstance(error, docker.errors.NotFound)
 
 
 def _knock(path: Path) -> None:
-    """Connect to a unix socket and leave. The SDK's own attempt would leak its socket."""
+    """Connect to a unix socket and disconnect. The SDK's own attempt would leak its socket."""
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
 
 
 def _listener(path: Path) -> str:
-    """Return the name of the program that listens on a unix socket, "" when it is not here."""
+    """Return the name of the program that listens on a unix socket, "" if it is not on this
+    machine."""
     with socket.socket(socket.AF_UNIX) as client:
         try:
             client.connect(str(path))
@@ -242,7 +244,7 @@ def _exists_or_is_hidden(path: Path) -> bool:
     try:
         return path.is_dir()
     except PermissionError:
-        return True  # an ordinary user may not look below /var/lib/docker's parent everywhere
+        return True  # an ordinary user may not be able to read the parent folders
 
 
 _proven: dict[str, bool] = {}
@@ -259,7 +261,7 @@ def _prove(api: APIClient, image: str) -> bool:
 
 
 def _read_through_container(api: APIClient, image: str, folder: Path) -> bytes:
-    """Return `folder/word` as a container of the engine sees it, b"" where it sees none."""
+    """Return `folder/word` as a container of the engine sees it, b"" if it does not."""
     import docker
 
     mount = docker.types.Mount("/quiesce", str(folder), type="bind", read_only=True)
@@ -276,7 +278,7 @@ def _read_through_container(api: APIClient, image: str, folder: Path) -> bytes:
             content = archive.extractfile("word")
             return content.read() if content else b""
     except docker.errors.APIError:
-        return b""  # the folder is not there for the engine
+        return b""  # the engine does not see the folder
     finally:
         if made:
             api.remove_container(made, v=True, force=True)

@@ -1,8 +1,8 @@
-"""Who was started since a moment, also if it is gone again: the engine's own events.
+"""Records which containers were started since a given time, including those that no longer exist.
 
-The engine remembers its last 256 events alone, and every run of a health check makes three. So
-they are listened to from that moment on, and what it remembers is only asked for the very end,
-which the listener may not have heard yet.
+The engine keeps only its last 256 events, and every health check creates three. So events are read
+as a stream from the start; the engine's history is only used for the last few, which the stream may
+not have delivered yet.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ Event = Mapping[str, Any]
 
 
 class StartsListener:
-    """Hears of every start from when it is made until it is closed."""
+    """Records every container start from its creation until it is closed."""
 
     def __init__(self, connection: EngineConnection) -> None:
         self._api = cast(Any, connection.api)
         self._heard: list[Event] = []
         self._ended = False
         with translate_engine_errors(_WHAT):
-            # By the engine's clock, before listening: what happens in between is told as well.
+            # By the engine's clock, and before listening, so that no event in between is missed.
             self._since = _now(self._api)
             self._stream = self._api.events(since=self._since, filters=_WANTED, decode=True)
         threading.Thread(target=self._listen, name="engine events", daemon=True).start()
 
     def events(self) -> tuple[Event, ...]:
-        """Return all starts and mounts until now. Raise QuiesceError where some may be missing."""
+        """Return all starts and mounts until now. Raise QuiesceError if some may be missing."""
         with translate_engine_errors(_WHAT):
             remembered = self._api.events(
                 since=self._since, until=_now(self._api), filters=_WANTED, decode=True
@@ -50,19 +50,19 @@ class StartsListener:
             latest = list(remembered)
         if self._ended:
             raise QuiesceError(
-                "the engine stopped telling what it starts: who ran meanwhile is not known",
-                "see that Docker was not restarted, then back up again",
+                "the engine's event stream ended: containers may have started unnoticed",
+                "check whether Docker was restarted, then run the backup again",
             )
         return (*self._heard, *latest)
 
     def close(self) -> None:
-        """Hear no more."""
-        # Over some transports the stream cannot be ended; its thread ends with this process.
+        """Stop listening."""
+        # Over some transports the stream cannot be closed; its thread ends with this process.
         with contextlib.suppress(Exception):
             self._stream.close()
 
     def _listen(self) -> None:
-        # Whatever ends it, also `close`: from then on, nothing is known.
+        # After any end of the stream, `close` included, events may be missing.
         with contextlib.suppress(Exception):
             for event in self._stream:
                 self._heard.append(event)
@@ -70,7 +70,7 @@ class StartsListener:
 
 
 def _now(api: Any) -> str:
-    """Return the engine's own time as its events take it: seconds, with a fraction."""
+    """Return the engine's time in the format of its events: seconds with a fraction."""
     told_time = datetime.fromisoformat(api.info()["SystemTime"])
     return f"{told_time.timestamp():.6f}"
 
@@ -78,10 +78,9 @@ def _now(api: Any) -> str:
 def who_started(
     events: Iterable[Event], project: str, services: Collection[str], volumes: Collection[str]
 ) -> tuple[str, ...]:
-    """Return which of these services of a project were started, and who else was that mounted one
-    of these volumes (real names) writably: services by name, others by their container's. Our
-    own helpers are left out.
-    """
+    """Return which of these services of a project were started, and which other containers mounted
+    one of these volumes (real names) writably: services by name, others by container name.
+    Quiesce's own helpers are left out."""
     started: dict[str, Mapping[str, str]] = {}
     writers: set[str] = set()
     for event in events:

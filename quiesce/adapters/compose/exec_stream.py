@@ -1,10 +1,10 @@
-"""A program in a container whose input and output are files of this machine, streamed.
+"""Runs a program in a container with its input and output streamed from and to local files.
 
-For engines that cannot mount our folders. The completeness of what came is proven twice
-(rule 1): the exit code is the engine's own word (`exec inspect`), and the last bytes of
-the stream are an end marker that the program's shell writes after it, a new random one each time.
-How much the program may read is counted beforehand, so that no end of a connection, which TLS
-cannot half-close, has to say that the input is over.
+For engines that cannot mount local folders. Two facts prove that the output is complete (rule 1):
+the exit code comes from the engine (`exec inspect`), and the last bytes of the stream are an end
+marker that the program's shell writes after it, a new random one each time. The number of input
+bytes is announced in advance, because TLS cannot half-close a connection to mark the end of the
+input.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ exit "$code"
 _CHUNK = 1 << 20
 _FRAME = struct.Struct(">BxxxL")
 _STDOUT = 1
-#: Seconds between two looks at a program that says nothing: a dead connection says nothing too.
+#: Seconds between checks of a silent program: a dead connection is silent too.
 _LOOK = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """The files of a program: what it reads (nothing by default), its output and its errors."""
+    """The files of a program: its input (none by default), its output and its errors."""
 
     output: Path
     errors: Path
@@ -58,8 +58,8 @@ def run_streamed(
 ) -> int:
     """Run a program in a running container to its end and return its exit code.
 
-    Raise LostEngine when the stream ended without the marker; what was written by then is not
-    complete. Otherwise raises what the SDK raises.
+    Raise LostEngine if the stream ended without the marker, in which case the output is incomplete.
+    Otherwise raise the SDK's errors.
     """
     end = f"quiesce-end-{secrets.token_hex(16)}"
     size = streams.reads.stat().st_size if streams.reads is not None else None
@@ -76,13 +76,13 @@ def run_streamed(
     if not complete:
         raise LostEngine(
             "the connection to the engine ended in the middle of a stream",
-            "see that the engine can be reached, then run it again",
+            "check that the engine can be reached, then run the task again",
         )
     return int(state["ExitCode"])
 
 
 def _ended(api: APIClient, made: str) -> Mapping[str, Any]:
-    # The marker comes a moment before the engine knows that the program has ended.
+    # The marker arrives shortly before the engine knows that the program has ended.
     pause = 0.005
     while (state := api.exec_inspect(made))["Running"]:
         time.sleep(pause)
@@ -92,15 +92,15 @@ def _ended(api: APIClient, made: str) -> Mapping[str, Any]:
 
 
 class _Connection:
-    """The hijacked connection of one program. A watcher ends it when the engine is silent."""
+    """The hijacked connection of one program. A watcher closes it if the engine is silent."""
 
     def __init__(self, api: APIClient, made: str) -> None:
         self._api = api
         self._made = made
         self._over = threading.Event()
         raw: Any = api.exec_start(made, socket=True)
-        self._response = raw._response  # noqa: SLF001  the SDK keeps it there, for this reason
-        # The reader of the answer's head: it may hold the first bytes of the stream already.
+        self._response = raw._response  # noqa: SLF001  the SDK keeps it there for this
+        # The reader of the response header, which may already have buffered part of the stream.
         self._reader: IO[bytes] = self._response.raw._fp.fp  # noqa: SLF001
         self._socket: socket.socket = getattr(raw, "_sock", raw)
         self._socket.settimeout(None)
@@ -120,14 +120,15 @@ class _Connection:
         self._watcher.join()
 
     def send(self, path: Path, size: int) -> None:
-        """Send a file. A program that ends before it read all has its reasons; see its end."""
+        """Send a file. A program may end before it has read everything; its exit code decides."""
         with path.open("rb") as stream, contextlib.suppress(OSError):
             while size and (chunk := stream.read(min(_CHUNK, size))):
                 self._socket.sendall(chunk)
                 size -= len(chunk)
 
     def receive(self, streams: Streams, end: bytes) -> bool:
-        """Write what comes to its files, without the marker; return whether that came."""
+        """Write the received data to its files, without the marker; return whether the marker
+        came."""
         held = b""
         with streams.output.open("r+b") as output, streams.errors.open("r+b") as errors:
             output.truncate()
@@ -154,7 +155,7 @@ class _Connection:
         while not self._over.wait(_LOOK):
             try:
                 runs = self._api.exec_inspect(self._made)["Running"]
-            except Exception:  # noqa: BLE001  whatever it is: nobody hears of this program any more
+            except Exception:  # noqa: BLE001  its end can no longer be observed
                 runs = False
             if not runs and not self._over.wait(_LOOK):
                 self._end()

@@ -1,8 +1,8 @@
-"""Containers outside of the project that may write where its services write.
+"""Finds containers outside of the project that may write to what its services write to.
 
-Docker mounts one volume into any number of containers. Two database servers on one data directory
-destroy it, and each of them believes that it is alone: in another container, the lock file of a
-server names a process that does not exist. So nothing is started beside such a container.
+Docker can mount a volume into any number of containers. Two database servers on one data directory
+destroy it, and neither notices the other: the lock file of a server in another container names a
+process that does not exist here. So no service is started beside such a container.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from quiesce.adapters.compose.model import ComposeModel
 from quiesce.model import Stack
 from quiesce.observed import ForeignMount, Mount
 
-#: Where images of PostgreSQL keep their data, unless PGDATA says otherwise.
+#: Where PostgreSQL images keep their data, unless PGDATA is set.
 _DATA_FOLDERS = (
     "/var/lib/postgresql",
     "/var/lib/pgsql",
@@ -34,9 +34,9 @@ _DATA_FOLDERS = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Something that a service writes to: a volume by its real name, a folder by its path.
+    """Something that a service writes to: a volume by its real name, or a folder by its path.
 
-    `device` is the folder that a volume is a name for, if it is one.
+    `device` is the folder behind a volume, if it is a bind.
     """
 
     shown: str
@@ -54,7 +54,7 @@ class _Writer:
 
 
 class ForeignWriters:
-    """Who else writes, on one engine, as of one look at it."""
+    """The external containers that can write, on one engine at one time."""
 
     def __init__(self, connection: EngineConnection, stack: Stack) -> None:
         self._connection = connection
@@ -67,7 +67,7 @@ class ForeignWriters:
 
     @property
     def anybody(self) -> bool:
-        """Whether anybody outside of the project writes anywhere at all."""
+        """Whether any container outside of the project has a writable mount."""
         return bool(self._writers)
 
     def places(
@@ -77,8 +77,8 @@ class ForeignWriters:
         model: ComposeModel | None,
         data_folder: str = "",
     ) -> tuple[Place, ...]:
-        """Return where a service writes. Of folders only the data directory of a database's
-        server counts: sources and sockets are shared on purpose."""
+        """Return where a service writes. Of folders only the data directory of a database server
+        counts: sources and sockets are shared on purpose."""
         found = []
         for mount in mounts:
             if not mount.writable:
@@ -98,11 +98,12 @@ class ForeignWriters:
         return tuple(found)
 
     def at(self, places: Sequence[Place]) -> tuple[ForeignMount, ...]:
-        """Return who outside of the project may write to these places now."""
+        """Return the external containers that may write to these places now."""
         found: dict[ForeignMount, None] = {}
         for writer in self._writers:
             for place in places:
-                # What runs once (`compose run`) belongs to the project; not beside a server.
+                # One-offs of the project and ignored containers are harmless, except beside a
+                # database server.
                 harmless = writer.own or writer.container in self._ignored
                 if harmless and not place.server:
                     continue
@@ -112,7 +113,7 @@ class ForeignWriters:
         return tuple(found)
 
     def _list(self) -> tuple[_Writer, ...]:
-        with translate_engine_errors("the containers that run cannot be listed"):
+        with translate_engine_errors("the running containers cannot be listed"):
             running = self._connection.api.containers()
         found = []
         for entry in running:
@@ -155,7 +156,7 @@ class ForeignWriters:
 
 
 def data_folder_of(containers: Collection[Inspected]) -> str:
-    """Return PGDATA of these containers of one service, "" where none has it."""
+    """Return PGDATA of these containers of one service, "" if none sets it."""
     for container in containers:
         for line in container["Config"].get("Env") or ():
             name, _, value = str(line).partition("=")
@@ -165,7 +166,7 @@ def data_folder_of(containers: Collection[Inspected]) -> str:
 
 
 def _holds_data(target: str, data_folder: str) -> bool:
-    """Whether a mount at `target` has a server's data directory in it, or is a part of it."""
+    """Whether a mount at `target` contains a server's data directory, or is inside it."""
     folders = (data_folder,) if data_folder else _DATA_FOLDERS
     inner = f"{target.rstrip('/')}/"
     return any(
@@ -175,7 +176,7 @@ def _holds_data(target: str, data_folder: str) -> bool:
 
 
 def _device(driver: object, options: Mapping[str, str]) -> str:
-    """Return the folder that a volume of the local driver only is another name for."""
+    """Return the folder behind a bind volume of the local driver."""
     device = str(options.get("device", "")).rstrip("/")
     plain = driver == "local" and device.startswith("/") and "bind" in str(options.get("o", ""))
     return device if plain else ""

@@ -1,9 +1,9 @@
-"""The container of a helper: kept by a connection of ours, its programs run by the engine's exec.
+"""A helper container that lives as long as a connection of this process, and runs programs by exec.
 
-It runs `cat` on an input that this process holds open, so the kernel and the engine end it with
-us, whatever ends us; the label is for the sweep of what even that missed. It has no network
-unless one is asked for, no log, no writable root and only the capabilities that copying files
-needs. Exit codes are the engine's own word (`exec inspect`), never that of a client.
+Its main process is `cat` on an input that this process holds open, so the container ends with this
+process, however that ends; orphans that remain are removed by their label. It has no network unless
+requested, no log, no writable root, and only the capabilities that copying files needs. Exit codes
+come from the engine (`exec inspect`), never from a client.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from quiesce.errors import LostEngine, QuiesceError, translate_errors
 if TYPE_CHECKING:
     pass
 
-#: On every helper: the real name of its volume.
+#: Label on every helper: the real name of its volume.
 VOLUME_LABEL = "quiesce.volume"
 
 _CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP")
@@ -30,7 +30,7 @@ _KILLED = 128 + 9
 
 
 class HelperContainer:
-    """One running helper. Ends with this process: its input is a connection of ours."""
+    """One running helper. It ends with this process, whose connection is its input."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class HelperContainer:
         *,
         beside: str = "",
     ) -> None:
-        """`beside` is a container whose processes the helper is to see, and look into."""
+        """`beside` is a container whose processes the helper can see and inspect."""
         from docker.types import LogConfig
 
         self._api = api
@@ -58,7 +58,7 @@ class HelperContainer:
             cap_drop=["ALL"],
             cap_add=[*_CAPABILITIES, *(["SYS_PTRACE"] if beside else [])],
             pid_mode=f"container:{beside}" if beside else None,
-            # A label of SELinux would keep it from our folders; without effect elsewhere.
+            # SELinux labels would block access to local folders; without effect elsewhere.
             security_opt=["label=disable", "no-new-privileges"],
         )
         created = api.create_container(
@@ -80,7 +80,7 @@ class HelperContainer:
             raise
 
     def execute(self, argv: Sequence[str], environment: Mapping[str, str]) -> int | None:
-        """Run a program and return its exit code; None when the container ended meanwhile."""
+        """Run a program and return its exit code; None if the container ended meanwhile."""
         from docker.errors import APIError, NotFound
 
         try:
@@ -95,21 +95,21 @@ class HelperContainer:
         except NotFound:
             return None
         except APIError as error:
-            if error.status_code == 409:  # it does not run any more
+            if error.status_code == 409:  # it is no longer running
                 return None
             raise
         except BaseException:
-            # What runs in it must not go on without us.
+            # Do not leave the program running without this process.
             self.close()
             raise
         code: int | None = state["ExitCode"]
         return None if code is None or self.ends(code) else code
 
     def ends(self, code: int) -> bool:
-        """Whether the container is what ended, not the program alone.
+        """Whether the container ended, and not only the program.
 
-        When a container is killed, its programs are dead a moment before the engine says that it
-        is: a program that was killed is given that moment.
+        When a container is killed, its programs die shortly before the engine reports its end, so
+        after a killed program this waits a moment.
         """
         deadline = time.monotonic() + (_DYING_SECONDS if code == _KILLED else 0.0)
         while self._runs():
@@ -129,8 +129,8 @@ class HelperContainer:
     def close(self) -> None:
         connection, self._input = self._input, None
         if connection is not None:
-            # The SDK gives a reader on the socket; the socket ends only when both are closed. Its
-            # response reads what is left, which some versions of Python then call an error.
+            # The SDK returns a reader on the socket; the socket closes only when both are closed.
+            # Its response reads the rest, which some versions of Python report as an error.
             for part in (connection, getattr(connection, "_sock", None), _response_of(connection)):
                 with contextlib.suppress(OSError, ValueError):
                     if part is not None:
@@ -143,13 +143,13 @@ def _response_of(connection: Any) -> Any:
 
 
 def remove_container(api: Any, container: str) -> None:
-    """The container is gone. It may be going by itself (auto_remove) at the same time."""
+    """Remove the container, even if it is being removed (auto_remove) at the same time."""
     from docker.errors import APIError, NotFound
 
     deadline = time.monotonic() + _GONE_SECONDS
     while True:
         try:
-            # With the volumes that nobody named, which are a far helper's scratch.
+            # With its anonymous volumes, the scratch space of helpers on remote engines.
             api.remove_container(container, v=True, force=True)
             return
         except NotFound:
@@ -161,9 +161,9 @@ def remove_container(api: Any, container: str) -> None:
 
 
 def translate_helper_errors(what: str) -> AbstractContextManager[None]:
-    """Turn what the SDK raises into a QuiesceError that says `what` failed.
+    """Turn the SDK's exceptions into a QuiesceError that says `what` failed.
 
-    An OSError stays as it is: it is about a file on this machine, not about the engine.
+    An OSError is not translated: it concerns a file on this machine, not the engine.
     """
     from docker.errors import APIError, DockerException
     from requests.exceptions import RequestException

@@ -1,4 +1,4 @@
-"""An inspected container, read: its unit, service, policy, health and mounts. Pure."""
+"""Reads an inspected container: its unit, service, restart policy, health and mounts. Pure."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ LABEL_ONEOFF = "com.docker.compose.oneoff"
 LABEL_NUMBER = "com.docker.compose.container-number"
 
 NEVER = "0001-01-01T00:00:00Z"
-#: A container that ran this long and then ended is restarted as if for the first time: so the
-#: engine itself tells a crash from a crash loop.
+#: The engine resets its restart count for a container that ran this long: the limit between a crash
+#: and a crash loop.
 LOOP_SECONDS = 10.0
-#: On an inspected container: it was found running between two crashes.
+#: Set on an inspected container that was found running between two crashes.
 LOOPS = "quiesce.loops"
 
 Inspected = Mapping[str, Any]
 
 
 def unit_of(container: Inspected) -> Unit:
-    """Return the unit that an inspected container is."""
+    """Return the unit of an inspected container."""
     state = container["State"]
     ended = state["Status"] in ("exited", "dead")
     own = container["Config"].get("StopTimeout")
@@ -52,12 +52,12 @@ def policy_of(container: Inspected) -> str:
 
 
 def was_restarted(container: Inspected) -> bool:
-    """Whether it runs, and the engine has restarted it since somebody started it."""
+    """Whether it is running, and the engine has restarted it since it was last started."""
     return bool(container.get("RestartCount")) and container["State"]["Status"] == "running"
 
 
 def runs_shortly(container: Inspected, now: datetime | None) -> bool:
-    """Whether it runs for less long than what the engine itself takes for a crash loop."""
+    """Whether it has been running for less than the engine's limit for a crash loop."""
     begun = moment(str(container["State"].get("StartedAt") or NEVER))
     if begun is None or now is None or _health_of(container) == "healthy":
         return False
@@ -65,7 +65,7 @@ def runs_shortly(container: Inspected, now: datetime | None) -> bool:
 
 
 def _addresses_of(container: Inspected) -> tuple[Address, ...]:
-    """Return the addresses a container has now; one that does not run has none."""
+    """Return the current addresses of a container; none if it is not running."""
     networks = container["NetworkSettings"].get("Networks") or {}
     return tuple(
         Address(name, str(networks[name]["IPAddress"]))
@@ -75,7 +75,7 @@ def _addresses_of(container: Inspected) -> tuple[Address, ...]:
 
 
 def moment(text: str) -> datetime | None:
-    """Return the engine's time (nanoseconds, UTC), None for "never"."""
+    """Parse a time of the engine (nanoseconds, UTC); None for "never"."""
     found = re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", text)
     if found is None or text.startswith("0001-"):
         return None
@@ -93,7 +93,7 @@ def has_health(container: Inspected) -> bool:
 
 
 def health_command(config: Inspected) -> list[str]:
-    """Return the container's health command as the engine itself would run it, [] without one."""
+    """Return the container's health command as the engine would run it, [] if it has none."""
     test = list((config.get("Healthcheck") or {}).get("Test") or [])
     if not test or test[0] == "NONE":
         return []
@@ -103,10 +103,10 @@ def health_command(config: Inspected) -> list[str]:
 
 
 def mounts_seen(container: Inspected, keys: Mapping[str, str]) -> tuple[Mount, ...]:
-    """Return the volumes and folders a container really has mounted.
+    """Return the volumes and folders that a container has mounted.
 
-    `keys` maps the real name of a volume to its key. Other volumes keep no key: their real name
-    is the source.
+    `keys` maps the real name of a volume to its key. Other volumes have no key; their real name is
+    the source.
     """
     return tuple(
         Mount(

@@ -1,4 +1,4 @@
-"""What the Compose model declares, joined with what the engine really has."""
+"""Combines what the Compose model declares with what the engine has."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _AWAKE = ("running", "restarting")
 def volume_states(
     connection: EngineConnection, project: str, volumes: Sequence[DeclaredVolume]
 ) -> tuple[VolumeState, ...]:
-    """Return each volume as the engine has it, and who else uses it."""
+    """Return the state of each volume on the engine, and its external users."""
     uses = _outside_uses(connection, project)
     return tuple(_state(connection, volume, uses.get(volume.name, ())) for volume in volumes)
 
 
 def found_model(connection: EngineConnection, project: str, keys: Sequence[str]) -> ComposeModel:
-    """Return a model of what Compose has made for a project, by its labels: no file is read.
+    """Return a model of a project's existing objects, by their labels; no file is read.
 
-    Services come as strays from their containers. A volume of `keys` that has none is one that
-    does not exist.
+    Services are built from their containers, as strays. A volume of `keys` that is not found does
+    not exist.
     """
     wanted = {"label": [f"{LABEL_PROJECT_NAME}={project}"]}
     with translate_engine_errors("the volumes of the project cannot be listed"):
@@ -59,7 +59,7 @@ def found_model(connection: EngineConnection, project: str, keys: Sequence[str])
 
 
 def services_of(model: ComposeModel, containers: Sequence[Inspected]) -> list[Service]:
-    """Return the services of the active profiles, joined with their containers, then strays."""
+    """Return the services of the active profiles with their containers, then the strays."""
     found = []
     for declared in model.services:
         own = [entry for entry in containers if service_of(entry) == declared.name]
@@ -84,10 +84,10 @@ def services_of(model: ComposeModel, containers: Sequence[Inspected]) -> list[Se
 
 
 def joined(service: Service, containers: Sequence[Inspected], model: ComposeModel) -> Service:
-    """Return the service with its units, and with what they really mount and check."""
+    """Return the service with its units, and with their actual mounts and health checks."""
     keys = {volume.name: key for key, volume in model.volumes.items()}
     known = {(mount.volume or mount.source, mount.target) for mount in service.mounts}
-    # An anonymous volume is declared without a source and has a name once it exists.
+    # An anonymous volume is declared without a source, but has a name once it exists.
     unnamed = {mount.target for mount in service.mounts if not mount.source}
     more: dict[tuple[str, str], Mount] = {}
     for container in containers:
@@ -104,7 +104,7 @@ def joined(service: Service, containers: Sequence[Inspected], model: ComposeMode
 
 
 def image_name(connection: EngineConnection, container: Inspected) -> str:
-    """Return the image a container runs from: by digest or, where it has none, by name and id."""
+    """Return the image of a container: by digest or, if it has none, by name and id."""
     name, identity = str(container["Config"].get("Image") or ""), str(container["Image"])
     api: Any = connection.api
     with translate_engine_errors("an image cannot be inspected"):
@@ -120,7 +120,7 @@ def image_name(connection: EngineConnection, container: Inspected) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """Somebody else's use of a volume."""
+    """A use of a volume by an external container."""
 
     container: str
     writes: bool
@@ -146,9 +146,10 @@ def volume_labels(
 
 
 def _outside_uses(connection: EngineConnection, project: str) -> Mapping[str, list[_Use]]:
-    """Return, per real volume name, who mounts it and is no unit of ours or helper of ours."""
+    """Return, by real volume name, the containers that mount it and are neither units of the
+    project nor helpers."""
     uses: dict[str, list[_Use]] = {}
-    with translate_engine_errors("the users of volumes cannot be listed"):
+    with translate_engine_errors("the containers that use volumes cannot be listed"):
         everyone = connection.api.containers(all=True)
     for entry in everyone:
         labels = entry.get("Labels") or {}

@@ -1,6 +1,7 @@
-"""`docker compose config --format json`, read: services, what they mount and depend on, volumes.
+"""Parses `docker compose config --format json`: services, their mounts and dependencies, volumes.
 
-Pure but for `declaration_order`, which reads the Compose files: the JSON comes sorted by name.
+Pure, except for `declaration_order`, which reads the Compose files because the JSON is sorted by
+name.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ CONDITIONS: Mapping[str, Condition] = {
 
 @dataclass(frozen=True, slots=True)
 class DeclaredService:
-    """A service as the resolved Compose model has it. `active` by the chosen profiles."""
+    """A service in the resolved Compose model. `active` depends on the chosen profiles."""
 
     name: str
     image: str
@@ -35,7 +36,7 @@ class DeclaredService:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredVolume:
-    """A volume as the resolved Compose model has it; `name` is its real name."""
+    """A volume in the resolved Compose model; `name` is its real name."""
 
     key: str
     name: str
@@ -47,17 +48,17 @@ class DeclaredVolume:
 
 @dataclass(frozen=True, slots=True)
 class ComposeModel:
-    """Everything the runtime takes from the Compose files, services in declaration order."""
+    """What the runtime uses of the Compose files, with services in declaration order."""
 
     services: tuple[DeclaredService, ...]
     volumes: Mapping[str, DeclaredVolume]
 
     def service(self, name: str) -> DeclaredService | None:
-        """Return the service of this name, if it is declared."""
+        """Return the service of this name, None if it is not declared."""
         return next((service for service in self.services if service.name == name), None)
 
     def volume(self, key: str) -> DeclaredVolume:
-        """Return a volume by its key. Raise RequestError naming the nearest key there is."""
+        """Return a volume by its key. Raise RequestError suggesting the nearest key."""
         if key in self.volumes:
             return self.volumes[key]
         raise RequestError(
@@ -76,13 +77,13 @@ class ComposeModel:
                 )
 
     def is_closed(self, names: Collection[str]) -> bool:
-        """Whether everything these services depend on is among them."""
+        """Whether all dependencies of these services are among them."""
         needs = (need.service for s in self.services if s.name in names for need in s.depends_on)
         return set(needs) <= set(names)
 
     @property
     def completing(self) -> frozenset[str]:
-        """The one-shots: services that others want to have ended well."""
+        """Return the one-shots: services that others expect to have completed successfully."""
         return frozenset(
             need.service
             for service in self.services
@@ -94,9 +95,9 @@ class ComposeModel:
 def parse_model(
     config: Mapping[str, Any], order: Sequence[str], profiles: Collection[str]
 ) -> ComposeModel:
-    """Return the model of a resolved configuration that was asked for with every profile.
+    """Return the model of a configuration that was resolved with every profile.
 
-    `order` are the names in the order they were declared; others follow by name.
+    `order` lists the services in declaration order; others follow by name.
     """
     services = config.get("services") or {}
     rank = {name: index for index, name in enumerate(order)}
@@ -129,10 +130,11 @@ def parse_model(
 
 
 def dependencies_of(service: Mapping[str, Any]) -> tuple[Dependency, ...]:
-    """Return what a service depends on: declared, or by sharing another's network or the like.
+    """Return what a service depends on: declared, or implied by sharing another's network or
+    similar.
 
-    Who shares a namespace, volumes or a link must come after its owner: started before, it is
-    left without network, or holds on to a namespace that is gone.
+    A service that shares a namespace, volumes or a link must start after its owner. If it is
+    started first, it has no network, or keeps a namespace that no longer exists.
     """
     found: dict[str, Condition] = {
         name: CONDITIONS.get((entry or {}).get("condition", "service_started"), "started")
@@ -148,7 +150,7 @@ def dependencies_of(service: Mapping[str, Any]) -> tuple[Dependency, ...]:
 
 
 def mounts_of(name: str, services: Mapping[str, Any]) -> tuple[Mount, ...]:
-    """Return what a service mounts, also what it takes over from others by `volumes_from`."""
+    """Return the mounts of a service, including those of `volumes_from`."""
     return tuple(_mounts(name, services, frozenset()))
 
 
@@ -203,10 +205,10 @@ def _nearest(name: str, known: Collection[str], what: str) -> str:
 
 
 def declaration_order(files: Sequence[Path]) -> tuple[str, ...]:
-    """Return the names of the services in the order the files declare them.
+    """Return the names of the services in the order in which the files declare them.
 
-    Only keys are read, so interpolation and Compose's own tags do not matter. A file that cannot
-    be read adds nothing: saying so is Compose's own business.
+    Only keys are read, so interpolation and Compose's own tags do not matter. A file that cannot be
+    read adds nothing; Compose itself reports it.
     """
     import yaml
 

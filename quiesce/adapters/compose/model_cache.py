@@ -44,19 +44,19 @@ class ModelReader:
 
     def _read(self, files: Sequence[Path]) -> ComposeModel:
         try:
-            # With every profile: a volume that only an inactive service uses is a volume, too.
+            # With every profile, to include volumes that only inactive services use.
             done = self._command.run("config", "--format", "json", profiles=("*",))
         except RequestError:
             raise
         except QuiesceError as error:
             raise RequestError(
                 f"the Compose file of {self._project} cannot be used",
-                "correct it until 'docker compose config' prints it",
+                "correct it until 'docker compose config' succeeds",
                 details=error.details,
             ) from None
         config = self.with_unused(json.loads(done.stdout))
         return parse_model(config, declaration_order(files), self._command.profiles())
 
     def with_unused(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a resolved model with the volumes that Compose left out of it."""
+        """Return the resolved model with the volumes that Compose left out."""
         return with_unused(self._command, self._connection, self._project, config, self._keys)

@@ -1,4 +1,4 @@
-"""What belongs to one Compose project on its engine, and the ways into its containers."""
+"""The resources of one Compose project, and commands in its containers."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from quiesce.model import Instance
 from quiesce.observed import Mount, ProjectResources, Service, ShadowedFolder
 from quiesce.ports import CommandLine
 
-#: So many names of a hidden folder are told.
+#: How many names of a shadowed folder are shown.
 _NAMES = 3
-#: What Compose itself compares before it makes a container anew.
+#: The label that Compose compares before it recreates a container.
 _LABEL_HASH = "com.docker.compose.config-hash"
 _ALIVE = ("running", "paused", "restarting")
 _PROC_STATUS = ("cat", "/proc/1/status")
@@ -35,7 +35,7 @@ _PROC_STATUS = ("cat", "/proc/1/status")
 
 @dataclass(frozen=True, slots=True)
 class ComposeProject:
-    """Implements `Premises` over the parts of a `ComposeRuntime`, which closes them."""
+    """Implements `Project` with the parts of a `ComposeRuntime`, which closes them."""
 
     connection: EngineConnection
     command: ComposeCommand
@@ -48,7 +48,7 @@ class ComposeProject:
     def resources(self) -> ProjectResources:
         filters = {"label": f"{LABEL_PROJECT_NAME}={self.instance.project}"}
         api: Any = self.connection.api
-        with translate_engine_errors(f"what belongs to {self.instance.project} cannot be listed"):
+        with translate_engine_errors(f"the resources of {self.instance.project} cannot be listed"):
             containers = api.containers(all=True, filters=filters)
             networks = api.networks(filters=filters)
             volumes = api.volumes(filters=filters).get("Volumes") or []
@@ -60,12 +60,12 @@ class ComposeProject:
 
     def build(self, services: Sequence[str]) -> None:
         self.connection.engine()
-        self.command.run("build", *services, hint="see what it said; nothing was replaced")
+        self.command.run("build", *services, hint="see its output; nothing was replaced")
 
     def remove_project(self) -> None:
         self.connection.engine()
         self.command.run("down", "--remove-orphans", profiles=("*",))
-        # What an older Compose file named, Compose itself does not look for any more.
+        # Compose does not look for what only an older Compose file declared.
         left = self.resources()
         api: Any = self.connection.api
         for name in left.containers:
@@ -110,7 +110,7 @@ class ComposeProject:
             if container["Config"]["Labels"].get(_LABEL_HASH) != wanted.get(name):
                 found[name] = "its configuration differs"
             elif container["Image"] != self._image_now(container["Config"]["Image"]):
-                found[name] = "there is another image of its name"
+                found[name] = "its image tag refers to another image"
         return found
 
     def services_ignoring_stop_signal(self) -> Mapping[str, str]:
@@ -119,7 +119,7 @@ class ComposeProject:
             if container["State"]["Status"] != "running":
                 continue
             if container["HostConfig"].get("Init"):
-                # The engine's own init passes signals on, whatever its masks show.
+                # The engine's init process forwards signals, whatever its masks show.
                 continue
             name = str(container["Config"].get("StopSignal") or "SIGTERM")
             status = self._status_of_first_process(container)
@@ -144,7 +144,7 @@ class ComposeProject:
     ) -> CommandLine:
         container = self._running(service)
         options = ["--interactive", *(["--tty"] if terminal else [])]
-        # The name alone: the value goes through the environment, not through the arguments.
+        # Only the name: the value is passed in the environment, not on the command line.
         options += [part for name in environment for part in ("--env", name)]
         command = self.command.docker_argv("exec", *options, str(container["Id"]), *argv)
         whole = {**self.command.environment(), **environment}
@@ -186,12 +186,12 @@ class ComposeProject:
                     raise
 
     def _shadowed_in(self, service: Service, binds: Sequence[Mount]) -> list[ShadowedFolder]:
-        """Look into the image through a container that is made and never started."""
+        """Inspect the image through a container that is created but not started."""
         import docker
 
         api: Any = self.connection.api
         made = ""
-        with translate_engine_errors(f"the image of {service.name} cannot be looked into"):
+        with translate_engine_errors(f"the image of {service.name} cannot be inspected"):
             try:
                 made = api.create_container(
                     service.image,
@@ -212,7 +212,7 @@ class ComposeProject:
                     api.remove_container(made, v=True, force=True)
 
     def _entries(self, container: str, folder: str) -> tuple[str, ...]:
-        """Return the first names in a folder of a container; none when it is no folder."""
+        """Return the first names in a folder of a container; none if it is not a folder."""
         api: Any = self.connection.api
         try:
             chunks, _ = api.get_archive(container, folder)
@@ -221,7 +221,7 @@ class ComposeProject:
                 return ()
             raise
         names: list[str] = []
-        # Only the beginning is read, however much is in there.
+        # Only the beginning is read, whatever the size.
         with tarfile.open(fileobj=cast(IO[bytes], _Chunks(chunks)), mode="r|") as archive:
             for member in archive:
                 inner = member.name.strip("/").partition("/")[2].partition("/")[0]
@@ -243,11 +243,11 @@ class ComposeProject:
         return bytes(output).decode("ascii", "replace")
 
     def _image_now(self, image: str) -> str:
-        """The id of the image that has this name now, "" when none has."""
+        """Return the id of the image that currently has this name, "" if none."""
         import docker
 
         api: Any = self.connection.api
-        with translate_engine_errors(f"image {image} cannot be looked at"):
+        with translate_engine_errors(f"image {image} cannot be inspected"):
             try:
                 return str(api.inspect_image(image)["Id"])
             except docker.errors.ImageNotFound:
@@ -258,12 +258,12 @@ class ComposeProject:
             if service_of(container) == service and container["State"]["Status"] == "running":
                 return container
         raise QuiesceError(
-            f"service {service} does not run", f"start it with 'inv up --service {service}'"
+            f"service {service} is not running", f"start it with 'inv up --service {service}'"
         )
 
 
 class _Chunks:
-    """A stream over chunks of bytes, as much of it as is asked for."""
+    """A stream over chunks of bytes."""
 
     def __init__(self, chunks: Any) -> None:
         self._chunks = iter(chunks)
@@ -277,10 +277,10 @@ class _Chunks:
 
 
 def ignores_stop_signal(status: str, number: int) -> bool:
-    """Whether a first process does nothing about a signal, from its `/proc/<pid>/status`.
+    """Whether a container's first process ignores a signal, from its `/proc/<pid>/status`.
 
-    To the first process of a container the kernel delivers only what it handles (`SigCgt`).
-    An init like tini blocks its signals and waits for them (`SigBlk`).
+    The kernel delivers to the first process only signals that it handles (`SigCgt`). An init such
+    as tini blocks its signals and waits for them (`SigBlk`).
     """
     masks = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     try:

@@ -1,4 +1,4 @@
-"""What an engine holds of the projects that a stack might be."""
+"""Finds traces on an engine of the projects that a stack may belong to."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _LABEL_VOLUME = "com.docker.compose.volume"
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """Whether there are containers of this stack's Compose files, containers of others, and
-    volumes with the keys of this stack."""
+    """Whether a project has containers of this stack's Compose files, other containers, and volumes
+    with the keys of this stack."""
 
     containers: bool = False
     others: bool = False
@@ -30,7 +30,7 @@ class Traces:
 def find_traces(
     connection: EngineConnection, stack: Stack, names: Collection[str]
 ) -> Mapping[str, Traces]:
-    """Return what is there of each of these projects."""
+    """Return the traces of each of these projects."""
     api: Any = connection.api
     keys = {volume.key for volume in stack.volumes}
     found: dict[str, Traces] = {}
@@ -48,7 +48,7 @@ def find_traces(
 
 
 def _is_ours(stack: Stack, labels: Mapping[str, str]) -> bool:
-    """Whether a container was made from the stack's Compose files."""
+    """Whether a container was created from the stack's Compose files."""
     made_from = {os.path.realpath(part) for part in labels.get(_LABEL_FILES, "").split(",") if part}
     files = {os.path.realpath(path) for path in stack.instance.files}
     if files:

@@ -1,12 +1,12 @@
-"""A mark on the engine that says from where a project is being changed.
+"""The project lock: a marker on the engine that names who is changing a project.
 
-The lock is a file beside the sets, so a second clone of the stack, or another machine, does not
-see it. What both see is the engine: a volume of a fixed name, empty, whose label names the place.
-Making a volume that is there already changes nothing and returns it, so of two who try at once one
-finds the label of the other.
+The run lock is a file in the backups folder, which a second clone of the stack, or another machine,
+does not see. Both see the engine: the lock is an empty volume with a fixed name, whose label names
+its owner. Creating a volume that exists changes nothing and returns it, so of two that try at once,
+one finds the label of the other.
 
-A machine may be renamed, and a folder moved, while something is owed. So the label names the run,
-too: who has its journal has made the mark, unless the folder that it was made from is still there.
+While a run is pending, the machine may be renamed or the folder moved. So the label also names the
+run: whoever has its journal owns the lock, unless the folder that created it still exists.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ LABEL_PROJECT_LOCK_RUN = "quiesce.claim.run"
 
 
 def make_place(folder: Path) -> str:
-    """Return what names this folder of this machine in a mark."""
+    """Return the text that identifies this folder of this machine in a lock."""
     return f"{platform.node()}:{folder.resolve()}"
 
 
 def lock_project(
     connection: EngineConnection, project: str, place: str, run: str, earlier: Collection[str]
 ) -> None:
-    """The project is marked as being changed from `place`, by `run`.
+    """Lock the project for `place` and `run`.
 
-    `earlier` are the runs that have a journal here. Raise Busy naming another place.
+    `earlier` are the runs that have a journal here. Raise Busy naming another owner.
     """
     name = _name(project)
     labels = {LABEL_PROJECT_LOCK: place, LABEL_PROJECT_LOCK_RUN: run, LABEL_PROJECT: project}
-    with translate_engine_errors(f"{project} cannot be marked on the engine as being changed"):
+    with translate_engine_errors(f"{project} cannot be locked on the engine"):
         connection.api.create_volume(name, labels=labels)
         mark = _mark(connection, name)
         if mark.get(LABEL_PROJECT_LOCK) != place and _is_own(mark, place, earlier):
@@ -52,17 +52,17 @@ def lock_project(
         raise Busy(
             f"{project} is being changed from {mark.get(LABEL_PROJECT_LOCK) or 'elsewhere'}, "
             "on the same engine",
-            f"wait for it, or let this run wait with --wait SECONDS; should that be over for good "
-            f"without its end, look at {project} and run 'docker volume rm {name}'",
+            "wait until it has ended, or use --wait SECONDS; if it died and cannot be recovered, "
+            f"check the state of {project}, then run 'docker volume rm {name}'",
         )
 
 
 def unlock_project(
     connection: EngineConnection, project: str, place: str, earlier: Collection[str]
 ) -> None:
-    """No mark of this place, or of these runs from here, is on the project. Another's stays."""
+    """Remove the lock if this place, or one of these earlier runs, owns it."""
     name = _name(project)
-    with translate_engine_errors(f"the mark on {project} cannot be removed"):
+    with translate_engine_errors(f"the lock on {project} cannot be removed"):
         try:
             if _is_own(_mark(connection, name), place, earlier):
                 connection.api.remove_volume(name)
@@ -77,9 +77,9 @@ def _mark(connection: EngineConnection, name: str) -> Mapping[str, str]:
 
 
 def _is_own(mark: Mapping[str, str], place: str, earlier: Collection[str]) -> bool:
-    """Whether a mark was made from here, whatever here was called then.
+    """Whether a lock was taken from here, even under a former name.
 
-    A copy of a folder has its journals, too; the original, where it can be seen, is another.
+    A copy of a folder has its journals too; if the original still exists, the lock belongs to that.
     """
     made_at = mark.get(LABEL_PROJECT_LOCK, "")
     if made_at == place:
@@ -94,7 +94,7 @@ def _is_another(original: Path, here: Path) -> bool:
     try:
         return original.is_dir() and not here.samefile(original)
     except OSError:
-        return True  # somebody else's, where we may not even look
+        return True  # not accessible: assume that it belongs to another user
 
 
 def _name(project: str) -> str:

@@ -1,7 +1,7 @@
-"""The Compose model as it may be kept in a set: every literal that could be a secret withheld.
+"""Redacts the Compose model for storage in a set: literals that could be secrets are replaced.
 
-Pure. `docker compose config --no-interpolate` leaves `${NAME}` where a value comes from outside;
-what stands there literally (also a default after `:-`) may be a password somebody wrote down.
+Pure. `docker compose config --no-interpolate` leaves `${NAME}` where a value comes from outside; a
+literal (also a default after `:-`) may be a password.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from quiesce.adapters.redaction import WITHHELD
 
-#: Keys below which no literal is kept, wherever they occur in a service or at the top.
+#: Keys below which no literal is kept, anywhere in the model.
 CLOSED = frozenset(
     {
         "annotations",
@@ -38,7 +38,7 @@ CLOSED = frozenset(
         "sysctls",
     }
 )
-#: Below a closed key, what says nothing about anybody's secrets and much about the stack.
+#: Keys below a closed key that contain no secrets and describe the stack.
 OPEN = frozenset({"disable", "interval", "retries", "start_interval", "start_period", "timeout"})
 
 _REFERENCE = re.compile(r"\$(?:\{(?P<braced>[A-Za-z_]\w*)|(?P<bare>[A-Za-z_]\w*))")
@@ -47,7 +47,7 @@ _DEFAULTED = re.compile(r"\$\{([A-Za-z_]\w*):?[-+]")
 
 
 def redact(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the model with every literal under a closed key, and every default, withheld."""
+    """Return the model without literals below closed keys and without defaults."""
     return {key: _value(key, value, closed=_closes(key)) for key, value in model.items()}
 
 
@@ -89,7 +89,7 @@ def _withheld(text: str) -> str:
 
 
 def _holds_credentials(text: str) -> bool:
-    """Whether a text holds `user:password@host/`, or an address with a user or a query in it."""
+    """Whether a text contains `user:password@host/`, or an address with a user or a query."""
     found = re.search(r"://([^/@\s]+@|[^\s$]*\?\S)|(^|[\s=])[^/@\s:]+:[^/@\s]+@[^/@\s]+/", text)
     return found is not None
 

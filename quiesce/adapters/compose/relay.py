@@ -1,8 +1,8 @@
-"""Helper containers in the network of another container, for relays into it.
+"""Helper containers in the network of another container, which run relays.
 
-Nothing is run in the container itself: a server that is its first process is the parent of all
-that an ended program leaves behind there, and PostgreSQL takes such a child for a session that has
-crashed: it throws out everybody and recovers. In a helper, the first process is `cat`.
+Nothing is run in the container itself. A server that is its first process becomes the parent of
+orphaned children there, and PostgreSQL treats the end of such a child as a crashed session: it
+terminates all sessions and recovers. In a helper, the first process is `cat`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from quiesce.errors import QuiesceError
 
 @dataclass(slots=True)
 class RelayHelpers:
-    """Makes helpers and removes them. `images` are tried in order, the container's own first but
-    for the one that stack.yaml names; none is ever pulled."""
+    """Creates helpers and removes them. `images` are tried in order; the container's own image
+    comes first, or the one that stack.yaml names. None is ever pulled."""
 
     connection: EngineConnection
     images: Callable[[], Sequence[str]]
@@ -34,7 +34,7 @@ class RelayHelpers:
     ) -> tuple[str, str]:
         """Return a helper in the container's network, and which of the programs it has.
 
-        Raise QuiesceError where no image has one.
+        Raise QuiesceError if no image has one.
         """
         import docker
 

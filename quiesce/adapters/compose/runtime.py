@@ -1,8 +1,8 @@
 """The Compose runtime: services are containers of one Compose project on one Docker Engine.
 
-Compose itself resolves the model, makes containers and removes them. Which ones stop and start
-goes through the Engine API, container by container: `docker compose start` would also start what
-was down before.
+Compose resolves the model, creates containers and removes them. Starting and stopping goes through
+the Engine API, container by container, because `docker compose start` would also start services
+that were down before.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 
 
 class ComposeRuntime:
-    """Implements `Runtime` for one instance of a stack. Nothing happens at construction.
+    """Implements `Runtime` for one instance of a stack. The connection is opened on first use.
 
-    `ways` are the ways `endpoint` may take, in order; tests force each of them. `run` marks the
-    helpers that they need.
+    `ways` are the ways that `endpoint` may use, in order; tests force each of them. `run` labels
+    the helpers that it creates.
     """
 
     def __init__(
@@ -71,16 +71,16 @@ class ComposeRuntime:
     # ------------------------------------------------------------------------------------ asking
 
     def engine(self) -> Engine:
-        """Return which engine this is; `local` as far as can be told without a container.
+        """Return the engine's identity; `local` as far as can be told without a container.
 
-        `local` here means that nothing speaks against it; `is_local` is the proof.
+        `local` here means that nothing contradicts it; `is_local` proves it.
         """
         return self._connection.engine()
 
     def is_local(self) -> bool:
-        """Whether the engine sees this machine's file systems: proven, once per process.
+        """Whether the engine sees this machine's file systems; tested once per process.
 
-        Needs an image that a container of the project runs from, and one `docker create`.
+        Needs the image of a container of the project, and one `docker create`.
         """
         containers = self._units.containers()
         return self._connection.is_local(containers[0]["Image"] if containers else None)
@@ -88,9 +88,9 @@ class ComposeRuntime:
     def services(self) -> tuple[Service, ...]:
         """Return the services of the active profiles in declaration order, then strays.
 
-        A stray is a container of this project whose service is not among them (another profile,
-        or no longer declared): it runs, mounts and writes all the same. What a container really
-        mounts is added to what its service declares.
+        A stray is a container of this project whose service is not among them (another profile, or
+        no longer declared): it runs, mounts and writes like the others. The actual mounts of a
+        container are added to what its service declares.
         """
         found = inventory.services_of(self._model(), self._units.containers())
         return self._starter.with_foreign_mounts(found)
@@ -100,19 +100,19 @@ class ComposeRuntime:
         return self._connection.api
 
     def project_traces(self, names: Collection[str]) -> Mapping[str, Traces]:
-        """Return what the engine holds of each of these projects; see `compose_project`."""
+        """Return the engine's traces of each of these projects; see `project_candidates`."""
         return find_traces(self._connection, self._stack, names)
 
     def image_ids(self) -> tuple[str, ...]:
-        """Return the images the project's containers were made from: they are on the engine."""
+        """Return the images of the project's containers, which are therefore on the engine."""
         return tuple(dict.fromkeys(entry["Image"] for entry in self._units.containers()))
 
     def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
         """Return the declared volumes, then the others of the Compose model.
 
-        `outside` names the containers that mount it and do not belong to this project's services,
-        also one-offs of this project (`compose run`). `mountpoint` is None unless the engine may
-        be local.
+        `outside` names the containers that mount a volume and do not belong to this project's
+        services, including one-offs of this project (`compose run`). `mountpoint` is None unless
+        the engine may be local.
         """
         model = self._model()
         keys = [model.volume(volume.key).key for volume in declared]
@@ -127,7 +127,8 @@ class ComposeRuntime:
         return inventory.volume_labels(self._model_if_readable(), project, key, version)
 
     def endpoint(self, service: str, port: int) -> Endpoint:
-        """Return where this machine reaches that port: directly, published, or through a relay."""
+        """Return the address at which this machine reaches that port: directly, published, or
+        through a relay."""
         return self._reach.endpoint(service, self._running(service), port)
 
     def logs(self, service: str, lines: int) -> str:
@@ -140,27 +141,27 @@ class ComposeRuntime:
         )
 
     def images(self) -> Mapping[str, str]:
-        """Return, per service, the image its container runs from, by digest or id."""
+        """Return the image of each service's container, by digest or id."""
         found: dict[str, str] = {}
         for entry in self._units.containers():
             found.setdefault(service_of(entry), inventory.image_name(self._connection, entry))
         return found
 
     def resolved_model(self) -> dict[str, Any]:
-        """Return the model with every variable replaced, secrets among them: for a copy, never
-        for anything that is kept."""
+        """Return the model with every variable replaced, secrets included: for a copy of the stack,
+        never for storage."""
         done = self._compose.run("config", "--format", "json")
         return self._reader.with_unused(json.loads(done.stdout))
 
     def image_names(self) -> Mapping[str, str]:
-        """Return, per service, the name of the image that its container was made from."""
+        """Return the image name that each service's container was created from."""
         found: dict[str, str] = {}
         for entry in self._units.containers():
             found.setdefault(service_of(entry), str(entry["Config"]["Image"]))
         return found
 
     def description(self) -> Mapping[str, bytes]:
-        """Return `compose.yaml`: the model before interpolation, its literals digested."""
+        """Return `compose.yaml`: the model before interpolation, with its literals redacted."""
         import yaml
 
         done = self._compose.run("config", "--no-interpolate", profiles=("*",))
@@ -173,12 +174,12 @@ class ComposeRuntime:
     # ---------------------------------------------------------------------------------- changing
 
     def up(self, services: Sequence[str], *, build: bool) -> None:
-        """Make and start these services (all active ones when none is named).
+        """Create and start these services (all active ones if none is named).
 
-        Compose makes a container anew when its configuration or image changed. It does not where
-        something that is needed is not named: Compose then drops that need from the
-        configuration, and takes this (before 2.30) for a change. What cannot be started keeps
-        nothing down that does not need it.
+        Compose recreates a container when its configuration or image changed. It must not do so
+        because a dependency was not named: Compose (before 2.30) then drops the dependency from the
+        configuration, and takes this for a change. A service that cannot be started only keeps down
+        those that depend on it.
         """
         self._require(services)
         self.engine()
@@ -188,7 +189,7 @@ class ComposeRuntime:
         self._starter.up(chosen, build=build, everything=not services)
 
     def remove(self, services: Sequence[str]) -> None:
-        """Remove these services' containers; if that is all of them, the project's networks too."""
+        """Remove these services' containers and, if that is all of them, the project's networks."""
         self._require(services)
         self.engine()
         if services and not {service.name for service in self.services()} <= set(services):
@@ -197,33 +198,33 @@ class ComposeRuntime:
             self._compose.run("down", "--remove-orphans", profiles=("*",))
 
     def stop(self, units: Sequence[Unit], timeout: float) -> tuple[StopResult, ...]:
-        """Stop these units one after the other, each with its own time if that is longer."""
+        """Stop these units one after the other, each with its own timeout if that is longer."""
         return tuple(self._units.stop(unit, timeout) for unit in units)
 
     def start(self, units: Sequence[Unit]) -> None:
-        """Start these units in order; Compose makes again what was removed since."""
+        """Start these units in order; Compose recreates what was removed since."""
         self._starter.start(units)
 
     def hold_restart(self, units: Sequence[Unit]) -> None:
-        """No restart policy, until `free_restart`."""
+        """Set the restart policy to `no`, until `free_restart`."""
         for unit in units:
             self._units.set_restart(unit, "no")
 
     def free_restart(self, units: Sequence[Unit]) -> None:
-        """The restart policy that each was observed with."""
+        """Restore the observed restart policies."""
         for unit in units:
             self._units.set_restart(unit, unit.restart_policy)
 
     def wait_healthy(
         self, units: Sequence[Unit], timeout: float, waiting: Callable[[str], None]
     ) -> Mapping[str, float]:
-        """Wait until each unit is as well as it was when observed.
+        """Wait until each unit is as healthy as it was when observed.
 
         Healthy means that the engine says so or, while it still says `starting`, that the
-        container's own health command, run by us every 250 ms, succeeded: the engine asks only
-        once per interval. A unit without a health check, or one that was not healthy, is well
-        when it has run for a second without a restart. Whatever did not run needs nothing, and a
-        one-shot (others wait for its end) may have ended with 0.
+        container's own health command, run here every 250 ms, succeeds: the engine runs it only
+        once per interval. A unit without a health check, or one that was not healthy, is accepted
+        after running for a second without a restart. A unit that was not running is not waited for,
+        and a one-shot (others wait for its end) may have exited with 0.
         """
         model = self._model_if_readable()
         one_shots = model.completing if model else frozenset[str]()
@@ -239,7 +240,7 @@ class ComposeRuntime:
         writable: bool,
         label: str,
     ) -> None:
-        """Run a program in a helper container beside the service; see `compose_tool`."""
+        """Run a program in a helper container beside the service; see `tool_container`."""
         container = self._running(service)
         tool = Tool(
             service=service,
@@ -254,7 +255,8 @@ class ComposeRuntime:
 
     @contextlib.contextmanager
     def as_found(self) -> Iterator[None]:
-        """Inside, the labels that Compose gave to volumes and containers are the model."""
+        """Within this context, the model is built from the labels that Compose gave to volumes and
+        containers."""
         self._found = inventory.found_model(self._connection, self._instance.project, self._keys)
         try:
             yield
@@ -262,12 +264,12 @@ class ComposeRuntime:
             self._found = None
 
     def watch_starts(self) -> None:
-        """Listen to the engine from now on."""
+        """Record the engine's container starts from now on."""
         self._stop_listening()
         self._listener = StartsListener(self._connection)
 
     def seen_starting(self, services: Sequence[str], volumes: Sequence[str]) -> tuple[str, ...]:
-        """Return who was started since `watch_starts`; see `compose_events`."""
+        """Return what was started since `watch_starts`; see `events`."""
         if self._listener is None:
             return ()
         events, model = self._listener.events(), self._model()
@@ -275,19 +277,20 @@ class ComposeRuntime:
         return who_started(events, self._instance.project, services, names)
 
     def lock_project(self, folder: Path, run: str, earlier: Collection[str]) -> None:
-        """Mark the project as being changed from `folder`; see `compose_claim`."""
+        """Lock the project for `folder`; see `project_lock`."""
         lock_project(self._connection, self._instance.project, make_place(folder), run, earlier)
 
     def unlock_project(self, folder: Path, earlier: Collection[str]) -> None:
-        """Take the mark of this folder away."""
+        """Remove the project lock of this folder."""
         unlock_project(self._connection, self._instance.project, make_place(folder), earlier)
 
     def remove_orphans(self, run: str) -> tuple[str, ...]:
-        """Remove the helper containers that carry this run's label, and nothing else."""
+        """Remove the helper containers with this run's label."""
         return remove_orphan_helpers(self._connection, run)
 
     def project(self) -> ComposeProject:
-        """Return what belongs to this project, and the ways in; closed with the runtime."""
+        """Return the project's resources and commands in its containers; closed with the
+        runtime."""
         return ComposeProject(
             self._connection,
             self._compose,
@@ -299,7 +302,7 @@ class ComposeRuntime:
         )
 
     def close(self) -> None:
-        """End relays and connections."""
+        """Close relays and connections."""
         self._stop_listening()
         if "_reach" in self.__dict__:
             self._reach.close()
@@ -363,7 +366,7 @@ class ComposeRuntime:
         return Relay(self._compose.docker_argv(*arguments), self._compose.environment())
 
     def _open_tunnel(self) -> Path:
-        """Reach an engine over ssh the way the CLI does, with the user's own ssh settings."""
+        """Connect to an engine over ssh like the CLI, with the user's own ssh settings."""
         self._tunnel = self._relay(["system", "dial-stdio"])
         return self._tunnel.listen_on_socket()
 
@@ -376,7 +379,7 @@ class ComposeRuntime:
         return self._reader.model()
 
     def _model_if_readable(self) -> ComposeModel | None:
-        """Return the model, None without one: a recovery needs no Compose file."""
+        """Return the model, None if there is none: a recovery needs no Compose file."""
         try:
             return self._model()
         except QuiesceError:
@@ -393,5 +396,5 @@ class ComposeRuntime:
                 return entry
         self._require([service])
         raise QuiesceError(
-            f"service {service} does not run", f"start it with 'inv up --service {service}'"
+            f"service {service} is not running", f"start it with 'inv up --service {service}'"
         )

@@ -1,8 +1,8 @@
-"""A Compose model made into one that shares nothing with what it was made from. Pure.
+"""Turns a Compose model into one that shares nothing with the original. Pure.
 
 A second project with a fixed volume name would mount the live volume with only a warning; a fixed
-container name or port would fail or take the live one's place; a network would let the copy reach
-the outside as if it were the original. Everything of that kind is taken out or refused.
+container name or port would fail or replace the live one; a network would let the copy reach the
+outside as if it were the original. All of this is removed or refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from quiesce.errors import RequestError
 
-#: What a copy could reach the engine or the host through.
+#: Sockets through which a copy could control the engine or the host.
 _SOCKETS = ("/var/run/docker.sock", "/run/docker.sock", "/run/containerd/containerd.sock")
 LABEL = "quiesce.isolated"
 
@@ -28,10 +28,10 @@ def isolate(
 ) -> dict[str, Any]:
     """Return the model of a copy: own volumes and networks, no ports, no fixed names.
 
-    `images` are those that the services run from now; nothing is built or pulled. `copied` makes a
-    copy of a path of the host that a service may write to, and returns where it is; what it may
-    only read is shared. Every container, volume and network carries `mark` as its label. Raise
-    RequestError for what cannot be kept apart.
+    `images` are those that the services run now; nothing is built or pulled. `copied` copies a host
+    path that a service may write to and returns the path of the copy; read-only paths are shared.
+    Every container, volume and network gets `mark` as its label. Raise RequestError for what cannot
+    be isolated.
     """
     made: dict[str, Any] = {
         name: copy.deepcopy(model[name]) for name in ("secrets", "configs") if name in model
@@ -63,19 +63,19 @@ def _service(
     if mode and not mode.startswith("service:") and mode not in ("none", "bridge"):
         raise RequestError(
             f"service {name} shares a network with others (network_mode: {mode})",
-            "a copy of it cannot be kept apart; drill on the instance itself with --destructive",
+            "a copy of it cannot be isolated; drill on the instance itself with --destructive",
         )
     if name in images:
         made["image"] = images[name]
     elif "image" not in made:
-        # What Compose itself calls what it builds.
+        # Compose's own name for an image that it builds.
         made["image"] = f"{project}-{name}"
     made["pull_policy"] = "never"
     made["restart"] = "no"
     made["labels"] = {**_labels(made.get("labels")), LABEL: mark}
     made["volumes"] = [_mount(name, mount, copied) for mount in made.get("volumes") or ()]
     if isinstance(made.get("networks"), dict):
-        # Fixed addresses and names of the original belong to the original.
+        # Fixed addresses and aliases are only for the original.
         made["networks"] = {key: _aliases(value) for key, value in made["networks"].items()}
     return made
 
@@ -86,8 +86,8 @@ def _mount(name: str, mount: Any, copied: Callable[[str], str]) -> Any:
     source = str(mount.get("source") or "")
     if source in _SOCKETS or source.endswith("/docker.sock"):
         raise RequestError(
-            f"service {name} has the engine's own socket ({source})",
-            "a copy of it could reach everything; drill with --destructive on a spare machine",
+            f"service {name} mounts the engine's socket ({source})",
+            "a copy of it could control the engine; drill with --destructive on a spare machine",
         )
     return mount if mount.get("read_only") else {**mount, "source": copied(source)}
 

@@ -1,10 +1,10 @@
-"""Containers whose first process is a PostgreSQL server, and what may be run in them. Pure.
+"""Containers whose first process is a PostgreSQL server, and what can be run in them safely. Pure.
 
-The first process of a container is given every child that an ended program leaves behind. A
-PostgreSQL server takes an unknown child that ends with anything but 0 or 1 for a session that has
-crashed: it throws out everybody and recovers. A program that the engine or `docker exec` has begun
-is no child of it; what that program has begun is, once the program itself was killed. So what is
-run there has to be one single program. A container with an init process has no such trouble.
+The first process of a container inherits every orphaned child. A PostgreSQL server treats an
+unknown child that ends with anything but 0 or 1 as a crashed session: it terminates all sessions
+and recovers. A program started by the engine or `docker exec` is not its child, but the children of
+that program become so when it is killed. So only a single program without children may run there. A
+container with an init process does not have this problem.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from quiesce.adapters.compose.inspected import Inspected, health_command, servic
 
 _INITS = ("docker-init", "dumb-init", "tini", "catatonit", "init", "s6-svscan", "runit", "launch")
 SHELLS = ("sh", "bash", "dash", "ash", "ksh", "zsh", "busybox")
-#: Programs of PostgreSQL that begin no others.
+#: Programs of PostgreSQL that start no others.
 _SINGLE = ("pg_isready", "psql")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _OR_FAIL = re.compile(r"\s*\|\|\s*(?:exit\s+1|false)\s*;?\s*$")
-#: What a shell would do more with than to separate words.
+#: Characters that make a shell do more than split words.
 _SYNTAX = re.compile(r"[`$|&;<>()*?\[\]{}~!\n\\]")
 
 
 def is_bare_server(container: Inspected, servers: Collection[str]) -> bool:
-    """Whether a PostgreSQL server is the first process: by its image, or as a service of a
+    """Whether a PostgreSQL server is the first process: by its image, or as the service of a
     declared database (`servers`)."""
     if container["HostConfig"].get("Init") or _program(str(container.get("Path") or "")) in _INITS:
         return False
@@ -35,9 +35,10 @@ def is_bare_server(container: Inspected, servers: Collection[str]) -> bool:
 
 
 def probe_command(container: Inspected, servers: Collection[str]) -> list[str]:
-    """Return the container's health command as we may run it, [] where only the engine may.
+    """Return the container's health command as Quiesce may run it, [] if only the engine may.
 
-    Beside a bare server, without a shell: `pg_isready …` alone, as most health checks are.
+    In a container with a bare server, without a shell: just `pg_isready …`, as in most health
+    checks.
     """
     if not is_bare_server(container, servers):
         return health_command(container["Config"])
@@ -49,19 +50,19 @@ def probe_command(container: Inspected, servers: Collection[str]) -> list[str]:
 
 
 def orphaning_check(container: Inspected) -> str:
-    """Return what of a bare server's health check may leave it a child, "" for nothing."""
+    """Return why a bare server's health check may leave it an orphaned child, "" if it cannot."""
     test = list((container["Config"].get("Healthcheck") or {}).get("Test") or [])
     if not test or test[0] == "NONE":
         return ""
     if test[0] == "CMD-SHELL" or _program(test[1] if len(test) > 1 else "") in SHELLS:
         return "its health check runs in a shell"
     if len(test) > 1 and _program(test[1]) not in _SINGLE:
-        return f"its health check runs {_program(test[1])}, which may begin other programs"
+        return f"its health check runs {_program(test[1])}, which may start other programs"
     return ""
 
 
 def _without_shell(line: str, environment: Mapping[str, str]) -> list[str]:
-    """Return the words of a simple command, [] for one that only a shell understands."""
+    """Return the words of a simple command, [] for one that needs a shell."""
     line = _OR_FAIL.sub("", line)
     unknown = [
         name

@@ -1,8 +1,8 @@
-"""The one place where containers of a Compose project are made and started.
+"""Creates and starts the containers of a Compose project; nothing else does.
 
-Before anything starts, whoever outside of the project writes where it would write is looked for:
-see `compose_foreign`. One service that cannot start must not keep the others down: where Compose
-gives up on all of them, they are made and started one by one, each after what it needs.
+Before any start, it looks for external containers that write to the same places; see
+`external_users`. A service that cannot start must not keep others down: if Compose gives up on all
+of them, they are created and started one by one, each after its dependencies.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from quiesce.errors import NotDeclared, QuiesceError, RequestError, ServiceFaile
 from quiesce.model import Stack
 from quiesce.observed import ForeignMount, Service, Unit
 
-#: Seconds for a container that somebody ran for a moment to be gone again, where services that
-#: ran before come back.
+#: Seconds to wait for a short-lived external container to end, when services that ran before are
+#: started again.
 PATIENCE = 10.0
-_AGAIN = "see what it said, then run 'inv up' again"
+_AGAIN = "see its output, then run 'inv up' again"
 
 
 @dataclass(frozen=True, slots=True)
 class ComposeStarter:
-    """Makes and starts containers of one project. `model` is None where no file can be read."""
+    """Creates and starts containers of one project. `model` is None if no Compose file can be
+    read."""
 
     connection: EngineConnection
     command: ComposeCommand
@@ -39,7 +40,7 @@ class ComposeStarter:
     model_if_readable: Callable[[], ComposeModel | None]
 
     def with_foreign_mounts(self, services: Sequence[Service]) -> tuple[Service, ...]:
-        """Return the services with whoever keeps them from being started."""
+        """Return the services with the external mounts that prevent their start."""
         writers = ForeignWriters(self.connection, self.stack)
         if not writers.anybody:
             return tuple(services)
@@ -56,7 +57,7 @@ class ComposeStarter:
         )
 
     def up(self, services: Sequence[Service], *, build: bool, everything: bool) -> None:
-        """Make and start these services; with `everything`, they are all that are active."""
+        """Create and start these services; `everything` says that these are all active ones."""
         for service in self.with_foreign_mounts(services):
             if service.foreign_mounts:
                 raise _taken(service.name, service.foreign_mounts[0])
@@ -81,9 +82,9 @@ class ComposeStarter:
             if not self.units.start(unit):
                 if self.model().service(unit.service) is None:
                     raise NotDeclared(
-                        f"service {unit.service} has no container, and the Compose file none of "
-                        "its name",
-                        "declare it again, and run 'inv up', should it be needed",
+                        f"service {unit.service} has no container, and the Compose file does not "
+                        "declare it",
+                        "if it is needed, declare it again and run 'inv up'",
                     )
                 arguments = ("up", "--detach", "--no-deps", "--no-recreate", unit.service)
                 self.command.run(*arguments)
@@ -109,7 +110,7 @@ class ComposeStarter:
             now = self.units.current(unit)
             if now is not None:
                 if now["State"]["Status"] in ("running", "restarting"):
-                    continue  # it is not started: it runs
+                    continue  # already running
                 mounts, data = mounts_seen(now, keys), data_folder_of([now])
             else:
                 declared = model.service(unit.service) if model else None
@@ -125,10 +126,11 @@ class ComposeStarter:
         return found
 
     def _one_by_one(self, names: Sequence[str], first: QuiesceError, *, build: bool) -> None:
-        """Make and start each after what it needs, but nothing that needs one that failed.
+        """Create and start each service after its dependencies, but none whose dependency failed.
 
-        Made together with what it needs: Compose takes a container that was made without them for
-        one of another configuration. Started by itself: Compose would run jobs once more.
+        Each is created together with its dependencies, because Compose treats a container that was
+        created without them as one of another configuration. Each is started alone, because Compose
+        would run jobs again.
         """
         model = self.model()
         failed: dict[str, QuiesceError] = {}
@@ -152,16 +154,16 @@ class ComposeStarter:
         details = [f"{name}: {error.fact}" for name, error in failed.items()]
         details += [line for error in failed.values() for line in error.details] or first.details
         if waiting:
-            details.append(f"not started, for they need it: {', '.join(waiting)}")
+            details.append(f"not started, because they depend on it: {', '.join(waiting)}")
         raise ServiceFailed(
-            f"{', '.join(failed)} did not start; everything that does not need it is up",
+            f"{', '.join(failed)} did not start; everything that does not depend on it is up",
             _AGAIN,
             details=details,
             services=tuple(failed),
         )
 
     def _start_made(self, name: str) -> None:
-        """Start a service's containers, but for a job that has ended well."""
+        """Start a service's containers, except for a job that has completed."""
         for container in self.units.containers():
             done = container["State"]["Status"] == "exited" and container["State"]["ExitCode"] == 0
             job = done and name in self.model().completing
@@ -169,7 +171,7 @@ class ComposeStarter:
                 self.units.start(replace(unit_of(container), state="running"))
 
     def _await(self, service: DeclaredService) -> None:
-        """What the service needs is as it needs it."""
+        """Wait until the service's dependencies meet their conditions."""
         timeout = self.stack.restart.health_timeout
         for need in service.depends_on:
             own = [c for c in self.units.containers() if service_of(c) == need.service]
@@ -205,7 +207,7 @@ def _needed(model: ComposeModel, name: str) -> set[str]:
 
 
 def _in_order(model: ComposeModel, names: Sequence[str]) -> list[DeclaredService]:
-    """Return the services so that each follows what it needs, else as they were given."""
+    """Return the services with dependencies first, otherwise in the given order."""
     found = [service for name in names if (service := model.service(name)) is not None]
     rank = {name: index for index, name in enumerate(names)}
     return sorted(found, key=lambda s: (len(_needed(model, s.name)), rank[s.name]))

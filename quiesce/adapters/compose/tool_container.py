@@ -1,12 +1,13 @@
-"""Programs of a service's own image, run beside it in a helper container of their own.
+"""Runs programs from a service's own image in a helper container beside it.
 
-Not `docker exec`: its client, when interrupted, exits 0 with half the output, and what it began
-goes on inside. A helper has an exit code the engine vouches for, and can be removed by name.
+Not with `docker exec`: when its client is interrupted, it exits with 0 after half of the output,
+and the program continues in the container. A helper has an exit code from the engine, and can be
+removed by name.
 
-A helper's environment can be seen by whoever may talk to the engine's socket. Who may, is root on
-that machine and can read the service's own environment anyway; nobody else sees it.
+A helper's environment is visible to anyone who can access the engine's socket. Such a user is root
+on that machine and can read the service's own environment anyway.
 
-Where the engine cannot mount the folder, the files that argv names are sent and fetched.
+If the engine cannot mount the folder, the files that argv names are sent and fetched.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ from quiesce.ports import DIRECTORY
 if TYPE_CHECKING:
     from docker.api import APIClient
 
-#: Where a helper sees the folder it was given. A fixed place: the caller's own path may contain
-#: what an image already has there.
+#: Where a helper sees the given folder. A fixed path, because the caller's own path may already
+#: exist in an image.
 MOUNT_POINT = "/quiesce"
 
-#: Ends the program when the helper's input ends, which it does when this process dies, however it
-#: dies. A background command of sh reads /dev/null unless told otherwise, hence the 3. What it
-#: writes is a backup: for its owner only.
+#: Terminates the program when the helper's input closes, which happens when this process dies for
+#: any reason. A background command of sh reads /dev/null by default, hence descriptor 3. Its output
+#: is a backup, so only the owner may read it.
 SCRIPT = """
 umask 077
 exec 3<&0
@@ -58,7 +59,8 @@ wait "$program"
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A program to run beside a container. `environment` holds secrets, so it never prints."""
+    """A program to run beside a container. `environment` contains secrets, so it is never
+    printed."""
 
     service: str
     argv: tuple[str, ...]
@@ -75,25 +77,25 @@ class Tool:
 
 
 def run_beside(connection: EngineConnection, container: str, image: str, tool: Tool) -> None:
-    """Run a tool in the network of a running container and wait until it ended with 0.
+    """Run a tool in the network of a running container and wait until it has exited with 0.
 
-    Raise QuiesceError with the last lines of its stderr otherwise. Whatever happens here, the
-    helper is gone afterwards. If this process is killed the program ends, and what is left of the
-    helper says by its label whose it was.
+    Otherwise raise QuiesceError with the last lines of its stderr. The helper is removed in any
+    case. If this process is killed, the program ends, and the label of the helper tells which run
+    it belonged to.
     """
     shared = connection.is_local(image)
     with translate_engine_errors(f"{tool.name} cannot be run beside service {tool.service}"):
         helper = _create(connection.api, container, image, tool, shared=shared)
     try:
         with translate_engine_errors(
-            f"{tool.name} beside service {tool.service} could not be watched to its end"
+            f"{tool.name} beside service {tool.service} could not be monitored until it ended"
         ):
             before = _send(connection.api, helper, tool) if not shared else frozenset()
             code, said = _run(connection.api, helper, patiently=shared)
             if not shared and code == 0:
                 _fetch(connection.api, helper, tool, before)
     except BaseException:
-        # What went wrong first is what must be told; a sweep finds what cannot be removed now.
+        # Report the first error; a helper that cannot be removed now is removed later as an orphan.
         with (
             contextlib.suppress(QuiesceError),
             translate_engine_errors("a helper container cannot be removed"),
@@ -125,17 +127,17 @@ def remove_orphan_helpers(connection: EngineConnection, run: str) -> tuple[str, 
 
 
 def remove_helper(api: APIClient, helper: str) -> None:
-    """No such helper exists, nor a volume that only its image had asked for."""
+    """Remove the helper, and the anonymous volumes of its image."""
     try:
         api.remove_container(helper, v=True, force=True)
     except Exception as error:
-        # 409: somebody else (a sweep) is removing it at this moment.
+        # 409: another process is removing it at this moment.
         if not absent(error) and getattr(error, "status_code", None) != 409:
             raise
 
 
 def _files(tool: Tool) -> Iterator[str]:
-    """Yield the files of its folder that a tool is told of, by their names in it."""
+    """Yield the files that a tool's arguments name, by their names in its folder."""
     for part in tool.argv:
         _, found, name = part.partition(f"{DIRECTORY}/")
         if found:
@@ -143,10 +145,10 @@ def _files(tool: Tool) -> Iterator[str]:
 
 
 def _send(api: APIClient, helper: str, tool: Tool) -> frozenset[str]:
-    """Put the files a tool may read where it looks for them, and return which those were.
+    """Send the files that a tool may read to the helper, and return their names.
 
-    For an engine that cannot mount our folder. In place of that the helper has a nameless volume,
-    because programs of PostgreSQL go back and forth in their files.
+    For an engine that cannot mount the local folder. The helper has an anonymous volume instead,
+    because programs of PostgreSQL seek in their files.
     """
     sent = set()
     for folder in sorted({str(Path(name).parent) for name in _files(tool)} - {"."}):
@@ -159,7 +161,7 @@ def _send(api: APIClient, helper: str, tool: Tool) -> frozenset[str]:
 
 
 def _fetch(api: APIClient, helper: str, tool: Tool, before: frozenset[str]) -> None:
-    """Bring back what a tool has written, for its owner only."""
+    """Fetch the files that a tool has written, readable by the owner only."""
     if not tool.writable:
         return
     for name in _files(tool):
@@ -170,8 +172,8 @@ def _fetch(api: APIClient, helper: str, tool: Tool, before: frozenset[str]) -> N
 def _create(api: APIClient, container: str, image: str, tool: Tool, *, shared: bool) -> str:
     import docker
 
-    # A mount (unlike a bind) is refused when the engine does not see the folder: it would
-    # otherwise make an empty one, on a machine that is not ours.
+    # A mount (unlike a bind) fails if the engine does not see the folder; a bind would create an
+    # empty one on the engine's machine.
     mount = (
         docker.types.Mount(
             MOUNT_POINT, str(tool.directory), type="bind", read_only=not tool.writable
@@ -179,7 +181,7 @@ def _create(api: APIClient, container: str, image: str, tool: Tool, *, shared: b
         if shared
         else docker.types.Mount(MOUNT_POINT, None, type="volume")
     )
-    # The owner of a nameless volume is root.
+    # Anonymous volumes belong to root.
     user = f"{os.geteuid()}:{os.getegid()}" if shared else "0:0"
     host = api.create_host_config(
         mounts=[mount],
@@ -195,7 +197,7 @@ def _create(api: APIClient, container: str, image: str, tool: Tool, *, shared: b
         entrypoint=["sh", "-c", SCRIPT, "quiesce"],
         command=argv,
         stdin_open=True,
-        environment={"HOME": "/tmp", **tool.environment},  # noqa: S108  the caller has no home there
+        environment={"HOME": "/tmp", **tool.environment},  # noqa: S108  there is no home folder
         user=user,
         working_dir="/",
         labels=helper_labels(tool.run, tool.project),
@@ -208,8 +210,8 @@ def _create(api: APIClient, container: str, image: str, tool: Tool, *, shared: b
 def _run(api: APIClient, helper: str, *, patiently: bool) -> tuple[int, bytes]:
     """Run a created helper to its end; return its exit code and the end of its stderr.
 
-    Where not `patiently`, it is asked for again and again: a connection to another machine may
-    be dead without a word, and whoever waits on it waits for ever.
+    Unless `patiently`, poll it: a connection to another machine may die silently, and waiting on it
+    would never end.
     """
     with _attached(api, helper) as said:
         api.start(helper)
@@ -231,9 +233,9 @@ def _watch(api: APIClient, helper: str) -> None:
 
 @contextlib.contextmanager
 def _attached(api: APIClient, helper: str) -> Iterator[bytearray]:
-    """Hold a helper's input open and collect the end of its stderr; no log is kept of that.
+    """Hold a helper's input open and collect the end of its stderr, of which no log is kept.
 
-    Attached before it starts, or its first words would be lost.
+    Attach before the start, so that no output is lost.
     """
     from docker.utils import socket as frames
 
@@ -242,7 +244,7 @@ def _attached(api: APIClient, helper: str) -> Iterator[bytearray]:
     connection = api.attach_socket(helper, params=wanted)
 
     def listen() -> None:
-        with contextlib.suppress(OSError, ValueError):  # closed: there is no more to hear
+        with contextlib.suppress(OSError, ValueError):  # closed
             for _, chunk in cast(Any, frames).frames_iter(connection, tty=False):
                 said.extend(chunk)
                 del said[:-TAIL_BYTES]
@@ -253,7 +255,7 @@ def _attached(api: APIClient, helper: str) -> Iterator[bytearray]:
         yield said
         thread.join(5)
     finally:
-        # The SDK would leave the socket below to the garbage collector.
+        # The SDK would leave the underlying socket to the garbage collector.
         response = getattr(connection, "_response", None)
         below = getattr(getattr(response, "raw", None), "_connection", None)
         for part in filter(None, (below, connection)):

@@ -1,8 +1,8 @@
-"""Volumes that `stack.yaml` keeps and no service mounts: Compose leaves them out of its model.
+"""Volumes that `stack.yaml` backs up and no service mounts: Compose leaves them out of its model.
 
-One that the Compose file declares at top level is found by resolving the model once more with a
-service that mounts it, so that Compose itself fills in names and variables. One that only exists
-on the engine (its service was removed, it is mounted by hand) is found by its labels, or by the
+A volume that the Compose file declares at top level is found by resolving the model again with an
+added service that mounts it, so that Compose fills in names and variables. One that exists only on
+the engine (its service was removed, or it is mounted by hand) is found by its labels, or by the
 name that Compose would give it.
 """
 
@@ -31,7 +31,7 @@ def with_unused(
     config: Mapping[str, Any],
     keys: Collection[str],
 ) -> dict[str, Any]:
-    """Return the resolved model with the volumes of these keys that it lacks and that there are."""
+    """Return the resolved model with the missing volumes of these keys, as far as they exist."""
     volumes: dict[str, Any] = dict(config.get("volumes") or {})
     missing = [key for key in keys if key not in volumes]
     if missing:
@@ -44,7 +44,7 @@ def with_unused(
 
 
 def _declared(compose: ComposeCommand, keys: Collection[str]) -> Mapping[str, Any]:
-    """Return those of these volumes that the Compose files declare, as Compose resolves them."""
+    """Return those of these volumes that the Compose files declare, resolved by Compose."""
     try:
         done = compose.run("config", "--no-interpolate", "--format", "json", profiles=("*",))
         known = json.loads(done.stdout).get("volumes") or {}
@@ -60,14 +60,14 @@ def _declared(compose: ComposeCommand, keys: Collection[str]) -> Mapping[str, An
                 "config", "--format", "json", profiles=("*",), more_files=(os.fspath(file),)
             )
     except (QuiesceError, ValueError):
-        # What is wrong with the files is said by whoever reads them as they are.
+        # Errors in the files are reported when they are read normally.
         return {}
     found: Mapping[str, Any] = json.loads(done.stdout).get("volumes") or {}
     return {key: found[key] or {} for key in wanted if key in found}
 
 
 def _on_engine(connection: EngineConnection, project: str, key: str) -> Mapping[str, Any] | None:
-    """Return the volume of this key that the engine has."""
+    """Return the volume of this key on the engine."""
     wanted = {"label": [f"{LABEL_PROJECT_NAME}={project}", f"{_LABEL_VOLUME}={key}"]}
     with translate_engine_errors("the volumes of the project cannot be listed"):
         found = connection.api.volumes(filters=wanted)["Volumes"] or []

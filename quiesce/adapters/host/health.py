@@ -30,7 +30,7 @@ class _Watch:
     """What is remembered of one unit while it is waited for."""
 
     observed: Unit
-    last: str = "does not run"
+    last: str = "is not running"
 
 
 class HostHealth:

@@ -114,7 +114,7 @@ class EmbeddedServer:
                 environment=command.environment,
                 stdin=CREATE_DATABASE,
                 timeout=TOOL_SECONDS,
-                what=f"making database {name}",
+                what=f"creating database {name}",
                 secrets=[self._password.reveal()],
                 hint=f"see 'inv logs --service {self.service.name}'",
             )

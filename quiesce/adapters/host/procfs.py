@@ -91,7 +91,7 @@ def require_proc() -> None:
     """Raise RequestError where processes cannot be told apart: there is no /proc."""
     if look(os.getpid()) is None:
         raise RequestError(
-            "this system has no /proc, by which 'runtime: host' knows its processes",
+            "this system has no /proc, which 'runtime: host' needs to identify processes",
             "run it on Linux, or use 'runtime: compose'",
         )
 
@@ -133,7 +133,7 @@ def begin(launch: Launch, log: Path) -> Live:
         )
     except OSError as error:
         name = Path(launch.argv[0]).name
-        missing = "see that its folder and program exist"
+        missing = "check that its folder and program exist"
         hint = missing if error.errno == errno.ENOENT else hint_for(error, launch.argv[0])
         raise QuiesceError(f"{name} cannot be started: {reason(error)}", hint) from None
     finally:
@@ -236,7 +236,7 @@ def end(live: Live, number: signal.Signals, patience: float, *, group: bool) -> 
     if not wait_until(lambda: not _any_lives({live, *helpers}), KILL_SECONDS):
         raise QuiesceError(
             f"process {live.pid} still runs after it was killed",
-            f"is it another user's, or does it wait for a device? See 'ps -l {live.pid}'",
+            f"it may belong to another user or wait for a device: see 'ps -l {live.pid}'",
         )
     return killed
 

@@ -78,7 +78,7 @@ class HostProject:
         declared = self._declared(service)
         if self._units.leader(service) is None:
             raise QuiesceError(
-                f"service {service} does not run", f"start it with 'inv up --service {service}'"
+                f"service {service} is not running", f"start it with 'inv up --service {service}'"
             )
         whole = {**self._units.environment(declared), **environment}
         if terminal and "TERM" in os.environ:

@@ -177,8 +177,8 @@ class HostRuntime:
         for unit in units:
             if unit.service not in self._units.services:
                 raise NotDeclared(
-                    f"service {unit.service} does not run, and stack.yaml does not declare it",
-                    "declare it again, and run 'inv up', should it be needed",
+                    f"service {unit.service} is not running, and stack.yaml does not declare it",
+                    "if it is needed, declare it again and run 'inv up'",
                 )
             self._begin(self._units.services[unit.service])
             if unit.state == "paused":
@@ -358,7 +358,7 @@ class HostRuntime:
         self._require([service])
         if self._units.leader(service) is None:
             raise QuiesceError(
-                f"service {service} does not run", f"start it with 'inv up --service {service}'"
+                f"service {service} is not running", f"start it with 'inv up --service {service}'"
             )
 
 

@@ -67,7 +67,7 @@ class HostUnits:
             return
         except OSError as error:
             raise RequestError(
-                f"{self.state} cannot be looked at: {error.strerror}",
+                f"{self.state} cannot be inspected: {error.strerror}",
                 "run the command as the user who started the instance",
             ) from None
         if owner != os.geteuid():
@@ -267,7 +267,8 @@ class HostUnits:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 raise QuiesceError(
                     f"service {service.name} cannot start: its port {port} is in use",
-                    f"end what listens there ('ss -ltnp sport = :{port}'), or change 'port:'",
+                    f"stop the program that listens on it ('ss -ltnp sport = :{port}'), or change "
+                    "'port:'",
                 )
 
     def _make_folders(self) -> None:

@@ -1,4 +1,4 @@
-"""Who is notified, and metrics.
+"""Notifications and metrics.
 
 From outside use `apprise` and `prometheus`.
 """

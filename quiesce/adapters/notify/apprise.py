@@ -1,6 +1,6 @@
-"""Messages to people and to monitors: never later than a deadline, never an exception.
+"""Sends messages to users and monitors, with a deadline and without raising exceptions.
 
-The one home of `apprise`. Addresses are secrets: none of them is ever shown.
+The only module that uses `apprise`. URLs are secrets and never shown.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from http import HTTPStatus
 
 from quiesce.model import Secret
 
-#: Seconds for all messages together; they are sent side by side.
+#: Seconds for all messages, which are sent in parallel.
 SECONDS = 15.0
 PING_SECONDS = 5.0
 PING_TRIES = 2
 
 
 def notify(urls: Mapping[str, Secret], title: str, body: str) -> tuple[str, ...]:
-    """Send the message to every url; return the names of those that did not get it in time."""
+    """Send the message to every url; return the names of those that failed or timed out."""
     return _side_by_side({name: _message(url, title, body) for name, url in urls.items()}, SECONDS)
 
 
 def ping(urls: Mapping[str, Secret], body: str = "") -> tuple[str, ...]:
-    """Call every url, with the text as what is sent; return the names of those that failed."""
+    """Request every url with the text as its body; return the names of those that failed."""
     calls = {name: _call(url, body) for name, url in urls.items()}
     return _side_by_side(calls, PING_SECONDS * PING_TRIES + 1)
 
@@ -36,7 +36,7 @@ def _message(url: Secret, title: str, body: str) -> Callable[[], bool]:
     def send() -> bool:
         import apprise
 
-        # It logs what went wrong with the address in it.
+        # Its log messages would contain the url.
         logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
         there = apprise.Apprise()
         return bool(there.add(url.reveal())) and bool(there.notify(title=title, body=body))
@@ -62,14 +62,14 @@ def _call(url: Secret, body: str) -> Callable[[], bool]:
 
 
 def _side_by_side(sends: Mapping[str, Callable[[], bool]], seconds: float) -> tuple[str, ...]:
-    """Run all at once in threads that nobody waits for longer than this."""
+    """Run all in parallel threads, and wait for them at most this long."""
     delivered: set[str] = set()
 
     def run(name: str, send: Callable[[], bool]) -> None:
         try:
             if send():
                 delivered.add(name)
-        except Exception:  # noqa: BLE001  a message that fails is told, and nothing else
+        except Exception:  # noqa: BLE001  the caller reports the failure
             return
 
     threads = [

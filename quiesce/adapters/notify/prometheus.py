@@ -1,6 +1,6 @@
-"""Figures for Prometheus, as a file that node_exporter's textfile collector reads.
+"""Writes metrics for Prometheus into a file for node_exporter's textfile collector.
 
-The one home of `prometheus_client`. The file is replaced at once.
+The only module that uses `prometheus_client`. The file is replaced atomically.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from quiesce.adapters.files import new_private
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One metric: its name, what it means, and a value for each set of labels."""
+    """One metric: its name, its help text, and a value for each set of labels."""
 
     name: str
     help: str
@@ -25,7 +25,7 @@ class Figure:
 def write(folder: Path, instance: str, figures: Sequence[Figure]) -> Path:
     """Write `quiesce-<instance>.prom` into the folder, readable for the collector.
 
-    Raise OSError when that is not possible; the older file is then still there.
+    Raise OSError if that fails; the previous file is then kept.
     """
     from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
@@ -38,8 +38,8 @@ def write(folder: Path, instance: str, figures: Sequence[Figure]) -> Path:
         for labels, value in figure.values:
             gauge.labels(instance=instance, **labels).set(value)
     path = folder / f"quiesce-{instance}.prom"
-    # Others may write in the collector's folder, so the file is new and nobody's link. Its name
-    # ends in nothing that a collector reads.
+    # Other users may write to the collector's folder, so always create a new file. The collector
+    # ignores its temporary name.
     partial = folder / f".{path.name}.partial"
     partial.unlink(missing_ok=True)
     with new_private(partial) as file:

@@ -1,13 +1,12 @@
-"""Who else is there while snapshots are held, and what was written between them.
+"""Sessions that are active while snapshots are exported, and rows written between two snapshots.
 
-Snapshots of one server are compared by the transactions they show. What differs is in the later
-snapshot and not in the first; only that can keep the two from showing one instant: a transaction
-that no snapshot shows, or all of them, does no harm. That one took place says nothing yet, since
-ANALYZE by autovacuum is a transaction like any other, and other databases of the server have
-theirs. So the rows are asked: each carries the transaction that wrote it (`xmin`). A row in the
-later snapshot with one of these transactions was written in between, and nothing but a client
-writes rows of tables. What a transaction only deleted leaves nothing to see: then it cannot be told
-from housekeeping, and the set says so.
+Snapshots of one server are compared by their transactions. Only a transaction that the later
+snapshot contains and the first does not can keep the two from showing one instant. Its existence
+alone proves nothing, because autovacuum's ANALYZE and other databases of the server have
+transactions too. So the rows are checked: each carries the transaction that wrote it (`xmin`). A
+row in the later snapshot with one of these transactions was written in between, and only clients
+write rows of tables. A transaction that only deleted rows leaves no trace; it cannot be told from
+housekeeping, and the set records that doubt.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from quiesce.adapters.postgres.safe_reads import guarded_tables
 from quiesce.adapters.postgres.session import SQL, Session
 from quiesce.observed import Activity, ExternalSession, Meanwhile
 
-#: More transactions than these are looked for among the last of them.
+#: If there are more transactions, only the last of them are checked.
 MOST = 10_000
 
-# A session that is not at work, and was not since the first snapshot, ran nothing in between.
+# A session that has been idle since before the first snapshot ran nothing in between.
 _EXTERNAL_SESSIONS = """
 SELECT pid, datname, coalesce(usename, ''), coalesce(application_name, ''),
        coalesce(state IN ('idle', 'idle in transaction', 'idle in transaction (aborted)')
@@ -34,7 +33,7 @@ SELECT pid, datname, coalesce(usename, ''), coalesce(application_name, ''),
 """
 _MAINTENANCE = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'"
 
-# Made, emptied or rewritten meanwhile: the rows themselves may carry older transactions.
+# Created, truncated or rewritten meanwhile: the rows may carry older transactions.
 _CHANGED = """
 SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
@@ -46,10 +45,10 @@ _WRITTEN = SQL("SELECT 1 FROM ONLY {table} WHERE xmin = ANY (%s::xid[]) LIMIT 1"
 def look_around(
     session: Session, names: Sequence[str], application: str, since: str | None
 ) -> tuple[tuple[ExternalSession, ...], bool]:
-    """Return the visitors of these databases of the session's server, and whether housekeeping is
-    at work. `since` is a moment before the first snapshot, by the server's clock.
+    """Return the external sessions in these databases of the session's server, and whether
+    housekeeping is running. `since` is a time before the first snapshot, by the server's clock.
 
-    Sessions that carry `application` are ours.
+    Sessions with the application name `application` are Quiesce's own.
     """
     values = [since or "infinity", list(names), application]
     external_sessions = tuple(
@@ -59,8 +58,8 @@ def look_around(
 
 
 def between(first: str, later: str) -> tuple[int, ...]:
-    """Return the transactions that one snapshot shows and an earlier one of the same server does
-    not, as their numbers in rows: all that ended in between, and those of them that failed.
+    """Return the transactions that the later snapshot of a server shows and the first does not, as
+    they are stored in rows: all that ended in between, including failed ones.
 
     Both are texts like `xmin:xmax:running,running`.
     """
@@ -68,12 +67,12 @@ def between(first: str, later: str) -> tuple[int, ...]:
     _, next_, running = _parts(later)
     started = range(max(first_next, next_ - MOST), next_)
     ended = {x for x in (*first_running, *started) if x not in running and x < next_}
-    # A row has 32 bits for it.
+    # Rows store 32 bits of it.
     return tuple(sorted(x % 2**32 for x in ended))
 
 
 def written_between(reader: Session, transactions: Sequence[int]) -> Meanwhile:
-    """Return what these transactions wrote that the reader's snapshot shows."""
+    """Return what these transactions wrote, as far as the reader's snapshot shows it."""
     if not transactions:
         return Meanwhile()
     wanted = ["{" + ",".join(map(str, transactions)) + "}"]
@@ -94,7 +93,8 @@ def written_between(reader: Session, transactions: Sequence[int]) -> Meanwhile:
 def together(
     parts: Sequence[tuple[tuple[ExternalSession, ...], bool]], moved: Mapping[str, Sequence[int]]
 ) -> Activity:
-    """Join what was seen per server, and what each database's snapshot shows more."""
+    """Combine the activity of all servers with the additional transactions of each database's
+    snapshot."""
     return Activity(
         tuple(each for external_sessions, _ in parts for each in external_sessions),
         tuple(key for key, transactions in moved.items() if transactions),

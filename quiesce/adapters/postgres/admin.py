@@ -1,13 +1,12 @@
-"""PostgreSQL: asking, dumping, loading, exchanging. The port `DatabaseAdmin`, for real servers.
+"""The port `DatabaseAdmin` for real PostgreSQL servers: query, dump, load and exchange databases.
 
-Sessions come from psycopg2, through `runtime.endpoint`; the clients are the server's own, run
-beside it through `runtime.run_tool`. Everything of a run carries `quiesce:<run>` as its
-application name, so that whatever a dead run left can be found and ended (`sweep`).
+Sessions use psycopg2, through `runtime.endpoint`; clients such as pg_dump are the server's own, run
+beside it through `runtime.run_tool`. Everything of a run uses `quiesce:<run>` as its application
+name, so that whatever a dead run left can be found and ended (`remove_orphans`).
 
-What each part knows: `postgres_session` how to connect, `postgres_snapshot` how to hold,
-`postgres_record` what to read, `postgres_dump` what to ask of the clients, `postgres_archive`
-what an archive holds, `postgres_side` how a database is made, `postgres_rows` how rows alone are
-put into one, `postgres_swap` how databases are exchanged.
+The parts: `session` connects, `snapshot` exports snapshots, `catalog` reads databases,
+`client_args` builds client commands, `dump_toc` reads archives, `create` creates databases,
+`data_only` replaces rows, `rename` exchanges databases.
 """
 
 from __future__ import annotations
@@ -56,12 +55,12 @@ GLOBALS_TRAILER = b"-- PostgreSQL database cluster dump complete"
 
 
 class PostgresAdmin(Loading):
-    """The servers of these databases. `run` names the run that everything is done for.
+    """The servers of these databases. `run` is the id of the current run.
 
-    Databases may be dumped by several threads at once, one database by one thread. When held
-    locks keep anybody waiting for longer than `lock_patience` seconds (None: for ever), they are
-    let go and the dump raises `InTheWay`. `scratch` is a folder of the run, made when needed and
-    removed by whoever named it.
+    Several databases may be dumped at once by several threads, each database by one thread. When
+    exported snapshots block another session for longer than `lock_patience` seconds (None: no
+    limit), they are released and the dump raises `InTheWay`. `scratch` is a folder of the run,
+    created when needed and removed by the caller.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class PostgresAdmin(Loading):
                 found = session.rows("SELECT datname FROM pg_database WHERE NOT datistemplate")
             names |= {name for (name,) in found} - declared - {"postgres"}
             if "postgres" not in declared and self._holds_tables(first, "postgres"):
-                names.add("postgres")  # made by initdb, but people do keep things in it
+                names.add("postgres")  # created by initdb, but it may be in use
         return tuple(sorted(names))
 
     def contents(self, database: Database, name: str, algorithm: str) -> DatabaseContents:
@@ -155,7 +154,7 @@ class PostgresAdmin(Loading):
         parts = []
         for one in one_per_server(databases):
             here = {d.key: d for d in databases if server_of(d) == server_of(one)}
-            # In the order they were taken.
+            # In the order in which they were exported.
             held = {key: held for key, held in self._held.items() if key in here}
             first = next(iter(held.values()), None)
             for key, later in held.items():
@@ -265,11 +264,11 @@ class PostgresAdmin(Loading):
         if any(name == d.name for d in self._databases if server_of(d) == server_of(database)):
             raise QuiesceError(
                 f"database {name} is declared in stack.yaml, so it is not dropped",
-                "nothing of Quiesce drops a live database",
+                "Quiesce never drops a live database",
             )
         with self._maintenance(database) as session:
             drop(session, name, suffix, lambda inside: self._open(database, inside))
-            # Where a run died while it loaded a file, its role owned what is gone now.
+            # If a run died while loading a file, its role owned what was just dropped.
             drop_role(session, loader_name(self._run), database.user)
 
     def size(self, database: Database, name: str) -> int | None:
@@ -345,7 +344,8 @@ class PostgresAdmin(Loading):
         file: str,
         progress: Progress,
     ) -> DatabaseRecord:
-        # The holder only holds; another session reads, so that no failure costs the snapshot.
+        # The exporting session stays idle and another session reads, so that no failure loses the
+        # snapshot.
         with (
             self._open(database, database.name) as reader,
             beside(
@@ -374,7 +374,7 @@ class PostgresAdmin(Loading):
                 version=reader.version,
                 directory=directory,
                 writable=False,
-                what=f"reading back of the dump of {database.key}",
+                what=f"reading back the dump of {database.key}",
             )
             tables, sequences, facts, self._meanwhile[database.key] = reading()
             publish(partial, directory / file)

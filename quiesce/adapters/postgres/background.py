@@ -1,4 +1,4 @@
-"""What happens beside a client that runs: reading in another session, telling how far it is."""
+"""Work beside a running client: reading in another session, and reporting progress."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def beside(session: Session, read: Callable[[], T]) -> Iterator[Callable[[], T]]:
-    """Run `read` in a thread; the yielded function waits for its result. Left early, it ends."""
+    """Run `read` in a thread; the yielded function waits for its result. On early exit it is
+    cancelled."""
     results: list[T] = []
     failures: list[Exception] = []
 
     def work() -> None:
         try:
             results.append(read())
-        except Exception as problem:  # noqa: BLE001 - raised again where the result is wanted
+        except Exception as problem:  # noqa: BLE001 - raised again by result()
             failures.append(problem)
 
     thread = threading.Thread(target=work, name=f"digests {session.where}", daemon=True)
@@ -45,7 +46,7 @@ def beside(session: Session, read: Callable[[], T]) -> Iterator[Callable[[], T]]
 
 @contextlib.contextmanager
 def reporting_size(path: Path, key: str, progress: Progress) -> Iterator[None]:
-    """Tell `progress` how large the file is, twice a second."""
+    """Report the file's size to `progress` twice a second."""
     done = threading.Event()
 
     def tell() -> None:

@@ -1,12 +1,12 @@
-"""What a database holds, read from its catalogs and rows in one snapshot.
+"""Reads the content of a database from its catalogs and rows in one snapshot.
 
-The digest of a table is the sum over its rows of `hashtextextended` of the row's text: the order
-of rows does not matter, and equal rows do not cancel each other out (as xor would). Columns are
-named one by one, under an alias no column can clash with; the text of a value is fixed by the
-session's settings. Rows of a partition or child are counted where they are (`FROM ONLY`).
+The digest of a table is the sum over its rows of `hashtextextended` of the row's text: the order of
+rows does not matter, and equal rows do not cancel each other out (as with xor). Columns are named
+one by one, under an alias that no column can have; the text form of a value is fixed by the
+session's settings. Rows of a partition or child are counted where they are stored (`FROM ONLY`).
 
-A row whose text is longer than PostgreSQL's 1 GB is digested column by column through md5; the
-digest then begins with `wide:`.
+A row whose text is longer than PostgreSQL's limit of 1 GB is digested column by column through md5;
+the digest then begins with `wide:`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from quiesce.model import UNREAD, ExtensionRecord, SequenceRecord, TableRecord
 
 DIGEST_ALGORITHM = "hashtextextended-sum/1"
 
-#: Where large objects appear among the tables of a record, one "row" each.
+#: How large objects appear among the tables of a record, one "row" each.
 LARGE_OBJECTS = ("pg_catalog", "pg_largeobject")
 
 _TOO_LONG = frozenset({"54000", "XX000", "53200", "22001"})
@@ -94,7 +94,7 @@ SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.rel
  WHERE c.relkind = 'm' AND c.relispopulated ORDER BY 1, 2
 """
 
-# Objects of the server's first role are in no dependency list: it cannot be dropped anyway.
+# The dependency catalogs omit objects of the server's first role, which cannot be dropped anyway.
 _ROLES = """
 WITH here AS (SELECT oid, datdba FROM pg_database WHERE datname = current_database())
 SELECT r.rolname FROM pg_roles r, here WHERE r.oid = here.datdba
@@ -114,7 +114,7 @@ _DIGEST = SQL(
     " FROM ONLY {table} AS {alias} {condition}"
 )
 
-# Zeroes at the end of a page are not hashed: a hole in a large object comes back as zeroes.
+# Trailing zeroes of a page are not hashed, because a hole in a large object is restored as zeroes.
 _LARGE_OBJECTS = """
 SELECT coalesce(sum(hashtextextended(loid::text || ':' || pageno::text || ':' || md5(page), 0)), 0)
   FROM (SELECT loid, pageno, rtrim(data, '\\x00'::bytea) AS page FROM pg_largeobject) AS pages
@@ -124,7 +124,7 @@ SELECT coalesce(sum(hashtextextended(loid::text || ':' || pageno::text || ':' ||
 
 @dataclass(frozen=True, slots=True)
 class TableShape:
-    """A table to look at. `condition` limits it to the rows a dump would hold (extensions)."""
+    """A table to read. `condition` limits it to the rows that a dump contains (extensions)."""
 
     oid: int
     schema: str
@@ -141,15 +141,15 @@ class TableShape:
 
     @property
     def column_types(self) -> dict[str, str]:
-        """The types by column, as PostgreSQL writes them."""
+        """The type of each column, as PostgreSQL writes it."""
         return dict(zip(self.columns, self.types, strict=True))
 
 
 def read_tables(session: Session) -> tuple[TableShape, ...]:
-    """Every table whose rows a dump holds, in the order of its name's bytes.
+    """Return every table whose rows a dump contains, ordered by the bytes of its name.
 
-    Without temporary and foreign tables, materialized views (they are computed again), and
-    tables of extensions that are not marked as configuration.
+    Without temporary and foreign tables, materialized views (they are refreshed), and extension
+    tables that are not marked as configuration.
     """
     return tuple(
         TableShape(
@@ -179,7 +179,7 @@ def read_tables(session: Session) -> tuple[TableShape, ...]:
 
 
 def unmarked_extension_tables(session: Session) -> tuple[str, ...]:
-    """Tables of extensions whose rows no dump holds, where there are rows."""
+    """Return non-empty extension tables whose rows no dump contains."""
     return tuple(
         f"{schema}.{name}"
         for _, schema, name, _, of_extension, marked, *_ in session.rows(_TABLES)
@@ -192,9 +192,9 @@ def unmarked_extension_tables(session: Session) -> tuple[str, ...]:
 
 
 def digest_tables(session: Session, algorithm: str) -> tuple[TableRecord, ...]:
-    """Rows and digest of every table, and of the large objects where there are any.
+    """Return row count and digest of every table, and of the large objects if there are any.
 
-    The session is in a transaction; it stays usable. Raise QuiesceError for an algorithm that
+    The session is in a transaction, which stays usable. Raise QuiesceError for an algorithm that
     this version does not know.
     """
     if algorithm != DIGEST_ALGORITHM:
@@ -212,7 +212,7 @@ def digest_tables(session: Session, algorithm: str) -> tuple[TableRecord, ...]:
 
 
 def empty_tables(session: Session) -> tuple[TableRecord, ...]:
-    """The same records for a load without rows (`schema`)."""
+    """Return the same records for a load without rows (`schema`)."""
     return tuple(
         TableRecord(table.schema, table.name, 0, "0", table.column_types)
         for table in read_tables(session)
@@ -220,7 +220,7 @@ def empty_tables(session: Session) -> tuple[TableRecord, ...]:
 
 
 def read_sequences(session: Session) -> tuple[SequenceRecord, ...]:
-    """The state of every sequence now."""
+    """Return the current state of every sequence."""
     found: list[SequenceRecord] = []
     for schema, name, _, owner in session.rows(_SEQUENCES):
         last, called = session.row(
@@ -233,7 +233,7 @@ def read_sequences(session: Session) -> tuple[SequenceRecord, ...]:
 
 
 def fresh_sequences(session: Session) -> tuple[SequenceRecord, ...]:
-    """The state every sequence has when it was made and never used."""
+    """Return the initial state of every sequence."""
     return tuple(
         SequenceRecord(schema, name, str(start), False, tuple(owner))
         for schema, name, start, owner in session.rows(_SEQUENCES)
@@ -243,19 +243,19 @@ def fresh_sequences(session: Session) -> tuple[SequenceRecord, ...]:
 def with_owners(
     sequences: Sequence[SequenceRecord], there: Sequence[SequenceRecord]
 ) -> tuple[SequenceRecord, ...]:
-    """Return the sequences with the owners that those of the same names have."""
+    """Return the sequences with the owners of those with the same names in `there`."""
     owners = {(s.schema, s.name): s.owner for s in there}
     return tuple(replace(s, owner=owners.get((s.schema, s.name), ())) for s in sequences)
 
 
 def count_large_objects(session: Session) -> int:
-    """How many large objects the database has."""
+    """Return the number of large objects in the database."""
     return int(session.value("SELECT count(*) FROM pg_largeobject_metadata"))
 
 
 def find_version_table(session: Session) -> Identifier | None:
-    """Alembic's version table, or None: `alembic_version` of the first schema by name
-    (public first), else the only table that has its shape."""
+    """Return Alembic's version table, or None: `alembic_version` in the first schema by name
+    (public first), else the only table with its columns."""
     found = session.rows(_VERSION_TABLES)
     usual = [row for row in found if row[1] == "alembic_version"]
     if not usual and len(found) != 1:
@@ -264,7 +264,7 @@ def find_version_table(session: Session) -> Identifier | None:
 
 
 def read_revision(session: Session) -> tuple[str, ...]:
-    """The rows of Alembic's version table; none when there is no such table."""
+    """Return the rows of Alembic's version table; none if there is no such table."""
     table = find_version_table(session)
     if table is None:
         return ()
@@ -276,7 +276,7 @@ def read_revision(session: Session) -> tuple[str, ...]:
 
 
 def locale_of(session: Session, name: str) -> dict[str, Any]:
-    """Encoding and locale of database `name`, in the words of CREATE DATABASE."""
+    """Return encoding and locale of database `name`, in the terms of CREATE DATABASE."""
     provider, locale = SQL("'c'"), SQL("NULL::text")
     if session.version >= 150000:
         provider = SQL("datlocprovider::text")
@@ -299,7 +299,7 @@ def locale_of(session: Session, name: str) -> dict[str, Any]:
 
 
 def read_extensions(session: Session) -> tuple[ExtensionRecord, ...]:
-    """Extensions by name, with version and schema."""
+    """Return the extensions by name, with version and schema."""
     return tuple(
         ExtensionRecord(*row)
         for row in session.rows(
@@ -310,12 +310,12 @@ def read_extensions(session: Session) -> tuple[ExtensionRecord, ...]:
 
 
 def read_roles(session: Session) -> tuple[str, ...]:
-    """Roles that own or are granted something here, so that a dump needs them."""
+    """Return the roles that a dump needs: they own or are granted something here."""
     return tuple(role for (role,) in session.rows(_ROLES))
 
 
 def facts_of(session: Session, name: str) -> dict[str, Any]:
-    """Everything of a `DatabaseRecord` that is neither rows nor of the dump itself."""
+    """Return all fields of a `DatabaseRecord` except the rows and those of the dump itself."""
     table = find_version_table(session)
     return {
         **locale_of(session, name),
@@ -335,7 +335,7 @@ def facts_of(session: Session, name: str) -> dict[str, Any]:
 
 def _digest(session: Session, table: TableShape, guarded: Collection[int]) -> TableRecord:
     if table.partitioned:
-        # It has no rows of its own, and planning a query on it evaluates its partition key.
+        # It has no rows itself, and planning a query on it evaluates its partition key.
         return TableRecord(table.schema, table.name, 0, "0", table.column_types)
     if table.oid in guarded and not table.condition:
         found = safe_reads.digest_by_copy(session, table.quoted, table.columns)
@@ -373,7 +373,7 @@ def _digest(session: Session, table: TableShape, guarded: Collection[int]) -> Ta
 
 
 def _text_of(cell: Composable, *, by_output: bool) -> Composable:
-    # A cast may be a function of somebody; what a type is written with is a superuser's.
+    # A cast may be a user's function; output functions belong to superusers.
     if by_output:
         return SQL("CASE WHEN {} IS NOT NULL THEN format('%s', {}) END").format(cell, cell)
     return SQL("{}::text").format(cell)

@@ -1,8 +1,8 @@
-"""Check constraints, taken off before rows are loaded and put back after them.
+"""Drops check constraints before rows are loaded and recreates them afterwards.
 
-A check whose function reads another table cannot be asked while that table is still empty, and one
-that rows break would end the load of its whole table. Put back, each is validated; what does not
-hold comes back NOT VALID where that is allowed.
+A check whose function reads another table cannot be evaluated while that table is empty, and a
+check that a row violates would end the load of its table. When a check is recreated, it is
+validated; one that fails is restored as NOT VALID if that is allowed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from quiesce.adapters.postgres.errors import Unreachable
 from quiesce.adapters.postgres.session import Session, SessionError, identifier, literal
 
-# What is inherited only goes and comes with its parent; what is a table's own as well is first
-# taken off the parent, and put back before it.
+# An inherited constraint is dropped and recreated with its parent's; one that the table also
+# defines itself is dropped after the parent's, and recreated before it.
 _OF_TABLES = """
 SELECT n.nspname, c.relname, k.conname, pg_get_constraintdef(k.oid),
        obj_description(k.oid, 'pg_constraint'), k.conbin::text,
@@ -31,8 +31,8 @@ SELECT n.nspname, c.relname, k.conname, pg_get_constraintdef(k.oid),
    AND (%s::oid[] IS NULL OR k.conrelid = ANY (%s::oid[]))
  ORDER BY k.coninhcount, 1, 2, 3
 """
-# A domain inside of another type cannot be validated again ("cannot alter type … because column
-# … uses it"), so its checks stay.
+# A domain that another type uses cannot be validated again ("cannot alter type … because column …
+# uses it"), so its checks stay.
 _OF_DOMAINS = """
 SELECT n.nspname, t.typname, k.conname, pg_get_constraintdef(k.oid),
        obj_description(k.oid, 'pg_constraint'), k.conbin::text,
@@ -53,16 +53,16 @@ SELECT n.nspname, t.typname, k.conname, pg_get_constraintdef(k.oid),
  ORDER BY 1, 2, 3
 """
 _CALLED = re.compile(r":(?:op)?funcid (\d+)")
-#: Parts of an expression whose value may change although no row does.
+#: Nodes of an expression whose value may change although no row does.
 _CHANGING = ("{SQLVALUEFUNCTION", "{COERCEVIAIO", "{NEXTVALUEEXPR")
 
-#: Called with what was put back otherwise than it was: what it is, and why. It may raise.
+#: Called with a check that was not restored as it was, and the reason. It may raise.
 Eased = Callable[["Check", SessionError], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check constraint as it was: `on` is its table or domain as SQL writes it."""
+    """A check constraint before it was dropped: `on` is its table or domain as SQL writes it."""
 
     kind: str
     schema: str
@@ -78,22 +78,22 @@ class Check:
 
     @property
     def words(self) -> str:
-        """What it is, for people."""
+        """Its name for messages."""
         return f"check {self.name} of {self.schema}.{self.owner}"
 
     @property
     def constraint(self) -> tuple[str, ...]:
-        """As a set records it."""
+        """Its identity as a set records it."""
         return (self.schema, self.owner, self.name)
 
 
 def take_off(
     session: Session, tables: Sequence[int] | None = None, *, every: bool = False
 ) -> tuple[Check, ...]:
-    """Take off the checks of these tables (None: of all, and of domains), and return them.
+    """Drop the checks of these tables (None: of all, and of domains), and return them.
 
-    Unless `every`, only those that may answer otherwise than they did: those that call functions
-    of somebody, or that depend on more than the row.
+    Unless `every`, only those whose result may differ during a load: those that call user-defined
+    functions, or depend on more than the row.
     """
     some = None if tables is None else list(tables)
     found = [("TABLE", *row) for row in session.rows(_OF_TABLES, [some, some])]
@@ -110,8 +110,8 @@ def take_off(
 
 
 def put_back(session: Session, checks: Sequence[Check], eased: Eased) -> None:
-    """Put the checks back, the last one taken off first. One that does not hold is first given to
-    `eased`, which may raise, and then comes back NOT VALID."""
+    """Recreate the checks in reverse order. One that fails is passed to `eased`, which may raise,
+    and is then restored as NOT VALID."""
     for check in reversed(checks):
         name = identifier(check.name)
         add = f"ALTER {check.kind} {check.on} ADD CONSTRAINT {name} {check.definition}"
@@ -132,12 +132,12 @@ def put_back(session: Session, checks: Sequence[Check], eased: Eased) -> None:
 
 
 def called_in(tree: str) -> list[int]:
-    """The functions that an expression, as the catalog keeps it, calls."""
+    """Return the functions that an expression (as the catalog stores it) calls."""
     return sorted({int(oid) for oid in _CALLED.findall(tree)})
 
 
 def may_change(session: Session, tree: str) -> bool:
-    """Whether an expression (as the catalog keeps it) depends on more than its row: on the time,
+    """Whether an expression (as the catalog stores it) depends on more than its row: on the time,
     on settings, on other tables."""
     if any(sign in tree for sign in _CHANGING):
         return True

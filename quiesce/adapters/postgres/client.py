@@ -1,4 +1,4 @@
-"""The clients of a dump or load: run beside the server, their files complete or gone."""
+"""Runs the clients of a dump or load beside the server; their files are complete or removed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from quiesce.ports import Runtime
 
 
 class Client:
-    """Runs pg_dump and its kin through the runtime, with the right environment."""
+    """Runs pg_dump and similar clients through the runtime, with the right environment."""
 
     def __init__(self, runtime: Runtime, run: str) -> None:
         self._runtime = runtime
@@ -42,9 +42,9 @@ class Client:
         what: str,
         interrupted: Callable[[], None] = lambda: None,
     ) -> None:
-        """Run a client on database `name`. `interrupted` is called when it did not end well.
+        """Run a client on database `name`. `interrupted` is called if it did not succeed.
 
-        Raise QuiesceError that says what failed, with the client's own words as details.
+        Raise QuiesceError that says what failed, with the client's messages as details.
         """
         try:
             self._runtime.run_tool(
@@ -77,9 +77,9 @@ class Client:
         interrupted: Callable[[], None],
         note: Callable[[str], None],
     ) -> None:
-        """Write the held snapshot to `partial`, with zstd where this server's pg_dump has it.
+        """Dump the exported snapshot to `partial`, with zstd if this server's pg_dump supports it.
 
-        It is tried rather than asked: a client without it says so before it connects.
+        zstd is simply tried: a client without it fails before it connects.
         """
         file = partial.relative_to(directory).as_posix()
 
@@ -113,7 +113,7 @@ class Client:
 
     @contextlib.contextmanager
     def writing(self, directory: Path, file: str) -> Iterator[Path]:
-        """Yield the path to write `file` to first; nothing is left of it when this ends."""
+        """Yield the temporary path for `file`; it is removed at the end."""
         partial = inside(directory, f"{file}.partial")
         partial.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial.unlink(missing_ok=True)
@@ -127,12 +127,12 @@ def inside(directory: Path, file: str) -> Path:
     """Return `directory/file`; raise RequestError for a file that is not below the directory."""
     path = PurePosixPath(file)
     if path.is_absolute() or ".." in path.parts or not path.parts:
-        raise RequestError(f"{file} is not a file of its set", "take another set")
+        raise RequestError(f"{file} is not a file of its set", "use another set")
     return directory / path
 
 
 def checked_file(directory: Path, file: str) -> Path:
-    """Return the path of a dump that is there and not empty."""
+    """Return the path of a dump that exists and is not empty."""
     path = inside(directory, file)
     if not path.is_file() or path.stat().st_size == 0:
         raise RequestError(f"{path} is missing or empty", "run 'inv verify' on the set")
@@ -141,9 +141,9 @@ def checked_file(directory: Path, file: str) -> Path:
 
 @contextlib.contextmanager
 def linked(path: Path, scratch: Path) -> Iterator[Path]:
-    """Yield the file as it is in `scratch`, so that a client sees that folder and no other.
+    """Yield a link to the file in `scratch`, so that a client sees only that folder.
 
-    Not in the set's own: what a client writes has no place there.
+    Not in the folder of the set, where a client must not write.
     """
     scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     here = scratch / path.name
@@ -162,7 +162,7 @@ def linked(path: Path, scratch: Path) -> Iterator[Path]:
 
 
 def publish(partial: Path, path: Path) -> None:
-    """Give a finished file its name, on disk: the file first, then the folder that names it."""
+    """Rename a finished file to its final name and sync it: the file first, then its folder."""
     partial.chmod(0o600)
     with partial.open("rb") as stream:
         os.fsync(stream.fileno())
@@ -175,7 +175,8 @@ def publish(partial: Path, path: Path) -> None:
 
 
 def _reason(said: Sequence[str]) -> str:
-    """What was wrong, from a client's words: what the server said, else its own first error."""
+    """Return the reason from a client's messages: the server's message, else the client's first
+    error."""
     for sign in ("ERROR: ", "FATAL: ", "error: "):
         for line in said:
             _, found, reason = line.partition(sign)

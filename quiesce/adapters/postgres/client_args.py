@@ -1,7 +1,7 @@
-"""What is asked of pg_dump, pg_dumpall and pg_restore: arguments and environment, nothing else.
+"""Arguments and environment for pg_dump, pg_dumpall and pg_restore.
 
-Pure. Names of databases are in no argument, where a client would take some for a connection
-string or an option: they travel in `PGDATABASE`. Passwords travel in the environment, too.
+Pure. Database names are passed in `PGDATABASE` and never as arguments, where a client could take
+them for a connection string or an option. Passwords are passed in the environment too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from quiesce.model import Database, SetKind
 from quiesce.ports import DIRECTORY
 
-#: What pg_dump says when it was built without zstd, or is older than 16.
+#: Messages of a pg_dump that was built without zstd, or is older than 16.
 NO_ZSTD = (
     "does not support compression with ZSTD",
     "compression level must be in range",
@@ -19,9 +19,9 @@ NO_ZSTD = (
     "invalid compression",
 )
 
-#: Since 16, if built with it. Level 1 is as fast as not compressing at all.
+#: Since 16, if built with it. Level 1 is as fast as no compression.
 ZSTD = "zstd:1"
-#: Level 1 of gzip: level 6, the default, takes three times as long for a few percent.
+#: Level 1 of gzip: the default level 6 takes three times as long and saves a few percent.
 GZIP = "1"
 
 ZSTD_SINCE = 160000
@@ -37,7 +37,8 @@ _KINDS: Mapping[SetKind, tuple[str, ...]] = {
 def client_environment(database: Database, name: str, run: str, version: int) -> dict[str, str]:
     """Return the environment for a client that works on database `name`, beside its server.
 
-    `version` is the server's number: it refuses a session with settings it does not know.
+    `version` is the server's version number: a server refuses sessions with settings that it does
+    not know.
     """
     settings = {
         "statement_timeout": "0",
@@ -79,7 +80,7 @@ def dump_arguments(kind: SetKind, file: str, snapshot: str, compression: str) ->
 
 
 def schema_arguments(file: str) -> tuple[str, ...]:
-    """Return the command that writes the schema of `PGDATABASE` as it is now to `file`."""
+    """Return the command that writes the current schema of `PGDATABASE` to `file`."""
     return (
         "pg_dump",
         "--format=custom",
@@ -132,17 +133,17 @@ def globals_arguments(file: str, *, with_passwords: bool) -> tuple[str, ...]:
 
 
 def decode_arguments(file: str) -> tuple[str, ...]:
-    """Return the command that reads every byte of an archive and writes nothing: only this
-    tells a whole archive from one that was cut."""
+    """Return the command that reads every byte of an archive and writes nothing: the only way to
+    tell a complete archive from one that is cut off."""
     return ("pg_restore", "--file=/dev/null", f"{DIRECTORY}/{file}")
 
 
 def load_arguments(file: str, jobs: int, *, tablespaces: bool = True) -> tuple[str, ...]:
     """Return the command that loads `file` of the folder into the database `PGDATABASE`; without
-    `tablespaces` all of it into the database's own.
+    `tablespaces`, everything goes into the database's own tablespace.
 
-    Without --dbname it would write a script. A connection string that names no database leaves
-    that to `PGDATABASE`.
+    Without --dbname it would write a script. A connection string that names no database leaves that
+    to `PGDATABASE`.
     """
     return (
         "pg_restore",
@@ -168,8 +169,8 @@ def section_arguments(file: str, into: str, section: str, *, tablespaces: bool) 
 
 
 def load_rows_arguments(file: str, jobs: int, entries: str = "") -> tuple[str, ...]:
-    """Return the command that loads the rows of `file` into tables that are there: all of them,
-    or those that the file `entries` lists."""
+    """Return the command that loads the rows of `file` into existing tables: all of them, or those
+    that the file `entries` lists."""
     return (
         "pg_restore",
         "--section=data",
@@ -182,9 +183,9 @@ def load_rows_arguments(file: str, jobs: int, entries: str = "") -> tuple[str, .
     )
 
 
-#: What pg_restore says when the server refused something of a dump that it could read.
+#: Messages of pg_restore when the server refused part of a dump that is readable.
 _REFUSED = ("could not execute query", "COPY failed for table", "Command was:")
-#: And what the server says when that was not the dump's fault.
+#: Messages of the server when the dump is not the cause.
 _NO_ROOM = (
     "No space left",
     "out of memory",
@@ -198,12 +199,12 @@ _NO_ROOM = (
 
 
 def refused_by_server(said: tuple[str, ...]) -> bool:
-    """Whether a failed pg_restore failed because the server refused something of the dump."""
+    """Whether pg_restore failed because the server refused part of the dump."""
     if any(sign in line for line in said for sign in _NO_ROOM):
         return False
     return any(sign in line for line in said for sign in _REFUSED)
 
 
 def lacks_zstd(said: tuple[str, ...]) -> bool:
-    """Whether a failed pg_dump failed because it cannot write zstd."""
+    """Whether pg_dump failed because it does not support zstd."""
     return any(sign in line for line in said for sign in NO_ZSTD)

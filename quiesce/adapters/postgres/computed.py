@@ -1,4 +1,4 @@
-"""What a database computes from its rows by functions: columns, indexes, checks, views."""
+"""Finds columns, indexes, checks and views that a database computes from its rows by functions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ SELECT EXISTS (SELECT 1 FROM pg_depend d
    AND (d.classid IN ('pg_constraint'::regclass, 'pg_attrdef'::regclass, 'pg_rewrite'::regclass)
         OR c.relkind IN ('i', 'I', 'p')))
 """
-# Tables with columns or partitions that functions of somebody compute, and those with values of a
-# domain that such a function decides.
+# Tables with columns or partitions that user-defined functions compute, and tables with values of a
+# domain that such a function checks.
 _LATE = """
 SELECT DISTINCT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind = 'r' AND (
@@ -39,11 +39,11 @@ Name = tuple[str, str]
 
 
 def calls_functions(session: Session) -> bool:
-    """Whether loading rows calls functions, operators or operator classes of somebody."""
+    """Whether loading rows calls user-defined functions, operators or operator classes."""
     return bool(session.value(_CALLS))
 
 
 def late_tables(session: Session) -> frozenset[Name]:
-    """Return the tables whose rows are loaded after all others: a function that reads another
-    table sees it as it is when the row comes in."""
+    """Return the tables whose rows must be loaded after all others, because a function reads
+    another table when a row is inserted."""
     return frozenset((schema, name) for schema, name in session.rows(_LATE))

@@ -1,8 +1,8 @@
-"""Foreign keys that nothing checked, and materialized views: what is done once rows are loaded.
+"""Checks foreign keys and refreshes materialized views after rows were loaded.
 
-Under the replica role no key is looked at, and VALIDATE of a key that counts as valid does
-nothing, so every key is looked at here: a child without its parent would make the next dump one
-that cannot be restored.
+Under the replica role no foreign key is checked, and VALIDATE does nothing for a key that is marked
+valid. So every key is checked here: a child row without its parent would make the next dump
+impossible to restore.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _VIEWS = """
 SELECT c.oid, n.nspname, c.relname, c.relispopulated FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'm' ORDER BY c.oid
 """
-# What each view reads, views that are no tables among it.
+# What each view reads, including other plain views.
 _READS = """
 SELECT DISTINCT r.ev_class, d.refobjid FROM pg_rewrite r
   JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
@@ -53,8 +53,8 @@ SELECT DISTINCT r.ev_class, d.refobjid FROM pg_rewrite r
 
 @dataclass(frozen=True, slots=True)
 class Orphaned:
-    """A foreign key that rows break, and in words how. `constraint` is as in a set's record;
-    `definition` as SQL writes it, "" for what cannot be checked at all."""
+    """A foreign key that rows violate, and a description. `constraint` is as in a set's record;
+    `definition` as SQL writes it, "" if it cannot be checked at all."""
 
     constraint: tuple[str, ...]
     words: str
@@ -62,8 +62,9 @@ class Orphaned:
 
 
 def orphans(session: Session, unasked: Collection[tuple[str, str]] = ()) -> tuple[Orphaned, ...]:
-    """Return every foreign key of which a child has no parent. In a transaction, which holds no
-    lock more for it. Keys of and to the tables `unasked`, by schema and name, are left out."""
+    """Return every foreign key with a child row that has no parent. Runs in a transaction, without
+    keeping additional locks. Keys of and to the tables `unasked`, by schema and name, are left out.
+    """
     found = []
     period = "k.conperiod" if session.version >= _TEMPORAL_SINCE else "false"
     for row in session.rows(_KEYS.format(period=period)):
@@ -73,12 +74,12 @@ def orphans(session: Session, unasked: Collection[tuple[str, str]] = ()) -> tupl
             continue
         words, constraint = f"foreign key {name} of {schema}.{table}", (schema, table, name)
         if temporal:
-            says = f"{words} is temporal, which cannot be checked after loading rows alone"
+            says = f"{words} is temporal, which cannot be checked after a restore of rows only"
             found.append(Orphaned(constraint, says))
             continue
         given = [f"c.{identifier(column)} IS NOT NULL" for column in child]
         whole = " AND ".join(given)
-        # MATCH FULL: all of it or none.
+        # MATCH FULL: all columns or none.
         some = f"({' OR '.join(given)}) AND NOT ({whole})" if match == "f" else "false"
         same = " AND ".join(
             f"p.{identifier(k)} OPERATOR({operator}) c.{identifier(f)}"
@@ -98,7 +99,7 @@ def orphans(session: Session, unasked: Collection[tuple[str, str]] = ()) -> tupl
 
 
 def make_not_valid(session: Session, key: Orphaned) -> None:
-    """Make the foreign key NOT VALID: new rows are checked, those that are there are not."""
+    """Make the foreign key NOT VALID: new rows are checked, existing ones are not."""
     schema, table, name = key.constraint
     on = f"ALTER TABLE {identifier(schema)}.{identifier(table)}"
     session.run(f"{on} DROP CONSTRAINT {identifier(name)}")
@@ -108,9 +109,8 @@ def make_not_valid(session: Session, key: Orphaned) -> None:
 def refresh_views(
     session: Session, populated: Sequence[str], failed: Callable[[str, SessionError], object]
 ) -> None:
-    """Refresh the materialized views that hold rows here or held some there, in the order of
-    what they read. Those that held none stay empty; one that fails stays as it is, and `failed`
-    is told."""
+    """Refresh, in order of dependency, the materialized views that are populated here or were in
+    the source. Others stay empty. One that fails stays as it is, and is passed to `failed`."""
     views = {
         oid: f"{identifier(schema)}.{identifier(name)}"
         for oid, schema, name, there in session.rows(_VIEWS)
@@ -121,7 +121,7 @@ def refresh_views(
     reads: dict[int, set[int]] = {}
     for view, relation in session.rows(_READS):
         reads.setdefault(view, set()).add(relation)
-    # Sorted, so that what does not depend on each other always has one order.
+    # Sorted, so that independent views always have the same order.
     graph = {oid: sorted(reads.get(oid, ())) for oid in sorted({*views, *reads})}
     for oid in TopologicalSorter(graph).static_order():
         if oid in views:
@@ -141,6 +141,6 @@ def _refresh(session: Session, view: str, failed: Callable[[str, SessionError], 
 
 
 def _from(schema: str, table: str, kind: str) -> str:
-    # A partitioned table is all its partitions; a parent by inheritance is itself only.
+    # A partitioned table includes its partitions; an inheritance parent only itself.
     only = "" if kind == "p" else "ONLY "
     return f"{only}{identifier(schema)}.{identifier(table)}"

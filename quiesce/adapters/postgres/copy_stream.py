@@ -1,9 +1,10 @@
-"""The rows of an archive, as pg_restore writes them out: one COPY block after the other.
+"""Reads the rows of an archive from the script that pg_restore writes, one COPY block after
+another.
 
-Works on bytes and splits at newlines only: a value may hold any other separator there is. Rows
-never begin with a backslash and a dot, which is how COPY itself finds the end of a block. Which
-block comes next is known from the archive's table of contents, so nothing else in the script is
-looked at: neither the names nor the comments in it can be taken for a block.
+Works on bytes and splits only at newlines: a value may contain any other separator. Rows never
+begin with a backslash and a dot, which is how COPY itself finds the end of a block. The archive's
+table of contents tells which block comes next, so nothing else in the script is parsed, and no name
+or comment can be mistaken for a block.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from quiesce.errors import QuiesceError
 
 CHUNK = 1024 * 1024
 _END = b"\\.\n"
-_SUBPATH = re.compile(r'\s*("(?:[^"]|"")+"|[^\s",().]+)\s*([,.)(]|FROM stdin;)?')
+_PART = re.compile(r'\s*("(?:[^"]|"")+"|[^\s",().]+)\s*([,.)(]|FROM stdin;)?')
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of one table in an archive: where they belong and into which columns."""
+    """The rows of one table in an archive: the target table and columns."""
 
     schema: str
     table: str
@@ -36,7 +37,7 @@ class Rows:
 
 
 def rows_of(archive: Archive) -> tuple[Rows, ...]:
-    """Return what `pg_restore --data-only` writes rows for, in its order."""
+    """Return the tables that `pg_restore --data-only` writes rows for, in its order."""
     return tuple(
         Rows(entry.schema, entry.name, copied_columns(entry), _encoded(entry.copy))
         for entry in archive.entries
@@ -45,16 +46,17 @@ def rows_of(archive: Archive) -> tuple[Rows, ...]:
 
 
 def copied_columns(entry: ArchiveEntry) -> tuple[str, ...]:
-    """Return the columns that an entry's COPY statement names. Raise QuiesceError for another."""
+    """Return the columns in an entry's COPY statement. Raise QuiesceError for any other
+    statement."""
     return columns_of(entry.copy.strip())[1]
 
 
 def columns_of(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the table (its schema first) and the columns that a COPY statement names."""
+    """Return the table (schema first) and the columns in a COPY statement."""
     names: list[list[str]] = [[]]
     at = len("COPY ")
     while at < len(text):
-        match = _SUBPATH.match(text, at)
+        match = _PART.match(text, at)
         if not match:
             break
         at = match.end()
@@ -67,21 +69,21 @@ def columns_of(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         elif sign == ")":
             break
     if not text.startswith("COPY ") or not text.endswith(" FROM stdin;") or len(names) > 2:
-        raise QuiesceError(f"rows are copied in an unknown way: {text[:80]}")
+        raise QuiesceError(f"unknown form of COPY: {text[:80]}")
     return tuple(names[0]), tuple(names[1]) if len(names) == 2 else ()
 
 
 class Script:
-    """Reads a script block by block. Every block is to be read to its end before the next."""
+    """Reads a script block by block. Each block must be read to its end before the next."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._buffer = b""
 
     def find(self, rows: Rows) -> Block:
-        """Return the block of these rows. Raise QuiesceError when the script ends before it."""
+        """Return the block of these rows. Raise QuiesceError if the script ends before it."""
         wanted = b"\n" + rows.statement
-        # The very first line of a script is never a COPY, so a line break comes before each.
+        # The first line of a script is never a COPY, so each COPY follows a newline.
         while (at := self._buffer.find(wanted)) < 0:
             self._buffer = self._buffer[-len(wanted) :]
             self._fill(f"the rows of table {rows.table} are missing")
@@ -89,7 +91,8 @@ class Script:
         return Block(self, rows.table)
 
     def read(self, most: int, table: str) -> tuple[bytes, bool]:
-        """Return the next whole lines of a block, about `most` bytes, and whether that was all."""
+        """Return the next complete lines of a block, about `most` bytes, and whether the block
+        ended."""
         while len(self._buffer) < len(_END):
             self._fill(f"the rows of table {table} are cut off")
         if self._buffer.startswith(_END):
@@ -97,8 +100,8 @@ class Script:
             return b"", True
         at = self._buffer.find(b"\n" + _END)
         if 0 <= at < most:
-            subpath, self._buffer = self._buffer[: at + 1], self._buffer[at + 1 + len(_END) :]
-            return subpath, True
+            chunk, self._buffer = self._buffer[: at + 1], self._buffer[at + 1 + len(_END) :]
+            return chunk, True
         end = self._buffer.rfind(b"\n", 0, max(most, 1)) + 1
         if end == 0:
             end = self._buffer.find(b"\n") + 1
@@ -106,11 +109,11 @@ class Script:
             before = len(self._buffer)
             self._fill(f"the rows of table {table} are cut off")
             end = self._buffer.find(b"\n", before) + 1
-        subpath, self._buffer = self._buffer[:end], self._buffer[end:]
-        return subpath, False
+        chunk, self._buffer = self._buffer[:end], self._buffer[end:]
+        return chunk, False
 
     def finish(self) -> None:
-        """Read what is left, so that whoever writes it can end."""
+        """Read the rest, so that the writer can finish."""
         while self._stream.read(CHUNK):
             pass
 
@@ -122,7 +125,7 @@ class Script:
 
 
 class Block:
-    """A file that holds the rows of one table, for COPY."""
+    """A file with the rows of one table, for COPY."""
 
     def __init__(self, script: Script, table: str) -> None:
         self._script = script
@@ -134,15 +137,15 @@ class Block:
         """Return at most `size` bytes; none at the end."""
         if not self._left and not self._ended:
             self._left, self._ended = self._script.read(size, self._table)
-        subpath, self._left = self._left[:size], self._left[size:]
-        return subpath
+        chunk, self._left = self._left[:size], self._left[size:]
+        return chunk
 
     def readline(self, size: int = CHUNK) -> bytes:
-        """The same: whoever copies takes pieces as they come."""
+        """Like `read`: the caller accepts chunks of any size."""
         return self.read(size)
 
     def skip(self) -> None:
-        """Read it to its end and drop it."""
+        """Read to the end and discard the rows."""
         while self.read():
             pass
 
@@ -151,15 +154,16 @@ class Block:
 def through_pipe(
     pipe: Path, write: Callable[[], None]
 ) -> Iterator[tuple[BinaryIO, Callable[[], None]]]:
-    """Run `write`, which fills the named pipe `pipe`, in a thread; yield what reads from it.
+    """Run `write`, which fills the named pipe `pipe`, in a thread; yield the reading end.
 
-    The second value waits for the writer and raises what it raised: only then is what was read
-    known to be all. Left early, the writer fails for want of a reader.
+    The second value waits for the writer and raises its exception: only then is the data known to
+    be complete. On early exit the writer fails because there is no reader.
     """
     os.mkfifo(pipe, 0o600)
-    # Opened before the writer is there, which would otherwise have to be waited for.
+    # Open before the writer does; a blocking open would wait for it.
     reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    # Until the writer has ended, somebody writes: its beginning late is no end of the file.
+    # Keep a writing end open until the writer has ended, so that a late start is not read as end of
+    # file.
     kept = os.open(pipe, os.O_WRONLY | os.O_CLOEXEC)
     os.set_blocking(reading, True)
     failures: list[BaseException] = []
@@ -167,7 +171,7 @@ def through_pipe(
     def work() -> None:
         try:
             write()
-        except BaseException as problem:  # noqa: BLE001  raised again where it is waited for
+        except BaseException as problem:  # noqa: BLE001  raised again by wait()
             failures.append(problem)
         finally:
             os.close(kept)

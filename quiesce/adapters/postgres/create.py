@@ -1,4 +1,4 @@
-"""Databases made beside the live ones: what would keep a dump from loading, making, finishing."""
+"""Creates staging databases: checks what would prevent a load, creates them and completes them."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ PROVIDERS_SINCE = 150000
 
 
 def load_jobs() -> int:
-    """How many sessions a load may use at once."""
+    """Return how many sessions a load may use at once."""
     return max(1, min(os.cpu_count() or 1, MOST_JOBS))
 
 
 def problems(
     session: Session, record: DatabaseRecord, made: Collection[str] = ()
 ) -> tuple[str, ...]:
-    """Everything that would keep the record's dump from loading on this server, in words. Roles in
-    `made` are there by then."""
+    """Return everything that would prevent loading the record's dump on this server. The roles in
+    `made` will exist by then."""
     found: list[str] = []
     major = int(record.server_version.split(".")[0])
     if session.version // 10000 < major:
@@ -58,21 +58,22 @@ def create(
     run: str,
     open_one: Callable[[str], Session],
 ) -> None:
-    """Make database `name` anew and empty, marked as this run's.
+    """Create database `name`, empty and marked as this run's.
 
-    One that this run made is dropped first; any other is refused. `open_one` opens a session with
+    One that this run created is dropped first; any other is refused. `open_one` opens a session in
     a database of the server.
     """
     if not name or len(name.encode()) > NAME_BYTES:
         raise RequestError(
-            f"{name!r} cannot be the name of a database", "PostgreSQL keeps 63 bytes of a name"
+            f"{name!r} is not a valid name for a database",
+            "names in PostgreSQL have at most 63 bytes",
         )
     if existing(session, [name]):
-        # the name counts as well: a run may die, or the server crash, before the mark is there
+        # the name counts too: a run or the server may die before the mark is written
         ours = name.endswith(f"_{suffix_of(run)}") or mark_of(session, name) == run
         if name == database.name or not ours:
             raise RequestError(
-                f"database {name} exists already and is not of this run",
+                f"database {name} already exists and was not created by this run",
                 "run 'inv recover', then try again",
             )
         remove(session, name, open_one)
@@ -87,10 +88,10 @@ def create(
 
 
 def recreate(session: Session, name: str, run: str, open_one: Callable[[str], Session]) -> None:
-    """Make database `name` of this run anew and empty, as it was made before."""
+    """Create database `name` of this run again, empty, with the same options."""
     if not name.endswith(f"_{suffix_of(run)}") and mark_of(session, name) != run:
         raise RequestError(
-            f"database {name} is not of this run", "run 'inv recover', then try again"
+            f"database {name} was not created by this run", "run 'inv recover', then try again"
         )
     like = locale_of(session, name)
     options = [*_locale_options(like, session.version), *_tablespace(session, name)]
@@ -100,7 +101,7 @@ def recreate(session: Session, name: str, run: str, open_one: Callable[[str], Se
 
 
 def require_empty(session: Session, name: str) -> None:
-    """Raise RequestError when the database holds objects of anybody."""
+    """Raise RequestError if the database contains user objects."""
     found = session.rows(
         "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE c.oid >= 16384 AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
@@ -109,15 +110,15 @@ def require_empty(session: Session, name: str) -> None:
     if found:
         raise RequestError(
             f"database {name} is not empty: it has {'.'.join(found[0])}",
-            "a dump is only ever loaded into a new database",
+            "dumps are only loaded into new databases",
         )
 
 
 def finish(
     session: Session, database: Database, name: str, record: DatabaseRecord | None, run: str
 ) -> None:
-    """Give database `name` owner, settings, grants and comment of the record, or of the live. It
-    stays marked as this run's."""
+    """Give database `name` the owner, settings, grants and comment of the record, or of the live
+    database. It stays marked as this run's."""
     if record is not None:
         owner, settings = record.owner, record.settings
     elif existing(session, [database.name]) and name != database.name:
@@ -170,7 +171,7 @@ def _locale_problems(session: Session, record: DatabaseRecord) -> list[str]:
     found: list[str] = []
     for locale in sorted({record.collate, record.ctype}):
         try:
-            # any locale the system has may be set here; none other
+            # accepts exactly the locales that the system has
             session.run("SELECT set_config('lc_time', %s, false)", [locale])
         except SessionError:
             found.append(f"the server's image does not have the locale {locale}")
@@ -199,7 +200,7 @@ def _locale_options(like: dict[str, Any], version: int) -> list[str]:
     elif provider == "builtin":
         options += ["LOCALE_PROVIDER builtin", f"BUILTIN_LOCALE {literal(like['locale'])}"]
     elif version >= PROVIDERS_SINCE:
-        options.append("LOCALE_PROVIDER libc")  # or it would be the one of template0
+        options.append("LOCALE_PROVIDER libc")  # otherwise it would be that of template0
     return options
 
 

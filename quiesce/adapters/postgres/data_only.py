@@ -1,8 +1,8 @@
-"""Rows alone, put in place of all that is there: one transaction, all or nothing.
+"""Replaces all rows of a database's tables in one transaction.
 
-The tables of the dump are emptied (without CASCADE, which would empty others as well), their rows
-are loaded under the replica role, keys are looked at afterwards, and what is there then is
-compared before it is committed. Sources of these rules: what happens otherwise was seen with each.
+The tables of the dump are emptied (without CASCADE, which would empty others too), their rows are
+loaded under the replica role, foreign keys are checked afterwards, and the content is compared
+before the commit. Each of these rules exists because its absence failed in a test.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from quiesce.model import RowsRecord, SequenceRecord
 from quiesce.obstacles import broken_constraints
 from quiesce.ports import DatabaseContents, Drift
 
-#: An application that keeps a transaction open would be waited for without end.
+#: Without a limit, an application with an open transaction would block forever.
 LOCK_TIMEOUT = "10s"
 _DENIED = "42501"
-_HINT = "restore all of it: a full set, without --data-only"
+_HINT = "restore a full set, without --data-only"
 
 _WHOLE = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -53,19 +53,19 @@ SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.rel
 
 
 def find_drift(session: Session, rows: Sequence[Rows], record: RowsRecord) -> Drift:
-    """Return how the session's database differs from what the rows were dumped from."""
+    """Return how the session's database differs from the source of the rows."""
     wanted = _without_versions(rows, session)
     drift = compare(wanted, record.tables, read_targets(session))
     problems = list(drift.problems)
     found = _match(record.sequences, catalog.read_sequences(session))
     problems += [
-        f"sequence {s.schema}.{s.name} is not there" for s in record.sequences if s not in found
+        f"sequence {s.schema}.{s.name} does not exist" for s in record.sequences if s not in found
     ]
     here = {(table.schema, table.name): table.oid for table in catalog.read_tables(session)}
     wanted_here = [(block.schema, block.table) for block in wanted]
     problems += room_to_empty(session, [here[name] for name in wanted_here if name in here])
     if record.large_objects:
-        problems.append(f"it has {record.large_objects} large objects, which are no rows")
+        problems.append(f"it has {record.large_objects} large objects, which are not rows")
     dumped = {(block.schema, block.table) for block in rows}
     guarded = guarded_tables(session)
     left = [
@@ -94,12 +94,11 @@ def replace_rows(
     eased: Eased,
     spool: Callable[[], BinaryIO],
 ) -> tuple[int, int]:
-    """Put the rows that `stream` writes in place of all that their tables hold; return how many
-    tables and rows there are of them.
+    """Replace the rows of the tables by those in `stream`; return the number of tables and rows.
 
-    `complete` returns once the stream is known to be all; `check` may refuse what is there then.
-    `eased` says what need not come back as it was, and is told. `spool` opens a file for rows that
-    have to wait until all others are there.
+    `complete` returns once the stream is known to be complete; `check` may reject the new content.
+    `eased` decides what need not be restored as it was, and records it. `spool` opens a file for
+    rows that must be loaded last.
     """
     shapes = {(table.schema, table.name): table for table in catalog.read_tables(session)}
     wanted = _without_versions(rows, session)
@@ -112,9 +111,9 @@ def replace_rows(
         aside.silence(session)
         paths = LentPaths(session, record.search_path)
         if calls_functions(session):
-            # Even emptying a table looks into the functions of its indexes.
+            # Even truncating a table evaluates the functions of its indexes.
             paths.lend(in_transaction=True)
-        # Locked first: what is taken off below must be what is there.
+        # Lock first, so that nothing changes before it is dropped below.
         _empty(session, targets)
         aside.take(session, [table.oid for table in targets])
         session.run("SET LOCAL lock_timeout = 0")
@@ -140,7 +139,7 @@ def replace_rows(
         )
         session.run("COMMIT")
     except BaseException:
-        # A session that the server ended has nothing left to undo.
+        # A session that the server has ended has nothing to roll back.
         with contextlib.suppress(QuiesceError):
             session.run("ROLLBACK")
         raise
@@ -149,26 +148,26 @@ def replace_rows(
 
 
 def _broken_check(eased: Eased, record: RowsRecord, check: Check, problem: SessionError) -> None:
-    """A check that rows broke when the set was made comes back NOT VALID without being asked for:
-    there is no other way to have these rows."""
+    """Accept a check that rows already violated when the set was made as NOT VALID, without a flag:
+    these rows cannot be restored otherwise."""
     require_fault(problem)
     if check.constraint in broken_constraints(record.obstacles):
         eased.done.append(
-            f"{check.words} comes back NOT VALID: rows broke it when the set was made"
+            f"{check.words} is restored as NOT VALID: rows violated it when the set was made"
         )
     else:
         eased.constraint(check.words, problem)
 
 
 def _require_parents(session: Session, eased: Eased, record: RowsRecord) -> None:
-    """Look at every foreign key. One that rows broke when the set was made stays as it is: it has
-    the same rows behind it that it had there."""
+    """Check every foreign key. One that rows violated when the set was made stays as it is, because
+    it has the same rows as then."""
     for key in constraints.orphans(session):
         if key.constraint in broken_constraints(record.obstacles):
-            eased.done.append(f"{key.words}, as it had when the set was made")
+            eased.done.append(f"{key.words}, as when the set was made")
         elif not key.definition:
             raise QuiesceError(key.words, _HINT)
-        elif eased.constraint(key.words, SessionError("rows contradict each other")):
+        elif eased.constraint(key.words, SessionError("rows violate it")):
             constraints.make_not_valid(session, key)
 
 
@@ -179,13 +178,13 @@ def _become_replica(session: Session) -> None:
         if problem.sqlstate != _DENIED:
             raise
         raise RequestError(
-            f"the user of {session.where} may not load rows without their triggers",
+            f"the user of {session.where} may not disable triggers to load rows",
             "let a superuser run GRANT SET ON PARAMETER session_replication_role TO that user",
         ) from problem
 
 
 def _empty(session: Session, targets: Sequence[TableShape]) -> None:
-    # Tables of an extension hold rows of its own beside the dumped ones.
+    # Extension tables contain their own rows besides the dumped ones.
     of_extensions = [table for table in targets if table.condition]
     plain = [_quoted(table) for table in targets if not table.condition]
     try:
@@ -199,14 +198,14 @@ def _empty(session: Session, targets: Sequence[TableShape]) -> None:
     except SessionError as problem:
         raise QuiesceError(
             f"the tables of {session.where} cannot be emptied: {problem.fact}",
-            problem.hint or "see who uses them with 'inv db-shell', then try again",
+            problem.hint or "find the sessions that use them with 'inv db-shell', then try again",
             details=problem.details,
         ) from problem
 
 
 def _partitioned(session: Session, targets: Sequence[int]) -> list[str]:
-    """Return the partitioned tables that have no other partitions than these: where they refer to
-    a table, it cannot be emptied without naming them as well."""
+    """Return the partitioned tables all of whose partitions are among these. If they reference a
+    table, it cannot be truncated without naming them too."""
     found = session.rows(_WHOLE, [list(targets)])
     return [f"{identifier(schema)}.{identifier(name)}" for schema, name in found]
 
@@ -226,8 +225,8 @@ def _load(
             found = script.find(block)
             if block in wanted and (block.schema, block.table) in late:
                 file = files.enter_context(spool())
-                while subpath := found.read():
-                    file.write(subpath)
+                while chunk := found.read():
+                    file.write(chunk)
                 waiting.append((block, file))
             elif block in wanted:
                 _copy(session, block, found)
@@ -247,7 +246,7 @@ def _copy(session: Session, block: Rows, stream: Readable) -> None:
         raise
     except SessionError as problem:
         raise QuiesceError(
-            f"rows of {block.schema}.{block.table} are refused: {problem.fact}",
+            f"rows of {block.schema}.{block.table} were rejected: {problem.fact}",
             _HINT,
             details=problem.details,
         ) from problem
@@ -256,8 +255,8 @@ def _copy(session: Session, block: Rows, stream: Readable) -> None:
 def _match(
     recorded: Sequence[SequenceRecord], there: Sequence[SequenceRecord]
 ) -> dict[SequenceRecord, SequenceRecord]:
-    """Return which sequence here is meant by each recorded one: that of its column, or else that
-    of its name. Names of sequences change by themselves, as tables and columns are renamed."""
+    """Return which sequence here corresponds to each recorded one: that of the same column, else
+    that of the same name. Sequences are renamed implicitly with tables and columns."""
     by_name = {(s.schema, s.name): s for s in there}
     by_owner = {s.owner: s for s in there if s.owner}
     found = {s: by_owner.get(s.owner) or by_name.get((s.schema, s.name)) for s in recorded}
@@ -267,7 +266,7 @@ def _match(
 def _as_recorded(
     there: Sequence[SequenceRecord], meant: Mapping[SequenceRecord, SequenceRecord]
 ) -> tuple[SequenceRecord, ...]:
-    """Return the sequences under the names that the record has for them."""
+    """Return the sequences with the names in the record."""
     names = {(place.schema, place.name): recorded for recorded, place in meant.items()}
     return tuple(
         replace(s, schema=as_recorded.schema, name=as_recorded.name)
@@ -286,7 +285,7 @@ def _set(session: Session, sequence: SequenceRecord, place: SequenceRecord) -> N
 
 
 def _without_versions(rows: Sequence[Rows], session: Session) -> tuple[Rows, ...]:
-    """The rows without those of Alembic's version table: the target has its own."""
+    """Return the rows without those of Alembic's version table: the target has its own."""
     table = catalog.find_version_table(session)
     version = table.strings if table else ()
     return tuple(block for block in rows if (block.schema, block.table) != version)

@@ -1,8 +1,8 @@
-"""Dropping a database that a run made or put aside, whatever PostgreSQL ties to it.
+"""Drops a database that a run created or renamed away, with everything that blocks the drop.
 
-`DROP DATABASE` is refused for a template, while there is a subscription in it, while a logical
-replication slot of it is in use, and while somebody is connected. None of that is worth anything
-in a database that is dropped, so each is taken away first.
+`DROP DATABASE` is refused for a template, for a database with a subscription, while one of its
+logical replication slots is in use, and while sessions are connected. None of that is worth keeping
+in a database that is dropped, so each is removed first.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Callable
 from quiesce.adapters.postgres.session import Session, SessionError, identifier, literal
 from quiesce.errors import CannotDrop, QuiesceError
 
-#: PostgreSQL's word for a database whose DROP was interrupted: it can only be dropped.
+#: How PostgreSQL marks a database whose DROP was interrupted: it can only be dropped.
 _INVALID = -2
 _IN_USE, _DENIED = "55006", "42501"
 SLOT_SECONDS = 30.0
-#: Nothing answers there, so that no DROP SUBSCRIPTION waits for a publisher.
+#: An unreachable address, so that no DROP SUBSCRIPTION waits for a publisher.
 _NOWHERE = "host=/nowhere dbname=none user=none password=none"
 
 _SUBSCRIPTIONS = """
@@ -28,10 +28,10 @@ _SLOTS = "SELECT slot_name, active_pid FROM pg_replication_slots WHERE database 
 
 
 def drop(session: Session, name: str, suffix: str, open_one: Callable[[str], Session]) -> None:
-    """No database `name`. The name is read back from the server first, because the server cuts
-    long ones without a word, and must end with `suffix`. `open_one` opens a session with it.
+    """Drop database `name`. The name is read back from the server first, because the server
+    silently truncates long names, and must end with `suffix`. `open_one` opens a session in it.
 
-    Raise CannotDrop when the server refuses.
+    Raise CannotDrop if the server refuses.
     """
     rows = session.rows("SELECT datname FROM pg_database WHERE datname = %s::name", [name])
     if not rows:
@@ -39,14 +39,14 @@ def drop(session: Session, name: str, suffix: str, open_one: Callable[[str], Ses
     found = str(rows[0][0])
     if not suffix or not found.endswith(suffix) or found != name:
         raise QuiesceError(
-            f"database {found} was not made by this run, so it is not dropped",
-            f"only names that end with {suffix} are",
+            f"database {found} was not created by this run, so it is not dropped",
+            f"only names that end with {suffix} are dropped",
         )
     remove(session, found, open_one)
 
 
 def remove(session: Session, name: str, open_one: Callable[[str], Session]) -> None:
-    """No database `name`, which exists and was found to be ours. As `drop`."""
+    """Drop database `name`, which exists and was found to be Quiesce's own. See `drop`."""
     quoted = identifier(name)
     template, limit = session.row(
         "SELECT datistemplate, datconnlimit FROM pg_database WHERE datname = %s", [name]
@@ -62,7 +62,7 @@ def remove(session: Session, name: str, open_one: Callable[[str], Session]) -> N
     except SessionError as problem:
         raise CannotDrop(
             f"database {name} cannot be dropped: {problem.fact.partition(': ')[2]}",
-            "nothing needs it any more; take away what holds it, or let a superuser drop it",
+            "it is no longer needed; remove what blocks the drop, or let a superuser drop it",
             details=problem.details,
         ) from problem
 
@@ -81,16 +81,16 @@ def _drop_subscriptions(session: Session, name: str, open_one: Callable[[str], S
     found = session.rows(_SUBSCRIPTIONS, [name])
     if not found:
         return
-    # They can be dropped from inside only.
+    # They can only be dropped in a session of that database.
     session.run(f"ALTER DATABASE {identifier(name)} ALLOW_CONNECTIONS true")
     with open_one(name) as inside:
         for subscription, _ in found:
             alter = f"ALTER SUBSCRIPTION {identifier(subscription)}"
-            # First of all, so that no worker fetches anything into this copy: what it confirmed
-            # would be missing in the live one.
+            # First, so that no worker fetches anything into this copy: what it confirmed would be
+            # missing in the live database.
             inside.run(f"{alter} CONNECTION {literal(_NOWHERE)}")
             inside.run(f"{alter} DISABLE")
-            # The slot is the publisher's, and may be in use by the database that is live now.
+            # The slot is on the publisher, and the live database may be using it.
             inside.run(f"{alter} SET (slot_name = NONE)")
             inside.run(f"DROP SUBSCRIPTION {identifier(subscription)}")
 
@@ -103,8 +103,8 @@ def _drop(session: Session, name: str) -> None:
             session.run(f"{statement} WITH (FORCE)")
         except SessionError as problem:
             if problem.sqlstate == _DENIED:
-                # Who may not end others may still drop what nobody uses; the server's own workers
-                # leave by themselves then.
+                # A user who may not terminate sessions can still drop an unused database; the
+                # server's own workers then leave by themselves.
                 session.run(statement)
                 return
             slots = session.rows(_SLOTS, [name])
@@ -123,6 +123,6 @@ def _drop_slot(session: Session, slot: str, pid: int | None) -> None:
             session.run("SELECT pg_terminate_backend(%s)", [pid])
         session.run("SELECT pg_drop_replication_slot(%s)", [slot])
     except SessionError as problem:
-        # In use still: it is tried again. Gone: so much the better.
+        # If it is still in use, try again; if it no longer exists, that is fine.
         if problem.sqlstate not in (_IN_USE, "42704"):
             raise

@@ -1,8 +1,8 @@
-"""The table of contents of a custom-format archive of pg_dump, read without a client.
+"""Reads the table of contents of a custom-format archive of pg_dump, without a client.
 
-The layout is that of PostgreSQL's own archiver: a magic word, a version (1.14 is pg_dump 14 and
-15, 1.15 is 16, 1.16 is 17 and 18), the sizes of integers and offsets, and then every entry with
-its SQL. Data is not read: whether it is whole, only a full `pg_restore` can tell.
+The layout is that of PostgreSQL's archiver: a magic word, a version (1.14 is pg_dump 14 and 15,
+1.15 is 16, 1.16 is 17 and 18), the sizes of integers and offsets, and then every entry with its
+SQL. The data is not read: only a full `pg_restore` can tell whether it is complete.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class ArchiveEntry:
     definition: str
     copy: str
     tablespace: str = ""
-    #: By which a list for `pg_restore --use-list` names it.
+    #: The number of the entry in a list for `pg_restore --use-list`.
     number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """What an archive says of itself and everything it holds, in its own order."""
+    """The header of an archive and all its entries, in their order."""
 
     database: str
     server_version: str
@@ -59,21 +59,21 @@ class Archive:
         return any(entry.kind in ("TABLE DATA", "SEQUENCE SET") for entry in self.entries)
 
     def sequences(self) -> tuple[SequenceRecord, ...]:
-        """The state each sequence will have once loaded. It may be ahead of the snapshot: a
-        sequence's state is not part of any transaction."""
+        """Return the state of each sequence after a load. It may be ahead of the snapshot, because
+        a sequence's state is not transactional."""
         found = [_sequence(entry) for entry in self.entries if entry.kind == "SEQUENCE SET"]
         return tuple(sorted(found, key=lambda record: (record.schema, record.name)))
 
 
 def read_archive(path: Path) -> Archive:
-    """Read the table of contents. Raise RequestError when the file is not such an archive."""
+    """Read the table of contents. Raise RequestError if the file is not such an archive."""
     try:
         with path.open("rb") as stream:
             return _Reader(stream).archive()
     except (EOFError, UnicodeDecodeError, ValueError, IndexError) as problem:
         raise RequestError(
-            f"{path.name} is not a whole archive of pg_dump ({problem})",
-            "the file is damaged; take another set",
+            f"{path.name} is not a complete archive of pg_dump ({problem})",
+            "the file is damaged; use another set",
         ) from problem
 
 
@@ -86,12 +86,12 @@ def is_archive(path: Path) -> bool:
 def _sequence(entry: ArchiveEntry) -> SequenceRecord:
     match = SETVAL.fullmatch(entry.definition)
     if not match:
-        raise ValueError(f"sequence {entry.name} is set in an unknown way")
+        raise ValueError(f"unknown form of setval for sequence {entry.name}")
     return sequence_of(match)
 
 
 def sequence_of(match: re.Match[str]) -> SequenceRecord:
-    """Return what a statement that `SETVAL` matched sets."""
+    """Return the sequence state in a statement that `SETVAL` matched."""
     text = match[2].replace("''", "'")
     if match[1]:
         text = text.replace("\\\\", "\\")
@@ -104,7 +104,7 @@ class _Reader:
         self.stream = stream
         self.size = os.fstat(stream.fileno()).st_size
         if self._bytes(5) != MAGIC:
-            raise ValueError("it does not begin like one")
+            raise ValueError("it has no archive header")
         major, minor, _, self.integer_size, self.offset_size, layout = self._bytes(6)
         self.version = (major, minor)
         if not OLDEST <= self.version <= NEWEST:
@@ -165,8 +165,8 @@ class _Reader:
         length = self._integer()
         if length < 0:
             return None
-        if length > self.size:  # or a damaged length would take that much memory
-            raise EOFError("a length in it goes beyond its end")
+        if length > self.size:  # a damaged length would allocate that much memory
+            raise EOFError("a length in it exceeds its size")
         # an archive is in its database's own encoding; only names of ASCII servers are not UTF-8
         return self._bytes(length).decode("utf-8", errors="surrogateescape")
 

@@ -1,6 +1,6 @@
-"""What the driver of PostgreSQL raises, in words that a person can act on.
+"""Translates the exceptions of the PostgreSQL driver into errors with hints.
 
-None of them holds a password or a connection string.
+No error contains a password or a connection string.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from quiesce.ports import Endpoint
 
 
 class SessionError(QuiesceError):
-    """The server refused a statement, or a session could not be had.
+    """The server refused a statement, or a session could not be opened.
 
-    `sqlstate` is the server's own code, empty where there is none.
+    `sqlstate` is the server's code, empty if there is none.
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class NoDatabase(SessionError):
 
 
 class Unreachable(SessionError):
-    """Nobody answers where the server should be."""
+    """The server does not answer."""
 
 
 def in_our_words(problem: psycopg2.Error, where: str) -> SessionError:
-    """Return what the driver raised as an error that a person can act on."""
+    """Return the driver's exception as an error that a user can act on."""
     primary = problem.diag.message_primary
     lines = [line for line in str(problem).splitlines() if line.strip()]
     said = primary or (lines[0] if lines else "the connection was lost")
@@ -65,7 +65,7 @@ def translate_driver_errors(where: str) -> AbstractContextManager[None]:
 def no_session(
     problem: psycopg2.Error, database: Database, name: str, endpoint: Endpoint
 ) -> SessionError:
-    """Return why there is no session, in words and with what to do."""
+    """Return the error for a session that could not be opened, with a hint."""
     said = str(problem).strip().splitlines()
     last = re.sub(r"^.*?(FATAL|failed): +", "", said[0]) if said else "no reason given"
     text = " ".join(said)
@@ -73,7 +73,8 @@ def no_session(
     if re.search(r"password authentication failed|no password supplied|authentication", text):
         return SessionError(
             f"service {service} does not accept the password of user {user}",
-            f"set databases.{database.key}.password to what the server was made with",
+            f"set databases.{database.key}.password to the password that the server was "
+            "initialized with",
         )
     if re.search(r'database ".*" does not exist', text, re.DOTALL):
         return NoDatabase(

@@ -1,4 +1,4 @@
-"""Databases made and filled beside the live ones, or rows put into the live ones themselves."""
+"""Creates and fills staging databases, or replaces rows in the live ones."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ from quiesce.ports import DatabaseContents, Drift, Handover, LoadedRows, Runtime
 
 
 class Loading(Needs):
-    """The part of `DatabaseAdmin` that makes, fills and finishes databases."""
+    """The part of `DatabaseAdmin` that creates, fills and completes databases."""
 
     def __init__(
         self, runtime: Runtime, databases: Sequence[Database], run: str, scratch: Path
     ) -> None:
         super().__init__(runtime, databases, run, scratch)
-        #: Who loaded a file into the database of this name, and the owners the file names.
+        #: The role that loaded a file into the database of this name, and the owners that the file
+        #: names.
         self._loaders: dict[str, tuple[sql_load.Loader, frozenset[str]]] = {}
 
     def create(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
@@ -64,7 +65,7 @@ class Loading(Needs):
             side.require_empty(session, name)
             version = session.version
             rows = session.rows("SELECT spcname FROM pg_tablespace")
-        # Where tables lie on disk is the server's own business; that they are there is not.
+        # The dump's tablespaces are used only if the server has them.
         needed = {entry.tablespace for entry in read_archive(dump).entries} - {""}
         tablespaces = needed <= {str(space) for (space,) in rows}
         if not (record is not None and record.obstacles):
@@ -75,7 +76,7 @@ class Loading(Needs):
             except QuiesceError as problem:
                 if not refused_by_server(problem.details):
                     raise
-                # pg_restore gave up at something in the dump: once more, statement by statement.
+                # pg_restore failed at part of the dump: try again, statement by statement.
                 with self._maintenance(database) as session:
                     side.recreate(session, name, self._run, functools.partial(self._open, database))
             else:
@@ -103,7 +104,7 @@ class Loading(Needs):
             version=version,
             directory=directory,
             writable=False,
-            what=f"loading of {Path(file).name} into database {name}",
+            what=f"loading {Path(file).name} into database {name}",
             interrupted=lambda: self._end_clients(database, name),
         )
 
@@ -141,7 +142,7 @@ class Loading(Needs):
             def written(section: str) -> Path:
                 into = here.with_name(f"{here.name}.{section}")
                 argv = section_arguments(here.name, into.name, section, tablespaces=tablespaces)
-                client(argv, f"reading of {section}", writable=True)
+                client(argv, f"reading {section}", writable=True)
                 return into
 
             careful = Careful(script, looker, LentPaths(looker, path), eased)
@@ -149,7 +150,7 @@ class Loading(Needs):
             for entries in _rows_in_order(archive, late, here):
                 argv = load_rows_arguments(here.name, side.load_jobs(), entries)
                 try:
-                    client(argv, "loading of the rows", writable=False)
+                    client(argv, "loading the rows", writable=False)
                 except QuiesceError as problem:
                     if not refused_by_server(problem.details):
                         raise
@@ -199,7 +200,7 @@ class Loading(Needs):
         rows = _rows_in(dump)
         if not is_archive(dump):
             with self._open(database, name) as session, dump.open("rb", buffering=0) as script:
-                # Read to its end before, and found complete.
+                # It was read to its end before, and is complete.
                 loaded = replace_rows(
                     session, rows, record, script, lambda: None, check, eased, self._spool
                 )
@@ -216,7 +217,7 @@ class Loading(Needs):
                     version=session.version,
                     directory=self._scratch,
                     writable=True,
-                    what=f"reading of {dump.name}",
+                    what=f"reading {dump.name}",
                 )
 
             with through_pipe(pipe, write) as (stream, complete):
@@ -228,7 +229,7 @@ class Loading(Needs):
 
     def _spool(self) -> BinaryIO:
         self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Without a name: nothing of it stays, whatever happens.
+        # Without a name, so that nothing remains.
         return cast(BinaryIO, tempfile.TemporaryFile(dir=self._scratch))
 
     def write_out(self, database: Database, archive: Path) -> Path:
@@ -245,7 +246,7 @@ class Loading(Needs):
                 version=version,
                 directory=self._scratch,
                 writable=True,
-                what=f"reading of {archive.name}",
+                what=f"reading {archive.name}",
             )
         return script
 
@@ -299,7 +300,7 @@ class Loading(Needs):
                 owners |= frozenset(ownership.owners_of(live))
                 live_owner = str(catalog.locale_of(live, database.name)["owner"])
         except NoDatabase:
-            pass  # nothing is live yet, so nobody owns it
+            pass  # there is no live database yet
         with self._open(database, name) as session:
             owner = ownership.choose(session, database.name, live_owner, owners, database.user)
             invokers = sql_load.hand_over(session, loader, owner)
@@ -309,7 +310,7 @@ class Loading(Needs):
 
 @contextlib.contextmanager
 def _removing(here: Path, *suffixes: str) -> Iterator[None]:
-    """Nothing is left of the files that are made beside this one."""
+    """Remove the files beside this one at the end."""
     try:
         yield
     finally:
@@ -318,8 +319,8 @@ def _removing(here: Path, *suffixes: str) -> Iterator[None]:
 
 
 def _rows_in_order(archive: Archive, late: frozenset[tuple[str, str]], here: Path) -> Iterator[str]:
-    """Yield the list of the rows to load first, then that of those to load after them; an empty
-    name for all of them at once."""
+    """Yield the list of the rows to load first, then the list of the others; an empty name for all
+    at once."""
     last = [
         e.number for e in archive.entries if e.kind == "TABLE DATA" and (e.schema, e.name) in late
     ]

@@ -1,17 +1,17 @@
-"""Loading a dump statement by statement, where pg_restore by itself gives up.
+"""Loads a dump statement by statement, when pg_restore fails.
 
-pg_restore asks every check while a table that the check reads is still empty, calls functions with
-an empty search path, and ends at the first constraint that rows break. Here the same statements
-are written by pg_restore and run one by one:
+pg_restore evaluates checks while the tables that they read are still empty, calls functions with an
+empty search path, and stops at the first constraint that rows violate. Here pg_restore writes the
+same statements to scripts, which are run one by one:
 
-    1. what comes before the rows; functions are lent a search path when one fails without
-    2. checks are taken off
+    1. what comes before the rows; functions get a search path when one fails without it
+    2. checks are dropped
     3. the rows, those of tables that compute columns by functions after all others
-    4. indexes, constraints, triggers, materialized views; checks are put back, validated
-    5. statistics, while functions still find their tables; then they get back what they were;
-       event triggers last, so that none of this is heard by them
+    4. indexes, constraints, triggers, materialized views; checks are recreated and validated
+    5. statistics, while functions still find their tables; then functions get their own
+       settings back; event triggers last, so that nothing here fires them
 
-What fails is collected, so that everything is named at once. Rows are never left out.
+Failures are collected, so that all are reported at once. Rows are never left out.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ _WHAT = re.compile(
     r"(?:CREATE(?: OR REPLACE| UNIQUE| CONSTRAINT)*|ALTER|COMMENT ON|REFRESH|GRANT|SET|SELECT)\b"
     r"[^\n(;]{0,120}"
 )
-#: Of these no statement is guilty: memory, disk, connections; the server or somebody ended it.
+#: Error classes without fault of the statement: memory, disk, connections, or a terminated session.
 _NOT_ITS_FAULT = ("53", "57", "58")
 
 
 @dataclass(slots=True)
 class Eased:
-    """What came back otherwise than it was dumped, and what could not come back at all.
+    """What was not restored as it was dumped, and what could not be restored at all.
 
-    `not_valid` and `skip_broken` allow it. `done` says what was done because of it, `problems`
-    what was not allowed, `flags` what would allow that.
+    `not_valid` and `skip_broken` allow exceptions. `done` lists those that were made, `problems`
+    those that were not allowed, `flags` what would allow them.
     """
 
     not_valid: bool
@@ -69,16 +69,16 @@ class Eased:
     flags: set[str] = field(default_factory=set)
 
     def constraint(self, words: str, problem: SessionError) -> bool:
-        """Whether this constraint may come back NOT VALID; it is noted either way."""
+        """Record the problem and return whether this constraint may be restored as NOT VALID."""
         if self.not_valid:
-            self.done.append(f"{words} comes back NOT VALID: {reason(problem)}")
+            self.done.append(f"{words} is restored as NOT VALID: {reason(problem)}")
             return True
         self.problems.append(f"{words}: {reason(problem)}")
         self.flags.add(NOT_VALID)
         return False
 
     def entry(self, words: str, problem: SessionError) -> bool:
-        """Whether this entry may be left out; it is noted either way."""
+        """Record the problem and return whether this entry may be left out."""
         if self.skip_broken:
             self.done.append(f"left out: {words}: {reason(problem)}")
             return True
@@ -87,38 +87,39 @@ class Eased:
         return False
 
     def require(self, what: str) -> None:
-        """Raise NotRestorable when anything was not allowed."""
+        """Raise NotRestorable if any exception was not allowed."""
         if self.problems:
             given = {NOT_VALID} if self.not_valid else set()
             given |= {SKIP} if self.skip_broken else set()
-            # Those that were given are still needed.
+            # The given flags are still needed.
             raise stands_in_the_way(what, self.problems, self.flags | given)
 
 
 def stands_in_the_way(what: str, problems: Sequence[str], flags: set[str]) -> NotRestorable:
-    """Return the error for a whole dump that does not load as it is."""
+    """Return the error for a complete dump that cannot be loaded as it is."""
     wanted = " ".join(sorted(flags))
     ways = []
     if NOT_VALID in flags:
-        ways.append("constraints that rows break come back NOT VALID")
+        ways.append("constraints that rows violate are restored as NOT VALID")
     if SKIP in flags:
-        ways.append("what cannot be brought back is left out and named")
+        ways.append("entries that cannot be restored are left out and named")
     hint = f"restore again with {wanted}: {', and '.join(ways)}; no row is left out"
     return NotRestorable(
-        f"{what} is whole; this stands in its way: {problems[0]}",
-        hint if flags else "correct that on the server it came from, and back up again",
+        f"{what} is complete; this prevents its restore: {problems[0]}",
+        hint if flags else "correct that on the server of origin, then make a new backup",
         details=problems[1:],
     )
 
 
 def reason(problem: SessionError) -> str:
-    """Return what the server said, without where."""
+    """Return the server's message without the location."""
     said = problem.fact.partition(": ")[2] or problem.fact
     return "; ".join([said, *problem.details[:1]])
 
 
 class Careful:
-    """A load in progress. `script` runs what pg_restore wrote, `looker` asks and alters."""
+    """A load in progress. `script` runs the statements of pg_restore, `looker` queries and
+    alters."""
 
     def __init__(self, script: Session, looker: Session, paths: LentPaths, eased: Eased) -> None:
         self._script = script
@@ -129,7 +130,7 @@ class Careful:
         self._last: list[bytes] = []
 
     def before_rows(self, script: Path) -> frozenset[tuple[str, str]]:
-        """Run what comes before the rows; return the tables whose rows come last."""
+        """Run what comes before the rows; return the tables whose rows must be loaded last."""
         for statement in statements_of(script):
             self._run(statement)
         self._paths.lend()
@@ -139,7 +140,8 @@ class Careful:
         return late_tables(self._looker)
 
     def after_rows(self, script: Path) -> None:
-        """Run what comes after the rows, put checks back, and take back what was lent."""
+        """Run what comes after the rows, recreate the checks, and restore the functions'
+        settings."""
         for statement in statements_of(script):
             if _EVENT_TRIGGER.match(statement):
                 self._last.append(statement)
@@ -157,7 +159,8 @@ class Careful:
             require_fault(problem)
             self._eased.constraint(check.words, problem)
 
-        # Not allowed ones are put back NOT VALID as well: the load fails once all were tried.
+        # Those that are not allowed are restored as NOT VALID too: the load fails after all were
+        # tried.
         self._looker.run("BEGIN")
         check_constraints.put_back(self._looker, self._taken, eased)
         self._looker.run("COMMIT")
@@ -169,7 +172,7 @@ class Careful:
             require_fault(problem)
         else:
             return
-        # Once more, where names are found as the application finds them.
+        # Try again with the search path of the application.
         self._paths.lend()
         self._script.run(f"SET search_path = {self._paths.session_path}")
         try:
@@ -190,7 +193,7 @@ class Careful:
         try:
             self._script.run_bytes(statement + b" NOT VALID")
         except SessionError:
-            # A partitioned table's key cannot be NOT VALID on every version.
+            # On some versions, a partitioned table's foreign key cannot be NOT VALID.
             self._eased.entry(words, problem)
             return
         self._eased.constraint(words, problem)
@@ -203,8 +206,8 @@ def require_fault(problem: SessionError) -> None:
 
 
 def analyze(session: Session) -> None:
-    """Gather statistics. A table whose index or statistics object calls a function that fails
-    goes without: that is no reason to have no database."""
+    """Gather statistics. A table whose index or statistics object calls a failing function is
+    skipped: that must not prevent the restore."""
     try:
         session.run("ANALYZE")
     except Unreachable:
@@ -224,9 +227,9 @@ def _analyze_one(session: Session, name: str) -> None:
 
 
 def statements_of(script: Path) -> Iterator[bytes]:
-    """Yield the statements of a script that pg_restore wrote, without their semicolons.
+    """Yield the statements of a script of pg_restore, without their semicolons.
 
-    The body of a function may be SQL itself, with semicolons in it: it ends with its own END.
+    The body of a function may be SQL with semicolons; it ends with its own END.
     """
     if script.stat().st_size == 0:
         return
@@ -243,7 +246,7 @@ def statements_of(script: Path) -> Iterator[bytes]:
 
 
 def _is_open(text: bytes) -> bool:
-    """Whether this is the beginning of a function whose body has not ended."""
+    """Whether this is the beginning of a function whose body has not ended yet."""
     if not _BODY.match(text) or b"BEGIN ATOMIC" not in text:
         return False
     depth, before = 0, b""

@@ -1,9 +1,9 @@
-"""Nobody waits long for us: while locks are held, someone looks who waits for them.
+"""Releases Quiesce's locks when they block another session for longer than `lock_patience`.
 
-A held snapshot keeps `ALTER TABLE` waiting, and a waiting `ALTER TABLE` keeps everybody waiting
-who wants to read that table. A service that changes tables when it starts would never get
-healthy. So when one of our sessions blocks somebody for longer than the patience, all of ours in
-that database are ended; the dump then fails, and says whom it was in the way of.
+An exported snapshot blocks `ALTER TABLE`, and a waiting `ALTER TABLE` blocks everyone who reads
+that table. A service that changes tables at its start would never become healthy. So when one of
+Quiesce's sessions blocks another for too long, all of Quiesce's sessions in that database are
+terminated; the dump fails and names the session that was blocked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from quiesce.errors import QuiesceError
 
 PAUSE_SECONDS = 0.25
 
-# waitstart is empty for the first moments of a wait
+# waitstart is empty at the beginning of a wait
 _WAITING = """
 WITH ours AS (SELECT array_agg(pid) AS pids FROM pg_stat_activity
                WHERE application_name = left(%s, 63) AND datname = current_database())
@@ -31,13 +31,14 @@ SELECT a.pid, coalesce(nullif(a.application_name, ''), a.backend_type), left(a.q
 
 
 class InTheWay(QuiesceError):
-    """Locks of ours kept somebody waiting for too long, and were let go."""
+    """Quiesce's locks blocked another session for too long, and were released."""
 
 
 class Watch:
-    """Looks after one database, in a thread and a session of its own, until `stop`.
+    """Watches one database, in a separate thread and session, until `stop`.
 
-    `problem` says whom we were in the way of; by then our sessions there have been ended.
+    `problem` names the session that was blocked; by then Quiesce's sessions there have been
+    terminated.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Watch:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop looking. Harmless when it has stopped by itself."""
+        """Stop watching. Has no effect if it has stopped already."""
         self._done.set()
         self._thread.join()
         self._session.close()
@@ -66,11 +67,11 @@ class Watch:
                     pid, application, query = found[0]
                     self.problem = InTheWay(
                         f"the dump of {self._key} kept pid {pid} ({application}) waiting for more"
-                        f" than {self._patience:g} seconds, so it was given up",
-                        "let the tables be changed at another time, or raise lock_patience",
-                        details=(f"it wants: {' '.join(query.split())}",),
+                        f" than {self._patience:g} seconds, so it was cancelled",
+                        "change the tables at another time, or raise lock_patience",
+                        details=(f"it waits to run: {' '.join(query.split())}",),
                     )
                     end_sessions(self._session, self._application, self._session.database)
                     return
         except QuiesceError:
-            return  # the server is gone, and the locks with it
+            return  # the server is down, and the locks are released

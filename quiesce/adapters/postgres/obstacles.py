@@ -1,9 +1,8 @@
-"""What in a database would stand in the way of restoring it, found while it is backed up.
+"""Finds what would prevent the restore of a database, while it is backed up.
 
-Functions of somebody are never called here: whoever may write one could make it do anything with
-the rights of the user that backs up. So rows are compared with foreign keys, and with checks that
-only built-in functions decide; of functions only the texts are read. What that leaves open, a
-restore shows: `inv verify --restore`.
+User-defined functions are never called here: their authors could do anything with the rights of the
+backup user. So rows are checked against foreign keys and against checks that use only built-in
+functions; functions are only parsed. The rest is found by a restore: `inv verify --restore`.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from quiesce.adapters.postgres.search_path import asked
 from quiesce.adapters.postgres.session import SQL, Identifier, Session, SessionError
 from quiesce.obstacles import Obstacle
 
-# Checks that nobody's functions, operators or types decide. `conislocal` leaves out what a parent
-# has as well: its rows are asked about with the parent's.
+# Checks without user-defined functions, operators or types. `conislocal` omits those that a parent
+# has too: the parent's query covers the rows.
 _CHECKS = """
 SELECT n.nspname, c.relname, k.conname, pg_get_expr(k.conbin, k.conrelid), k.conbin::text,
        k.connoinherit, c.relkind
@@ -35,7 +34,7 @@ SELECT n.nspname, c.relname, k.conname, pg_get_expr(k.conbin, k.conrelid), k.con
                                          'pg_type'::regclass))
  ORDER BY 1, 2, 3
 """
-# What a restore computes anew or asks again, and which functions it calls for that.
+# What a restore computes or evaluates again, and the functions that it calls for that.
 _CALLED = """
 SELECT CASE WHEN k.oid IS NOT NULL THEN 'check ' || k.conname
             WHEN a.attname IS NOT NULL THEN 'column ' || a.attname
@@ -74,8 +73,7 @@ UNION SELECT typname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespac
  WHERE t.oid >= 16384 AND t.typtype IN ('d', 'e', 'b', 'r') AND t.typname !~ '^_'
    AND n.nspname !~ '^pg_'
 """
-#: A name, whether something comes before it with a point, and quoted or not; texts and comments
-#: are passed over.
+#: A name, whether a dot precedes it, and whether it is quoted; strings and comments are skipped.
 _TOKEN = re.compile(
     r"""'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/|(?P<before>\.\s*)?(?:"(?P<quoted>(?:[^"]|"")+)"|"""
     r"""(?P<plain>[^\W\d]\w*))(?P<after>(?=\s*\.))?""",
@@ -83,8 +81,8 @@ _TOKEN = re.compile(
 )
 
 
-#: Built-in functions of time and settings. Others that are not immutable may run what a table's
-#: owner wrote: query_to_xml executes a text.
+#: Built-in functions of time and settings. Others that are not immutable may run code of a table's
+#: owner: query_to_xml executes a text.
 _HARMLESS = (
     "^(now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday|age|timezone|extract"
     "|date_trunc|date_part|to_char|to_date|to_timestamp|timestamp|timestamptz|date|time|timetz|text"
@@ -93,16 +91,16 @@ _HARMLESS = (
 
 
 def find_obstacles(session: Session) -> tuple[Obstacle, ...]:
-    """Return what stands in the way, in a transaction of the session."""
-    # A query on these would call a function of their index, as us.
+    """Return the obstacles, within a transaction of the session."""
+    # A query on these would call a function of their index with the backup user's rights.
     unasked = guarded_names(session)
     broken = (*_orphans(session, unasked), *_broken_checks(session, unasked))
     return (*short_names(session), *broken)
 
 
 def short_names(session: Session) -> tuple[Obstacle, ...]:
-    """Return what is computed by functions that name something without its schema. From the
-    catalogs alone: a function that builds its statements from texts is not seen through."""
+    """Return what is computed by functions that name an object without its schema. Only the
+    catalogs are read; statements that a function builds from strings are not found."""
     parsed = "AND p.prosqlbody IS NULL" if session.version >= _PARSED_SINCE else ""
     called = session.rows(_CALLED.replace("{parsed}", parsed))
     if not called:
@@ -159,10 +157,10 @@ def _broken_checks(session: Session, unasked: Collection[tuple[str, str]]) -> It
         words = f"check {name} of {schema}.{table}"
         try:
             broken = bool(asked(session, partial(session.rows, question)))
-            says = f"{words} does not hold for every row any more"
+            says = f"{words} is violated by existing rows"
         except Unreachable:
             raise
         except SessionError as problem:
-            broken, says = True, f"{words} cannot be asked any more: {problem.fact}"
+            broken, says = True, f"{words} can no longer be evaluated: {problem.fact}"
         if broken:
             yield Obstacle("check", says, (schema, table, name))

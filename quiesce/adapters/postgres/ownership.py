@@ -1,16 +1,15 @@
-"""Who owns what a file brought in: a role without rights, never a superuser.
+"""Chooses the owner of what a file created: a role without rights, never a superuser.
 
-Code in a database runs with somebody's rights without being called: PostgreSQL evaluates the
-functions of an index as the owner of its table whenever it vacuums or analyzes, and a
-`SECURITY DEFINER` function runs as its owner. So objects of unknown origin belong to a role that
-has nothing else:
+Some code in a database runs without being called: PostgreSQL evaluates the functions of an index as
+the owner of its table whenever it vacuums or analyzes, and a `SECURITY DEFINER` function runs as
+its owner. So objects of unknown origin belong to a role that has no other rights:
 
-- the owner of the live database, where that role has no rights over the server, and nobody else
+- the owner of the live database, if that role has no rights over the server, and no other role
   owns tables there or owned objects in the file;
-- otherwise `quiesce_owner_<database>`: it cannot log in, and it stays. Whoever owned tables
-  before is a member of it, and so may read, write and alter what came back.
+- otherwise `quiesce_owner_<database>`: it cannot log in, and it is kept. Roles that owned tables
+  before become its members, and so may read, write and alter the restored objects.
 
-Membership gives rights in one direction only: members have what the role has, not the reverse.
+Membership gives rights in one direction only: members have the rights of the role, not the reverse.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ OWNER_PREFIX = "quiesce_owner_"
 _NAME_BYTES = 63
 _COMMENT = "Quiesce: owns what was restored from a file; no rights, no login"
 
-#: Roles that can do no more than own and use objects of a database: none of PostgreSQL's own
-#: roles, which read files, run programs or end sessions, and no attribute, directly or by
-#: membership. CREATEDB is no danger: a function cannot create a database.
+#: Roles that can only own and use objects of a database: none of PostgreSQL's own roles, which read
+#: files, run programs or terminate sessions, and no attributes, directly or by membership. CREATEDB
+#: is harmless: a function cannot create a database.
 _HARMLESS = """
 SELECT r.rolname FROM pg_roles r WHERE r.rolname = ANY (%s::text[])
    AND NOT (r.rolsuper OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls)
@@ -57,8 +56,8 @@ SELECT p.oid::regprocedure::text FROM pg_proc p
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The role that gets the objects. `members` are made members of it: none for a role that
-    was there before."""
+    """The role that gets the objects. `members` become members of it; there are none if the role
+    existed before."""
 
     name: str
     members: tuple[str, ...] = ()
@@ -73,10 +72,10 @@ def owners_of(live: Session) -> tuple[str, ...]:
 def choose(
     admin: Session, database: str, live_owner: str, others: Collection[str], user: str
 ) -> Owner:
-    """Return who owns what comes from a file for `database`.
+    """Return the owner of what a file for `database` creates.
 
-    `live_owner` owns the live database ("" without one), `others` own its tables or are named as
-    owners in the file, `user` is the one that Quiesce logs in as.
+    `live_owner` owns the live database ("" if there is none), `others` own its tables or are named
+    as owners in the file, `user` is Quiesce's user.
     """
     ordinary = _named(admin, _ORDINARY, {*others, live_owner, user})
     if ordinary == (live_owner,) and _named(admin, _HARMLESS, ordinary):
@@ -85,7 +84,7 @@ def choose(
 
 
 def owner_name(database: str) -> str:
-    """Return the name of the role that owns what files brought into this database."""
+    """Return the name of the role that owns what files created in this database."""
     name = OWNER_PREFIX + database
     if len(name.encode()) <= _NAME_BYTES:
         return name
@@ -93,9 +92,9 @@ def owner_name(database: str) -> str:
 
 
 def ensure(admin: Session, owner: Owner) -> None:
-    """Make the role if it is to be made, without any rights, and its members.
+    """Create the role without any rights, if it does not exist, and grant it to its members.
 
-    Raise RequestError when a role of this name has rights or can log in: it is not ours.
+    Raise RequestError if a role of this name has rights or can log in.
     """
     if not owner.made:
         return
@@ -106,7 +105,7 @@ def ensure(admin: Session, owner: Owner) -> None:
         admin.run(f"COMMENT ON ROLE {identifier(owner.name)} IS {literal(_COMMENT)}")
     elif found[0][0] or not _named(admin, _HARMLESS, [owner.name]):
         raise RequestError(
-            f"role {owner.name} can log in or has rights, so it cannot own what a file brings in",
+            f"role {owner.name} can log in or has rights, so it cannot own objects from a file",
             f'rename it (ALTER ROLE {identifier(owner.name)} RENAME TO "…"), then try again',
         )
     for member in owner.members:
@@ -115,9 +114,9 @@ def ensure(admin: Session, owner: Owner) -> None:
 
 
 def make_invokers(admin: Session, loader: str) -> tuple[str, ...]:
-    """Let the loader's SECURITY DEFINER functions run as whoever calls them; return their names.
+    """Make the loader's SECURITY DEFINER functions SECURITY INVOKER; return their names.
 
-    Asked and done by the administrator: what the loader's own session sees may be forged.
+    Done in the administrator's session: what the loader's own session sees may be forged.
     """
     names = tuple(name for (name,) in admin.rows(_DEFINERS, [loader]))
     for name in names:

@@ -1,7 +1,7 @@
-"""What a restore may do as a user that is no superuser, asked of the catalogs. Changes nothing.
+"""Checks in the catalogs what a user without superuser rights lacks for a restore. Read-only.
 
-A dump is made with the right to read; bringing it back takes more: to create databases, to give
-objects to their owners, to create extensions, to end sessions.
+Reading is enough for a dump. A restore must also create databases, assign owners, create
+extensions, and terminate sessions.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ _ME = "SELECT rolsuper, rolcreatedb, rolname FROM pg_roles WHERE rolname = curre
 
 
 def _alone(catalog: str) -> Composable:
-    """The condition that an object `x` of a catalog is of no extension."""
+    """Return the condition that an object `x` of a catalog belongs to no extension."""
     return SQL(
         "NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = {}::regclass"
         " AND e.objid = x.oid AND e.deptype = 'e')"
     ).format(Literal(catalog))
 
 
-# Owners of everything in this database that is not PostgreSQL's or an extension's. What the first
-# role of the server owns is in no dependency list, so the catalogs are asked as well.
+# Owners of everything in this database that is not PostgreSQL's or an extension's. The dependency
+# catalogs omit what the server's first role owns, so the object catalogs are read too.
 _OWNERS = SQL("""
 WITH owners AS (
   SELECT refobjid AS owner FROM pg_shdepend x WHERE refclassid = 'pg_authid'::regclass
@@ -46,7 +46,7 @@ SELECT r.rolname, r.rolsuper FROM owners JOIN pg_roles r ON r.oid = owners.owner
     pg_proc=_alone("pg_proc"),
     pg_type=_alone("pg_type"),
 )
-# What only a superuser can make, in words.
+# What only a superuser can create.
 _SUPERUSER_S = SQL("""
 SELECT 'event trigger ' || evtname FROM pg_event_trigger x WHERE {event_trigger}
 UNION ALL SELECT 'publication ' || pubname || ' for all tables' FROM pg_publication
@@ -94,11 +94,11 @@ _OTHERS = """
 SELECT rolname FROM pg_roles WHERE rolcanlogin AND NOT rolsuper AND NOT pg_has_role(oid, 'USAGE')
    AND has_database_privilege(oid, current_database(), 'CONNECT') ORDER BY 1
 """
-_SUPERUSER = "only a superuser makes these: name one as 'user:' of this database in stack.yaml"
+_SUPERUSER = "only a superuser can create these: name one as 'user:' of this database in stack.yaml"
 
 
 def missing_rights(session: Session) -> tuple[MissingRight, ...]:
-    """Return what the session's user lacks for restoring a backup of the session's database."""
+    """Return the rights that the session's user lacks to restore a backup of this database."""
     superuser, creates, name = session.row(_ME)
     if superuser:
         return ()
@@ -121,7 +121,9 @@ def missing_rights(session: Session) -> tuple[MissingRight, ...]:
         )
     become = "SET" if session.version >= 160000 else "MEMBER"
     for role, is_superuser in session.rows(_OWNERS, [become]):
-        fact = f"objects in it belong to {role}, and user {name} cannot give them back to {role}"
+        fact = (
+            f"objects in it belong to {role}, and user {name} cannot make {role} their owner again"
+        )
         hint = f"GRANT {identifier(role)} TO {me}"
         if is_superuser:
             hint = f"REASSIGN OWNED BY cannot be used here: ALTER each of them … OWNER TO {me}"
@@ -140,8 +142,8 @@ def missing_rights(session: Session) -> tuple[MissingRight, ...]:
 
 
 def restore_problems(session: Session, record: DatabaseRecord, live: str) -> list[str]:
-    """Return what the session's user lacks for bringing the record back in place of `live`, each
-    with what a superuser would have to run."""
+    """Return the rights that the session's user lacks to restore the record in place of `live`,
+    each with the statement that a superuser would have to run."""
     superuser, creates, name = session.row(_ME)
     if superuser:
         return []
@@ -186,7 +188,7 @@ def _settings(session: Session, name: str, me: str) -> list[MissingRight]:
         allowed = "has_parameter_privilege(split_part(pair, '=', 1), 'SET')"
     found = [
         MissingRight(
-            f"user {name} may not give the database its setting {setting}",
+            f"user {name} may not set {setting} for the database",
             f"GRANT SET ON PARAMETER {_parameter(setting)} TO {me}"
             if session.version >= 150000
             else _SUPERUSER,
@@ -195,7 +197,7 @@ def _settings(session: Session, name: str, me: str) -> list[MissingRight]:
     ]
     found += [
         MissingRight(
-            f"user {name} may not give {role} its settings in this database",
+            f"user {name} may not change the settings of {role} in this database",
             f"GRANT {identifier(role)} TO {me} WITH ADMIN OPTION; ALTER ROLE {me} CREATEROLE",
         )
         for (role,) in session.rows(_ROLES_SET)
@@ -209,26 +211,26 @@ def _settings(session: Session, name: str, me: str) -> list[MissingRight]:
 
 
 def _wishes(session: Session, name: str, me: str) -> list[MissingRight]:
-    """What only some restores need."""
+    """Return the rights that only some restores need."""
     found: list[MissingRight] = []
     others = [str(role) for (role,) in session.rows(_OTHERS)]
     if others and not session.value("SELECT pg_has_role('pg_signal_backend', 'USAGE')"):
         found.append(
             MissingRight(
-                f"user {name} may not end sessions of {others[0]}, which a restore has to when "
-                "there are any",
+                f"user {name} may not terminate sessions of {others[0]}, which a restore must do "
+                "if there are any",
                 f"GRANT pg_signal_backend TO {me}",
                 always=False,
             )
         )
     if session.version < 150000:
         found.append(
-            MissingRight(f"user {name} cannot restore rows alone", _SUPERUSER, always=False)
+            MissingRight(f"user {name} cannot restore rows only", _SUPERUSER, always=False)
         )
     elif not session.value("SELECT has_parameter_privilege('session_replication_role', 'SET')"):
         found.append(
             MissingRight(
-                f"user {name} cannot restore rows alone (--data-only)",
+                f"user {name} cannot restore rows only (--data-only)",
                 f"GRANT SET ON PARAMETER session_replication_role TO {me}",
                 always=False,
             )

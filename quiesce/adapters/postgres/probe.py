@@ -1,8 +1,8 @@
-"""Asking a live database: probes of `stack.yaml`, and the marks that a drill leaves.
+"""Queries in a live database: the probes of `stack.yaml`, and the markers of a drill.
 
-What a probe asks may call functions that came from somebody's file or belong to somebody else. A
-superuser would run them as a superuser, so where there are such functions the question is asked by
-a role that is made for it, may read everything in the database, and can do nothing else.
+A probe's query may call functions that came from a file or belong to other users. A superuser would
+run them as a superuser, so if there are such functions the query is run by a temporary role that
+may read everything in the database and nothing else.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from quiesce.errors import QuiesceError
 from quiesce.model import Database, Secret
 from quiesce.plan.naming import suffix_of
 
-#: A drill's own table; nothing else of ours is ever in a live database.
+#: The table of a drill; Quiesce creates nothing else in a live database.
 MARKS = "public.quiesce_drill"
 
 _IS_SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
 _READ_ALL_SINCE = 140000
 
-# A view, a rule, a trigger or an index of somebody else in its place would run as us.
+# A view, rule, trigger or index of another user in its place would run with Quiesce's rights.
 _MARKS_TABLE = """
 SELECT c.relkind = 'r' AND NOT c.relhasrules AND NOT c.relhastriggers
        AND NOT c.relrowsecurity AND c.relowner = (SELECT oid FROM pg_roles
@@ -35,12 +35,12 @@ SELECT c.relkind = 'r' AND NOT c.relhasrules AND NOT c.relhastriggers
 
 
 def owns_marks(session: Session) -> bool:
-    """Whether the table of marks is there. Raise QuiesceError when that name is not our table."""
+    """Whether the table of markers exists. Raise QuiesceError if it is not Quiesce's table."""
     found = session.rows(_MARKS_TABLE)
     if found and not found[0][0]:
         raise QuiesceError(
-            f"{MARKS} in {session.where} is not the table that a drill makes",
-            "rename it, then try again; nothing of Quiesce reads or writes it as it is",
+            f"{MARKS} in {session.where} is not the table that a drill creates",
+            "rename it, then try again; Quiesce does not read or write it",
         )
     return bool(found)
 
@@ -52,9 +52,9 @@ def ask(
     open_as: Callable[[Database], Session],
     database: Database,
 ) -> object:
-    """Return the first value of a query; None for no row. `open_as` opens a session as another
-    user than that of `database`."""
-    # Who is no superuser has no rights that somebody's function could be after.
+    """Return the first value of a query; None for no row. `open_as` opens a session as another user
+    than the database's."""
+    # Without superuser rights, there is nothing that a function could abuse.
     if not session.value(_IS_SUPERUSER) or not has_code_of_others(session):
         return first_value(session, query)
     login = replace(database, user=reader_name(run))
@@ -67,7 +67,7 @@ def ask(
 
 def first_value(session: Session, query: str) -> object:
     """Return the first value of a query that may change nothing; None for no row."""
-    # PostgreSQL's own first: a function of the same name in public does not replace it.
+    # pg_catalog first, so that no function in public replaces a built-in one.
     session.run("SET search_path = pg_catalog, public")
     session.run("BEGIN READ ONLY")
     rows = session.rows(query)
@@ -75,19 +75,20 @@ def first_value(session: Session, query: str) -> object:
 
 
 def reader_name(run: str) -> str:
-    """Return the name of the role that asks for this run."""
+    """Return the name of this run's role for queries."""
     return f"quiesce_reader_{suffix_of(run)}"
 
 
 @contextlib.contextmanager
 def reader(session: Session, role: str) -> Iterator[Secret | None]:
-    """Yield the password of a role that may read the session's database, and drop it afterwards.
+    """Yield the password of a role that may read the session's database, and drop the role
+    afterwards.
 
-    Raise QuiesceError when it cannot be made.
+    Raise QuiesceError if it cannot be created.
     """
     password = secrets.token_urlsafe(24)
     drop_reader(session, role)
-    # Scrambled here: a server that logs statements would log a password as it is.
+    # Hashed here, because a server that logs statements would log a plain password.
     scrambled = encrypted_password(session, role, password)
     rights = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE INHERIT NOREPLICATION BYPASSRLS"
     session.run(f"CREATE ROLE {identifier(role)} {rights} PASSWORD {literal(scrambled)}")
@@ -107,7 +108,7 @@ def reader(session: Session, role: str) -> Iterator[Secret | None]:
 
 
 def drop_reader(session: Session, role: str) -> None:
-    """No such role. It owns nothing, so only what it was granted goes with it."""
+    """Drop the role. It owns nothing, so only its grants are dropped with it."""
     if session.rows("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]):
         session.run(f"DROP OWNED BY {identifier(role)}")
         session.run(f"DROP ROLE {identifier(role)}")

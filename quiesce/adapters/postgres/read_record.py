@@ -1,4 +1,4 @@
-"""What a record says of a database, read in the snapshot that is dumped."""
+"""Reads a database's record in the snapshot that is dumped."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from quiesce.observed import Meanwhile
 def read_snapshot(
     reader: Session, snapshot: str, name: str, kind: SetKind, transactions: Sequence[int]
 ) -> tuple[tuple[TableRecord, ...], tuple[SequenceRecord, ...], Mapping[str, Any], Meanwhile]:
-    """Return the tables, the sequences, everything else of a record, and who wrote since the first
-    snapshot, as the exported snapshot shows them. Leaves the transaction open."""
+    """Return the tables, the sequences, the other facts of a record, and what was written since the
+    first snapshot, as the exported snapshot shows them. Leaves the transaction open."""
     reader.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     reader.run("SET TRANSACTION SNAPSHOT %s", [snapshot])
     facts = catalog.facts_of(reader, name)
-    # Their state is no part of a snapshot: the archive has what it was dumped with.
+    # Their state is not part of a snapshot: the archive contains the dumped state.
     sequences = catalog.fresh_sequences(reader)
     if kind == "schema":
         return catalog.empty_tables(reader), sequences, facts, Meanwhile()

@@ -1,9 +1,9 @@
-"""Holding databases for a moment, before anything stops, to see that it can be done.
+"""Exports snapshots of all databases briefly before services stop, to see whether it works.
 
-What a server refuses is otherwise found when services rest already: too little room for the locks
-of all tables, too few sessions, a right that is missing on one table. So every table is locked
-twice over (by who holds the snapshot and by pg_dump), with as many sessions as a backup has, in
-all databases at once, and let go again. ACCESS SHARE is what any SELECT takes.
+Otherwise these problems would appear only after services have stopped: too little room for the
+locks of all tables, too few sessions, a missing right on one table. So every table is locked twice
+(as by the exporting session and by pg_dump), with as many sessions as a backup uses, in all
+databases at once, and released again. ACCESS SHARE is the lock of any SELECT.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from quiesce.adapters.postgres.session import Session, SessionError
 from quiesce.adapters.postgres.snapshot import ExportedSnapshot, Prepared, export_snapshot
 from quiesce.errors import QuiesceError
 
-#: Who holds a lock for longer now may be stopped before the backup needs it.
+#: A session with a longer lock may be stopped before the backup needs the table.
 LOCK_SECONDS = 1
 _OUT_OF_MEMORY = "53200"
 
@@ -23,7 +23,7 @@ _ROOM = """
 SELECT current_setting('max_locks_per_transaction')::int,
        current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int
 """
-#: All that could share the lock table; PostgreSQL's documentation counts sessions only.
+#: All that share the lock table; PostgreSQL's documentation counts sessions only.
 _SLOTS = """
 SELECT current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int
      + current_setting('autovacuum_max_workers')::int
@@ -44,8 +44,8 @@ Opener = Callable[[], Session]
 
 
 def rehearse(databases: Sequence[tuple[str, Opener]]) -> tuple[str, ...]:
-    """Return in words what keeps these databases (by key, with what opens a session) from being
-    held all at once."""
+    """Return the problems that prevent exporting snapshots of these databases (by key, with a
+    function that opens a session) at once."""
     sessions: list[Session] = []
     problems: list[str] = []
     tables = 0
@@ -72,8 +72,8 @@ def rehearse(databases: Sequence[tuple[str, Opener]]) -> tuple[str, ...]:
 
 
 def room_to_empty(session: Session, tables: Sequence[int]) -> tuple[str, ...]:
-    """Return in words why these tables cannot be emptied in one transaction, if they cannot: it
-    locks each with its indexes and what is stored beside it."""
+    """Return why these tables cannot be truncated in one transaction, if so: it locks each table
+    with its indexes and TOAST tables."""
     locks = int(session.value(_EMPTIED, [list(tables)]))
     each, _ = session.row(_ROOM)
     slots = int(session.value(_SLOTS))
@@ -92,7 +92,8 @@ def _hold(open_one: Opener) -> ExportedSnapshot | None:
     except (Prepared, SessionError):
         raise
     except QuiesceError:
-        # Somebody's session has a lock, or makes tables: that may have ended when we need it.
+        # Another session holds a lock or creates tables; that may have ended when the backup needs
+        # it.
         return None
 
 
@@ -106,7 +107,7 @@ def _no_room(session: Session, tables: int) -> str:
 
 
 def _wanted(locks: int, slots: int) -> int:
-    """Return a value with as much room again, in steps that configurations usually have."""
+    """Return a value with twice the room, rounded to usual values."""
     return max(64, math.ceil(locks * 1.5 / slots / 64) * 64)
 
 

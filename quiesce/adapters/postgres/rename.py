@@ -1,14 +1,14 @@
-"""Exchanging databases by their names, in one transaction, so that it happened or did not.
+"""Exchanges databases by renaming them in one transaction, so all or nothing happens.
 
-`ALTER DATABASE … RENAME` is transactional: all renames of a server commit together. A database
-that somebody is connected to cannot be renamed, hence the fence. The fence commits by itself and
-stays when a run dies; `swap` and `put_back` both open what is live afterwards.
+`ALTER DATABASE … RENAME` is transactional: all renames of a server commit together. A database with
+sessions cannot be renamed, so connections are blocked first. The block is committed separately and
+persists when a run dies; `swap` and `put_back` both open what is live afterwards.
 
-Everything here looks at the names that exist and does what is left to do, so it may be repeated
-from any state. A database that a run makes carries a mark (the first line of its comment), which
-stays with it through renames: with nothing aside, only the mark tells a database we put there from
-one that was always there. The exchange takes it away where something is aside; otherwise
-`remove_mark` does, when the run is done.
+Everything here checks which names exist and does what remains to be done, so it can be repeated
+from any state. A database that a run creates carries a mark (the first line of its comment), which
+it keeps when it is renamed: without a previous copy, only the mark tells a database of the run from
+an original one. The exchange removes the mark if there is a previous copy; otherwise `remove_mark`
+does at the end of the run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from quiesce.model import DatabaseSwap
 BLOCK_SECONDS = 30.0
 RENAME_LOCK_SECONDS = 10
 
-#: Without a user name: the server's own workers.
+#: Rows without a user name are the server's own workers.
 _BUSY = """
 SELECT pid, coalesce(nullif(application_name, ''), backend_type, 'a client'), coalesce(usename, '')
   FROM pg_stat_activity WHERE datname = ANY (%s::text[]) AND pid <> pg_backend_pid()
@@ -33,7 +33,7 @@ _DENIED = "42501"
 
 
 def existing(session: Session, names: Iterable[str]) -> frozenset[str]:
-    """Those of `names` that are databases of this server."""
+    """Return those of `names` that exist on this server."""
     rows = session.rows(
         "SELECT datname FROM pg_database WHERE datname = ANY (%s::text[])", [list(names)]
     )
@@ -41,29 +41,29 @@ def existing(session: Session, names: Iterable[str]) -> frozenset[str]:
 
 
 def mark_of(session: Session, name: str) -> str:
-    """The run that made database `name`, or an empty text."""
+    """Return the run that created database `name`, or ""."""
     if match := MARK_LINE.match(_comment_of(session, name)):
         return match[1]
     return _old_mark_of(session, name)
 
 
 def set_mark(session: Session, name: str, run: str) -> None:
-    """Mark database `name` as made by `run`; its own comment stays behind the mark."""
+    """Mark database `name` as created by `run`; its own comment is kept after the mark."""
     comment = MARK_LINE.sub("", _comment_of(session, name))
     session.run(_comment(name, f"quiesce run {run}" + (f"\n{comment}" if comment else "")))
 
 
 def remove_mark(session: Session, name: str) -> None:
-    """Database `name` says nothing of a run any more. Without such a database: nothing."""
+    """Remove the mark from database `name`, if it exists."""
     for statement in _unmark(session, name, name):
         session.run(statement)
 
 
 def block_connections(session: Session, names: Collection[str]) -> None:
-    """Close these databases (those that exist) and end every session in them.
+    """Block connections to these databases (those that exist) and terminate every session in them.
 
-    Raise QuiesceError when somebody is still there after 30 seconds, naming them, when we may not
-    end a session, or when a prepared transaction holds one of the databases.
+    Raise QuiesceError naming the session if one is still connected after 30 seconds, if a session
+    may not be terminated, or if a prepared transaction is in one of the databases.
     """
     there = sorted(existing(session, names))
     for name in there:
@@ -74,19 +74,19 @@ def block_connections(session: Session, names: Collection[str]) -> None:
     while busy := session.rows(_BUSY, [there]):
         ours = [found for found in busy if _ask_to_end(session, *found)]
         if not ours:
-            return  # RENAME and DROP send the server's own workers away
+            return  # RENAME and DROP end the server's own workers
         if time.monotonic() > deadline:
             pid, application, _ = ours[0]
             raise QuiesceError(
-                f"pid {pid} ({application}) does not leave {', '.join(there)}",
-                f"end it with SELECT pg_terminate_backend({pid}), then try again",
+                f"pid {pid} ({application}) does not disconnect from {', '.join(there)}",
+                f"terminate it with SELECT pg_terminate_backend({pid}), then try again",
             )
         time.sleep(pause)
         pause = min(pause * 2, 0.25)
 
 
 def _ask_to_end(session: Session, pid: int, application: str, user: str) -> bool:
-    """Ask a session to end; False for a worker of the server's own that we may not ask."""
+    """Terminate a session; False for one of the server's own workers that may not be terminated."""
     try:
         session.run("SELECT pg_terminate_backend(%s)", [pid])
     except SessionError as problem:
@@ -96,9 +96,9 @@ def _ask_to_end(session: Session, pid: int, application: str, user: str) -> bool
             return False
         me = session.value("SELECT current_user")
         raise QuiesceError(
-            f"user {me} may not end the session of {user} (pid {pid}, {application})",
-            f"end that session yourself, or let a superuser run GRANT pg_signal_backend TO "
-            f"{identifier(me)}, which is good for sessions of users that are no superusers",
+            f"user {me} may not terminate the session of {user} (pid {pid}, {application})",
+            f"terminate that session yourself, or let a superuser run GRANT pg_signal_backend TO "
+            f"{identifier(me)}, which covers sessions of users who are not superusers",
         ) from problem
     return True
 
@@ -106,7 +106,7 @@ def _ask_to_end(session: Session, pid: int, application: str, user: str) -> bool
 def swap(session: Session, swaps: Sequence[DatabaseSwap], run: str) -> None:
     """Rename every `live` to `aside` and every `side` to `live`, all or nothing.
 
-    A swap that is done already is left alone. Raise QuiesceError when a side database is missing
+    An exchange that is already done is skipped. Raise QuiesceError if a staging database is missing
     or a name is taken.
     """
     there = existing(session, _all_names(swaps))
@@ -130,8 +130,8 @@ def swap(session: Session, swaps: Sequence[DatabaseSwap], run: str) -> None:
 
 
 def put_back(session: Session, swaps: Sequence[DatabaseSwap], run: str) -> None:
-    """Undo `swap`, however far it had got. What is live afterwards takes connections; what the
-    run had made is closed, under its side name."""
+    """Undo `swap` from any state. The live database accepts connections afterwards; the run's own
+    database is closed, under its staging name."""
     there = existing(session, _all_names(swaps))
     statements: list[str] = []
     fences: list[str] = []
@@ -167,7 +167,7 @@ def _all_names(swaps: Sequence[DatabaseSwap]) -> list[str]:
 
 def _rename(name: str, new: str) -> str:
     if len(new.encode()) > 63:
-        raise QuiesceError(f"the name {new} is longer than PostgreSQL keeps", "shorten it")
+        raise QuiesceError(f"the name {new} is longer than PostgreSQL allows", "shorten it")
     return f"ALTER DATABASE {identifier(name)} RENAME TO {identifier(new)}"
 
 
@@ -201,7 +201,8 @@ def _old_mark_of(session: Session, name: str) -> str:
 
 
 def _unmark(session: Session, name: str, named: str) -> list[str]:
-    """The statements that take the mark away from database `name`, once it is called `named`."""
+    """Return the statements that remove the mark from database `name`, which is then called
+    `named`."""
     statements = []
     comment = _comment_of(session, name)
     if MARK_LINE.match(comment):
@@ -223,7 +224,7 @@ def _together(session: Session, statements: Sequence[str]) -> None:
         if problem.sqlstate == "55006":
             raise QuiesceError(
                 problem.fact,
-                "somebody came back between fence and exchange; try again",
+                "a session connected just before the exchange; try again",
                 details=problem.details,
             ) from problem
         raise
@@ -245,5 +246,5 @@ def _require_no_prepared(session: Session, names: Sequence[str]) -> None:
 def _taken(one: DatabaseSwap) -> QuiesceError:
     return QuiesceError(
         f"databases {one.live}, {one.side} and {one.aside or 'one more'} exist at the same time",
-        "look at them with 'inv db-shell', and remove the one that is not needed",
+        "inspect them with 'inv db-shell', and drop the one that is not needed",
     )

@@ -1,8 +1,8 @@
-"""What ties a database to others, and what may be done with it: looked for before a plan is made.
+"""Reads subscriptions, logical slots and prepared transactions of a database, before planning.
 
-Subscriptions and logical slots belong to the database itself, by its number, not to its name: an
-exchange takes them away with the previous copy. A prepared transaction keeps its locks without a
-session, and no database it is in can be renamed or dropped.
+Subscriptions and logical slots belong to the database by its OID, not by its name: an exchange
+moves them to the previous copy. A prepared transaction keeps its locks without a session, and its
+database can be neither renamed nor dropped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SLOTS = """
 SELECT slot_name, plugin FROM pg_replication_slots
  WHERE database = %s AND NOT temporary ORDER BY 1
 """
-# A transaction that is prepared has no process; its locks are those beside the one on its number.
+# A prepared transaction has no process; its locks share the virtual transaction of its own id lock.
 _PREPARED = """
 SELECT p.gid, p.owner, extract(epoch FROM clock_timestamp() - p.prepared)::bigint,
        coalesce((SELECT array_agg(DISTINCT n.nspname || '.' || c.relname)
@@ -34,7 +34,7 @@ SELECT p.gid, p.owner, extract(epoch FROM clock_timestamp() - p.prepared)::bigin
 
 
 def read_ties(session: Session) -> Ties:
-    """Return what ties the session's database."""
+    """Return the replication objects and prepared transactions of the session's database."""
     name = session.database
     subscriptions = session.rows(_SUBSCRIPTIONS, [name])
     return Ties(

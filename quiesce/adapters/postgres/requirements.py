@@ -1,4 +1,4 @@
-"""What a database, its server and its user lack for a restore: asked, and roles created."""
+"""Finds what a database, its server and its user lack for a restore, and creates roles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from quiesce.observed import MissingRight, MissingRoles, Ties
 
 
 class Needs(Servers):
-    """The part of `DatabaseAdmin` that looks before anything is loaded or exchanged."""
+    """The part of `DatabaseAdmin` that checks before anything is loaded or exchanged."""
 
     def check_loadable(
         self, database: Database, record: DatabaseRecord, made: Collection[str] = ()
@@ -47,7 +47,7 @@ class Needs(Servers):
 
 
 def _text_of(script: Path) -> str:
-    """Return what a file of roles says; a server in LATIN1 writes it in that."""
+    """Return the text of a roles file, which a LATIN1 server writes in LATIN1."""
     content = script.read_bytes()
     try:
         return content.decode("utf-8")

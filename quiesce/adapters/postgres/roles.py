@@ -1,7 +1,7 @@
-"""Roles from a set's `globals.sql`, made on a server that lacks them.
+"""Creates roles from a set's `globals.sql` on a server that lacks them.
 
-The file is input: it is read into statements, and only the forms that `pg_dumpall` writes for
-roles are understood. Nothing of its text is run as it stands. Roles that exist stay as they are.
+The file is untrusted input: it is parsed, and only the statements that `pg_dumpall` writes for
+roles are understood. None of its text is executed. Existing roles are not changed.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _RIGHT = re.compile(
 )
 _GRANT_OPTION = re.compile(r"ADMIN OPTION|(?:ADMIN|INHERIT|SET) (?:TRUE|FALSE|OPTION)")
 
-#: Rights over the whole server. A set gives them to nobody on a server that is to stay.
+#: Rights over the whole server, which a restore grants only on throwaway servers.
 _SERVER_WIDE = ("SUPERUSER", "REPLICATION", "BYPASSRLS", "CREATEROLE")
 
 
 @dataclass(slots=True)
 class Role:
-    """One role as the file has it; texts are unquoted. `settings` are pairs of a setting and
-    the values of its list."""
+    """One role in the file; texts are unquoted. `settings` are pairs of a setting and the values of
+    its list."""
 
     name: str
     rights: list[str] = field(default_factory=list)
@@ -59,14 +59,15 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class Globals:
-    """What a file of roles holds, by name, and who is a member of what."""
+    """The roles in a file, by name, and their memberships."""
 
     roles: Mapping[str, Role]
     memberships: tuple[Membership, ...]
 
 
 def read_globals(text: str) -> Globals:
-    """Return the roles in what `pg_dumpall --globals-only` wrote. Other statements are left out."""
+    """Return the roles in the output of `pg_dumpall --globals-only`. Other statements are
+    ignored."""
     roles: dict[str, Role] = {}
     memberships: list[Membership] = []
     for statement in _statements(text):
@@ -91,9 +92,9 @@ def create_roles(
 ) -> tuple[str, ...]:
     """Create the roles of `wanted` (None: all of the file) that the server lacks.
 
-    `whole`: with rights over the whole server and memberships in roles that were there before;
-    for servers that are thrown away. Return what was left out, in words. Raise RequestError when
-    the user may not create roles.
+    `whole`: with rights over the whole server and memberships in existing roles, for throwaway
+    servers. Return a description of what was left out. Raise RequestError if the user may not
+    create roles.
     """
     there = role_names(session, every=True)
     missing = [
@@ -120,8 +121,8 @@ def create_roles(
 def missing(
     session: Session, found: Globals, wanted: Collection[str], users: Collection[str]
 ) -> MissingRoles:
-    """Return which roles of the file the server lacks. A server whose only roles are its first one
-    and `users` is fresh."""
+    """Return which roles of the file the server lacks. A server is fresh if it has no roles but its
+    first one and `users`."""
     there = role_names(session, every=True)
     needed = closure(found, wanted)
     every = tuple(name for name in found.roles if name not in there and name[:3] != "pg_")
@@ -137,7 +138,7 @@ def missing(
 
 
 def role_names(session: Session, *, every: bool = False) -> frozenset[str]:
-    """The roles of the server; without `every`, none of PostgreSQL's own and none of ours."""
+    """Return the roles of the server; without `every`, neither PostgreSQL's own nor Quiesce's."""
     names = {str(name) for (name,) in session.rows("SELECT rolname FROM pg_roles")}
     ours = ("pg_", "quiesce_loader_")
     return frozenset(name for name in names if every or not name.startswith(ours))
@@ -149,7 +150,7 @@ def _create(session: Session, role: Role, *, whole: bool) -> list[str]:
     if not whole and (held := [word for word in rights if word in _SERVER_WIDE]):
         rights = [word for word in rights if word not in _SERVER_WIDE]
         left.append(
-            f"role {role.name} was made without {', '.join(held)}: "
+            f"role {role.name} was created without {', '.join(held)}: "
             f"ALTER ROLE {identifier(role.name)} {' '.join(held)}"
         )
     parts = [f"CREATE ROLE {identifier(role.name)}", *rights]
@@ -162,7 +163,7 @@ def _create(session: Session, role: Role, *, whole: bool) -> list[str]:
     try:
         session.run(" ".join(parts))
     except SessionError as problem:
-        if problem.sqlstate == "42710":  # somebody was faster
+        if problem.sqlstate == "42710":  # another session created it meanwhile
             return left
         if problem.sqlstate != "42501":
             raise
@@ -188,7 +189,7 @@ def _grant(membership: Membership, version: int) -> str:
 
 
 def _try(session: Session, statement: str) -> list[str]:
-    """Run what a role can do without; return what was left out."""
+    """Run an optional statement; return a description if it failed."""
     try:
         session.run(statement)
     except SessionError as problem:
@@ -203,7 +204,7 @@ def _read_rights(role: Role, text: str) -> None:
         if match is None:
             raise RequestError(
                 f"the set's globals.sql gives role {role.name} an unknown right",
-                "the file was changed by hand; take another set",
+                "the file was changed by hand; use another set",
             )
         at = match.end()
         if match["word"]:
@@ -217,17 +218,17 @@ def _read_rights(role: Role, text: str) -> None:
 
 
 def _statements(text: str) -> Iterator[str]:
-    """Split at semicolons outside of quotes; comments and commands of psql are left out."""
+    """Split at semicolons outside of quotes, without comments and psql commands."""
     token = re.compile(
         rf'{_TEXT}|"(?:[^"]|"")*"|--[^\n]*|(?m:^)\\[^\n]*|;|[^;\'"\-\\]+|.', re.DOTALL
     )
     parts: list[str] = []
     for match in token.finditer(text):
-        subpath = match[0]
-        if subpath.startswith(("--", "\\")):
+        lexeme = match[0]
+        if lexeme.startswith(("--", "\\")):
             continue
-        if subpath != ";":
-            parts.append(subpath)
+        if lexeme != ";":
+            parts.append(lexeme)
             continue
         yield "".join(parts).strip()
         parts = []

@@ -1,11 +1,11 @@
-"""Tables that a query of ours must not be planned on, and how their rows are read instead.
+"""Reads tables on which a query would run other users' code while it is planned.
 
 PostgreSQL's planner evaluates the constant parts of a table's index expressions, index predicates
-and extended statistics, as whoever asks: `SELECT count(*)` by a superuser on a table with the index
-`(n) WHERE f('x') IS NOT NULL` calls `f` as the superuser. So where such an expression uses a
-function of another role that is no superuser, no query of ours names the table. `COPY table TO`
-reads it without planning, and calls nothing but the output functions of its types, which only
-superusers can make.
+and extended statistics with the rights of the session's user: `SELECT count(*)` by a superuser on a
+table with the index `(n) WHERE f('x') IS NOT NULL` calls `f` as the superuser. If such an
+expression uses a function of another role that is not a superuser, no query names the table. `COPY
+table TO` reads it without planning, and calls only the output functions of its types, which only
+superusers can create.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ _GENERATED = """
 SELECT EXISTS (SELECT 1 FROM pg_attribute
                 WHERE attrelid = %s::regclass AND attgenerated <> '' AND NOT attisdropped)
 """
-# What is evaluated while rows are loaded, by table: defaults, generated columns, checks (those of
-# domains as well), indexes, partition keys, triggers that fire for replicas.
+# What is evaluated while rows are loaded, by table: defaults, generated columns, checks (including
+# those of domains), indexes, partition keys, triggers that fire in the replica role.
 _FROM_FILES = """
 WITH RECURSIVE theirs AS (
     SELECT p.oid FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner
@@ -94,7 +94,7 @@ family AS (
 SELECT n.nspname, c.relname FROM family JOIN pg_class c ON c.oid = family.oid
   JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') ORDER BY 1, 2
 """
-# Casts to text that call a function of theirs, by the type they are of.
+# Casts to text that call a function of another role, by source type.
 _CASTS = f"""{_THEIRS}, cast_types AS (
     SELECT c.castsource AS oid FROM pg_cast c JOIN theirs ON theirs.oid = c.castfunc
      WHERE c.casttarget = 'text'::regtype)
@@ -118,7 +118,7 @@ _QUOTED = re.compile(rb'["\\(), \t\n\v\f\r]')
 
 
 def guarded_names(session: Session) -> frozenset[tuple[str, str]]:
-    """Return schema and name of these tables, and of those they are partitions or children of."""
+    """Return schema and name of these tables and of their partition and inheritance parents."""
     oids = sorted(guarded_tables(session))
     if not oids:
         return frozenset()
@@ -126,7 +126,7 @@ def guarded_names(session: Session) -> frozenset[tuple[str, str]]:
 
 
 def guarded_tables(session: Session) -> frozenset[int]:
-    """Return the tables, by their oids, that no query of ours may be planned on."""
+    """Return the OIDs of the tables on which no query may be planned."""
     return frozenset(oid for (oid,) in session.rows(_GUARDED))
 
 
@@ -136,18 +136,18 @@ def columns_cast_by_others(session: Session, table: int) -> frozenset[str]:
 
 
 def has_code_of_others(session: Session) -> bool:
-    """Whether the database has functions of another role that is no superuser."""
+    """Whether the database has functions of another role that is not a superuser."""
     return bool(session.value(_ANY))
 
 
 def tables_with_code_from_files(session: Session, prefix: str) -> tuple[tuple[str, str], ...]:
-    """Return schema and name of every table that calls, when rows are loaded into it, a function
-    whose owner's name begins with `prefix`."""
+    """Return schema and name of every table that, when rows are loaded, calls a function whose
+    owner's name begins with `prefix`."""
     return tuple((s, n) for s, n in session.rows(_FROM_FILES, [len(prefix), prefix]))
 
 
 def read_column(session: Session, table: Composable, column: str) -> tuple[str, ...]:
-    """Return the values of a column of text, NULL left out, without planning a query."""
+    """Return the non-NULL values of a text column, without planning a query."""
     values: list[bytes] = []
     named = SQL("COPY {} ({}) TO STDOUT").format(table, Identifier(column))
     session.copy_out(named, _Lines(values.append))
@@ -155,10 +155,10 @@ def read_column(session: Session, table: Composable, column: str) -> tuple[str, 
 
 
 def digest_by_copy(session: Session, table: Composable, columns: Sequence[str]) -> tuple[int, str]:
-    """Return the number of rows and the digest that a query would return (`postgres_record`).
+    """Return the number of rows and the digest that a query would return (see `catalog`).
 
-    COPY leaves out generated columns, and only in UTF-8 it is known which characters PostgreSQL
-    takes for blanks: with those the rows are counted, and the digest is `UNREAD`.
+    COPY omits generated columns, and only for UTF-8 is it known which characters PostgreSQL treats
+    as blanks: in the other cases the rows are only counted, and the digest is `UNREAD`.
     """
     encoding = session.value("SHOW server_encoding")
     generated = session.value(_GENERATED, [table.as_string(session.connection)])
@@ -178,7 +178,7 @@ def digest_by_copy(session: Session, table: Composable, columns: Sequence[str]) 
 
 
 class _Hashes:
-    """Sums what `hashtextextended` says of rows; a session beside the one that copies asks it."""
+    """Sums `hashtextextended` of rows, computed in a session beside the one that copies."""
 
     def __init__(self, session: Session) -> None:
         self.rows, self.sum = 0, 0
@@ -187,18 +187,18 @@ class _Hashes:
         self._bytes = 0
 
     def add(self, line: bytes) -> None:
-        """Take a line of COPY."""
+        """Add a line of COPY."""
         self.take(b"(" + b",".join(map(_field, line.split(b"\t"))) + b")")
 
     def take(self, text: bytes) -> None:
-        """Take the text of a row, as PostgreSQL writes it."""
+        """Add the text of a row, as PostgreSQL writes it."""
         self._texts.append(text.decode())
         self._bytes += len(text)
         if len(self._texts) >= _ROWS_AT_ONCE or self._bytes >= _BYTES_AT_ONCE:
             self.flush()
 
     def flush(self) -> None:
-        """Ask for what was not asked for yet."""
+        """Hash the pending rows."""
         if self._texts:
             rows, total = self._session.row(_SUM, [self._texts])
             self.rows, self.sum = self.rows + rows, self.sum + int(total)
@@ -206,20 +206,20 @@ class _Hashes:
 
 
 class _Lines:
-    """What COPY writes to, line by line. `count` is how many there were."""
+    """The target of COPY, split into lines. `count` is their number."""
 
     def __init__(self, take: Callable[[bytes], object]) -> None:
         self.count = 0
         self._take = take
         self._begun = b""
 
-    def write(self, subpath: bytes, /) -> int:
-        """Take the next bytes."""
-        *lines, self._begun = (self._begun + subpath).split(b"\n")
+    def write(self, chunk: bytes, /) -> int:
+        """Write the next bytes."""
+        *lines, self._begun = (self._begun + chunk).split(b"\n")
         self.count += len(lines)
         for line in lines:
             self._take(line)
-        return len(subpath)
+        return len(chunk)
 
 
 def _unescaped(value: bytes) -> bytes:
@@ -227,7 +227,7 @@ def _unescaped(value: bytes) -> bytes:
 
 
 def _field(value: bytes) -> bytes:
-    """A field of COPY as it is written in the text of a row."""
+    """Return a field of COPY as it appears in the text of a row."""
     if value == rb"\N":
         return b""
     text = _unescaped(value) if b"\\" in value else value

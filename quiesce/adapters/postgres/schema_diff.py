@@ -1,7 +1,7 @@
-"""Whether rows of one schema fit into another one: everything that differs, found before loading.
+"""Compares the schema of rows with a target schema, and reports all differences before a load.
 
-PostgreSQL itself would tell of one difference at a time, half way through, and of some not at
-all: `numeric(12,4)` into `numeric(6,2)` loses digits without a word.
+PostgreSQL itself would report one difference at a time, halfway through, and some not at all:
+`numeric(12,4)` into `numeric(6,2)` silently loses digits.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SELECT n.nspname, c.relname, c.relkind,
 _KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 _WORDS = re.compile(r"(?:[^\s.\"]+|\"(?:[^\"]|\"\")+\")\.")
 _LENGTH = re.compile(r"(character varying|character|bit varying)\((\d+)\)")
-#: What reads the same as text after the change, so that digests still agree.
+#: Changes of types that keep the text form of values, so that digests still match.
 _WIDER = {
     "smallint": ("integer", "bigint", "numeric"),
     "integer": ("bigint", "numeric"),
@@ -55,7 +55,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A relation that rows could go into."""
+    """A relation that rows can be loaded into."""
 
     kind: str
     columns: Mapping[str, Column]
@@ -76,9 +76,9 @@ def read_targets(session: Session) -> dict[Name, Target]:
 def compare(
     rows: Sequence[Rows], records: Sequence[TableRecord], targets: Mapping[Name, Target]
 ) -> Drift:
-    """Return what keeps these rows from going into these targets, all of it.
+    """Return everything that prevents loading these rows into these targets.
 
-    Types are those recorded with the rows; an older record has none, and they are not compared.
+    The types are those recorded with the rows; older records have none, and types are not compared.
     """
     types = {(record.schema, record.name): record.columns for record in records}
     problems: list[str] = []
@@ -90,7 +90,9 @@ def compare(
         target = targets.get(name)
         if target is None:
             alike = _alike(block, targets, {(r.schema, r.table) for r in rows})
-            problems.append(f"table {words} is not there{f'; is it {alike} now?' if alike else ''}")
+            problems.append(
+                f"table {words} does not exist{f'; was it renamed to {alike}?' if alike else ''}"
+            )
             continue
         if target.kind not in "rp":
             problems.append(f"{words} is {_KINDS[target.kind]} now, not a table")
@@ -108,11 +110,11 @@ def _missing(words: str, block: Rows, target: Target) -> list[str]:
     for column in block.columns:
         there = target.columns.get(column)
         if there is None:
-            found.append(f"column {words}.{column} is not there")
+            found.append(f"column {words}.{column} does not exist")
         elif there.generated:
-            found.append(f"column {words}.{column} is generated now and takes no values")
+            found.append(f"column {words}.{column} is generated now and accepts no values")
     found += [
-        f"column {words}.{column} must have a value, and the rows have none"
+        f"column {words}.{column} requires a value, and the rows have none"
         for column, there in target.columns.items()
         if there.required and column not in block.columns
     ]
@@ -132,8 +134,8 @@ def _types(words: str, block: Rows, recorded: Mapping[str, str], target: Target)
 
 
 def keeps_text(before: str, after: str) -> bool:
-    """Whether every value of type `before` reads the same as one of type `after`."""
-    # A type of an extension may live in another schema.
+    """Whether every value of type `before` has the same text as type `after`."""
+    # An extension's type may be in another schema.
     before, after = _WORDS.sub("", before), _WORDS.sub("", after)
     if before == after:
         return True
@@ -145,7 +147,7 @@ def keeps_text(before: str, after: str) -> bool:
 
 
 def _alike(block: Rows, targets: Mapping[Name, Target], dumped: set[Name]) -> str:
-    """A table that nothing else goes into and that has just these columns."""
+    """Return a table with the same columns that no other rows go into."""
     for name, target in targets.items():
         free = name not in dumped and target.kind in "rp"
         if free and block.columns and set(target.columns) >= set(block.columns):

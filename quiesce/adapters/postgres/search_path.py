@@ -1,10 +1,10 @@
-"""Search paths: which one a database's sessions have, and lending it to functions for a while.
+"""Finds the search path of a database's sessions, and lends it to functions temporarily.
 
-A dump names everything with its schema and is loaded with an empty search path, so that nothing
-else can be meant. Bodies of functions are texts and keep whatever names they have: a function that
-names a table without its schema works for the application, and fails when a restore calls it for
-a check constraint, an index, a generated column or a materialized view. Since PostgreSQL 17 the
-session's own path does not help either: indexes and materialized views are built with a safe one.
+A dump uses qualified names and is loaded with an empty search path, so that names are unambiguous.
+But function bodies are strings and keep their names as written: a function that names a table
+without its schema works for the application, and fails when a restore calls it for a check
+constraint, an index, a generated column or a materialized view. Since PostgreSQL 17 the session's
+own path does not help either: indexes and materialized views are built with a safe one.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from quiesce.adapters.postgres.errors import Unreachable
 from quiesce.adapters.postgres.session import Session, SessionError, identifier
 from quiesce.errors import QuiesceError
 
-# Without those in C (they look nothing up), those that have a path of their own, and SQL bodies
-# that were parsed when the function was made. Those of extensions count: earthdistance is one.
+# Without functions in C (which look up nothing), those that set a path themselves, and SQL bodies
+# that were parsed at creation. Functions of extensions are included: earthdistance needs it.
 _FUNCTIONS = """
 SELECT p.oid, p.oid::pg_catalog.regprocedure::text, n.nspname, p.proconfig
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
@@ -40,17 +40,17 @@ SELECT substr(c, 13) FROM pg_catalog.pg_db_role_setting s, unnest(s.setconfig) c
        (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
  ORDER BY s.setdatabase DESC, s.setrole
 """
-#: Where the path is not known: what PostgreSQL itself begins with.
+#: PostgreSQL's default, if the path is not known.
 USUAL = ("public",)
-#: A function, a table, a type, a schema of this name is not found.
+#: Error codes: a function, table, type or schema of this name does not exist.
 _NAMES = frozenset({"42883", "42P01", "42704", "3F000"})
 
 T = TypeVar("T")
 
 
 def read_path(session: Session) -> tuple[str, ...]:
-    """Return the schemas in which sessions of this database look for names, in their order: those
-    of our own user, then those that were set for other roles. Inside a transaction."""
+    """Return the schemas in which sessions of this database look up names, in order: those of
+    Quiesce's own user, then those that are set for other roles. Inside a transaction."""
     found: list[str] = []
     session.run("SET LOCAL search_path TO DEFAULT")
     found += session.value("SELECT current_schemas(false)")
@@ -62,16 +62,16 @@ def read_path(session: Session) -> tuple[str, ...]:
 
 
 def path_of(schemas: Iterable[str]) -> str:
-    """Return a search path as SQL writes it."""
+    """Return a search path in SQL."""
     return ", ".join(map(identifier, dict.fromkeys(schemas))) or "''"
 
 
 def asked(session: Session, ask: Callable[[], T]) -> T:
-    """Return what `ask` reads in a transaction of this session, and hold no lock for it after.
+    """Return what `ask` reads within a transaction of this session, and keep no locks for it.
 
-    To plan any statement on a table, PostgreSQL looks into the functions of the table's indexes,
-    and fails when their bodies name tables that the session does not find. Then it is asked again
-    with every schema in sight: in the order of their names, so that it is the same everywhere.
+    To plan a statement on a table, PostgreSQL evaluates the functions of the table's indexes, and
+    fails if their bodies name tables that the session does not find. Then `ask` runs again with all
+    schemas in the search path, ordered by name, so that the result is the same everywhere.
     """
     session.run("SAVEPOINT quiesce_asked")
     try:
@@ -84,17 +84,18 @@ def asked(session: Session, ask: Callable[[], T]) -> T:
         session.run(f"SET LOCAL search_path = {every}")
         return ask()
     finally:
-        # Locks on tables stay with their holder; those on indexes would fill the lock table.
+        # Locks on tables are kept by the exporting session; those on indexes would fill the lock
+        # table.
         with contextlib.suppress(SessionError):
             session.run("ROLLBACK TO SAVEPOINT quiesce_asked")
             session.run("RELEASE SAVEPOINT quiesce_asked")
 
 
 class LentPaths:
-    """Functions without a search path of their own, given one until `take_back`.
+    """Functions without their own search path, which get one until `take_back`.
 
-    Each looks in `path` first, then where it lives itself, then in every other schema: somebody
-    may have set a path when connecting, which is written down nowhere.
+    Each looks up names in `path` first, then in its own schema, then in all others: an application
+    may set a path when it connects, which is not recorded anywhere.
     """
 
     def __init__(self, session: Session, path: Sequence[str]) -> None:
@@ -104,13 +105,13 @@ class LentPaths:
 
     @property
     def session_path(self) -> str:
-        """The path for a session, as SQL writes it."""
+        """The path for a session, in SQL."""
         return path_of((*self._path, *self._schemas()))
 
     def lend(self, *, in_transaction: bool = False) -> None:
-        """Give every function that has none a path. May be called again for later functions.
+        """Give a path to every function that has none. May be called again for later functions.
 
-        A function that belongs to somebody else stays as it is.
+        A function that the user does not own is not changed.
         """
         schemas = self._schemas()
         for oid, name, schema, config in self._functions():
@@ -121,7 +122,7 @@ class LentPaths:
                 self._before[oid] = config
 
     def take_back(self) -> None:
-        """Every function is exactly what it was. Raise QuiesceError for one that is not."""
+        """Restore the settings of every function. Raise QuiesceError for one that differs."""
         names: dict[int, str] = dict(
             self._session.rows(
                 "SELECT oid, oid::pg_catalog.regprocedure::text FROM pg_catalog.pg_proc"
@@ -139,7 +140,7 @@ class LentPaths:
         )
         if changed := [names[oid] for oid in names if now.get(oid) != self._before[oid]]:
             raise QuiesceError(
-                f"function {changed[0]} of {self._session.where} did not get its settings back",
+                f"function {changed[0]} of {self._session.where} still has changed settings",
                 "nothing was exchanged; try again",
             )
         self._before.clear()

@@ -1,4 +1,4 @@
-"""The servers of a run's databases: how a session with one is had, and how clients are ended."""
+"""Opens sessions with the servers of a run's databases, and terminates clients' sessions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAINTENANCE = ("postgres", "template1")
 
 
 class Servers:
-    """What every part of the adapter stands on. `scratch` is a folder of the run."""
+    """The base of all parts of the adapter. `scratch` is a folder of the run."""
 
     def __init__(
         self, runtime: Runtime, databases: Sequence[Database], run: str, scratch: Path
@@ -33,7 +33,7 @@ class Servers:
         return open_session(database, name, endpoint, self._application)
 
     def _maintenance(self, database: Database) -> Session:
-        """Open a session with a database of the server that nothing here renames or closes."""
+        """Open a session in a database of the server that this run never renames or closes."""
         first, second = MAINTENANCE
         kept = {d.name for d in self._databases if server_of(d) == server_of(database)}
         if first in kept and second not in kept:
@@ -50,13 +50,14 @@ class Servers:
         raise QuiesceError(f"no database is declared for service {service}", "see stack.yaml")
 
     def _end_clients(self, database: Database, name: str, spared: Sequence[int] = ()) -> None:
-        """End what a client of ours left in `name`: killing a client does not end its session."""
+        """Terminate the sessions that Quiesce's clients left in `name`: killing a client does not
+        end its session."""
         with contextlib.suppress(QuiesceError), self._maintenance(database) as session:
             end_sessions(session, self._application, name, spared)
 
 
 def server_of(database: Database) -> tuple[str, int]:
-    """Return what tells the server of a database from others."""
+    """Return the identity of a database's server."""
     return (database.service, database.port)
 
 

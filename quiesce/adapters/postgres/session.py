@@ -1,10 +1,10 @@
-"""Sessions with PostgreSQL: opened with every setting that matters, failing in our own words.
+"""PostgreSQL sessions with fixed settings and translated errors.
 
-Settings of a server, database or role must not change what we read: `SETTINGS` are set in every
-session, after connecting, where they beat `ALTER DATABASE … SET` and `ALTER ROLE … SET`. The
-operator's own `PG*` variables are kept out by giving each parameter explicitly.
+Settings of a server, database or role must not change what is read: `SETTINGS` are set in every
+session after connecting, which overrides `ALTER DATABASE … SET` and `ALTER ROLE … SET`. `PG*`
+variables of the environment have no effect, because every parameter is given explicitly.
 
-No error of the driver leaves this module, and none of ours holds a password or a connection
+The driver's exceptions do not leave this module, and no error contains a password or a connection
 string.
 """
 
@@ -35,7 +35,7 @@ from quiesce.ports import Endpoint
 
 CONNECT_SECONDS = 10.0
 
-#: The values must read the same everywhere: `content` of a row is its text.
+#: Values must have the same text everywhere: the digest of a row uses it.
 SETTINGS: Mapping[str, str] = {
     "extra_float_digits": "3",
     "datestyle": "ISO, YMD",
@@ -48,7 +48,7 @@ SETTINGS: Mapping[str, str] = {
     "standard_conforming_strings": "on",
     "row_security": "off",
     "statement_timeout": "0",
-    # So that a server whose client vanished lets go of its snapshot and locks within half a minute.
+    # So that a server whose client vanished releases its snapshot and locks within half a minute.
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
@@ -58,11 +58,11 @@ SETTINGS: Mapping[str, str] = {
     "default_transaction_isolation": "read committed",
 }
 
-#: What a database's own settings could break before there is a session to set anything in: the
-#: driver itself sends a statement when dates are not ISO.
+#: Settings of a database that would break the session before it can set anything: the driver sends
+#: a statement if dates are not ISO.
 STARTUP_OPTIONS = "-c statement_timeout=0 -c datestyle=ISO"
 
-#: Settings that came with a version of the server (its number as in `server_version_num`).
+#: Settings that exist only since a version of the server (as in `server_version_num`).
 SETTINGS_SINCE: Mapping[str, tuple[int, str]] = {
     "idle_session_timeout": (140000, "0"),
     "transaction_timeout": (170000, "0"),
@@ -76,7 +76,7 @@ SELECT pid, coalesce(datname, ''), pg_terminate_backend(pid) FROM pg_stat_activi
    AND (%s::text IS NULL OR datname = %s) AND pid <> ALL (%s::int[])
 """
 
-# The rest is public by its name.
+# The names that other modules may import.
 __all__ = [
     "SQL",
     "Composable",
@@ -96,7 +96,7 @@ _waiting = threading.local()
 
 
 class _Copying:
-    """How many threads copy right now."""
+    """Counts the threads that are copying."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -107,7 +107,7 @@ _copying = _Copying()
 
 
 class Readable(Protocol):
-    """What COPY reads from: at most so many bytes a call, none at the end."""
+    """The source of COPY: returns at most so many bytes per call, none at the end."""
 
     def read(self, size: int = ..., /) -> bytes: ...
 
@@ -115,43 +115,43 @@ class Readable(Protocol):
 
 
 def identifier(name: str) -> str:
-    """Quote a name for SQL. Always quoted, so that what we wrote can be recognised again."""
+    """Quote a name for SQL. Always quoted, so that generated SQL can be recognised again."""
     if "\0" in name:
-        raise QuiesceError("a database object's name holds a NUL character")
+        raise QuiesceError("a database object's name contains a NUL character")
     return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
-    """Quote a text for SQL, for sessions with standard_conforming_strings (all of ours)."""
+    """Quote a string for SQL, for sessions with standard_conforming_strings (all of Quiesce's)."""
     if "\0" in text:
-        raise QuiesceError("a text for the database holds a NUL character")
+        raise QuiesceError("a text for the database contains a NUL character")
     return "'" + text.replace("'", "''") + "'"
 
 
 def version_text(number: int) -> str:
-    """Turn the server's `server_version_num` into words: 150018 is `15.18`."""
+    """Convert `server_version_num` to text: 150018 is `15.18`."""
     return f"{number // 10000}.{number % 10000}"
 
 
 class Writable(Protocol):
-    """What COPY writes to."""
+    """The target of COPY."""
 
-    def write(self, subpath: bytes, /) -> int: ...
+    def write(self, chunk: bytes, /) -> int: ...
 
 
 class Session:
-    """One open session. Every statement commits by itself unless `BEGIN` was sent.
+    """An open session. Every statement commits by itself unless `BEGIN` was sent.
 
     `database` is the database's name, `pid` the server's process, `version` its
-    `server_version_num`. Another thread can `cancel` a statement, and the exception of a signal
-    ends a waiting one.
+    `server_version_num`. Another thread can `cancel` a statement, and a signal's exception ends a
+    waiting one.
     """
 
     def __init__(
         self, connection: driver.connection, where: str, another: Callable[[], Session]
     ) -> None:
         self._connection = connection
-        #: Opens one more session with the same database, as the same user.
+        #: Opens another session in the same database as the same user.
         self.another = another
         self.where = where
         self.database = connection.info.dbname
@@ -160,27 +160,27 @@ class Session:
 
     @property
     def connection(self) -> driver.connection:
-        """The driver's own, for what is done in this module."""
+        """The driver's connection, for use in this module."""
         return self._connection
 
     def rows(self, statement: Statement, values: Sequence[Any] | None = None) -> list[Row]:
-        """Run one statement and return its rows (none for a statement that has none)."""
+        """Run one statement and return its rows, if it has any."""
         try:
             with translate_driver_errors(self.where), self._connection.cursor() as cursor:
                 cursor.execute(statement, values)
                 return cursor.fetchall() if cursor.description is not None else []
         except UnicodeDecodeError as problem:
             raise SessionError(
-                f"{self.where} holds names that are not text in its own encoding",
+                f"{self.where} contains names that are not valid in its own encoding",
                 "rename the objects whose names are damaged",
             ) from problem
 
     def row(self, statement: Statement, values: Sequence[Any] | None = None) -> Row:
-        """Run a statement that has exactly one row."""
+        """Run a statement that returns exactly one row."""
         return self.rows(statement, values)[0]
 
     def value(self, statement: Statement, values: Sequence[Any] | None = None) -> Any:
-        """Run a statement that has exactly one row, and return its first column."""
+        """Run a statement that returns exactly one row, and return its first column."""
         return self.row(statement, values)[0]
 
     def run(self, statement: Statement, values: Sequence[Any] | None = None) -> None:
@@ -188,22 +188,22 @@ class Session:
         self.rows(statement, values)
 
     def run_bytes(self, statement: bytes) -> None:
-        """Run a statement as it is, in whatever encoding the session was told it has."""
+        """Run a statement as bytes, in the session's client encoding."""
         with translate_driver_errors(self.where), self._connection.cursor() as cursor:
             cursor.execute(statement)
 
     def copy_bytes(self, statement: bytes, rows: Readable) -> None:
-        """Run a COPY … FROM STDIN that is bytes, with these rows."""
+        """Run a COPY … FROM STDIN given as bytes, with these rows."""
         with self._copying() as cursor:
             cursor.copy_expert(statement, rows, COPY_BYTES)
 
     def copy_in(self, statement: Statement, rows: Readable) -> None:
-        """Run a COPY … FROM STDIN with these rows, read piece by piece."""
+        """Run a COPY … FROM STDIN with these rows, read in chunks."""
         with self._copying() as cursor:
             cursor.copy_expert(statement, rows, COPY_BYTES)
 
     def copy_out(self, statement: Statement, rows: Writable) -> None:
-        """Run a COPY … TO STDOUT that hands its rows over piece by piece."""
+        """Run a COPY … TO STDOUT which writes its rows in chunks."""
         with self._copying() as cursor:
             cursor.copy_expert(statement, rows, COPY_BYTES)
 
@@ -217,12 +217,12 @@ class Session:
             yield cursor
 
     def cancel(self) -> None:
-        """End what this session runs right now. Harmless when it runs nothing."""
+        """Cancel the running statement, if any."""
         with contextlib.suppress(psycopg2.Error):
             self._connection.cancel()
 
     def close(self) -> None:
-        """End the session, with whatever transaction it has."""
+        """Close the session and roll back its transaction."""
         with contextlib.suppress(psycopg2.Error):
             self._connection.close()
 
@@ -234,9 +234,9 @@ class Session:
 
 
 def open_session(database: Database, name: str, endpoint: Endpoint, application: str) -> Session:
-    """Open a session with database `name` (any text; never read as a connection string).
+    """Open a session in database `name` (any text; never parsed as a connection string).
 
-    Raise `NoDatabase`, `Unreachable` or another SessionError when that is not possible.
+    Raise `NoDatabase`, `Unreachable` or another SessionError if that fails.
     """
     parameters = connection_parameters(database, name, endpoint, application)
     _count_copying(0)
@@ -264,10 +264,10 @@ def open_session(database: Database, name: str, endpoint: Endpoint, application:
 def connection_parameters(
     database: Database, name: str, endpoint: Endpoint, application: str
 ) -> dict[str, Any]:
-    """Return libpq's parameters for a session; they hold the password.
+    """Return libpq's parameters for a session, including the password.
 
-    Every one that a `PG*` variable of the environment could set is given, and the host as an
-    address as well, because PGHOSTADDR would beat it.
+    Every parameter that a `PG*` variable could set is given, and the host also as an address,
+    because PGHOSTADDR would override it.
     """
     return {
         "host": endpoint.host,
@@ -286,7 +286,7 @@ def connection_parameters(
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
-        # Keepalives are not sent while something waits for its acknowledgement. Milliseconds.
+        # Keepalives are not sent while data waits for its acknowledgement. Milliseconds.
         "tcp_user_timeout": 25_000,
     }
 
@@ -294,8 +294,8 @@ def connection_parameters(
 def end_sessions(
     session: Session, application: str, name: str | None = None, spared: Sequence[int] = ()
 ) -> tuple[tuple[int, str], ...]:
-    """End sessions that carry `application` (in database `name`, or in any), wait until they
-    are gone, and return pid and database of each. This session and `spared` pids go on.
+    """Terminate sessions with this application name (in database `name`, or in any), wait until
+    they have ended, and return pid and database of each. This session and `spared` pids are kept.
 
     Killing a client does not end its session: the server notices only when it next writes.
     """
@@ -314,7 +314,8 @@ def end_sessions(
 
 
 def encrypted_password(session: Session, user: str, password: str) -> str:
-    """Return what the server keeps of a password, made here so that no log ever sees it."""
+    """Return the hash that the server stores for a password, computed here so that no log contains
+    it."""
     return str(
         driver.encrypt_password(password, user, scope=session.connection, algorithm="scram-sha-256")
     )
@@ -327,15 +328,15 @@ def _apply_settings(session: Session) -> None:
             settings[setting] = value
     calls = ", ".join("pg_catalog.set_config(%s, %s, false)" for _ in settings)
     session.run(f"SELECT {calls}", [part for pair in settings.items() for part in pair])
-    session.run("SET ROLE NONE")  # ALTER DATABASE … SET role is possible
+    session.run("SET ROLE NONE")  # a database can have a setting of role
     if session.version >= 140000:
-        # A server that outlives us notices within seconds; not every platform can.
+        # The server notices a dead client within seconds, on platforms that support it.
         with contextlib.suppress(SessionError):
             session.run("SET client_connection_check_interval = '10s'")
 
 
 def _wait(connection: driver.connection) -> None:
-    """Wait for the server so that a signal's exception gets through, and stops the statement."""
+    """Wait for the server so that a signal's exception is raised and cancels the statement."""
     until = getattr(_waiting, "until", None)
     try:
         while True:
@@ -360,10 +361,11 @@ def _wait(connection: driver.connection) -> None:
 
 @contextlib.contextmanager
 def _without_waiting() -> Iterator[None]:
-    """The driver knows no COPY with a wait callback, which all sessions of a process share.
+    """Run without the wait callback, which all sessions share and with which the driver cannot
+    COPY.
 
-    A signal's exception still gets through, where COPY asks for its next piece. Threads may copy
-    at the same time: the callback is back when the last of them is done.
+    A signal's exception is still raised when COPY requests its next chunk. Threads may copy at the
+    same time: the callback is restored when the last of them has finished.
     """
     _count_copying(1)
     try:

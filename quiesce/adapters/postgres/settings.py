@@ -1,8 +1,9 @@
-"""What belongs to a database object and follows neither its name nor a dump: settings and grants.
+"""Settings and grants of a database object, which a dump does not contain and a rename does not
+move.
 
-They are kept as the SQL that makes them, with the name the database had, so that a person can
-use them as they are. `retarget` puts another name in; it accepts exactly the forms written here,
-so a damaged or forged set cannot slip in a statement of another kind.
+They are stored as the SQL that creates them, with the original name of the database, so that a user
+can run them as they are. `retarget` replaces the name; it accepts only the forms written here, so a
+damaged or forged set cannot add another kind of statement.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from quiesce.adapters.postgres.session import Session, identifier, literal
 from quiesce.errors import QuiesceError
 
-#: Our own mark on a database that a run made (see `postgres_swap`); never part of a record. The
-#: first line of the database's comment, which its owner may write; earlier versions used a setting,
-#: which only a superuser may.
+#: The mark on a database that a run created (see `rename`); never part of a record. It is the first
+#: line of the database's comment, which its owner may write; earlier versions used a setting, which
+#: only a superuser may write.
 MARK_LINE = re.compile(r"\Aquiesce run (\S+)(?:\n|\Z)")
 OLD_MARK = "quiesce.run"
 
-#: Settings whose stored value is a list of names, each a text of its own in SET.
+#: Settings whose stored value is a list of names, each quoted separately in SET.
 LIST_SETTINGS = frozenset(
     {
         "local_preload_libraries",
@@ -45,7 +46,7 @@ _FORMS = tuple(
 
 
 def read_settings(session: Session, name: str) -> tuple[str, ...]:
-    """Return the statements that give another database what database `name` has."""
+    """Return the statements that give another database the settings of database `name`."""
     oid, owner, limit, template, has_grants, comment = session.row(
         "SELECT d.oid, pg_get_userbyid(d.datdba), d.datconnlimit, d.datistemplate,"
         " d.datacl IS NOT NULL, shobj_description(d.oid, 'pg_database')"
@@ -66,13 +67,13 @@ def read_settings(session: Session, name: str) -> tuple[str, ...]:
 
 
 def retarget(statement: str, name: str) -> str:
-    """Return the statement for database `name`. Raise QuiesceError when it is not one of ours."""
+    """Return the statement for database `name`. Raise QuiesceError if its form is unknown."""
     for form in _FORMS:
         if match := form.fullmatch(statement):
             return f"{match[1]}{identifier(name)}{match[3]}"
     raise QuiesceError(
-        f"the set holds a database setting of an unknown form: {statement[:60]!r}",
-        "the set was changed by hand; take another one",
+        f"the set contains a database setting of an unknown form: {statement[:60]!r}",
+        "the set was changed by hand; use another one",
     )
 
 
@@ -95,7 +96,7 @@ def _settings(session: Session, oid: int, target: str) -> Iterator[str]:
 
 
 def _grants(session: Session, oid: int, target: str, owner: str) -> Iterator[str]:
-    # First nothing at all, then exactly what was granted: the default of a new database
+    # First revoke everything, then grant exactly what was granted: a new database's default
     # (everyone may connect) is a grant too.
     yield f"REVOKE ALL ON DATABASE {target} FROM PUBLIC"
     yield f"REVOKE ALL ON DATABASE {target} FROM {identifier(owner)}"

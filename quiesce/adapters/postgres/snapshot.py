@@ -1,9 +1,9 @@
-"""A snapshot that no rewriting can fool: every table is locked before the snapshot is taken.
+"""Exports a snapshot after every table was locked, so that no table can be rewritten in between.
 
-A dump whose snapshot is older than its locks reads zero rows of a table that was truncated or
-rewritten in between, ends with 0, and a count in the same snapshot is zero as well. `LOCK TABLE`
-takes no snapshot itself, so a REPEATABLE READ transaction may begin with locks. Tables that
-appear between listing and snapshot are found by listing again; then everything starts anew.
+A dump whose snapshot is older than its locks reads no rows of a table that was truncated or
+rewritten in between, exits with 0, and a count in the same snapshot is zero too. `LOCK TABLE` takes
+no snapshot itself, so a REPEATABLE READ transaction may begin with locks. Tables that appear
+between listing and snapshot are found by listing again; then everything is repeated.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid 
  ORDER BY c.oid
 """
 
-#: Running and next transaction of the whole server. Reading needs no transaction id, so this
-#: stays the same for as long as nobody writes and no housekeeping is done; WAL positions move by
-#: checkpoints as well.
+#: The running and the next transaction of the whole server. Reading needs no transaction id, so
+#: this does not change while nothing writes and no housekeeping runs; WAL positions also change by
+#: checkpoints.
 INSTANT = "txid_current_snapshot()::text"
 
 _IN_THE_WAY = """
@@ -51,9 +51,8 @@ Table = tuple[int, str, str]
 class ExportedSnapshot:
     """A session that keeps a snapshot and its locks until it is closed.
 
-    `instant` tells which of the server's transactions the snapshot shows: equal texts of one
-    server are one instant, in whichever of its databases. `since` is a moment before it, by the
-    server's clock.
+    `instant` tells which of the server's transactions the snapshot shows: equal texts mean the same
+    instant, in any database of one server. `since` is a time before it, by the server's clock.
     """
 
     session: Session
@@ -64,16 +63,16 @@ class ExportedSnapshot:
 
 
 class Prepared(QuiesceError):
-    """A prepared transaction holds a lock on a table: it has no session that could end."""
+    """A prepared transaction has locked a table: there is no session that could be ended."""
 
 
 def export_snapshot(
     open_one: Callable[[], Session], lock_seconds: int = LOCK_SECONDS
 ) -> ExportedSnapshot:
-    """Lock every table, then export a snapshot, and return the session that holds both.
+    """Lock every table, then export a snapshot, and return the session that keeps both.
 
-    `open_one` opens a session with the database. Raise QuiesceError naming who holds a lock on
-    one of the tables, when it is not ours within `lock_seconds`.
+    `open_one` opens a session in the database. Raise QuiesceError naming the session that blocks a
+    table, if the lock is not obtained within `lock_seconds`.
     """
     with open_one() as looker:
         for _ in range(ATTEMPTS):
@@ -87,8 +86,8 @@ def export_snapshot(
                 return held
             holder.close()
         raise QuiesceError(
-            f"tables of {looker.where} keep being made and dropped",
-            "wait until the migration that runs there is done, then try again",
+            f"tables of {looker.where} keep being created and dropped",
+            "wait until the migration that runs there has finished, then try again",
         )
 
 
@@ -134,17 +133,17 @@ def _lock_held(looker: Session, tables: Sequence[Table]) -> QuiesceError:
         one = prepared[0]
         return Prepared(
             f"table {one.locks[0]} of {looker.where} is locked by transaction {one.gid}, which "
-            f"{one.owner} prepared and nobody committed or rolled back",
+            f"{one.owner} prepared and which was never committed or rolled back",
             f"run COMMIT PREPARED {literal(one.gid)} or ROLLBACK PREPARED {literal(one.gid)} there",
         )
     if not found:
         return QuiesceError(
             f"a table of {looker.where} was locked by another session for {LOCK_SECONDS} seconds",
-            "it may be gone by now; try again",
+            "it may have ended by now; try again",
         )
     pid, application, user, query, table = found[0]
     return QuiesceError(
         f"table {table} of {looker.where} is locked by pid {pid} ({application}, user {user})",
-        f"wait for it to end, or end it with SELECT pg_terminate_backend({pid})",
+        f"wait for it to end, or terminate it with SELECT pg_terminate_backend({pid})",
         details=(f"it runs: {' '.join(query.split())}",),
     )

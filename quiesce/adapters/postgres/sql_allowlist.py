@@ -1,7 +1,7 @@
-"""Which statements of somebody's file are run, left out or refused, told by how they begin. Pure.
+"""Decides by its first words whether a statement of an SQL file is run, skipped or refused. Pure.
 
-Let through is what pg_dump writes and what a role without any rights can do. A file is loaded by
-such a role; this list is the second fence, and says so with a line number before anything is done.
+Allowed is what pg_dump writes and a role without rights can do. Files are loaded by such a role;
+this list is a second safeguard, and names the line before anything is done.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Kind = Literal[
     "run", "skip", "schema", "copy", "insert", "sequence", "extension", "encoding", "refresh"
 ]
 
-#: Extensions that a file may have made: none of them reads files or runs programs.
+#: Extensions that a file may create: none of them reads files or runs programs.
 HARMLESS = frozenset(
     "btree_gin btree_gist citext cube earthdistance fuzzystrmatch hstore intarray isn ltree "
     "pg_trgm pgcrypto plpgsql seg tablefunc tsm_system_rows tsm_system_time unaccent uuid-ossp "
@@ -24,7 +24,7 @@ _SETTINGS = frozenset(
     "standard_conforming_strings check_function_bodies xmloption client_min_messages "
     "row_security default_tablespace default_table_access_method search_path".split()
 )
-#: Our session has better values for these, or the server does not know them.
+#: Skipped: Quiesce's session sets these itself, or the server does not know them.
 _OURS = frozenset(
     "statement_timeout lock_timeout idle_in_transaction_session_timeout transaction_timeout "
     "default_with_oids idle_session_timeout".split()
@@ -57,7 +57,7 @@ _ONLY = "only what pg_dump writes for one database is loaded; load anything else
 
 
 class Refused(Exception):
-    """Something in the file that is not run. `at` is its position in bytes."""
+    """Something in the file that is refused. `at` is its position in bytes."""
 
     def __init__(self, at: int, fact: str, hint: str = _ONLY) -> None:
         super().__init__(fact)
@@ -67,9 +67,8 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is done with a statement. `name` is the extension's or the encoding's; `roles` are
-    those that a grant names, `schema` is where an extension goes, `owner` the role that something
-    is given to."""
+    """How to handle a statement. `name` is the extension or the encoding; `roles` are those that a
+    grant names, `schema` is the schema of an extension, `owner` the new owner of an object."""
 
     kind: Kind
     name: str = ""
@@ -79,18 +78,20 @@ class Verdict:
 
 
 def judge(statement: bytes, at: int) -> Verdict:
-    """Return what is done with a statement, told by its first 2,000 bytes. Raise Refused."""
+    """Return how to handle a statement, by its first 2,000 bytes. Raise Refused."""
     text = statement.decode("utf-8", "surrogateescape")
     match = _WORDS.match(text)
     if match is None:
-        raise Refused(at, "it has something that is no statement")
+        raise Refused(at, "it contains something that is not a statement")
     first, second, third = (word.upper() if word else "" for word in match.groups())
     if first in ("BEGIN", "COMMIT", "START", "DROP", "ANALYZE", "VACUUM"):
-        # All of it is one transaction of ours, in a database that holds nothing yet.
+        # The whole file is loaded in one transaction, into an empty database.
         return Verdict("skip")
     if first in _BY_WORD:
         return _BY_WORD[first](text, at, second, third)
-    raise Refused(at, f"it has a statement of a kind that is not loaded: {first} {second}".rstrip())
+    raise Refused(
+        at, f"it contains a statement of a kind that is not loaded: {first} {second}".rstrip()
+    )
 
 
 def _set(text: str, at: int, second: str, third: str) -> Verdict:
@@ -102,9 +103,11 @@ def _set(text: str, at: int, second: str, third: str) -> Verdict:
     if match and name == "client_encoding":
         return Verdict("encoding", match[2].strip())
     if match and name == "standard_conforming_strings" and match[2].strip().lower() != "on":
-        raise Refused(at, "texts in it may be quoted in an old way", "make it anew with pg_dump")
+        raise Refused(at, "its strings may be quoted in an old way", "create it again with pg_dump")
     if name not in _SETTINGS:
-        raise Refused(at, f"it has a setting that is not loaded: {' '.join(text.split())[:60]}")
+        raise Refused(
+            at, f"it contains a setting that is not loaded: {' '.join(text.split())[:60]}"
+        )
     return Verdict("run")
 
 
@@ -124,7 +127,7 @@ def _select(text: str, at: int, second: str, third: str) -> Verdict:
 def _copy(text: str, at: int, second: str, third: str) -> Verdict:
     del second, third
     if not _COPY.match(text):
-        raise Refused(at, "it has a COPY from or to a file or program of the server")
+        raise Refused(at, "it contains a COPY from or to a file or program of the server")
     return Verdict("copy")
 
 
@@ -133,26 +136,30 @@ def _create(text: str, at: int, second: str, third: str) -> Verdict:
         match = _EXTENSION.match(text)
         name = match[1].strip('"') if match else ""
         if name not in HARMLESS:
-            hint = (
-                f"make it in a database of your own by hand; known: {', '.join(sorted(HARMLESS))}"
+            allowed = ", ".join(sorted(HARMLESS))
+            hint = f"load the file by hand into a separate database; allowed: {allowed}"
+            raise Refused(
+                at,
+                f"it creates the extension {name or 'with an unreadable name'}, which is not "
+                "allowed",
+                hint,
             )
-            raise Refused(at, f"it wants the extension {name or 'of an odd name'}", hint)
         schema = match[2] if match and match[2] else "public"
         return Verdict("extension", name, schema=schema.strip('"').replace('""', '"'))
     if second not in _MADE or (second == "TEXT" and third != "SEARCH"):
-        raise Refused(at, f"it makes something that is not of one database: CREATE {second}")
+        raise Refused(at, f"it creates something outside of a single database: CREATE {second}")
     return Verdict("skip" if _PUBLIC.match(text) else "schema")
 
 
 def _alter(text: str, at: int, second: str, third: str) -> Verdict:
     del third
     if match := _OWNER.search(text):
-        # Everything gets one owner at the end, and never one with rights.
+        # All objects get one owner at the end, which has no rights.
         return Verdict("skip", owner=match[1].replace('""', '"') if match[1] else match[2])
     if second in ("DEFAULT", "LARGE") or _PUBLIC.match(text):
         return Verdict("skip")
     if second not in _ALTERED:
-        raise Refused(at, f"it changes something that is not of one database: ALTER {second}")
+        raise Refused(at, f"it changes something outside of a single database: ALTER {second}")
     return Verdict("schema")
 
 
@@ -166,7 +173,7 @@ def _grant(text: str, at: int, second: str, third: str) -> Verdict:
     del second, third
     match = _GRANTEE.search(text)
     if " ON " not in text.upper() or match is None:
-        raise Refused(at, "it gives one role to another")
+        raise Refused(at, "it grants one role to another")
     found = (m[1].replace('""', '"') if m[1] else m[2] for m in _ROLE.finditer(match[1]))
     return Verdict("run", roles=tuple(role for role in found if role.upper() != "PUBLIC"))
 
@@ -174,7 +181,7 @@ def _grant(text: str, at: int, second: str, third: str) -> Verdict:
 def _insert(text: str, at: int, second: str, third: str) -> Verdict:
     del text, third
     if second != "INTO":
-        raise Refused(at, "it has something that is no statement")
+        raise Refused(at, "it contains something that is not a statement")
     return Verdict("insert")
 
 

@@ -1,10 +1,10 @@
-"""Loading somebody's SQL file into a new database, as a role that can do no harm.
+"""Loads an SQL file of unknown origin into a new database, as a role without rights.
 
-The role owns the new database's schema and nothing else, is no superuser and cannot become one:
-it logs in by itself, so no `SET ROLE` in a function leads back. Everything that may evaluate code
-of the file is done by it: loading, migrations, ANALYZE. What it made is handed over at the end, to
-an owner without rights (`postgres_handover`), and the role is dropped. A run that dies leaves it;
-dropping the database drops it too.
+The role owns only the new database's schema, is not a superuser and cannot become one: it logs in
+itself, so no `SET ROLE` in a function leads back. It runs everything that may evaluate code of the
+file: the load, migrations, ANALYZE. At the end its objects get an owner without rights (see
+`ownership`), and the role is dropped. A run that dies leaves the role; dropping the database drops
+it too.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from quiesce.errors import QuiesceError
 from quiesce.model import Database, Secret
 from quiesce.plan.naming import suffix_of
 
-#: So many bytes of a COPY block are sent at a time.
-_SUBPATH = 1024 * 1024
+#: How many bytes of a COPY block are sent at a time.
+_CHUNK = 1024 * 1024
 _SCHEMA = re.compile(rb"\A(CREATE SCHEMA )(?!IF NOT)")
 _ENCODINGS = {"SQL_ASCII": "UTF8"}
 
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """The role that loaded a file: how it logs in, and who owned the schema `public` before."""
+    """The role that loaded a file: its login, and the previous owner of the schema `public`."""
 
     login: Database
     schema_owner: str
@@ -52,7 +52,7 @@ def loader_name(run: str) -> str:
 
 
 def missing(session: Session, facts: ScriptFacts) -> tuple[tuple[str, int], ...]:
-    """Return what the file wants and the server lacks, in words, with where it is wanted."""
+    """Return what the file needs and the server lacks, with positions in the file."""
     roles = {name for (name,) in session.rows("SELECT rolname FROM pg_roles")}
     found = [
         (f"the server has no role {role}: create it, without a login", at)
@@ -76,10 +76,10 @@ def load(
     path: Path,
     facts: ScriptFacts,
 ) -> Loader:
-    """Run a file that `read_script` let through in the database that `admin` has a session with.
+    """Run a file that `read_script` accepted in the database of the session `admin`.
 
-    `open_as` opens a session with that database as another user. What the file made belongs to
-    the loader that is returned, until `hand_over`.
+    `open_as` opens a session in that database as another user. The returned loader owns what the
+    file created, until `hand_over`.
     """
     role = loader_name(run)
     password = secrets.token_urlsafe(24)
@@ -89,7 +89,7 @@ def load(
     _make_role(admin, role, password)
     loader = Loader(replace(database, user=role, password=Secret(password)), owner)
     try:
-        # Before anything of the file is there: scripts of extensions run as a superuser.
+        # Before anything of the file is run, because extension scripts run as a superuser.
         for name, (_, schema) in facts.extensions.items():
             made = f"SCHEMA IF NOT EXISTS {identifier(schema)}"
             admin.run(f"CREATE {made} AUTHORIZATION {identifier(role)}")
@@ -107,30 +107,30 @@ def load(
 
 
 def give_up(admin: Session, loader: Loader) -> None:
-    """Drop what the loader made, and the loader: nobody gets what did not load."""
+    """Drop the loader with everything that it created, after a failed load."""
     admin.run(f"ALTER SCHEMA public OWNER TO {identifier(loader.schema_owner)}")
     admin.run(f"DROP OWNED BY {identifier(loader.login.user)} CASCADE")
     admin.run(f"DROP ROLE {identifier(loader.login.user)}")
 
 
 def hand_over(admin: Session, loader: Loader, owner: Owner) -> tuple[str, ...]:
-    """Give what the loader made to its owner, and drop the loader. Return the functions that ran
+    """Give the loader's objects to their owner, and drop the loader. Return the functions that ran
     with their owner's rights and now run with their caller's.
 
-    Nothing in here evaluates code of the file.
+    Nothing here evaluates code of the file.
     """
     role = loader.login.user
     ensure(admin, owner)
     invokers = make_invokers(admin, role)
     admin.run(f"ALTER SCHEMA public OWNER TO {identifier(loader.schema_owner)}")
-    # The keys of a table are looked up as its owner.
+    # Foreign keys are checked as the table's owner.
     admin.run(f"GRANT USAGE ON SCHEMA public TO {identifier(owner.name)}")
     drop_role(admin, role, owner.name)
     return invokers
 
 
 def drop_role(session: Session, role: str, heir: str) -> None:
-    """No such role; what it owns in the session's database is the heir's."""
+    """Drop the role; `heir` gets what it owns in the session's database."""
     if not session.rows("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]):
         return
     session.run(f"REASSIGN OWNED BY {identifier(role)} TO {identifier(heir)}")
@@ -149,7 +149,7 @@ def _make_role(admin: Session, role: str, password: str) -> None:
 
 
 def _run(session: Session, path: Path, facts: ScriptFacts) -> None:
-    # What the bytes of the file are in; SQL_ASCII would let through what is no text at all.
+    # The encoding of the file; SQL_ASCII would accept bytes that are not valid text.
     encoding = _ENCODINGS.get(facts.encoding.upper(), facts.encoding)
     session.run("SET search_path = public")
     session.run("SELECT set_config('client_encoding', %s, false)", [encoding])
@@ -163,7 +163,7 @@ def _run(session: Session, path: Path, facts: ScriptFacts) -> None:
                 continue
             try:
                 if statement.data is None:
-                    # The schema of an extension is there already.
+                    # The extension's schema exists already.
                     session.run_bytes(_SCHEMA.sub(rb"\1IF NOT EXISTS ", text, count=1))
                 else:
                     session.copy_bytes(text, _Segment(view, statement))
@@ -174,24 +174,24 @@ def _run(session: Session, path: Path, facts: ScriptFacts) -> None:
                     problem.hint or "nothing was changed; the new database is dropped",
                     details=problem.details,
                 ) from problem
-    # The file was read to its end twice by now, and said to be complete both times.
+    # The file was read to its end twice, and was complete both times.
     session.run("COMMIT")
 
 
 class _Segment:
-    """The rows of one COPY, read piece by piece."""
+    """The rows of one COPY, read in chunks."""
 
     def __init__(self, view: mmap.mmap, statement: Statement) -> None:
         self._view = view
         self._at, self._end = statement.data or (0, 0)
 
-    def read(self, size: int = _SUBPATH) -> bytes:
+    def read(self, size: int = _CHUNK) -> bytes:
         """Return the next bytes, none at the end."""
         stop = min(self._at + size, self._end)
-        subpath = self._view[self._at : stop]
+        chunk = self._view[self._at : stop]
         self._at = stop
-        return subpath
+        return chunk
 
-    def readline(self, size: int = _SUBPATH) -> bytes:
-        """The same: whoever copies takes pieces as they come."""
+    def readline(self, size: int = _CHUNK) -> bytes:
+        """Like `read`: the caller accepts chunks of any size."""
         return self.read(size)

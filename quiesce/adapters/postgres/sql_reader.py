@@ -1,10 +1,10 @@
-"""Plain SQL files that somebody kept, read as bytes: what they hold, and what must not be run.
+"""Reads plain SQL files as bytes: their content, and what must not be run.
 
 A file is read once to its end before anything of it is used. `psql` would load a file that was cut
-in the middle of a row, run the rest of a table as SQL when its COPY cannot begin, and obey lines
-that begin programs; so it is never given one. What is in here is split the way PostgreSQL's own
-scanner does (quotes, E'', dollar quotes, nested comments, COPY blocks), and only statements of the
-kinds that pg_dump writes are let through.
+off in the middle of a row, run the rest of a table as SQL if its COPY fails, and execute lines that
+start programs; so it is never used. The file is split like PostgreSQL's own scanner does (quotes,
+E'', dollar quotes, nested comments, COPY blocks), and only the kinds of statements that pg_dump
+writes are accepted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _VERSION_ROW = re.compile(
 _TRAILER = b"-- PostgreSQL database dump complete"
 _CLUSTER = b"-- PostgreSQL database cluster dump complete"
 _SAYS = re.compile(rb"^(?:pg_dump|pg_dumpall|pg_restore|psql|docker|Error)[:\[]", re.MULTILINE)
-#: What a statement is, its beginning says; no rule looks at more of it.
+#: Only the beginning of a statement is examined.
 _LOOKED_AT = 65_536
 
 
@@ -45,7 +45,7 @@ _LOOKED_AT = 65_536
 class Statement:
     """A statement of the file: where it begins (after blanks and comments) and ends, in bytes.
 
-    `data` is where the rows of a COPY begin and end, None for any other statement.
+    `data` is where the rows of a COPY begin and end, None for other statements.
     """
 
     start: int
@@ -55,11 +55,11 @@ class Statement:
 
 @dataclass(slots=True)
 class ScriptFacts:
-    """What a whole file says of itself.
+    """The facts about a whole file.
 
-    `revision` are the rows of an `alembic_version` in it. `roles` are named in grants, `extensions`
-    wanted. `rows` are its COPY blocks in order; `inserts` says that there are INSERTs. `owners` are
-    the roles that its objects belonged to.
+    `revision` are the rows of its `alembic_version`. `roles` are named in grants, `extensions` are
+    needed. `rows` are its COPY blocks in order; `inserts` says that there are INSERTs. `owners` are
+    the roles that owned its objects.
     """
 
     revision: tuple[str, ...] = ()
@@ -75,16 +75,16 @@ class ScriptFacts:
 
 @contextmanager
 def opened(path: Path) -> Iterator[mmap.mmap]:
-    """Yield the bytes of a file without holding them in memory."""
+    """Yield the bytes of a file without loading it into memory."""
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
         yield view
 
 
 def read_script(path: Path, name: str) -> ScriptFacts:
-    """Read a file to its end. Raise RequestError, with the line, for the first thing in it that
-    is damaged or must not be run. `name` is what the user called the file."""
+    """Read a file to its end. Raise RequestError, with the line, at the first thing that is damaged
+    or must not be run. `name` is the file's name as the user gave it."""
     if path.stat().st_size == 0:
-        raise RequestError(f"{name} is empty", "take another backup: this one holds nothing")
+        raise RequestError(f"{name} is empty", "use another backup: this one contains nothing")
     with opened(path) as view:
         _look_for_damage(view, name)
         facts = ScriptFacts()
@@ -98,7 +98,7 @@ def read_script(path: Path, name: str) -> ScriptFacts:
 
 
 def statements(view: mmap.mmap) -> Iterator[Statement]:
-    """Yield every statement. Raise Refused for what is no statement, or one without its end."""
+    """Yield every statement. Raise Refused for anything else, or for a statement without an end."""
     at = 3 if view[:3] == b"\xef\xbb\xbf" else 0
     begun: int | None = None
     while True:
@@ -124,16 +124,16 @@ def statements(view: mmap.mmap) -> Iterator[Statement]:
 
 
 def line_at(view: mmap.mmap, position: int) -> int:
-    """Return the number of the line at this position, from 1."""
+    """Return the line number of this position, from 1."""
     count, at = 1, 0
     while at < position:
-        subpath = view[at : min(at + 1024 * 1024, position)]
-        count += subpath.count(b"\n")
-        at += len(subpath)
+        chunk = view[at : min(at + 1024 * 1024, position)]
+        count += chunk.count(b"\n")
+        at += len(chunk)
     return count
 
 
-_CUT = "the file is cut off or damaged; take another one"
+_CUT = "the file is cut off or damaged; use another one"
 
 
 def _after_blanks(view: mmap.mmap, at: int) -> int:
@@ -147,7 +147,7 @@ def _after_blanks(view: mmap.mmap, at: int) -> int:
 
 
 def _over(view: mmap.mmap, sign: bytes, at: int) -> int:
-    """Return where what begins at `at` ends."""
+    """Return the end of the token at `at`."""
     if sign == b"--":
         end = view.find(b"\n", at)
         return len(view) if end < 0 else end
@@ -159,16 +159,16 @@ def _over(view: mmap.mmap, sign: bytes, at: int) -> int:
             return at + 1
         end = view.find(tag[0], tag.end())
         if end < 0:
-            raise Refused(at, "a quoted text has no end", _CUT)
+            raise Refused(at, "a quoted string has no end", _CUT)
         return end + len(tag[0])
     if sign == b"\\":
-        raise Refused(at, "it has a command for psql", "only files written by pg_dump are loaded")
+        raise Refused(at, "it contains a psql command", "only files written by pg_dump are loaded")
     if sign == b"\0":
-        raise Refused(at, "it holds a zero byte", _CUT)
+        raise Refused(at, "it contains a zero byte", _CUT)
     quoted = _NAME if sign == b'"' else _ESCAPED if _is_escaped(view, at) else _PLAIN
     match = quoted.match(view, at)
     if match is None:
-        raise Refused(at, "a quoted text has no end", _CUT)
+        raise Refused(at, "a quoted string has no end", _CUT)
     return match.end()
 
 
@@ -205,31 +205,34 @@ def _look_for_damage(view: mmap.mmap, name: str) -> None:
     if start[:2] in (b"\xff\xfe", b"\xfe\xff") or start[1:8:2] == b"\0\0\0\0":
         raise RequestError(
             f"{name} is in UTF-16",
-            "PowerShell's > wrote it so; make it anew with pg_dump --file, or convert it to UTF-8",
+            "PowerShell's > writes UTF-16; create it again with pg_dump --file, or convert it to "
+            "UTF-8",
         )
     if (zero := view.find(b"\0")) >= 0:
-        raise RequestError(f"{name}, line {line_at(view, zero)}: it holds a zero byte", _CUT)
+        raise RequestError(f"{name}, line {line_at(view, zero)}: it contains a zero byte", _CUT)
     if b"\r\n" in start:
         raise RequestError(
             f"{name} has lines that end in CR LF",
-            "a terminal or an editor changed it, texts in it too; make it anew without a TTY",
+            "a terminal or an editor changed it, including the data; create it again without a TTY",
         )
     end = view[max(0, len(view) - 4096) :]
     if _CLUSTER in end or view.find(b"\n\\connect ") >= 0:
         raise RequestError(
-            f"{name} holds a whole server, not one database", "make one file per database"
+            f"{name} is the dump of a whole server, not of one database",
+            "dump each database into its own file",
         )
     if _TRAILER not in end:
         raise RequestError(
-            f"{name} does not end as pg_dump ends a file", "it is cut off, or of another program"
+            f"{name} does not end like a file of pg_dump",
+            "it is cut off, or another program wrote it",
         )
 
 
 def _note(view: mmap.mmap, statement: Statement, facts: ScriptFacts) -> None:
     text = view[statement.start : min(statement.end, statement.start + _LOOKED_AT)]
     if (said := _SAYS.search(text)) is not None and said.start() == 0:
-        fact = "a message of a program is in it"
-        raise Refused(statement.start, fact, "make it anew without mixing output and errors")
+        fact = "it contains a message of a program"
+        raise Refused(statement.start, fact, "create it again without mixing output and errors")
     verdict = judge(text, statement.start)
     if verdict.kind == "copy" and statement.data is not None:
         _note_rows(view, statement, facts)
@@ -267,5 +270,5 @@ def _note_rows(view: mmap.mmap, statement: Statement, facts: ScriptFacts) -> Non
 def _note_sequence(text: bytes, statement: Statement, facts: ScriptFacts) -> None:
     match = SETVAL.fullmatch(text.decode("utf-8", "surrogateescape") + ";")
     if match is None:
-        raise Refused(statement.start, "a sequence is set in an unknown way", _CUT)
+        raise Refused(statement.start, "unknown form of setval", _CUT)
     facts.sequences.append(sequence_of(match))

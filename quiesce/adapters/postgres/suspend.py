@@ -1,14 +1,14 @@
-"""What is in the way of loading rows, taken off before and put back exactly as it was after.
+"""Drops or disables what would interfere with a load of rows, and restores it afterwards.
 
-    triggers        under the replica role ordinary ones rest; `ENABLE ALWAYS` and `REPLICA` ones
-                    would fire, and change or drop rows
-    event triggers  likewise, for every ALTER that is done here
-    checks          those that call functions may look at tables that are still empty, those that
-                    depend on the time or on settings may not hold any more
-    indexes         those that cost far more row by row than built at once: HNSW and IVFFlat above
-                    all; a list made on an empty table would also stay a bad one
+    triggers        the replica role disables ordinary ones; `ENABLE ALWAYS` and `REPLICA` ones
+                    would fire, and change or delete rows
+    event triggers  would fire at every ALTER that is done here
+    checks          those that call functions may read tables that are still empty, those that
+                    depend on the time or on settings may fail now
+    indexes         those that are far slower row by row than built at once, above all HNSW and
+                    IVFFlat; an IVFFlat list made on an empty table would also stay a bad one
 
-Everything is done in the caller's transaction, so a failure leaves nothing of it.
+Everything happens in the caller's transaction, so a failure undoes it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ SELECT n.nspname, c.relname, t.tgname, t.tgenabled FROM pg_trigger t
 _EVENT_TRIGGERS = """
 SELECT evtname, evtenabled FROM pg_event_trigger WHERE evtenabled IN ('A', 'R') ORDER BY 1
 """
-# Left alone: what a constraint, a partitioned index, a clustering, a replica identity or an
-# extension depends on, what is broken, and what has settings that its definition does not show.
+# Not dropped: indexes that a constraint, a partitioned index, a clustering, a replica identity or
+# an extension needs, invalid ones, and ones with settings that the definition does not contain.
 _INDEXES = """
 SELECT n.nspname, i.relname, pg_get_indexdef(x.indexrelid), a.amname,
        pg_table_size(x.indrelid), obj_description(x.indexrelid, 'pg_class')
@@ -47,17 +47,17 @@ SELECT n.nspname, i.relname, pg_get_indexdef(x.indexrelid), a.amname,
 """
 
 VECTOR_METHODS = ("hnsw", "ivfflat")
-#: A graph that does not fit into its memory is built several times slower.
+#: A graph that does not fit into memory is built several times slower.
 VECTOR_FACTOR = 1.5
 LEAST_MEMORY, MOST_MEMORY = 64 * 1024**2, 1024**3
 _STATES = {"A": "ENABLE ALWAYS", "R": "ENABLE REPLICA"}
-#: Not enough shared memory for parallel workers, as a container's 64 MB often are.
+#: Errors when there is too little shared memory for parallel workers, such as a container's 64 MB.
 _NO_SHARED_MEMORY = frozenset({"53100", "53200", "58030", "XX000"})
 
 
 @dataclass(slots=True)
 class Suspended:
-    """Statements that put back what was taken off, in their order."""
+    """The statements that restore what was dropped or disabled, in order."""
 
     _again: list[str] = field(default_factory=list)
     _enable: list[str] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Suspended:
     _checks: tuple[Check, ...] = ()
 
     def put_back(self, session: Session, eased: Eased) -> None:
-        """Build indexes and validate checks; `eased` is told of those that do not hold."""
+        """Rebuild indexes and validate checks; `eased` gets those that fail."""
         for definition, method, size in self._indexes:
             _build(session, definition, size if method in VECTOR_METHODS else 0)
         for statement in self._again:
@@ -73,18 +73,18 @@ class Suspended:
         put_back(session, self._checks, eased)
 
     def enable(self, session: Session) -> None:
-        """Enable triggers as they were. Event triggers hear of every ALTER, so this comes last."""
+        """Enable triggers as before. Last, because event triggers fire at every ALTER."""
         for statement in self._enable:
             session.run(statement)
 
     def silence(self, session: Session) -> None:
-        """Disable the event triggers that would hear of every ALTER."""
+        """Disable the event triggers that would fire at every ALTER."""
         for name, state in session.rows(_EVENT_TRIGGERS):
             session.run(f"ALTER EVENT TRIGGER {identifier(name)} DISABLE")
             self._enable.append(f"ALTER EVENT TRIGGER {identifier(name)} {_STATES[state]}")
 
     def take(self, session: Session, tables: Sequence[int]) -> None:
-        """Take off what would be in the way of loading into these tables, by their oids."""
+        """Drop or disable what would interfere with a load into these tables, given by OID."""
         some = [list(tables)]
         enable: list[str] = []
         for schema, table, name, state in session.rows(_TRIGGERS, some):
@@ -102,8 +102,8 @@ class Suspended:
 
 
 def _build(session: Session, definition: str, size: int) -> None:
-    """Build an index; for one over vectors `size` is that of its table before it was emptied."""
-    # What is loaded may be more than what was there, so the least is generous.
+    """Build an index; for vector indexes `size` is the table's size before it was emptied."""
+    # The load may be larger than the previous content, so the minimum is generous.
     if not size:
         session.run(definition)
         return

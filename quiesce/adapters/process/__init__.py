@@ -1,4 +1,4 @@
-"""Programs that are run here.
+"""Running programs on this machine.
 
 From outside use `program`, `child`, `exec`, `signals` and `terminal`.
 """

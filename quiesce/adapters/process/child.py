@@ -1,4 +1,7 @@
-"""A child of this process: what it writes, how its group ends, and how it is tied to our life."""
+"""Child processes: their identity, the end of their process group, the tail of their output.
+
+The guard also uses this, for children of a dead run.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import IO
 
-#: Seconds between TERM and KILL for a child whose run is ending.
+#: Seconds between TERM and KILL for a child of a run that ends.
 PATIENCE = 5.0
 TAIL_LINES = 20
 TAIL_BYTES = 64 * 1024
 
 
 class Reader:
-    """Reads a stream to its end in a thread, keeping its last or first `limit` bytes."""
+    """Reads a stream to its end in a thread and keeps its last or first `limit` bytes."""
 
     def __init__(self, stream: IO[bytes] | None, limit: int, *, keep_end: bool) -> None:
         self.content = b""
@@ -46,7 +49,7 @@ class Reader:
         self.content = bytes(chunks)
 
     def wait(self, seconds: float | None, *, strict: bool = True) -> None:
-        """Wait for the end of the stream; when it does not come, raise TimeoutError if `strict`."""
+        """Wait for the end of the stream; after a timeout raise TimeoutError if `strict`."""
         if self._thread is None:
             return
         self._thread.join(seconds)
@@ -55,7 +58,7 @@ class Reader:
 
 
 def tail(content: bytes, secrets: Collection[str] = ()) -> tuple[str, ...]:
-    """Return the last lines of what a program said, without control characters and secrets."""
+    """Return the last lines of a program's output, without control characters and secrets."""
     text = content.decode("utf-8", "replace")
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, "***")
@@ -67,26 +70,27 @@ def tail(content: bytes, secrets: Collection[str] = ()) -> tuple[str, ...]:
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:
-    """Send a signal to a whole process group; none left in it is fine."""
-    # Permission is what macOS says of a group in which only zombies are left.
+    """Send a signal to a process group, which may be empty already."""
+    # macOS reports PermissionError for a group of zombies.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
 
 
 def wait_for_group(pid: int, seconds: float) -> None:
-    """Wait until nobody of a killed group lives any more: a signal is sent before it is felt."""
+    """Wait until no member of a killed group is alive: signals are delivered asynchronously."""
     deadline = time.monotonic() + seconds
     while _has_living_member(pid) and time.monotonic() < deadline:
         time.sleep(0.005)
 
 
 def tied_to_us(command: Sequence[str]) -> list[str]:
-    """Return the command so that the kernel ends it with TERM when we die (also by `kill -9`).
+    """Return the command wrapped so that the kernel terminates it when this process dies (also by
+    `kill -9`).
 
-    `setpriv` asks the kernel for that and then *becomes* the program: same pid, 2 ms. Asking
-    between fork and exec in Python (`preexec_fn`) can deadlock in a program with threads. Not
-    covered are: our death within those 2 ms, and systems without util-linux. There the child runs
-    until it ends by itself, or for want of its pipe or its connection.
+    `setpriv` requests that from the kernel and then execs the program: same pid, 2 ms. A request
+    between fork and exec in Python (`preexec_fn`) can deadlock in a program with threads. In the
+    remaining cases (death in the first 2 ms; a system without util-linux) the child runs until it
+    ends, or until its pipe or connection is closed.
     """
     setpriv = _setpriv()
     return [setpriv, "--pdeathsig", "TERM", "--", *command] if setpriv else list(command)
@@ -97,7 +101,7 @@ def _setpriv() -> str | None:
     found = shutil.which("setpriv", path="/usr/bin:/bin:/usr/sbin:/sbin")
     if found is None:
         return None
-    probe = [found, "--pdeathsig", "TERM", "--", found, "--version"]  # busybox's has no such option
+    probe = [found, "--pdeathsig", "TERM", "--", found, "--version"]  # busybox lacks this option
     tried = subprocess.run(
         probe,
         stdin=subprocess.DEVNULL,
@@ -113,7 +117,7 @@ def _has_living_member(group: int) -> bool:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):
         return False
-    # Zombies that nobody collects (a container without an init) stay members for ever.
+    # Zombies that are never reaped (in a container without an init) stay in the group forever.
     others = (_stat_fields(int(path.name)) for path in Path("/proc").glob("[0-9]*"))
     return any(f[2] == str(group) and f[0] not in ("Z", "X") for f in others if f)
 
@@ -121,7 +125,7 @@ def _has_living_member(group: int) -> bool:
 def _stat_fields(pid: int) -> list[str]:
     """Return the fields of /proc/<pid>/stat from the state on.
 
-    The name before it may hold anything, also parentheses.
+    The name before it may contain any characters, including parentheses.
     """
     try:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()

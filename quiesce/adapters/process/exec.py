@@ -1,4 +1,4 @@
-"""A command in a running service, to its end, for programs: nothing is typed, nothing is shown."""
+"""Runs a command in a running service without input and without showing its output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from quiesce.ports import CommandLine
 
 
 def run_in_service(line: CommandLine, service: str, argv: Sequence[str], seconds: float) -> None:
-    """Run it. Raise QuiesceError, with its last lines, when it fails or takes too long."""
+    """Run the command. Raise QuiesceError, with its last lines, if it fails or takes too long."""
     program.run(
         line.argv,
         environment=line.environment,

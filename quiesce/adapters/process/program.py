@@ -1,12 +1,12 @@
-"""The only place that runs programs: a list of arguments, never a shell, one checked status.
+"""Runs programs; nothing else does: a list of arguments, never a shell, with a checked exit code.
 
-Every child leads a session and a process group of its own, so a second Ctrl-C in the terminal
-cannot reach the very command that puts services back, and its group can be ended as one. It gets
-an empty input unless told otherwise, and dies with the run: see `child.tied_to_us`.
-Errors name the program and its last lines of stderr, never its arguments or its environment.
+Every child has a separate session and process group, so a second Ctrl-C in the terminal cannot
+reach the very command that restarts services, and its group can be terminated as one. It has an
+empty input by default, and is terminated with the run: see `child.tied_to_us`. Errors contain the
+program's name and its last lines of stderr, never its arguments or its environment.
 
-`run` and `pipe` must be waited for by the thread that called them (they do that themselves):
-the kernel ties a child's death to the *thread* that began it.
+`run` and `pipe` wait for their children in the calling thread: the kernel ties a child's death to
+the *thread* that started it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from quiesce.adapters.process.child import (
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.file_errors import hint_for, reason
 
-#: Captured output beyond this is a mistake of ours: bulk data goes to a file.
+#: More captured output than this is a bug: bulk data goes to a file.
 OUTPUT_LIMIT = 64 * 1024 * 1024
 
 Stream = int | IO[bytes]
@@ -44,9 +44,9 @@ Stream = int | IO[bytes]
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """How a program ended.
+    """The result of a program.
 
-    `exit_code` is 128 plus the signal's number when a signal ended it; `stderr` holds its last
+    `exit_code` is 128 plus the signal's number if a signal ended it; `stderr` contains its last
     lines.
     """
 
@@ -57,13 +57,13 @@ class Completed:
 
 
 class Options(TypedDict, total=False):
-    """How `run` and `pipe` run a program.
+    """Options of `run` and `pipe`.
 
-    `environment` is its whole environment (absent: ours); `stdin` is bytes, an open file or
-    (absent) nothing. Output goes to the open file `stdout_to` or, up to 64 MiB, into the result.
-    `timeout` is in seconds; `accept` are the good exit codes (absent: 0). `what` names the command
-    in errors instead of the program, `hint` goes with a failure, and each of `secrets` is blotted
-    out of what the program said.
+    `environment` is the complete environment (default: that of this process); `stdin` is bytes or
+    an open file (default: empty). Output goes to the open file `stdout_to` or, up to 64 MiB, into
+    the result. `timeout` is in seconds; `accept` are the accepted exit codes (default: 0). `what`
+    names the command in errors instead of the program, `hint` is the hint of a failure, and
+    `secrets` are masked in the output.
     """
 
     environment: Mapping[str, str]
@@ -78,20 +78,19 @@ class Options(TypedDict, total=False):
 
 
 def run(argv: Sequence[str], **options: Unpack[Options]) -> Completed:
-    """Run a program to its end and return how it ended.
+    """Run a program to its end and return its result.
 
-    Raise RequestError when the program is not there, QuiesceError when its exit code is not an
-    accepted one or `timeout` did not suffice. Whatever this raises, signals included, the child's
-    group has ended.
+    Raise RequestError if the program does not exist, QuiesceError if its exit code is not accepted
+    or `timeout` is exceeded. Whatever this raises, signals included, the child's group has ended.
     """
     return pipe([argv], **options)[0]
 
 
 def pipe(commands: Sequence[Sequence[str]], **options: Unpack[Options]) -> tuple[Completed, ...]:
-    """Run programs, each reading what the one before writes, and check the status of every one.
+    """Run programs as a pipeline, and check the exit code of each.
 
-    As `run` otherwise; only the last one's output is returned or goes to `stdout_to`. The error
-    names the first program that failed of its own, not those that lost their reader to it.
+    Otherwise like `run`; only the last one's output is returned or goes to `stdout_to`. The error
+    names the first program that failed by itself, not those that failed because their reader ended.
     """
     begun = time.monotonic()
     deadline = begun + options["timeout"] if "timeout" in options else None
@@ -116,10 +115,10 @@ def pipe(commands: Sequence[Sequence[str]], **options: Unpack[Options]) -> tuple
 def attach(
     argv: Sequence[str], connection: socket.socket, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    """Begin a program whose input and output are this connection; it dies with the run.
+    """Start a program whose input and output are this connection; it is terminated with the run.
 
-    The connection ends for the peer when the program does and ours was closed. Must be called by
-    a thread that lives as long as the program.
+    The peer sees the end of the connection when the program ends and this side was closed. Must be
+    called by a thread that lives as long as the program.
     """
     return subprocess.Popen(
         tied_to_us(_located(argv, environment, argv[0], "")),
@@ -135,7 +134,7 @@ def attach(
 
 
 class _Running:
-    """One child, the threads that read what it says, and its end."""
+    """One child, the threads that read its output, and its end."""
 
     def __init__(
         self,
@@ -160,7 +159,7 @@ class _Running:
                 start_new_session=True,
             )
         except OSError as error:
-            # The caller's hint is about a program that is not there.
+            # The caller's hint is for a program that does not exist.
             true = hint if error.errno == errno.ENOENT else hint_for(error, argv[0])
             raise QuiesceError(f"{self.name} cannot be started: {reason(error)}", true) from None
         self.captures = output is None
@@ -177,12 +176,12 @@ class _Running:
     def finish(self, begun: float, deadline: float | None, secrets: Collection[str]) -> Completed:
         try:
             self.popen.wait(_remaining(deadline))
-            # Whoever inherited its output may still be writing: the program is not done before.
+            # A process that inherited its output may still be writing.
             self.output.wait(_remaining(deadline))
         except (subprocess.TimeoutExpired, TimeoutError):
             seconds = time.monotonic() - begun
             raise QuiesceError(f"{self.name} did not end within {seconds:.0f} seconds") from None
-        # A daemon it left behind may keep stderr open for ever; what it says no longer matters.
+        # A daemon that it started may keep stderr open forever; its messages do not matter.
         self.errors.wait(1.0, strict=False)
         if self.output.overflowed:
             raise QuiesceError(f"{self.name} wrote more than {OUTPUT_LIMIT} bytes")
@@ -195,7 +194,7 @@ class _Running:
         )
 
     def end(self) -> None:
-        """TERM, then KILL, to the whole group. A second interruption does not wait."""
+        """Send TERM, then KILL, to the whole group. A second interruption does not wait."""
         try:
             if self._still_there():
                 signal_group(self.popen.pid, signal.SIGTERM)
@@ -203,7 +202,7 @@ class _Running:
             while self._still_there() and time.monotonic() < deadline:
                 time.sleep(0.02)
         finally:
-            # The leader is not reaped yet, so its number cannot be another group's.
+            # The leader is not reaped yet, so its number cannot belong to another group.
             if self.popen.returncode is None:
                 signal_group(self.popen.pid, signal.SIGKILL)
                 self.popen.wait()
@@ -232,7 +231,9 @@ def _check(results: Sequence[Completed], names: Sequence[str], options: Options)
     lost_reader = 128 + signal.SIGPIPE
     first = next((i for i in bad if results[i].exit_code != lost_reader), bad[0])
     code = results[first].exit_code
-    how = f"was ended by {_signal_name(code)}" if code > 128 else f"failed with exit code {code}"
+    how = (
+        f"was terminated by {_signal_name(code)}" if code > 128 else f"failed with exit code {code}"
+    )
     hint = options.get("hint", "")
     raise QuiesceError(f"{names[first]} {how}", hint, details=results[first].stderr)
 
@@ -263,11 +264,11 @@ def _name(argv: Sequence[str]) -> str:
 def _located(
     argv: Sequence[str], environment: Mapping[str, str] | None, name: str, hint: str
 ) -> list[str]:
-    """Return argv with the program's full path. Raise RequestError when there is no such one."""
+    """Return argv with the program's full path. Raise RequestError if it does not exist."""
     variables = os.environ if environment is None else environment
     found = shutil.which(argv[0], path=variables.get("PATH", os.defpath))
     if found is None:
         program = _name(argv)
-        help_ = hint or f"install {program} and see that it is on PATH"
+        help_ = hint or f"install {program} and make sure that it is on PATH"
         raise RequestError(f"{name}: the program {program} is not on this machine", help_)
     return [found, *argv[1:]]

@@ -1,4 +1,4 @@
-"""Signals by the names that Docker gives them."""
+"""Signals by Docker's names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handing the terminal over: this process becomes another program, for good."""
+"""Replaces this process by another program, which gets the terminal."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from quiesce.ports import CommandLine
 
 
 def become(command: CommandLine) -> NoReturn:
-    """Become the program, with our input, output, terminal and signals; never return.
+    """Replace this process by the program, with the same input, output, terminal and signals.
 
-    Its exit code is ours. Raise RequestError when it is not there.
+    Its exit code becomes that of this process. Raise RequestError if it does not exist.
     """
     program = shutil.which(command.argv[0], path=command.environment.get("PATH", os.defpath))
     if program is None:
@@ -26,7 +26,7 @@ def become(command: CommandLine) -> NoReturn:
 
 
 def has_terminal() -> bool:
-    """Whether a person sits at our input and our output."""
+    """Whether input and output are a terminal."""
     try:
         return sys.stdin.isatty() and sys.stdout.isatty()
     except (AttributeError, ValueError):

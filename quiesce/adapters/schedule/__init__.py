@@ -1,4 +1,4 @@
-"""The schedulers of this machine.
+"""The schedulers of this machine: cron and systemd.
 
 From outside use `cron`, `crontab` and `systemd`.
 """

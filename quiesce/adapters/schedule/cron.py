@@ -1,4 +1,4 @@
-"""The crontab of the user who runs this, and whether its lines work where cron runs them."""
+"""Finds backup jobs in the user's crontab, and checks whether they work in cron's environment."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 from quiesce.adapters.process import program as process
 from quiesce.errors import QuiesceError
 
-#: What cron gives a job, and nothing else.
+#: The PATH that cron sets for a job.
 _BARE_PATH = "/usr/bin:/bin"
 #: Five fields or a name like @daily, then the command.
 _LINE = re.compile(r"\s*(?:@\w+|(?:\S+\s+){4}\S+)\s+(?P<command>\S.*)")
-#: A task that makes backups, behind the program that is called.
+#: A backup task, after the program that is called.
 _BACKUP = re.compile(r"(?P<program>\S*\binv)\b(?P<options>[^;|&>]*?)\s(?:backup|backup-db)\b")
 
 
 def backup_lines(folder: Path, environ: Mapping[str, str]) -> tuple[str, ...] | None:
-    """Return the commands of the crontab that back up the stack in `folder`; None without cron."""
+    """Return the crontab's commands that back up the stack in `folder`; None without cron."""
     if shutil.which("crontab", path=environ.get("PATH", os.defpath)) is None:
         return None
     try:
@@ -37,14 +37,14 @@ def backup_lines(folder: Path, environ: Mapping[str, str]) -> tuple[str, ...] | 
 
 
 def works_from_bare_environment(command: str, folder: Path, instance: str) -> str:
-    """Return why the command would not work from cron, "" when it does.
+    """Return why the command would not work from cron, "" if it does.
 
-    The program it calls is asked for `status` of the instance, from cron's environment: that
-    needs all that a backup needs (Python, packages, stack.yaml, Docker), and changes nothing.
+    The program is run with `status` for the instance, in cron's environment: that needs everything
+    that a backup needs (Python, packages, stack.yaml, Docker), and changes nothing.
     """
     found = _BACKUP.search(command)
     if found is None:
-        return "no task is seen in it"
+        return "it contains no task that Quiesce recognizes"
     user = pwd.getpwuid(os.getuid())
     environment = {
         "HOME": user.pw_dir,

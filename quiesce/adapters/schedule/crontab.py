@@ -1,4 +1,4 @@
-"""The crontab of the user who runs this: read and replaced whole, as bytes."""
+"""Reads and replaces the user's whole crontab, as bytes."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ _HINT = "install cron (Debian: apt-get install cron), and see that this user may
 
 
 def read_crontab() -> bytes:
-    """Return the table, b"" when there is none yet. Raise QuiesceError when cron refuses."""
+    """Return the crontab, b"" if there is none yet. Raise QuiesceError if cron refuses."""
     ended = program.run(["crontab", "-l"], accept=(0, 1), timeout=30, what="crontab -l", hint=_HINT)
     if ended.exit_code == 1:
         if any("no crontab for" in line for line in ended.stderr):
             return b""
         raise QuiesceError("crontab -l failed", _HINT, details=ended.stderr)
-    # Debian's shows a carriage return as these two characters, and so do these two characters.
+    # Debian's version shows a carriage return as these two characters, which may also occur
+    # literally.
     return _read_as_editor() if rb"\r" in ended.stdout else ended.stdout
 
 
 def write_crontab(table: bytes) -> None:
-    """Replace the table. Raise QuiesceError when cron does not take it; the old one stays then."""
+    """Replace the crontab. Raise QuiesceError if cron rejects it; the old one is then kept."""
     program.run(["crontab", "-"], stdin=table, timeout=30, what="crontab", hint=_HINT)
 
 
 def _read_as_editor() -> bytes:
-    """Return the table as an editor gets it: the file itself, copied instead of edited."""
+    """Return the crontab as an editor gets it: the file itself, copied instead of edited."""
     with tempfile.TemporaryDirectory() as folder:
         copy = f"cp -t {shlex.quote(folder)}"
         program.run(
@@ -38,7 +39,7 @@ def _read_as_editor() -> bytes:
             environment={**os.environ, "VISUAL": copy, "EDITOR": copy},
             timeout=30,
             what="crontab -e",
-            hint=r"take carriage returns (shown as \r by 'crontab -l') out of the crontab",
+            hint=r"remove carriage returns (shown as \r by 'crontab -l') from the crontab",
         )
         (only,) = Path(folder).iterdir()
         return only.read_bytes()

@@ -1,6 +1,6 @@
-"""systemd's timers of the user who runs this: units on disk, and what `systemctl` makes of them.
+"""Installs the user's systemd timers: writes units and calls `systemctl`.
 
-Root's are the machine's; anybody else's are those of their own user manager.
+Root uses the system's manager; other users their own user manager.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from quiesce.adapters.process import program
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.file_errors import hint_for, reason
 
-_HINT = "is systemd running here? 'inv schedule --install' uses cron instead"
+_HINT = "check that systemd is running here; 'inv schedule --install' can use cron instead"
 _MODE = 0o644
 
 
 @dataclass(frozen=True, slots=True)
 class Manager:
-    """A service manager: where its administrator's units are, how it is called, what boot is."""
+    """A service manager: the folder of its units, its command line, and its boot target."""
 
     folder: Path
     options: tuple[str, ...]
@@ -55,17 +55,17 @@ def installed(where: Manager, mark: str) -> dict[str, str]:
 
 
 def replace(where: Manager, mark: str, wanted: Mapping[str, str]) -> bool:
-    """Make `wanted` the units that carry `mark`, running; return whether anything changed.
+    """Make `wanted` the installed units with `mark`, and start them; return whether anything
+    changed.
 
-    Raise RequestError when a name is taken by a unit that is not ours, QuiesceError when systemd
-    does not take them.
+    Raise RequestError if a name is taken by another unit, QuiesceError if systemd rejects one.
     """
     there = installed(where, mark)
     for name in wanted:
         if name not in there and (where.folder / name).exists():
             raise RequestError(
-                f"there is a unit {name} already, and it is not ours",
-                f"look at {where.folder / name}, and move it away",
+                f"unit {name} already exists and does not belong to Quiesce",
+                f"inspect {where.folder / name}, and move it away",
             )
     gone = [name for name in there if name not in wanted]
     if gone:
@@ -81,7 +81,7 @@ def replace(where: Manager, mark: str, wanted: Mapping[str, str]) -> bool:
     timers = [name for name in wanted if name.endswith(".timer")]
     if timers:
         _systemctl(where, "enable", "--now", *timers)
-        # Enabled, not started: it is for after a boot.
+        # Enabled, not started: it runs after a boot.
         _systemctl(where, "enable", *(n for n in wanted if n.endswith("-recover.service")))
         again = [name for name in changed if name.endswith(".timer") and name in there]
         if again:
@@ -109,7 +109,7 @@ def _systemctl(where: Manager, verb: str, *units: str) -> None:
 def _write(path: Path, text: str) -> None:
     try:
         files.replace_synced(path, text.encode("utf-8", "surrogateescape"))
-        # Anybody may read when something runs; no secret is in a unit.
+        # The schedule may be world-readable; units contain no secrets.
         path.chmod(_MODE)
     except OSError as error:
         raise QuiesceError(

@@ -1,4 +1,4 @@
-"""Where backup sets are kept, here and in stores.
+"""Backup sets, on this machine and in stores.
 
 From outside use `local`, `offsite`, `crypt` and `signing`.
 """

@@ -1,7 +1,7 @@
-"""Files encrypted for recipients and decrypted again, in the standard formats of age and gpg.
+"""Encrypts files for recipients and decrypts them, in the standard formats of age and gpg.
 
-The one home of `pyrage`. Who encrypts holds public keys only. A plaintext gets its name once the
-ciphertext was authenticated to its very end: a truncated file never looks like a whole one.
+The only module that uses `pyrage`. Encryption needs only public keys. A plaintext gets its final
+name after the ciphertext was authenticated to its end: a truncated file never looks complete.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ AGE, GPG = "age", "gpg"
 GPG_SECONDS = 6 * 3600.0
 _IDENTITY = "give the file with --identity, or in QUIESCE_IDENTITY"
 
-#: Beyond the size that is expected of a plaintext.
+#: Allowance beyond the expected size of a plaintext.
 _SLACK = 1 << 20
 
 
 def check_recipients(recipients: Recipients) -> None:
-    """Raise RequestError for a key that is none, before anything is encrypted for it."""
+    """Raise RequestError for an invalid key, before anything is encrypted for it."""
     for text in recipients.age:
         _age_recipient(text)
     for key in recipients.gpg:
         try:
-            _gpg(["--list-keys", key], f"{key} cannot be encrypted for")
+            _gpg(["--list-keys", key], f"{key} cannot be used as a recipient")
         except QuiesceError as error:
             hint = "import its public key, or correct encrypt.gpg in stack.yaml"
             raise RequestError(error.fact, hint, details=error.details) from error
 
 
 def encrypt(source: Path, target: Path, recipients: Recipients) -> None:
-    """Write the file encrypted for all recipients, each of whom can decrypt it alone."""
+    """Encrypt the file for all recipients, each of whom can decrypt it alone."""
     if recipients.age:
         import pyrage
 
@@ -47,7 +47,7 @@ def encrypt(source: Path, target: Path, recipients: Recipients) -> None:
             raise QuiesceError(f"{source.name} cannot be encrypted: {error}") from error
         return
     named = [part for key in recipients.gpg for part in ("--recipient", key)]
-    # Whose key it is was said in stack.yaml, not by a web of trust.
+    # stack.yaml says whose key it is, not a web of trust.
     argv = ["--trust-model", "always", *named, "--output", str(target), "--encrypt", str(source)]
     _gpg(argv, f"{source.name} cannot be encrypted")
 
@@ -55,22 +55,22 @@ def encrypt(source: Path, target: Path, recipients: Recipients) -> None:
 def decrypt(
     source: Path, target: Path, method: str, identity: Path | None, most: int | None = None
 ) -> None:
-    """Write the plaintext of a file, whole or not at all, and not much more than `most` bytes.
+    """Decrypt a file completely or not at all, and to not much more than `most` bytes.
 
-    Raise RequestError when there is no key for it, QuiesceError when it was changed or cut.
+    Raise RequestError if there is no key for it, QuiesceError if it was changed or cut off.
     """
     partial = target.with_name(f".{target.name}.partial")
     try:
         if method == AGE:
             _decrypt_age(source, partial, identity)
         elif method == GPG:
-            # It also unpacks, a thousandfold where somebody wants it to.
+            # gpg also decompresses, possibly to a thousand times the size.
             limit = [] if most is None else ["--max-output", str(most + _SLACK)]
             argv = [*limit, "--output", str(partial), "--decrypt", str(source)]
             _gpg(argv, f"{source.name} cannot be decrypted")
         else:
             raise QuiesceError(
-                f"{source.name} is encrypted in an unknown way", "use a newer version"
+                f"{source.name} has an unknown kind of encryption", "use a newer version of Quiesce"
             )
         partial.chmod(0o600)
         partial.rename(target)
@@ -85,7 +85,7 @@ def _decrypt_age(source: Path, target: Path, identity: Path | None) -> None:
     import pyrage
 
     if identity is None:
-        raise RequestError(f"{source.name} is encrypted, and there is no identity", _IDENTITY)
+        raise RequestError(f"{source.name} is encrypted, and no identity was given", _IDENTITY)
     keys = _age_identities(identity)
     try:
         pyrage.decrypt_file(str(source), str(target), keys)
@@ -95,7 +95,7 @@ def _decrypt_age(source: Path, target: Path, identity: Path | None) -> None:
             raise RequestError(fact, _IDENTITY) from error
         raise QuiesceError(f"{source.name} was changed or cut off ({error})") from error
     except OSError as error:
-        # The end of a file that was cut shows here.
+        # A truncated file is detected here.
         raise QuiesceError(f"{source.name} was changed or cut off ({error})") from error
 
 
@@ -109,7 +109,7 @@ def _age_recipient(text: str) -> Any:
         except pyrage.RecipientError:
             continue
     raise RequestError(
-        f"{text[:20]!r} is no recipient of age", "write a public key: age1…, ssh-ed25519 …"
+        f"{text[:20]!r} is not an age recipient", "use a public key: age1…, ssh-ed25519 …"
     )
 
 
@@ -127,9 +127,9 @@ def _age_identities(file: Path) -> Sequence[Any]:
         keys = [line for line in lines if line and not line.startswith("#")]
         found = [pyrage.x25519.Identity.from_str(line) for line in keys]
     except pyrage.IdentityError as error:
-        raise RequestError(f"{file} holds no identity of age", _IDENTITY) from error
+        raise RequestError(f"{file} contains no age identity", _IDENTITY) from error
     if not found:
-        raise RequestError(f"{file} holds no identity of age", _IDENTITY)
+        raise RequestError(f"{file} contains no age identity", _IDENTITY)
     return found
 
 

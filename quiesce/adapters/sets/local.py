@@ -1,13 +1,13 @@
-"""Backup sets on disk: staged, sealed, published at once, listed, checked, removed.
+"""Backup sets on disk: staged, sealed, published by one rename, listed, verified, removed.
 
     backups/<set>/                a published set: 0700, its files 0600
-    backups/.staging/<run>/       work in progress of a run (`run_scratch`)
+    backups/.staging/<run>/       work in progress of a run (see `scratch`)
     backups/.state/<set>.json     mutable facts (pinned, verified), outside the sealed set
-    backups/.trash/<set>/         made invisible first, then removed
+    backups/.trash/<set>/         moved here first, then removed
 
-The order of writes is the safety argument (rule 8): members are synced first, then the
-sums, then the manifest, then the folder; one rename that never replaces publishes it, and its
-parent is synced. A set without a readable manifest does not exist.
+The order of writes makes it safe (rule 8): members are synced first, then the sums, then the
+manifest, then the folder; one rename that never replaces anything publishes the set, and its parent
+is synced. A set without a readable manifest does not exist.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ SUMS = "SHA256SUMS"
 
 
 class LocalStore:
-    """`ports.BackupStore` on a folder of this machine. Makes the folder, 0700, when missing."""
+    """Implements `ports.BackupStore` on a local folder, which is created with mode 0700 if
+    missing."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -58,14 +59,16 @@ class LocalStore:
         return tuple((name, result) for name, result in read if isinstance(result, str))
 
     def names(self) -> frozenset[str]:
-        """Every name in the folder, sets or not, so that a new one does not clash."""
+        """Return every name in the folder, also of other files, so that a new set gets a free
+        one."""
         if not self.folder.is_dir():
             return frozenset()
         staged = self._staging.glob("*/*") if self._staging.is_dir() else ()
         return frozenset(p.name for p in (*self.folder.iterdir(), *staged))
 
     def read(self, path: Path) -> BackupSet:
-        """Return the set in this folder, wherever it lies. Raise RequestError for any other."""
+        """Return the set in this folder, which may be anywhere. Raise RequestError if it is not
+        one."""
         manifest = _read_manifest(path)
         size = sum(member.bytes for member in manifest.members)
         state = self._read_state(path.name) or SetState(pinned=manifest.pinned)
@@ -97,7 +100,8 @@ class LocalStore:
         return self._own_folder(".staging", run)
 
     def _own_folder(self, *names: str) -> Path:
-        """Return a folder of ours below the store's, made where missing, through no link."""
+        """Return one of Quiesce's folders below the store's, created if missing, through no
+        link."""
         owners = trusted_owners(self.folder.parent)
         secure_top(self.folder, owners)
         secure_below(self.folder, *names, owners=owners, make=True)
@@ -121,7 +125,7 @@ class LocalStore:
         self._members.setdefault((run, name), {})[member.file] = member
 
     def members(self, run: str, name: str) -> tuple[Member, ...]:
-        """The members added so far, in the order they were finished."""
+        """Return the members added so far, in the order in which they were finished."""
         return tuple(self._members.get((run, name), {}).values())
 
     def write(self, run: str, name: str, file: str, content: bytes) -> None:
@@ -129,11 +133,11 @@ class LocalStore:
             files.write_synced(self._staging / run / name / file, content)
 
     def measure(self, run: str, name: str, file: str, kind: MemberKind, source: str) -> Member:
-        """Sync a finished file of a staged set, take its sum by reading it, and add it."""
+        """Sync a finished file of a staged set, compute its sum by reading it, and add it."""
         path = self._staging / run / name / file
         with translate_write_errors(self.folder):
             path.chmod(0o600)
-            # Before reading: what is changed while it is read counts as changed.
+            # Before reading, so that a change while it is read is detected.
             self._read_as[path] = files.identity(path)
             digest, size = files.sum_and_sync(path)
         member = Member(Path(file).name, kind, source, file, size, digest)
@@ -168,7 +172,7 @@ class LocalStore:
             for file, content in documents.items():
                 files.write_synced(staged / file, content)
             text = json.dumps(encode(manifest), indent=1, ensure_ascii=False)
-            # Of bytes in names that are no UTF-8 this makes escapes of JSON.
+            # Bytes in names that are not valid UTF-8 become JSON escapes.
             body = text.encode("utf-8", "backslashreplace") + b"\n"
             sums = [f"{member.sha256}  {member.file}" for member in manifest.members]
             sums += [f"{_digest(content)}  {file}" for file, content in documents.items()]
@@ -177,7 +181,7 @@ class LocalStore:
             self._require_whole(staged, manifest, documents)
             files.remove_empty_folders(staged)
             files.sync_folders(staged)
-            # Last inside the folder: a set without a manifest does not exist.
+            # Last in the folder: a set without a manifest does not exist.
             files.write_synced(staged / MANIFEST, body)
             files.sync_folder(staged)
             files.rename_without_replacing(staged, final)
@@ -187,9 +191,9 @@ class LocalStore:
     def _require_whole(
         self, staged: Path, manifest: Manifest, documents: Mapping[str, bytes]
     ) -> None:
-        """Raise QuiesceError unless the staged set holds what the manifest says and nothing else.
+        """Raise QuiesceError unless the staged set contains exactly what the manifest lists.
 
-        A member that is the same file as when its sum was taken is not read a third time.
+        A member that is unchanged since its sum was computed is not read again.
         """
         members = {member.file: member for member in manifest.members}
         present = set(files.regular_files(staged))
@@ -200,12 +204,12 @@ class LocalStore:
             if file not in present:
                 wrong.append(f"{file}: is missing")
             elif path.lstat().st_size != member.bytes:
-                wrong.append(f"{file}: has another size than when it was summed")
+                wrong.append(f"{file}: its size has changed since it was checksummed")
             elif (
                 files.identity(path) != self._read_as.get(path)
                 and files.sum_of(path) != member.sha256
             ):
-                wrong.append(f"{file}: its content has changed since it was summed")
+                wrong.append(f"{file}: its content has changed since it was checksummed")
         if wrong:
             raise QuiesceError(
                 f"{manifest.name} was changed while it was made: {wrong[0]}",
@@ -225,7 +229,7 @@ class LocalStore:
     ) -> Path:
         final = self.folder / name
         if not files.is_inside(self.folder, name) or "/" in name:
-            raise RequestError(f"{name} is no name for a file", "give a plain name")
+            raise RequestError(f"{name} is not a valid file name", "give a plain name")
         with translate_write_errors(self.folder):
             if compress:
                 staged = files.compressed(staged)
@@ -249,7 +253,7 @@ class LocalStore:
                 self._own_folder(".trash")
                 doomed = self._trash / name
                 shutil.rmtree(doomed, ignore_errors=True)
-                # Invisible first: a death in between leaves no half set that looks whole.
+                # Rename first, so that an interruption leaves no partial set that looks complete.
                 path.rename(doomed)
                 files.sync_folder(self.folder)
             shutil.rmtree(self._trash / name, ignore_errors=True)
@@ -259,7 +263,7 @@ class LocalStore:
         if not self._trash.is_dir():
             return ()
         names = sorted(path.name for path in self._trash.iterdir())
-        # A new set may have got the name meanwhile, by a clock that was set back.
+        # A new set may have the same name meanwhile, if the clock was set back.
         return tuple(name for name in names if not (self.folder / name).exists())
 
     def discard(self, run: str) -> None:
@@ -276,7 +280,7 @@ class LocalStore:
     def verify(
         self, backup: BackupSet, progress: Progress, sums: Mapping[str, str] | None = None
     ) -> tuple[str, ...]:
-        """As promised by the port; `sums` are of files that were read already, in this process."""
+        """See the port; `sums` are of files that this process has read already."""
         expected = {member.file: member for member in backup.manifest.members}
         present = set(files.regular_files(backup.path))
         documents, wrong = self._check_sums_file(backup, expected)
@@ -304,7 +308,7 @@ class LocalStore:
     def _check_sums_file(
         self, backup: BackupSet, expected: Mapping[str, Member]
     ) -> tuple[set[str], list[str]]:
-        """Return the documents SHA256SUMS names, and what is wrong with them and with it."""
+        """Return the documents that SHA256SUMS names, and all problems with them and with it."""
         wrong: list[str] = []
         documents: set[str] = set()
         named: dict[str, str] = {}
@@ -334,7 +338,7 @@ class LocalStore:
         return documents, wrong
 
     def _read_state(self, name: str) -> SetState | None:
-        """What was remembered of a set; None when that was nothing, or cannot be read."""
+        """Return the recorded state of a set; None if there is none, or it cannot be read."""
         try:
             state: SetState = decode(
                 SetState, json.loads(read_private(self._state / f"{name}.json"))
@@ -349,7 +353,7 @@ def _digest(content: bytes) -> str:
 
 
 def _read_manifest(path: Path) -> Manifest:
-    hint = "run 'inv backups' for the sets that are there"
+    hint = "run 'inv backups' to list the sets"
     try:
         raw = json.loads(read_private(path / MANIFEST))
     except OSError as error:
@@ -373,6 +377,6 @@ def _read_manifest(path: Path) -> Manifest:
             raise RequestError(f"{path.name}: {MANIFEST} names {member.file!r}", hint)
     if manifest.name != path.name:
         raise RequestError(
-            f"{path.name} holds the set {manifest.name}", f"rename it to {manifest.name}"
+            f"{path.name} contains the set {manifest.name}", f"rename it to {manifest.name}"
         )
     return manifest

@@ -1,7 +1,7 @@
-"""What a manifest says of its own files, checked before anything goes by it. Pure.
+"""Checks the file names in a manifest before they are used. Pure.
 
-A set that somebody else could write to may name any file of this machine. Every place where a
-manifest names a file may name a member of that set alone, of the kind and the source it needs.
+A set that others could write to may name any file of this machine. Wherever a manifest names a
+file, it may only name a member of its set, of the required kind and source.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _wrong(manifest: Manifest) -> Iterator[str]:
         # What a record names is the member in the clear.
         for file in {member.file, (member.plain or member).file}:
             if not is_plain(file):
-                yield f"names the member {file!r}, which is no path in the set"
+                yield f"names the member {file!r}, which is not a path in the set"
             elif file in members:
                 yield f"names the member {file!r} twice"
             members[file] = (member.kind, member.source)
@@ -48,9 +48,9 @@ def _wrong(manifest: Manifest) -> Iterator[str]:
 def _of_clusters(manifest: Manifest) -> Iterator[str]:
     for cluster in manifest.clusters:
         if cluster.volume not in {record.key for record in manifest.volumes}:
-            yield f"describes a data directory in volume {cluster.volume!r}, which is not in it"
+            yield f"describes a data directory of volume {cluster.volume!r}, which it lacks"
         if cluster.directory != "." and not is_plain(cluster.directory):
-            yield f"describes the data directory {cluster.directory!r}, which is no path"
+            yield f"describes the data directory {cluster.directory!r}, which is not a path"
 
 
 def _of_volume(

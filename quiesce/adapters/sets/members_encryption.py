@@ -1,8 +1,8 @@
-"""The members of a set, encrypted where they lie, and decrypted beside it again.
+"""Encrypts the members of a set in place, and decrypts them into another folder.
 
-Where `encrypt.where` is `everywhere`, no member of a set lies in `backups/` in the clear, and the
-machine that backs up cannot read its own sets. The manifest stays readable, with names, counts
-and sums of everything: lists, retention and `verify` need no key.
+With `encrypt.where: everywhere`, no member of a set is in `backups/` in the clear, and the machine
+that backs up cannot read its own sets. The manifest stays readable, with names, counts and sums:
+lists, retention and `verify` need no key.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from quiesce.private_facts import PRIVATE, with_private_facts
 
 
 def encrypt_member(folder: Path, member: Member, recipients: Recipients) -> Member:
-    """Return the member encrypted, its file on disk and the plain one gone."""
+    """Encrypt the member's file, remove the plain file, and return the new member."""
     if member.plain is not None:
         return member
     target = encrypted_file(folder / member.file, recipients)
@@ -34,7 +34,7 @@ def encrypt_member(folder: Path, member: Member, recipients: Recipients) -> Memb
 
 
 def encrypted_file(plain: Path, recipients: Recipients) -> Path:
-    """Return an encrypted copy beside the file, and remove the file."""
+    """Encrypt the file, remove it, and return the encrypted file's path."""
     target = plain.with_name(f"{plain.name}.{recipients.method}")
     target.unlink(missing_ok=True)
     crypt.encrypt(plain, target, recipients)
@@ -46,10 +46,10 @@ def encrypted_file(plain: Path, recipients: Recipients) -> Path:
 def decrypted(
     backup: BackupSet, folder: Path, identity: Path | None, progress: Callable[[str, int], None]
 ) -> BackupSet:
-    """Return the same set with its members in the clear, in `folder`, which is made.
+    """Return the set with its members decrypted into `folder`, which is created.
 
-    Raise RequestError where there is no key for it, QuiesceError for what was changed or cut, or
-    is not what was encrypted.
+    Raise RequestError if there is no key for it, QuiesceError for a member that was changed or cut
+    off, or has other content than was encrypted.
     """
     manifest, members = backup.manifest, []
     for member in manifest.members:
@@ -59,13 +59,13 @@ def decrypted(
             break
     for member in manifest.members:
         if member.plain is None or not files.is_inside(folder, member.plain.file):
-            raise QuiesceError(f"{member.file} does not say what it holds", "use another set")
+            raise QuiesceError(f"{member.file} does not identify its content", "use another set")
         target = folder / member.plain.file
         if member.plain.file != PRIVATE:
             _decrypted_member(backup, member, folder, identity, progress)
             if files.sum_of(target) != member.plain.sha256:
                 raise QuiesceError(
-                    f"{member.file} holds something else than was encrypted", "use another set"
+                    f"{member.file} does not contain what was encrypted", "use another set"
                 )
         members.append(
             replace(
@@ -88,7 +88,7 @@ def _decrypted_member(
     progress: Callable[[str, int], None],
 ) -> Path:
     if member.plain is None or not files.is_inside(folder, member.plain.file):
-        raise QuiesceError(f"{member.file} does not say what it holds", "use another set")
+        raise QuiesceError(f"{member.file} does not identify its content", "use another set")
     target, method = folder / member.plain.file, backup.manifest.encryption
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     target.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""Objects in S3, Google Cloud Storage, Azure, or a folder: listed, sent, read, removed.
+"""Objects in S3, Google Cloud Storage, Azure, or a folder: list, upload, read, remove.
 
-The one home of `obstore`. Large files go in parts, several at a time, each part held in memory
-once: at most `PART * PARTS` bytes, whatever the size of the file. What is sent is not trusted:
-who wants to know what is there reads it back.
+The only module that uses `obstore`. Large files are uploaded in parts, several at a time, and each
+part is in memory once: at most `PART * PARTS` bytes, whatever the size of the file. Uploads are not
+trusted: callers verify them by reading back.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from urllib.parse import unquote, urlsplit
 from quiesce.errors import QuiesceError, RequestError, translate_errors
 from quiesce.model import OffsiteStore
 
-#: S3 takes at most 10,000 parts: with this size, members up to 160 GB.
+#: S3 accepts at most 10,000 parts: with this size, members up to 160 GB.
 PART = 16 * 1024**2
 PARTS = 4
-#: What is read comes in pieces of this size.
-_SUBPATH = 1024**2
-#: Seconds for a connection, and for one request: a part has to arrive within it.
+#: The minimum size of a chunk when reading.
+_CHUNK = 1024**2
+#: Seconds for a connection, and for one request: a part must be transferred within it.
 CONNECT_SECONDS, REQUEST_SECONDS = 15, 300
 RETRIES, RETRY_SECONDS = 6, 120
 SCHEMES = ("s3", "gs", "az", "file")
@@ -35,41 +35,41 @@ class AlreadyThere(Exception):
 
 
 class Objects(Protocol):
-    """What is needed of any place for objects. Names are relative, with slashes."""
+    """The operations that any object store must provide. Names are relative, with slashes."""
 
     def list(self, prefix: str) -> Mapping[str, int]:
-        """Names below the prefix and their bytes."""
+        """Return the names below the prefix and their sizes."""
         ...
 
     def send(self, name: str, path: Path, progress: Callable[[int], None]) -> None:
-        """The object has the file's content."""
+        """Store the file's content in the object."""
         ...
 
     def create(self, name: str, content: bytes) -> None:
-        """The object has this content. Raise AlreadyThere when there is one already."""
+        """Create the object with this content. Raise AlreadyThere if it exists."""
         ...
 
     def read(self, name: str) -> Iterator[bytes]:
-        """Yield its content in pieces. Raise QuiesceError when there is none."""
+        """Yield its content in chunks. Raise QuiesceError if it does not exist."""
         ...
 
     def remove(self, name: str) -> None:
-        """There is no such object."""
+        """Remove the object, if it exists."""
         ...
 
 
 def sum_of_object(objects: Objects, name: str, progress: Callable[[int], None]) -> tuple[str, int]:
     """Read an object to its end; return its SHA-256 and its bytes."""
     digest, size = hashlib.sha256(), 0
-    for subpath in objects.read(name):
-        digest.update(subpath)
-        size += len(subpath)
+    for chunk in objects.read(name):
+        digest.update(chunk)
+        size += len(chunk)
         progress(size)
     return digest.hexdigest(), size
 
 
 class ObjectStore:
-    """`Objects` of a store that `obstore` reaches."""
+    """The `Objects` of a store that `obstore` can access."""
 
     def __init__(self, store: OffsiteStore, credentials: Mapping[str, str]) -> None:
         self._name = store.name
@@ -87,7 +87,10 @@ class ObjectStore:
         import obstore
 
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with self._translate_errors(f"{name} cannot be sent"), os.fdopen(descriptor, "rb") as file:
+        with (
+            self._translate_errors(f"{name} cannot be uploaded"),
+            os.fdopen(descriptor, "rb") as file,
+        ):
             watched = _Watched(file, progress)
             obstore.put(self._store, name, watched, chunk_size=PART, max_concurrency=PARTS)  # type: ignore[arg-type]
 
@@ -105,8 +108,8 @@ class ObjectStore:
         import obstore
 
         with self._translate_errors(f"{name} cannot be read"):
-            for subpath in obstore.get(self._store, name).stream(min_chunk_size=_SUBPATH):
-                yield bytes(subpath)
+            for chunk in obstore.get(self._store, name).stream(min_chunk_size=_CHUNK):
+                yield bytes(chunk)
 
     def remove(self, name: str) -> None:
         import obstore
@@ -122,7 +125,7 @@ class ObjectStore:
 
         def translation(error: Exception) -> QuiesceError | None:
             if isinstance(error, FileNotFoundError):
-                fact = f"store {self._name}: {what}: it is not there"
+                fact = f"store {self._name}: {what}: it does not exist"
                 return QuiesceError(fact, "run 'inv backups --store' again")
             if isinstance(error, BaseError | OSError | ValueError):
                 fact = f"store {self._name}: {what}: {_reason(error)}"
@@ -134,16 +137,16 @@ class ObjectStore:
 
 
 class _Watched:
-    """A file that tells how far it was read."""
+    """A file that reports how far it was read."""
 
     def __init__(self, file: Any, progress: Callable[[int], None]) -> None:
         self._file = file
         self._progress = progress
 
     def read(self, size: int = -1) -> bytes:
-        subpath: bytes = self._file.read(size)
+        chunk: bytes = self._file.read(size)
         self._progress(self._file.tell())
-        return subpath
+        return chunk
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         return int(self._file.seek(offset, whence))
@@ -159,9 +162,9 @@ def _open(store: OffsiteStore, credentials: Mapping[str, str]) -> Any:
     if parts.scheme == "file":
         folder = Path(unquote(parts.path))
         if not folder.is_dir():
-            # A disk that is not mounted is an empty folder, or none: never made behind its back.
+            # An unmounted disk looks like an empty or missing folder: never create it.
             raise RequestError(
-                f"store {store.name}: {folder} is not there", "mount it, or make the folder"
+                f"store {store.name}: {folder} does not exist", "mount it, or create the folder"
             )
         return LocalStore(folder, mkdir=False)
     config: dict[str, str] = {name.lower(): value for name, value in credentials.items()}
@@ -182,8 +185,8 @@ def _open(store: OffsiteStore, credentials: Mapping[str, str]) -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong, in one line. Requests are signed in headers, so none of it is a secret;
-    what comes after the first sentence is the driver's own debugging."""
+    """Return the reason in one line. Requests are signed in headers, so it contains no secret; what
+    follows the first sentence is debug output of the driver."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
     return text.split("Debug source:")[0].strip()[:300]

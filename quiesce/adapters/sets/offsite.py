@@ -1,12 +1,12 @@
-"""Sets in stores away from here: sent whole or not at all, read back, pulled, removed.
+"""Sets in offsite stores: uploaded completely or not at all, read back, pulled, removed.
 
-    <instance>/<set>/<member>     as in the set, or with `.age` or `.gpg` behind it
-    <instance>/<set>/README.txt   how to decrypt by hand, where it is encrypted
-    <instance>/<set>/set.json     the index, written last and never over another one
+    <instance>/<set>/<member>     as in the set, or with the suffix `.age` or `.gpg`
+    <instance>/<set>/README.txt   how to decrypt by hand, if it is encrypted
+    <instance>/<set>/set.json     the index, written last and never overwritten
 
-The index says which objects make the set, with bytes and sum of each as it lies there. Whoever
-can write into a store can write an index too, so it is signed (see `signing`), noted here (see
-`offsite_notes`), and what is pulled is also compared with the sums inside of the set.
+The index lists the objects of the set, with size and sum of each as stored. Anyone who can write to
+a store can write an index too, so it is signed (see `signing`), recorded locally (see
+`upload_records`), and what is pulled is also compared with the sums in the set.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from quiesce.ports import Progress
 FORMAT = 1
 INDEX = "set.json"
 READ_ME = "README.txt"
-#: An index names a few dozen objects.
+#: An index lists a few dozen objects.
 LARGEST_INDEX = 4 * 1024**2
 
 _TRUST: Mapping[str, Trust] = {
@@ -45,12 +45,12 @@ Opener = Callable[[OffsiteStore], Objects]
 
 
 class OffsiteStores:
-    """`ports.Offsite` of one instance.
+    """Implements `ports.Offsite` for one instance.
 
-    `scratch` is where files lie while they are encrypted or decrypted, `notes` where it is
-    written down what of an encrypted set was sent already; `identity` decrypts what is pulled.
-    `key` signs what is sent and checks what is there; `sent` is the folder for notes of what was
-    sent. Without them nothing is signed and nothing is noted.
+    `scratch` is the folder for files while they are encrypted or decrypted, `notes` records which
+    parts of an encrypted set were uploaded already; `identity` decrypts what is pulled. `key` signs
+    uploads and checks signatures; `sent` is the folder for records of uploads. Without them nothing
+    is signed and nothing is recorded.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class OffsiteStores:
         self._sent = sent
         self._opener = opener or open_objects
         self._opened: dict[str, Objects] = {}
-        #: Each index is read once: what was checked is what is used.
+        #: Each index is read only once, so that what was checked is what is used.
         self._indexes: dict[tuple[str, str], bytes] = {}
 
     # ------------------------------------------------------------------------------- looking
@@ -172,7 +172,7 @@ class OffsiteStores:
             objects.create(self._place(backup.name, INDEX), body)
         except AlreadyThere:
             raise QuiesceError(
-                f"store {store}: somebody else has just pushed {backup.name}",
+                f"store {store}: another machine or run has just pushed {backup.name}",
                 f"see 'inv verify --store {store} --file {backup.name}'",
             ) from None
         if self._sent is not None:
@@ -185,14 +185,14 @@ class OffsiteStores:
         return True
 
     def _require_this_set(self, store: str, backup: BackupSet) -> None:
-        """Raise CheckFailed unless what lies there under this name is the set, sent from here.
+        """Raise CheckFailed unless the object of this name is this set, pushed from here.
 
-        Names are easily guessed: an index that somebody put there before would count as a copy.
+        Names are easy to guess: an index that somebody else stored before would count as a copy.
         """
         if self._key is not None:
             self._key.make()
         there, trust = self._read(store, backup.name), self.trust(store, backup.name)
-        # Earlier versions signed nothing: what they sent in the clear is known by its sums.
+        # Earlier versions did not sign: their unencrypted sets are recognized by their sums.
         older = trust == "unsigned" and not there.encryption
         if not there.describes(backup) or not (trust in ("signed", "noted", "unknown") or older):
             raise CheckFailed(
@@ -215,7 +215,8 @@ class OffsiteStores:
         held = manifest.sources
         method = target.recipients.method
         if method:
-            # What a set holds is nobody's business; which sets hold the same is retention's.
+            # The content of an encrypted set is hidden; retention only needs to know which sets
+            # have the same content.
             held = (hashlib.sha256("\0".join(held).encode()).hexdigest()[:16],)
         pinned = backup.state.pinned
         amounts = {
@@ -241,16 +242,16 @@ class OffsiteStores:
         there = self._read(store, name)
         folder = directory / name
         folder.mkdir(mode=0o700, parents=True)
-        # The manifest first: with a wrong key nothing large is fetched in vain.
+        # The manifest first, so that a wrong key is found before anything large is fetched.
         first = sorted(there.objects, key=lambda entry: (entry.file != MANIFEST, entry.file))
         for entry in first:
             self._fetch(store, there, entry, folder, progress)
         local = LocalStore(directory)
-        # What was not decrypted since was summed as it came.
+        # Files that were not decrypted had their sums computed while they were fetched.
         sums = {} if there.encryption else {entry.file: entry.sha256 for entry in first}
         if wrong := local.verify(local.read(folder), progress, sums):
             raise CheckFailed(
-                f"store {store}: {name} is not what was pushed: {wrong[0]}",
+                f"store {store}: {name} differs from what was pushed: {wrong[0]}",
                 "pull another one; 'inv backups --store' lists them",
                 details=wrong[1:],
             )
@@ -281,9 +282,9 @@ class OffsiteStores:
         digest = hashlib.sha256()
         place = self._place(there.name, entry.object)
         with files.new_private(came) as out:
-            for subpath in self._objects(store).read(place):
-                digest.update(subpath)
-                out.write(subpath)
+            for chunk in self._objects(store).read(place):
+                digest.update(chunk)
+                out.write(chunk)
                 if out.tell() > entry.bytes:
                     break
                 progress(f"pulling {entry.file}", out.tell())
@@ -329,17 +330,17 @@ class OffsiteStores:
             raise CheckFailed(f"{name}: {INDEX} is damaged", "use another set")
         plain = all(_is_plain(o.file) and _is_plain(o.object) for o in found.objects)
         if found.name != name or found.instance != self._instance or not plain:
-            raise CheckFailed(f"{name}: {INDEX} is of something else", "use another set")
+            raise CheckFailed(f"{name}: {INDEX} belongs to something else", "use another set")
         return found
 
     def _index_bytes(self, store: str, name: str) -> bytes:
         if not SET_NAME.fullmatch(name):
-            raise CheckFailed(f"{name!r} is no name of a set", "remove it from the store")
+            raise CheckFailed(f"{name!r} is not the name of a set", "remove it from the store")
         if (store, name) in self._indexes:
             return self._indexes[store, name]
         content = bytearray()
-        for subpath in self._objects(store).read(self._place(name, INDEX)):
-            content += subpath
+        for chunk in self._objects(store).read(self._place(name, INDEX)):
+            content += chunk
             if len(content) > LARGEST_INDEX:
                 raise CheckFailed(f"{name}: {INDEX} is too large", "remove it from the store")
         self._indexes[store, name] = bytes(content)

@@ -1,4 +1,4 @@
-"""The way into a store, by the scheme of its url, with the credentials that its file holds."""
+"""Opens a store by the scheme of its url, with the credentials in its file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from quiesce.model import OffsiteStore
 
 
 def open_objects(store: OffsiteStore) -> Objects:
-    """Return the way to the objects of a store, by the scheme of its url."""
+    """Return the `Objects` of a store, by the scheme of its url."""
     if urlsplit(store.url).scheme == "rclone":
         from quiesce.adapters.sets.rclone import Rclone
 
@@ -27,7 +27,7 @@ def open_objects(store: OffsiteStore) -> Objects:
 def _credentials(file: Path, store: str) -> Mapping[str, str]:
     """Read an env file whose values are taken literally: a secret may hold a dollar sign.
 
-    Lines that are no variable are skipped, such as a heading `[default]`. No value is ever shown.
+    Lines that are not assignments, such as a heading `[default]`, are skipped. No value is shown.
     """
     what = f"the credentials file of store {store}"
     try:

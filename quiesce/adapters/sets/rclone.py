@@ -1,4 +1,4 @@
-"""Objects of a remote that `rclone` knows, where its program is on this machine."""
+"""Objects of a remote of `rclone`, if that program is on this machine."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from quiesce.model import OffsiteStore
 
 #: Seconds for listing, and for anything else that moves little.
 SHORT = 300.0
-_SUBPATH = 1024**2
+_CHUNK = 1024**2
 _HINT = "try it by hand with rclone, then try again"
 
 
 class Rclone:
-    """`object_store.Objects` of `rclone:REMOTE:PATH`. What rclone is told of the remote, its
-    credentials among it, is in rclone's own configuration."""
+    """`object_store.Objects` of `rclone:REMOTE:PATH`. The remote's settings and credentials are in
+    rclone's own configuration."""
 
     def __init__(self, store: OffsiteStore) -> None:
         self._name = store.name
@@ -29,7 +29,7 @@ class Rclone:
 
     def list(self, prefix: str) -> Mapping[str, int]:
         argv = ["lsjson", "--recursive", "--files-only", "--no-mimetype", "--no-modtime"]
-        # A folder that is not there is an empty one: 3 is rclone's code for it.
+        # A missing folder counts as empty: rclone exits with 3 for it.
         listed = program.run(
             ["rclone", *argv, self._place(prefix)],
             timeout=SHORT,
@@ -45,7 +45,7 @@ class Rclone:
         progress(path.stat().st_size)
 
     def create(self, name: str, content: bytes) -> None:
-        # Remotes have no common way to refuse a second one: looked for, then written.
+        # Remotes have no common way to refuse overwriting, so check first, then write.
         folder, _, last = name.rpartition("/")
         if f"{folder}/{last}" in self.list(folder):
             raise AlreadyThere(name)
@@ -64,8 +64,8 @@ class Rclone:
         ) as running:
             output = cast("IO[bytes]", running.stdout)
             try:
-                while subpath := output.read(_SUBPATH):
-                    yield subpath
+                while chunk := output.read(_CHUNK):
+                    yield chunk
             finally:
                 output.close()
                 code = running.wait()

@@ -1,10 +1,11 @@
-"""Room for the files of a run that has done nothing yet, and so has no journal.
+"""Scratch folders of a run that has changed nothing yet, and so has no journal.
 
-What lies there may be a set in the clear. The run holds a lock on a file in it, which the kernel
-lets go on any death: whoever recovers later sees by that who is dead, and removes what they left.
+They may contain a set in the clear. The run keeps a lock on a file in its folder, which the kernel
+releases when the process dies: a later recovery sees by that which runs are dead, and removes their
+files.
 
-    backups/.staging/<run>/.holder   locked while the run lives
-    backups/.staging/<run>/<name>/   its scratch
+    backups/.staging/<run>/.holder   locked while the run is alive
+    backups/.staging/<run>/<name>/   its scratch folder
 """
 
 from __future__ import annotations
@@ -17,48 +18,49 @@ from collections.abc import Collection
 from pathlib import Path
 
 _HOLDER = ".holder"
-#: Seconds after which a folder that nobody marked as in use is believed to be nobody's.
+#: Seconds after which a folder without a lock file is considered abandoned.
 _OLD = 7 * 24 * 3600.0
 
 
 class RunScratch:
-    """The scratch folders below one staging folder. Raises OSError as it comes."""
+    """The scratch folders below one staging folder. Raises OSError."""
 
     def __init__(self, staging: Path) -> None:
         self._staging = staging
         self._held: dict[str, int] = {}
 
     def make(self, run: str, name: str) -> Path:
-        """Return the folder `name` of a run whose own folder exists, and mark it as in use."""
+        """Create and return the folder `name` of a run whose own folder exists, and mark it as in
+        use."""
         self.hold(run)
         made = self._staging / run / name
         made.mkdir(mode=0o700, exist_ok=True)
         return made
 
     def hold(self, run: str) -> None:
-        """Mark the folder of a run, which exists, as in use until this process ends."""
+        """Mark the existing folder of a run as in use until this process ends."""
         folder = self._staging / run
         if run not in self._held:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             descriptor = os.open(folder / _HOLDER, flags, 0o600)
-            # Before there is anything in it: a folder without a mark is nobody's to remove.
+            # Before it has any content, because a folder without a mark is not removed.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             self._held[run] = descriptor
 
     def let_go(self, run: str) -> None:
-        """The run has no use for its scratch any more."""
+        """Release the lock: the run no longer needs its scratch folder."""
         if (descriptor := self._held.pop(run, None)) is not None:
             os.close(descriptor)
 
     def abandoned(self, keep: Collection[str]) -> tuple[str, ...]:
-        """Return the runs that died and left scratch, without those in `keep`."""
+        """Return the dead runs that left scratch folders, except those in `keep`."""
         if not self._staging.is_dir():
             return ()
         runs = (path.name for path in sorted(self._staging.iterdir()))
         return tuple(run for run in runs if run not in keep and self._is_dead(run))
 
     def remove(self, run: str) -> None:
-        """Nothing is left of a run, alive or dead."""
+        """Remove all scratch folders of a run."""
         folder = self._staging / run
         if folder.is_dir():
             shutil.rmtree(folder)
@@ -70,7 +72,7 @@ class RunScratch:
             flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             descriptor = os.open(folder / _HOLDER, flags)
         except FileNotFoundError:
-            # Of a task that only looked, or of an earlier version.
+            # From a read-only task, or an earlier version.
             return not folder.is_symlink() and time.time() - folder.stat().st_mtime > _OLD
         except OSError:
             return False

@@ -1,8 +1,8 @@
-"""The signing key of this installation, and signatures of documents that leave it.
+"""Signs and verifies documents in stores with the signing key of this installation.
 
-Encryption with a public key does not say who encrypted: whoever can write into a store can put a
-set of their own there. So the index of a set that is sent is signed with a key that the store does
-not have (HMAC-SHA256 over the document's canonical JSON). Hosts that share a store share the key.
+Encryption with a public key does not show who encrypted: anyone who can write to a store can add a
+set. So the index of an uploaded set is signed with a key that the store does not have (HMAC-SHA256
+over the document's canonical JSON). Hosts that share a store share the key.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class SigningKey:
         self.file = file
 
     def exists(self) -> bool:
-        """Whether there is a key. A link is no key: see `read`."""
+        """Whether the key file exists. A link counts too: `_read` refuses it."""
         return os.path.lexists(self.file)
 
     def make(self) -> None:
-        """Make a key unless there is one. Its folder is made 0700, its file 0600."""
+        """Create a key unless one exists. Its folder gets mode 0700, its file 0600."""
         if self.exists():
             return
         self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Whole or not at all: an empty file would be no key, and no second one would be made.
+        # Atomically: an empty file would be no key, and would prevent a new one.
         partial = self.file.with_name(f".{self.file.name}.{secrets.token_hex(4)}")
         try:
             files.write_synced(partial, f"{secrets.token_hex(_BYTES)}\n".encode())
@@ -64,7 +64,7 @@ class SigningKey:
         return f"{_mac(key, b'key id', b'')[:16]}:{_mac(key, b'set index', canonical(document))}"
 
     def check(self, document: Mapping[str, Any]) -> Verdict:
-        """Return what the signature in `document` is worth. Raise RequestError as `sign`."""
+        """Return the verdict on the signature in `document`. Raise RequestError as `sign`."""
         given = document.get(FIELD)
         if not isinstance(given, str) or not given:
             return "absent"
@@ -74,12 +74,12 @@ class SigningKey:
         return "good" if hmac.compare_digest(given, expected) else "bad"
 
     def pseudonym(self, name: str) -> str:
-        """Return a word that stands for `name` and says nothing to who lacks the key."""
+        """Return a pseudonym for `name`, which tells nothing without the key."""
         return _mac(self._read(), b"name", name.encode())[:16]
 
     def _read(self) -> bytes:
         try:
-            # A pipe would be waited for.
+            # A FIFO would block.
             handle = os.open(self.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
             raise RequestError(
@@ -93,7 +93,8 @@ class SigningKey:
             os.close(handle)
         if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise RequestError(
-                f"the signing key {self.file} can be read by others", f"run: chmod 600 {self.file}"
+                f"the signing key {self.file} can be read by other users",
+                f"run: chmod 600 {self.file}",
             )
         try:
             key = bytes.fromhex(text.decode("ascii"))
@@ -101,19 +102,20 @@ class SigningKey:
             key = b""
         if len(key) != _BYTES:
             raise RequestError(
-                f"the signing key {self.file} is not one: expected {2 * _BYTES} hexadecimal digits",
+                f"the signing key {self.file} is not valid: expected {2 * _BYTES} hexadecimal "
+                "digits",
                 "restore the file from your copy, or name another one with signing_key_file",
             )
         return key
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:
-    """Return the bytes that are signed: the document without its signature, in one spelling."""
+    """Return the bytes that are signed: the document without its signature, in canonical form."""
     signed = {key: value for key, value in document.items() if key != FIELD}
     return json.dumps(signed, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
 def _mac(key: bytes, purpose: bytes, content: bytes) -> str:
-    # A key for each purpose, so that no word of one can pass for one of another.
+    # A separate key for each purpose, so that a value for one is not valid for another.
     own = hmac.new(key, b"quiesce 1 " + purpose, hashlib.sha256).digest()
     return hmac.new(own, content, hashlib.sha256).hexdigest()

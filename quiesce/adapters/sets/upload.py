@@ -1,4 +1,4 @@
-"""A set on its way into a store: each file sent unless it is there, and read back."""
+"""Uploads a set to a store: each file is uploaded unless it is there already, and read back."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from quiesce.ports import Progress
 
 
 class Upload:
-    """One set on its way into one store.
+    """The upload of one set to one store.
 
-    `there` is what the store holds of it already. `place` gives the name of an object in the
-    store, `scratch` the file where one lies while it is encrypted; `note` is where it is written
-    down what of an encrypted set was sent.
+    `there` is what the store has of it already. `place` returns the name of an object in the store,
+    `scratch` the path of a file while it is encrypted; `note` is the file that records which parts
+    of an encrypted set were uploaded.
     """
 
     def __init__(
@@ -44,14 +44,15 @@ class Upload:
         self._note = note
         self._progress = progress
         self._method = target.recipients.method
-        # Encrypted twice, a file has other bytes: only what was noted can be recognized.
+        # Encrypting a file again gives other bytes, so only recorded uploads can be recognized.
         self._noted = dict(_read_note(note)) if self._method else {}
-        # What was summed when the set was sealed is not read once more: that it still is so
-        # turns out when it is read back.
+        # The sums from when the set was sealed are used without reading the files again: a change
+        # is detected when the upload is read back.
         self._sealed = {m.file: (m.sha256, m.bytes) for m in backup.manifest.members}
 
     def bring(self, file: str) -> OffsiteObject:
-        """The object is there and was read back; return its entry for the index."""
+        """Upload the object unless it is there, read it back, and return its entry for the
+        index."""
         name = f"{file}.{self._method}" if self._method else file
         place = self._place(name)
         path = self._backup.path / file
@@ -77,8 +78,8 @@ class Upload:
             if not self._method:
                 self._require_unchanged(file)
             raise QuiesceError(
-                f"store {self._target.name}: {file} came out other than it was sent",
-                "push again; if it stays so, do not use this store",
+                f"store {self._target.name}: {file} does not match after upload",
+                "push again; if it happens again, do not use this store",
             )
         if self._method:
             self._noted[file] = (sum_, size)
@@ -90,12 +91,12 @@ class Upload:
         sealed = self._sealed.get(file)
         if sealed and files.sum_of(self._backup.path / file) != sealed[0]:
             raise CheckFailed(
-                f"{self._backup.name}: {file} has changed since the set was sealed",
+                f"{self._backup.name}: {file} has changed since the set was published",
                 f"run 'inv verify --file {self._backup.name}', and push another set",
             )
 
     def forget(self) -> None:
-        """The set is there: nothing has to be recognized any more."""
+        """The set is complete: remove the record of its uploads."""
         self._note.unlink(missing_ok=True)
 
     def _read_back(self, file: str, place: str) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""What was sent to a store from here, noted here: a store cannot change these notes."""
+"""Local records of what was uploaded to a store, which the store cannot change."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from quiesce.adapters import files
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A set that was sent: the SHA-256 sum of its index, when it was made, and its kind.
+    """An uploaded set: the SHA-256 sum of its index, when it was made, and its kind.
 
-    `accepted`: somebody said that it rightly holds so little.
+    `accepted`: a user confirmed that its small content is correct.
     """
 
     sha256: str
@@ -25,13 +25,13 @@ class Sent:
 
 
 class OffsiteNotes:
-    """The notes about one store, in one file of `folder`."""
+    """The records of one store, in one file of `folder`."""
 
     def __init__(self, folder: Path, store: str) -> None:
         self._file = folder / f"{store}.json"
 
     def read(self) -> Mapping[str, Sent]:
-        """Return the notes by the name of the set. What cannot be read is no note."""
+        """Return the records by the name of the set. Unreadable ones are left out."""
         try:
             raw: Any = json.loads(self._file.read_bytes())
         except (OSError, ValueError):
@@ -41,17 +41,17 @@ class OffsiteNotes:
         return {name: sent for name, value in raw.items() if (sent := _sent(value)) is not None}
 
     def add(self, name: str, sent: Sent) -> None:
-        """Note that the set was sent."""
+        """Record that the set was uploaded."""
         self._write({**self.read(), name: sent})
 
     def forget(self, name: str) -> None:
-        """The set was removed from the store by us."""
+        """Remove the record of a set that was removed from the store."""
         notes = dict(self.read())
         if notes.pop(name, None) is not None:
             self._write(notes)
 
     def accept(self, name: str) -> None:
-        """Note that the set rightly holds so little."""
+        """Record that a user accepted the set's small content."""
         notes = dict(self.read())
         if name in notes and not notes[name].accepted:
             self._write({**notes, name: replace(notes[name], accepted=True)})
@@ -71,8 +71,8 @@ class OffsiteNotes:
 
 
 class DamageNotes:
-    """Which sets of one store were found damaged when they were read there, by the sum of their
-    index: a set that is sent again is another one. In one file of `folder`."""
+    """Sets of a store that were found damaged when read there, by the sum of their index, because a
+    set that is pushed again has another one. In one file of `folder`."""
 
     def __init__(self, folder: Path, store: str) -> None:
         self._file = folder / "damaged" / f"{store}.json"
@@ -87,7 +87,7 @@ class DamageNotes:
         return {name: sum_ for name, sum_ in found if isinstance(sum_, str)}
 
     def note(self, name: str, sha256: str | None) -> None:
-        """Note that the set with this index is damaged; None: that it is not."""
+        """Record that the set with this index is damaged; None: that it is not."""
         notes = dict(self.read())
         if notes.get(name) == sha256:
             return

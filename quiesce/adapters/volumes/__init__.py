@@ -1,4 +1,4 @@
-"""Volumes: archives, changes, restores beside the live content.
+"""Volumes: archives, changed entries, and restores beside the live content.
 
 From outside use `io`, `helper` and `direct`.
 """

@@ -1,11 +1,11 @@
-"""Two-level archives of a volume: everything while services run, then only what changed.
+"""Archives a volume in two levels: everything while services run, then only what changed.
 
-Level 0 is GNU tar's own walk, which holds open directories and so cannot be led out of the
-volume by one that becomes a symbolic link meanwhile. Level 1 is a list of names, read while
-nobody writes: every warning of tar is an error there. Between the two stands `volume_scan`.
+For level 0, GNU tar walks the volume itself with open directories, so a directory that is replaced
+by a symbolic link cannot lead it out of the volume. Level 1 gets a list of names and is made while
+nothing writes: every warning of tar is an error there. `changes` compares the two.
 
-Both are plain tar archives (pax: nanoseconds, long names) through zstd. Tar runs the compressor
-and checks how it ended, so that no pipe can hide a failure.
+Both are plain tar archives (pax: nanoseconds, long names) with zstd. Tar runs the compressor and
+checks its exit code, so that no pipe can hide a failure.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ from quiesce.exclusion import RESERVED, RUN_FOLDER, Exclusion, LeftOut, Tally
 from quiesce.ports import Progress
 
 COMPRESSION = "zstd"
-#: Where the T0 rule was tested, a write through mmap during level 0 included; the names are those
-#: of `stat -f`. Anywhere else (a server's clock, a tmpfs that does not date such writes) level 1 is
-#: the whole volume.
+#: File systems that the T0 rule is known to hold on, including writes through mmap during level 0.
+#: On any other (the clock of a file server, a tmpfs that does not date such writes) level 1 is the
+#: whole volume.
 PROVEN_FILESYSTEMS = frozenset({"ext2/ext3", "xfs", "btrfs"})
-#: More than this between the two clocks since T0 means that one of them was set.
+#: If the two clocks differ by more than this since T0, one of them was set.
 STEP_SECONDS = 1.0
 
 _KEEP_ALL = "--xattrs --xattrs-include=* --acls --sparse --numeric-owner".split()
 _CREATE = [
     "tar",
     "--create",
-    "--force-local",  # a colon in the path of the set is no host
-    # Records of 32 KiB instead of 10: a sixth less time for the same archive.
+    "--force-local",  # a colon in the path does not mean a host
+    # Records of 32 KiB instead of 10 save a sixth of the time.
     "--blocking-factor=64",
     "--format=posix",
     "--pax-option=delete=atime,delete=ctime",
     *_KEEP_ALL,
-    # The host's label, not the volume's content: another host could not set it.
+    # The label belongs to this host; another host could not set it.
     "--xattrs-exclude=security.selinux",
     "--use-compress-program=zstd -T0 -1 -q",
     "--warning=no-file-ignored",  # sockets
@@ -67,8 +67,8 @@ _LIVE = ["--ignore-failed-read", "--verbose", "--verbose", "--full-time", "--utc
 _CLOCKS = """
 cd "$1" && date +%s.%N && cut -d ' ' -f 1 /proc/uptime && stat -f -c %T . && stat -c %d:%i .
 """
-# A scan while services run only tells inodes: what it misses is taken again, so it may stumble.
-# What is in the folder of a restore is as large as the volume, and left out anyway.
+# A live scan only provides inodes: what it misses is archived again, so it may be incomplete. The
+# folder of a restore is as large as the volume, and is left out anyway.
 _SCAN = f"""
 cd "$1" || exit
 find . -regextype posix-extended -regex '\\./{RUN_FOLDER}' -prune -printf "$5" -o \\
@@ -82,7 +82,7 @@ _SORT = 'sort -z -s -t " " "$4" -S 64M -T "$3" -o "$2" "$1"'
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """The clock of the volume's file system, that since boot, and which file system it is."""
+    """The clock of the volume's file system, the clock since boot, and the file system's type."""
 
     now: float
     uptime: float
@@ -97,7 +97,7 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class LevelZero:
-    """What level 1 needs to know of level 0."""
+    """What level 1 needs from level 0."""
 
     archive: Path
     clocks: Clocks
@@ -108,8 +108,8 @@ class LevelZero:
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """What one call wrote: the archives a restore needs in their order, and what they hold.
-    `remarks` are for people."""
+    """The result of one call: the archives that a restore needs in order, and their content.
+    `remarks` are shown to the user."""
 
     files: int
     bytes: int
@@ -122,25 +122,25 @@ class Archived:
 
 @dataclass(frozen=True, slots=True)
 class Archiver:
-    """Archives of one volume at one place, written to `<stem>.<level>.tar.zst`."""
+    """Writes the archives of one volume at one place to `<stem>.<level>.tar.zst`."""
 
     place: Place
     stem: Path
     exclusion: Exclusion
     allow_devices: bool
     progress: Progress
-    #: What is open for writing in the volume now.
+    #: Returns the files that are open for writing in the volume now.
     writing: Callable[[], Writing]
 
     def level_zero(self) -> tuple[Archived, LevelZero]:
-        """Archive everything while services run, and remember what the archive truly holds."""
+        """Archive everything while services run, and record what the archive really contains."""
         place, archive = self.place, self._archive(0)
         clocks = self._clocks()
-        # After T0: pages that were dirty before it are written now, so that the next write to
-        # them, through mmap too, is dated after T0.
+        # After T0: write out pages that were dirty before it, so that the next write to them, also
+        # through mmap, is dated after T0.
         self._run(["sync", "-f", place.root])
-        # After T0 as well, and before tar: a write that neither time stamps nor the list of files
-        # that are open for writing tell of began after T0, or was over before tar read the file.
+        # Also after T0 and before tar: a write that neither time stamps nor the open files reveal
+        # began after T0, or ended before tar read the file.
         writing = self.writing()
         scan = self._scan(live=True)
         listing, tally = place.output("listing"), Tally(self.exclusion)
@@ -159,9 +159,9 @@ class Archiver:
         return archived, LevelZero(archive, clocks, records_file, writing, whole)
 
     def level_one(self, zero: LevelZero | None, fresh: Callable[[], Place | None]) -> Archived:
-        """Archive what differs from level 0, or everything where the T0 rule does not hold.
+        """Archive what differs from level 0, or everything if the T0 rule does not hold.
 
-        `fresh` opens the volume through a mount of its own, if there can be one.
+        `fresh` opens the volume through a separate mount, if possible.
         """
         clocks = self._clocks()
         if zero is not None and (zero.writing.unseen or _is_unproven(clocks, zero.clocks)):
@@ -169,7 +169,7 @@ class Archiver:
         lost_root = zero is not None and clocks.root != zero.clocks.root
         difference, take, gone = self._compare(None if lost_root else zero)
         if lost_root or (difference.files == 0 and difference.dropped > 0):
-            # An empty root is what a volume looks like that was unmounted when its users ended.
+            # An unmounted volume looks like an empty root.
             other = fresh()
             if other is not None:
                 return self._at(other).level_one(zero, lambda: None)
@@ -187,8 +187,8 @@ class Archiver:
         if not zero.writing.unseen:
             return archived
         remark = (
-            "all of it was archived again while services were stopped, because files that were "
-            f"being written before would be missed: {zero.writing.unseen}"
+            "all of it was archived again while services were stopped, because writes in progress "
+            f"could have been missed: {zero.writing.unseen}"
         )
         return replace(archived, remarks=(remark,))
 
@@ -248,7 +248,7 @@ class Archiver:
         return difference, take, gone
 
     def _read_listing(self, listing: Path, scan: Path) -> tuple[Size, Path]:
-        """Return what the archive holds, and the file of its records for level 1."""
+        """Return the size of the archive's content, and the file of its records for level 1."""
         place, size = self.place, Size()
         raw, ordered = place.output("raw"), place.output("listed")
         which = self.exclusion.which
@@ -273,7 +273,7 @@ class Archiver:
     # ------------------------------------------------------------------------------- running
 
     def _run(self, argv: Sequence[str]) -> Ended:
-        return self.place.run(argv, what=f"looking into volume {self.place.volume}")
+        return self.place.run(argv, what=f"scanning volume {self.place.volume}")
 
     def _tar(self, archive: Path, arguments: Sequence[str], accept: Sequence[int]) -> Ended:
         what = f"archiving volume {self.place.volume}"
@@ -282,7 +282,7 @@ class Archiver:
             return self.place.run(argv, what=what, accept=accept, writes=archive)
 
     def _exclusions(self, scan: Path, tally: Tally) -> list[str]:
-        """Return the options by which tar leaves out what is to be left out, by name."""
+        """Return the options that make tar leave out these entries, by name."""
         options: list[str] = []
         for mode, lines in zip(
             (AS_THEY_ARE, QUOTED),
@@ -296,7 +296,7 @@ class Archiver:
         return options
 
     def _gone(self, paths: Iterable[bytes]) -> Path:
-        """Write the list of what a restore is to remove after level 0."""
+        """Write the list of entries that a restore removes after level 0."""
         file = make_empty(self.stem.with_name(f"{self.stem.name}.gone"))
         file.write_bytes(b"".join(path + b"\0" for path in paths))
         return file
@@ -308,13 +308,13 @@ class Archiver:
         return replace(self, place=place)
 
     def _refuse_unread(self, ended: Ended) -> None:
-        """Entries may vanish and change while they are read; anything else is an error now: it
-        would be one in level 1 as well, and without a level 1 nobody would ever know."""
+        """Entries may vanish and change while they are read. Anything else is an error already in
+        level 0: level 1 would fail too, and without a level 1 nobody would notice."""
         if not any(map(is_serious, lines_of(ended.errors))):
             return
         raise QuiesceError(
             f"not everything in volume {self.place.volume} could be read",
-            "see the details: give the right to read it, repair the disk, or exclude it",
+            "see the details: grant the right to read it, repair the disk, or exclude it",
             details=last_lines(ended.errors),
         )
 
@@ -322,13 +322,13 @@ class Archiver:
         if any(self.exclusion.which(path) == RESERVED for path in late):
             raise QuiesceError(
                 f"a restore of volume {self.place.volume} began while it was archived",
-                "wait for its end, then run the backup again",
+                "wait until it has ended, then run the backup again",
             )
 
     def _refuse_devices(self, devices: Sequence[bytes]) -> None:
         if devices and not self.allow_devices:
             raise QuiesceError(
-                f"volume {self.place.volume} holds device nodes, which no restore would unpack",
+                f"volume {self.place.volume} contains device nodes, which a restore refuses",
                 "exclude them in stack.yaml, or allow devices",
                 details=[path.decode(errors="backslashreplace") for path in devices[:20]],
             )
@@ -336,8 +336,8 @@ class Archiver:
 
 def _lookalike(name: str) -> str:
     return (
-        f"{name} in its root is kept like everything else, though it begins like the folders "
-        "of restores: rename it to tell them apart"
+        f"{name} in its root is archived, although it is named like the working folders of "
+        "restores: rename it to avoid confusion"
     )
 
 

@@ -1,16 +1,16 @@
-"""What is in a volume, written down and compared: the T0 rule (rule 12). Pure.
+"""Compares the entries of a volume with those of level 0: the T0 rule (rule 12). Pure.
 
-GNU find writes one record per entry, GNU sort puts them in order of their names' bytes, and all
-that reads them here goes through two sorted files side by side: memory stays flat for any number
-of entries. A record is `CTIME LINKS TYPE SIZE MTIME DEVICE INODE PATH`, ended by NUL. The part
-from TYPE on is the *identity*: text that is compared as it is. Paths start with `./`, and in
-records their slashes and bytes 1 have changed places: so a folder sorts right before all that is
-in it, and tar, which dates a folder when it leaves it, gets names in an order it can restore.
+GNU find writes one record per entry, GNU sort orders them by the bytes of their names, and the code
+here reads two sorted files side by side, so memory use does not depend on the number of entries. A
+record is `CTIME LINKS TYPE SIZE MTIME DEVICE INODE PATH`, ended by NUL. The part from TYPE on is
+the *identity*, which is compared as text. Paths start with `./`, and in records their slashes and
+bytes 1 are swapped, so that a folder sorts directly before its content, and tar, which sets a
+folder's times when it leaves it, gets names in an order that it can restore.
 
-Level 0 is described by a file of the same form, made of two sources, because neither is enough:
-tar's own list says what truly is in the archive (type, size and mtime as tar saw them), and the
-scan before it knows the inode. Where the two differ, the record has no inode, so that level 1
-takes the entry again.
+Level 0 is described by a file of the same form, made from two sources, because neither is enough:
+tar's own list says what really is in the archive (type, size and mtime as tar saw them), and the
+scan before it provides the inode. If the two differ, the record has no inode, so that level 1
+archives the entry again.
 """
 
 from __future__ import annotations
@@ -26,27 +26,28 @@ from typing import IO
 
 from quiesce.exclusion import Exclusion, Tally
 
-#: For find. `%y` is the type's letter, times are seconds with a fraction.
+#: Format for find. `%y` is the type's letter, times are seconds with a fraction.
 FORMAT = r"%C@ %n %y %s %T@ %D %i %p\0"
-#: For sort: the path is the eighth field and may hold spaces.
+#: Sort key: the path is the eighth field and may contain spaces.
 SORT_KEY = "-k8"
 
-#: For tr: what changes places in a record, both ways.
+#: For tr: the bytes that are swapped in a record, both ways.
 EXCHANGE = (r"/\001", r"\001/")
 
 _EXCHANGE = bytes.maketrans(b"/\x01", b"\x01/")
-#: What a slash is in a record.
+#: The byte that stands for a slash in a record.
 SLASH = b"\x01"
 _CHUNK = 1 << 20
-#: In place of ctime and links in a record of level 0, and what marks one that had extended
-#: attributes (they are not in what find prints).
+#: Replaces ctime and links in a record of level 0; the second one marks an entry with extended
+#: attributes, which find does not print.
 _PLAIN, _WITH_ATTRIBUTES = b"0 0", b"0 x"
-#: Time stamps of files are up to a tick older than the clock; and clocks are trimmed.
+#: Time stamps of files are up to a tick older than the clock, and clocks are adjusted.
 MARGIN_SECONDS = 2.0
 
 
 def records(path: Path) -> Iterator[bytes]:
-    """Yield the records of a file, without their NUL. A cut-off last one raises ValueError."""
+    """Yield the records of a file, without their NUL. Raise ValueError if the last one is cut
+    off."""
     with path.open("rb") as stream:
         yield from _split(stream)
 
@@ -62,7 +63,7 @@ def _split(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 def exchanged(path: bytes) -> bytes:
-    """A path of the file system as it is in a record, and the other way round."""
+    """Convert a path to its form in a record, or back."""
     return path.translate(_EXCHANGE)
 
 
@@ -81,17 +82,16 @@ _ESCAPE = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
 _LETTERS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 _LETTERS |= {b"v": b"\v"}
 _TYPES = {b"-": b"f", b"C": b"f"}
-#: Behind the permissions: attributes, or an access list, which hides whether there are any.
+#: Marks after the permissions: attributes, or an access list, which hides whether there are any.
 _MARKS = (b"*", b"+")
 _SEPARATORS = {b"l": b" -> ", b"h": b" link to ./"}
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One line of `tar -vv`. A hard link is type `h`; `target` is what a link points to.
+    """One line of `tar -vv`. A hard link has type `h`; `target` is the target of a link.
 
-    The name of a link may look like another one's name and target: then `others` are the other
-    paths it may be.
+    The name of a link may look like a name and a target: `others` are the other possible paths.
     """
 
     type: bytes
@@ -108,10 +108,10 @@ class Listed:
 
 
 def parse_listing(lines: Iterable[bytes]) -> Iterator[Listed]:
-    """Read what `tar -c -vv --full-time --utc --quoting-style=escape` said in the C locale.
+    """Parse the output of `tar -c -vv --full-time --utc --quoting-style=escape` in the C locale.
 
-    Raise ValueError for a line that is not of that form: a list that is not understood whole
-    proves nothing.
+    Raise ValueError for a line of another form: a list that is only partly understood proves
+    nothing.
     """
     for line in lines:
         match = _LINE.fullmatch(line.rstrip(b"\n"))
@@ -136,10 +136,10 @@ def parse_listing(lines: Iterable[bytes]) -> Iterator[Listed]:
 
 
 def _split_link(text: bytes, separator: bytes) -> tuple[list[bytes], bytes]:
-    """Return every name the text may begin with, and what follows the first of them."""
+    """Return every name that the text may begin with, and what follows the first of them."""
     parts = text.split(separator)
     names = [separator.join(parts[:count]) for count in range(1, len(parts))]
-    # What a hard link points to is a path of the archive, and each of those begins like that.
+    # The target of a hard link is a path of the archive, which begins with ./
     ending = b"./" if separator.endswith(b"./") else b""
     return names or [text], ending + separator.join(parts[1:])
 
@@ -155,7 +155,7 @@ def _unquoted(match: re.Match[bytes]) -> bytes:
 
 
 def _timestamp(date: tuple[bytes | None, ...]) -> bytes:
-    """The time as find prints it with `%T@`: ten digits of fraction."""
+    """Return the time as find prints it with `%T@`: ten digits of fraction."""
     year, month, day, hour, minute, second, fraction = date
     minutes = _minutes(year, month, day, hour, minute)
     return b"%d.%s" % (minutes + int(second or 0), (fraction or b"").ljust(10, b"0"))
@@ -171,8 +171,8 @@ def _minutes(*fields: bytes | None) -> int:
 
 
 def listing_records(entry: Listed) -> Iterator[bytes]:
-    """What tar said of an entry in the form of records, to be sorted like a scan: one for each
-    path it may have, of unknown type where there are several."""
+    """Return tar's line of an entry in the form of records, to be sorted like a scan: one for each
+    path that it may have, of unknown type if there are several."""
     mark = _WITH_ATTRIBUTES if entry.has_attributes else _PLAIN
     kind = b"?" if entry.others else entry.type
     for path in entry.paths:
@@ -180,21 +180,21 @@ def listing_records(entry: Listed) -> Iterator[bytes]:
 
 
 def level_zero_records(listed: Iterable[bytes], scanned: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the records of level 0 in order, given tar's list and the scan made before it, both
+    """Yield the records of level 0 in order, from tar's list and the scan made before it, both
     sorted."""
     scan = _Cursor(scanned)
     for path, same_path in groupby(listed, key=lambda record: record[4:].split(b" ", 5)[5]):
-        # Tar lists a path once: beside a certain record the others belong to other paths.
+        # Tar lists each path once: if one record is certain, the others belong to other paths.
         record = min(same_path, key=lambda found: found[4:5] == b"?")
         mark, (kind, size, mtime) = record[:3], record[4:].split(b" ", 3)[:3]
         seen = scan.find(path)
         if not seen or kind == b"?":
             same = False
         elif kind == b"d":
-            # Level 1 has every directory anyway; only which one it was counts.
+            # Level 1 contains every directory anyway; only its identity matters.
             same = seen.startswith(b"d")
         elif kind == b"h":
-            # Tar tells neither type nor size of a hard link's inode.
+            # Tar shows neither type nor size of a hard link's inode.
             same = seen.split(b" ", 3)[2] == mtime
         else:
             same = seen.split(b" ", 3)[:3] == [kind, size, mtime]
@@ -204,7 +204,7 @@ def level_zero_records(listed: Iterable[bytes], scanned: Iterable[bytes]) -> Ite
 
 
 class _Cursor:
-    """Sorted records that are asked for paths in the same order."""
+    """Sorted records that are searched for paths in the same order."""
 
     def __init__(self, sorted_records: Iterable[bytes]) -> None:
         self._rest = iter(sorted_records)
@@ -216,7 +216,7 @@ class _Cursor:
         self.path = _path_of(self.identity) if self.record else b""
 
     def find(self, path: bytes, passed: Callable[[bytes], object] = len) -> bytes:
-        """Return the identity of this path or nothing; call `passed` for each path before it."""
+        """Return the identity of this path, or b""; call `passed` for each path before it."""
         while self.record and self.path < path:
             passed(self.path)
             self.advance()
@@ -228,14 +228,14 @@ class _Cursor:
 
 @dataclass(slots=True)
 class Difference:
-    """What level 1 takes and what is gone, told to `take` and `drop` as they are found.
+    """What level 1 archives and what was deleted, passed to `take` and `drop` as it is found.
 
-    Both get paths as they are in records, in order. Those of `linked` are to be taken too, in
-    their place in that order; which they are is only known in the end.
+    Both get paths in record form, in order. Those of `linked` must be archived too, in their place
+    in that order; they are only known at the end.
 
-    `files` and `size` (bytes) are those of the whole volume as a restore will have it; `dropped`
-    is how many entries are gone, `devices` are device nodes, which a restore would refuse,
-    `tally` counts what patterns leave out.
+    `files` and `size` (bytes) are those of the whole volume after a restore; `dropped` is the
+    number of deleted entries, `devices` are device nodes, which a restore would refuse, `tally`
+    counts what patterns leave out.
     """
 
     take: Callable[[bytes], object]
@@ -256,11 +256,11 @@ class Difference:
         exclusion: Exclusion,
         writing: Container[tuple[bytes, bytes]] = (),
     ) -> None:
-        """Go through level 0 and the scan of now side by side.
+        """Compare level 0 and the current scan side by side.
 
-        `since` is T0 less the margin, in seconds by the clock of the volume's file system; what
-        was open for `writing` then (device and inode) is taken whatever its times say. With an
-        empty `before` everything is taken.
+        `since` is T0 minus the margin, in seconds by the clock of the volume's file system; files
+        that were open for `writing` then (device and inode) are archived whatever their times are.
+        With an empty `before` everything is archived.
         """
         self.tally = Tally(exclusion)
         old = _Cursor(before)
@@ -285,7 +285,8 @@ class Difference:
             old.advance()
 
     def linked(self) -> list[bytes]:
-        """The names of files with several names of which one is taken, in order."""
+        """Return all names of the files with several names of which at least one is archived, in
+        order."""
         return sorted(path for n in self._linked.values() if n.taken for path in n.paths)
 
     def _judge(self, entry: _Entry, known: bytes, *, changed: bool) -> None:
@@ -299,12 +300,12 @@ class Difference:
         if entry.type in (b"b", b"c"):
             self.devices.append(exchanged(entry.path))
         if known and known.split(b" ", 3)[2] != entry.type:
-            # Extraction must never meet what was there before: it could be a symbolic link.
+            # Remove the old entry before the new one is unpacked: it could be a symbolic link.
             self._drop(entry.path)
         if entry.type == b"d":
             self._take_directory(entry, known)
         elif entry.links != b"1":
-            # The names of one inode go together, or the restored ones would be several files.
+            # Archive all names of an inode together, or a restore would create several files.
             names = self._linked.setdefault((entry.device, entry.inode), _Names())
             names.paths.append(entry.path)
             names.taken = names.taken or changed or entry.path.startswith(self._again)
@@ -312,8 +313,9 @@ class Difference:
             self.take(entry.path)
 
     def _take_directory(self, entry: _Entry, known: bytes) -> None:
-        # It had attributes and is another one or changed since. They may be gone, which an archive
-        # cannot say: it is made anew, with all it holds. (A new folder often has the old inode.)
+        # The folder had attributes, and was replaced or changed. They may be gone, which an archive
+        # cannot express, so it is recreated with its content. (A new folder often has the old
+        # inode.)
         had_attributes = known.startswith(_WITH_ATTRIBUTES) and entry.path != b"."
         another = known.split(b" ", 7)[5:7] != [entry.device, entry.inode]
         if had_attributes and (another or entry.recent):
@@ -339,7 +341,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Names:
-    """The names of one inode that has several."""
+    """The names of an inode with several names."""
 
     paths: list[bytes] = field(default_factory=list)
     taken: bool = False

@@ -1,4 +1,4 @@
-"""Emptying a folder of the stack on this machine, without following a link out of it."""
+"""Empties a folder of the stack on this machine, without following links out of it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class NotPermitted(QuiesceError):
-    """This user may not remove what is in the folder: it was made by somebody else."""
+    """The user may not remove the content, which another user created."""
 
 
 def empty_folder(base: Path, folder: Path) -> int:
-    """Remove all that is in `base/folder` and return how many entries that were.
+    """Remove the content of `base/folder` and return the number of removed entries.
 
-    Below `base` no symbolic link is followed: every part of the way is opened by itself. Raise
-    QuiesceError for a link in the way, NotPermitted for what this user may not remove.
+    Below `base` no symbolic link is followed: every component of the path is opened separately.
+    Raise QuiesceError for a link, NotPermitted for entries that this user may not remove.
     """
     way = [part for part in folder.parts if part != "."]
     if folder.is_absolute() or not way or ".." in way:
@@ -38,7 +38,7 @@ def empty_folder(base: Path, folder: Path) -> int:
         raise _not_permitted(base / folder) from error
     except OSError as error:
         raise QuiesceError(
-            f"{base / folder} cannot be emptied: a part of the way there is no folder",
+            f"{base / folder} cannot be emptied: a component of its path is not a folder",
             f"see 'ls -ld {base / folder}': nothing outside the stack's folder is ever removed",
         ) from error
     try:
@@ -56,10 +56,10 @@ def empty_folder(base: Path, folder: Path) -> int:
 
 def _not_permitted(folder: Path) -> NotPermitted:
     return NotPermitted(
-        f"{folder} cannot be emptied: this user may not",
-        "run it as the owner of what is in there, or as root"
+        f"{folder} cannot be emptied: permission denied",
+        "run it as the owner of its content, or as root"
         if os.geteuid() != 0
-        else "see 'lsattr -Ra' there for what is immutable or append-only",
+        else "see 'lsattr -Ra' there for immutable or append-only entries",
     )
 
 
@@ -68,7 +68,7 @@ def _empty(descriptor: int) -> int:
         entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
     for name, is_folder in entries:
         if is_folder:
-            # With dir_fd this never leaves the folder, whatever is exchanged meanwhile.
+            # With dir_fd this never leaves the folder, whatever is replaced meanwhile.
             shutil.rmtree(name, dir_fd=descriptor)
         else:
             os.unlink(name, dir_fd=descriptor)

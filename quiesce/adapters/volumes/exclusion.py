@@ -1,9 +1,9 @@
-"""What is left out of level 0: found in the scan before it, and given to tar by name.
+"""Finds the entries to leave out of level 0 in the scan before it, and gives tar their names.
 
-One matcher decides (`quiesce.exclusion`); tar compares names. An entry that only appears while tar
-walks is not among them and comes into the archive: it is found in tar's list and removed again on
-a restore. Tar walks by itself all the same: given the names of what to archive instead, it would
-follow a folder that becomes a symbolic link meanwhile out of the volume.
+One matcher decides (`quiesce.exclusion`); tar only compares names. An entry that appears while tar
+walks is archived; it is found in tar's list and removed again by a restore. Tar still walks the
+volume itself: with a list of names to archive, it would follow a folder that is replaced by a
+symbolic link out of the volume.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from quiesce.adapters.volumes.location import Place
 from quiesce.exclusion import RUN_FOLDER, RUN_FOLDER_PREFIX, Exclusion, Tally
 from quiesce.ports import VolumeSize, VolumeSurvey
 
-#: Before `--exclude-from` with names as they are, and before one with quoted names.
+#: Options before `--exclude-from` with literal names, and with quoted names.
 AS_THEY_ARE = ("--anchored", "--no-wildcards")
 QUOTED = ("--anchored", "--wildcards", "--no-wildcards-match-slash")
 
@@ -30,11 +30,11 @@ cd "$1" && find . -mindepth 1 -ignore_readdir_race \
 
 
 def survey(place: Place, exclusion: Exclusion, path: str = "") -> VolumeSurvey:
-    """Count what the volume holds, or this file or folder of it, and what each pattern leaves out
-    of that, as it is now."""
+    """Count the entries and bytes of the volume, or of a file or folder in it, and what each
+    pattern leaves out, as of now."""
     top = b"./" + os.fsencode(path) if path else b""
     listed = place.run(
-        ["sh", "-c", _LIST, "survey", place.root], what=f"looking into volume {place.volume}"
+        ["sh", "-c", _LIST, "survey", place.root], what=f"scanning volume {place.volume}"
     )
     tally, files, kept = Tally(exclusion), 0, 0
     for record in records(listed.output):
@@ -52,8 +52,8 @@ def survey(place: Place, exclusion: Exclusion, path: str = "") -> VolumeSurvey:
 
 
 def left_out(scan: Iterable[bytes], exclusion: Exclusion, tally: Tally) -> Iterator[bytes]:
-    """Yield the path of each entry of a scan that is left out, but for what is in a folder that
-    is itself left out; count all of it in `tally`."""
+    """Yield the path of each entry of a scan that is left out, except for the content of folders
+    that are left out; count all of it in `tally`."""
     below = b"\0"
     for record in scan:
         kind, size, _, _, _, path = record.split(b" ", 7)[2:]
@@ -69,9 +69,8 @@ def left_out(scan: Iterable[bytes], exclusion: Exclusion, tally: Tally) -> Itera
 
 
 def for_tar(paths: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
-    """Return the lines for `--exclude-from` that name exactly these paths: names as they are, and
-    patterns for names that tar cannot be given so, as it drops white space at the end of a line.
-    """
+    """Return the lines for `--exclude-from` that name exactly these paths: literal names, and
+    patterns for names with white space at the end, which tar would drop."""
     plain: list[bytes] = []
     quoted: list[bytes] = []
     for path in paths:
@@ -87,6 +86,6 @@ _SPECIAL = re.compile(rb"[*?\[\\\n]|\s\Z")
 
 def _quoted_for_tar(match: re.Match[bytes]) -> bytes:
     if match[0] == b"\n":
-        # All but every other character: a line cannot hold this one.
+        # Matches any character except all others: a line cannot contain this one.
         return b"[!\x01-\x09\x0b-\xff]"
     return b"[" + match[0] + b"]" if match[0].isspace() else b"\\" + match[0]

@@ -1,7 +1,7 @@
-"""A helper container: the place of a volume that is not reached directly.
+"""A helper container that gives access to a volume that is not read directly.
 
-What its programs write goes into files that this process made: a helper is root inside, and the
-files stay the caller's, who may be an ordinary user in group docker.
+Its programs write into files that this process created: a helper is root inside, and the files stay
+the caller's, who may be an ordinary user in group docker.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
     from docker import APIClient
     from docker.types import Mount
 
-#: Where helpers see the volume and their scratch folder.
+#: Where helpers see the volume and the scratch folder.
 ROOT = "/quiesce/volume"
 STAGING = "/quiesce/staging"
 
 
 @dataclass(slots=True)
 class HelperEngine:
-    """The engine helpers run on, and what to make them from.
+    """The engine that helpers run on, and their images.
 
-    `images` are tried in order, once; the first with the programs is used from then on, and none
-    is ever pulled. `is_local` tells whether the engine is proven to share this machine's file
-    systems. `api` gives the SDK's client; it belongs to the caller, who closes it. `labels` gives
-    the labels of a new volume, by its key. `project` marks helpers as this project's: they do not
-    count as external users of its volumes.
+    `images` are tried in order, once; the first that has the programs is used from then on, and
+    none is ever pulled. `is_local` tells whether the engine is proven to share this machine's file
+    systems. `api` returns the SDK's client; the caller closes it. `labels` returns the labels of a
+    new volume, by its key. `project` labels helpers as this project's, so that they are not treated
+    as external users of its volumes.
     """
 
     api: Callable[[], APIClient]
@@ -60,7 +60,7 @@ class HelperEngine:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def image(self, run: str) -> str:
-        """Return the image for helpers. Raise RequestError when none is good for it."""
+        """Return the image for helpers. Raise RequestError if none is suitable."""
         with self._lock:
             if self._image is None:
                 self._image = next((i for i in self.images() if self._is_suitable(i, run)), None)
@@ -73,7 +73,7 @@ class HelperEngine:
             return self._image
 
     def require_local(self, volume: str) -> None:
-        """Raise RequestError where a helper could not see the folders of this machine."""
+        """Raise RequestError if helpers cannot see the folders of this machine."""
         if not self.is_local():
             raise RequestError(
                 f"volume {volume} is on an engine that does not share this machine's files",
@@ -81,7 +81,7 @@ class HelperEngine:
             )
 
     def create_volume(self, volume: VolumeState) -> None:
-        """Make a volume; one that exists is left as it is."""
+        """Create a volume; an existing one is not changed."""
         labels = dict(self.labels(volume.key))
         with translate_helper_errors(f"creating volume {volume.name}"):
             driver = volume.driver or "local"
@@ -91,7 +91,7 @@ class HelperEngine:
         """Remove every helper of this run and return their names."""
         api = self.api()
         wanted = {"label": [f"{LABEL_RUN}={run}", VOLUME_LABEL]}
-        with translate_helper_errors("sweeping helpers"):
+        with translate_helper_errors("removing helpers"):
             found = api.containers(all=True, filters=wanted)
             for container in found:
                 remove_container(api, container["Id"])
@@ -111,10 +111,10 @@ class HelperEngine:
 
 
 class ContainerPlace(Place):
-    """A volume seen through a helper container, which stays until `close`.
+    """A volume that is accessed through a helper container, which runs until `close`.
 
-    `staging` is the folder of this machine for the scratch files; `mounts` are what the helper
-    sees beside the volume. Raise RequestError when no image is good for a helper.
+    `staging` is the local folder for the scratch files; `mounts` are what the helper sees besides
+    the volume. Raise RequestError if no image is suitable.
     """
 
     def __init__(
@@ -145,11 +145,11 @@ class ContainerPlace(Place):
 
 
 class HelperPlace(ContainerPlace):
-    """A helper on this machine's engine: it sees folders of this machine.
+    """A helper on this machine's engine, which sees local folders.
 
-    `folders` are seen read-only, the scratch folder's parent (`staging`) always and writable. A
-    `volume` that is an absolute path is that folder of this machine. Raise RequestError when no
-    image is good for it or the engine is not local.
+    `folders` are mounted read-only, the parent of the scratch folder (`staging`) writable. A
+    `volume` that is an absolute path is that local folder. Raise RequestError if no image is
+    suitable or the engine is not local.
     """
 
     def __init__(
@@ -191,19 +191,19 @@ class HelperPlace(ContainerPlace):
 
 
 def mount_of(volume: str, *, writable: bool) -> Mount:
-    """How a helper sees a volume, or the folder that an absolute path names."""
+    """Return the mount for a volume, or for the folder that an absolute path names."""
     from docker.types import Mount
 
     if volume.startswith("/"):
         return Mount(ROOT, volume, "bind", read_only=not writable)
-    # Without no_copy the engine fills an empty volume with what the image has there.
+    # Without no_copy the engine fills an empty volume with the image's content.
     return Mount(ROOT, volume, "volume", read_only=not writable, no_copy=True)
 
 
 def _start(
     engine: HelperEngine, image: str, run: str, volume: str, mounts: Sequence[Mount]
 ) -> HelperContainer:
-    """Start a helper for a volume that exists; mounting one that does not would make it."""
+    """Start a helper for an existing volume; mounting a missing one would create it."""
     api = engine.api()
     with translate_helper_errors(f"starting a helper for volume {volume}"):
         if not volume.startswith("/"):
@@ -212,9 +212,9 @@ def _start(
 
 
 def ended_by_others(what: str, errors: Path) -> QuiesceError:
-    """The error for a helper that is gone though nobody here removed it."""
+    """Return the error for a helper that was removed by something else."""
     return QuiesceError(
-        f"{what} failed: its helper container was ended",
-        "see 'docker events' for who removed it, then run it again",
+        f"{what} failed: its helper container was stopped",
+        "see 'docker events' for the cause, then run it again",
         details=last_lines(errors),
     )

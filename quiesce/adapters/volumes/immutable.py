@@ -1,7 +1,8 @@
-"""Entries that not even root may rename or remove: immutable (`chattr +i`) or append-only (`+a`).
+"""Finds entries that not even root can rename or remove: immutable (`chattr +i`) or append-only
+(`+a`).
 
-An exchange would stop half way at one of them, and what is put aside could not be removed. They
-are asked for before anything stops.
+They would stop an exchange halfway, and could not be removed with the previous copy. So they are
+looked for before anything stops.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _AT_FDCWD, _AT_SYMLINK_NOFOLLOW = -100, 0x100
 _ATTRIBUTES = slice(8, 16)
 _MOST = 1000
 
-# As root nothing else forbids writing: a file system that is mounted read-only was refused before.
+# For root nothing else prevents writing: a read-only file system was refused before.
 _FIND = rf"""
 cd "$1" && find . -ignore_readdir_race \
 -regextype posix-extended -regex '\./{RUN_FOLDER}' -prune -o \
@@ -32,8 +33,8 @@ cd "$1" && find . -ignore_readdir_race \
 
 
 def immutable_in_folder(root: Path) -> tuple[bytes, ...] | None:
-    """Return such entries of a folder of this machine, as `./a/b`, at most a thousand. None where
-    the system cannot be asked."""
+    """Return such entries of a local folder, as `./a/b`, at most a thousand. None if the system
+    does not support the query."""
     ask = _statx()
     if ask is None:
         return None
@@ -47,10 +48,10 @@ def immutable_in_folder(root: Path) -> tuple[bytes, ...] | None:
 
 
 def immutable_at(place: Place) -> tuple[bytes, ...]:
-    """Return the immutable entries of a volume, for a place whose programs run as root. Those
-    that are append-only cannot be told there."""
+    """Return the immutable entries of a volume, at a place whose programs run as root. Append-only
+    entries cannot be detected there."""
     found = place.run(
-        ["sh", "-c", _FIND, "immutable", place.root], what=f"looking into volume {place.volume}"
+        ["sh", "-c", _FIND, "immutable", place.root], what=f"scanning volume {place.volume}"
     )
     return tuple(records(found.output))[:_MOST]
 

@@ -1,9 +1,9 @@
-"""The bytes of volumes, in and out: `ports.VolumeIO` over the parts in `volume_*`.
+"""Reads and writes volumes: implements `ports.VolumeIO` with the other modules of this package.
 
-A volume is read directly where that was proven safe, else through a helper container. It is
-written through a helper wherever there can be one, because its services may still run then: what
-they could do to a program that writes among their files ends at the helper's walls. Where the
-engine is another machine's, the bytes are streamed.
+A volume is read directly if that is proven safe, else through a helper container. It is written
+through a helper whenever possible, because its services may still be running: whatever they do to a
+program among their files is confined to the helper. If the engine is on another machine, the data
+is streamed.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from quiesce.ports import Progress, VolumeSize, VolumeSurvey
 
 
 class VolumeFiles:
-    """`ports.VolumeIO` for both runtimes.
+    """Implements `ports.VolumeIO` for both runtimes.
 
     `direct` is a rule of `volumes/direct.py`. `helper` is the engine for the others (None on the
-    host runtime). `staging` is a folder of this run that is made when missing and that an engine on
-    this machine sees: every `directory` given to `archive` lies below it, and so do scratch files.
+    host runtime). `staging` is a folder of this run that is created if missing and visible to a
+    local engine: every `directory` given to `archive` is below it, and so are scratch files.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class VolumeFiles:
         return _record(volume, directory, archived)
 
     def _level_one(self, volume: VolumeState, archiver: Archiver) -> Archived:
-        """Archive level 1; where the volume looks empty, as a fresh mount of it shows it."""
+        """Archive level 1; if the volume looks empty, check it through a fresh mount."""
         opened: list[Place] = []
 
         def fresh() -> Place | None:
@@ -155,7 +155,8 @@ class VolumeFiles:
                 place.close()
 
     def _writing(self, volume: VolumeState, place: Place) -> Writing:
-        """What is open for writing in the volume: seen from here, or from beside its writers."""
+        """Return the files that are open for writing in the volume: seen from here, or from beside
+        its writers."""
         if self._helper is None:
             return seen_writing(Path(place.root), whole_machine=False)
         if self._helper.is_local():
@@ -196,7 +197,7 @@ class VolumeFiles:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise QuiesceError(
-                f"volume {volume.name} cannot be made: {reason(error)}",
+                f"volume {volume.name} cannot be created: {reason(error)}",
                 hint_for(error, folder.parent),
             ) from error
 
@@ -246,7 +247,8 @@ class VolumeFiles:
         try:
             return empty_folder(base, folder)
         except NotPermitted:
-            # A service made what is in there as its own user, and we may be in group docker only.
+            # A service created the content as another user, and this user may only be in group
+            # docker.
             if self._helper is None:
                 raise
         with translate_write_errors(self._staging):
@@ -307,7 +309,7 @@ class VolumeFiles:
         if not folder.is_dir():
             raise RequestError(
                 f"volume {volume.name} does not exist: there is no folder {folder}",
-                "see 'inv volumes'; a restore makes it",
+                "see 'inv volumes'; a restore creates it",
             )
         if not self._has_programs():
             raise refuse_unsuitable("this machine")

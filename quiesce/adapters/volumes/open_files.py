@@ -1,12 +1,12 @@
-"""Which files somebody holds open for writing, read from the process table of this machine.
+"""Finds files that are open for writing, in the process table of this machine.
 
-The kernel dates a file when a write begins. One that began before level 0, by more than the margin
-of its clocks, and still copies when tar reads the file leaves no trace in any time stamp. While it
-copies, the process holds the file open, or has it mapped. So what is open for writing when level 0
-begins is taken again in level 1 whatever its times say. Files are told apart by device and inode,
-which are the same in every mount namespace and under every name.
+The kernel sets a file's times when a write begins. A write that began more than the clock margin
+before level 0, and is still copying when tar reads the file, leaves no trace in any time stamp.
+While it copies, the process has the file open or mapped. So files that are open for writing when
+level 0 begins are archived again in level 1 whatever their times are. Files are identified by
+device and inode, which are the same in every mount namespace and under every name.
 
-What cannot be seen so is never guessed: `unseen` says why, and level 1 is the whole volume.
+If something cannot be inspected, `unseen` says why, and level 1 is the whole volume.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: File systems that volumes with two levels are on. Asking another (a server that is away) for
-#: what a descriptor is could take for ever.
+#: File systems of volumes with two levels. Calling stat on a descriptor of another one (a file
+#: server that is down) could hang.
 _ASKED = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "overlay"})
 _PATIENCE_SECONDS = 30.0
 _SYS_PTRACE = 1 << 19
 #: The kernel's constant for the first PID namespace (PROC_PID_INIT_INO).
 _FIRST_NAMESPACE = "pid:[4026531836]"
-#: The first process of the machine starts others and writes in no volume; security modules hide
-#: it even from root.
+#: The machine's first process starts others and writes to no volume; security modules hide it even
+#: from root.
 _INIT = "1"
-#: The number of the system call that compares what two tasks share, and of what.
+#: The number of the system call kcmp, and its argument for comparing file descriptors.
 _KCMP = {"x86_64": 312, "aarch64": 272}
 _KCMP_FILES = 2
 _GONE = (FileNotFoundError, ProcessLookupError)
@@ -41,8 +41,8 @@ _GONE = (FileNotFoundError, ProcessLookupError)
 class Writing:
     """The files that were open for writing: device and inode as find prints them.
 
-    `inodes` are those whose device is not known: on whatever device. `unseen`: why there may be
-    others; then nothing can be concluded.
+    `inodes` are those with an unknown device, which match on any device. `unseen` says why there
+    may be others; then nothing can be concluded.
     """
 
     files: set[tuple[bytes, bytes]] = field(default_factory=set)
@@ -56,25 +56,25 @@ class Writing:
 
 
 def seen_writing(root: Path, *, whole_machine: bool, proc: Path = Path("/proc")) -> Writing:
-    """Return what processes of this machine hold open for writing.
+    """Return the files that processes of this machine have open for writing.
 
-    `whole_machine`: any process may be one that writes, so that all of them must be seen. Without
-    it, only processes of this user are taken to write in `root`, and root's own are taken not to,
-    as long as nobody else may enter it.
+    `whole_machine`: any process may write, so all of them must be inspected. Otherwise only
+    processes of this user are assumed to write in `root`, and root's not to, provided that no other
+    user can enter it.
     """
     if whole_machine and _namespace(proc) != _FIRST_NAMESPACE:
         return Writing(unseen="processes outside of this container cannot be seen")
     privileged = _sees_all(proc)
     if not privileged and (whole_machine or not _is_closed(root)):
         return Writing(unseen="processes of other users cannot be seen")
-    found = Writing(unseen="looking at processes took too long")
+    found = Writing(unseen="inspecting processes took too long")
     table = _Table(proc, None if privileged else os.geteuid())
 
     def look() -> None:
         result = table.read()
         found.files, found.inodes, found.unseen = result.files, result.inodes, result.unseen
 
-    # A process that hangs in the kernel can hold up whoever asks for its maps.
+    # A process that hangs in the kernel can block a reader of its maps.
     looker = threading.Thread(target=look, daemon=True)
     looker.start()
     looker.join(_PATIENCE_SECONDS)
@@ -89,7 +89,7 @@ def _namespace(proc: Path) -> str:
 
 
 def _sees_all(proc: Path) -> bool:
-    """Whether no process hides from us: `hidepid` and foreign users do not matter then."""
+    """Whether all processes can be inspected: then `hidepid` and other users do not matter."""
     try:
         status = (proc / "self/status").read_text()
     except OSError:
@@ -99,7 +99,7 @@ def _sees_all(proc: Path) -> bool:
 
 
 def _is_closed(root: Path) -> bool:
-    """Whether a folder on the way is ours and nobody else, but for root, may enter it."""
+    """Whether a parent folder belongs to this user and only root can enter it besides."""
     for folder in (root, *root.resolve().parents):
         status = folder.stat()
         if status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -108,7 +108,7 @@ def _is_closed(root: Path) -> bool:
 
 
 class _Table:
-    """The process table. `only` is the user whose processes must be seen, None for every one."""
+    """The process table. `only` is the user whose processes must be inspected, None for all."""
 
     def __init__(self, proc: Path, only: int | None) -> None:
         self._proc = proc
@@ -126,7 +126,7 @@ class _Table:
                 continue
             except PermissionError:
                 if self._must_see(process):
-                    self._found.unseen = f"process {process.name} does not let itself be looked at"
+                    self._found.unseen = f"process {process.name} cannot be inspected"
             except OSError as error:
                 self._found.unseen = f"process {process.name}: {error.strerror}"
             if self._found.unseen:
@@ -139,7 +139,7 @@ class _Table:
         if self._only is None:
             return True
         try:
-            # A process that changed its user hides from the one it has now.
+            # A process that changed its user cannot be inspected by its current user.
             about = _fields((process / "status").read_bytes())
         except _GONE:
             return False
@@ -147,7 +147,7 @@ class _Table:
 
     def _process(self, process: Path) -> None:
         mapped: set[bytes] = set()
-        # Threads may have descriptors of their own, and the first one may have ended.
+        # Threads may have separate descriptors, and the first thread may have ended.
         for task in (process / "task").iterdir():
             with contextlib.suppress(*_GONE):
                 if task.name == process.name or not _share(process.name, task.name):
@@ -167,7 +167,7 @@ class _Table:
     def _descriptor(self, task: Path, descriptor: Path, about: Mapping[str, str]) -> None:
         target = str(descriptor.readlink())
         if "io_uring" in target and about.get("UserFiles", "0") != "0":
-            # Files that were given to the kernel are among no process's descriptors.
+            # Files that were registered with io_uring appear in no descriptor table.
             self._found.unseen = f"process {task.parents[1].name} has given files to io_uring"
         if not target.startswith("/"):
             return
@@ -179,13 +179,13 @@ class _Table:
             return
         inode = b"%d" % status.st_ino
         if kind == "overlay":
-            # Shows the inode of what it lies over, on a device of its own.
+            # Shows the inode of the underlying file, on a separate device.
             self._found.inodes.add(inode)
         else:
             self._found.files.add((b"%d" % status.st_dev, inode))
 
     def _kinds(self, task: Path) -> Mapping[str, str]:
-        """The kinds of file systems by the mounts of the task's namespace."""
+        """Return the file system types by the mounts of the task's namespace."""
         namespace = str((task / "ns/mnt").readlink())
         if namespace not in self._mounts:
             lines = (task / "mountinfo").read_text(errors="surrogateescape").split("\n")
@@ -196,7 +196,7 @@ class _Table:
 
 
 def _share(first: str, second: str) -> bool:
-    """Whether two tasks have the same descriptors; False where it cannot be told."""
+    """Whether two tasks share their descriptors; False if unknown."""
     number = _KCMP.get(os.uname().machine)
     if number is None:
         return False
@@ -214,8 +214,8 @@ def _fields(text: bytes) -> Mapping[str, str]:
 
 
 def _shared(maps: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the inodes of what is mapped shared. The device in these lines is not that of the
-    files on every file system."""
+    """Yield the inodes of shared mappings. The device in these lines is not that of the files on
+    every file system."""
     for line in maps:
         _, rights, _, _, inode, *_ = line.split(None, 5)
         if rights[3:4] == b"s" and inode != b"0":

@@ -1,8 +1,9 @@
-"""Which files are open for writing on an engine whose process table cannot be read from here.
+"""Finds files that are open for writing on an engine whose process table cannot be read from here.
 
-A helper shares the process namespace of each running container that may write in the volume, one
-after the other, and looks at its processes only. A container that shares the machine's own
-namespace is not looked at: the helper, an image of the stack, could look into every process there.
+A helper joins the process namespace of each running container that may write to the volume, one
+after the other, and inspects only its processes. A container that shares the machine's own
+namespace is not inspected: the helper, which runs an image of the stack, could inspect every
+process there.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from quiesce.adapters.volumes.open_files import Writing
 from quiesce.errors import QuiesceError
 from quiesce.observed import VolumeState
 
-# A line for each file that a thread holds open for writing, or that is mapped shared. `stat`
-# follows the descriptor itself, whatever the mounts of the process.
+# Prints a line for each file that a thread has open for writing, or mapped shared. `stat` follows
+# the descriptor itself, whatever the mounts of the process are.
 _LOOK = r"""
 exec 3>&1
 unseen() { if [ -d "$1" ]; then echo unseen >&3; fi; }
@@ -46,17 +47,18 @@ for task in /proc/[0-9]*/task/[0-9]*; do
     done 2>/dev/null <"$task/maps"
 done | xargs -0 -r -n 500 stat -L -c 'file %i %F' --
 """
-#: Of xargs: a program ended with an error, like `stat` for a file that is closed by now.
+#: xargs: a program failed, such as `stat` for a file that is closed by now.
 _SOME_FAILED = 123
 
 
 def seen_beside_writers(
     engine: HelperEngine, run: str, volume: VolumeState, staging: Path
 ) -> Writing:
-    """Return what the running containers that may write in this volume hold open for writing."""
+    """Return the files that running containers which may write to this volume have open for
+    writing."""
     api, found = engine.api(), Writing()
     try:
-        with translate_helper_errors(f"looking for who writes in volume {volume.name}"):
+        with translate_helper_errors(f"looking for open files in volume {volume.name}"):
             for container in _writers(api, volume.name):
                 _look(engine, run, api, container, staging, found)
     except QuiesceError as error:
@@ -67,7 +69,8 @@ def seen_beside_writers(
 
 
 def _writers(api: Any, volume: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the running containers that mount the volume, or a folder with it in it, writable."""
+    """Yield the running containers that mount the volume, or a folder that contains it,
+    writable."""
     place = str(api.inspect_volume(volume).get("Mountpoint") or "")
     for container in api.containers():
         mounts = container.get("Mounts") or ()
@@ -113,7 +116,7 @@ def _look(
     finally:
         helper.close()
     if code not in (0, _SOME_FAILED) or denied or "unseen" in lines:
-        found.unseen = f"the processes of container {name} do not let themselves be looked at"
+        found.unseen = f"the processes of container {name} cannot be inspected"
     for line in lines:
         word, _, rest = line.partition(" ")
         inode, _, kind = rest.partition(" ")

@@ -1,8 +1,9 @@
-"""PostgreSQL data directories in a volume, described by what `pg_controldata` reads.
+"""Finds PostgreSQL data directories in a volume, and reads their control files.
 
-The control file is read here, not by `pg_controldata`: that program is in the database's image,
-and a stopped container runs none. Its first 40 bytes have been the same since PostgreSQL 11
-(`src/include/catalog/pg_control.h`): system identifier, two versions, state, time, checkpoint.
+The control file is parsed here instead of by `pg_controldata`, because that program is in the
+database's image, and a stopped container cannot run programs. Its first 40 bytes have been the same
+since PostgreSQL 11 (`src/include/catalog/pg_control.h`): system identifier, two versions, state,
+time, checkpoint.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ cd "$1" && find . -maxdepth 5 -regextype posix-extended -regex '\./{RUN_FOLDER}'
 
 
 def find_clusters(place: Place, key: str) -> tuple[ClusterRecord, ...]:
-    """Return every data directory of the volume, which has this key, by path.
+    """Return every data directory of the volume with this key, by path.
 
     Raise QuiesceError for a control file that is not understood.
     """
@@ -69,7 +70,7 @@ def _describe(place: Place, key: str, path: str) -> ClusterRecord:
 def read_control(content: bytes, where: str) -> tuple[str, str, str]:
     """Return state, system identifier and position of the last checkpoint from a control file.
 
-    Raise QuiesceError naming `where` when it is none.
+    Raise QuiesceError naming `where` if it is not one.
     """
     if len(content) < _HEAD.size:
         raise _not_understood(where)
@@ -81,7 +82,7 @@ def read_control(content: bytes, where: str) -> tuple[str, str, str]:
 
 def _not_understood(where: str) -> QuiesceError:
     return QuiesceError(
-        f"{where} is no control file of PostgreSQL that is understood",
+        f"{where} is not a PostgreSQL control file that Quiesce understands",
         "make a consistent backup instead: it dumps the databases",
     )
 

@@ -1,9 +1,10 @@
-"""A helper on an engine that cannot mount our folders: what it reads and writes is streamed.
+"""A helper on an engine that cannot mount local folders: its input and output is streamed.
 
-Archives are one program's input or output and go through the connection, compressed on the far
-side, into the file of the set or out of it. Everything small (lists of entries, scratch files)
-lies in a nameless volume of the helper, which ends with it, and in a copy here: files that we
-wrote since are sent before a program that names them runs, and those it wrote are fetched after.
+Archives are the input or output of a single program and are streamed into or out of the file of the
+set, compressed on the remote side. Everything small (lists of entries, scratch files) is in an
+anonymous volume of the helper, which is removed with it, and in a local copy: files that were
+written here are sent before a program that names them runs, and those that it wrote are fetched
+afterwards.
 """
 
 from __future__ import annotations
@@ -27,10 +28,9 @@ _EMPTY = (0, 0)
 
 
 class RemotePlace(ContainerPlace):
-    """A volume of another machine, seen through a helper container that stays until `close`.
+    """A volume on another machine, accessed through a helper container that runs until `close`.
 
-    `staging` is the folder of this machine for the scratch files. Raise RequestError when no
-    image is good for a helper.
+    `staging` is the local folder for the scratch files. Raise RequestError if no image is suitable.
     """
 
     def __init__(
@@ -39,7 +39,8 @@ class RemotePlace(ContainerPlace):
         from docker.types import Mount
 
         self._api = engine.api()
-        #: By the path a program sees: our file, and the state in which it last came or went.
+        #: By the path that a program sees: the local file, and its state when it was last
+        #: transferred.
         self._files: dict[str, Path] = {}
         self._sent: dict[str, tuple[int, int]] = {}
         self._fetched: dict[str, tuple[int, int]] = {}
@@ -80,7 +81,7 @@ class RemotePlace(ContainerPlace):
         except NotFound:
             raise ended_by_others(what, streams.errors) from None
         except APIError as error:
-            if error.status_code == 409:  # it does not run any more
+            if error.status_code == 409:  # it is no longer running
                 raise ended_by_others(what, streams.errors) from None
             raise
         if self._container.ends(code):
@@ -88,7 +89,7 @@ class RemotePlace(ContainerPlace):
         return code
 
     def _send(self, seen: str) -> None:
-        """Send a file that was written here since. An empty one may be a place to write into."""
+        """Send a file that was written here since. An empty one may be a place for output."""
         path = self._files[seen]
         if not path.exists():
             return

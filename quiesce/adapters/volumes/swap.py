@@ -1,22 +1,22 @@
-"""New content beside a volume's live content, exchanged with it by renames, and undone.
+"""Stages new content beside a volume's live content, exchanges them by renames, and undoes that.
 
 Everything of a run is in one folder of the volume's root, on the same file system:
 
     .quiesce-<run>/
         new.part      being unpacked
-        new           staged, whole, on disk                     root: what is live
-        new and old   what is live moves out, entry by entry     root: live entries only
-        in and old    what was staged moves up, entry by entry   root: staged entries only
-        old           exchanged                                  root: what was staged
+        new           staged, complete, synced                root: live entries
+        new and old   live entries are moved out one by one   root: live entries only
+        in and old    staged entries are moved in one by one  root: staged entries only
+        old           exchanged                               root: staged entries
 
-`new` becomes `in` only while the root holds nothing, so these names alone tell what is whose at
-every moment: no journal, and a call that was killed anywhere is finished by calling it again, or
-undone by the opposite one. Names cannot clash, because at any moment the entries of one kind are
-all in the root or in one folder, and no archive may hold such a folder in its root. `mv -n`
-refuses to replace what somebody made meanwhile.
+`new` is renamed to `in` only while the root is empty, so these names alone identify the state at
+any time: there is no journal, and a call that was killed is completed by calling it again, or
+undone by the opposite call. Names cannot clash, because at any time the entries of one kind are all
+in the root or in one folder, and no archive may contain such a folder in its root. `mv -n` refuses
+to replace what another process created meanwhile.
 
-The root itself cannot be renamed. Its owner, mode, times, attributes and ACL are kept as archives
-of that one entry, `old.root` and `new.root`, and given to it last.
+The root itself cannot be renamed. Its owner, mode, times, attributes and ACL are stored as archives
+of that one entry, `old.root` and `new.root`, and applied last.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ h="./.quiesce-$2"
 fail() { echo "$1" >&2; exit 1; }
 is_folder() { [ -d "$1" ] && [ ! -L "$1" ]; }
 there() { [ -e "$1" ] || [ -L "$1" ]; }
-if there "$h" && ! is_folder "$h"; then fail "$h is in the way and is no folder"; fi
+if there "$h" && ! is_folder "$h"; then fail "$h exists and is not a folder"; fi
 """
 
 _PREPARE = (
@@ -66,42 +66,43 @@ if there "$h/old" || there "$h/in" || there "$h/piece.begun"; then
 fi
 rm -rf -- "$h/new.part" "$h/new" "$h/new.root" "$h/old.root" "$h/trash" "$h/piece"
 mkdir -m 700 "$h/new.part"
-# For archives that say nothing of the root itself.
+# For archives without an entry for the root itself.
 chown --reference=. "$h/new.part"
 chmod --reference=. "$h/new.part"
 chmod u+rwx "$h/new.part"
 """
 )
 
-# What the headers promised was checked; a hole is no bytes of the archive, but of the file.
+# The sizes in the headers were checked, but a hole takes no bytes in the archive and many in the
+# file.
 _LIMITED = 'ulimit -f "$1" && shift && exec "$@"'
 _FIND_LINKS = 'cd "$1" && find . -type l -printf "%p\\0"'
 _REMOVE_GONE = 'cd "$1" && xargs -0 -r rm -rf -- <"$2"'
-# On disk before its name says that it is whole.
+# Sync before the final name says that it is complete.
 _PUBLISH = BEGIN + 'sync -f .\nmv -T "$h/new.part" "$h/new"\nsync "$h"\n'
 
-# Renames only, never a copy: everything is on one file system.
+# Only renames, never a copy: everything is on one file system.
 _EXCHANGE = (
     BEGIN
     + f"attributes='{_ATTRIBUTES}'"
     + f"\nnot_ours='-regextype posix-extended ! -regex \\./{RUN_FOLDER}'"
     + r"""
-# The one way in which entries leave the root: all but our own folders, whatever their names.
+# Entries leave the root only here: all except the folders of runs, whatever their names.
 empty_root_into() {
     find . -mindepth 1 -maxdepth 1 $not_ours -exec mv -n -t "$1" -- {} +
     left=$(find . -mindepth 1 -maxdepth 1 $not_ours -print -quit)
-    [ -z "$left" ] || fail "somebody writes in the volume: $left"
+    [ -z "$left" ] || fail "something writes to the volume: $left"
 }
 fill_root_from() {
     find "$1" -mindepth 1 -maxdepth 1 -exec mv -n -t . -- {} +
     left=$(find "$1" -mindepth 1 -maxdepth 1 -print -quit)
-    [ -z "$left" ] || fail "somebody writes in the volume: $left"
+    [ -z "$left" ] || fail "something writes to the volume: $left"
 }
 keep_root_of() {
     tar --create $attributes --format=posix --no-recursion -C "$1" -f "$2.part" .
     mv -T "$2.part" "$2"
 }
-# Then what was renamed is on disk before the next folder's name says that it was.
+# Sync the renames before the next folder's name says that they were done.
 synced() { sync . "$h" "$@"; }
 give_root() { tar --extract $attributes --same-permissions --same-owner -f "$1"; }
 """
@@ -158,7 +159,7 @@ _SETTLE = (
     + r"""
 there "$h" || exit 0
 clear() {
-    # Several at once: of what lies on the disk, one after the other takes twice as long.
+    # In parallel: one after the other takes twice as long on a disk.
     find "$1" -mindepth 2 -maxdepth 2 -print0 2>/dev/null |
         xargs -0 -r -n 200 -P 4 rm -rf -- 2>/dev/null || :
     # An ordinary user cannot empty a folder that its owner may not write in.
@@ -167,7 +168,7 @@ clear() {
 if there "$h/old"; then
     if there "$h/new" || there "$h/in"; then fail "an exchange of this run is half done"; fi
     clear "$h/trash"
-    # At once: half of what was live must never be put back.
+    # In one rename: half of the live content must never be put back.
     mv -T "$h/old" "$h/trash"
 fi
 if there "$h/piece.begun"; then
@@ -180,7 +181,7 @@ for part in trash new.part new new.root old.root new.root.part old.root.part \
     piece piece.old piece.begun.part; do
     clear "$h/$part"
 done
-# The root's time stamp is content of the volume; taking our folder away would change it.
+# The root's time stamp is content of the volume; removing the run's folder would change it.
 touch -r . "$3"
 rmdir "$h"
 touch -r "$3" .
@@ -201,7 +202,7 @@ cd "$1" && find . -mindepth 1 -maxdepth 1 \
 
 
 def measure(place: Place, folder: str = "") -> VolumeSize:
-    """Count the entries and bytes of the volume, or of a folder of ours in it."""
+    """Count the entries and bytes of the volume, or of one of Quiesce's folders in it."""
     root = f"{place.root}/{folder}" if folder else place.root
     return count(place, _MEASURE, root)
 
@@ -209,7 +210,7 @@ def measure(place: Place, folder: str = "") -> VolumeSize:
 def count(place: Place, listing: str, root: str) -> VolumeSize:
     """Count what a script lists of `root`: per entry its type's letter and its bytes."""
     found = place.run(
-        ["sh", "-c", listing, "measure", root], what=f"looking into volume {place.volume}"
+        ["sh", "-c", listing, "measure", root], what=f"scanning volume {place.volume}"
     )
     files = size = 0
     for record in records(found.output):
@@ -220,14 +221,14 @@ def count(place: Place, listing: str, root: str) -> VolumeSize:
 
 
 def unsettled(place: Place, run: str) -> VolumeSize:
-    """Return the size of what `settle` would remove."""
+    """Return the size of what `finish_swap` would remove."""
     return measure(place, _folder(run))
 
 
 def empty(place: Place) -> None:
-    """Remove all that is in the volume but folders of restores that are not settled.
+    """Remove everything in the volume except folders of unfinished restores.
 
-    The root stays as it is: a new one would have another owner and mode.
+    The root itself is kept: a new one would have another owner and mode.
     """
     what = f"emptying volume {place.volume}"
     place.run(["sh", "-c", _EMPTY, "empty", place.root], what=what)
@@ -242,8 +243,8 @@ def stage(
 ) -> VolumeSize:
     """Unpack the archives, one over the other, into a folder of the run, and return its size.
 
-    What `gone` names is removed after the first. Anything tar says is an error: what was not
-    unpacked exactly must not become live. Called again, it starts anew.
+    The entries in `gone` are removed after the first. Any output of tar is an error: content that
+    was not unpacked exactly must not become live. A repeated call starts again.
     """
     what = f"unpacking volume {place.volume}"
     script(place, run, _PREPARE, what)
@@ -255,8 +256,8 @@ def stage(
         ended = place.run([*limit, *_EXTRACT, *options, *where], what=what, reads=archive)
         if said := last_lines(ended.errors):
             raise QuiesceError(
-                f"{what}: not everything came out as it was archived",
-                "see the details; as root, and on a file system like the old one, it does",
+                f"{what}: not everything was unpacked as it was archived",
+                "see the details; unpack as root, on a file system of the same type as before",
                 details=said,
             )
         if number == 0 and gone is not None:
@@ -267,18 +268,18 @@ def stage(
 
 
 def swap(place: Place, run: str) -> None:
-    """Exchange live and staged content, or finish an exchange that was begun."""
+    """Exchange live and staged content, or complete an interrupted exchange."""
     script(place, run, _SWAP, f"exchanging the content of volume {place.volume}")
 
 
 def put_back(place: Place, run: str) -> None:
-    """Undo an exchange, however far it had got. What was staged is staged again."""
+    """Undo an exchange from any state. The staged content is staged again."""
     script(place, run, _PUT_BACK, f"putting back the content of volume {place.volume}")
 
 
 def finish_swap(place: Place, run: str) -> None:
-    """Remove the run's folder. Raise QuiesceError while an exchange is half done."""
-    what = f"removing what is aside in volume {place.volume}"
+    """Remove the run's folder. Raise QuiesceError if an exchange is half done."""
+    what = f"removing the previous copy in volume {place.volume}"
     script(place, run, _SETTLE, what, place.see(place.output("times")))
 
 
@@ -291,17 +292,18 @@ def script(place: Place, run: str, text: str, what: str, *more: str) -> None:
 def _folder(run: str) -> str:
     folder = f"{RUN_FOLDER_PREFIX}{run}"
     if not is_run_folder(folder):
-        raise ValueError(f"{run!r} is no name of a run")
+        raise ValueError(f"{run!r} is not the id of a run")
     return folder
 
 
 def _remove_gone(place: Place, part: str, gone: Path, what: str) -> None:
-    """Remove what the list names. Nothing outside, not even through a link in the archive."""
+    """Remove the listed entries. Nothing outside is removed, not even through a link in the
+    archive."""
     parents: set[bytes] = set()
     for name in _names(gone):
         components = name.split(b"/")
         if components[0] != b"." or len(components) < 2 or not _are_plain(components[1:]):
-            raise _refused(gone, f"{name!r} is no name of an entry in the volume")
+            raise _refused(gone, f"{name!r} is not the name of an entry in the volume")
         parents.update(b"/".join(components[:depth]) for depth in range(2, len(components)))
     links = place.run(["sh", "-c", _FIND_LINKS, "links", part], what=what)
     for link in records(links.output):
@@ -323,6 +325,6 @@ def _names(gone: Path) -> Iterator[bytes]:
 
 def _refused(gone: Path, reason: str) -> QuiesceError:
     return QuiesceError(
-        f"the list of what is gone, {gone.name}, must not be followed: {reason}",
+        f"the list of deleted entries, {gone.name}, cannot be used: {reason}",
         "restore another set; this one was not made by Quiesce, or was changed",
     )

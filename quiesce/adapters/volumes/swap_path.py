@@ -1,12 +1,12 @@
-"""One file or folder of a volume exchanged with that of a set, and undone.
+"""Exchanges one file or folder of a volume with that of a set, and undoes that.
 
-Like the exchange of a whole volume (`volume_stage`), by renames in the run's folder, whose names
-alone tell how far it got:
+As for a whole volume (see `swap`), by renames in the run's folder, whose names alone identify the
+state:
 
     .quiesce-<run>/
         piece         staged: the set's file or folder
         piece.begun   the exchange began; says whether there was a live one (`had`, `none`)
-        piece.old     the live one, aside
+        piece.old     the previous one
 
 No call follows a symbolic link in the volume.
 """
@@ -19,8 +19,8 @@ from quiesce.adapters.volumes.location import Place
 from quiesce.adapters.volumes.swap import BEGIN, count, script
 from quiesce.ports import VolumeSize
 
-# $3 is the piece's path, relative to the volume's root, its bytes as `_escaped` has them: an engine
-# takes text only. The x keeps line breaks at the end, which $() would take away.
+# $3 is the path, relative to the volume's root, with its bytes escaped by `_escaped`: an engine
+# only accepts text. The x keeps line breaks at the end, which $() would remove.
 _SUBPATH = (
     BEGIN
     + r"""
@@ -36,7 +36,7 @@ require_folders() {
     done
 }
 require_place() {
-    require_folders . "the volume: name one that is there, or restore the folder that it is in"
+    require_folders . "the volume: name one that exists, or restore its parent folder"
 }
 synced() { sync "$parent" "$h"; }
 """
@@ -45,7 +45,7 @@ synced() { sync "$parent" "$h"; }
 _PICK = (
     _SUBPATH
     + r"""
-# Here already: it is asked for before any service stops.
+# Checked here already, before any service stops.
 require_place
 if ! there "$h/piece"; then
     require_folders "$h/new" "the set"
@@ -70,12 +70,12 @@ if ! there "$h/piece.begun"; then
 fi
 if there "$h/piece"; then
     if there "$p"; then
-        if there "$h/piece.old"; then fail "somebody writes in the volume: $piece"; fi
+        if there "$h/piece.old"; then fail "something writes to the volume: $piece"; fi
         mv -T "$p" "$h/piece.old"
         synced
     fi
     mv -T -n "$h/piece" "$p"
-    if there "$h/piece"; then fail "somebody writes in the volume: $piece"; fi
+    if there "$h/piece"; then fail "something writes to the volume: $piece"; fi
     synced
 fi
 """
@@ -86,14 +86,14 @@ _PUT_BACK = (
     + r"""
 there "$h/piece.begun" || exit 0
 if ! there "$h/piece" && there "$p"; then
-    # With nothing aside, and one that was there before, it is put back already.
+    # Without a previous copy although there was one, it is put back already.
     if there "$h/piece.old" || [ "$(cat "$h/piece.begun")" = none ]; then
         mv -T "$p" "$h/piece"
         synced
     fi
 fi
 if there "$h/piece.old"; then
-    if there "$p"; then fail "somebody writes in the volume: $piece"; fi
+    if there "$p"; then fail "something writes to the volume: $piece"; fi
     mv -T "$h/piece.old" "$p"
     synced
 fi
@@ -106,9 +106,9 @@ _COUNT = "find \"$1\" ! -type s -printf '%y %s\\0'"
 
 
 def pick(place: Place, run: str, path: str) -> VolumeSize:
-    """Keep of what is staged this file or folder alone, and return its size, itself counted.
+    """Keep only this file or folder of the staged content, and return its size, including itself.
 
-    Raise QuiesceError when the set has none of this name, or the volume no folder for it.
+    Raise QuiesceError if the set has none of this name, or the volume no folder for it.
     """
     script(
         place, run, _PICK, f"looking for {path} in the set's volume {place.volume}", _escaped(path)
@@ -117,17 +117,17 @@ def pick(place: Place, run: str, path: str) -> VolumeSize:
 
 
 def swap_subpath(place: Place, run: str, path: str) -> None:
-    """Exchange the live piece and the staged one, or finish an exchange that was begun."""
+    """Exchange the live and the staged file or folder, or complete an interrupted exchange."""
     script(place, run, _SWAP, f"exchanging {path} in volume {place.volume}", _escaped(path))
 
 
 def put_back_subpath(place: Place, run: str, path: str) -> None:
-    """Undo an exchange, however far it had got. What was staged is staged again."""
+    """Undo an exchange from any state. The staged content is staged again."""
     script(place, run, _PUT_BACK, f"putting back {path} in volume {place.volume}", _escaped(path))
 
 
 def _escaped(path: str) -> str:
-    """A path for the shell's `printf %b`: everything but plain characters in octal."""
+    """Return a path for the shell's `printf %b`, with everything but plain characters in octal."""
     return "".join(
         chr(byte)
         if (chr(byte).isascii() and chr(byte).isalnum()) or byte in b"/._-"

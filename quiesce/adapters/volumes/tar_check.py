@@ -1,8 +1,8 @@
-"""Which members of a tar archive must not be unpacked (rule 13).
+"""Finds members of a tar archive that must not be unpacked (rule 13).
 
-Reads the headers itself: Python's `tarfile` needs twelve seconds for 60,000 members. Where this
-and GNU tar could ever disagree about what a header means, the archive is refused. Unpacking is
-left to GNU tar, which has defences of its own; this is what refuses before anything is touched.
+Parses the headers itself: Python's `tarfile` takes twelve seconds for 60,000 members. If this code
+and GNU tar could disagree about a header, the archive is refused. GNU tar, which has its own
+safeguards, unpacks it; this check refuses it before any data changes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CHUNK = 1 << 20
 _HEADER_LIMIT = 16 << 20
 _MOST_REASONS = 1000
 _MOST_FILLING = 64 << 20
-#: Headers in a row that only say something of the next one.
+#: Limit of consecutive headers that only extend the next one.
 _MOST_EXTENDED = 32
 _ZSTD, _GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
 _HOLLOW = (b"GNU.sparse.realsize", b"GNU.sparse.size")
@@ -40,8 +40,8 @@ _KNOWN = _REGULAR | _DEVICES | {_HARD, _SYMBOLIC, _DIRECTORY, b"6"}
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One member: its type's letter, its name, what it links to, its stored bytes, and those of
-    the file it becomes, which are more if it has holes."""
+    """One member: its type's letter, its name, its link target, its stored bytes, and those of the
+    unpacked file, which are more if it has holes."""
 
     type: bytes
     name: bytes
@@ -55,8 +55,8 @@ class Damaged(Exception):
 
 
 def compression_of(path: Path) -> str:
-    """Return `zstd`, `gzip` or nothing, told by the file's first bytes. Raise QuiesceError when
-    it cannot be read."""
+    """Return `zstd`, `gzip` or "", by the file's first bytes. Raise QuiesceError if it cannot be
+    read."""
     try:
         with path.open("rb") as stream:
             start = stream.read(4)
@@ -74,9 +74,9 @@ def check_archives(
 ) -> tuple[str, ...]:
     """Return every member that must not be unpacked, with its reason; at most a thousand.
 
-    The archives are unpacked one over the other, so a link in the first counts for the next.
-    Reads each to its end, but not beyond `most` entries and bytes of all of them together. Raise
-    QuiesceError for one that is damaged.
+    The archives are unpacked one over the other, so a link in the first counts for the next. Each
+    is read to its end, but not beyond `most` entries and bytes in total. Raise QuiesceError for a
+    damaged one.
     """
     files = size = 0
     judge = Judge(allow_devices)
@@ -93,7 +93,7 @@ def check_archives(
         except _unreadable() as error:
             raise QuiesceError(
                 f"{path.name} is not a readable tar archive: {error}",
-                "restore another set; 'inv verify' tells whether this one was changed",
+                "restore another set; 'inv verify' shows whether this one was changed",
             ) from error
     return judge.verdict()
 
@@ -101,16 +101,16 @@ def check_archives(
 def _too_much(path: Path, most: VolumeSize) -> str:
     return (
         f"{path.name} unpacks to more than the {most.files} entries and {most.bytes} bytes that "
-        "it may"
+        "are allowed"
     )
 
 
 def _read_to_end(stream: IO[bytes]) -> None:
-    """The checksum of what is compressed is at its end, behind the blocks that fill it up."""
+    """Read to the end, where the compressed data has its checksum, after the padding blocks."""
     for _ in range(_MOST_FILLING // _CHUNK):
         if not stream.read(_CHUNK):
             return
-    raise Damaged("it goes on behind its end")
+    raise Damaged("data follows its end")
 
 
 # ----------------------------------------------------------------------------------- the rules
@@ -118,7 +118,7 @@ def _read_to_end(stream: IO[bytes]) -> None:
 
 @dataclass(slots=True)
 class Judge:
-    """Hears members in the order they are unpacked, and keeps what is wrong with them."""
+    """Judges members in the order in which they are unpacked, and collects the problems."""
 
     allow_devices: bool
     _reasons: list[str] = field(default_factory=list)
@@ -126,7 +126,7 @@ class Judge:
     _links: set[bytes] = field(default_factory=set)
 
     def hear(self, header: Header) -> None:
-        """Judge one member and remember whether its name is a symbolic link now."""
+        """Judge one member and record whether its name is a symbolic link now."""
         reason = self._reason(header)
         if reason:
             self._count += 1
@@ -150,9 +150,9 @@ class Judge:
         if reason := self._reason_of_name(header.name, components):
             return reason
         if not components and header.type != _DIRECTORY:
-            return "is the root, but no directory"
+            return "is the root, but not a directory"
         if components[:1] and is_run_folder(components[0].decode("latin-1")):
-            return "has a name that Quiesce keeps for itself"
+            return "has a name that is reserved for Quiesce"
         if header.type not in _KNOWN:
             return f"is of the unknown type {header.type!r}"
         if header.size and header.type not in _REGULAR:
@@ -215,7 +215,7 @@ def read_headers(stream: IO[bytes]) -> Iterator[Header]:
             else:
                 (shared if letter == b"g" else own).update(_pax_records(body))
             continue
-        # Most members have no header but their own.
+        # Most members have only one header.
         known = {**shared, **own} if shared or own else own
         name = known.get(b"GNU.sparse.name") or known.get(b"path") or _name(block)
         link = known.get(b"linkpath") or _text(block[157:257])
@@ -227,7 +227,7 @@ def read_headers(stream: IO[bytes]) -> Iterator[Header]:
         yield Header(letter, name, link, size, max(size, *hollow) if hollow else size)
         _skip(stream, -(-size // _BLOCK) * _BLOCK)
         own, extended = {}, 0
-    # Tar ends every archive with empty blocks: without them, it may have been cut off.
+    # Tar ends every archive with empty blocks: without them, it may be cut off.
     raise Damaged("it has no end")
 
 
@@ -244,9 +244,9 @@ def _number(field_: bytes) -> int:
             raise Damaged("a number in a header is out of range")
         return value
     text = field_.strip(b" \0") or b"0"
-    # Python would also take signs, prefixes and underscores, where tar stops reading.
+    # Python would also accept signs, prefixes and underscores, where tar stops reading.
     if text.strip(b"01234567"):
-        raise Damaged("a number in a header is none")
+        raise Damaged("a number in a header is invalid")
     return int(text, 8)
 
 
@@ -256,7 +256,7 @@ def _text(field_: bytes) -> bytes:
 
 def _name(block: bytes) -> bytes:
     name = _text(block[:100])
-    # Old GNU archives ("ustar" and two spaces) keep other things where ustar has the prefix.
+    # Old GNU archives ("ustar" and two spaces) use the prefix field for something else.
     prefix = _text(block[345:500]) if block[257:263] == b"ustar\0" else b""
     return prefix + b"/" + name if prefix else name
 
@@ -282,7 +282,7 @@ def _pax_records(body: bytes) -> Iterator[tuple[bytes, bytes]]:
         key, _, value = record[:-1].partition(b"=")
         if key in _WANTED:
             if b"\0" in value or (key in _NUMBERS and not value.isdigit()):
-                raise Damaged("an extended header holds an impossible value")
+                raise Damaged("an extended header contains an impossible value")
             yield key, value
         position += length
 

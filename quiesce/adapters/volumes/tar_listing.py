@@ -1,4 +1,5 @@
-"""What tar said while it archived: what the archive holds, and which of its words are serious."""
+"""Parses tar's output while it archives: the content of the archive, and which messages are
+errors."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from quiesce.adapters.volumes.changes import Listed
 
-# tar: NAME: what; colons in NAME are escaped.
+# tar: NAME: message; colons in NAME are escaped.
 _SAID = re.compile(r"tar: (?:\\.|[^\\:])*: (.*)")
 _VANISHED = re.compile(
     r".*: (No such file or directory|Not a directory|Too many levels of symbolic links"
@@ -18,13 +19,13 @@ _VANISHED = re.compile(
 
 
 class Size:
-    """Entries and bytes of an archive, from tar's list, and the paths that came into it `late`:
-    those that are to be left out, but were not there when tar was told what to leave out."""
+    """Entries and bytes of an archive, from tar's list, and the paths that were archived `late`:
+    those that should be left out, but did not exist when tar got the list of exclusions."""
 
     def __init__(self) -> None:
         self.files = 0
         self.bytes = 0
-        #: Of all that is in the archive, with what is late; names of one file count once.
+        #: Of the whole archive, including late entries; several names of one file count once.
         self.all_files = 0
         self.all_bytes = 0
         self.devices: list[bytes] = []
@@ -46,7 +47,7 @@ class Size:
             self._targets[entry.target] = self._targets.get(entry.target, 0) + 1
 
     def add_links(self, entries: Iterable[Listed]) -> None:
-        """Count the bytes of hard links, of which the list only names the target."""
+        """Count the bytes of hard links, for which the list only shows the target."""
         if self._targets:
             for entry in entries:
                 if entry.type == b"f" and entry.path in self._targets:
@@ -54,13 +55,13 @@ class Size:
 
 
 def is_serious(line: str) -> bool:
-    """Whether tar says more than that an entry vanished or changed while it was read."""
+    """Whether tar reports more than that an entry vanished or changed while it was read."""
     said = _SAID.fullmatch(line)
     return said is None or _VANISHED.fullmatch(said[1]) is None
 
 
 def lines_of(path: Path) -> Iterator[str]:
-    """Yield the lines of a file that may hold any bytes."""
+    """Yield the lines of a file that may contain any bytes."""
     with path.open("rb") as stream:
         for line in stream:
             yield line.decode(errors="backslashreplace").rstrip("\n")
