@@ -45,10 +45,10 @@ def _why_not(name: str, services: tuple[Service, ...], kind: str) -> tuple[str, 
     """Return why a server cannot be asked, and what to do about it where `up` is not the answer."""
     service = next((service for service in services if service.name == name), None)
     if service is None:
-        return f"{name} is no service of the stack", ""
+        return f"{name} is not a service of the stack", ""
     if service.running:
         go_on = unpausing(service.running[0], kind)
-        return f"{name} is paused", f"let it go on with '{go_on}', then try again"
+        return f"{name} is paused", f"resume it with '{go_on}', then try again"
     if service.foreign_mounts:
         first = service.foreign_mounts[0]
         return f"{name} is not running here, and {first.fact}", foreign_hint(first, services)

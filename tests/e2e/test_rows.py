@@ -106,7 +106,7 @@ REFUSED = {
         ["--file", "FULL", "--in-place", "--yes"], 2, "--in-place is for rows alone",
     ),
     "a volume has no rows": (
-        ["--file", "FULL", "--data-only", "--only", "backend-media", "--yes"], 2, "has no rows",
+        ["--file", "FULL", "--data-only", "--only", "backend-media", "--yes"], 2, "is a volume",
     ),
 }  # fmt: skip
 

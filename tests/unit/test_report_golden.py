@@ -139,8 +139,12 @@ def _run(room: samples.Room) -> None:
     reporter.step_begins("/0", "stop backend, proxy", "writes to backend-media", 0)
     watch.advance(1.2)
     reporter.step_ends("/0", "stop backend, proxy", 1.2, "")
-    reporter.step_begins("/1/body/0", "dump database rulesdb (full)", "the snapshot is held", 1)
-    reporter.step_begins("/1/body/1", "dump database memorydb (full)", "the snapshot is held", 1)
+    reporter.step_begins(
+        "/1/body/0", "dump database rulesdb (full)", "from the exported snapshot", 1
+    )
+    reporter.step_begins(
+        "/1/body/1", "dump database memorydb (full)", "from the exported snapshot", 1
+    )
     for done in range(50):
         watch.advance(1)
         if done % 10 == 0:
