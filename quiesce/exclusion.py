@@ -126,11 +126,11 @@ def expression_of(pattern: str) -> str:
     text = pattern.removeprefix("./").rstrip("/")
     if not text or pattern.startswith("/"):
         raise BadPattern(
-            "is not a pattern below the volume",
+            "is not a pattern relative to the volume",
             "write a pattern that starts at the volume's root, like 'cache/*'",
         )
     if "\n" in pattern or "\0" in pattern:
-        raise BadPattern("holds a line break", "write one pattern on each line of the list")
+        raise BadPattern("contains a line break", "write one pattern on each line of the list")
     parts = text.split("/")
     expressions: list[str] = []
     last = len(parts) - 1
@@ -148,8 +148,8 @@ def _part(part: str) -> str:
     """Return the expression for one part of a path."""
     if part in ("", ".", ".."):
         raise BadPattern(
-            "is not a pattern below the volume",
-            "write the path from the volume's root, without '..', '.' and '//'",
+            "is not a pattern relative to the volume",
+            "write the path relative to the volume's root, without '..', '.' and '//'",
         )
     # Between two stars the first place that fits is as good as any: without going back, a
     # pattern takes time that grows with the length of a name, never with its powers.
@@ -159,7 +159,7 @@ def _part(part: str) -> str:
     *middle, last = rest
     if "" in middle:
         raise BadPattern(
-            "has '**' beside other characters", "write '**' alone between slashes, like '**/*.tmp'"
+            "has '**' next to other characters", "write '**' alone between slashes, like '**/*.tmp'"
         )
     return first + "".join(rf"(?>[^/]*?{text})" for text in middle) + "[^/]*" + last
 
@@ -181,7 +181,8 @@ def _segments(part: str) -> list[str]:
             position += 1
             if position == len(part):
                 raise BadPattern(
-                    "ends a part with a backslash", r"write '\\' for a backslash in a name"
+                    "has a path component that ends with a backslash",
+                    r"write '\\' for a backslash in a name",
                 )
             segments[-1] += re.escape(part[position])
         else:
@@ -202,7 +203,8 @@ def _set(part: str, start: int) -> tuple[str, int]:
     inside = part[begin:end]
     if "[:" in inside or "[." in inside or "[=" in inside or "\\" in inside:
         raise BadPattern(
-            "has a class or a backslash in brackets", "write the characters themselves, like [0-9]"
+            "has a character class or a backslash in brackets",
+            "list the characters themselves, like [0-9]",
         )
     found = "".join(_ranges(inside))
     # Neither may leave its part: `[!a]`, nor a range with the slash in it, like `[+-9]`.
@@ -217,7 +219,7 @@ def _ranges(inside: str) -> Iterator[str]:
             last = inside[position + 2]
             if last < first:
                 raise BadPattern(
-                    f"has the range {first}-{last}, which holds nothing",
+                    f"has the range {first}-{last}, which is empty",
                     f"write [{last}-{first}]",
                 )
             yield f"{re.escape(first)}-{re.escape(last)}"

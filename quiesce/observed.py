@@ -96,9 +96,9 @@ class ForeignMount:
         if self.project and alone:
             return (
                 f"if project {self.project} is this stack, add 'project: {self.project}' to its "
-                f"instance in stack.yaml; if not, stop {self.container} first"
+                f"instance in stack.yaml; otherwise stop {self.container} first"
             )
-        permit = "" if self.server else ", or name it under writers.ignore in stack.yaml"
+        permit = "" if self.server else ", or add it to writers.ignore in stack.yaml"
         return f"stop {self.container} first{permit}"
 
 

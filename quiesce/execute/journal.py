@@ -175,7 +175,10 @@ def read(path: Path) -> DeadRun:
         return DeadRun(path, None, Progress(), problem, process, began, left)
 
     if begin.get("version") != VERSION:
-        return unreadable(f"it has version {begin.get('version')}, this program reads {VERSION}")
+        return unreadable(
+            f"it has version {begin.get('version')}, but this version of Quiesce reads version "
+            f"{VERSION}"
+        )
     try:
         plan: Plan = decode(Plan, begin.get("plan"))
     except NotDecodable as error:
@@ -266,7 +269,7 @@ def close_dead(run: DeadRun, outcome: str) -> None:
             os.close(descriptor)
     except OSError as error:
         raise RecoveryPending(
-            f"what run {run.run} owed is done, but cannot be written down: {reason(error)}",
+            f"run {run.run} was recovered, but its journal cannot be updated: {reason(error)}",
             f"{hint_for(error, run.path)}; then run 'inv recover'",
         ) from error
 
@@ -290,7 +293,8 @@ def _translate_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         raise RequestError(
             f"cannot read the journal {path}: {reason(error)}",
-            f"{hint_for(error, path)}; nothing is changed before it is known what was interrupted",
+            f"{hint_for(error, path)}; Quiesce changes nothing until it can read which run was "
+            "interrupted",
         ) from error
 
 

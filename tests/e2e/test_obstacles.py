@@ -63,7 +63,7 @@ def test_a_backup_and_a_check_name_it(counting: Counting) -> None:
     assert [o.kind for o in record.obstacles] == ["names", "orphans"]
     for obstacle in record.obstacles:
         assert text.count(obstacle.fact) == 2
-    assert "a restore of the whole needs --not-valid" in text
+    assert "a full restore needs --not-valid" in text
 
 
 def test_verify_says_that_the_set_is_whole_and_what_it_needs(counting: Counting) -> None:

@@ -133,7 +133,7 @@ def test_a_store_keeps_the_good_set_when_later_ones_are_empty(
         here.succeed("backup")
     assert good in in_store(store)
     warned = here.inv("prune", "--store", "away", "--dry-run")
-    assert "what is older is kept" in warned.stderr + warned.stdout
+    assert "older sets are kept" in warned.stderr + warned.stdout
     here.succeed("prune", "--store", "away", "--force", "--yes")
     assert good not in in_store(store)
     # What was accepted once is remembered.

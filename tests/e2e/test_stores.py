@@ -142,7 +142,7 @@ def test_a_store_that_cannot_be_reached_leaves_a_good_set(place: Place) -> None:
     (place.folder / "stack.yaml").write_text(broken)
     failed = place.inv("backup")
     assert failed.returncode == 3, failed.stderr
-    assert "is good here, and is not in away" in failed.stderr
+    assert "could not be uploaded to away" in failed.stderr
     assert place.running() == {"web"}
     (name,) = (path.parent.name for path in place.folder.glob("backups/*/manifest.json"))
     place.succeed("verify", "--file", name)

@@ -313,7 +313,7 @@ ADDED = {
     ),
     "pattern": (
         "volumes: {a: {exclude: [/etc]}}",
-        "6: volumes.a.exclude[0]: '/etc' is not a pattern below the volume "
+        "6: volumes.a.exclude[0]: '/etc' is not a pattern relative to the volume "
         "(write a pattern that starts at the volume's root, like 'cache/*')",
     ),
     "probe of nothing": (

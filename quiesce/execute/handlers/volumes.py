@@ -51,7 +51,7 @@ def stage(step: s.StageVolume, run: Run) -> str:
     known = record.files >= 0
     if known and (size.files, size.bytes) != (record.files, record.bytes):
         raise QuiesceError(
-            f"volume {step.volume} unpacked to {size.files} entries with {size.bytes} bytes, "
+            f"volume {step.volume} unpacked to {size.files} entries with {size.bytes} bytes, but "
             f"the set recorded {record.files} with {record.bytes}",
             f"run 'inv verify --file {step.set}', or restore an older set",
         )
@@ -65,7 +65,7 @@ def _refuse_unsafe(volume: str, unsafe: tuple[str, ...]) -> None:
     if unsafe:
         raise QuiesceError(
             f"the archive of volume {volume} has members that must not be unpacked",
-            "restore another set; this one was not made by Quiesce, or was changed",
+            "restore another set; this one was changed, or not made by Quiesce",
             details=unsafe[:20],
         )
 
@@ -75,8 +75,8 @@ def refuse_foreign_writers(key: str, run: Run) -> None:
     for state in run.ports.runtime.volumes(run.stack.volumes):
         if state.key == key and state.outside_writers:
             raise QuiesceError(
-                f"container {state.outside_writers[0]}, outside of the project, writes to volume "
-                f"{key} by now",
+                f"container {state.outside_writers[0]}, outside of the project, now writes to "
+                f"volume {key}",
                 f"stop {state.outside_writers[0]} first, then try again",
             )
 
