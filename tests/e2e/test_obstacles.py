@@ -68,7 +68,7 @@ def test_a_backup_and_a_check_name_it(counting: Counting) -> None:
 
 def test_verify_says_that_the_set_is_whole_and_what_it_needs(counting: Counting) -> None:
     """A restore on an empty machine, in a copy: exit 7, and the set stays a good one."""
-    with pytest.raises(CheckFailed, match="the set is whole; this stands in its way") as caught:
+    with pytest.raises(CheckFailed, match="the set is intact, but cannot") as caught:
         counting.app().verify("latest", everything=False, deep=False, restore=True)
     lines = [caught.value.fact, *caught.value.details]
     assert any("child_parent_fkey" in line for line in lines)
@@ -82,7 +82,7 @@ def test_verify_says_that_the_set_is_whole_and_what_it_needs(counting: Counting)
 def test_a_whole_restore_needs_the_flags_it_names(counting: Counting) -> None:
     """In place of the live one, and beside it: refused with the flag, and then every row."""
     counting.sql("rulesdb", "DELETE FROM child; DELETE FROM a_item")
-    with pytest.raises(RequestError, match="is whole; this stands in its way") as caught:
+    with pytest.raises(RequestError, match="complete, but cannot be restored") as caught:
         counting.app().restore("latest", RestoreRequest(("rulesdb",)))
     assert "--not-valid" in caught.value.hint
     allowed = RestoreRequest(("rulesdb",), not_valid=True, skip_broken=True)

@@ -87,7 +87,7 @@ def _migrations(reporter: Reporter) -> None:
 def _findings(reporter: Reporter) -> None:
     reporter.findings(
         [
-            Finding("ok", "stack.yaml", "agrees with the stack"),
+            Finding("ok", "stack.yaml", "matches the stack"),
             Finding("warning", "free space", "3.0 GiB left", "free some, or prune"),
             Finding("error", "surprise", "is neither listed nor excluded", "add it to volumes"),
         ]
@@ -122,7 +122,7 @@ def _done(reporter: Reporter) -> None:
 
 def _failure(reporter: Reporter) -> None:
     details = [f"log line {number}" for number in range(1, 44)]
-    reporter.error(StepFailed("backend is not healthy", "see 'inv logs'", details=details))
+    reporter.error(StepFailed("backend is not healthy", "check 'inv logs'", details=details))
 
 
 def _problems(reporter: Reporter) -> None:

@@ -195,7 +195,7 @@ def test_what_cron_cannot_be_told_is_refused() -> None:
     """No schedule at all, a folder with a newline, a command that is too long."""
     with pytest.raises(RequestError, match="has no schedule"):
         list(_lines("/srv"))
-    with pytest.raises(RequestError, match="cannot name the folder"):
+    with pytest.raises(RequestError, match="cannot contain the folder"):
         list(_lines("/srv\nx", "daily full"))
     with pytest.raises(RequestError, match="at most 990"):
         list(_lines("/srv/" + "x" * 800, "daily full"))
