@@ -39,7 +39,7 @@ def read_env_file(
         return None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        findings.add_elsewhere(name, line, "", "a NUL character", "take it out")
+        findings.add_elsewhere(name, line, "", "a NUL character", "remove it")
         return None
     return _Reader(name, text, outer, environ, findings).read()
 
@@ -109,7 +109,8 @@ class _Reader:
                     self._line = start + offset
                     if not _REST.match(line, at + 1):
                         raise TemplateError(
-                            "text after the closing quote", f"write \\{quote} for a quote inside"
+                            "there is text after the closing quote",
+                            f"write \\{quote} for a quote inside",
                         )
                     return "".join(parts)
                 else:
@@ -126,7 +127,7 @@ class _Reader:
         for entry in missing:
             state = "is empty" if entry.empty else "is not defined"
             note = f": {clip(entry.message)}" if entry.message else ""
-            hint = "define it further up, or write '$$' or single quotes for a dollar sign"
+            hint = "define it above, or write '$$' or use single quotes for a dollar sign"
             match = suggest(entry.name, [*self._values, *self._outer])
             hint = match if match.startswith("did you mean") else hint
             self._note(number, name, f"variable '{entry.name}' {state}{note}", hint)
@@ -152,6 +153,6 @@ def _unescape(found: re.Match[str], quote: str) -> str:
     if found["octal"]:
         code = int(found["octal"], 8)
         if not 0 < code < 256:
-            raise TemplateError("an escape that stands for no character", "write '\\\\' for '\\'")
+            raise TemplateError("an unknown escape sequence", "write '\\\\' for '\\'")
         return chr(code)
     return _ESCAPES.get(found["character"], found[0])
