@@ -408,7 +408,7 @@ class ArchiveVolume(Step):
     why: str
 
     def sentence(self) -> str:
-        what = "everything" if self.level == 0 else "what changed since level 0"
+        what = "everything" if self.level == 0 else "changes"
         if self.left_out:
             what = f"everything except {_patterns(self.left_out)}"
         return f"archive volume {self.volume}, level {self.level} ({what})"

@@ -233,7 +233,7 @@ def test_an_error_while_showing_is_told_at_the_end_and_never_raised(
     room.reporter.step_begins("/0", "a", "b", 0)
     room.reporter.done("x")
     room.reporter.close()
-    assert "not everything could be shown: TypeError('no such tone')" in room.stderr
+    assert "some output could not be shown: TypeError('no such tone')" in room.stderr
 
 
 def test_a_signal_is_never_swallowed() -> None:
