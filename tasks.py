@@ -1,4 +1,4 @@
-"""The menu of this stack: Quiesce's tasks, this project's own, and yours.
+"""The tasks of this stack: those of Quiesce, those of this project, and yours.
 
 `./inv --list` shows them, `./inv --help TASK` explains one.
 """
@@ -13,9 +13,9 @@ from quiesce.menu import compose
 @task(
     auto_shortflags=False,
     help={
-        "long": "add the tests that take minutes",
-        "quick": "after each save: unit, golden and architecture, with fewer random examples",
-        "provision": "install and start a Docker Engine where there is none (as CI=true does)",
+        "long": "also run the tests that take minutes",
+        "quick": "only unit, golden and architecture tests, with fewer random examples",
+        "provision": "install and start a Docker Engine if there is none (as CI=true does)",
         "only": "stages, comma-separated (default: all)",
         "expression": "only tests whose names match, as pytest -k",
     },
@@ -28,7 +28,7 @@ def test(
     only: str = "",
     expression: str = "",
 ) -> None:
-    """Check format, types and every test."""
+    """Check format and types, and run the tests."""
     from tests import command
 
     code = command.main(
@@ -41,11 +41,15 @@ def test(
 @task(
     auto_shortflags=False,
     help={
-        "full": "2 GB of files and 1 GB in the database, instead of a tenth of it",
-        "databases": "a database alone, beside pg_dump and pg_restore with the same checks",
-        "stores": "a set sent to an S3 server and back, beside rclone; --full: 10 GB",
-        "rounds": "how often everybody takes a turn",
-        "json": "one JSON document on standard output",
+        "full": "use 2 GB of files and a 1 GB database, instead of a tenth of that",
+        "databases": (
+            "measure one database only, compared with pg_dump and pg_restore with the same checks"
+        ),
+        "stores": (
+            "measure sending a set to an S3 server and back, compared with rclone; --full: 10 GB"
+        ),
+        "rounds": "how many rounds to measure",
+        "json": "print one JSON document to standard output",
     },
 )
 def bench(
@@ -56,7 +60,7 @@ def bench(
     rounds: int = 3,
     json: bool = False,
 ) -> None:
-    """Measure Quiesce beside tar, restic and borg on this machine, in one run."""
+    """Compare the speed of Quiesce with tar, restic and borg on this machine."""
     from benchmarks import command
 
     code = command.main(full=full, rounds=rounds, as_json=json, databases=databases, stores=stores)

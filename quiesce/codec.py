@@ -1,8 +1,8 @@
 """Frozen dataclasses to JSON values and back, for plans, journals and manifests. Pure.
 
-A field's declared type says how it is read again, so the JSON stays plain. Members of a union of
-dataclasses (the steps of a plan) carry their class name under `step`. Unknown keys are ignored,
-missing ones take the field's default, so that a newer program reads what an older one wrote.
+A field's declared type decides how it is decoded, so the JSON stays plain. Members of a union of
+dataclasses (the steps of a plan) have their class name under `step`. Unknown keys are ignored,
+missing ones take the field's default, so that newer versions read what older ones wrote.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ TAG = "step"
 
 
 class NotDecodable(ValueError):
-    """The JSON value does not describe the wanted type; the text says where and why."""
+    """The JSON value does not match the expected type; the text says where and why."""
 
 
 def encode(value: Any) -> Any:
-    """Return `value` as plain JSON values. Raise TypeError for anything unforeseen."""
+    """Return `value` as plain JSON values. Raise TypeError for unsupported types."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         body = {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {TAG: type(value).__name__, **body}
@@ -85,7 +85,7 @@ def _decode_plain(kind: Any, value: Any, at: str) -> Any:
 def _decode_union(kinds: tuple[Any, ...], value: Any, at: str) -> Any:
     if isinstance(value, dict) and TAG in value:
         for kind in kinds:
-            # The common class of a vocabulary knows its kinds, also by their former names.
+            # The base class knows its kinds, also by their former names.
             known = getattr(kind, "kinds", None) or {getattr(kind, "__name__", ""): kind}
             if value[TAG] in known:
                 return decode(known[value[TAG]], value, at)

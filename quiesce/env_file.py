@@ -67,7 +67,7 @@ def parse_env_file(
         return _no_text(line, "not UTF-8 text", "save the file as UTF-8")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        return _no_text(line, "a NUL character", "take it out")
+        return _no_text(line, "a NUL character", "remove it")
     return _Reader(text, outer, environ, references=references).read()
 
 
@@ -138,7 +138,8 @@ class _Reader:
                     self._line = start + offset
                     if not _REST.match(line, at + 1):
                         raise TemplateError(
-                            "text after the closing quote", f"write \\{quote} for a quote inside"
+                            "there is text after the closing quote",
+                            f"write \\{quote} for a quote inside",
                         )
                     return "".join(parts)
                 else:
@@ -156,7 +157,7 @@ class _Reader:
         value = expand(parse_template(text, bare=True), self._lookup, missing)
         for entry in missing:
             fact = f"variable '{entry.name}' is {'empty' if entry.empty else 'not defined'}"
-            hint = "define it further up, or write '$$' or single quotes for a dollar sign"
+            hint = "define it above, or write '$$' or use single quotes for a dollar sign"
             known = (*self._values, *self._outer)
             self._mistakes.append(Mistake(number, name, fact, hint, entry, known))
         return value
@@ -178,6 +179,6 @@ def _unescape(found: re.Match[str], quote: str) -> str:
     if found["octal"]:
         code = int(found["octal"], 8)
         if not 0 < code < 256:
-            raise TemplateError("an escape that stands for no character", "write '\\\\' for '\\'")
+            raise TemplateError("an unknown escape sequence", "write '\\\\' for '\\'")
         return chr(code)
     return _ESCAPES.get(found["character"], found[0])

@@ -1,23 +1,22 @@
-"""What can go wrong, in words: one line of fact, one line of help, one exit code.
+"""All errors. Each has a fact, a hint and an exit code.
 
     QuiesceError            1  unexpected
-    ├── ServiceFailed       1  services could not be started, or are not well
+    ├── ServiceFailed       1  services could not be started, or are not healthy
     ├── LostEngine          1  the engine stopped answering
     ├── CannotDrop          1  a database that is no longer needed cannot be dropped
-    ├── NotRestorable       1  a whole dump that cannot be loaded as it is
-    ├── RequestError        2  wrong request; nothing was touched
+    ├── NotRestorable       1  an intact dump that cannot be loaded unchanged
+    ├── RequestError        2  wrong request; nothing was changed
     │   ├── ConfigError     2  stack.yaml or the env file is wrong; lists every problem
-    │   ├── NotDeclared     2  a service that is gone and declared nowhere
+    │   ├── NotDeclared     2  a service that was removed and is declared nowhere
     │   └── SilentEngine    2  the engine does not answer
     ├── StepFailed          3  a step failed; everything was put back
-    ├── StillOwed           4  a step failed and something is still owed
+    ├── RecoveryPending     4  a step failed and something is left to recover
     ├── Busy                5  another run holds the lock
     ├── Refused             6  the confirmation was missing or wrong
     ├── CheckFailed         7  a check found something bad
     └── Interrupted     128+n  a signal stopped the run, and everything was put back
 
-Facts are lower case without a full stop; a hint is a sentence that can be followed. Neither
-ever holds a secret.
+Facts are lower case without a full stop; hints are instructions. Neither ever contains a secret.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ from signal import Signals
 
 
 class QuiesceError(Exception):
-    """A failure the user is told about in `fact` and `hint`, without a traceback."""
+    """A failure that is reported with `fact` and `hint`, without a traceback."""
 
     exit_code = 1
-    #: Whether it came of an engine that cannot be reached; whoever waits may try again.
+    #: Whether an unreachable engine caused it, so that a later attempt may succeed.
     lost_engine = False
 
     def __init__(self, fact: str, hint: str = "", *, details: Sequence[str] = ()) -> None:
@@ -46,13 +45,13 @@ class QuiesceError(Exception):
 
 
 class RequestError(QuiesceError):
-    """The request cannot be carried out as given. Nothing was touched."""
+    """The request cannot be carried out as given. Nothing was changed."""
 
     exit_code = 2
 
 
 class ServiceFailed(QuiesceError):
-    """`services` could not be started, or are not as well as they have to be."""
+    """`services` could not be started, or are not healthy."""
 
     def __init__(
         self,
@@ -64,7 +63,7 @@ class ServiceFailed(QuiesceError):
     ) -> None:
         super().__init__(fact, hint, details=details)
         self.services = tuple(services)
-        #: Seconds until those that were waited for at the same time were well.
+        #: Seconds until the other services of the same wait were healthy.
         self.waited: Mapping[str, float] = {}
 
     @classmethod
@@ -81,24 +80,24 @@ class ServiceFailed(QuiesceError):
 
 
 class LostEngine(QuiesceError):
-    """The engine stopped answering, or a connection to it ended before all had come."""
+    """The engine stopped answering, or a connection to it ended early."""
 
     lost_engine = True
 
 
 class CannotDrop(QuiesceError):
-    """PostgreSQL refuses to drop a database that only lies there: the previous copy, or one of a
-    failed restore. Nothing depends on it, so it may be tried again later."""
+    """PostgreSQL refuses to drop a database that is no longer needed: a previous copy, or a staging
+    database of a failed restore. Nothing depends on it, so it can be dropped later."""
 
 
 class SilentEngine(RequestError):
-    """The engine does not answer at all. Nothing was touched."""
+    """The engine does not answer at all. Nothing was changed."""
 
     lost_engine = True
 
 
 class NotDeclared(RequestError):
-    """A service has no container any more and is declared nowhere: nobody can start it."""
+    """A service has no container and is not declared, so it cannot be started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,7 @@ class Problem:
 
 
 class ConfigError(RequestError):
-    """Configuration is wrong; `problems` holds every mistake found, in file order."""
+    """Configuration is wrong; `problems` lists every mistake found, in file order."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
@@ -138,13 +137,13 @@ class StepFailed(QuiesceError):
 
 
 class NotRestorable(QuiesceError):
-    """A dump is whole, and something in it cannot be brought back as it is."""
+    """A dump is intact, but something in it cannot be restored unchanged."""
 
 
 class RecoveryPending(QuiesceError):
     """A step failed and something could not be put back; `inv recover` continues.
 
-    `services_only`: all data is as it has to be, and only services are down or not well.
+    `services_only`: all data is correct, and only services are down or unhealthy.
     """
 
     exit_code = 4
@@ -158,7 +157,7 @@ class Busy(QuiesceError):
 
 
 class Refused(QuiesceError):
-    """The confirmation was missing or wrong. Nothing was touched."""
+    """The confirmation was missing or wrong. Nothing was changed."""
 
     exit_code = 6
 
@@ -198,7 +197,7 @@ def translate_errors(
 
 
 def place_of(error: BaseException) -> str:
-    """Return kind and place of an unexpected error, not its text: that may quote a secret."""
+    """Return type and location of an unexpected error. Its text may contain a secret."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -1,16 +1,16 @@
-r"""What the `exclude:` patterns of a volume leave out: the one matcher there is. Pure.
+r"""The `exclude:` patterns of a volume, and the only matcher for them. Pure.
 
-The rule, which `docs/volumes.md` gives to users:
+The rules, which `docs/volumes.md` gives to users:
 
-- A pattern is the path of an entry from the volume's root, part by part between slashes. An entry
-  that matches is left out, and if it is a folder, with all that is in it.
-- `*` stands for any characters of one part (none is enough, a leading dot is one), `?` for one
-  character, `[a-z]` for one of these, `[!a-z]` or `[^a-z]` for one that is none of these. None of
-  them stands for a slash. `\` takes the meaning of the next character away.
-- A part `**` stands for any number of folders, none is enough; as the last part, for everything
-  that is in the folder. `**/x` is `x` anywhere.
-- Names are read as UTF-8. A byte that is no part of it is one character, which `?` and `*` match.
-- A leading `./` and a trailing `/` mean nothing. The root itself is never left out.
+- A pattern is the path of an entry relative to the volume's root, with components between slashes.
+  A matching entry is left out; a folder is left out with everything in it.
+- `*` matches any characters of one component (also none, also a leading dot), `?` one character,
+  `[a-z]` one of these, `[!a-z]` or `[^a-z]` one that is none of these. None of them matches a
+  slash. `\` makes the next character literal.
+- A component `**` matches any number of folders, also none; as the last component, everything in
+  the folder. `**/x` is `x` anywhere.
+- Names are read as UTF-8. An invalid byte is one character, which `?` and `*` match.
+- A leading `./` and a trailing `/` are ignored. The root itself is never left out.
 
 The folders of restores (`.quiesce-<run>` in the root) are left out without a pattern.
 """
@@ -21,10 +21,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-#: What the name of a restore's folder in a volume's root looks like, as a regular expression that
-#: Python and GNU find (posix-extended) read alike. Every other name is the user's.
+#: The name of a restore's folder in a volume's root, as a regular expression that means the same in
+#: Python and in GNU find (posix-extended). Every other name belongs to the user.
 RUN_FOLDER = r"\.quiesce-[0-9]{14}-[0-9a-f]{4,16}"
-#: What such a name starts with. Others that do are kept, and warned of.
+#: The prefix of such a name. Other names with this prefix are kept, with a warning.
 RUN_FOLDER_PREFIX = ".quiesce-"
 #: Instead of the index of a pattern: the folder of a restore.
 RESERVED = -1
@@ -35,7 +35,7 @@ _RESERVED_PATH = re.compile(rf"\./{RUN_FOLDER}(?:/|\Z)".encode())
 
 
 class BadPattern(ValueError):
-    """A pattern that has no meaning, and what to write instead."""
+    """An invalid pattern, and what to write instead."""
 
     def __init__(self, fact: str, hint: str) -> None:
         super().__init__(fact)
@@ -58,10 +58,10 @@ def is_run_folder(name: str) -> bool:
 
 
 class Exclusion:
-    """Decides for paths (`./a/b`, as find prints them) whether they are left out."""
+    """Decides which paths (`./a/b`, as find prints them) are left out."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        """Raise BadPattern for a pattern that has no meaning."""
+        """Raise BadPattern for an invalid pattern."""
         self.patterns = tuple(patterns)
         each = [expression_of(pattern) for pattern in patterns]
         self._each = [re.compile(rf"\./{text}(?:/|\Z)") for text in each]
@@ -79,12 +79,12 @@ class Exclusion:
         return None if found is None else (found.lastindex or 0) - 1
 
     def matches(self, index: int, path: bytes) -> bool:
-        """Whether this pattern, whatever the others do, leaves the path out."""
+        """Whether this pattern, regardless of the others, leaves the path out."""
         return self._each[index].match(path.decode("utf-8", "surrogateescape")) is not None
 
 
 class Tally:
-    """How much each pattern leaves out. What several match counts for the first of them."""
+    """How much each pattern leaves out. An entry counts for the first pattern that matches it."""
 
     def __init__(self, exclusion: Exclusion) -> None:
         self._exclusion = exclusion
@@ -95,8 +95,8 @@ class Tally:
         self.lookalikes: list[str] = []
 
     def add(self, index: int, path: bytes, kind: bytes, size: int) -> None:
-        """Count an entry that is left out as those of a volume are counted. `kind` is its type's
-        letter: sockets (`s`) do not count, and only the bytes of regular files (`f`) do."""
+        """Count an entry that is left out, by the rules for volumes. `kind` is the letter of its
+        type: sockets (`s`) do not count, and bytes count only for regular files (`f`)."""
         if index == RESERVED or kind == b"s":
             return
         self._entries[index] += 1
@@ -113,7 +113,7 @@ class Tally:
         )
 
     def unmatched(self) -> tuple[str, ...]:
-        """The patterns that match nothing at all."""
+        """Return the patterns that match nothing."""
         return tuple(self._exclusion.patterns[index] for index in sorted(self._unseen))
 
 
@@ -121,16 +121,16 @@ class Tally:
 
 
 def expression_of(pattern: str) -> str:
-    """Return the regular expression for the whole path of what a pattern matches, from the root
-    and without `./`. Raise BadPattern."""
+    """Return the regular expression that a pattern stands for, to match whole paths relative to
+    the root, without `./`. Raise BadPattern."""
     text = pattern.removeprefix("./").rstrip("/")
     if not text or pattern.startswith("/"):
         raise BadPattern(
-            "is not a pattern below the volume",
+            "is not a pattern relative to the volume",
             "write a pattern that starts at the volume's root, like 'cache/*'",
         )
     if "\n" in pattern or "\0" in pattern:
-        raise BadPattern("holds a line break", "write one pattern on each line of the list")
+        raise BadPattern("contains a line break", "write one pattern on each line of the list")
     parts = text.split("/")
     expressions: list[str] = []
     last = len(parts) - 1
@@ -145,27 +145,27 @@ def expression_of(pattern: str) -> str:
 
 
 def _part(part: str) -> str:
-    """Return the expression for one part of a path."""
+    """Return the expression for one component of a path."""
     if part in ("", ".", ".."):
         raise BadPattern(
-            "is not a pattern below the volume",
-            "write the path from the volume's root, without '..', '.' and '//'",
+            "is not a pattern relative to the volume",
+            "write the path relative to the volume's root, without '..', '.' and '//'",
         )
-    # Between two stars the first place that fits is as good as any: without going back, a
-    # pattern takes time that grows with the length of a name, never with its powers.
+    # Between two stars, the first match suffices. Without backtracking, matching takes time that
+    # is linear in the length of a name.
     first, *rest = _segments(part)
     if not rest:
         return first
     *middle, last = rest
     if "" in middle:
         raise BadPattern(
-            "has '**' beside other characters", "write '**' alone between slashes, like '**/*.tmp'"
+            "has '**' next to other characters", "write '**' alone between slashes, like '**/*.tmp'"
         )
     return first + "".join(rf"(?>[^/]*?{text})" for text in middle) + "[^/]*" + last
 
 
 def _segments(part: str) -> list[str]:
-    """Return the expressions of what stands between the stars of a part."""
+    """Return the expressions between the stars of a component."""
     segments = [""]
     position = 0
     while position < len(part):
@@ -181,7 +181,8 @@ def _segments(part: str) -> list[str]:
             position += 1
             if position == len(part):
                 raise BadPattern(
-                    "ends a part with a backslash", r"write '\\' for a backslash in a name"
+                    "has a path component that ends with a backslash",
+                    r"write '\\' for a backslash in a name",
                 )
             segments[-1] += re.escape(part[position])
         else:
@@ -202,10 +203,11 @@ def _set(part: str, start: int) -> tuple[str, int]:
     inside = part[begin:end]
     if "[:" in inside or "[." in inside or "[=" in inside or "\\" in inside:
         raise BadPattern(
-            "has a class or a backslash in brackets", "write the characters themselves, like [0-9]"
+            "has a character class or a backslash in brackets",
+            "list the characters themselves, like [0-9]",
         )
     found = "".join(_ranges(inside))
-    # Neither may leave its part: `[!a]`, nor a range with the slash in it, like `[+-9]`.
+    # A slash must not match: neither `[!a]` nor a range that contains it, like `[+-9]`.
     return (f"[^/{found}]" if negated else f"(?!/)[{found}]"), end
 
 
@@ -217,7 +219,7 @@ def _ranges(inside: str) -> Iterator[str]:
             last = inside[position + 2]
             if last < first:
                 raise BadPattern(
-                    f"has the range {first}-{last}, which holds nothing",
+                    f"has the range {first}-{last}, which is empty",
                     f"write [{last}-{first}]",
                 )
             yield f"{re.escape(first)}-{re.escape(last)}"

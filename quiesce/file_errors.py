@@ -14,22 +14,23 @@ from shlex import quote
 
 from quiesce.errors import QuiesceError, translate_errors
 
-_LOST = "check whether the disk or file server of {place} is available: findmnt -T {place}"
-_IN_THE_WAY = "see ls -ld {place}: something else has this name; move it away"
+_LOST = "check whether the disk or file server of {place} is mounted: findmnt -T {place}"
+_IN_THE_WAY = "something else has this name; check it with ls -ld {place} and move it away"
 _HINTS = {
     errno.ENOSPC: "free some space or inodes there (df -h {place}; df -i {place}), then try again",
-    errno.EDQUOT: "the disk quota is used up: free some space below {place}, or have it raised",
+    errno.EDQUOT: "the disk quota is used up: free some space below {place}, or raise the quota",
     errno.EROFS: (
-        "the file system of {place} is read-only: see findmnt -T {place} and dmesg; a disk that "
-        "had errors is checked before it is mounted writable again"
+        "the file system of {place} is read-only: see findmnt -T {place} and dmesg; if the disk "
+        "had errors, check it before you mount it writable again"
     ),
-    errno.EACCES: "see namei -l {place}: run this as the folder's owner, or give it to this user",
+    errno.EACCES: (
+        "check the permissions with namei -l {place}; run this as the folder's owner, or make this "
+        "user its owner"
+    ),
     errno.EPERM: (
         "see ls -ld {place} and lsattr -d {place}: its owner or an immutable flag forbids it"
     ),
-    errno.EMFILE: (
-        "this process may open too few files: raise the limit (ulimit -n), then try again"
-    ),
+    errno.EMFILE: ("the limit on open files is too low: raise it (ulimit -n), then try again"),
     errno.ENFILE: "the machine has too many files open: see /proc/sys/fs/file-nr, then try again",
     errno.EIO: (
         "the disk of {place} reports errors: see dmesg, and keep the existing backups until the "
@@ -37,10 +38,13 @@ _HINTS = {
     ),
     errno.ENAMETOOLONG: "the name is too long for this file system: use a shorter name or folder",
     errno.EFBIG: "the file is larger than allowed: see ulimit -f, and findmnt -T {place}",
-    errno.ELOOP: "see ls -l {place}: Quiesce follows no symbolic link there; remove the link",
+    errno.ELOOP: (
+        "Quiesce does not follow symbolic links there; check it with ls -l {place} and remove "
+        "the link"
+    ),
     errno.EMLINK: (
-        "{place} has another hard link, which must not be written: make it a separate file with cp "
-        "-p {place} {place}.new && mv {place}.new {place}"
+        "{place} has another hard link, whose content must not change: make it a separate file "
+        "with cp -p {place} {place}.new && mv {place}.new {place}"
     ),
     errno.ENOTDIR: _IN_THE_WAY,
     errno.EISDIR: _IN_THE_WAY,

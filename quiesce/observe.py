@@ -1,4 +1,4 @@
-"""Looking: asks the ports once and returns one frozen `Observed`. Decides nothing."""
+"""Observes an instance: queries the ports once and returns a frozen `Observed`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from quiesce.ports import DatabaseAdmin, Runtime
 
 
 def observe(stack: Stack, runtime: Runtime, databases: DatabaseAdmin) -> Observed:
-    """Return how the instance is now.
+    """Return the current state of the instance.
 
-    Raise RequestError when the engine cannot be reached or what is declared contradicts it. A
-    database that cannot be asked is an observation, not an error.
+    Raise RequestError if the engine cannot be reached or contradicts what is declared. A database
+    that cannot be reached is an observation, not an error.
     """
     engine = runtime.engine()
     services = runtime.services()
@@ -42,13 +42,13 @@ def observe(stack: Stack, runtime: Runtime, databases: DatabaseAdmin) -> Observe
 
 
 def _why_not(name: str, services: tuple[Service, ...], kind: str) -> tuple[str, str]:
-    """Return why a server cannot be asked, and what to do about it where `up` is not the answer."""
+    """Return why a server cannot be reached, and a remedy if that is not `inv up`."""
     service = next((service for service in services if service.name == name), None)
     if service is None:
-        return f"{name} is no service of the stack", ""
+        return f"{name} is not a service of the stack", ""
     if service.running:
         go_on = unpausing(service.running[0], kind)
-        return f"{name} is paused", f"let it go on with '{go_on}', then try again"
+        return f"{name} is paused", f"resume it with '{go_on}', then try again"
     if service.foreign_mounts:
         first = service.foreign_mounts[0]
         return f"{name} is not running here, and {first.fact}", foreign_hint(first, services)
@@ -56,7 +56,7 @@ def _why_not(name: str, services: tuple[Service, ...], kind: str) -> tuple[str, 
 
 
 def free_bytes(folder: Path) -> int:
-    """Return the bytes an ordinary user can still write where `folder` is or will be."""
+    """Return the bytes that an ordinary user can still write on the disk of `folder`."""
     while not folder.exists():
         folder = folder.parent
     status = os.statvfs(folder)

@@ -1,4 +1,4 @@
-"""What was seen of the running world, once, before deciding: frozen values, no clients.
+"""What was observed of the instance before planning: frozen values, no clients.
 
 `Service` joins what the Compose model (or `stack.yaml`, on the host runtime) declares with the
 containers or processes (`Unit`) that exist for it now.
@@ -19,7 +19,7 @@ Condition = Literal["started", "healthy", "completed"]
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a unit is reached in one of its networks."""
+    """The address of a unit in one of its networks."""
 
     network: str
     ip: str
@@ -27,10 +27,10 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One container or process of a service, as it was when looked at.
+    """One container or process of a service, as it was observed.
 
-    `id` is the container's id, or the process's `<pid>:<start time>`. `health` is `none` when
-    the service declares no health check. Plans and journals carry units whole, so a recovery
+    `id` is the container's id, or the process's `<pid>:<start time>`. `health` is `none` if the
+    service declares no health check. Plans and journals contain complete units, so a recovery
     needs neither the Compose file nor `stack.yaml`.
     """
 
@@ -62,7 +62,7 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """A service that has to be started, healthy or completed before another one starts."""
+    """A service that must be started, healthy or completed before another one starts."""
 
     service: str
     condition: Condition
@@ -70,11 +70,11 @@ class Dependency:
 
 @dataclass(frozen=True, slots=True)
 class ForeignMount:
-    """A running container outside of the project that may write where a service of ours writes.
+    """A running container outside of the project with write access to data of a service.
 
-    `volume` is the volume's key, or the path of a folder; `project` the Compose project that the
-    container belongs to, "" for none. `server`: a declared database's server keeps its files
-    there, so a second one would destroy them.
+    `volume` is the volume's key, or the path of a folder; `project` the Compose project of the
+    container, "" for none. `server`: it is the data directory of a declared database's server, so
+    a second server would destroy it.
     """
 
     container: str
@@ -84,21 +84,21 @@ class ForeignMount:
 
     @property
     def fact(self) -> str:
-        """Who it is, and what it has mounted."""
+        """Return which container it is, and what it has mounted."""
         of = f" of project {self.project}" if self.project else ""
         what = "folder" if self.volume.startswith("/") else "volume"
         data = ", the data of a database server" if self.server else ""
         return f"container {self.container}{of} has {what} {self.volume} mounted{data}"
 
     def hint(self, *, alone: bool) -> str:
-        """What to do about it, safe to the letter. `alone`: the project has no container here,
-        so that the other project may be this stack, under another name."""
+        """Return what to do about it. `alone`: this project has no container here, so the other
+        project may be this stack under another name."""
         if self.project and alone:
             return (
                 f"if project {self.project} is this stack, add 'project: {self.project}' to its "
-                f"instance in stack.yaml; if not, stop {self.container} first"
+                f"instance in stack.yaml; otherwise stop {self.container} first"
             )
-        permit = "" if self.server else ", or name it under writers.ignore in stack.yaml"
+        permit = "" if self.server else ", or add it to writers.ignore in stack.yaml"
         return f"stop {self.container} first{permit}"
 
 
@@ -106,8 +106,8 @@ class ForeignMount:
 class Service:
     """A service: what it is declared to be, and the units that exist for it now.
 
-    `foreign_mounts` are containers that keep it from being started; those that `writers.ignore`
-    of stack.yaml permits are left out.
+    `foreign_mounts` are containers that prevent it from being started, without those that
+    `writers.ignore` in stack.yaml permits.
     """
 
     name: str
@@ -125,11 +125,11 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class VolumeState:
-    """A volume as the engine has it. `name` is its real name, `outside` who else uses it, and
-    `outside_writers` those of them that run and have it mounted writably.
+    """A volume on the engine. `name` is its real name, `outside` are containers outside of the
+    project that use it, `outside_writers` those of them that run and can write to it.
 
-    `external`: the Compose file says that it is not the stack's. `project` is the one that its
-    label names, "" without a label.
+    `external`: it is declared as external in the Compose file. `project` is the project in its
+    label, "" without a label.
     """
 
     key: str
@@ -148,9 +148,9 @@ class VolumeState:
 class DatabaseState:
     """A declared database on its server.
 
-    `revision` are the rows of its Alembic version table; `bytes` is its size on the server;
-    `problem` says why nothing more is known when the server cannot be asked, and `remedy` what to
-    do about it where that is not starting its service.
+    `revision` are the rows of its Alembic version table; `bytes` is its size on the server.
+    `problem` says why the server cannot be reached, and `remedy` what to do about it if starting
+    the service is not the answer.
     """
 
     key: str
@@ -166,7 +166,8 @@ class DatabaseState:
 
 @dataclass(frozen=True, slots=True)
 class ExternalSession:
-    """A session that is not ours in a database that is held. `database` is its name there.
+    """A session of another client in a database whose snapshot is exported. `database` is the
+    database's name on the server.
 
     `idle`: it ran no statement since the first snapshot, so it wrote nothing.
     """
@@ -180,9 +181,9 @@ class ExternalSession:
 
 @dataclass(frozen=True, slots=True)
 class PreparedTransaction:
-    """A transaction that was prepared and neither committed nor rolled back, `seconds` ago.
+    """A prepared transaction that was neither committed nor rolled back, `seconds` old.
 
-    `locks` are the tables that nobody else can even read meanwhile.
+    `locks` are the tables that no other session can read because of it.
     """
 
     gid: str
@@ -194,10 +195,10 @@ class PreparedTransaction:
 
 @dataclass(frozen=True, slots=True)
 class Ties:
-    """What binds a database to others, and what an exchange by names would leave behind.
+    """What ties a database to others and would stay with the previous copy in an exchange.
 
-    `subscriptions` follow other databases; those of owners that we are not are in `of_others`.
-    `slots` are logical ones, each with its plugin: others follow this database by them.
+    `subscriptions` replicate other databases; those owned by other roles are in `of_others`.
+    `slots` are logical slots with their plugins, by which others replicate this database.
     """
 
     subscriptions: tuple[str, ...] = ()
@@ -208,7 +209,7 @@ class Ties:
 
 @dataclass(frozen=True, slots=True)
 class MissingRight:
-    """What the user of a database may not do, and what would change that; `always`: every restore
+    """A right that the user of a database lacks, and how to grant it; `always`: every restore
     needs it."""
 
     fact: str
@@ -218,9 +219,9 @@ class MissingRight:
 
 @dataclass(frozen=True, slots=True)
 class MissingRoles:
-    """Roles of a set that the server lacks: `every` one, and those that are `needed`.
+    """Roles of a set that are missing on the server: `every` one, and those that are `needed`.
 
-    `fresh`: the server has no roles of its own. `allowed`: we may create roles there.
+    `fresh`: the server has no other roles. `allowed`: the user may create roles there.
     """
 
     every: tuple[str, ...] = ()
@@ -231,11 +232,10 @@ class MissingRoles:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What was seen around held snapshots.
+    """Activity on the servers while snapshots were exported.
 
-    `moved` are the keys of databases whose snapshot shows transactions that the first snapshot of
-    its server does not: whoever they are of, and whatever they did. `maintenance`: the server's
-    own housekeeping was at work there.
+    `moved` are the keys of databases whose snapshot contains transactions, of any kind, that the
+    first snapshot of the server does not. `maintenance`: the server's own housekeeping was active.
     """
 
     external_sessions: tuple[ExternalSession, ...]
@@ -245,10 +245,10 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Meanwhile:
-    """What the snapshot of a database shows that the first snapshot of its server does not.
+    """What the snapshot of a database contains that the first snapshot of its server does not.
 
-    `transactions` ended in between; `tables` hold rows that they wrote. `unread` are tables whose
-    rows could not be asked for that.
+    `transactions` is the number that ended in between; `tables` contain rows that they wrote.
+    `unread` are tables whose rows could not be checked for that.
     """
 
     transactions: int = 0
@@ -258,7 +258,7 @@ class Meanwhile:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """Where services run. `local` only when proven to share this machine's file systems."""
+    """Where services run. `local`: it is proven to share this machine's file systems."""
 
     id: str
     kind: str
@@ -268,7 +268,7 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class ProjectResources:
-    """Names of all that carries the project's label on the engine, declared or not."""
+    """Names of everything with the project's label on the engine, declared or not."""
 
     containers: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
@@ -277,7 +277,7 @@ class ProjectResources:
 
 @dataclass(frozen=True, slots=True)
 class ShadowedFolder:
-    """A folder of an image that is not empty and that a bind mount hides.
+    """A non-empty folder of an image that a bind mount hides.
 
     `entries` are some of the names in it.
     """
@@ -290,7 +290,7 @@ class ShadowedFolder:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Everything a planner may look at, taken at one time."""
+    """Everything that a planner may use, observed at one time."""
 
     engine: Engine
     services: tuple[Service, ...]
@@ -300,7 +300,7 @@ class Observed:
     free_bytes: int
 
     def with_volumes(self, volumes: tuple[VolumeState, ...]) -> Observed:
-        """The same, but for volumes that were made or removed since."""
+        """Return a copy with volumes that were created or removed since."""
         return replace(self, volumes=volumes)
 
     def service(self, name: str) -> Service:
@@ -317,5 +317,5 @@ class Observed:
         return tuple(unit for service in self.services for unit in service.running)
 
 
-#: What is known of the world where nobody looks: sets are files, and need no engine.
+#: An empty observation, for tasks that only handle sets and need no engine.
 NOTHING = Observed(Engine("", "none", "", local=False), (), (), (), (), 0)

@@ -1,4 +1,4 @@
-"""What stands in the way of restoring a database, as a set records it. Pure."""
+"""Obstacles to restoring a database, as a set records them. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ ObstacleKind = Literal["names", "orphans", "check"]
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Something in a database that a plain `pg_restore` of its dump stumbles over.
+    """Something in a database that makes a plain `pg_restore` of its dump fail.
 
-    `names`: what a restore computes again calls a function that finds its tables by the session's
-    search path; Quiesce gives it that path while it loads. `orphans`, `check`: rows break a
-    foreign key or a check constraint that counts as valid. `constraint` is its table's schema and
-    name, and its own name. `fact` says it in words.
+    `names`: a function that a restore evaluates finds its tables by the session's search path;
+    Quiesce sets that path while it loads. `orphans`, `check`: rows violate a foreign key or a
+    check constraint that is marked as valid. `constraint` is the schema and name of its table, and
+    its own name. `fact` describes it.
     """
 
     kind: ObstacleKind
@@ -25,5 +25,5 @@ class Obstacle:
 
 
 def broken_constraints(obstacles: Iterable[Obstacle]) -> frozenset[tuple[str, ...]]:
-    """Return the constraints that rows broke when the set was made."""
+    """Return the constraints that rows violated when the set was made."""
     return frozenset(o.constraint for o in obstacles if o.kind != "names")

@@ -148,12 +148,13 @@ def _check_link(folder: Path, owners: Collection[int]) -> None:
         return
     if (owner := folder.lstat().st_uid) not in owners:
         raise RequestError(
-            f"{folder} is a symbolic link that user {owner} made",
-            f"see ls -l {quote(str(folder))}; remove the link and create the folder yourself",
+            f"{folder} is a symbolic link created by user {owner}",
+            f"check it with ls -l {quote(str(folder))}; remove the link and create the folder or "
+            "link yourself",
         )
     if not folder.exists():
         raise RequestError(
-            f"{folder} points to {folder.readlink()}, which does not exist",
+            f"{folder} is a link to {folder.readlink()}, which does not exist",
             "mount that disk, or create the folder",
         )
 
@@ -164,13 +165,14 @@ def _secure(descriptor: int, path: Path, owners: Collection[int]) -> None:
     shown = quote(str(path))
     if found.st_uid not in owners:
         raise RequestError(
-            f"{path} belongs to user {found.st_uid}, who may replace what is in it",
+            f"{path} belongs to user {found.st_uid}, who can replace its contents",
             f"see ls -ld {shown}; run this as that user, or move the folder away",
         )
     if found.st_mode & stat.S_ISVTX:
         raise RequestError(
-            f"{path} is a folder that several users share",
-            f"make a folder in it for the backups, mode 0700, instead of using {shown} itself",
+            f"several users can write to {path}",
+            f"create a folder with mode 0700 in it for the backups, instead of using {shown} "
+            "itself",
         )
     if not found.st_mode & 0o077:
         return
@@ -179,14 +181,14 @@ def _secure(descriptor: int, path: Path, owners: Collection[int]) -> None:
     except OSError as error:
         if found.st_mode & 0o022:
             raise RequestError(
-                f"others may write in {path}: its mode is {stat.S_IMODE(found.st_mode):04o}",
-                f"have its owner, user {found.st_uid}, run: chmod 0700 {shown}",
+                f"other users can write to {path}: its mode is {stat.S_IMODE(found.st_mode):04o}",
+                f"as its owner, user {found.st_uid}, run: chmod 0700 {shown}",
             ) from error
         return
     # A file system without modes accepts the call and changes nothing.
     if os.fstat(descriptor).st_mode & 0o022:
         raise RequestError(
-            f"others may write in {path}, and its file system has no permission bits",
+            f"other users can write to {path}, and its file system does not support modes",
             f"mount it with umask=0077 and this user's uid (findmnt -T {shown})",
         )
 
@@ -199,6 +201,6 @@ def _cannot(path: Path, error: OSError) -> RequestError:
 
 def _link(path: Path) -> RequestError:
     return RequestError(
-        f"{path} is a symbolic link, and Quiesce follows none below backups/",
-        f"see where it leads with ls -l {quote(str(path))}, then remove the link",
+        f"{path} is a symbolic link, and Quiesce does not follow links below backups/",
+        f"check where it points with ls -l {quote(str(path))}, then remove the link",
     )

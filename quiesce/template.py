@@ -134,7 +134,7 @@ def _parse_dollar(text: str, at: int, *, bare: bool, depth: int) -> tuple[str | 
         if end == len(text):
             raise TemplateError("a '${' is not closed", "write '${NAME}'")
         if text[end] != "}":
-            fact = f"'${{{found['name']}' goes on with what cannot follow a name"
+            fact = f"unexpected character after the name in '${{{found['name']}'"
             raise TemplateError(fact, "write '${NAME}' or '${NAME:-default}'")
         return Reference(found["name"], found["operator"], argument), end + 1
     if bare and (found := _BARE.match(text, at)):
@@ -142,4 +142,4 @@ def _parse_dollar(text: str, at: int, *, bare: bool, depth: int) -> tuple[str | 
     if bare and not text.startswith("${", at):
         return "$", at + 1
     hint = "write '${NAME}' for a variable, or '$$' for a dollar sign"
-    raise TemplateError("a '$' that starts no variable", hint)
+    raise TemplateError("a '$' that does not start a variable", hint)

@@ -47,8 +47,8 @@ def run_backup(session: Session, request: BackupRequest) -> BackupSet | None:
             if state.outside and state.key in kept:
                 others = ", ".join(state.outside)
                 ports.sink.warn(
-                    f"volume {state.key} is also used by {others}, outside of the project: "
-                    "a backup cannot stop what it does not know"
+                    f"volume {state.key} is also used by {others}, outside of the project: a "
+                    "backup cannot stop it"
                 )
         known = replace(
             request,
@@ -67,7 +67,7 @@ def run_backup(session: Session, request: BackupRequest) -> BackupSet | None:
         run = session.change("backup", plan)
     except StepFailed as failure:
         if remember_window(session.stack, failure):
-            session.reporter.note("the next backup dumps databases while services rest")
+            session.reporter.note("the next backup will dump databases while services are stopped")
         raise
     if run is None:
         return None

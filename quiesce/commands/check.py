@@ -43,11 +43,11 @@ def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Findi
         Finding("error" if one.service else "warning", one.run, one.fact, one.hint) for one in left
     ]
     found += [
-        Finding("warning", name, reason, "move it out of backups/, or remove it")
+        Finding("warning", name, reason, "move it out of backups/, or delete it")
         for name, reason in ports.store.unreadable()
     ]
     if not any(finding.level == "error" for finding in found):
-        found.append(Finding("ok", stack.file.name, "agrees with the stack", ""))
+        found.append(Finding("ok", stack.file.name, "matches the stack", ""))
     return tuple(found)
 
 
@@ -86,7 +86,7 @@ def _volumes(stack: Stack, observed: Observed) -> list[Finding]:
         Finding(
             "error",
             volume.key,
-            "is a volume of the stack that stack.yaml neither lists nor excludes",
+            "exists in the Compose model, but stack.yaml neither lists nor excludes it",
             f"add to volumes:  {volume.key}: {{purpose: …, priority: critical}}",
         )
         for volume in observed.volumes
@@ -101,8 +101,8 @@ def _volumes(stack: Stack, observed: Observed) -> list[Finding]:
                 Finding(
                     "warning",
                     volume.key,
-                    "is mounted by no service; it is backed up and restored all the same",
-                    "mount it, or remove it from stack.yaml when it is not needed any more",
+                    "is not mounted by any service; it is still backed up and restored",
+                    "mount it, or remove it from stack.yaml if it is no longer needed",
                 )
             )
         if set(volume.outside) - writing and volume.key in declared:
@@ -111,7 +111,7 @@ def _volumes(stack: Stack, observed: Observed) -> list[Finding]:
                     "warning",
                     volume.key,
                     f"is also used outside the project by {', '.join(volume.outside)}",
-                    "a backup cannot stop what it does not know",
+                    "a backup cannot stop it: stop it yourself during backups",
                 )
             )
     return found
@@ -136,9 +136,9 @@ def _folders(stack: Stack, observed: Observed) -> list[Finding]:
             Finding(
                 "error",
                 str(source),
-                f"is mounted into {service}, holds data, and stack.yaml does not list it",
-                f"add to paths:  {key}: {{path: {shown}, backup: never}}; "
-                "a set holds named volumes only, so move what must be kept into one",
+                f"is mounted into {service} and contains data, but stack.yaml does not list it",
+                f"add to paths:  {key}: {{path: {shown}, backup: never}}; sets contain named "
+                "volumes only, so move data that must be backed up into a named volume",
             )
         )
     return found
@@ -176,15 +176,15 @@ def _obstacles(stack: Stack, ports: Ports, observed: Observed) -> list[Finding]:
         state = observed.database(database.key)
         if state.reachable and state.exists:
             facts = [obstacle.fact for obstacle in ports.databases.obstacles(database)]
-            hint = "write the schema before the name, or ALTER FUNCTION … SET search_path"
+            hint = "qualify the name with its schema, or run ALTER FUNCTION … SET search_path"
             found += [Finding("warning", database.key, fact, hint) for fact in facts]
         found += [
             Finding(
                 "warning",
                 database.key,
                 f"{obstacle.fact} (in {name})",
-                "correct the rows, or make the constraint NOT VALID; a restore of the whole of "
-                "that set needs --not-valid",
+                "correct the rows, or make the constraint NOT VALID; a full restore of that set "
+                "needs --not-valid",
             )
             for name, record in _newest(stack, ports, database.key)
             for obstacle in record.obstacles
@@ -217,8 +217,8 @@ def _databases(stack: Stack, observed: Observed, left: Collection[str]) -> list[
         Finding(
             "error",
             name,
-            "is a database on the server that stack.yaml neither lists nor excludes",
-            f"add it to databases, or to exclude_databases: [{name}]",
+            "exists on the server, but stack.yaml neither lists nor excludes it",
+            f"add it to 'databases', or exclude it with exclude_databases: [{name}]",
         )
         for name in observed.undeclared_databases
         if name not in stack.excluded_databases and name not in left
@@ -250,4 +250,4 @@ def run_check(
     session.reporter.findings(findings)
     if any(finding.level == "error" for finding in findings):
         count = sum(finding.level == "error" for finding in findings)
-        raise CheckFailed(f"check found {count} errors", "each has a hint beside it")
+        raise CheckFailed(f"check found {count} errors", "see the hint next to each of them")

@@ -37,7 +37,7 @@ def run_clean(session: Session, task: str = "clean") -> None:
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
         return clean.plan_clean(session.stack, seen, ports.project.resources(), run, task)
 
-    session.change(task, plan, "containers and networks are gone; every volume is still there")
+    session.change(task, plan, "containers and networks were removed; all volumes were kept")
 
 
 def run_empty(session: Session, group: CleanGroup) -> None:
@@ -67,7 +67,7 @@ def run_empty(session: Session, group: CleanGroup) -> None:
     session.change(
         f"clean-{group}",
         plan,
-        f"the {group} of {_name(session)} are empty" if group == "logs" else "the cache is empty",
+        f"emptied the {group} of {_name(session)}" if group == "logs" else "emptied the cache",
         confirm=confirm,
     )
 
@@ -95,7 +95,7 @@ def run_nuke(session: Session, *, force: bool) -> None:
     session.change(
         "nuke",
         plan,
-        f"the databases of {_name(session)} are gone; 'inv up' starts with empty ones",
+        f"the databases of {_name(session)} were removed; 'inv up' starts with empty ones",
         confirm=confirm,
     )
 
@@ -116,7 +116,8 @@ def run_clean_all(session: Session, *, force: bool) -> None:
     session.change(
         "clean-all",
         plan,
-        f"everything of {_name(session)} is gone but its backups in {session.stack.backups}",
+        f"everything of {_name(session)} was removed, except its backups in "
+        f"{session.stack.backups}",
         confirm=confirm,
     )
 
@@ -130,7 +131,8 @@ def _name(
 def _require_named_instance(session: Session, task: str) -> None:
     if len(session.stack.instance_names) > 1 and session.options.instance is None:
         raise RequestError(
-            f"{task} wants to be told which instance: {', '.join(session.stack.instance_names)}",
+            f"{task} needs --instance, because there are several: "
+            f"{', '.join(session.stack.instance_names)}",
             f"run 'inv {task} --instance {_name(session)}'",
         )
 
@@ -142,10 +144,10 @@ def _everything(session: Session, ports: Ports, seen: Observed) -> list[str]:
     strays = [name for name in owned.volumes if name not in names]
     kept = [state.name for state in seen.volumes if state.external and state.exists]
     return [
-        f"THIS REMOVES EVERYTHING OF INSTANCE {_name(session)}, FOR GOOD:",
+        f"THIS PERMANENTLY REMOVES EVERYTHING OF INSTANCE {_name(session)}:",
         *_losses(session, ports, seen, keys),
-        *(f"  volume {name}, which the Compose file does not know any more" for name in strays),
-        *(f"  what is in {entry.path}" for entry in session.stack.paths if entry.clean),
+        *(f"  volume {name}, which is no longer in the Compose file" for name in strays),
+        *(f"  the contents of {entry.path}" for entry in session.stack.paths if entry.clean),
         *_counted(owned.containers, "container"),
         *_counted(owned.networks, "network"),
         *_unseen(session, seen),
@@ -171,7 +173,7 @@ def _unseen(session: Session, seen: Observed) -> list[str]:
     down = dict.fromkeys(
         session.stack.database(state.key).service for state in seen.databases if not state.reachable
     )
-    return [f"  (not looked into: the databases of {name}, which is down)" for name in down]
+    return [f"  (not inspected: the databases of {name}, which is down)" for name in down]
 
 
 def _counted(names: Sequence[str], noun: str) -> list[str]:

@@ -107,7 +107,7 @@ def _databases(seen: Observed) -> list[Finding]:
             hint = state.remedy or "start its service with 'inv up', then run 'inv doctor' again"
             found.append(Finding("warning", state.key, state.problem, hint))
         elif not state.exists:
-            fact = f"there is no database {state.name} on its server"
+            fact = f"database {state.name} does not exist on its server"
             found.append(Finding("error", state.key, fact, "create it, or run 'inv migrate'"))
         else:
             # Dumps are made by the programs in the server's own image, so they match.
@@ -128,9 +128,10 @@ def _shadowed(ports: Ports) -> list[Finding]:
         Finding(
             "warning",
             folder.service,
-            f"{folder.target} of its image ({', '.join(folder.entries)}, …) is hidden by the "
-            f"bind mount of {folder.source}",
-            f"mount a named volume on {folder.target}, which begins with what the image has there",
+            f"the bind mount of {folder.source} hides {folder.target} of the image "
+            f"({', '.join(folder.entries)}, …)",
+            f"mount a named volume on {folder.target}: a new volume starts with a copy of the "
+            "image's content",
         )
         for folder in ports.project.shadowed_folders()
     ]
@@ -141,8 +142,10 @@ def _ignoring_stop_signal(ports: Ports) -> list[Finding]:
         Finding(
             "warning",
             service,
-            f"its first process ignores {name}: every stop takes its whole time and kills it",
-            f"add 'init: true' to services.{service}, or 'exec' before the command in its script",
+            f"its main process ignores {name}: every stop takes the whole grace period and then "
+            "kills it",
+            f"add 'init: true' to services.{service}, or put 'exec' before the command in its "
+            "start script",
         )
         for service, name in ports.project.services_ignoring_stop_signal().items()
     ]
@@ -162,11 +165,12 @@ def _bare_servers(stack: Stack, ports: Ports) -> list[Finding]:
         why += [f"before: or after: runs {shells[0]} in it"] if shells else []
         if why:
             fact = (
-                f"PostgreSQL is its first process, and {' and '.join(why)}: what that leaves "
-                "behind when it is killed makes the server throw out every session and recover"
+                f"PostgreSQL is PID 1 in its container, and {' and '.join(why)}: if that process "
+                "is killed, its orphaned children make the server terminate all sessions and "
+                "recover"
             )
             hint = f"add 'init: true' to services.{service}" + (
-                ", or write the check as [CMD, pg_isready, …]" if check else ""
+                ", or write the health check as [CMD, pg_isready, …]" if check else ""
             )
             found.append(Finding("warning", service, fact, hint))
     return found
@@ -175,17 +179,17 @@ def _bare_servers(stack: Stack, ports: Ports) -> list[Finding]:
 def _permissions(stack: Stack) -> list[Finding]:
     folder = stack.backups
     if not folder.exists():
-        hint = "the first 'inv backup' makes it, 0700"
-        return [Finding("ok", "backups", f"{folder} is not there yet", hint)]
+        hint = "the first 'inv backup' creates it, with mode 0700"
+        return [Finding("ok", "backups", f"{folder} does not exist yet", hint)]
     shown = shlex.quote(str(folder))
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
         refused = OSError(errno.EROFS if read_only else errno.EACCES, "")
-        fact = f"cannot write in {folder}: {reason(refused)}"
+        fact = f"cannot write to {folder}: {reason(refused)}"
         return [Finding("error", "backups", fact, hint_for(refused, folder))]
     if links := links_in(stack):
-        fact = f"{links[0]} is a symbolic link, and Quiesce follows none there"
-        hint = f"see where it leads with ls -l {shlex.quote(str(links[0]))}, then remove it"
+        fact = f"{links[0]} is a symbolic link, and Quiesce does not follow links there"
+        hint = f"check where it points with ls -l {shlex.quote(str(links[0]))}, then remove it"
         return [Finding("error", "backups", fact, hint)]
     mode = stat.S_IMODE(folder.stat().st_mode)
     open_ = [
@@ -196,17 +200,20 @@ def _permissions(stack: Stack) -> list[Finding]:
     # The first task that changes something corrects what is ours: git makes the folder 0755.
     ours = folder.stat().st_uid in trusted_owners(stack.directory)
     if mode & 0o077:
-        fact = f"{folder} is open to others: its mode is {mode:04o}"
+        fact = f"other users can access {folder}: its mode is {mode:04o}"
         used = any(path.name not in _FROM_GIT for path in _files(folder))
         if ours and not used:
-            hint = "the first task that changes something makes it 0700"
+            hint = "the first task that changes something sets its mode to 0700"
             return [Finding("ok", "backups", fact, hint)]
         level: Level = "warning" if ours and not mode & 0o022 else "error"
         return [Finding(level, "backups", fact, f"chmod 0700 {shown}")]
     if open_:
-        fact = f"{words.counted(len(open_), 'file or folder', 'files and folders')} open to others"
+        fact = (
+            "other users can access "
+            f"{words.counted(len(open_), 'file or folder', 'files and folders')} in it"
+        )
         return [Finding("warning", "backups", fact, f"chmod -R go-rwx {shown}")]
-    return [Finding("ok", "backups", "private: 0700, and its files 0600")]
+    return [Finding("ok", "backups", "private: mode 0700, its files 0600")]
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -250,25 +257,26 @@ def _drill(stack: Stack, clock: Clock) -> list[Finding]:
     if last is None:
         if stack.instance.runtime == "host":
             return []
-        return [Finding("warning", "last drill", "a recovery was never rehearsed", hint)]
+        return [Finding("warning", "last drill", "no drill has been run yet", hint)]
     when = words.age(last.at, clock.now())
     if not last.ok:
         return [Finding("error", "last drill", f"failed {when}: {last.fact}", hint)]
     took = last.recovery_seconds
     timed = f"; recovery took {words.duration(took)}" if took is not None else ""
     old = (clock.now() - last.at).total_seconds() > REHEARSED
-    fact = f"everything came back, {when}{timed}"
+    fact = f"everything was restored, {when}{timed}"
     return [Finding("warning" if old else "ok", "last drill", fact, hint if old else "")]
 
 
 def _lock(stack: Stack) -> list[Finding]:
     file = lock_file(stack)
     if lock.is_free(file) and (runs := journals.living(runs_folder(stack))):
-        fact = f"its file was removed while run {runs[0].run} is under way"
-        return [Finding("warning", "lock", fact, f"nothing may remove files in {file.parent}")]
+        fact = f"the lock file was removed while run {runs[0].run} is in progress"
+        hint = f"make sure that no program removes files in {file.parent}; wait until the run ends"
+        return [Finding("warning", "lock", fact, hint)]
     if lock.is_free(file):
-        return [Finding("ok", "lock", "free: no other run is under way")]
-    return [Finding("ok", "lock", "held: another run is under way", "wait with --wait SECONDS")]
+        return [Finding("ok", "lock", "free: no other run is in progress")]
+    return [Finding("ok", "lock", "held: another run is in progress", "wait with --wait SECONDS")]
 
 
 def _cron(stack: Stack, environ: Mapping[str, str]) -> list[Finding]:
@@ -281,22 +289,28 @@ def _cron(stack: Stack, environ: Mapping[str, str]) -> list[Finding]:
     command = f"cd {shlex.quote(str(stack.directory))} && ./inv"
     lines = backup_lines(stack.directory, environ)
     if lines is None:
-        return [Finding("ok", "schedule", "this machine has no cron", "")]
+        return [Finding("ok", "schedule", "cron is not installed on this machine", "")]
     if not lines:
         return [
             Finding(
                 "warning",
                 "schedule",
-                "no line of this user's crontab makes backups here",
-                f"say 'schedule: [daily 02:00 full]' in {stack.file.name}, then run "
-                "'inv schedule --install'",
+                "no line in this user's crontab makes backups of this stack",
+                f"add 'schedule: [daily 02:00 full]' to {stack.file.name}, then run 'inv "
+                "schedule --install'",
             )
         ]
     problem = works_from_bare_environment(lines[0], stack.directory, stack.instance.name)
     if problem:
-        hint = f"try it: env -i HOME=$HOME PATH=/usr/bin:/bin sh -c '{command} status'"
+        hint = f"reproduce it with: env -i HOME=$HOME PATH=/usr/bin:/bin sh -c '{command} status'"
         return [Finding("error", "schedule", f"does not work from cron: {problem}", hint)]
-    return [Finding("ok", "schedule", "a cron line makes backups, and works from cron")]
+    return [
+        Finding(
+            "ok",
+            "schedule",
+            "a cron line makes backups, and its command works in cron's environment",
+        )
+    ]
 
 
 def run_doctor(

@@ -111,7 +111,7 @@ def run_drill(
     """
     phase = phase or session.options.environ.get(PHASE_VARIABLE) or "all"
     if phase not in PHASES:
-        raise RequestError(f"there is no phase {phase}", f"use {', '.join(PHASES)}")
+        raise RequestError(f"unknown phase {phase}", f"use {', '.join(PHASES)}")
     note = run_reports.checked_note(note)
     if session.options.dry_run:
         lines = _outline(phase, destructive, session.stack.drill_writes)
@@ -150,13 +150,15 @@ def _drill_in_copy(
 ) -> None:
     # A copy that was left is asked about marks that only it has, so it is not swept before.
     for name in sandbox.remove_orphans(session.stack, kept_too=phase in ("setup", "all")):
-        session.reporter.note(f"removed {name}, which an earlier drill left")
+        session.reporter.note(f"removed {name}, left over from an earlier drill")
     if source is not None:
         with sandbox.isolated(session.stack, run, network_open=session.stack.drill_open) as made:
             _set_up(session, made, source, figures)
             if phase == "setup":
                 sandbox.keep(made)
-                session.reporter.note(f"{made.stack.instance.project} is left for the next phase")
+                session.reporter.note(
+                    f"the copy {made.stack.instance.project} is kept for the next phase"
+                )
                 return
             _cycle(session, _session_of(session, made), figures)
             _verify(session, _session_of(session, made), made.folder, figures)
@@ -164,7 +166,7 @@ def _drill_in_copy(
     with sandbox.reopened(session.stack) as left:
         if left is None:
             raise RequestError(
-                "there is no copy of a drill's setup", "run 'inv drill --phase setup' first"
+                "there is no copy from a drill's setup phase", "run 'inv drill --phase setup' first"
             )
         if phase == "cycle":
             _cycle(session, _session_of(session, left), figures)
@@ -196,7 +198,7 @@ def _cycle(session: Session, copy: Session, figures: Figures) -> None:
     backup = run_backup(copy, BackupRequest(label="drill"))
     figures.backup_seconds = round(session.clock.monotonic() - began, 3)
     if backup is None:
-        raise QuiesceError("the drill's backup made no set")
+        raise QuiesceError("the backup of the drill made no set")
     lose_everything(copy)
     _recover_into(session, copy, backup.path)
 
@@ -206,8 +208,8 @@ def _verify(session: Session, copy: Session, folder: Path, figures: Figures) -> 
     missing = _missing_marks(copy, folder, figures)
     if missing:
         raise CheckFailed(
-            f"after the drill's restore {missing[0]}",
-            "do not rely on backups of this stack until this is understood",
+            f"after the restore of the drill, {missing[0]}",
+            "do not rely on backups of this stack until you know the cause",
             details=missing[1:],
         )
 
@@ -224,7 +226,7 @@ def _drill_here(session: Session, phase: str, figures: Figures) -> None:
         backup = run_backup(copy, BackupRequest(label="drill"))
         figures.backup_seconds = round(session.clock.monotonic() - began, 3)
         if backup is None:
-            raise QuiesceError("the drill's backup made no set")
+            raise QuiesceError("the backup of the drill made no set")
         figures.source = backup.name
         # The last moment: what follows removes all that the set is to bring back.
         _require_key(session, backup)
@@ -249,7 +251,7 @@ def _require_phrase(
     session: Session,
 ) -> None:
     name = session.stack.instance.name
-    lines = [f"the databases of instance {name} are removed and restored: a real disaster"]
+    lines = [f"this removes the databases of instance {name} and restores them from a new backup"]
     require_phrase(session.reporter, f"DESTROY {name}", lines, session.options.confirm)
 
 
@@ -314,7 +316,7 @@ def _probe(session: Session, copy: Session) -> int:
             if problem := asking.probe_problem(copy.stack, ports, probe):
                 raise CheckFailed(
                     f"probe {probe.words} failed: {problem}",
-                    "see 'inv logs', or correct the probe in stack.yaml",
+                    "check 'inv logs', or correct the probe in stack.yaml",
                 )
     return len(session.stack.probes)
 
@@ -323,15 +325,21 @@ def _outline(phase: str, destructive: bool, writes: Sequence[DrillWrite]) -> Seq
     where = "on the instance itself" if destructive else "in an isolated copy of the stack"
     lines = [f"drill ({phase}) {where}"]
     if phase in ("setup", "all") and not destructive:
-        lines.append("  make a copy: own volumes and networks, no ports, nothing built or pulled")
-        lines.append("  up the database servers, restore the set, up the rest, ask the probes")
+        lines.append(
+            "  create a copy of the stack: own volumes and networks, no ports, no image built "
+            "or pulled"
+        )
+        lines.append(
+            "  start the database servers, restore the set, start the other services, run the "
+            "probes"
+        )
     if phase in ("setup", "all"):
-        lines.append("  write a mark into every database and every volume that is backed up")
+        lines.append("  write a marker into every database and every volume that is backed up")
         for w in writes:
             asked = without_query(w.path)
-            lines.append(f"  write a mark by {w.method} {w.service}:{w.port}{asked}")
+            lines.append(f"  write a marker with {w.method} {w.service}:{w.port}{asked}")
     if phase in ("cycle", "all"):
-        lines.append("  back up, lose every volume, restore from that backup, ask the probes")
+        lines.append("  back up, remove every volume, restore from that backup, run the probes")
     if phase in ("verify", "all"):
-        lines.append("  look for every mark" + ("" if destructive else ", then remove the copy"))
+        lines.append("  check every marker" + ("" if destructive else ", then remove the copy"))
     return lines

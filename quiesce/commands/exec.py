@@ -42,13 +42,13 @@ def run_logs(session: Session, names: Sequence[str], lines: int, *, follow: bool
 def run_enter(session: Session, service: str | None, argv: Sequence[str]) -> None:
     """Run a program in a service, or a shell for none; its exit code is this command's."""
     if service is None:
-        raise RequestError("no service was named", "give it with --service NAME")
+        raise RequestError("no service was given", "add --service NAME")
     with session.connected() as (ports, _):
         _refuse_unknown([service], [entry.name for entry in ports.runtime.services()])
         if service in ports.project.bare_servers():
             session.reporter.warn(
-                f"the first process of {service} is PostgreSQL: a program that is left behind "
-                "here makes it throw out every session and recover; 'init: true' for the "
+                f"PostgreSQL is PID 1 in {service}: a program that you leave running here can "
+                "make it terminate all sessions and recover when it ends; 'init: true' for the "
                 "service prevents that"
             )
         command = ports.project.command_in_service(
@@ -60,13 +60,13 @@ def run_enter(session: Session, service: str | None, argv: Sequence[str]) -> Non
 def run_database_shell(session: Session, key: str | None, argv: Sequence[str]) -> None:
     """Become psql in a database's service. `argv` are further arguments of psql."""
     if not session.stack.databases:
-        raise RequestError("stack.yaml declares no databases", "add one under databases")
+        raise RequestError("stack.yaml declares no databases", "add one to 'databases'")
     keys = [database.key for database in session.stack.databases]
     if key is not None and key not in keys:
         raise RequestError(f"there is no database {key}", f"{nearest(key, keys)}?")
     database = session.stack.database(key or keys[0])
     if key is None and len(keys) > 1:
-        session.reporter.warn(f"this is {database.key}; name another with --database")
+        session.reporter.warn(f"opening {database.key}; choose another with --database")
     run = session.new_run_id()
     psql = ["psql", "-h", "127.0.0.1", "-p", str(database.port), "-U", database.user]
     environment = {"PGAPPNAME": f"db-shell:{run}"}

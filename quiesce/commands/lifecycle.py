@@ -31,7 +31,7 @@ def run_up(session: Session, names: Sequence[str], *, build: bool = False) -> No
     def confirm(*_: object) -> None:
         if recreated:
             told = ", ".join(f"{name} ({why})" for name, why in recreated.items())
-            session.require_yes(f"these run and are made anew: {told}; go on?")
+            session.require_yes(f"these running services will be recreated: {told}; continue?")
 
     session.change("up", plan, "up and healthy", confirm=confirm)
 
@@ -75,5 +75,5 @@ def run_down(session: Session, names: Sequence[str]) -> None:
     session.change(
         "down",
         lambda _, seen, run: services.plan_down(session.stack, seen, run, names),
-        "down; every volume is still there",
+        "down; all volumes were kept",
     )

@@ -35,8 +35,8 @@ def run_migrations(session: Session, names: Sequence[str]) -> None:
     session.reporter.migrations(rows)
     if wrong := [row.database for row in rows if row.unknown or row.problem]:
         raise CheckFailed(
-            f"the migrations of {', '.join(wrong)} are not sound",
-            "see above; 'inv migrate' refuses them until that is put right",
+            f"the migrations of {', '.join(wrong)} are inconsistent",
+            "correct what is listed above; until then 'inv migrate' refuses them",
         )
 
 
@@ -47,7 +47,9 @@ def find_migrations(
     known = {d.key: d for d in stack.databases if d.migrations is not None}
     for name in names:
         if name not in known:
-            raise RequestError(f"no database {name} has migrations", f"{nearest(name, known)}?")
+            raise RequestError(
+                f"no database {name} with migrations is declared", f"{nearest(name, known)}?"
+            )
     return tuple(
         _migration_row(ports, observed, database)
         for key, database in known.items()

@@ -33,7 +33,7 @@ def run_push(session: Session, file: str | None, store: str | None) -> None:
         chosen = set_ref.resolve(session.stack, sets, set_ref.parse(session.stack, file))
     if chosen is None:
         for name in offsite.held_back(session.stack, sets, store):
-            session.reporter.warn(f"{name} stays here: it was not verified, or is damaged")
+            session.reporter.warn(f"{name} was not uploaded: it is damaged, or was never verified")
     plan = offsite.plan_push(session.stack, session.new_run_id(), sets, chosen, store)
     names = sorted({step.set for step in plan.nodes if hasattr(step, "set")})
     done = session.change_sets(
@@ -41,7 +41,7 @@ def run_push(session: Session, file: str | None, store: str | None) -> None:
     )
     if done:
         text = words.counted(len(names), "set")
-        said = f"pushed {text}" if names else "everything good is there already"
+        said = f"pushed {text}" if names else "all verified sets are already in the stores"
         session.reporter.done(said, {"sets": names})
 
 
@@ -54,14 +54,14 @@ def run_pull(session: Session, file: str, store: str | None) -> str:
         found = offsite.resolve(session.stack, port.sets(store), ref, store)
         name = found.name
         if any(backup.name == name for backup in session.local_sets()):
-            session.reporter.note(f"{name} is here already")
+            session.reporter.note(f"{name} already exists locally")
             return name
         _require_trusted(session, port, found, store)
         if ref.is_latest:
             _warn_lost(session, port, store)
     if found.encryption == "age" and session.identity() is None and not session.options.dry_run:
         raise RequestError(
-            f"{name} is encrypted, and there is no identity",
+            f"{name} is encrypted, and no identity was given",
             "give your key file with --identity, or in QUIESCE_IDENTITY",
         )
     done = session.change_sets(
@@ -169,7 +169,9 @@ def use_identity(session: Session, file: str) -> Session:
         return session
     path = Path(file)
     if not path.is_file():
-        raise RequestError(f"there is no identity {file}", "give the path of your key file")
+        raise RequestError(
+            f"the identity file {file} does not exist", "give the path of your key file"
+        )
     return Session(session.stack, session.reporter, replace(session.options, identity=path))
 
 
@@ -210,16 +212,17 @@ def _require_trusted(session: Session, port: Offsite, found: OffsiteSet, store: 
     )
     if trust == "unknown":
         session.reporter.warn(
-            f"{found.name} cannot be authenticated: this installation has no signing key; "
-            f"put your copy of it at {signing_key_file(session.stack)}, or be sure of the store"
+            f"{found.name} cannot be authenticated, because this installation has no signing "
+            f"key; copy your key to {signing_key_file(session.stack)}, or make sure that nobody "
+            "else can write to the store"
         )
 
 
 def _warn_lost(session: Session, port: Offsite, store: str) -> None:
     if lost := port.lost(store):
         session.reporter.warn(
-            f"{words.counted(len(lost), 'set')} that was sent to {store} is not there any more,"
-            f" the newest: {lost[-1]}; somebody else removed it"
+            f"missing from {store}: {words.counted(len(lost), 'set')} uploaded from here, the "
+            f"newest: {lost[-1]}; somebody else removed it"
         )
 
 
@@ -232,14 +235,14 @@ def _store_reasons(
         found = tuple(replace(entry, stranger=False, accepted=True) for entry in found)
     if policy is None:
         return {
-            entry.name: ("not known to be sent from here" if entry.stranger else "no rule",)
+            entry.name: ("origin not confirmed" if entry.stranger else "no rule",)
             for entry in found
         }
     zone = ZoneInfo(session.stack.timezone)
     for suspicion in retention.suspicions(found, session.clock.now()):
         session.reporter.warn(
-            f"{store}: what is older is kept: {suspicion}; "
-            f"if that is right, run 'inv prune --store {store} --force'"
+            f"{store}: older sets are kept because {suspicion}; if that is expected, run 'inv "
+            f"prune --store {store} --force'"
         )
     return retention.decide(found, policy, session.clock.now(), zone)
 
@@ -250,7 +253,9 @@ def _only_store(
     names = [entry.name for entry in session.stack.stores]
     if len(names) != 1:
         raise RequestError(
-            "which store is meant?" if names else "this instance has no store",
-            f"give --store: {', '.join(names)}" if names else "name one in stack.yaml",
+            "there are several stores" if names else "this instance has no store",
+            f"choose one with --store: {', '.join(names)}"
+            if names
+            else ("add one to its 'stores' in stack.yaml"),
         )
     return names[0]

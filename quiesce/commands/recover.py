@@ -25,7 +25,7 @@ def _remove_copies(
         session.reporter.warn(f"the copy of drill {run} cannot be removed: {error}")
 
     for name in sandbox.remove_orphans(session.stack, failed=failed):
-        session.reporter.note(f"removed {name}, which a drill left")
+        session.reporter.note(f"removed {name}, left over from a drill")
 
 
 def run_recover(
@@ -33,14 +33,14 @@ def run_recover(
 ) -> None:
     """Finish what an interrupted run owes, and remove the copies that dead drills left."""
     if session.options.dry_run:
-        lines = [f"settle {dead.run}: {dead.verb}" for dead in interrupted(session.stack)]
-        lines += [f"remove what run {run} left" for run in abandoned(session.stack)]
+        lines = [f"recover {dead.run}: {dead.verb}" for dead in interrupted(session.stack)]
+        lines += [f"remove leftovers of run {run}" for run in abandoned(session.stack)]
         notes, _ = pending.read_all(runs_folder(session.stack))
-        lines += [f"try again what run {note.plan.run} left" for note in notes]
+        lines += [f"retry what run {note.plan.run} left unfinished" for note in notes]
         lines += [
             f"remove {name}" for name in sandbox.remove_orphans(session.stack, only_look=True)
         ]
-        session.reporter.text("".join(f"{line}\n" for line in lines or ["nothing is owed"]))
+        session.reporter.text("".join(f"{line}\n" for line in lines or ["nothing to recover"]))
         return
     run = session.new_run_id()
     with changing(
@@ -62,11 +62,11 @@ def run_recover(
         except RecoveryPending as error:
             left = error
     if settled:
-        title = f"{session.stack.instance.name}: interrupted runs were settled"
+        title = f"{session.stack.instance.name}: interrupted runs were recovered"
         notify.send(session.stack, "recovery", title, "\n".join(settled), session.reporter)
     if left is not None:
         raise left
-    summary = "settled: " + "; ".join(settled) if settled else "nothing is owed"
+    summary = "recovered: " + "; ".join(settled) if settled else "nothing to recover"
     session.reporter.done(summary, {"settled": list(settled)})
 
 
@@ -75,7 +75,7 @@ def lose_everything(
 ) -> None:
     """No container, network and volume of a throwaway copy: the disaster of a drill."""
     if not session.stack.instance.throwaway:
-        raise RequestError("only a throwaway copy is lost on purpose", "use 'inv clean-all'")
+        raise RequestError("only a throwaway copy can be destroyed this way", "use 'inv clean-all'")
     with session.observed() as (ports, _):
         ports.project.remove_project()
         for name in ports.project.resources().volumes:

@@ -39,8 +39,10 @@ PAGE = "report.html"
 
 #: What no set of any stack holds.
 ALWAYS_UNCOVERED = (
-    Uncovered("images", "the services' images", "a set records their digests only"),
-    Uncovered("values", "env files", "passwords never leave: keep them where you keep passwords"),
+    Uncovered("images", "the images of the services", "a set contains only their digests"),
+    Uncovered(
+        "values", "env files", "passwords are never backed up: keep them in your password store"
+    ),
     Uncovered("code", "the stack's own files", "they are in your repository"),
 )
 
@@ -53,7 +55,7 @@ def run_report(session: Session, *, html: bool, output: str | None) -> None:
     from quiesce.adapters.sets.local import LocalStore
 
     if output is not None and not html:
-        raise RequestError("--output is the file of the page", "add --html")
+        raise RequestError("--output names the HTML page", "add --html")
     store = LocalStore(session.stack.backups)
     facts = _page_facts(session, store.sets(), store.unreadable())
     session.reporter.runs(facts.runs, facts.now)
@@ -67,17 +69,20 @@ def run_report(session: Session, *, html: bool, output: str | None) -> None:
         files.replace_synced(file, words.utf_8(text))
     except OSError as error:
         raise RequestError(
-            f"{file} cannot be written: {reason(error)}",
-            f"{hint_for(error, file)}, or name another with --output PATH",
+            f"cannot write {file}: {reason(error)}",
+            f"{hint_for(error, file)}; or choose another file with --output PATH",
         ) from error
-    session.reporter.done(f"the page is {file}", {"page": str(file)})
+    session.reporter.done(f"wrote {file}", {"page": str(file)})
 
 
 def _page_file(session: Session, output: str | None) -> Path:
     if output is not None:
         file = Path(output).expanduser().absolute()
         if file.is_dir() or not file.parent.is_dir():
-            raise RequestError(f"{file} is no file in a folder that exists", "name a file")
+            raise RequestError(
+                f"{file} is a folder, or its folder does not exist",
+                "give a file in an existing folder",
+            )
         return file
     make_private(reports_folder(session.stack))
     return reports_folder(session.stack) / PAGE

@@ -48,10 +48,14 @@ def run_restore(
     ref = None if file is None else set_ref.parse(session.stack, file)
     if ref is not None and (path := set_ref.single_file(session.stack, ref)):
         if from_instance is not None:
-            raise RequestError("--from-instance is for sets", "leave it out: a file is of none")
+            raise RequestError(
+                "--from-instance applies to sets only", "omit it: a file belongs to no instance"
+            )
         return _restore_file(session, path, request, database, note)
     if database is not None:
-        raise RequestError("--database is for single files", "use --only with a set")
+        raise RequestError(
+            "--database applies to single files only", "use --only to choose from a set"
+        )
     sets = session.local_sets()
     if ref is None:
         own = set_ref.require_any(session.stack, sets, from_instance)
@@ -74,7 +78,7 @@ def run_restore(
 
     def confirm(*_: object) -> None:
         if request.in_place and not request.safety:
-            lines = [f"rows of {source.name} replace the live ones: there is no way back"]
+            lines = [f"this replaces live rows with those of {source.name} and cannot be undone"]
             phrase = f"REPLACE {session.stack.instance.name}"
             require_phrase(session.reporter, phrase, lines, session.options.confirm)
             return
@@ -107,8 +111,8 @@ def _require_answers(session: Session, probes: Sequence[Probe]) -> None:
         wrong = asking.still_answered(session.stack, ports, probes, session.clock, patience)
     if wrong:
         raise CheckFailed(
-            f"before the restore it was answered well, and is not now: {wrong[0]}",
-            "see 'inv logs'; 'inv undo-restore' goes back to what was there before",
+            f"the probe passed before the restore and fails now: {wrong[0]}",
+            "check 'inv logs'; 'inv undo-restore' brings back the previous data",
             details=wrong[1:],
         )
 
@@ -119,8 +123,8 @@ def _restored(
     outcome = restore_outcome(source, run, session.clock.monotonic() - began)
     session.reporter.restore_done(outcome)
     if name := request.beside:
-        text = f"{name} is a database of its own now: drop it when it is not needed any more, or"
-        session.reporter.note(f"{text} declare it, for no set holds it")
+        advice = "drop it when you no longer need it, or add it to stack.yaml"
+        session.reporter.note(f"{name} is not backed up: {advice}")
     return outcome
 
 

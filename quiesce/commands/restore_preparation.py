@@ -38,8 +38,8 @@ def check_request(source: RestoreSource, request: RestoreRequest) -> None:
     """Raise RequestError for options that do not go together, or with this source."""
     if isinstance(source, BackupSet) and source.manifest.kind == "schema":
         raise RequestError(
-            f"{source.name} holds no rows, so nothing is restored from it",
-            f"follow {source.path / 'RESTORE.md'}, or choose a full set",
+            f"{source.name} contains no rows and cannot be restored",
+            f"restore it by hand with {source.path / 'RESTORE.md'}, or choose a full set",
         )
     only_rows = rows_alone(source, request)
     for option, given in (
@@ -50,13 +50,16 @@ def check_request(source: RestoreSource, request: RestoreRequest) -> None:
         # A single file may be a whole database of a revision that only a person knows.
         is_for_files = isinstance(source, ImportSource) and option != "--in-place"
         if given and not only_rows and not is_for_files:
-            raise RequestError(f"{option} is for rows alone", "add --data-only, or leave it out")
+            raise RequestError(
+                f"{option} applies only when rows are restored without the schema",
+                f"add --data-only, or omit {option}",
+            )
     if request.beside and only_rows:
         raise RequestError(
-            "--as is for whole databases, not for rows alone", "choose a full set, or leave it out"
+            "--as restores whole databases, not rows only", "choose a full set, or omit --as"
         )
     if only_rows and not source.database_keys:
-        raise RequestError(f"{source.name} holds no database", "leave out --data-only")
+        raise RequestError(f"{source.name} contains no database", "omit --data-only")
 
 
 def readable(ports: Ports, run: str, source: BackupSet, identity: Path | None) -> BackupSet:
@@ -67,7 +70,7 @@ def readable(ports: Ports, run: str, source: BackupSet, identity: Path | None) -
     if wrong := ports.store.verify(source, ports.sink.progress):
         raise RequestError(
             f"{source.name} is damaged: {wrong[0]}",
-            "restore another set; 'inv backups' lists them",
+            "restore another set from 'inv backups'",
             # The first one is the fact already.
             details=wrong[1:],
         )
@@ -102,9 +105,9 @@ def prepare_restore(
         lacks_roles = any("the server has no role" in problem for problem in problems)
         raise RequestError(
             f"{source.name} cannot be restored here: {problems[0]}",
-            "add --create-roles, or correct that, then try again; nothing was touched"
+            "add --create-roles, or correct that, then try again; nothing was changed"
             if lacks_roles and not request.create_roles
-            else "correct that, then try again; nothing was touched",
+            else "correct that, then try again; nothing was changed",
             details=problems[1:],
         )
     ties = require_untied(ports, observed, chosen, request)
@@ -136,10 +139,10 @@ def _require_allowed(chosen: Chosen, source: BackupSet, request: RestoreRequest)
     ]
     if broken and not rows_alone(source, request) and not request.not_valid:
         raise RequestError(
-            f"{source.name} is whole; this stands in its way: {broken[0]}",
+            f"{source.name} is complete, but cannot be restored unchanged: {broken[0]}",
             f"restore again with --not-valid{' --skip-broken' if request.skip_broken else ''}: "
-            "these constraints come back NOT VALID, and so are "
-            "asked of new rows only; nothing was touched",
+            "these constraints are then restored as NOT VALID and checked for new rows only; "
+            "nothing was changed",
             details=broken[1:],
         )
 
@@ -150,8 +153,8 @@ def _other_servers(stack: Stack, observed: Observed, source: RestoreSource) -> l
         state.server_version.partition(".")[0] for state in observed.databases if state.reachable
     }
     return [
-        f"volume {cluster.volume} is of PostgreSQL {cluster.version}, the server here is {major}: "
-        + "bring it up with the image it was made with"
+        f"volume {cluster.volume} is a data directory of PostgreSQL {cluster.version}, but the "
+        f"server is {major}: start the server with an image of that version"
         for cluster in source.clusters
         for major in sorted(majors)
         if cluster.volume in {volume.key for volume in stack.volumes} and cluster.version != major
@@ -196,7 +199,8 @@ def _require_room(observed: Observed, source: BackupSet) -> None:
     needed = int(sum(volume.bytes for volume in source.manifest.volumes) * _ROOM)
     if observed.free_bytes < needed:
         raise RequestError(
-            f"{needed} bytes are needed to unpack {source.name}, {observed.free_bytes} are free",
+            f"unpacking {source.name} needs {needed} bytes, but only {observed.free_bytes} are "
+            "free",
             "free some space, or restore less with --only",
         )
 

@@ -23,8 +23,9 @@ def rows_targets(
     """Return where the rows of each database go, and add to `problems` all that forbids it."""
     if request.in_place and len(chosen.databases) > 1:
         raise RequestError(
-            "rows are replaced in place one database at a time",
-            f"add --only {chosen.databases[0].key}: a failure between two would leave one new",
+            "--in-place replaces the rows of one database at a time",
+            f"add --only {chosen.databases[0].key}; with several, a failure would leave some "
+            "replaced and some not",
         )
     return tuple(
         _target(ports, observed, source, database, request, problems)
@@ -46,14 +47,14 @@ def _target(
     if not state.reachable:
         return RowsTarget(key, revisions, newest, ())
     if not state.exists and (request.in_place or not revisions):
-        problems.append(f"there is no database {database.name} whose tables the rows could go into")
+        problems.append(f"database {database.name} does not exist, so its rows cannot be replaced")
         return RowsTarget(key, revisions, newest, ())
     at_backup = not revisions or sorted(state.revision) == sorted(revisions)
     if request.in_place:
         if not at_backup:
             problems.append(
-                f"database {key} is at {', '.join(state.revision) or 'no revision'}, the rows are "
-                f"of {', '.join(revisions)}: without --in-place the difference is migrated"
+                f"database {key} is at {', '.join(state.revision) or 'no revision'}, but the "
+                f"rows are at {', '.join(revisions)}: omit --in-place to migrate the rows"
             )
         newest = ""
     if not (state.exists and at_backup):
@@ -77,7 +78,8 @@ def _revisions(
     revisions = record.revision
     if not revisions and not request.assume_revision:
         problems.append(
-            f"the rows of {database.key} say no revision: name theirs with --assume-revision"
+            f"the set records no revision for the rows of {database.key}: give it with "
+            "--assume-revision"
         )
         return (), ""
     revisions = revisions or (request.assume_revision,)
@@ -118,5 +120,5 @@ def _counted(
     found = rows_misfit(drift, frozenset(changed), force=request.force)
     problems += [f"{database.key}: {problem}" for problem in found]
     if drift.lossy and not request.accept_lossy:
-        problems.append("--accept-lossy takes changes of types as they come out")
+        problems.append("to accept that values change with their types, add --accept-lossy")
     return changed

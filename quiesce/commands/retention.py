@@ -73,8 +73,8 @@ def run_prune(session: Session, *, force: bool) -> None:
                 ]
         for suspicion in retention.suspicions(candidates, now):
             session.reporter.warn(
-                f"what is older is held back: {suspicion}; "
-                "if that is right, run 'inv prune --force'"
+                f"older sets are kept because {suspicion}; if that is expected, run 'inv prune "
+                "--force'"
             )
         zone = ZoneInfo(session.stack.timezone)
         reasons = retention.decide(candidates, session.stack.retention, now, zone)
@@ -107,7 +107,7 @@ def run_keep(session: Session, file: str, *, pinned: bool) -> None:
         lambda _, run: prune.plan_pin(session.stack, run, chosen.name, pinned=pinned),
     )
     if done:
-        words_ = "is kept" if pinned else "is retention's to decide about again"
+        words_ = "is pinned" if pinned else "is unpinned"
         session.reporter.done(f"{chosen.name} {words_}", {"set": chosen.name, "pinned": pinned})
 
 

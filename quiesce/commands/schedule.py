@@ -42,7 +42,7 @@ def run_schedule(session: Session, *, install: bool, remove: bool, systemd: bool
     changes nothing.
     """
     if install and remove:
-        raise RequestError("--install and --remove exclude each other", "give one of them")
+        raise RequestError("--install and --remove exclude each other", "use one of them")
     if systemd:
         _timers(session, install=install, remove=remove)
         return
@@ -72,15 +72,15 @@ def _timers(session: Session, *, install: bool, remove: bool) -> None:
     # systemd opens the log before anything of ours runs.
     make_private(log_file(session.stack).parent)
     changed = systemd.replace(where, place.mark, wanted)
-    how = "by timers" if wanted else "not by timers any more"
-    same = "" if changed else ", as before"
+    how = "on systemd timers" if wanted else "no longer on systemd timers"
+    same = "" if changed else " (unchanged)"
     session.reporter.result({"units": sorted(wanted), "changed": changed})
     session.reporter.done(f"{session.stack.instance.name} runs {how}{same}")
     user = getpass.getuser()
     if wanted and not systemd.lingers(user):
         session.reporter.warn(
-            f"timers of {user} run only while {user} is logged in, "
-            f"until 'loginctl enable-linger {user}' was run"
+            f"timers of {user} run only while {user} is logged in; run 'loginctl enable-linger "
+            f"{user}' to change that"
         )
 
 
@@ -95,13 +95,15 @@ def _replace(session: Session, lines: Sequence[str]) -> None:
         raise RequestError(str(error), error.hint) from None
     if after != before:
         write_crontab(after)
-    how = "in the crontab" if lines else "not in the crontab any more"
-    same = "" if after != before else ", as before"
+    how = "in the crontab" if lines else "no longer in the crontab"
+    same = "" if after != before else " (unchanged)"
     facts = {"lines": list(lines), "changed": after != before}
     session.reporter.result(facts)
     session.reporter.done(f"the schedule of {session.stack.instance.name} is {how}{same}")
     if lines:
-        session.reporter.note(f"output goes to {log_file(session.stack)}; what fails is mailed too")
+        session.reporter.note(
+            f"output goes to {log_file(session.stack)}; cron also mails the output of failed runs"
+        )
 
 
 def _tell_zone(
@@ -111,8 +113,8 @@ def _tell_zone(
     here, there = now.astimezone(), now.astimezone(ZoneInfo(session.stack.timezone))
     if here.utcoffset() != there.utcoffset():
         session.reporter.warn(
-            f"cron goes by this machine's clock, where it is {here:%H:%M} now; "
-            f"in {session.stack.timezone} it is {there:%H:%M}"
+            f"cron uses this machine's time zone, where it is {here:%H:%M} now; in "
+            f"{session.stack.timezone} it is {there:%H:%M}"
         )
 
 
@@ -124,7 +126,10 @@ def cron_lines(stack: Stack, environ: Mapping[str, str]) -> tuple[str, ...]:
     _require_schedule(stack)
     folder = str(stack.directory)
     if not folder.isprintable():
-        raise RequestError(f"cron cannot name the folder {folder!r}", "move it to another one")
+        raise RequestError(
+            f"a crontab cannot contain the folder name {folder!r}",
+            "move the stack to a folder with another name",
+        )
     log = shlex.quote(log_file(stack).relative_to(stack.directory).as_posix())
     begin = f"cd {shlex.quote(folder)} && umask 077 && mkdir -p {shlex.quote(_log_folder())} &&"
     # The output of what failed is also cron's output, which cron mails.
@@ -139,7 +144,7 @@ def cron_lines(stack: Stack, environ: Mapping[str, str]) -> tuple[str, ...]:
     lines.append(schedule.cron_line("@reboot", f"{begin} {retry} {end}"))
     if (longest := max(map(len, lines))) > LONGEST_LINE:
         raise RequestError(
-            f"the command for cron has {longest} characters, at most {LONGEST_LINE}",
+            f"the line for cron has {longest} characters, but cron allows {LONGEST_LINE}",
             "move the stack to a folder with a shorter name",
         )
     return tuple(lines)
@@ -212,7 +217,7 @@ def timers_state(stack: Stack, environ: Mapping[str, str]) -> list[Finding]:
     if not there:
         return []
     if there != timer_units(stack, environ, place):
-        fact = f"the timers are not those of {stack.file.name}"
+        fact = f"the installed timers do not match {stack.file.name}"
         return [Finding("error", "schedule", fact, "run 'inv schedule --systemd --install'")]
     try:
         idle = [n for n in there if n.endswith(".timer") and not systemd.active(where, n)]

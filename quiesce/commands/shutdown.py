@@ -44,7 +44,7 @@ def run_shutdown(session: Session, request: ShutdownRequest) -> None:
 
 
 def _stop_without_backup(session: Session, request: ShutdownRequest, error: QuiesceError) -> None:
-    session.reporter.warn(f"there is NO backup of now: {error}")
+    session.reporter.warn(f"NO backup was made: {error}")
     stopped: list[str] = []
 
     def plan(_: Ports, seen: Observed, run: str) -> Plan:
@@ -64,7 +64,7 @@ def _safe(
     session: Session, how: str, name: str | None, stopped: list[str], request: ShutdownRequest
 ) -> None:
     kept = ", ".join(request.keep_running)
-    rest = f"every service but {kept}" if kept else "every service"
+    rest = f"every service except {kept}" if kept else "every service"
     facts = {"set": name, "stopped": stopped, "keep_running": list(request.keep_running)}
     session.reporter.result({"shutdown": facts, "safe_to_power_off": not kept})
     if kept:

@@ -95,7 +95,8 @@ def show_volumes(
     sizes = measure(ports, observed.volumes)
     reporter.volumes(observed, stack, sizes)
     above = [
-        f"{volume.key} has {words.size(size[1])}, at most {words.size(volume.max_size)}"
+        f"{volume.key} contains {words.size(size[1])}, but may have at most "
+        f"{words.size(volume.max_size)}"
         for volume in stack.volumes
         if volume.max_size is not None
         and (size := sizes.get(volume.key)) is not None
@@ -116,4 +117,4 @@ def size_in_bytes(text: str) -> int:
     try:
         return read_size(text)
     except ValueError:
-        raise RequestError(f"{text} is no size", "write it like 500MB or 10GiB") from None
+        raise RequestError(f"{text} is not a size", "write it like 500MB or 10GiB") from None

@@ -70,13 +70,13 @@ def run_verify(
                 f"{damaged} of {len(chosen)} sets are damaged"
                 if everything
                 else f"{chosen[0].name} is damaged",
-                "do not rely on it; make another one with 'inv backup'",
+                "do not rely on it; make another backup with 'inv backup'",
                 details=[*wrong, *failed, *eased],
             )
         if untried:
             first = untried[0]
             raise CheckFailed(
-                f"{first.fact}; nothing wrong was found in what was kept",
+                f"{first.fact}; the restore was not tested, and no damage was found",
                 first.hint,
                 details=[
                     *first.details,
@@ -109,7 +109,10 @@ def _try_all(
         if backup.name in damaged:
             continue
         if backup.manifest.kind == "schema":
-            session.reporter.warn(f"{backup.name}: only the sums were checked of a schema")
+            session.reporter.warn(
+                f"{backup.name}: only checksums were verified, because a schema-only set cannot "
+                "be restored"
+            )
             continue
         try:
             tried = try_restore(session, backup)
@@ -154,7 +157,7 @@ def verify_sets(
             wrong = reading.wrong
             level = "sums" if reading.unread and not wrong else "deep"
             for reason in reading.unread:
-                sink.warn(f"{backup.name}: only the sums were checked of {reason}")
+                sink.warn(f"{backup.name}: only checksums were verified of {reason}")
         # Read again: somebody may have pinned the set meanwhile.
         state = store.read(backup.path).state
         store.remember(backup.name, state.checked(level, clock.now(), good=not wrong))
@@ -175,7 +178,7 @@ class Decoder:
         reading = Reading()
         if backup.manifest.encryption:
             if backup.manifest.encryption == "age" and self._identity is None:
-                reading.unread.append("what is encrypted; give your key file with --identity")
+                reading.unread.append("encrypted members; give your key file with --identity")
                 return reading
             try:
                 backup = self._ports.store.decrypted(
@@ -225,7 +228,7 @@ class Decoder:
             reading.wrong.append(f"{file}: {error}")
             return
         if record.service not in self._services():
-            reading.unread.append(f"{file}, because {record.service} does not run")
+            reading.unread.append(f"{file}, because {record.service} is not running")
             return
         try:
             self._ports.runtime.run_tool(
@@ -262,8 +265,8 @@ def _require_restorable(failed: Sequence[str], eased: Sequence[str]) -> None:
     """Raise CheckFailed where sets are whole, and still do not come back as they are."""
     if failed:
         raise CheckFailed(
-            f"the members are whole, but restoring them into a copy failed: {failed[0]}",
-            "correct what is named where it comes from, and back up again",
+            f"the members are intact, but restoring them into a copy failed: {failed[0]}",
+            "correct the cause in the live database, and back up again",
             details=[*failed[1:], *eased],
         )
     if eased:
@@ -272,9 +275,9 @@ def _require_restorable(failed: Sequence[str], eased: Sequence[str]) -> None:
             [*(["--not-valid"] if not all(skipped) else []), *(["--skip-broken"] * any(skipped))]
         )
         raise CheckFailed(
-            f"the set is whole; this stands in its way: {eased[0]}",
-            f"a restore of it needs {flags}, and was tried so: every row came back; correct what "
-            "is named in the live database, and back up again",
+            f"the set is intact, but cannot be restored unchanged: {eased[0]}",
+            f"restoring it needs {flags}; this was tested and restored every row; correct the "
+            "cause in the live database, and back up again",
             details=eased[1:],
         )
 
@@ -286,5 +289,5 @@ def _require_readable(store: BackupStore, ref: SetRef) -> None:
         if damaged == name:
             raise CheckFailed(
                 f"{name} is damaged: {reason.removeprefix(name + ': ')}",
-                "do not rely on it; make another one with 'inv backup'",
+                "do not rely on it; make another backup with 'inv backup'",
             )

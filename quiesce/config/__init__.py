@@ -58,7 +58,7 @@ def load_stack(
         check_stack(subject)
     findings.raise_if_any()
     if sections is None or chosen is None:
-        raise AssertionError("a document without mistakes has sections and an instance")
+        raise AssertionError("a document without errors has sections and an instance")
     return build_stack(
         sections,
         instance=chosen,
@@ -96,7 +96,7 @@ def _read(file: Path, findings: Findings) -> bytes:
     try:
         return read_bounded(file)
     except FileNotFoundError:
-        findings.add((), "does not exist", "name another with --stack, or write it")
+        findings.add((), "does not exist", "create it, or give another with --stack")
     except OSError as error:
         hint = hint_for_reading(error, file)
         findings.add((), f"cannot be read: {error.strerror}", hint)

@@ -89,7 +89,7 @@ def check_timezone(zone: str, findings: Findings, *, of_environment: bool = Fals
         if match := nearest(zone, zoneinfo.available_timezones()):
             hint = f"did you mean '{match}'?"
         if of_environment:
-            what, hint = "TZ of the environment", "add 'timezone: Europe/Berlin', or unset TZ"
+            what, hint = "the environment variable TZ", "add 'timezone: Europe/Berlin', or unset TZ"
         findings.add(("timezone",), f"{what} is not a time zone", hint)
 
 
@@ -117,7 +117,7 @@ def _check_lists(subject: Subject) -> None:
                 continue
             if word in first:
                 line = subject.findings.line((*path, first[word]))
-                fact = f"{show(word)} is there twice, first in line {line}"
+                fact = f"{show(word)} occurs twice, first in line {line}"
                 subject.findings.add((*path, index), fact, "keep one of them")
             first.setdefault(word, index)
 
@@ -134,13 +134,13 @@ def _check_instances(subject: Subject) -> None:
         if entry.runtime == "host":
             for key in ("files", "context", "profiles"):
                 if getattr(entry, key):
-                    fact = "is for 'runtime: compose' only"
-                    subject.findings.add((*path, key), fact, "take it out")
+                    fact = "applies to 'runtime: compose' only"
+                    subject.findings.add((*path, key), fact, "remove it")
         elif not any(isinstance(word, Unresolved) for word in (entry.project, entry.context)):
             place = (entry.project or name, entry.context)
             if other := projects.get(place):
-                fact = f"the project {show(place[0])} is the one of instance '{other}' too"
-                hint = "give each its own 'project:'"
+                fact = f"project {show(place[0])} is also the project of instance '{other}'"
+                hint = "give each instance its own 'project:'"
                 subject.findings.add((*path, "project") if entry.project else path, fact, hint)
             projects.setdefault(place, name)
 
@@ -151,14 +151,18 @@ def _check_databases(subject: Subject) -> None:
     for key, entry in subject.stack.databases.items():
         path: YamlPath = ("databases", key)
         if (other := files.setdefault(key.lower(), key)) != key:
-            fact = f"'{other}' is the same but for capitals, and so may be the names of their files"
-            subject.findings.add(path, fact, "choose another key, and say 'name:'")
+            fact = (
+                f"'{other}' differs only in upper and lower case, and their file names could "
+                "collide"
+            )
+            hint = "choose another key, and give the database's name in 'name:'"
+            subject.findings.add(path, fact, hint)
         name = entry.name or key
         if (entry.service, name) in servers:
             other = servers[entry.service, name]
             line = subject.findings.line(("databases", other))
-            fact = f"the same database as '{other}' in line {line}"
-            subject.findings.add(path, fact, "take one out, or give it another 'name:'")
+            fact = f"is the same database as '{other}' in line {line}"
+            subject.findings.add(path, fact, "remove one, or give it another 'name:'")
         servers.setdefault((entry.service, name), key)
         if name in subject.stack.exclude_databases:
             _note_excluded(subject, path, "exclude_databases")
@@ -173,18 +177,18 @@ def _check_volumes(subject: Subject) -> None:
         if entry.backup != "by-dump":
             continue
         if not subject.names("databases"):
-            fact = "'by-dump' without any database: nothing would keep this volume"
-            hint = "declare its databases in 'databases:', or write 'backup: files'"
+            fact = "'by-dump' without any declared database: this volume would not be backed up"
+            hint = "declare its databases in 'databases:', or use 'backup: files'"
             subject.findings.add((*path, "backup"), fact, hint)
         if entry.clean:
-            fact = "a database's volume cannot be cleaned"
-            subject.findings.add((*path, "clean"), fact, "take 'clean' out")
+            fact = "the volume of a database cannot be cleaned"
+            subject.findings.add((*path, "clean"), fact, "remove 'clean'")
 
 
 def _note_excluded(subject: Subject, path: YamlPath, section: str) -> None:
     line = subject.findings.line((section,))
     fact = f"also excluded in line {line}"
-    subject.findings.add(path, fact, f"take it out here or from '{section}'")
+    subject.findings.add(path, fact, f"remove it here or from '{section}'")
 
 
 def _check_password(
@@ -196,16 +200,16 @@ def _check_password(
             subject.secrets[path] = Secret(str(password))
         return
     if password is not None:
-        subject.findings.add(place, "there is a 'password' too", "keep one of them")
+        subject.findings.add(place, "'password' is also given", "keep one of them")
     try:
         text = read_bounded(subject.directory / file).decode().removesuffix("\n").removesuffix("\r")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        subject.findings.add(place, f"{show(file)} cannot be read: {reason}", "check the path")
+        subject.findings.add(place, f"cannot read {show(file)}: {reason}", "check the path")
         return
     if not text or "\n" in text or "\0" in text:
-        fact = f"{show(file)} does not hold one line"
-        subject.findings.add(place, fact, "write the password in it and nothing else")
+        fact = f"{show(file)} does not contain exactly one line"
+        subject.findings.add(place, fact, "put only the password into it")
     subject.secrets[path] = Secret(text)
 
 
@@ -220,7 +224,7 @@ def _check_paths(subject: Subject) -> None:
         if isinstance(entry.path, Unresolved):
             continue
         if fact := _refuse_path(entry.path, directory, keep):
-            hint = "name a folder below this file's, as in 'backend/logs'"
+            hint = "give a folder below the folder of this file, such as 'backend/logs'"
             subject.findings.add(("paths", key, "path"), f"{show(entry.path)} {fact}", hint)
 
 
@@ -228,16 +232,16 @@ def _refuse_path(text: str, directory: Path, keep: Iterable[Path]) -> str | None
     """Why a path must not be cleaned, or None. What lies in it is looked at when it is cleaned."""
     pure = PurePosixPath(text)
     if pure.is_absolute() or ".." in pure.parts or not pure.parts:
-        return "is not below this file's folder"
+        return "is not below the folder of this file"
     path = directory / pure
     for other in keep:
         if path == other or path in other.parents or other in path.parents:
-            return f"and '{clip(other.name)}' cannot be cleaned apart"
+            return f"cannot be cleaned without '{clip(other.name)}': one contains the other"
     for part in [path, *path.parents]:
         if part == directory:
             break
         if is_there(part.is_symlink):
-            return "leads over a symbolic link"
+            return "contains a symbolic link"
     return None
 
 
@@ -245,7 +249,8 @@ def _check_retention(subject: Subject) -> None:
     written = subject.data.get("retention")
     for name in subject.stack.retention:
         if isinstance(written, dict) and written.get(name) == {}:
-            subject.findings.add(("retention", name), "has no rule: nothing would be kept", _RULES)
+            fact = "has no rule, so no set would be kept"
+            subject.findings.add(("retention", name), fact, _RULES)
 
 
 def _check_schedule(subject: Subject) -> None:
@@ -260,11 +265,12 @@ def _check_schedule(subject: Subject) -> None:
             continue
         for name in what:
             if name in TASKS:
-                fact, hint = f"{show(name)} stands alone", "give it an entry of its own"
+                fact = f"{show(name)} cannot be combined with others"
+                hint = "give it a separate entry"
             elif name in names:
                 continue
             else:
-                fact = f"{show(name)} is neither a task nor a database or volume that is kept"
+                fact = f"{show(name)} is not a task, a database or a volume that is backed up"
                 hint = suggest(name, [*TASKS, *names]) or f"known: {', '.join([*TASKS, *names])}"
             subject.findings.add(("schedule", index), fact, hint)
 
@@ -277,8 +283,9 @@ def _check_probes(subject: Subject) -> None:
         asks_http = all(value is not None for value in http) and query == [None, None]
         asks_sql = all(value is not None for value in query) and http == [None, None, None]
         if not asks_http and not asks_sql:
-            fact = "is neither a question over HTTP nor a query"
-            subject.findings.add(path, fact, "give service, port and path, or database and query")
+            fact = "is neither an HTTP probe nor a query"
+            hint = "give either service, port and path, or database and query"
+            subject.findings.add(path, fact, hint)
         if probe.database is not None:
             _expect_known(subject, (*path, "database"), probe.database, "databases")
         _expect_path(subject, (*path, "path"), probe.path)
@@ -289,7 +296,7 @@ def _check_writes(subject: Subject) -> None:
         path: YamlPath = ("drill", "writes", index)
         sent = [text for text in (write.path, write.body) if not isinstance(text, Unresolved)]
         if not any(text and "{mark}" in text for text in sent):
-            fact, hint = "writes no mark", "put {mark} into its path or its body"
+            fact, hint = "does not write the marker", "put {mark} into its path or its body"
             subject.findings.add(path, fact, hint)
         for name in ("path", "read", "remove"):
             _expect_path(subject, (*path, name), getattr(write, name))
@@ -311,7 +318,7 @@ def _expect_known(subject: Subject, path: YamlPath, name: str, section: str) -> 
 
 def _expect_path(subject: Subject, path: YamlPath, text: str | None) -> None:
     if text is not None and not isinstance(text, Unresolved) and not text.startswith("/"):
-        subject.findings.add(path, f"{show(text)} is not a path of a URL", "begin it with /")
+        subject.findings.add(path, f"{show(text)} is not a URL path", "start it with /")
 
 
 def _check_chosen(subject: Subject, chosen: InstanceSection) -> None:
@@ -338,4 +345,5 @@ def _check_chosen(subject: Subject, chosen: InstanceSection) -> None:
 
 def _expect_file(name: str, path: YamlPath, directory: Path, findings: Findings) -> None:
     if not isinstance(name, Unresolved) and not is_there((directory / name).is_file):
-        findings.add(path, f"{show(name)} does not exist", f"a path starts at {directory.name}/")
+        hint = f"paths are relative to {directory.name}/"
+        findings.add(path, f"{show(name)} does not exist", hint)

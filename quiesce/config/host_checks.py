@@ -27,8 +27,8 @@ def check_host_services(
     needs = {name: service.depends_on for name, service in stack.services.items()}
     if cycle := _cycle(needs):
         path = ("services", cycle[0], "depends_on")
-        fact = f"services wait for each other: {' → '.join(cycle)}"
-        findings.add(path, fact, "break the circle in one 'depends_on'")
+        fact = f"services depend on each other in a cycle: {' → '.join(cycle)}"
+        findings.add(path, fact, "break the cycle in one 'depends_on'")
     else:
         _check_order(stack.restart.order, needs, findings)
 
@@ -42,18 +42,18 @@ def _check_service(
     findings: Findings,
 ) -> None:
     if (service.command is None) == (service.postgres is None):
-        fact = "needs one of 'command' and 'postgres'"
+        fact = "needs either 'command' or 'postgres'"
         findings.add(path, fact, "write 'command: [program, argument]' or 'postgres: embedded'")
     if service.postgres is None:
         for key in ("user", "password", "password_file"):
             if key in service.model_fields_set:
-                fact = "is for 'postgres: embedded' only"
+                fact = "applies to 'postgres: embedded' only"
                 findings.add((*path, key), fact, "use 'environment:' for a program")
     if service.health is not None and service.health_http is not None:
-        fact = "there is a 'health' command too"
+        fact = "a 'health' command is also given"
         findings.add((*path, "health_http"), fact, "keep one of them")
     if service.health_http is not None and service.port is None:
-        findings.add((*path, "health_http"), "there is no 'port' to ask", "add 'port:'")
+        findings.add((*path, "health_http"), "needs 'port'", "add 'port:'")
     for key in service.volumes:
         if key not in volumes:
             fact = f"there is no volume {show(key)}"
@@ -68,8 +68,8 @@ def _check_service(
         and not isinstance(service.cwd, Unresolved)
         and not is_there((directory / service.cwd).is_dir)
     ):
-        fact = f"there is no folder {show(service.cwd)}"
-        findings.add((*path, "cwd"), fact, f"a path starts at {directory.name}/")
+        fact = f"the folder {show(service.cwd)} does not exist"
+        findings.add((*path, "cwd"), fact, f"paths are relative to {directory.name}/")
 
 
 def _check_databases(stack: StackFile, known: Sequence[str], findings: Findings) -> None:
@@ -83,7 +83,7 @@ def _check_databases(stack: StackFile, known: Sequence[str], findings: Findings)
             continue
         service = stack.services.get(database.service)
         if service and service.postgres is None:
-            fact = f"the service {show(database.service)} is no database server"
+            fact = f"the service {show(database.service)} is not a database server"
             findings.add(path, fact, "give it 'postgres: embedded' instead of a command")
 
 

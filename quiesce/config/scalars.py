@@ -103,7 +103,7 @@ def _text(value: str) -> str:
         return value
     if isinstance(value, Interpolated):
         raise mistake(f"{show(value)} is empty", "give the variable a value")
-    raise mistake("is empty", "write a value, or take the key out")
+    raise mistake("is empty", "give it a value, or remove the key")
 
 
 def _named(pattern: str, what: str, hint: str, *, longest: int = 200) -> Kind:
@@ -121,7 +121,7 @@ def _named(pattern: str, what: str, hint: str, *, longest: int = 200) -> Kind:
 def _postgres_name(value: str) -> str:
     if not value or not value.isprintable() or len(value.encode()) > _NAME_BYTES:
         hint = f"use 1 to {_NAME_BYTES} bytes, without control characters"
-        raise mistake(f"{show(value)} is not the name of a database", hint)
+        raise mistake(f"{show(value)} is not a valid database name", hint)
     return value
 
 
@@ -130,7 +130,7 @@ def _choice(*words: str) -> Kind:
         if value not in words:
             hint = suggest(value, words)
             known = f": {', '.join(words)}" if hint.startswith("did") else ""
-            raise mistake(f"{show(value)} is not one of the known words{known}", hint)
+            raise mistake(f"{show(value)} is not a known value{known}", hint)
         return value
 
     return _scalar(check, {"type": "string", "enum": list(words)})
@@ -138,7 +138,7 @@ def _choice(*words: str) -> Kind:
 
 def _path_backup(value: str) -> str:
     if value != "never":
-        hint = "write 'never', or make it a named volume of the Compose file"
+        hint = "write 'never', or make it a named volume in the Compose file"
         raise mistake(f"{show(value)} is not supported by this version", hint)
     return value
 
@@ -179,7 +179,7 @@ def _seconds(value: str) -> float:
         for number, unit in zip(found.groups(), _SECONDS.values(), strict=True)
     )
     if not 0 < seconds <= _LONGEST:
-        raise mistake(f"{show(value)} is out of range", "write more than 0s and at most 100 years")
+        raise mistake(f"{show(value)} is out of range", "give more than 0s and at most 100 years")
     return float(seconds)
 
 
@@ -225,8 +225,8 @@ def _timing(value: str) -> str:
 
 def _version(value: str) -> int:
     if value != "1":
-        hint = "write 'version: 1', or use a newer version of this tool"
-        raise mistake(f"version {show(value)} is not known", hint)
+        hint = "write 'version: 1', or use a newer version of Quiesce"
+        raise mistake(f"version {show(value)} is not supported", hint)
     return 1
 
 
@@ -239,10 +239,10 @@ def _words(value: object) -> list[str]:
             value = shlex.split(value)
         except ValueError:
             raise mistake(
-                f"{show(value)} has an open quote", "write the command as a list"
+                f"{show(value)} has an unclosed quote", "write the command as a list"
             ) from None
     if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-        raise mistake("expected the words of a command", "write it like [python, -m, app]")
+        raise mistake("expected a command", "write it like [python, -m, app]")
     if not value or not value[0]:
         raise mistake("the command is empty", "write it like [python, -m, app]")
     return [str(word) for word in value]
@@ -294,7 +294,7 @@ ImageName = Annotated[
 VariableName = Annotated[
     str, _named(r"[A-Za-z_][A-Za-z0-9_]*", "the name of a variable", "use letters, digits and _")
 ]
-HttpPath = Annotated[str, _named(r"/[!-~]*", "a path of a URL", "write it like /health")]
+HttpPath = Annotated[str, _named(r"/[!-~]*", "a URL path", "write it like /health")]
 SignalName = Annotated[str, _scalar(_signal, {"type": "string", "pattern": "^(SIG)?[A-Z0-9+]+$"})]
 Exclude = Annotated[str, _scalar(_exclude, {"type": "string", "minLength": 1})]
 TimingText = Annotated[str, _scalar(_timing, {"type": "string", "minLength": 1})]

@@ -20,7 +20,7 @@ from quiesce.config.schema_away import (
 )
 
 # Pydantic reads the annotations of these classes, so they are not for type checking only.
-_REFERENCES = "`${VAR}` comes from the env file, then from the environment."
+_REFERENCES = "`${VAR}` is looked up in the env file, then in the environment."
 
 
 class InstanceSection(Section):
@@ -28,14 +28,13 @@ class InstanceSection(Section):
 
     runtime: kind.RuntimeWord = Field(
         "compose",
-        description="Where services run: Docker Compose, or processes of this machine.",
+        description="Where services run: in Docker Compose, or as processes on this machine.",
     )
     env_file: kind.Text | None = Field(
-        None,
-        description="Variables for this file and for Compose, read over `.env`. From this folder.",
+        None, description="Variables for this file and for Compose; they override `.env`."
     )
     files: list[kind.Text] = Field(
-        [], description="Compose files, in order. Default: Compose's own lookup."
+        [], description="Compose files, in order. Default: those that Compose finds itself."
     )
     project: kind.ProjectName | None = Field(
         None,
@@ -47,20 +46,20 @@ class InstanceSection(Section):
     )
     profiles: list[kind.ProfileName] = Field([], description="Compose profiles to enable.")
     retention: kind.RetentionName = Field(
-        ..., description="The entry of `retention:` that says how long this instance's sets live."
+        ..., description="The entry of `retention:` with the rules for this instance's sets."
     )
     stores: list[kind.StoreName] = Field(
-        [], description="The entries of `stores:` that get a copy of this instance's sets."
+        [], description="The entries of `stores:` to which this instance's sets are copied."
     )
 
 
 class DatabaseSection(Section):
     """A PostgreSQL database to dump, restore and migrate."""
 
-    service: kind.ServiceName = Field(..., description="The service its server runs in.")
+    service: kind.ServiceName = Field(..., description="The service in which its server runs.")
     name: kind.PostgresName | None = Field(
         None,
-        description="Its name on the server, any that PostgreSQL takes. Default: the key.",
+        description="Its name on the server; any name that PostgreSQL accepts. Default: the key.",
     )
     user: kind.Text = Field(
         "postgres", description="The role to connect as; it must be able to create databases."
@@ -70,100 +69,110 @@ class DatabaseSection(Section):
         description=f"A reference such as `${{POSTGRES_PASSWORD}}`; never a literal. {_REFERENCES}",
     )
     password_file: kind.Text | None = Field(
-        None, description="A file that holds the password, instead of `password`."
+        None, description="A file that contains the password, instead of `password`."
     )
-    port: kind.Port = Field(5432, description="The port the server listens on in its service.")
-    migrations: kind.Text | None = Field(
-        None, description="The Alembic ini file of this database's own history."
-    )
+    port: kind.Port = Field(5432, description="The port of the server inside its service.")
+    migrations: kind.Text | None = Field(None, description="The Alembic ini file of this database.")
     roles: kind.RolesWord = Field(
         "without-passwords",
-        description="Whether `globals.sql` holds the hashes of the roles' passwords: "
-        "`with-passwords`. Then a set is a secret.",
+        description="`with-passwords`: `globals.sql` contains the password hashes of the roles. "
+        "Then sets must be kept secret.",
     )
 
 
 class VolumeSection(Section):
     """A named volume, under its key in the Compose file."""
 
-    purpose: kind.Text | None = Field(None, description="What it holds, for people.")
+    purpose: kind.Text | None = Field(None, description="What it contains, for people.")
     priority: kind.PriorityWord = Field(
-        "important", description="What losing it would mean, for `volumes` and reports."
+        "important", description="How important it is, for `inv volumes` and reports."
     )
     backup: kind.BackupWord = Field(
         "files",
-        description="`files`: archived. `by-dump`: a database's volume, kept by the dumps of "
-        "`databases:`. `never`: not kept.",
+        description="`files`: archived. `by-dump`: the volume of a database, covered by the "
+        "dumps of `databases:`. `never`: not backed up.",
     )
     clean: kind.CleanWord | None = Field(
-        None, description="Which task empties it: `clean-logs` or `clean-cache`."
+        None, description="The task that empties it: `clean-logs` or `clean-cache`."
     )
     exclude: list[kind.Exclude] = Field(
-        [], description="Patterns, from the volume's root, of what a backup leaves out."
+        [], description="Patterns of what to leave out of backups, from the volume's root."
     )
     max_size: kind.Size | None = Field(
-        None, description="`volumes` marks it when it is larger, as in `2GiB`."
+        None, description="`inv volumes` marks it if it is larger, for example `2GiB`."
     )
 
 
 class PathSection(Section):
-    """A folder of the stack, bind-mounted into services, that cleaning may empty."""
+    """A bind-mounted folder of the stack that the clean tasks may empty."""
 
-    path: kind.Text = Field(..., description="Below this file's folder.")
+    path: kind.Text = Field(..., description="A path below the folder of this file.")
     backup: kind.PathBackupWord = Field(
-        ..., description="`never`: paths are not part of a set; a named volume can be."
+        ..., description="`never`: paths are not part of sets; only named volumes can be."
     )
     clean: kind.CleanWord | None = Field(
-        None, description="Which task empties it: `clean-logs` or `clean-cache`."
+        None, description="The task that empties it: `clean-logs` or `clean-cache`."
     )
 
 
 class WritersSection(Section):
-    """Who writes, where it cannot be seen from the volumes."""
+    """Writers that cannot be detected from volumes and depends_on."""
 
     services: list[kind.ServiceName] = Field(
-        [], description="Services that write to databases or volumes, besides those found."
+        [],
+        description="Services that write to databases or volumes, besides those that are detected.",
     )
     ignore: list[kind.Text] = Field(
         [],
-        description="Database clients (application or role names), services and containers outside "
-        "of the stack that are known to be harmless.",
+        description="Database clients (application or role names), services and containers "
+        "outside of the stack whose writes do not matter.",
     )
 
 
 class RestartSection(Section):
-    """How services stop and come back."""
+    """How services stop and start again."""
 
     order: list[kind.ServiceName] = Field(
-        [], description="Start order; stopping is the reverse. Compose's depends_on goes first."
+        [],
+        description="Start order; stopping is the reverse. Compose's depends_on takes precedence.",
     )
     stop_timeout: kind.Duration = Field(
         "60s",
         validate_default=True,
-        description="The least time a service gets to stop by itself, as in `60s`.",
+        description="The minimum time that a service gets to stop, for example `60s`.",
     )
     health_timeout: kind.Duration = Field(
         "120s",
         validate_default=True,
-        description="How long to wait for a started service to be healthy.",
+        description="How long to wait until a started service is healthy.",
     )
     keep_running: list[kind.ServiceName] = Field(
-        [], description="Services that need not stop although what they depend on does."
+        [], description="Services that keep running although services that they depend on stop."
     )
 
 
 class RetentionSection(Section):
-    """Which sets are kept. A set stays while any of the rules keeps it."""
+    """Which sets are kept. A set is kept as long as any of the rules keeps it."""
 
-    keep_last: kind.Count | None = Field(None, description="The newest so many sets.")
+    keep_last: kind.Count | None = Field(None, description="The number of newest sets to keep.")
     keep_within: kind.Duration | None = Field(
-        None, description="Every set younger than this, as in `7d`."
+        None, description="Keep every set younger than this, for example `7d`."
     )
-    keep_hourly: kind.Count | None = Field(None, description="The newest of so many hours.")
-    keep_daily: kind.Count | None = Field(None, description="The newest of so many days.")
-    keep_weekly: kind.Count | None = Field(None, description="The newest of so many weeks.")
-    keep_monthly: kind.Count | None = Field(None, description="The newest of so many months.")
-    keep_yearly: kind.Count | None = Field(None, description="The newest of so many years.")
+    keep_hourly: kind.Count | None = Field(
+        None, description="The newest set of each of so many hours."
+    )
+    keep_daily: kind.Count | None = Field(
+        None, description="The newest set of each of so many days."
+    )
+    keep_weekly: kind.Count | None = Field(
+        None, description="The newest set of each of so many weeks."
+    )
+    keep_monthly: kind.Count | None = Field(
+        None, description="The newest set of each of so many months."
+    )
+    keep_yearly: kind.Count | None = Field(
+        None, description="The newest set of each of so many years."
+    )
 
 
 class ServiceSection(Section):
@@ -171,24 +180,24 @@ class ServiceSection(Section):
 
     command: kind.Words | None = Field(None, description="The program and its arguments.")
     postgres: kind.PostgresWord | None = Field(
-        None, description="`embedded`: a PostgreSQL server of its own, instead of a command."
+        None, description="`embedded`: a bundled PostgreSQL server, instead of a command."
     )
     user: kind.Text = Field("postgres", description="The superuser of an embedded PostgreSQL.")
     password: kind.Text | None = Field(
         None, description=f"Its password, as a reference; never a literal. {_REFERENCES}"
     )
     password_file: kind.Text | None = Field(
-        None, description="A file that holds the password, instead of `password`."
+        None, description="A file that contains the password, instead of `password`."
     )
     cwd: kind.Text | None = Field(
-        None, description="The folder it runs in. Default: this file's folder."
+        None, description="Its working directory. Default: the folder of this file."
     )
     environment: dict[kind.VariableName, kind.EnvironmentValue] = Field(
-        {}, description="Variables for the program, over those of the env file."
+        {}, description="Variables for the program; they override the env file."
     )
-    port: kind.Port | None = Field(None, description="The port it listens on, at 127.0.0.1.")
+    port: kind.Port | None = Field(None, description="The port on 127.0.0.1 on which it listens.")
     volumes: dict[kind.VolumeKey, kind.VariableName] = Field(
-        {}, description="Volume keys, each with the variable that receives its folder."
+        {}, description="Volume keys, each with the variable that receives the path of its folder."
     )
     health: kind.Words | None = Field(
         None, description="A command; the service is healthy when it exits with 0."
@@ -203,61 +212,62 @@ class ServiceSection(Section):
     stop_timeout: kind.Duration = Field(
         "10s",
         validate_default=True,
-        description="The least time it gets to stop by itself, as in `10s`.",
+        description="The minimum time that it gets to stop, for example `10s`.",
     )
 
 
 class ProbeSection(Section):
-    """A question that has to be answered well: over HTTP, or by a query."""
+    """A check that must pass: an HTTP request or a query."""
 
-    service: kind.ServiceName | None = Field(None, description="Who is asked over HTTP.")
+    service: kind.ServiceName | None = Field(None, description="The service to ask over HTTP.")
     port: kind.Port | None = Field(None, description="Its port inside the container.")
-    path: kind.Text | None = Field(None, description="What is asked for, as in `/health`.")
-    database: kind.DatabaseName | None = Field(None, description="Who is asked by a query.")
+    path: kind.Text | None = Field(None, description="The path to request, for example `/health`.")
+    database: kind.DatabaseName | None = Field(None, description="The database to query.")
     query: kind.Text | None = Field(
-        None, description="A query that changes nothing; its first value has to be true."
+        None, description="A read-only query; its first value must be true."
     )
 
 
 class CommandSection(Section):
-    """A command that is run in a service around a backup."""
+    """A command to run in a service before or after a backup."""
 
-    service: kind.ServiceName = Field(..., description="The running service.")
-    command: kind.Words = Field(..., description="The program and its arguments; no shell.")
+    service: kind.ServiceName = Field(..., description="The service in which to run it.")
+    command: kind.Words = Field(..., description="The program and its arguments; without a shell.")
     timeout: kind.Duration = Field(
-        "60s", validate_default=True, description="How long it may take."
+        "60s", validate_default=True, description="The maximum time that it may take."
     )
 
 
 class WriteSection(Section):
-    """Something that a drill writes through a service, as its users do, and looks for later."""
+    """Data that a drill writes through a service, as its users do, and looks for later."""
 
-    service: kind.ServiceName = Field(..., description="Who is asked over HTTP.")
+    service: kind.ServiceName = Field(..., description="The service to ask over HTTP.")
     port: kind.Port = Field(..., description="Its port inside the container.")
     method: kind.MethodWord = Field("POST", description="`POST` or `PUT`.")
-    path: kind.Text = Field(..., description="Where it is written. `{mark}` is the drill's word.")
-    body: kind.Text | None = Field(None, description="What is sent, with `{mark}` in it.")
+    path: kind.Text = Field(..., description="The path to write to; `{mark}` is the marker.")
+    body: kind.Text | None = Field(None, description="The body to send; it contains `{mark}`.")
     read: kind.Text = Field(
-        ..., description="What is asked for the mark, as in `/notes/{id}`: `id` of the answer."
+        ...,
+        description="The path to read it from, as in `/notes/{id}`, with `id` of the response.",
     )
     remove: kind.Text | None = Field(
-        None, description="What is deleted again, after a drill on the instance itself."
+        None, description="The path to delete after a drill on the instance itself."
     )
 
 
 class DrillSection(Section):
-    """How drills are done."""
+    """How drills run."""
 
     network: kind.NetworkWord = Field(
-        "internal", description="Whether a drill's copy may reach other networks: `open`."
+        "internal", description="`open`: the copy of a drill may reach other networks."
     )
     writes: list[WriteSection] = Field(
-        [], description="What a drill writes through the services' own API."
+        [], description="What a drill writes through the API of the services."
     )
 
 
 class LegacySection(Section):
-    """Where the parts of an older script's archive go."""
+    """Where to restore the parts of an older script's archive."""
 
     db: kind.DatabaseName | None = Field(None, description="The database of `db_backup_*.sql`.")
     media: kind.VolumeKey | None = Field(None, description="The volume of `media_backup_*.tar.gz`.")
@@ -267,93 +277,94 @@ class LegacySection(Section):
 
 
 class StackFile(Section):
-    """What a stack keeps, how its services come back, and how long backups live."""
+    """What is backed up, how services stop and start, and how long backups are kept."""
 
     version: kind.Version = Field(..., description="The version of this format: 1.")
     timezone: kind.Text | None = Field(
         None, description="For names and retention, as in `Europe/Berlin`. Default: TZ, then UTC."
     )
     default_instance: kind.InstanceName | None = Field(
-        None, description="The instance meant without `--instance`. Not needed with only one."
+        None, description="The instance to use without `--instance`. Not needed with only one."
     )
     instances: dict[kind.InstanceName, InstanceSection] = Field(
         ..., min_length=1, description="The places where the stack runs."
     )
     databases: dict[kind.DatabaseName, DatabaseSection] = Field(
-        {}, description="The PostgreSQL databases to keep."
+        {}, description="The PostgreSQL databases to back up."
     )
     exclude_databases: list[kind.Text] = Field(
-        [], description="Databases that are on a server and are not kept, on purpose."
+        [], description="Databases on the servers that are deliberately not backed up."
     )
     volumes: dict[kind.VolumeKey, VolumeSection] = Field(
-        {}, description="The named volumes, each under its key in the Compose file."
+        {}, description="The named volumes, by their keys in the Compose file."
     )
     exclude_volumes: list[kind.VolumeKey] = Field(
-        [], description="Volume keys of the Compose file that are not looked after, on purpose."
+        [], description="Volume keys of the Compose file that Quiesce deliberately ignores."
     )
     paths: dict[kind.PathKey, PathSection] = Field(
-        {}, description="Bind-mounted folders that cleaning looks after."
+        {}, description="Bind-mounted folders that the clean tasks may empty."
     )
     writers: WritersSection = Field(
         {},
         validate_default=True,
-        description="Who writes, where it cannot be seen from the volumes.",
+        description="Writers that cannot be detected from volumes and depends_on.",
     )
     restart: RestartSection = Field(
-        {}, validate_default=True, description="How services stop and come back."
+        {}, validate_default=True, description="How services stop and start again."
     )
     retention: dict[kind.RetentionName, RetentionSection] = Field(
-        {}, description="Profiles of rules; each instance names one."
+        {}, description="Retention profiles; each instance uses one."
     )
     services: dict[kind.ServiceName, ServiceSection] = Field(
         {}, description="The services of `runtime: host`. Compose has its own."
     )
     schedule: list[kind.TimingText] = Field(
-        [], description="What `schedule --install` lets cron run, as in `daily 02:00 data`."
+        [], description="Jobs for `inv schedule --install`, for example `daily 02:00 data`."
     )
     stores: dict[kind.StoreName, StoreSection] = Field(
-        {}, description="Places away from here for copies of sets."
+        {}, description="Off-site places for copies of sets."
     )
     encrypt: EncryptSection = Field(
-        {}, validate_default=True, description="For whom sets are encrypted."
+        {}, validate_default=True, description="The recipients for whom sets are encrypted."
     )
-    notify: list[NotifySection] = Field([], description="Who is told how runs end.")
+    notify: list[NotifySection] = Field([], description="Who is notified of the results of runs.")
     ping: dict[kind.TaskWord, PingSection] = Field(
-        {}, description="Monitors that miss a run which does not come, by task."
+        {}, description="Monitors that raise an alarm if a run does not report, by task."
     )
     metrics: kind.Text | None = Field(
         None, description="The folder that node_exporter's textfile collector reads."
     )
     before: list[CommandSection] = Field(
-        [], description="What is run before services rest for a backup."
+        [], description="Commands to run before services stop for a backup."
     )
     after: list[CommandSection] = Field(
-        [], description="What is run once they are back, whatever happened; maybe twice."
+        [], description="Commands to run once services are back, even after a failure; maybe twice."
     )
     probes: list[ProbeSection] = Field(
-        [], description="What has to be answered well after a restore in a drill."
+        [], description="Checks that must pass after a restore and in drills."
     )
-    drill: DrillSection = Field({}, validate_default=True, description="How drills are done.")
+    drill: DrillSection = Field({}, validate_default=True, description="How drills run.")
     legacy: LegacySection = Field(
         {},
         validate_default=True,
-        description="Where the parts of a `full_backup_*.tar.gz` of an older script go.",
+        description="Where to restore the parts of a `full_backup_*.tar.gz` of an older script.",
     )
     max_downtime: kind.Duration | None = Field(
-        None, description="A backup that keeps services down for longer ends with exit code 7."
+        None, description="A backup that stops services for longer ends with exit code 7."
     )
     lock_patience: kind.Duration = Field(
         "5s",
         validate_default=True,
-        description="How long a backup may make somebody wait for a table.",
+        description="How long a backup may keep another session waiting for a table.",
     )
     signing_key_file: kind.Text | None = Field(
         None,
         description="The key that signs sets in stores; keep a copy with the key that decrypts "
-        "them. Default: `backups/.keys/signing.key`, made when a set is first sent.",
+        "them. Default: `backups/.keys/signing.key`, created when a set is first "
+        "uploaded.",
     )
     helper_image: kind.ImageName | None = Field(
-        None, description="An image with GNU tar, for volumes that are not read directly."
+        None, description="An image with GNU tar, for volumes that cannot be read directly."
     )
 
 

@@ -14,7 +14,7 @@ class Section(BaseModel):
 
 
 class StoreSection(Section):
-    """A place away from here for copies of sets."""
+    """An off-site place for copies of sets."""
 
     url: kind.Text = Field(
         ...,
@@ -26,45 +26,48 @@ class StoreSection(Section):
     region: kind.Text | None = Field(None, description="The region of a bucket.")
     credentials_file: kind.Text | None = Field(
         None,
-        description="A file with lines like `AWS_ACCESS_KEY_ID=…`. Default: the environment, then "
-        "what the platform itself gives.",
+        description="A file with lines like `AWS_ACCESS_KEY_ID=…`. Default: the environment, "
+        "then the credentials of the platform.",
     )
     retention: kind.RetentionName | None = Field(
-        None, description="The entry of `retention:` for the sets in it. Default: all are kept."
+        None,
+        description=(
+            "The entry of `retention:` with the rules for sets in this store. Default: all are "
+            "kept."
+        ),
     )
 
 
 class EncryptSection(Section):
-    """For whom sets are encrypted, with public keys alone."""
+    """The public keys for which sets are encrypted."""
 
     age: list[kind.Text] = Field([], description="Recipients of age: `age1…`, `ssh-ed25519 …`.")
     gpg: list[kind.Text] = Field(
-        [], description="Key ids or addresses that the gpg of this machine knows."
+        [], description="Key ids or addresses known to gpg on this machine."
     )
     where: kind.EncryptWord = Field(
         "offsite",
-        description="Which sets: `offsite`, those in stores, or `everywhere`, those here too.",
+        description="Which sets: `offsite`, those in stores, or `everywhere`, local ones too.",
     )
 
 
 class NotifySection(Section):
-    """Somebody who is told how runs end."""
+    """Somebody who is notified of the results of runs."""
 
-    url: kind.Text = Field(
-        ..., description="Any address of Apprise, as a reference such as `${NTFY_URL}`."
-    )
+    url: kind.Text = Field(..., description="An Apprise URL, as a reference such as `${NTFY_URL}`.")
     on: list[kind.EventWord] = Field(
         ["failure", "recovery", "overdue"],
-        description="Of what: `success`, `failure`, `recovery`, `overdue`.",
+        description="The events to report: `success`, `failure`, `recovery`, `overdue`.",
     )
 
 
 class PingSection(Section):
-    """Addresses of a monitor that misses a run which does not come, as references."""
+    """URLs of a monitor that raises an alarm if a run does not report, as references."""
 
     url: kind.Text | None = Field(
-        None, description="Called after a success; with `/start` and `/fail` behind it otherwise."
+        None,
+        description="The URL to call after a success; with `/start` or `/fail` appended otherwise.",
     )
-    start: kind.Text | None = Field(None, description="Called when the task begins.")
-    success: kind.Text | None = Field(None, description="Called when it ended well.")
-    fail: kind.Text | None = Field(None, description="Called when it did not.")
+    start: kind.Text | None = Field(None, description="The URL to call when the task begins.")
+    success: kind.Text | None = Field(None, description="The URL to call when it succeeded.")
+    fail: kind.Text | None = Field(None, description="The URL to call when it failed.")

@@ -64,14 +64,14 @@ def _explain(error: str, path: YamlPath, found: object, context: dict[str, Any])
     if error == "too_short":
         return "has no entry", "add one"
     wanted = "a list" if error == "list_type" else "a mapping"
-    hint = "write [one, two], or a line '- one' for each" if error == "list_type" else ""
+    hint = "write [one, two], or one line '- one' for each" if error == "list_type" else ""
     return f"expected {wanted}, found {describe(found)}", hint or "write 'key: value' below it"
 
 
 def _explain_unknown(word: str, path: YamlPath) -> tuple[str, str]:
     known = _fields(path[:-1])
     if word in RESERVED:
-        return f"'{word}' is not supported by this version", "take it out"
+        return f"'{word}' is not supported by this version", "remove it"
     fact = f"unknown key '{clip(word)}'"
     if match := nearest(word, known):
         return fact, f"did you mean '{match}'?"

@@ -25,11 +25,11 @@ def check_stores(stack: StackFile, retentions: Sequence[str], findings: Findings
             address = urlsplit(store.endpoint)
             if address.username or address.password or address.query:
                 # Not shown: it may be a secret.
-                fact_ = "holds more than an address, as credentials would be"
+                fact_ = "contains more than an address, for example credentials"
                 hint_ = "use credentials_file, or the environment"
                 findings.add((*path, "endpoint"), fact_, hint_)
             elif address.scheme not in ("http", "https") or not address.hostname:
-                fact_ = f"{show(store.endpoint)} is no address"
+                fact_ = f"{show(store.endpoint)} is not a URL"
                 findings.add((*path, "endpoint"), fact_, "write it like https://s3.example.org")
         if store.retention is not None and not isinstance(store.retention, Unresolved):
             _expect(store.retention, retentions, (*path, "retention"), "retention", findings)
@@ -43,23 +43,25 @@ def url_problem(url: str) -> tuple[str, str] | None:
     if url.startswith("rclone:"):
         if re.fullmatch(r"rclone:[A-Za-z0-9_][\w.+@ -]*:[^\0]*", url):
             return None
-        return "names no remote of rclone", "write rclone:remote:path"
+        return "does not name an rclone remote", "write rclone:remote:path"
     if "://" not in url:
         return None
     try:
         parts = urlsplit(url)
         named = parts.hostname
     except ValueError:
-        return "is not an address", _HOW
+        return "is not a URL", _HOW
     if parts.scheme not in _SCHEMES:
-        return f"{show(parts.scheme)} is no kind of store", _HOW
+        return f"{show(parts.scheme)} is not a supported kind of store", _HOW
     if parts.username or parts.password or parts.query:
         # Not shown: it may be a secret.
         hint = "use credentials_file, or the environment"
-        return "holds more than an address, as credentials would be", hint
+        return "contains more than an address, for example credentials", hint
     if parts.scheme == "file":
-        return None if parts.path.startswith("/") and not parts.netloc else ("is no folder", _HOW)
-    return None if named else ("names no bucket", _HOW)
+        return (
+            None if parts.path.startswith("/") and not parts.netloc else ("is not a folder", _HOW)
+        )
+    return None if named else ("does not name a bucket", _HOW)
 
 
 def _check_instance(
@@ -73,23 +75,27 @@ def _check_instance(
 def _check_keys(stack: StackFile, findings: Findings) -> None:
     keys = stack.encrypt
     if keys.age and keys.gpg:
-        fact = "names recipients of age and of gpg: a set has one format"
+        fact = "has recipients for both age and gpg, but a set can only use one"
         findings.add(("encrypt",), fact, "keep one of the lists")
     if keys.where == "everywhere" and not keys.age and not keys.gpg:
-        hint = "name a public key under age or gpg"
-        findings.add(("encrypt", "where"), "is everywhere, for nobody", hint)
+        hint = "add a public key under age or gpg"
+        findings.add(("encrypt", "where"), "is 'everywhere', but there are no recipients", hint)
     for index, key in enumerate(keys.age):
         if isinstance(key, Unresolved):
             continue
         if key.upper().startswith("AGE-SECRET-KEY-"):
-            fact = "is a secret key, which has no place here"
+            fact = "is a private key, which must not be in this file"
             findings.add(("encrypt", "age", index), fact, "write its public key, age1…")
         elif not _AGE.fullmatch(key):
-            fact = f"{show(key)} is no recipient of age"
+            fact = f"{show(key)} is not an age recipient"
             findings.add(("encrypt", "age", index), fact, "write it like age1… or ssh-ed25519 …")
     for index, key in enumerate(keys.gpg):
         if not isinstance(key, Unresolved) and not re.fullmatch(r"[\w.+@<> -]+", key.lstrip("-")):
-            findings.add(("encrypt", "gpg", index), f"{show(key)} is no key", "write an address")
+            findings.add(
+                ("encrypt", "gpg", index),
+                f"{show(key)} is not a key",
+                "give a key id or an address",
+            )
 
 
 def _expect(

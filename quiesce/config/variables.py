@@ -150,10 +150,10 @@ class _Interpolation:
                 return Unresolved()
             template = ("",)
         if is_secret and not is_only_references(template):
-            fact = "a password cannot stand in this file"
+            fact = "a password must not be in this file"
             hint = "write '${NAME}' and define NAME in the env file, or use password_file"
             if is_address:
-                fact = "an address that lets people in cannot stand in this file"
+                fact = "a URL that grants access must not be in this file"
                 hint = "write '${NAME}' and define NAME in the env file"
             self._findings.add(path, fact, hint)
             return Unresolved()
@@ -213,10 +213,10 @@ def _note_unreadable(
     example = file.with_name(f"{file.name}.example")
     if not isinstance(error, FileNotFoundError):
         hint = hint_for_reading(error, shown(file), "check the path")
-        findings.add(path, f"'{what}' cannot be read: {error.strerror}", hint)
+        findings.add(path, f"cannot read '{what}': {error.strerror}", hint)
     elif is_there(example.is_file) and name == name.source:
         hint = f"run 'cp {shown(example)} {shown(file)}' and fill it in"
         findings.add(path, f"'{what}' does not exist", hint)
     else:
-        hint = "create it, or take 'env_file' out"
+        hint = "create it, or remove 'env_file'"
         findings.add(path, f"'{what}' does not exist", hint)

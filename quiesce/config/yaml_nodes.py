@@ -28,16 +28,16 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:|:?[-?+][^{}\[\],'\"\n]*))\}", re.
 _HIDE = str.maketrans("{}", "\U0010fff0\U0010fff1")
 _SHOW = str.maketrans("\U0010fff0\U0010fff1", "{}")
 
-_ENDLESS = ("an alias to a value that contains it", "write the value out")
+_ENDLESS = ("an alias to a value that contains it", "write the value itself")
 _SYNTAX = (
-    (r"'\\t' that cannot start any token", "a tab where only spaces may stand", "use spaces"),
+    (r"'\\t' that cannot start any token", "a tab where only spaces are allowed", "use spaces"),
     (
         r"mapping values are not allowed",
-        "a ':' where none may stand",
+        "an unexpected ':'",
         "put the text in quotes, or check the indentation",
     ),
     (r"could not find expected ':'", "a key without ':'", "write 'key: value'"),
-    (r"found another document", "a second document starts here", "take the '---' out"),
+    (r"found another document", "a second document starts here", "remove the '---'"),
     (
         r"undefined alias '(?P<name>.*)'",
         "alias '*{name}' has no anchor",
@@ -62,7 +62,7 @@ class _Loader(yaml.SafeLoader):
         self._depth += 1
         if self._depth > _DEEPEST:
             raise yaml.MarkedYAMLError(
-                problem=f"nested deeper than {_DEEPEST}", problem_mark=self.get_mark()
+                problem=f"nested deeper than {_DEEPEST} levels", problem_mark=self.get_mark()
             )
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -118,14 +118,14 @@ def _compose(text: str, findings: Findings) -> yaml.Node | None:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         fact = f"a character that YAML does not allow (U+{ord(text[error.position]):04X})"
-        findings.add((), fact, "take it out", line=line)
+        findings.add((), fact, "remove it", line=line)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         fact, hint = _explain(error.problem or error.context or "unreadable")
         findings.add((), fact, hint, line=mark.line + 1 if mark else 1)
     except (ValueError, OverflowError, RecursionError, yaml.YAMLError):
         # PyYAML lets these through, for example for "\UFFFFFFFF" and a version of many digits.
-        findings.add((), "not YAML", "check the escapes in double quotes", line=1)
+        findings.add((), "not valid YAML", "check the escapes in double quotes", line=1)
     findings.raise_if_any()
     return None
 
@@ -145,7 +145,10 @@ def _explain(problem: str) -> tuple[str, str]:
         if match := re.search(pattern, problem):
             names = match.groupdict()
             return fact.format(**names), hint.format(**names)
-    return f"not YAML: {problem}", "check quotes, brackets and indentation here and just above"
+    return (
+        f"not valid YAML: {problem}",
+        "check quotes, brackets and indentation here and just above",
+    )
 
 
 def _line(node: yaml.Node) -> int:
@@ -185,7 +188,7 @@ class _Converter:
         limits = ((self._count, _MOST_VALUES, "values"), (len(self._open), 2 * _DEEPEST, "levels"))
         for number, limit, what in limits:
             if number > limit:
-                fact = f"more than {limit:,} {what} with aliases written out"
+                fact = f"more than {limit:,} {what} after expanding aliases"
                 self._findings.add((), fact, "use fewer aliases", line=_line(node))
                 self._findings.raise_if_any()
 
@@ -199,19 +202,19 @@ class _Converter:
         self._expect_tag(node, path, "str", "bool", "null")
         text = _text(node)
         if node.tag == f"{_TAG}null":
-            self._skip(path, "has no value", "write one, or take the key out")
+            self._skip(path, "has no value", "give it a value, or remove the key")
         if node.tag == f"{_TAG}bool":
             if text not in {"true", "false"}:
                 self._skip(path, "the tag '!!bool' on other text", "write true or false")
             return text == "true"
         if _UNUSABLE.search(text):
-            self._skip(path, "holds a character that cannot be used", "take the escape out")
+            self._skip(path, "contains a character that is not allowed", "remove the escape")
         return text
 
     def _expect_tag(self, node: yaml.Node, path: YamlPath, *names: str) -> None:
         if node.tag not in {f"{_TAG}{name}" for name in names}:
             tag = clip(node.tag.replace(_TAG, "!!"))
-            self._skip(path, f"the tag '{tag}' is not supported", "take it out")
+            self._skip(path, f"the tag '{tag}' is not supported", "remove it")
 
     def _sequence(self, node: yaml.SequenceNode, path: YamlPath) -> list[Value]:
         values: list[Value] = []
@@ -234,7 +237,7 @@ class _Converter:
                 continue
             line = _line(key_node)
             if key in first:
-                fact = f"'{clip(key)}' is there twice, first in line {first[key]}"
+                fact = f"'{clip(key)}' occurs twice, first in line {first[key]}"
                 hint = "keep one of them"
                 self._findings.add((*path, key), fact, hint, line=line)
                 continue
@@ -287,7 +290,7 @@ class _Converter:
             return None
         text = _text(node)
         if _UNUSABLE.search(text):
-            fact, hint = "a key holds a character that cannot be used", "take the escape out"
+            fact, hint = "a key contains a character that is not allowed", "remove the escape"
             self._findings.add(path, fact, hint, line=_line(node))
             return None
         return text

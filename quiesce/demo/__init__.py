@@ -49,11 +49,11 @@ class Demo:
         Raise CheckFailed listing what differs, should anything differ.
         """
         session = Session(self.stack, self.reporter, Options(yes=True))
-        self._announce("start an empty PostgreSQL and the API, migrate two databases")
+        self._announce("start an empty PostgreSQL server and the API, migrate two databases")
         run_up(session, ())
         run_migrate(session, (), "head")
         self._announce(
-            f"fill them: {self.amounts.rules} rules, {self.amounts.memories} vectors, files"
+            f"add data: {self.amounts.rules} rules, {self.amounts.memories} vectors, files"
         )
         self._fill()
         self._announce("back up: one consistent set of databases and files")
@@ -61,27 +61,27 @@ class Demo:
         made = run_backup(session, BackupRequest(label="demo"))
         self.seconds["backup"] = session.clock.monotonic() - began
         if made is None:
-            raise QuiesceError("the demo made no backup", "this is a defect: please report it")
+            raise QuiesceError("the demo made no backup", "this is a bug: please report it")
         before = self._fingerprint(made.manifest.databases[0].digest_algorithm)
-        self._announce("lose everything: services removed, every volume deleted")
+        self._announce("destroy everything: remove the services, delete every volume")
         run_down(session, ())
         self._destroy()
-        self._announce("start again with nothing, and restore")
+        self._announce("start again with empty volumes, and restore")
         run_up(session, ("db",))
         began = session.clock.monotonic()
         run_restore(session, "latest", RestoreRequest(safety=False))
         self.seconds["restore"] = session.clock.monotonic() - began
         run_up(session, ())
-        self._announce("compare, table by table and file by file")
+        self._announce("compare all tables and files")
         after = self._fingerprint(made.manifest.databases[0].digest_algorithm)
         different = fingerprint.differences(before, after)
         if different:
             raise CheckFailed(
                 f"{len(different)} tables or files differ after the restore",
-                "this is a defect of Quiesce: please report it",
+                "this is a bug in Quiesce: please report it",
                 details=different,
             )
-        self._announce("remove all of it")
+        self._announce("clean up")
         return {
             "identical": True,
             "tables": len(before.tables),
@@ -171,7 +171,7 @@ def run_demo(reporter: Reporter, environ: Mapping[str, str]) -> None:
             facts = Demo(reporter, stack, seed.Amounts()).run()
         interrupts.check()
     reporter.done(
-        f"identical: {facts['tables']} tables with {facts['rows']} rows and {facts['files']} files "
-        "came back as they were",
+        f"identical: {facts['tables']} tables with {facts['rows']} rows and {facts['files']} "
+        "files were restored unchanged",
         facts,
     )

@@ -59,7 +59,7 @@ def write_stack(example: Path, folder: Path) -> Path:
     missing = [name for name in _EXAMPLE if not (example / name).exists()]
     if missing:
         raise RequestError(
-            f"the demo needs the example stack, and {example / missing[0]} is not there",
+            f"the demo needs the example stack, but {example / missing[0]} does not exist",
             "run ./inv demo in a clone of the repository",
         )
     skip = shutil.ignore_patterns("__pycache__", ".*")

@@ -30,7 +30,7 @@ def differences(record: DatabaseRecord | RowsRecord, contents: DatabaseContents)
         elif other.rows != table.rows:
             found.append(f"table {name} has {other.rows} rows instead of {table.rows}")
         elif other.digest != table.digest and UNREAD not in (other.digest, table.digest):
-            found.append(f"table {name} has other contents")
+            found.append(f"table {name} has different contents")
     found += [f"table {'.'.join(key)} is not in the set" for key in there if key not in expected]
     counters = {(seq.schema, seq.name): seq for seq in contents.sequences}
     for sequence in record.sequences:
@@ -79,12 +79,15 @@ def rows_misfit(drift: Drift, counted: frozenset[str], *, force: bool) -> tuple[
     """Return every reason in words why rows must not be put there; none when they may be."""
     found = list(drift.problems)
     if not {".".join(name) for name in drift.changed} <= counted:
-        found += [f"{change}: values may change without a word" for change in drift.lossy]
+        found += [f"{change}: values could change silently" for change in drift.lossy]
     if not force:
-        found += [f"table {name} holds rows that the set does not have" for name in drift.left]
+        found += [
+            f"table {name} contains rows, and the set does not contain the table"
+            for name in drift.left
+        ]
     found += [
-        f"table {name} calls functions that came from a file, and rows alone are loaded by a "
-        "superuser: restore a full set"
+        f"table {name} calls functions that came from a file, and loading rows only would run "
+        "them as a superuser: restore a full set"
         for name in drift.code
     ]
     return tuple(found)

@@ -48,7 +48,7 @@ def with_settings(record: DatabaseRecord, source: BackupSet) -> DatabaseRecord:
         found = error
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
         raise QuiesceError(
-            f"{names[0]} of {source.name} does not hold settings of a database",
+            f"{names[0]} of {source.name} does not contain settings of a database",
             f"run 'inv verify --file {source.name}', or restore another set",
         )
     return replace(record, settings=tuple(found))

@@ -87,7 +87,7 @@ class Executor:
         told = [_message(reason) for reason in reasons]
         first = "; ".join(dict.fromkeys(told)) if services else str(reasons[-1])
         pending = RecoveryPending(
-            f"something is still owed: {first}",
+            f"the run left something unfinished: {first}",
             "correct the cause, then run 'inv recover'",
             details=told,
         )
@@ -141,7 +141,7 @@ class Executor:
         try:
             self._interrupts.check()
         except Interrupted as interrupted:
-            interrupted.hint = "what had been begun is finished; nothing was left half done"
+            interrupted.hint = "the steps that had begun were completed"
             raise
 
     def _all(self, nodes: Sequence[Node], at: str, depth: int) -> list[BaseException]:

@@ -56,7 +56,9 @@ def guarded(
     except RecoveryPending as pending:
         if pending.lost_engine:
             os.close(word)
-            pending.hint = f"{pending.hint}; or wait: the guard does when the engine answers again"
+            pending.hint = (
+                f"{pending.hint}; or wait: the watchdog does it when the engine answers again"
+            )
             raise
         # What is still owed for another reason is for a person to see (exit 4).
         _dismiss(process, word)

@@ -23,14 +23,14 @@ def restore_instructions(manifest: Manifest) -> str:
     with_quiesce = (
         f"With Quiesce: `inv restore --file {manifest.name}`."
         if manifest.kind != "schema"
-        else "Quiesce itself restores nothing from a schema."
+        else "Quiesce itself does not restore from a schema-only set."
     )
     parts = [
         f"# Restoring {manifest.name} by hand\n",
         f"Made by {manifest.tool} on {manifest.created_at:%Y-%m-%d %H:%M:%S %z} of instance "
         f"`{manifest.instance}` ({manifest.kind}, {manifest.mode}). {with_quiesce} "
         "Without it, in this folder:\n",
-        "```sh\nsha256sum -c SHA256SUMS    # every line has to say OK\n```\n",
+        "```sh\nsha256sum -c SHA256SUMS    # every line must end with OK\n```\n",
     ]
     if manifest.encryption:
         parts.append(_decrypting(manifest))
@@ -44,10 +44,10 @@ def restore_instructions(manifest: Manifest) -> str:
                     parts.append(_obstacles(record))
     parts += [_volume(record) for record in manifest.volumes]
     parts.append(
-        "## What is not in here\n\nThe images, the values of the environment files (passwords "
-        "too), and the stack's code. `stack/` holds what described the stack, without secrets. "
-        "Roles are in `databases/globals*.sql`; unless they were kept on purpose, without their "
-        "passwords: ALTER ROLE … PASSWORD sets one.\n"
+        "## What is not in this set\n\nImages, the values of the environment files (including "
+        "passwords), and the stack's code. `stack/` contains the description of the stack, "
+        "without secrets. `databases/globals*.sql` contains the roles, without passwords unless "
+        "`roles: with-passwords` was set; set a password with ALTER ROLE … PASSWORD.\n"
     )
     return "\n".join(parts)
 
@@ -69,9 +69,9 @@ def _decrypting(manifest: Manifest) -> str:
     names = [(shlex.quote(m.plain.file), shlex.quote(m.file)) for m in manifest.members if m.plain]
     lines = "\n".join(f"{command} {plain} {file}" for plain, file in names)
     return (
-        "The members are encrypted. Each of these needs the key of somebody they are for, and "
-        f"leaves the member in the clear beside it, which the rest of this page goes by:\n\n"
-        f"```sh\n{lines}\n```\n"
+        "The members are encrypted. Decrypt them first, with the private key of one of the "
+        "recipients. The commands write each decrypted file next to the encrypted one; the rest "
+        f"of this page uses the decrypted files:\n\n```sh\n{lines}\n```\n"
     )
 
 
@@ -84,14 +84,14 @@ def _server(manifest: Manifest, service: str, *, several: bool) -> str:
         if m.kind == "globals" and m.source == service
     ]
     text = (
-        f"## Server{where}\n\nThe commands reach the server that PGHOST, PGPORT and PGPASSWORD "
-        "name, as its superuser `postgres`; where that has another name, change it in `-U` and "
-        "`PGUSER`.\n"
+        f"## Server{where}\n\nThe commands connect to the server that PGHOST, PGPORT and "
+        "PGPASSWORD specify, as its superuser `postgres`. If the superuser has another name, "
+        "change it in `-U` and `PGUSER`.\n"
     )
     for file in files:
         text += (
-            "\nFirst the roles. An error that one exists already does no harm:\n\n"
-            f"```sh\npsql -X -q -U postgres -d postgres -f {file}\n```\n"
+            "\nCreate the roles first. Ignore errors about roles that already "
+            f"exist:\n\n```sh\npsql -X -q -U postgres -d postgres -f {file}\n```\n"
         )
     return text
 
@@ -106,19 +106,19 @@ def _database(record: DatabaseRecord, kind: SetKind, settings: str) -> str:
     )
     if kind == "data":
         return about + _rows(record, name, dump, revision)
-    what = "Its schema, without rows. " if kind == "schema" else ""
+    what = "This is its schema, without rows. " if kind == "schema" else ""
     tail = (
-        "The database's own settings, grants and comment come last:\n\n"
-        f"```sh\n{_settings(settings)}\n```\n"
+        "Apply the database's own settings, grants and comment "
+        f"last:\n\n```sh\n{_settings(settings)}\n```\n"
         if settings
         else ""
     )
     return (
-        f"{about}{what}Into a new database, with the clients of the same or a newer version. Where "
-        "the server lacks the locale, leave it out of `createdb`; where it lacks a tablespace, add "
-        f"`--no-tablespaces` to `pg_restore`.\n\n```sh\n{_createdb(record)}\n"
-        f"pg_restore -U postgres --exit-on-error -j 2 -d {name} {dump}\n"
-        f"psql -X -U postgres -d {name} -c ANALYZE\n```\n{tail}"
+        f"{about}{what}Restore it into a new database, with client programs of the same or a "
+        "newer version. If the server does not have the locale, omit it from `createdb`; if it "
+        "does not have a tablespace, add `--no-tablespaces` to "
+        f"`pg_restore`.\n\n```sh\n{_createdb(record)}\npg_restore -U postgres --exit-on-error -j "
+        f"2 -d {name} {dump}\npsql -X -U postgres -d {name} -c ANALYZE\n```\n{tail}"
     )
 
 
@@ -173,9 +173,9 @@ def _rows(record: DatabaseRecord, name: str, dump: str, revision: str) -> str:
     ]
     joined = "\n".join(commands)
     return (
-        f"Rows only. Make a database whose tables are at exactly revision {revision}. These "
-        "commands empty its tables (seed rows too) and load the rows as a superuser:\n\n"
-        f"```sh\n{joined}\n```\n"
+        "The set contains its rows only. Create a database whose schema is at exactly revision "
+        f"{revision}. These commands empty its tables (including seed rows) and load the rows as "
+        f"a superuser:\n\n```sh\n{joined}\n```\n"
     )
 
 
@@ -192,24 +192,22 @@ def _obstacles(record: DatabaseRecord) -> str:
     facts = "\n".join(f"- {' '.join(o.fact.split())}" for o in record.obstacles)
     path = ", ".join('"' + s.replace('"', '""') + '"' for s in record.search_path) or '"public"'
     return (
-        f"### What stands in the way\n\nThe dump of {record.name} is whole, but "
-        f"`pg_restore --exit-on-error` ends at one of these:\n\n{facts}\n\n"
-        "Quiesce restores it (`--not-valid` where rows break a constraint). By hand, load it in "
-        "three parts, with `--section=pre-data`, `--section=data` and `--section=post-data`:\n\n"
-        "1. After the first part, run for each function that is named: "
-        f"`ALTER FUNCTION … SET search_path = {path};`, and drop the checks that are named "
-        "(`ALTER TABLE … DROP CONSTRAINT …`).\n"
-        "2. After the second part, add the checks again as the first part has them "
-        "(`pg_restore --section=pre-data -f - …`).\n"
-        "3. Load the third part without `--exit-on-error`. A foreign key that fails is added with "
-        "`NOT VALID` at its end. Then run `ALTER FUNCTION … RESET search_path;` for each "
-        "function.\n"
+        f"### Obstacles to pg_restore\n\nThe dump of {record.name} is complete, but `pg_restore "
+        f"--exit-on-error` fails at one of these:\n\n{facts}\n\nQuiesce can restore it (with "
+        "`--not-valid` if rows violate a constraint). By hand, load it in three parts, with "
+        "`--section=pre-data`, `--section=data` and `--section=post-data`:\n\n1. After the "
+        f"first part, run `ALTER FUNCTION … SET search_path = {path};` for each function named "
+        "above, and drop the checks named above (`ALTER TABLE … DROP CONSTRAINT …`).\n2. After "
+        "the second part, add these checks again, as defined in the first part (`pg_restore "
+        "--section=pre-data -f - …`).\n3. Load the third part without `--exit-on-error`. If a "
+        "foreign key fails, add it with `NOT VALID` at the end of its definition. Then run "
+        "`ALTER FUNCTION … RESET search_path;` for each function.\n"
     )
 
 
 def _volume(record: VolumeRecord) -> str:
     lines = [
-        f"into={shlex.quote('restored/' + record.key)}    # or the volume's mountpoint, empty",
+        f"into={shlex.quote('restored/' + record.key)}    # or the empty mountpoint of the volume",
         'mkdir -p -- "$into"',
         f'tar -x {_TAR} -C "$into" -I zstd -f {shlex.quote(record.levels[0])}',
     ]
@@ -221,12 +219,11 @@ def _volume(record: VolumeRecord) -> str:
     ]
     commands = "\n".join(lines)
     left_out = "".join(
-        f"Left out by `exclude`: `{part.pattern}` ({part.files} entries, {part.bytes} bytes).\n"
+        f"Excluded from the set: `{part.pattern}` ({part.files} entries, {part.bytes} bytes).\n"
         for part in record.excluded
     )
     return (
-        f"## Volume {record.key}\n\n"
-        f"{record.files} entries, {record.bytes} bytes; the volume's name was `{record.name}`. "
-        "As root, with GNU tar, into an empty folder:\n\n"
-        f"```sh\n{commands}\n```\n{left_out}"
+        f"## Volume {record.key}\n\n{record.files} entries, {record.bytes} bytes; the volume's "
+        f"name was `{record.name}`. Unpack it as root, with GNU tar, into an empty "
+        f"folder:\n\n```sh\n{commands}\n```\n{left_out}"
     )

@@ -176,7 +176,10 @@ def read(path: Path) -> DeadRun:
         return DeadRun(path, None, Progress(), problem, process, began, left)
 
     if begin.get("version") != VERSION:
-        return unreadable(f"it has version {begin.get('version')}, this program reads {VERSION}")
+        return unreadable(
+            f"it has version {begin.get('version')}, but this version of Quiesce reads version "
+            f"{VERSION}"
+        )
     try:
         plan: Plan = decode(Plan, begin.get("plan"))
     except NotDecodable as error:
@@ -267,7 +270,7 @@ def close_dead(run: DeadRun, outcome: str) -> None:
             os.close(descriptor)
     except OSError as error:
         raise RecoveryPending(
-            f"what run {run.run} owed is done, but cannot be written down: {reason(error)}",
+            f"run {run.run} was recovered, but its journal cannot be updated: {reason(error)}",
             f"{hint_for(error, run.path)}; then run 'inv recover'",
         ) from error
 
@@ -291,7 +294,7 @@ def _translate_read_errors(path: Path) -> AbstractContextManager[None]:
         hint = hint_for(error, path)
         return RequestError(
             f"cannot read the journal {path}: {reason(error)}",
-            f"{hint}; nothing is changed before it is known what was interrupted",
+            f"{hint}; Quiesce changes nothing until it can read which run was interrupted",
         )
 
     return translate_errors(translation)

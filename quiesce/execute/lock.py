@@ -38,7 +38,8 @@ class Held:
         if not same_file(self.descriptor, self.file):
             raise RequestError(
                 f"the lock file {self.file} was removed or replaced while this run held it",
-                "nothing was begun; run it again, and see what removes files in backups/.runs",
+                "the run had not started; run it again, and find out what removes files in "
+                "backups/.runs",
             )
 
 
@@ -110,7 +111,7 @@ def _take(file: Path, wait: float) -> int:
             if replaced > _MOST_REPLACED:
                 raise RequestError(
                     f"the lock file {file} is replaced again and again",
-                    f"see what removes files in {file.parent}, and end it",
+                    f"find the process that removes files in {file.parent}, and stop it",
                 )
         except BlockingIOError:
             os.close(descriptor)
@@ -123,7 +124,7 @@ def _take(file: Path, wait: float) -> int:
 
 
 def _busy(file: Path) -> Busy:
-    hint = "wait for it, or let this run wait with --wait SECONDS"
+    hint = "wait until it ends, or use --wait SECONDS"
     try:
         holder = json.loads(read_private(file) or b"{}")
         who = f"{holder['task']} (pid {holder['pid']}, since {holder['started']})"

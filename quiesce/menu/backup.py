@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 @command(
     everywhere=True,
     only="databases and volumes, comma-separated (default: everything)",
-    mode="consistent (services rest briefly), live (nothing stops) or cold (everything stops)",
+    mode="consistent (services stop briefly), live (nothing stops) or cold (everything stops)",
     data_only="databases only, without their schema; nothing stops",
     schema_only="databases only, without their data; nothing stops",
-    label="a few words kept with the set",
-    keep="pin the set: retention never removes it",
+    label="a short text stored with the set",
+    keep="pin the set, so that retention never removes it",
 )
 def backup(
     session: Session,
@@ -45,9 +45,9 @@ def backup(
 
 @command(
     database="databases, comma-separated (default: all)",
-    data_only="rows, without the schema",
-    schema_only="the schema, without rows",
-    compress="as .sql.zst",
+    data_only="rows only, without the schema",
+    schema_only="the schema only, without rows",
+    compress="compress the files with zstd (.sql.zst)",
 )
 def backup_db(
     session: Session,
@@ -56,7 +56,7 @@ def backup_db(
     schema_only: bool = False,
     compress: bool = False,
 ) -> None:
-    """Write databases as single SQL files into backups/, for people and pipes; nothing stops."""
+    """Write each database as one SQL file into backups/. Nothing stops."""
     from quiesce.app.requests import backup_db_request
     from quiesce.commands.backup import run_backup_db
 
@@ -66,9 +66,9 @@ def backup_db(
     run_backup_db(session, request)
 
 
-@command(changes=False, store="what this store holds, instead of what is here")
+@command(changes=False, store="list the sets in this store instead of the local ones")
 def backups(session: Session, store: str | None = None) -> None:
-    """List the backup sets: age, size, contents, verified, pinned."""
+    """List the backup sets with age, size, contents and state."""
     from quiesce.commands.offsite import run_backups_of
     from quiesce.commands.retention import run_backups
 
@@ -81,12 +81,15 @@ def backups(session: Session, store: str | None = None) -> None:
 @command(
     everywhere=True,
     changes=False,
-    file="a set's name or folder, or latest (default: latest)",
+    file="name or folder of a set, or latest (default: latest)",
     all="every set in backups/",
     deep="also decode every archive and dump (dumps need their server running)",
-    restore="really restore each into a throwaway copy, and compare",
-    store="in this store: every object read to its end",
-    identity="the key file that decrypts what is encrypted: --deep, --restore, --store",
+    restore="restore each set into a throwaway copy and compare it",
+    store="verify sets in this store: read every object completely",
+    identity=(
+        "key file for encrypted sets, needed by --deep, --restore and --store (default: "
+        "QUIESCE_IDENTITY)"
+    ),
 )
 def verify(
     session: Session,
@@ -97,7 +100,7 @@ def verify(
     store: str | None = None,
     identity: str = "",
 ) -> None:
-    """Read sets to their end and compare them with their manifests."""
+    """Read sets completely and compare them with their manifests."""
     from quiesce.commands.offsite import run_verify_store, use_identity
     from quiesce.commands.verify import run_verify
 

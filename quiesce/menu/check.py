@@ -20,7 +20,7 @@ def status(session: Session) -> None:
 
 @command(changes=False, max_size="exit 7 for a volume above this size, like 10GiB")
 def volumes(session: Session, max_size: str | None = None) -> None:
-    """List the volumes: purpose, size, where they are, how they are kept."""
+    """List the volumes with purpose, size, location and kind of backup."""
     from quiesce.commands.status import run_volumes
 
     run_volumes(session, max_size)

@@ -9,12 +9,12 @@ from quiesce.menu.command import command
 if TYPE_CHECKING:
     from quiesce.app import Session
 
-_FORCE = "lose also databases that stack.yaml does not know"
+_FORCE = "also delete databases that stack.yaml does not declare"
 
 
 @command()
 def clean(session: Session) -> None:
-    """Remove containers and networks. Volumes stay, always."""
+    """Remove containers and networks. All volumes are kept."""
     from quiesce.commands.clean import run_clean
 
     run_clean(session, "clean")
@@ -22,7 +22,7 @@ def clean(session: Session) -> None:
 
 @command()
 def clean_containers(session: Session) -> None:
-    """Remove containers and networks. Volumes stay, always."""
+    """Remove containers and networks. All volumes are kept."""
     from quiesce.commands.clean import run_clean
 
     run_clean(session, "clean-containers")
@@ -30,7 +30,7 @@ def clean_containers(session: Session) -> None:
 
 @command()
 def clean_logs(session: Session) -> None:
-    """Empty what stack.yaml marks as logs; its users stop and come back."""
+    """Empty what stack.yaml marks as logs. The services that use it restart."""
     from quiesce.commands.clean import run_empty
 
     run_empty(session, "logs")
@@ -38,7 +38,7 @@ def clean_logs(session: Session) -> None:
 
 @command(phrase=True)
 def clean_cache(session: Session) -> None:
-    """Empty what stack.yaml marks as cache, after a typed phrase."""
+    """Empty what stack.yaml marks as cache. Asks for a phrase."""
     from quiesce.commands.clean import run_empty
 
     run_empty(session, "cache")
@@ -46,7 +46,7 @@ def clean_cache(session: Session) -> None:
 
 @command(phrase=True, force=_FORCE)
 def clean_all(session: Session, force: bool = False) -> None:
-    """Remove containers, networks and volumes, after a typed phrase. Backups stay."""
+    """Remove containers, networks and volumes. Backups are kept. Asks for a phrase."""
     from quiesce.commands.clean import run_clean_all
 
     run_clean_all(session, force=force)
@@ -54,7 +54,7 @@ def clean_all(session: Session, force: bool = False) -> None:
 
 @command(phrase=True, force=_FORCE)
 def nuke(session: Session, force: bool = False) -> None:
-    """Remove the databases' data, after a typed phrase; the next up starts empty."""
+    """Remove the data of all databases; the next 'inv up' starts empty. Asks for a phrase."""
     from quiesce.commands.clean import run_nuke
 
     run_nuke(session, force=force)

@@ -39,20 +39,28 @@ _THE_MACHINES = frozenset(
     }
 )
 _LOOKING = {
-    "instance": (None, "which instance of stack.yaml (default: its default_instance)"),
-    "stack": (None, "path of stack.yaml (default: beside tasks.py, or QUIESCE_STACK)"),
-    "json": (False, "one JSON document on standard output"),
-    "log_format": ("", "text, or json: one object a line on stderr (default: QUIESCE_LOG_FORMAT)"),
+    "instance": (None, "instance in stack.yaml (default: its default_instance)"),
+    "stack": (None, "path of stack.yaml (default: QUIESCE_STACK, or stack.yaml next to tasks.py)"),
+    "json": (False, "print one JSON document to standard output"),
+    "log_format": (
+        "",
+        "text, or json: one object per line on stderr (default: QUIESCE_LOG_FORMAT)",
+    ),
     "debug": (False, "show the traceback of an error"),
 }
 _CHANGING = {
     **_LOOKING,
     "dry_run": (False, "print the plan and change nothing"),
-    "yes": (False, "answer yes to questions; never stands in for a typed phrase"),
+    "yes": (False, "answer yes to questions, but not to those that ask for a typed phrase"),
     "wait": (0, "seconds to wait for another run to end"),
 }
-_EVERYWHERE = {"all_instances": (False, "for every instance of stack.yaml, the worst exit code")}
-_CONFIRM = {"confirm": (None, "the phrase that a destroying task asks for")}
+_EVERYWHERE = {
+    "all_instances": (
+        False,
+        "run for every instance in stack.yaml; exit with the highest exit code",
+    )
+}
+_CONFIRM = {"confirm": (None, "the phrase that a destructive task asks for")}
 
 
 #: The changing tasks of this command line, in order: filled before the first of them runs.
@@ -140,10 +148,10 @@ def _plainly(error: Exception) -> QuiesceError:
         named = isinstance(error.filename, str | bytes)
         where = os.fsdecode(error.filename) if named else ""
         return StepFailed(
-            f"the system refused {where}: {reason(error)}".replace(" :", ":"),
+            f"the operating system refused access to {where}: {reason(error)}".replace(" :", ":"),
             hint_for(error, where or "."),
         )
-    hint = "run it again with --debug, and report what it shows"
+    hint = "run it again with --debug, and report the traceback"
     return QuiesceError(f"unexpected {place_of(error)}", hint)
 
 
@@ -202,7 +210,7 @@ def _everywhere(context: Context, task: str, given: Mapping[str, Any], reporter:
     from quiesce.menu.everywhere import run_everywhere
 
     if given["instance"] is not None:
-        raise RequestError("--instance and --all-instances exclude each other", "give one of them")
+        raise RequestError("--instance and --all-instances exclude each other", "use one of them")
     options = {key: value for key, value in given.items() if key != "all_instances"}
     return run_everywhere(task, options, _folder(context), given["stack"], reporter)
 
@@ -215,7 +223,7 @@ def _require_log_format(word: str) -> None:
     from quiesce.errors import RequestError
 
     if word not in ("", "text", "json"):
-        raise RequestError(f"there is no log format {word}", "use text or json")
+        raise RequestError(f"unknown log format {word}", "use text or json")
 
 
 def _refuse_second_change() -> None:
@@ -225,7 +233,8 @@ def _refuse_second_change() -> None:
     announced, _announced[:] = tuple(_announced), []
     if len(announced) > 1:
         raise RequestError(
-            f"{' and '.join(announced)} change something, and one command line takes one of them",
+            f"{' and '.join(announced)} both change something; only one such task can run per "
+            "command",
             f"run 'inv {announced[0]}' first, then the other",
         )
 

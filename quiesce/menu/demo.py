@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @command(stack=False)
 def demo(reporter: Reporter) -> None:
-    """Show the whole main job on a throwaway instance, without Docker."""
+    """Back up, destroy and restore a throwaway stack, without Docker."""
     from quiesce.demo import run_demo
 
     run_demo(reporter, os.environ)

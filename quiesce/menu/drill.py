@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 @command(
     phrase=True,
     phase="setup, cycle, verify or all (default: BACKUP_RESTORE_PHASE, else all)",
-    file="the set that the copy comes up from",
-    destructive="on the instance itself, not in a copy: its databases are lost and restored",
-    identity="the key file that decrypts what is encrypted (default: QUIESCE_IDENTITY)",
-    note="a line for the log of restores",
+    file="the set to restore into the copy",
+    destructive=(
+        "run on the instance itself, not in a copy: removes its databases and restores them"
+    ),
+    identity="key file for encrypted sets (default: QUIESCE_IDENTITY)",
+    note="one line of text for the restore log",
 )
 def drill(
     session: Session,
@@ -26,7 +28,7 @@ def drill(
     identity: str = "",
     note: str = "",
 ) -> None:
-    """Rehearse a disaster in an isolated copy of the stack, and prove that all comes back."""
+    """Restore a set into an isolated copy of the stack and check that everything comes back."""
     from quiesce.commands.drill import run_drill
     from quiesce.commands.offsite import use_identity
 

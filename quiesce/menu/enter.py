@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 @command(
     changes=False,
     service="services, comma-separated (default: all)",
-    lines="how many of the last lines",
-    follow="go on printing new lines",
+    lines="number of last lines to print",
+    follow="keep printing new lines",
 )
 def logs(
     session: Session, service: str | None = None, lines: int = 100, follow: bool = False
@@ -26,7 +26,7 @@ def logs(
     run_logs(session, listed(service), lines, follow=follow)
 
 
-@command(changes=False, name="exec", service="the service to run it in")
+@command(changes=False, name="exec", service="the service in which to run the program")
 def exec_(session: Session, service: str | None = None) -> None:
     """Run a program in a service: inv exec --service S -- PROGRAM ARGUMENTS."""
     from quiesce.app.requests import program
@@ -35,7 +35,7 @@ def exec_(session: Session, service: str | None = None) -> None:
     run_enter(session, service, program(_after_dashes()))
 
 
-@command(changes=False, service="the service to open it in")
+@command(changes=False, service="the service in which to open the shell")
 def shell(session: Session, service: str | None = None) -> None:
     """Open a shell in a service."""
     from quiesce.commands.exec import run_enter
@@ -43,9 +43,9 @@ def shell(session: Session, service: str | None = None) -> None:
     run_enter(session, service, ())
 
 
-@command(changes=False, database="which database (default: the first of stack.yaml)")
+@command(changes=False, database="the database (default: the first in stack.yaml)")
 def db_shell(session: Session, database: str | None = None) -> None:
-    """Open psql in a database; after -- come further arguments of psql."""
+    """Open psql in a database. Arguments after -- are passed to psql."""
     from quiesce.commands.exec import run_database_shell
 
     run_database_shell(session, database, _after_dashes())

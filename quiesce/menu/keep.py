@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @command(
     everywhere=True,
-    force="accept sets that hold suspiciously less than the one before",
-    store="in this store, by its own rules, instead of here",
+    force="accept sets that contain suspiciously less than the previous set",
+    store="prune this store by its own rules, instead of local sets",
 )
 def prune(session: Session, force: bool = False, store: str | None = None) -> None:
-    """Remove the sets that no retention rule keeps, and show the rules of every set."""
+    """Remove the sets that no retention rule keeps; show why each set is kept."""
     from quiesce.commands.offsite import run_prune_store
     from quiesce.commands.retention import run_prune
 
@@ -26,17 +26,17 @@ def prune(session: Session, force: bool = False, store: str | None = None) -> No
         run_prune(session, force=force)
 
 
-@command(file="a set's name or folder, or latest (default: latest)")
+@command(file="name or folder of a set, or latest (default: latest)")
 def keep(session: Session, file: str = "latest") -> None:
-    """Pin a set: retention never removes it."""
+    """Pin a set, so that retention never removes it."""
     from quiesce.commands.retention import run_keep
 
     run_keep(session, file, pinned=True)
 
 
-@command(file="a set's name or folder, or latest (default: latest)")
+@command(file="name or folder of a set, or latest (default: latest)")
 def unkeep(session: Session, file: str = "latest") -> None:
-    """Unpin a set: retention decides about it again."""
+    """Unpin a set, so that retention may remove it again."""
     from quiesce.commands.retention import run_keep
 
     run_keep(session, file, pinned=False)

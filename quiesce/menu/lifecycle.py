@@ -14,7 +14,7 @@ _SERVICE = "services, comma-separated (default: all)"
 
 @command(service=_SERVICE, build="build images first")
 def up(session: Session, service: str | None = None, build: bool = False) -> None:
-    """Make and start services in order, and wait until healthy."""
+    """Create and start services in dependency order, and wait until they are healthy."""
     from quiesce.commands.lifecycle import run_up
 
     run_up(session, listed(service), build=build)
@@ -22,7 +22,7 @@ def up(session: Session, service: str | None = None, build: bool = False) -> Non
 
 @command(service=_SERVICE)
 def start(session: Session, service: str | None = None) -> None:
-    """Start existing containers again, in dependency order."""
+    """Start existing containers in dependency order."""
     from quiesce.commands.lifecycle import run_start
 
     run_start(session, listed(service))
@@ -30,7 +30,7 @@ def start(session: Session, service: str | None = None) -> None:
 
 @command(service=_SERVICE)
 def stop(session: Session, service: str | None = None) -> None:
-    """Stop services, what depends on them first."""
+    """Stop services and first the services that depend on them."""
     from quiesce.commands.lifecycle import run_stop
 
     run_stop(session, listed(service))
@@ -38,7 +38,7 @@ def stop(session: Session, service: str | None = None) -> None:
 
 @command(service=_SERVICE)
 def restart(session: Session, service: str | None = None) -> None:
-    """Stop and start services that run, and what depends on them."""
+    """Restart running services and the services that depend on them."""
     from quiesce.commands.lifecycle import run_restart
 
     run_restart(session, listed(service))
@@ -46,7 +46,7 @@ def restart(session: Session, service: str | None = None) -> None:
 
 @command(service=_SERVICE)
 def rebuild(session: Session, service: str | None = None) -> None:
-    """Build images anew and replace their containers. Volumes stay."""
+    """Rebuild images and recreate their containers. Volumes are kept."""
     from quiesce.commands.lifecycle import run_rebuild
 
     run_rebuild(session, listed(service))
@@ -54,7 +54,7 @@ def rebuild(session: Session, service: str | None = None) -> None:
 
 @command(service=_SERVICE)
 def down(session: Session, service: str | None = None) -> None:
-    """Remove containers and networks. Volumes stay, always."""
+    """Remove containers and networks. All volumes are kept."""
     from quiesce.commands.lifecycle import run_down
 
     run_down(session, listed(service))

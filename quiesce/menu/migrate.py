@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @command(
     database="databases, comma-separated (default: all that have migrations)",
-    revision="the Alembic revision to go to",
+    revision="the Alembic revision to migrate to",
 )
 def migrate(session: Session, database: str | None = None, revision: str = "head") -> None:
-    """Migrate databases; only their server has to be up."""
+    """Migrate databases. Only their server must be running."""
     from quiesce.commands.migrate import run_migrate
 
     run_migrate(session, listed(database), revision)
@@ -26,7 +26,7 @@ def migrate(session: Session, database: str | None = None, revision: str = "head
     database="databases, comma-separated (default: all that have migrations)",
 )
 def migrations(session: Session, database: str | None = None) -> None:
-    """Show where each database stands: its revision, the newest, and what is pending."""
+    """Show the current, newest and pending revisions of each database."""
     from quiesce.commands.migrate import run_migrations
 
     run_migrations(session, listed(database))

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @command(
     changes=False,
-    html="also write the page to look at: one file, no network",
-    output="where the page goes (default: backups/.reports/<instance>/report.html)",
+    html="also write an HTML page: one file that needs no network",
+    output="path of the page (default: backups/.reports/<instance>/report.html)",
 )
 def report(session: Session, html: bool = False, output: str | None = None) -> None:
-    """Show what ran and how it ended, and how old everything is."""
+    """Show recent runs with their results, and the age of backups and drills."""
     from quiesce.commands.report import run_report
 
     run_report(session, html=html, output=output)

@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 @command(
     phrase=True,
-    file="a set, latest, latest:data, STORE:latest, or an SQL file (default: lists and asks)",
-    database="the database that a single file is of",
-    only="databases and volumes, comma-separated (default: all that is in the set)",
-    path="of the one volume that is named with --only, this file or folder alone",
-    data_only="rows alone, onto the migrated schema; all that a data-only set has",
-    in_place="rows alone, in one transaction on the live database: needs no room for two",
-    accept_lossy="rows alone: take types that changed as they come out",
-    assume_revision="rows alone: the revision of a set that recorded none",
-    force="rows alone: tables that the set does not have may keep their rows",
-    not_valid="constraints that rows break come back NOT VALID instead of ending the restore",
-    skip_broken="entries that cannot be brought back are left out and named; rows never are",
-    as_="a new name: one database is restored under it beside the live one, and nothing stops",
-    from_instance="a set of another instance may be restored (latest: of the one named here)",
-    no_safety="make no safety set of what is replaced: there is no way back",
-    create_roles="create roles that the server lacks, as the set has them, without passwords",
-    break_replication="subscriptions and logical slots of what is replaced may go",
-    no_restart="leave stopped services stopped",
-    identity="the key file that decrypts what is encrypted (default: QUIESCE_IDENTITY)",
-    note="a line for the log of restores: who wanted it, and why",
+    file="a set, latest, latest:data, STORE:latest, or an SQL file (default: list sets and ask)",
+    database="the database that a single file belongs to",
+    only="databases and volumes, comma-separated (default: everything in the set)",
+    path="restore only this file or folder of the one volume given with --only",
+    data_only="rows only, into the migrated schema (always so for data-only sets)",
+    in_place="rows only, in one transaction in the live database; needs no space for a second copy",
+    accept_lossy="rows only: accept that values may change where column types differ",
+    assume_revision="rows only: the revision to assume for a set that recorded none",
+    force="rows only: let tables that are not in the set keep their rows",
+    not_valid="restore constraints that rows violate as NOT VALID, instead of failing",
+    skip_broken="omit and report entries that cannot be restored (never rows), instead of failing",
+    as_="restore one database under this new name, beside the live one; nothing stops",
+    from_instance="allow a set of this other instance (with latest: its latest set)",
+    no_safety="do not make a safety set of the data that is replaced: no undo is possible",
+    create_roles="create roles of the set that are missing on the server, without passwords",
+    break_replication="drop subscriptions and logical slots of the databases that are replaced",
+    no_restart="do not start the stopped services again",
+    identity="key file for encrypted sets (default: QUIESCE_IDENTITY)",
+    note="one line of text for the restore log, for example who asked for it and why",
     accept_unsigned=ACCEPT_UNSIGNED,
     accept_unencrypted=ACCEPT_UNENCRYPTED,
 )
@@ -59,7 +59,7 @@ def restore(
     accept_unsigned: bool = False,
     accept_unencrypted: bool = False,
 ) -> None:
-    """Bring a set back: built beside, checked, exchanged at the end."""
+    """Restore a set: build new copies, check them, then exchange them with the live data."""
     from quiesce.app.requests import RestoreRequest
     from quiesce.commands.offsite import accepting, pulled, use_identity
     from quiesce.commands.restore import run_restore
@@ -89,12 +89,12 @@ def restore(
 
 
 @command(
-    break_replication="subscriptions and logical slots of what is replaced may go",
-    not_valid="constraints that rows break come back NOT VALID instead of ending the restore",
-    skip_broken="entries that cannot be brought back are left out and named; rows never are",
-    no_restart="leave stopped services stopped",
-    identity="the key file that decrypts what is encrypted (default: QUIESCE_IDENTITY)",
-    note="a line for the log of restores: who wanted it, and why",
+    break_replication="drop subscriptions and logical slots of the databases that are replaced",
+    not_valid="restore constraints that rows violate as NOT VALID, instead of failing",
+    skip_broken="omit and report entries that cannot be restored (never rows), instead of failing",
+    no_restart="do not start the stopped services again",
+    identity="key file for encrypted sets (default: QUIESCE_IDENTITY)",
+    note="one line of text for the restore log, for example who asked for it and why",
 )
 def undo_restore(
     session: Session,
@@ -105,7 +105,7 @@ def undo_restore(
     identity: str = "",
     note: str = "",
 ) -> None:
-    """Go back to what was there before the last restore."""
+    """Bring back the data that the last restore replaced."""
     from quiesce.app.requests import RestoreRequest
     from quiesce.commands.offsite import use_identity
     from quiesce.commands.restore import run_restore
@@ -122,7 +122,7 @@ def undo_restore(
 
 @command(everywhere=True)
 def recover(session: Session) -> None:
-    """Finish what an interrupted run owes."""
+    """Finish or undo interrupted runs."""
     from quiesce.commands.recover import run_recover
 
     run_recover(session)

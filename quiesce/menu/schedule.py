@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 @command(
-    install="put the lines into this user's crontab",
-    remove="take the lines out of this user's crontab",
-    systemd="systemd timers instead of cron lines",
+    install="add the lines to this user's crontab",
+    remove="remove the lines from this user's crontab",
+    systemd="use systemd timers instead of cron",
 )
 def schedule(
     session: Session, install: bool = False, remove: bool = False, systemd: bool = False

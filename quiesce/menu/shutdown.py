@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 @command(
-    full="a full set, volumes too; without it the rows of every database",
-    keep_running="services that go on running, comma-separated",
-    force="stop everything even when the backup fails",
+    full="make a full set, including volumes (default: only the rows of all databases)",
+    keep_running="services that keep running, comma-separated",
+    force="stop everything even if the backup fails",
 )
 def shutdown(
     session: Session, full: bool = False, keep_running: str | None = None, force: bool = False
 ) -> None:
-    """Back up, verify, stop everything: then it is safe to power off."""
+    """Back up, verify the set and stop everything, so that it is safe to power off."""
     from quiesce.app.requests import shutdown_request
     from quiesce.commands.shutdown import run_shutdown
 

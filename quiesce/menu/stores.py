@@ -9,26 +9,26 @@ from quiesce.menu.command import command
 if TYPE_CHECKING:
     from quiesce.app import Session
 
-ACCEPT_UNSIGNED = "take a set from a store although nothing proves that it was sent from here"
-ACCEPT_UNENCRYPTED = "take a set from a store in the clear although sets are encrypted"
+ACCEPT_UNSIGNED = "accept a set from a store although its origin cannot be confirmed"
+ACCEPT_UNENCRYPTED = "accept an unencrypted set from a store although sets are encrypted here"
 
 
 @command(
     everywhere=True,
-    file="a set's name, or latest (default: every set that is not there yet)",
-    store="a store of stack.yaml (default: all of this instance's)",
+    file="name of a set, or latest (default: every set that is not in the store yet)",
+    store="a store in stack.yaml (default: all stores of this instance)",
 )
 def push(session: Session, file: str | None = None, store: str | None = None) -> None:
-    """Send sets to a store away from here, and read them back."""
+    """Upload sets to an off-site store and verify them there."""
     from quiesce.commands.offsite import run_push
 
     run_push(session, file, store)
 
 
 @command(
-    file="a set's name in the store, or latest (default: latest)",
-    store="a store of stack.yaml (default: the only one)",
-    identity="the key file that decrypts it (default: QUIESCE_IDENTITY)",
+    file="name of a set in the store, or latest (default: latest)",
+    store="a store in stack.yaml (default: the only one)",
+    identity="key file for encrypted sets (default: QUIESCE_IDENTITY)",
     accept_unsigned=ACCEPT_UNSIGNED,
     accept_unencrypted=ACCEPT_UNENCRYPTED,
 )
@@ -40,7 +40,7 @@ def pull(
     accept_unsigned: bool = False,
     accept_unencrypted: bool = False,
 ) -> None:
-    """Bring a set back from a store, decrypted and compared; restore it afterwards."""
+    """Download a set from a store and verify it. It can then be restored."""
     from quiesce.commands.offsite import accepting, run_pull, use_identity
 
     session = accepting(session, unsigned=accept_unsigned, unencrypted=accept_unencrypted)

@@ -1,4 +1,4 @@
-"""The nouns of Quiesce, all frozen: what a stack declares and what a backup set holds.
+"""The data model, all frozen: what a stack declares and what a backup set contains.
 
 What is observed of the running world (services, volumes, databases) is in `observed.py`.
 Units: sizes in bytes, durations in seconds, times as aware datetimes.

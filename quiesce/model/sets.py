@@ -1,4 +1,4 @@
-"""What a backup set holds, here and in a store."""
+"""What a backup set contains, locally and in a store."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from quiesce.obstacles import Obstacle
 
 SetKind = Literal["full", "data", "schema"]
 Mode = Literal["consistent", "live", "cold"]
-#: How far a set was read: its sums, every member decoded to its end, or a real restore of it.
+#: How thoroughly a set was verified: sums, every member decoded, or a test restore.
 Level = Literal["sums", "deep", "restore"]
 MemberKind = Literal["database", "settings", "globals", "volume", "gone", "stack", "document"]
 
 
 @dataclass(frozen=True, slots=True)
 class OffsiteObject:
-    """One file of a set as it lies in a store. Bytes and sum are those of the object; what is
-    encrypted has others once it is decrypted."""
+    """One file of a set in a store. Bytes and sum are those of the stored object, which may be
+    encrypted."""
 
     file: str
     object: str
@@ -32,10 +32,10 @@ class OffsiteObject:
 
 @dataclass(frozen=True, slots=True)
 class OffsiteSet:
-    """A set in a store, as its index there says; what is not named in it does not exist.
+    """A set in a store, as described by its index; files that are not in the index are ignored.
 
-    `contents` are the keys of what it holds, or one digest of them where it is encrypted with
-    `encryption` (`age`, `gpg`, "" for none).
+    `contents` are the keys of its databases and volumes, or one digest of them if it is encrypted
+    with `encryption` (`age`, `gpg`, "" for none).
     """
 
     format: int
@@ -47,16 +47,16 @@ class OffsiteSet:
     pinned: bool
     encryption: str
     objects: tuple[OffsiteObject, ...]
-    #: How much it holds, by unit and source ("files photos"); sources have pseudonyms where it is
-    #: encrypted. Empty in indexes of earlier versions.
+    #: Amounts by unit and source ("files photos"); sources have pseudonyms if it is encrypted.
+    #: Empty in indexes of earlier versions.
     amounts: Mapping[str, int] = field(default_factory=dict)
-    #: By the key of the installation that sent it; see `adapters/sets/signing`.
+    #: Made with the key of the installation that uploaded it; see `adapters/sets/signing.py`.
     signature: str = ""
     #: As in the manifest.
     safety: bool = False
 
     def describes(self, backup: BackupSet) -> bool:
-        """Whether it is of this very set, as far as that is seen without decrypting."""
+        """Whether it is a copy of this set, as far as can be seen without decrypting."""
         manifest = backup.manifest
         facts = (manifest.name, manifest.instance, manifest.created_at, manifest.kind)
         if (self.name, self.instance, self.created_at, self.kind) != facts:
@@ -74,9 +74,9 @@ class OffsiteSet:
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """What a member is once it is decrypted: its file, relative to the set, bytes and sum.
+    """A decrypted member: its file, relative to the set, bytes and sum.
 
-    The sum is "" where the set's `private.json` has it; older sets have it here.
+    The sum is "" if the set's `private.json` contains it; older sets have it here.
     """
 
     file: str
@@ -88,7 +88,7 @@ class Plain:
 class Member:
     """One file of a set. `file` is relative to the set; `source` is the key in `stack.yaml`.
 
-    Where the set is encrypted, `file`, `bytes` and `sha256` are those of the ciphertext.
+    If the set is encrypted, `file`, `bytes` and `sha256` are those of the ciphertext.
     """
 
     name: str
@@ -104,7 +104,7 @@ class Member:
 class TableRecord:
     """Rows and content digest of one table, read in the dump's own snapshot.
 
-    `columns` are its types as PostgreSQL writes them, by name; older sets have none.
+    `columns` are the column types as PostgreSQL prints them, by name; older sets have none.
     """
 
     schema: str
@@ -118,7 +118,7 @@ class TableRecord:
 class SequenceRecord:
     """A sequence's state; `last_value` is text because sequences may exceed JSON's numbers.
 
-    `owner` is the column it counts for, as schema, table and column; none where it has none.
+    `owner` is the column that owns it, as schema, table and column, or None.
     """
 
     schema: str
@@ -139,13 +139,13 @@ class ExtensionRecord:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseRecord:
-    """What a set knows of one database, all of it read in the dump's own snapshot.
+    """What a set records of one database, all of it read in the dump's own snapshot.
 
     `revision` holds the rows of Alembic's version table (none: not migrated; several: branches).
-    `digest_algorithm` names how `TableRecord.digest` was made, so that it can be made again.
-    `settings` are the texts needed to make the database object anew: settings, grants, comment.
-    They may hold secrets, so a set keeps them in a member of their own, which is encrypted like
-    the dump, and not in its manifest; manifests of earlier versions still have them.
+    `digest_algorithm` names how `TableRecord.digest` was computed, so that it can be computed
+    again. `settings` are the statements that recreate the database object's settings, grants and
+    comment. They may contain secrets, so a set keeps them in a separate member, which is encrypted
+    like the dump, and not in its manifest; manifests of earlier versions still have them.
     """
 
     key: str
@@ -170,7 +170,7 @@ class DatabaseRecord:
     roles: tuple[str, ...]
     settings: tuple[str, ...]
     large_objects: int
-    #: Materialized views that hold rows, each quoted; the schemas where sessions look for names.
+    #: Materialized views that contain rows, quoted; and the database's search path.
     populated: tuple[str, ...] = ()
     search_path: tuple[str, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
@@ -178,7 +178,7 @@ class DatabaseRecord:
 
 @dataclass(frozen=True, slots=True)
 class VolumeRecord:
-    """What a set knows of one volume: what a restore of it will have, and what is left out."""
+    """What a set records of one volume: its contents after a restore, and what is left out."""
 
     key: str
     name: str
@@ -188,17 +188,17 @@ class VolumeRecord:
     gone: str | None
     compression: str
     excluded: tuple[LeftOut, ...] = ()
-    #: Entries and bytes of level 0 by itself, for a bound on what is unpacked; none in older sets.
+    #: Entries and bytes of level 0 alone, to limit what is unpacked; None in older sets.
     level_0: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterRecord:
-    """A PostgreSQL data directory in a volume, as its own control file describes it.
+    """A PostgreSQL data directory in a volume, as described by its control file.
 
     `volume` is the volume's key, `directory` the data directory below the volume's root ("." for
-    the root itself), `version` the major version in `PG_VERSION`. `state` is in the words of
-    `pg_controldata`; `open` says that a `postmaster.pid` is there. `checkpoint` is the WAL
+    the root itself), `version` the major version in `PG_VERSION`. `state` is as printed by
+    `pg_controldata`; `open` says that a `postmaster.pid` exists. `checkpoint` is the WAL
     position of the last checkpoint.
     """
 
@@ -213,7 +213,8 @@ class ClusterRecord:
 
 @dataclass(frozen=True, slots=True)
 class Downtime:
-    """From the stop request to healthy again, per service; `overall` is first stop to last back."""
+    """From the stop request until healthy again, per service; `overall` is from the first stop
+    until the last service is back."""
 
     overall: float
     services: Mapping[str, float]
@@ -223,9 +224,9 @@ class Downtime:
 class Manifest:
     """The sealed description of a set: `manifest.json`. `format` 1 is described here.
 
-    `encryption` is `age` or `gpg` where the members are encrypted, "" where they are not. `doubt`
-    says what of `consistent` nobody can prove, "" where it is proven. `safety` marks a safety set:
-    a restore made it of the data that it was about to replace. Neither name nor label decide that.
+    `encryption` is `age` or `gpg` if the members are encrypted, otherwise "". `doubt` says what
+    could not be proven about `consistent`, "" if it is proven. `safety` marks a safety set: a
+    restore made it of the data that it was about to replace. Neither name nor label decide that.
     """
 
     format: int
@@ -264,7 +265,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What came of reading a set, and when."""
+    """The result of verifying a set, and when."""
 
     at: datetime
     good: bool
@@ -272,7 +273,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class SetState:
-    """Facts about a set that change after sealing, kept in `backups/.state/<set>.json`."""
+    """Facts about a set that change after it is published, kept in `backups/.state/<set>.json`."""
 
     pinned: bool = False
     verified_at: datetime | None = None
@@ -280,15 +281,15 @@ class SetState:
     verified_good: bool | None = None
     #: The last result at each level.
     checks: Mapping[str, Check] = field(default_factory=dict)
-    #: Somebody said that it is right that the set holds so much less than the one before.
+    #: The user accepted that the set contains much less than the previous one.
     accepted: bool = False
-    #: The stores that hold it, and since when.
+    #: The stores that contain it, and since when.
     pushed: Mapping[str, datetime] = field(default_factory=dict)
 
     def checked(self, level: Level, at: datetime, *, good: bool) -> SetState:
-        """The same with this result. A set is good while the last result of no level is bad."""
+        """Return a copy with this result. A set is good unless a level's last result is bad."""
         check = Check(at, good)
-        # Reading a set deeply takes its sums first.
+        # Deeper verification checks the sums first.
         checks = {**self.checks, "sums": check, level: check}
         return replace(
             self,
@@ -342,7 +343,7 @@ class BackupSet:
 
     @property
     def amounts(self) -> dict[tuple[str, str], int]:
-        """How much it holds, by unit and source: rows, files and bytes."""
+        """Return amounts by unit and source: rows, files and bytes."""
         found: dict[tuple[str, str], int] = {("bytes", "the whole set"): self.bytes}
         for database in self.manifest.databases:
             found["rows", database.key] = sum(table.rows for table in database.tables)
@@ -354,7 +355,7 @@ class BackupSet:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSwap:
-    """`live` becomes `aside` (when it exists), `side` becomes `live`."""
+    """Two renames: `live` becomes `aside` (if it exists), `side` becomes `live`."""
 
     database: str
     live: str

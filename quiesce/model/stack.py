@@ -11,21 +11,21 @@ RuntimeKind = Literal["compose", "host"]
 Priority = Literal["critical", "important", "regenerable", "optional"]
 VolumeBackup = Literal["files", "by-dump", "never"]
 CleanGroup = Literal["logs", "cache"]
-#: Who sent a set that is in a store. `signed`: signed with this installation's key. `noted`: its
-#: index is the one that was noted here when it was sent. `unsigned`: nobody signed it. `foreign`:
-#: signed with another key. `changed`: it is not what was signed or noted. `unknown`: there is
-#: neither a key nor a note here.
+#: The origin of a set in a store. `signed`: signed with this installation's key. `noted`: its index
+#: is the one that was recorded here when it was uploaded. `unsigned`: it has no signature.
+#: `foreign`: signed with another key. `changed`: it differs from what was signed or recorded.
+#: `unknown`: there is neither a key nor a record here.
 Trust = Literal["signed", "noted", "unsigned", "foreign", "changed", "unknown"]
 
 
 def without_query(path: str) -> str:
-    """Return a path as it may be shown: what follows its question mark may be a token."""
+    """Return a path as it may be shown: its query may contain a token."""
     before, mark, query = path.partition("?")
     return f"{before}{mark}{'***' if query else ''}"
 
 
 class Secret:
-    """A value that prints as `***`; `reveal()` at the moment of use is the only way out."""
+    """A value that prints as `***`; only `reveal()` returns it."""
 
     __slots__ = ("_value",)
 
@@ -49,9 +49,9 @@ class Secret:
 class Instance:
     """One place where the stack runs.
 
-    `environment` is what Compose and host services get: the env file's variables. It holds
-    secrets, so it never prints. `state` is where this instance keeps runtime files of its own
-    (host runtime only).
+    `environment` is what Compose and host services get: the env file's variables. It contains
+    secrets, so it is never printed. `state` is the folder of this instance's runtime files (host
+    runtime only).
     """
 
     name: str
@@ -65,15 +65,15 @@ class Instance:
     profiles: tuple[str, ...]
     state: Path
     environment: Mapping[str, str] = field(repr=False)
-    #: Where stack.yaml names no project: what else the stack may be called on its engine.
+    #: If stack.yaml sets no project: other names that the project may have on its engine.
     other_projects: tuple[str, ...] = ()
-    #: A copy that is removed anyway: nothing of it is owed to anybody, so no guard is kept.
+    #: A temporary copy, which is removed in any case: it needs no watchdog and no recovery.
     throwaway: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command that is run in a service around a backup. `timeout` is in seconds."""
+    """A command to run in a service before or after a backup. `timeout` is in seconds."""
 
     service: str
     argv: tuple[str, ...]
@@ -82,7 +82,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What is asked after a restore: a path over HTTP, or a query whose first value is true."""
+    """A check after a restore: an HTTP path, or a query whose first value must be true."""
 
     service: str = ""
     port: int = 0
@@ -92,7 +92,7 @@ class Probe:
 
     @property
     def words(self) -> str:
-        """What it asks, without the query of a path."""
+        """Return what it checks, without the query part of a path."""
         if self.database:
             return self.query
         return f"{self.service}:{self.port}{without_query(self.path)}"
@@ -100,9 +100,9 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class DrillWrite:
-    """Something that a drill writes through a service's API. `{mark}` in `path` and `body` is the
-    drill's word; `read` is asked for it afterwards, `remove` removes it. In these two, other names
-    in braces are members of the answer to the writing."""
+    """Data that a drill writes through a service's API. `{mark}` in `path` and `body` is the
+    drill's marker; `read` must return it afterwards, `remove` deletes it. In these two, other names
+    in braces are members of the response to the write."""
 
     service: str
     port: int
@@ -115,7 +115,7 @@ class DrillWrite:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A PostgreSQL database to keep. `key` is its name in `stack.yaml`, `name` on the server."""
+    """A PostgreSQL database to back up. `key` is its name in `stack.yaml`, `name` on the server."""
 
     key: str
     name: str
@@ -124,7 +124,7 @@ class Database:
     password: Secret | None
     port: int
     migrations: Path | None
-    #: Whether sets hold the hashes of the passwords of its server's roles.
+    #: Whether sets contain the password hashes of its server's roles.
     role_passwords: bool = False
 
 
@@ -143,7 +143,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class PathEntry:
-    """A bind-mounted path of the stack's folder that cleaning or backup looks after."""
+    """A bind-mounted path in the stack's folder that the clean tasks may empty."""
 
     key: str
     path: Path
@@ -153,7 +153,7 @@ class PathEntry:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """How services come back: declared order, and the least patience for stop and health."""
+    """How services restart: declared order, and minimum timeouts for stopping and health."""
 
     order: tuple[str, ...]
     stop_timeout: float
@@ -177,9 +177,9 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """For whom sets are encrypted. Public keys only: who backs up can read nothing of it again.
+    """The recipients of encrypted sets. Public keys only: backing up needs no private key.
 
-    `age` are recipients of age, `gpg` key ids or addresses that the gpg of this machine knows.
+    `age` are age recipients, `gpg` key ids or addresses known to gpg on this machine.
     """
 
     age: tuple[str, ...] = ()
@@ -190,7 +190,7 @@ class Recipients:
 
     @property
     def method(self) -> str:
-        """`age` or `gpg`, or "" where nobody is named."""
+        """`age` or `gpg`, or "" without recipients."""
         return "age" if self.age else "gpg" if self.gpg else ""
 
 
@@ -199,7 +199,7 @@ Event = Literal["success", "failure", "recovery", "overdue"]
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """Somebody who is told: any address that Apprise knows, and of what."""
+    """Where to send notifications: an Apprise URL, and the events to report."""
 
     url: Secret
     on: tuple[Event, ...]
@@ -207,7 +207,7 @@ class Notify:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Addresses of a monitor that misses a run which does not come."""
+    """URLs of a monitor that raises an alarm if a run does not report."""
 
     start: Secret | None = None
     success: Secret | None = None
@@ -216,10 +216,10 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class OffsiteStore:
-    """A place for copies of sets away from here. `retention` is its own; None keeps everything.
+    """An off-site place for copies of sets. `retention` is its own; None keeps everything.
 
-    `credentials_file` holds variables like AWS_ACCESS_KEY_ID; without it they come from the
-    environment, or from what the platform itself gives.
+    `credentials_file` contains variables like AWS_ACCESS_KEY_ID; without it they come from the
+    environment or the platform.
     """
 
     name: str
@@ -233,7 +233,7 @@ class OffsiteStore:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """An entry of `schedule:`: as it was written, its cron expression, and what is done then."""
+    """An entry of `schedule:`: its text, its cron expression, and the jobs to run."""
 
     text: str
     cron: str
@@ -242,10 +242,10 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class HostService:
-    """A service of `runtime: host`: a process of ours, or the embedded PostgreSQL.
+    """A service of `runtime: host`: a process started by Quiesce, or the embedded PostgreSQL.
 
     `volumes` maps a volume key to the environment variable that receives its directory.
-    `health` is a command (exit 0 is healthy) or, with `health_http`, a path asked on `port`.
+    `health` is a command (exit 0 is healthy); `health_http` is a path to request on `port`.
     """
 
     name: str
@@ -286,28 +286,28 @@ class Stack:
     max_downtime: float | None
     lock_patience: float
     helper_image: str | None
-    #: The key that signs what is sent to stores; None: one in `backups/`, made when it is needed.
+    #: The key that signs uploaded sets; None: one in `backups/`, created when it is needed.
     signing_key_file: Path | None = None
     schedule: tuple[Timing, ...] = ()
     probes: tuple[Probe, ...] = ()
-    #: Whether a drill's copy may reach other networks than its own.
+    #: Whether the copy of a drill may reach networks other than its own.
     drill_open: bool = False
     drill_writes: tuple[DrillWrite, ...] = ()
-    #: Run while services still run, before they rest for a backup; and once they are back.
+    #: Run before services stop for a backup, and after they have restarted.
     before: tuple[Command, ...] = ()
     after: tuple[Command, ...] = ()
-    #: The places away from here that hold this instance's sets, too.
+    #: The off-site stores of this instance.
     stores: tuple[OffsiteStore, ...] = ()
-    #: For whom sets here are encrypted: nobody unless `encrypt.where` is `everywhere`.
+    #: Recipients of local sets: none unless `encrypt.where` is `everywhere`.
     recipients: Recipients = Recipients()
     notify: tuple[Notify, ...] = ()
     #: By task.
     ping: Mapping[str, Ping] = field(default_factory=dict)
-    #: The folder that a collector reads figures for Prometheus from.
+    #: The folder of Prometheus's textfile collector.
     metrics: Path | None = None
-    #: Where the parts of an older script's archive go: `db`, `media`, `static` to their keys.
+    #: Where to restore parts of an older script's archive: `db`, `media`, `static` to keys.
     legacy: Mapping[str, str] = field(default_factory=dict)
-    #: Whether this is the instance that is meant where none is named.
+    #: Whether this is the default instance.
     is_default: bool = True
 
     @property
@@ -326,5 +326,5 @@ class Stack:
         return next(entry for entry in self.volumes if entry.key == key)
 
 
-#: The digest of rows that were counted and not read: that would have run code of others.
+#: The digest of rows that were only counted, because reading them would have run untrusted code.
 UNREAD = "unread"

@@ -85,7 +85,8 @@ def plan_backup(
     if not rests:
         units = ()
     held: tuple[Node, ...] = tuple(
-        ExportSnapshot(d.key, "the dump made later shows this instant") for d in selection.databases
+        ExportSnapshot(d.key, "the dump is made later, as of this moment")
+        for d in selection.databases
     )
     awake: tuple[Node, ...] = ()
     if rests:
@@ -107,7 +108,7 @@ def plan_backup(
         request.pinned,
         tuple(dict.fromkeys(unit.service for unit in observed.running)),
         tuple(dict.fromkeys(unit.service for unit in units)),
-        "a set is published whole or not at all",
+        "it is published atomically when complete",
     )
     dumped = dumps(set_name, selection.databases, request.kind)
     within: tuple[Node, ...] = ()
@@ -125,16 +126,16 @@ def plan_backup(
             watch=watch(observed) if two_levels else (),
         ),
         *dumped,
-        RecordStack(set_name, "a set explains itself"),
+        RecordStack(set_name, "so that the set documents its origin"),
         *sealing(stack, set_name, "every member is complete"),
     )
     discard: tuple[Node, ...] = (
-        *(ReleaseSnapshot(d.key, "nothing of a failed run stays") for d in selection.databases),
-        DiscardStaging("nothing of a failed run stays"),
+        *(ReleaseSnapshot(d.key, "clean up after a failed run") for d in selection.databases),
+        DiscardStaging("clean up after a failed run"),
     )
     nodes: tuple[Node, ...] = (
         Bracket(f"set {set_name}", (opened,), body, on_failure=discard),
-        VerifySet(set_name, "nothing is called good that was not checked"),
+        VerifySet(set_name, "checksums and content are checked after publishing"),
         *judgement(
             stack,
             request,
@@ -179,7 +180,7 @@ def select(stack: Stack, observed: Observed, only: Sequence[str], kind: SetKind)
         named = [volume.key for volume in volumes if volume.key in only]
         if named:
             raise RequestError(
-                f"a {kind} backup holds databases only, not {', '.join(named)}",
+                f"a {kind} backup contains databases only, not {', '.join(named)}",
                 f"leave {', '.join(named)} out, or make a full backup",
             )
         volumes = ()
@@ -254,7 +255,7 @@ def check_idle(stack: Stack, set_name: str, selection: Selection) -> tuple[Node,
     if not selection.databases or not _worth_stopping(selection):
         return ()
     keys = tuple(database.key for database in selection.databases)
-    why = "nobody but the stack's own services was asked to rest"
+    why = "only the stack's own services were stopped"
     return (CheckIdle(set_name, keys, stack.ignored_writers, why),)
 
 
@@ -267,7 +268,7 @@ def watch(observed: Observed) -> tuple[Node, ...]:
     """
     if observed.engine.kind == "host":
         return ()
-    return (WatchStarts("who writes while the stack rests is noticed, even if it is gone again"),)
+    return (WatchStarts("to detect writers during the window, even short-lived ones"),)
 
 
 def check_stopped(
@@ -283,7 +284,7 @@ def check_stopped(
     """
     ignored = tuple(sorted({*stack.ignored_writers, *spared}))
     keys = tuple(volume.key for volume in volumes)
-    why = "somebody may have started one meanwhile"
+    why = "one may have been started during the window"
     return CheckStopped(set_name, tuple(sorted(services)), keys, ignored, why)
 
 
@@ -296,7 +297,7 @@ def judgement(
     """
     nodes: list[Node] = []
     if checked:
-        nodes.append(CheckConsistent(set_name, "consistent is checked, not claimed"))
+        nodes.append(CheckConsistent(set_name, "a set that mixes points in time is reported"))
     if stops and stack.max_downtime is not None:
         why = downtime_words(stack.max_downtime, request.recent_downtime)
         nodes.append(CheckDowntime(set_name, stack.max_downtime, why))
@@ -318,9 +319,9 @@ def archive(
 ) -> ArchiveVolume:
     """Return the step for one level of a volume; `last`: no other level follows it."""
     why = (
-        "while services run, so that the window holds only the rest"
+        "while services run, to keep the window short"
         if level == 0
-        else ("only this needs the services at rest")
+        else ("only this step needs stopped services")
     )
     if level == 0 and last:
         why = f"{volume.priority}: {volume.purpose}" if volume.purpose else volume.priority
@@ -333,7 +334,7 @@ def dumps(
     set_name: str,
     databases: Sequence[Database],
     kind: SetKind,
-    why: str = "from the snapshot that is held",
+    why: str = "from the exported snapshot",
 ) -> tuple[Node, ...]:
     """Return the steps that dump what is held, and each server's roles once."""
     nodes: list[Node] = [
@@ -342,7 +343,9 @@ def dumps(
     servers = tuple(dict.fromkeys(database.service for database in databases))
     for service in servers:
         file = f"databases/globals{'' if len(servers) == 1 else f'-{service}'}.sql"
-        nodes.append(DumpGlobals(set_name, service, file, "a dump names roles it does not hold"))
+        nodes.append(
+            DumpGlobals(set_name, service, file, "a dump refers to roles but does not contain them")
+        )
     return tuple(nodes)
 
 
@@ -350,5 +353,5 @@ def sealing(stack: Stack, set_name: str, why: str) -> tuple[Node, ...]:
     """Return the steps that make a set of what is complete, encrypted where that is wanted."""
     secret: tuple[Node, ...] = ()
     if stack.recipients:
-        secret = (EncryptSet(set_name, "encrypt.where is everywhere"),)
+        secret = (EncryptSet(set_name, "encrypt.where is 'everywhere'"),)
     return (*secret, SealSet(set_name, why))

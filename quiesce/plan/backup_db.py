@@ -54,22 +54,22 @@ def plan_backup_db(
             raise RequestError(f"there is no database {name}", f"{nearest(name, known)}?")
     databases = [d for d in stack.databases if not request.databases or d.key in request.databases]
     if not databases:
-        raise RequestError("there is no database to back up", "declare it under databases")
+        raise RequestError("there is no database to back up", "declare databases in stack.yaml")
     require_databases(databases, observed)
     names: list[str] = []
     for database in databases:
         names.append(_file_name(stack, database.key, request, now, {*taken, *names}))
     keys = tuple(database.key for database in databases)
     body: tuple[Node, ...] = (
-        *(ExportSnapshot(key, "the file shows this instant") for key in keys),
+        *(ExportSnapshot(key, "the file is made as of this moment") for key in keys),
         *(
-            WriteScript(key, request.kind, name, request.compress, "from the snapshot that is held")
+            WriteScript(key, request.kind, name, request.compress, "from the exported snapshot")
             for key, name in zip(keys, names, strict=True)
         ),
     )
     clear: tuple[Node, ...] = (
-        *(ReleaseSnapshot(key, "nothing of this run stays") for key in keys),
-        DiscardStaging("nothing of this run stays"),
+        *(ReleaseSnapshot(key, "clean up") for key in keys),
+        DiscardStaging("clean up"),
     )
     words = f"{request.kind} files of {', '.join(keys)} of {stack.instance.name}"
     return Plan(

@@ -37,7 +37,7 @@ def plan_clean(
     nodes: tuple[Node, ...] = ()
     if resources.containers or resources.networks or _units(observed):
         units = _in_order(stack, observed)
-        remove = RemoveProject("containers hold no data; volumes stay")
+        remove = RemoveProject("containers contain no data; volumes are kept")
         why = "their containers are removed"
         nodes = stopped_or_as_before(stack, observed, units, why, (remove,))
     return _plan(stack, observed, run, verb, f"remove the containers of {_name(stack)}", nodes)
@@ -52,7 +52,7 @@ def marked(stack: Stack, group: CleanGroup) -> tuple[tuple[Volume, ...], tuple[P
     paths = tuple(entry for entry in stack.paths if entry.clean == group)
     if not volumes and not paths:
         raise RequestError(
-            f"nothing in {stack.file.name} is marked 'clean: {group}'",
+            f"no volume or path in {stack.file.name} is marked 'clean: {group}'",
             f"add 'clean: {group}' to the volumes and paths that may be emptied",
         )
     return volumes, paths
@@ -94,7 +94,7 @@ def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Pla
     keys = [volume.key for volume in stack.volumes if volume.backup == "by-dump"]
     if not keys:
         raise RequestError(
-            "no volume is marked as holding databases",
+            "no volume is marked as containing databases",
             f"mark it 'backup: by-dump' in {stack.file.name}",
         )
     refuse_undeclared(stack, observed, force=force)
@@ -103,7 +103,7 @@ def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Pla
         refuse_shared(stack, state, ())
         if state.external:
             raise RequestError(
-                f"volume {state.key} is external: it is not the stack's to remove",
+                f"volume {state.key} is external and is not removed with the stack",
                 f"remove it yourself: docker volume rm {state.name}",
             )
     reasons = {
@@ -115,7 +115,7 @@ def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Pla
     units, why = with_dependents(stack, observed, reasons)
     owners = tuple(name for name in reasons if observed.service(name).units)
     body: tuple[Node, ...] = tuple(
-        RemoveVolume(state.name, f"{_purpose(stack, state)}; 'inv up' makes it anew, empty")
+        RemoveVolume(state.name, f"{_purpose(stack, state)}; 'inv up' creates it again, empty")
         for state in doomed
     )
     if owners:
@@ -144,9 +144,9 @@ def plan_clean_all(
     units = _in_order(stack, observed)
     body: list[Node] = []
     if units or resources.containers or resources.networks or _units(observed):
-        body.append(RemoveProject("everything of the instance goes"))
+        body.append(RemoveProject("everything of the instance is removed"))
     body += [RemoveVolume(state.name, _purpose(stack, state)) for state in doomed]
-    body += [RemoveVolume(name, "carries the project's label") for name in unknown]
+    body += [RemoveVolume(name, "has the project's label") for name in unknown]
     if body:
         body += [
             _empty_path(stack, entry, f"is marked clean: {entry.clean}")
@@ -154,7 +154,7 @@ def plan_clean_all(
             if entry.clean
         ]
     nodes = stopped_or_as_before(
-        stack, observed, units, "everything of the instance goes", tuple(body)
+        stack, observed, units, "everything of the instance is removed", tuple(body)
     )
     return _plan(stack, observed, run, "clean-all", f"remove everything of {_name(stack)}", nodes)
 
@@ -169,8 +169,9 @@ def refuse_undeclared(stack: Stack, observed: Observed, *, force: bool) -> None:
     unknown = [n for n in observed.undeclared_databases if n not in stack.excluded_databases]
     if unknown and not force:
         raise RequestError(
-            f"the server also holds {', '.join(unknown)}, which {stack.file.name} does not know",
-            f"add {unknown[0]} to databases and back it up, or lose it with --force",
+            f"the server also contains {', '.join(unknown)}, which {stack.file.name} does not "
+            "declare",
+            f"add {unknown[0]} to 'databases' and back it up; --force deletes it without a backup",
         )
 
 
@@ -180,12 +181,13 @@ def refuse_shared(stack: Stack, state: VolumeState, own: Sequence[str]) -> None:
     if others:
         raise RequestError(
             f"volume {state.key} ({state.name}) is also used by {', '.join(others)}",
-            f"remove {others[0]} first ('docker rm -f {others[0]}'): it is not of this project",
+            f"remove {others[0]} first ('docker rm -f {others[0]}'): it does not belong to this "
+            "project",
         )
     if state.project and state.project != stack.instance.project:
         raise RequestError(
             f"volume {state.key} ({state.name}) belongs to project {state.project}",
-            "give each instance volume names of its own, for example with ${STACK}",
+            "give each instance its own volume names, for example with ${STACK}",
         )
 
 

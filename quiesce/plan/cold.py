@@ -38,7 +38,7 @@ from quiesce.plan.steps import (
     VerifySet,
 )
 
-_WHY = "a cold copy is of a stack at rest"
+_WHY = "a cold copy needs a stopped stack"
 
 
 def plan_cold(
@@ -61,7 +61,7 @@ def plan_cold(
         request.pinned,
         tuple(dict.fromkeys(unit.service for unit in observed.running)),
         tuple(dict.fromkeys(unit.service for unit in units)),
-        "a set is published whole or not at all",
+        "it is published atomically when complete",
     )
     level_0 = tuple(
         archive(set_name, v, 0, last=not units, left_out=request.left_out) for v in plain
@@ -83,7 +83,7 @@ def plan_cold(
             commands=True,
             watch=watch(observed) if units else (),
         ),
-        RecordStack(set_name, "a set explains itself"),
+        RecordStack(set_name, "so that the set documents its origin"),
         *sealing(stack, set_name, "every member is complete"),
     )
     nodes: tuple[Node, ...] = (
@@ -91,9 +91,9 @@ def plan_cold(
             f"set {set_name}",
             (opened,),
             body,
-            on_failure=(DiscardStaging("nothing of a failed run stays"),),
+            on_failure=(DiscardStaging("clean up after a failed run"),),
         ),
-        VerifySet(set_name, "nothing is called good that was not checked"),
+        VerifySet(set_name, "checksums and content are checked after publishing"),
         *judgement(stack, request, set_name, checked=True, stops=bool(units)),
     )
     instance = stack.instance.name
@@ -108,7 +108,7 @@ def select_volumes(stack: Stack, observed: Observed, only: Sequence[str]) -> tup
     for name in only:
         if name in {database.key for database in stack.databases}:
             raise RequestError(
-                f"a cold backup holds whole servers, not database {name} alone",
+                f"a cold backup contains whole servers, not database {name} alone",
                 f"name volumes: {', '.join(keys)}; or use --mode consistent",
             )
         if name not in keys:
@@ -140,7 +140,8 @@ def database_volumes(
         if volume.backup == "by-dump":
             if not servers:
                 raise RequestError(
-                    f"volume {volume.key} is backed up by dump, and no database's service uses it",
+                    f"volume {volume.key} is marked 'backup: by-dump', but no database's service "
+                    "uses it",
                     "correct databases in stack.yaml",
                 )
             found.append((servers[0], volume))
@@ -155,7 +156,9 @@ def database_volumes(
 def copies(set_name: str, servers: Sequence[tuple[str, Volume]]) -> tuple[Node, ...]:
     """Return the steps that check stopped servers and copy their volumes whole."""
     checks = tuple(
-        CheckShutdown(set_name, service, volume.key, "a copy of a killed server is not sound")
+        CheckShutdown(
+            set_name, service, volume.key, "a copy of a killed server's files may be corrupt"
+        )
         for service, volume in servers
     )
     archives = tuple(

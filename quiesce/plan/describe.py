@@ -6,10 +6,10 @@ from quiesce.plan.steps import PARTS, Bracket, Node, Plan
 
 _PART_TITLES = {
     "enter": "",
-    "body": "meanwhile",
+    "body": "then",
     "on_failure": "if that fails",
-    "on_success": "once that worked",
-    "always": "whatever happened",
+    "on_success": "after success",
+    "always": "in any case",
 }
 
 

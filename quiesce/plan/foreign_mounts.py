@@ -23,7 +23,7 @@ def refuse_foreign_mounts(observed: Observed, plan: Plan) -> None:
         if service.foreign_mounts and (everybody or service.name in wanted):
             first = service.foreign_mounts[0]
             raise RequestError(
-                f"{first.fact}, which service {service.name} writes to; nothing was touched",
+                f"{first.fact}, which service {service.name} writes to; nothing was changed",
                 foreign_hint(first, observed.services),
                 details=[entry.fact for entry in service.foreign_mounts[1:]],
             )

@@ -16,7 +16,7 @@ from quiesce.plan.services import nearest
 from quiesce.plan.set_ref import SetRef
 from quiesce.plan.steps import Node, Plan, PruneStore, PullSet, PushSet, VerifySet
 
-WHY = "a copy that the loss of this machine does not take"
+WHY = "an off-site copy survives the loss of this machine"
 
 
 def pending(stack: Stack, sets: Iterable[BackupSet], store: str) -> tuple[BackupSet, ...]:
@@ -53,7 +53,7 @@ def with_pushing(stack: Stack, sets: Sequence[BackupSet], plan: Plan, name: str)
     nodes: list[Node] = []
     for store in stack.stores:
         unsent = pending(stack, sets, store.name)
-        nodes += [PushSet(s.name, store.name, "an earlier run could not") for s in unsent]
+        nodes += [PushSet(s.name, store.name, "an earlier upload failed") for s in unsent]
         nodes.append(PushSet(name, store.name, WHY))
     at = next(index for index, node in enumerate(plan.nodes) if isinstance(node, VerifySet))
     pruned = tuple(_prune(stack))
@@ -82,7 +82,7 @@ def plan_pull(
 ) -> Plan:
     """Return the plan that brings a set back from a store; see `require_trusted`."""
     _named(stack, store)
-    why = "checked against the sums in it, then listed like any other"
+    why = "checked against its sums, then listed like any other set"
     step = PullSet(name, store, why, unsigned=unsigned, unencrypted=unencrypted)
     return _plan(stack, run, "pull", f"pull {name} from {store}", (step,))
 
@@ -94,7 +94,8 @@ def plan_prune_store(stack: Stack, run: str, store: str, *, force: bool = False)
     nodes = tuple(replace(node, force=force) for node in _prune(stack) if node.store == store)
     if not nodes:
         raise RequestError(
-            f"store {store} has no rules", f"give stores.{store}.retention in {stack.file.name}"
+            f"store {store} has no retention rules",
+            f"add stores.{store}.retention to {stack.file.name}",
         )
     return _plan(stack, run, "prune", f"prune of {store}", nodes)
 
@@ -180,9 +181,9 @@ def is_ours(trust: Trust) -> bool:
 
 #: What is said of a set that `is_ours` denies.
 WHY_NOT: Mapping[Trust, str] = {
-    "unsigned": "nobody signed it: an earlier version sent it, or somebody else",
-    "foreign": "another installation's key signed it",
-    "changed": "its index is not the one that was sent from here",
+    "unsigned": "it is not signed: an earlier version of Quiesce or somebody else uploaded it",
+    "foreign": "it is signed with the key of another installation",
+    "changed": "its index is not the one that this installation uploaded",
 }
 
 
@@ -201,20 +202,22 @@ def require_trusted(
     """
     if trust == "changed":
         raise RequestError(
-            f"{found.name} in {store.name} is not what was sent: {WHY_NOT[trust]}",
-            f"somebody else writes to this store; 'inv backups --store {store.name}' lists others",
+            f"{found.name} in {store.name} was changed after the upload: {WHY_NOT[trust]}",
+            "somebody else has write access to this store; choose another set from 'inv backups "
+            f"--store {store.name}'",
         )
     if store.recipients and not found.encryption and not unencrypted:
         raise RequestError(
-            f"{found.name} in {store.name} is not encrypted, although sets are encrypted here",
-            "whoever can write into the store can place such a set; if you are sure that you sent "
-            "it before you encrypted, add --accept-unencrypted",
+            f"{found.name} in {store.name} is not encrypted, although this installation encrypts "
+            "its sets",
+            "anybody with write access to the store can put such a set there; if you are sure "
+            "that you uploaded it before you enabled encryption, add --accept-unencrypted",
         )
     if not is_ours(trust) and not unsigned:
         raise RequestError(
-            f"{found.name} in {store.name} is not known to be yours: {WHY_NOT[trust]}",
-            "name the key that signed it with signing_key_file in stack.yaml; or, if you are sure "
-            "that you sent it, add --accept-unsigned",
+            f"cannot confirm that {found.name} in {store.name} is yours: {WHY_NOT[trust]}",
+            "set signing_key_file in stack.yaml to the key that signed it; or, if you are sure "
+            "that you uploaded it, add --accept-unsigned",
         )
 
 
@@ -225,8 +228,8 @@ def resolve(stack: Stack, sets: Sequence[OffsiteSet], ref: SetRef, store: str) -
         found = [s for s in sets if ref.fits(s.kind, s.contents, safety=s.safety)]
         if not found:
             raise RequestError(
-                f"store {store} holds no {ref.words} of {stack.instance.name}",
-                f"run 'inv backups --store {store}'",
+                f"store {store} contains no {ref.words} of {stack.instance.name}",
+                f"list its sets with 'inv backups --store {store}'",
             )
         return max(found, key=lambda s: (s.created_at, s.name))
     wanted = ref.name
@@ -234,7 +237,7 @@ def resolve(stack: Stack, sets: Sequence[OffsiteSet], ref: SetRef, store: str) -
         if entry.name == wanted:
             return entry
     hint = nearest(wanted, [s.name for s in sets]) if sets else "it is empty"
-    raise RequestError(f"store {store} holds no set {wanted}", f"{hint}?" if sets else hint)
+    raise RequestError(f"store {store} contains no set {wanted}", f"{hint}?" if sets else hint)
 
 
 def _prune(stack: Stack) -> Iterable[PruneStore]:
@@ -248,7 +251,7 @@ def _named(stack: Stack, store: str | None) -> tuple[str, ...]:
     if not names:
         raise RequestError(
             f"instance {stack.instance.name} has no store",
-            f"name one under instances.{stack.instance.name}.stores in {stack.file.name}",
+            f"add one to instances.{stack.instance.name}.stores in {stack.file.name}",
         )
     if store is not None and store not in names:
         raise RequestError(f"there is no store {store}", f"{nearest(store, names)}?")

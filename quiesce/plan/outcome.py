@@ -31,10 +31,10 @@ def recent_downtime(past: Sequence[BackupSet]) -> tuple[float, ...]:
 def downtime_words(limit: float, recent: Sequence[float]) -> str:
     """Return why the limit is checked, with what the last sets needed."""
     if not recent:
-        return "max_downtime; there is no earlier set to compare with"
+        return "max_downtime; no earlier set to compare with"
     spans = ", ".join(f"{span:.1f} s" for span in recent)
-    over = " — this one may exceed it" if max(recent) > limit else ""
-    return f"max_downtime; the last needed {spans}{over}"
+    over = " — this one may exceed the limit" if max(recent) > limit else ""
+    return f"max_downtime; recent backups took {spans}{over}"
 
 
 def downtime_warning(limit: float | None, recent: Sequence[float]) -> str:
@@ -42,8 +42,8 @@ def downtime_warning(limit: float | None, recent: Sequence[float]) -> str:
     if limit is None or not recent or max(recent) <= limit:
         return ""
     return (
-        f"services were down for {max(recent):.1f} s in one of the last backups, and max_downtime "
-        f"is {limit:g} s: this one may exceed it too"
+        f"services were down for {max(recent):.1f} s during a recent backup, and max_downtime is "
+        f"{limit:g} s: this backup may exceed it too"
     )
 
 
@@ -69,21 +69,23 @@ def inconsistency(
     """
     if rest is None or not seen.tables:
         return ""
-    where = f"{', '.join(seen.tables)} of {key} were written to between the snapshots"
+    where = f"{', '.join(seen.tables)} of {key} were changed between the snapshots"
     busy = [each for each in rest.external_sessions if not each.idle]
     if unknown := external_sessions(replace(rest, external_sessions=tuple(busy)), ignored):
-        return f"{where}, and connected were: {'; '.join(map(session_words, unknown))}"
-    return "" if busy else f"{where}, by a client that had left when it was looked for"
+        return (
+            f"{where}, while these clients were connected: {'; '.join(map(session_words, unknown))}"
+        )
+    return "" if busy else f"{where}, by a client that has disconnected since"
 
 
 def doubt(key: str, seen: Meanwhile) -> str:
     """Return what cannot be told about the snapshot of a database, "" for nothing."""
     if not seen.transactions or seen.tables:
         return ""
-    where = ", ".join(seen.unread) if seen.unread else "rows that were only deleted"
+    where = ", ".join(seen.unread) if seen.unread else "deleted rows"
     return (
-        f"{seen.transactions} transactions ended on the server between the first snapshot and that "
-        f"of {key}, and left no rows in it: housekeeping, other databases, or {where}"
+        f"{seen.transactions} transactions ended on the server between the first snapshot and "
+        f"that of {key} without adding rows to it: housekeeping, other databases, or {where}"
     )
 
 
@@ -116,7 +118,7 @@ def awake(
 
 def unrest(awake: Sequence[str]) -> str:
     """Return why files and databases do not show one instant, "" when nobody was awake."""
-    return f"running in the window, although they may write: {', '.join(awake)}" if awake else ""
+    return f"running during the window, with write access: {', '.join(awake)}" if awake else ""
 
 
 def moved(step: CheckAddresses, services: Sequence[Service]) -> tuple[str, ...]:
@@ -138,9 +140,9 @@ def moved(step: CheckAddresses, services: Sequence[Service]) -> tuple[str, ...]:
             if unaware:
                 who = dict.fromkeys(unaware)
                 found[unit.name] = (
-                    f"{unit.service} moved from {old.ip} to {new} in the network {old.network}; "
-                    f"{', '.join(who)} ran on and may keep the old address: "
-                    f"if so, run 'inv restart --service {','.join(who)}'"
+                    f"the IP address of {unit.service} in network {old.network} changed from "
+                    f"{old.ip} to {new}; {', '.join(who)} kept running and may still use the old "
+                    f"one: if so, run 'inv restart --service {','.join(who)}'"
                 )
     return tuple(found.values())
 
@@ -160,13 +162,13 @@ def unclean(service: str, exit_code: int | None, clusters: Sequence[ClusterRecor
     directories of its volume.
     """
     if exit_code:
-        how = "had to be killed" if exit_code == 137 else "did not end by itself"
+        how = "had to be killed" if exit_code == 137 else "did not exit cleanly"
         return f"{service} {how} (exit code {exit_code})"
     if not clusters:
-        return f"the volume of {service} holds no PostgreSQL data directory"
+        return f"the volume of {service} contains no PostgreSQL data directory"
     for cluster in clusters:
         if cluster.state != CLEAN:
-            return f"the data directory of {service} is {cluster.state!r}, not {CLEAN!r}"
+            return f"the data directory of {service} is in state {cluster.state!r}, not {CLEAN!r}"
         if cluster.open:
-            return f"the data directory of {service} has a postmaster.pid, as if it were in use"
+            return f"the data directory of {service} contains a postmaster.pid and may be in use"
     return ""

@@ -22,5 +22,5 @@ def refuse_paused(observed: Observed, names: Collection[str], why: str) -> None:
         if service.name in names and paused:
             raise RequestError(
                 f"service {service.name} is paused{why}",
-                f"let it go on with '{unpausing(paused[0], observed.engine.kind)}', then try again",
+                f"resume it with '{unpausing(paused[0], observed.engine.kind)}', then try again",
             )

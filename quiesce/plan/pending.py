@@ -84,12 +84,13 @@ def describe_leftover(step: Step, run: str, backups: str) -> tuple[str, str]:
         name = step.name.replace('"', '""')
         return f"database {step.name}", f'DROP DATABASE "{name}" WITH (FORCE);'
     if isinstance(step, UnmarkDatabase):
-        return f"the mark of run {run} in the comment of {step.name}", "it does no harm"
+        return f"the marker of run {run} in the comment of {step.name}", "none: it is harmless"
     if isinstance(step, FinishSwap):
         folder = f".quiesce-{run}"
         return f"folder {folder} in volume {step.volume}", f"rm -r VOLUME/{folder}, as root"
     if isinstance(step, ReleaseSnapshot):
-        return f"a session of run {run} in database {step.database}", "it ends with its process"
+        session = f"a session of run {run} in database {step.database}"
+        return session, "none: it ends with its process"
     folder = f"{backups}/.staging/{run}"
     return f"folder {folder}", f"rm -r {quote(folder)}"
 

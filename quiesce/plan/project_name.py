@@ -26,15 +26,15 @@ def choose_project(
         used = [name for name in names if there_is(name, kind)]
         if len(used) > 1 and kind == "containers":
             raise RequestError(
-                f"containers of this Compose file run as project {' and as '.join(used)}",
-                f"add 'project:' with the one that is meant to instance {instance} in stack.yaml",
+                f"containers of this Compose file run in several projects: {', '.join(used)}",
+                f"add 'project:' with the right one to instance {instance} in stack.yaml",
             )
         if preferred in used or used == [instance]:
             return preferred if preferred in used else instance
         if used:
             raise RequestError(
-                f"stack.yaml names no project for instance {instance}, and {kind} of this stack "
-                f"are in project {used[0]}",
+                f"stack.yaml sets no project for instance {instance}, but {kind} of this stack "
+                f"belong to project {used[0]}",
                 f"add 'project: {used[0]}' to instance {instance} in stack.yaml",
             )
     return preferred

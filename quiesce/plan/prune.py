@@ -29,8 +29,8 @@ def plan_prune(
     """
     doomed = expired(sets, reasons)
     nodes: tuple[Node, ...] = (
-        *(AcceptSet(name, "--force says that this is right") for name in accepted),
-        *(RemoveSet(name, "its removal was interrupted") for name in half_removed),
+        *(AcceptSet(name, "accepted with --force") for name in accepted),
+        *(RemoveSet(name, "an earlier removal was interrupted") for name in half_removed),
         *(RemoveSet(name, _why(stack)) for name in doomed),
     )
     return _plan(stack, run, "prune", f"prune of {stack.instance.name}", nodes)
@@ -38,7 +38,7 @@ def plan_prune(
 
 def plan_pin(stack: Stack, run: str, name: str, *, pinned: bool) -> Plan:
     """Return the plan that pins a set, or lets retention have it again."""
-    why = "retention never removes it" if pinned else "retention decides about it again"
+    why = "retention never removes it" if pinned else "retention may remove it again"
     verb = "keep" if pinned else "unkeep"
     return _plan(stack, run, verb, f"{verb} {name}", (PinSet(name, pinned, why),))
 
@@ -72,7 +72,7 @@ def expired(sets: Sequence[Candidate], reasons: Reasons) -> tuple[str, ...]:
 
 
 def _why(stack: Stack) -> str:
-    return f"no rule of {stack.retention.name} keeps it"
+    return f"no rule of retention {stack.retention.name} keeps it"
 
 
 def _plan(stack: Stack, run: str, verb: str, request: str, nodes: tuple[Node, ...]) -> Plan:

@@ -39,7 +39,7 @@ def with_all_that_ran(
     last = set(order.all_dependents(needs, stopped & needs.keys()))
     before = tuple(unit for unit in missing if unit.service not in last)
     after = tuple(unit for unit in missing if unit.service in last)
-    why = "it ran before everything was started again" if restarted else "what is owed needs it"
+    why = "it was running before the interruption" if restarted else "the recovery needs it"
     # Not the order of stack.yaml: who recovers may have no file that can be read.
     names = tuple(dict.fromkeys(unit.service for unit in plan.running))
 

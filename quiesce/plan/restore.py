@@ -104,18 +104,18 @@ def plan_restore(
     )
     clear: tuple[Node, ...] = (
         *(_drop(swap.database, swap.side, run) for swap in swaps),
-        *(FinishSwap(v.key, "nothing of a failed restore stays") for v in chosen.volumes),
-        DiscardStaging("nothing of a failed restore stays"),
+        *(FinishSwap(v.key, "clean up after a failed restore") for v in chosen.volumes),
+        DiscardStaging("clean up after a failed restore"),
     )
     after: tuple[Node, ...] = (
         *(
-            UnmarkDatabase(swap.database, swap.live, "the restored database is live and well")
+            UnmarkDatabase(swap.database, swap.live, "the restored database works")
             for swap in swaps
             if not swap.aside
         ),
         *(_drop(swap.database, swap.aside, run) for swap in swaps if swap.aside),
-        *(FinishSwap(v.key, "the restored content is live and well") for v in chosen.volumes),
-        DiscardStaging("nothing of this run is needed any more"),
+        *(FinishSwap(v.key, "the restored content works") for v in chosen.volumes),
+        DiscardStaging("clean up"),
     )
     # Owed: what is aside after a death in here would stay for ever, with nobody to know of it.
     nodes = (Bracket(f"restore {source.name}", (), body, on_failure=clear, on_success=after),)
@@ -149,9 +149,9 @@ def _in_place(
     (target,) = inputs.rows
     units, why_stopped = users(stack, observed, chosen)
     safety = _safety(stack, observed, chosen, safety_set, ()) if request.safety else ()
-    why = "in one transaction, compared in it"
+    why = "in one transaction, which also compares them with the set"
     step = rows.replace_rows(source, target, database.name, why, request)
-    discard = DiscardStaging("nothing of this run is needed any more")
+    discard = DiscardStaging("clean up")
     body = quiet(stack, observed, units, why_stopped, (*safety, step), come_back=request.restart)
     nodes = (Bracket(f"rows of {source.name}", (), body, on_failure=(discard,)), discard)
     words = f"restore the rows of {database.key} in {source.name} in place"
@@ -201,7 +201,7 @@ def _stage(
     for volume in chosen.volumes:
         if not observed.volume(volume.key).exists:
             nodes.append(CreateVolume(volume.key, "it does not exist yet"))
-        why = "unpacked beside the live content"
+        why = "unpacked beside the live content and checked"
         nodes.append(StageVolume(source.name, volume.key, why, path=path))
     return tuple(nodes)
 
@@ -237,20 +237,22 @@ def _safety(
         return ()
     whole = [volume for _, volume in servers]
     mode: Mode = "cold" if whole else "consistent"
-    why = "the way back, should the restore be regretted"
+    why = "so that 'inv undo-restore' can undo the restore"
     running = tuple(dict.fromkeys(unit.service for unit in observed.running))
     return (
         OpenSet(name, "full", mode, "before restore", False, running, (), why, safety=True),
-        *(ExportSnapshot(d.key, "its users are at rest") for d in databases),
+        *(ExportSnapshot(d.key, "the services that use it are stopped") for d in databases),
         *backup_plan.check_idle(stack, name, backup_plan.Selection(databases, volumes)),
         *copies(name, servers),
         *(
-            ArchiveVolume(name, v.key, 0, f"volumes/{v.key}", "its users are at rest")
+            ArchiveVolume(
+                name, v.key, 0, f"volumes/{v.key}", "the services that use it are stopped"
+            )
             for v in volumes
             if v not in whole
         ),
         *backup_plan.dumps(name, databases, "full"),
-        RecordStack(name, "a set explains itself"),
+        RecordStack(name, "so that the set documents its origin"),
         *backup_plan.sealing(stack, name, why),
     )
 
@@ -275,29 +277,38 @@ def _exchange(
         for service, of_server in servers
     )
     changes: tuple[Node, ...] = (
-        *(SwapDatabases(name, of, "all of a server in one transaction") for name, of in servers),
+        *(
+            SwapDatabases(name, of, "all databases of a server in one transaction")
+            for name, of in servers
+        ),
         *(
             SwapVolume(
                 v.key,
-                "by renames; the old content lies aside",
+                "by renaming; the previous content is kept until success",
                 path=request.path,
                 lost=inputs.lost.get(v.key, ()),
             )
             for v in chosen.volumes
         ),
     )
-    starts = start_nodes(stack, observed, units, "on the new state") if request.restart else ()
+    starts = (
+        start_nodes(stack, observed, units, "with the restored data") if request.restart else ()
+    )
     undo: tuple[Node, ...] = (
         *(
-            (StopServices(units, stack.restart.stop_timeout, "off the new state"),)
+            (
+                StopServices(
+                    units, stack.restart.stop_timeout, "so that the previous data can be put back"
+                ),
+            )
             if units and starts
             else ()
         ),
         *(
-            PutBackVolume(v.key, "the old content is still there", path=request.path)
+            PutBackVolume(v.key, "the previous content was kept", path=request.path)
             for v in chosen.volumes
         ),
-        *(PutBackDatabases(name, of, "the old databases are still there") for name, of in servers),
+        *(PutBackDatabases(name, of, "the previous databases were kept") for name, of in servers),
     )
     return Bracket(
         "exchange",
@@ -320,4 +331,4 @@ def _by_server(
 
 
 def _drop(database: str, name: str, run: str) -> DropDatabase:
-    return DropDatabase(database, name, suffix_of(run), "no longer needed beside the live one")
+    return DropDatabase(database, name, suffix_of(run), "no longer needed")

@@ -93,20 +93,22 @@ def choose(stack: Stack, source: RestoreSource, request: RestoreRequest) -> Chos
     if rows_alone(source, request):
         if named := sorted(volumes & set(only)):
             raise RequestError(
-                f"volume {named[0]} has no rows", "leave it out, or leave out --data-only"
+                f"--data-only restores rows, and {named[0]} is a volume",
+                f"omit {named[0]}, or omit --data-only",
             )
         volumes = set()
     held = [*databases, *sorted(volumes)]
     for name in only:
         if name not in databases and name not in volumes:
-            raise RequestError(f"{source.name} holds no {name}", f"{nearest(name, held)}?")
+            raise RequestError(f"{source.name} does not contain {name}", f"{nearest(name, held)}?")
     wanted = set(only) or set(held)
     declared = {database.key for database in stack.databases}
     declared |= {volume.key for volume in stack.volumes}
     unknown = sorted((wanted & set(held)) - declared)
     if unknown:
         raise RequestError(
-            f"{source.name} holds {', '.join(unknown)}, which {stack.file.name} does not declare",
+            f"{source.name} contains {', '.join(unknown)}, which {stack.file.name} does not "
+            "declare",
             f"declare it, or choose with --only {','.join(sorted(wanted - set(unknown)))}",
         )
     return Chosen(
@@ -146,23 +148,23 @@ def check_path(
         or request.beside
         or rows_alone(source, request)
     ):
-        raise RequestError(
-            "--path is of one volume", "name that volume with --only, and leave the rest out"
-        )
+        raise RequestError("--path needs exactly one volume", "name only that volume with --only")
     (volume,) = chosen.volumes
     parts = request.path.split("/")
     plain = not {"", ".", ".."} & set(parts) and not set("\0\n") & set(request.path)
     if not plain or is_run_folder(parts[0]):
         raise RequestError(
-            f"{request.path!r} is no path in a volume", "write it from its root on, like a/b"
+            f"{request.path!r} is not a valid path in a volume",
+            "give it relative to the root of the volume, like a/b",
         )
     if volume.key in {cluster.volume for cluster in source.clusters}:
         raise RequestError(
-            f"volume {volume.key} is a data directory of PostgreSQL, and good as a whole only",
-            "leave --path out",
+            f"volume {volume.key} is a PostgreSQL data directory, which can only be restored as "
+            "a whole",
+            "omit --path",
         )
     if not observed.volume(volume.key).exists:
         raise RequestError(
-            f"volume {volume.key} does not exist, so there is nothing to put {request.path} into",
-            "leave --path out: all of the volume is restored",
+            f"volume {volume.key} does not exist, so {request.path} cannot be restored into it",
+            "omit --path to restore the whole volume",
         )

@@ -126,7 +126,7 @@ def loss(before: Candidate, after: Candidate) -> str:
         gone = had - has
         emptied = has == 0 and gone > 0
         if emptied or (has < had * SUSPICIOUS and gone >= NOISE[unit]):
-            return f"holds {has:,} {unit} of {source}, far from the {had:,}"
+            return f"contains {has:,} {unit} of {source}, far from the {had:,}"
     return ""
 
 
@@ -148,7 +148,7 @@ def _decide_group(
     oldest = min((entry.created_at for entry in good if kept[entry.name]), default=None)
     for entry in members:
         if entry.verified is False and (oldest is None or entry.created_at >= oldest):
-            kept[entry.name].append("damaged, for you to decide")
+            kept[entry.name].append("damaged: never pruned automatically")
     return {name: tuple(why) for name, why in kept.items()}
 
 
@@ -231,10 +231,10 @@ def _apply_guards(
         if entry.verified is None and not _is_safety(entry):
             why.append("not verified")
         if entry.stranger:
-            why.append("not known to be sent from here")
+            why.append("origin not confirmed")
         why += [f"not in {store} yet" for store in entry.pending]
         if entry.created_at > now:
-            why.append("from the future")
+            why.append("dated in the future")
         if why:
             continue
         if entry is newest:

@@ -54,16 +54,26 @@ def beside(
         key, side, target = database.key, swap.side, target_of[database.key]
         nodes.append(CreateDatabase(source.name, key, side, "built beside the live one"))
         nodes += [
-            MigrateDatabase(key, side, revision, "the schema as it was at the backup")
+            MigrateDatabase(key, side, revision, "the schema at the time of the backup")
             for revision in target.revisions
         ]
         if not target.revisions:
-            nodes.append(CopySchema(key, side, "it has no migrations: the live schema as it is"))
-        nodes.append(replace_rows(source, target, side, "compared before it counts", request))
+            nodes.append(CopySchema(key, side, "it has no migrations, so the live schema is used"))
+        nodes.append(
+            replace_rows(
+                source,
+                target,
+                side,
+                "in one transaction, which also compares them with the set",
+                request,
+            )
+        )
         if target.newest:
-            why = f"the rows are of {', '.join(target.revisions)}; compared before migrating"
+            why = (
+                f"the rows are at revision {', '.join(target.revisions)}; they were compared before"
+            )
             nodes.append(MigrateDatabase(key, side, target.newest, why))
-        nodes.append(FinishDatabase("", key, side, "these do not come with rows"))
+        nodes.append(FinishDatabase("", key, side, "these are not part of the rows"))
     return tuple(nodes)
 
 

@@ -64,14 +64,14 @@ def parse(text: str) -> Timing:
     elif len(parts) >= 5 and re.fullmatch(r"[*0-9][*0-9,/-]*", parts[0]):
         cron, rest = " ".join(parts[:5]).lower(), parts[5:]
     else:
-        raise NotATiming(f"'{parts[0]}' is neither a cron expression nor hourly, daily, weekly …")
+        raise NotATiming(f"'{parts[0]}' is not a cron expression, nor hourly, daily, weekly, …")
     if not rest:
-        raise NotATiming("does not say what is done then")
+        raise NotATiming("does not name a job")
     if len(rest) > 1:
-        raise NotATiming(f"'{rest[0]}' is not expected there")
+        raise NotATiming(f"'{rest[0]}' is unexpected")
     names = tuple(name for name in rest[0].split(",") if name)
     if not names:
-        raise NotATiming("does not say what is done then")
+        raise NotATiming("does not name a job")
     fields(cron)
     return Timing(text, cron, names)
 
@@ -90,7 +90,7 @@ def _words(word: str, parts: Sequence[str]) -> tuple[str, list[str]]:
         if rest and rest[0].isdigit():
             day = rest.pop(0)
             if not 1 <= int(day) <= 28:
-                raise NotATiming(f"not every month has a day {day}", "write a day from 1 to 28")
+                raise NotATiming(f"not every month has a day {day}", "use a day from 1 to 28")
     if word == "hourly":
         minute = rest.pop(0)[1:] if rest and re.fullmatch(":[0-5][0-9]", rest[0]) else "0"
         return f"{int(minute)} * * * *", rest
@@ -119,11 +119,11 @@ def _field(text: str, field: _Field) -> frozenset[int]:
     for part in text.split(","):
         match = _PART.fullmatch(part)
         if not match:
-            raise NotATiming(f"'{part}' is not a {field.name} of a cron expression")
+            raise NotATiming(f"'{part}' is not a valid {field.name} in a cron expression")
         first, last, step = match.groups()
         if first == "*":
             if last:
-                raise NotATiming(f"'{part}' is not a {field.name} of a cron expression")
+                raise NotATiming(f"'{part}' is not a valid {field.name} in a cron expression")
             begin, end = field.least, field.most
         else:
             begin = _number(first, field)
@@ -131,7 +131,7 @@ def _field(text: str, field: _Field) -> frozenset[int]:
             if step and not last:
                 raise NotATiming(f"'{part}' has a step but no range", "write it like 0-30/10")
         if begin > end or step in ("0", "00"):
-            raise NotATiming(f"'{part}' is not a {field.name} of a cron expression")
+            raise NotATiming(f"'{part}' is not a valid {field.name} in a cron expression")
         found.update(range(begin, end + 1, int(step or 1)))
     if field.name == "weekday" and 7 in found:
         found = (found - {7}) | {0}
@@ -142,7 +142,9 @@ def _number(text: str, field: _Field) -> int:
     if text in field.words and text:
         return field.words.index(text)
     if not text.isdigit() or not field.least <= int(text) <= field.most:
-        raise NotATiming(f"'{text}' is not a {field.name}", f"write {field.least} to {field.most}")
+        raise NotATiming(
+            f"'{text}' is not a valid {field.name}", f"use {field.least} to {field.most}"
+        )
     return int(text)
 
 
@@ -206,8 +208,8 @@ def with_block(table: bytes, name: str, lines: Sequence[str]) -> bytes:
     bare = [row.rstrip(b"\r\n") for row in rows]
     if bare.count(begin) != bare.count(end) or bare.count(begin) > 1:
         raise NotATiming(
-            f"the crontab has one of the lines '# quiesce begins/ends: {name}' only",
-            "take out with 'crontab -e' what is left of it",
+            f"the crontab contains only one of the lines '# quiesce begins/ends: {name}'",
+            "remove the rest of that block with 'crontab -e'",
         )
     block = [line.encode() + b"\n" for line in lines]
     if block:
@@ -216,7 +218,8 @@ def with_block(table: bytes, name: str, lines: Sequence[str]) -> bytes:
         at, after = bare.index(begin), bare.index(end) + 1
         if at > after:
             raise NotATiming(
-                f"the markers of {name} in the crontab are upside down", "see 'crontab -e'"
+                f"the markers of {name} in the crontab are in the wrong order",
+                "correct them with 'crontab -e'",
             )
         return b"".join([*rows[:at], *block, *rows[after:]])
     if rows and block and not table.endswith(b"\n"):

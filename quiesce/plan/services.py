@@ -35,7 +35,7 @@ def ordered(stack: Stack, observed: Observed) -> tuple[str, ...]:
     for name in stack.restart.order:
         if name not in known:
             raise RequestError(
-                f"restart.order names {name}, which is no service of the stack",
+                f"restart.order names {name}, which is not a service of the stack",
                 f"{nearest(name, known)}, or remove it from restart.order in {stack.file.name}",
             )
     return order.start_order(order.dependencies(observed.services), stack.restart.order)
@@ -69,7 +69,7 @@ def with_dependents(
     whys = dict(reasons)
     for name in order.all_dependents(needs, tuple(reasons)):
         because = min(set(needs[name]) & set(whys), default="")
-        whys[name] = f"depends on {because}" if because else "depends on what stops"
+        whys[name] = f"depends on {because}" if because else "depends on a service that stops"
     whys = {name: why for name, why in whys.items() if name not in stack.restart.keep_running}
     units = order.in_stop_order(
         (unit for unit in observed.running if unit.service in whys),
@@ -93,7 +93,9 @@ def coming_back(stack: Stack, waves: Sequence[tuple[Unit, ...]], why: str) -> tu
     nodes: list[Node] = []
     for wave in waves:
         nodes.append(StartServices(wave, stack.restart.stop_timeout, why))
-        nodes.append(WaitHealthy(wave, stack.restart.health_timeout, "as well as before the stop"))
+        nodes.append(
+            WaitHealthy(wave, stack.restart.health_timeout, "until it is as healthy as before")
+        )
     return tuple(nodes)
 
 
@@ -116,7 +118,7 @@ def address_nodes(
     )
     if not others:
         return ()
-    return (CheckAddresses(tuple(units), others, "an engine gives addresses out anew"),)
+    return (CheckAddresses(tuple(units), others, "a restarted container may get another address"),)
 
 
 def quiet(
@@ -147,7 +149,7 @@ def quiet(
     if not units:
         if not before and not after:
             return (*watch, *body)
-        return (*watch, Bracket("commands around a backup", before, body, always=after))
+        return (*watch, Bracket("hooks of the backup", before, body, always=after))
     always: tuple[Node, ...] = ()
     if come_back:
         always = start_nodes(stack, observed, units, "was running before")
@@ -157,25 +159,25 @@ def quiet(
     first: tuple[Node, ...] = ()
     if loops:
         first = (
-            HoldRestart(loops, "it crashes, and the engine would start it at any moment"),
+            HoldRestart(loops, "it keeps crashing, and the engine would start it at any time"),
             StopServices(loops, stack.restart.stop_timeout, why),
             *watch,
         )
     held = tuple(unit for unit in rest if unit.restart_policy == "always" and not boot_safe)
     stop: tuple[Node, ...] = ()
     if held:
-        stop = (HoldRestart(held, "a boot in the middle would start it on half of the data"),)
+        stop = (HoldRestart(held, "so that a reboot cannot start it on half-swapped data"),)
     if rest:
         stop = (*stop, StopServices(rest, stack.restart.stop_timeout, why))
     if loops or held:
         always = (FreeRestart((*loops, *held), "as it was before"), *always)
     enter = (*first, *before, *stop)
-    window = Bracket("services at rest", enter, body, always=(*always, *after))
+    window = Bracket("services stopped", enter, body, always=(*always, *after))
     return (window,) if loops else (*watch, window)
 
 
 def _command(entry: Command, word: str) -> RunCommand:
-    return RunCommand(entry.service, entry.argv, entry.timeout, f"{word}: of stack.yaml")
+    return RunCommand(entry.service, entry.argv, entry.timeout, f"{word}: in stack.yaml")
 
 
 def stopped_or_as_before(
@@ -185,7 +187,7 @@ def stopped_or_as_before(
     if not units:
         return body
     stop = StopServices(tuple(units), stack.restart.stop_timeout, why)
-    back = start_nodes(stack, observed, units, "it did not get to its end")
+    back = start_nodes(stack, observed, units, "the run did not finish")
     return (Bracket("stopped, or running as before", (stop,), body, on_failure=back),)
 
 
@@ -205,13 +207,15 @@ def plan_up(
     services = chosen(observed, names)
     needs = order.dependencies(observed.services)
     wanted = set(services) | set(order.all_needed(needs, services))
-    refuse_paused(observed, wanted, ": up does not wake it")
+    refuse_paused(observed, wanted, ": up does not resume it")
     in_order = tuple(name for name in ordered(stack, observed) if name in wanted)
-    recreated = "; ".join(f"{name} is made anew: {why}" for name, why in outdated(in_order).items())
-    why = "asked for, with what they depend on" + (f"; {recreated}" if recreated else "")
+    recreated = "; ".join(f"{name} is recreated: {why}" for name, why in outdated(in_order).items())
+    why = "requested, with their dependencies" + (f"; {recreated}" if recreated else "")
     nodes = (
         UpServices(in_order, build, why),
-        WaitServices(in_order, stack.restart.health_timeout, "up means healthy"),
+        WaitServices(
+            in_order, stack.restart.health_timeout, "'up' waits until services are healthy"
+        ),
     )
     return _plan(stack, observed, run, "up", names, nodes)
 
@@ -225,7 +229,7 @@ def plan_start(stack: Stack, observed: Observed, run: str, names: Sequence[str])
             f"{', '.join(missing)} has no container yet",
             f"run 'inv up --service {','.join(missing)}'",
         )
-    refuse_paused(observed, names, ": start does not wake it")
+    refuse_paused(observed, names, ": start does not resume it")
     asleep = [
         unit
         for name in services
@@ -235,14 +239,17 @@ def plan_start(stack: Stack, observed: Observed, run: str, names: Sequence[str])
     nodes: list[Node] = []
     for wave in order.start_waves(asleep, observed.services, ordered(stack, observed)):
         named = tuple(dict.fromkeys(unit.service for unit in wave))
-        nodes.append(StartServices(wave, stack.restart.stop_timeout, "asked for", keep_going=True))
+        nodes.append(StartServices(wave, stack.restart.stop_timeout, "requested", keep_going=True))
         nodes.append(
             WaitServices(
-                named, stack.restart.health_timeout, "started means healthy", keep_going=True
+                named,
+                stack.restart.health_timeout,
+                "'start' waits until services are healthy",
+                keep_going=True,
             )
         )
     if nodes:
-        nodes.append(CheckStarted("what fails keeps nothing down that does not need it"))
+        nodes.append(CheckStarted("one failure does not stop independent services from starting"))
     return _plan(stack, observed, run, "start", names, tuple(nodes))
 
 
@@ -259,7 +266,7 @@ def _is_done(observed: Observed, unit: Unit) -> bool:
 
 def plan_stop(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:
     """None of these services runs; what depends on them stops first."""
-    reasons = dict.fromkeys(chosen(observed, names), "asked for")
+    reasons = dict.fromkeys(chosen(observed, names), "requested")
     units, why = with_dependents(stack, observed, reasons)
     nodes = stopped_or_as_before(stack, observed, units, why, ())
     return _plan(stack, observed, run, "stop", names, nodes)
@@ -267,7 +274,7 @@ def plan_stop(stack: Stack, observed: Observed, run: str, names: Sequence[str]) 
 
 def plan_restart(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:
     """These services and what depends on them stopped and came back, if they ran."""
-    reasons = dict.fromkeys(chosen(observed, names), "asked for")
+    reasons = dict.fromkeys(chosen(observed, names), "requested")
     units, why = with_dependents(stack, observed, reasons)
     return _plan(stack, observed, run, "restart", names, quiet(stack, observed, units, why, ()))
 
@@ -280,7 +287,7 @@ def plan_rebuild(stack: Stack, observed: Observed, run: str, names: Sequence[str
     services = chosen(observed, names)
     needs = order.dependencies(observed.services)
     wanted = set(services) | set(order.all_needed(needs, services))
-    refuse_paused(observed, wanted, ", and a container of a new image would not be")
+    refuse_paused(observed, wanted, ", but a new container would not be paused")
     in_order = tuple(name for name in ordered(stack, observed) if name in wanted)
     dependents = {
         name: f"depends on {min(set(order.all_needed(needs, [name])) & set(services))}"
@@ -289,12 +296,14 @@ def plan_rebuild(stack: Stack, observed: Observed, run: str, names: Sequence[str
     }
     units, why = with_dependents(stack, observed, dependents)
     replaced: tuple[Node, ...] = (
-        UpServices(in_order, False, "containers of new images take the place of the old"),
-        WaitServices(in_order, stack.restart.health_timeout, "up means healthy"),
+        UpServices(in_order, False, "containers are recreated from the new images"),
+        WaitServices(
+            in_order, stack.restart.health_timeout, "'up' waits until services are healthy"
+        ),
     )
     nodes = (
         # Before anything stops: building takes long, and may fail.
-        BuildServices(tuple(n for n in in_order if n in services), "asked for"),
+        BuildServices(tuple(n for n in in_order if n in services), "requested"),
         *quiet(stack, observed, units, why, replaced),
     )
     return _plan(stack, observed, run, "rebuild", names, nodes)
@@ -302,7 +311,7 @@ def plan_rebuild(stack: Stack, observed: Observed, run: str, names: Sequence[str
 
 def plan_down(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:
     """No container of these services exists; volumes stay."""
-    reasons = dict.fromkeys(chosen(observed, names), "asked for")
+    reasons = dict.fromkeys(chosen(observed, names), "requested")
     units, why = with_dependents(stack, observed, reasons)
     gone = {unit.service for unit in units} | set(reasons)
     removed = tuple(name for name in reversed(ordered(stack, observed)) if name in gone)

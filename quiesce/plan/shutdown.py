@@ -73,30 +73,32 @@ def plan_shutdown(
         False,
         tuple(dict.fromkeys(unit.service for unit in observed.running)),
         tuple(dict.fromkeys(unit.service for unit in first)),
-        "a set is published whole or not at all",
+        "it is published atomically when complete",
     )
     backup = Bracket(
         f"set {set_name}",
         (opened,),
         _body(stack, selection, set_name, kind, checked=not kept_writers),
         on_failure=(
-            *(ReleaseSnapshot(d.key, "nothing of a failed run stays") for d in selection.databases),
-            DiscardStaging("nothing of a failed run stays"),
+            *(ReleaseSnapshot(d.key, "clean up after a failed run") for d in selection.databases),
+            DiscardStaging("clean up after a failed run"),
         ),
     )
     body: tuple[Node, ...] = (
         backup,
-        VerifySet(set_name, "nothing is stopped for good before the set is verified"),
+        VerifySet(set_name, "services stay stopped only if the set is good"),
     )
     if rest:
         stop = StopServices(rest, stack.restart.stop_timeout, "the set is verified")
         # In a bracket of its own, so that a recovery ends a half-done stop before it starts them.
-        body = (*body, Bracket("the rest stops", (stop,), ()))
+        body = (*body, Bracket("stop the remaining services", (stop,), ()))
     enter = (StopServices(first, stack.restart.stop_timeout, why),) if first else ()
     back: tuple[Node, ...] = ()
     if not request.force:
-        back = start_nodes(stack, observed, everything, "there is no verified set: go on")
-    nodes = (Bracket("stopped with a verified set, or as before", enter, body, on_failure=back),)
+        back = start_nodes(stack, observed, everything, "no verified set was made")
+    nodes = (
+        Bracket("stopped with a verified set, or running as before", enter, body, on_failure=back),
+    )
     return _plan(stack, observed, run, nodes)
 
 
@@ -123,7 +125,7 @@ def refuse_half_kept(observed: Observed, kept: tuple[str, ...]) -> None:
     missing = [name for name in order.all_needed(needs, kept) if name not in kept]
     if missing:
         raise RequestError(
-            f"{', '.join(kept)} cannot go on running without {', '.join(missing)}",
+            f"{', '.join(kept)} cannot keep running without {', '.join(missing)}",
             f"use --keep-running {','.join((*kept, *missing))}",
         )
 
@@ -142,15 +144,17 @@ def _body(
     stack: Stack, selection: Selection, set_name: str, kind: SetKind, *, checked: bool
 ) -> tuple[Node, ...]:
     archives = (
-        ArchiveVolume(set_name, v.key, 0, f"volumes/{v.key}", "its writers are at rest and stay so")
+        ArchiveVolume(
+            set_name, v.key, 0, f"volumes/{v.key}", "its writers are stopped and stay stopped"
+        )
         for v in selection.volumes
     )
     return (
-        *(ExportSnapshot(d.key, "the dump shows this instant") for d in selection.databases),
+        *(ExportSnapshot(d.key, "the dump is made as of this moment") for d in selection.databases),
         *(check_idle(stack, set_name, selection) if checked else ()),
         *archives,
         *dumps(set_name, selection.databases, kind),
-        RecordStack(set_name, "a set explains itself"),
+        RecordStack(set_name, "so that the set documents its origin"),
         *sealing(stack, set_name, "every member is complete"),
     )
 

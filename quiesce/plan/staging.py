@@ -49,7 +49,7 @@ def plan_beside(
     if len(databases) != 1:
         held = ", ".join(database.key for database in databases) or "none"
         raise RequestError(
-            f"--as is for one database, and {source.name} would bring back {held}",
+            f"--as restores one database, but {source.name} contains {held}",
             "name one with --only",
         )
     (database,) = databases
@@ -61,9 +61,7 @@ def plan_beside(
         if isinstance(source, ImportSource)
         else dumps(databases, swaps, source, request, inputs)
     )
-    drop = DropDatabase(
-        database.key, swap.side, suffix_of(run), "nothing of a failed restore stays"
-    )
+    drop = DropDatabase(database.key, swap.side, suffix_of(run), "clean up after a failed restore")
     nodes: tuple[Node, ...] = (
         Bracket(
             f"{database.key} of {source.name}",
@@ -71,13 +69,15 @@ def plan_beside(
             (
                 *roles(source, inputs.roles),
                 *build,
-                BlockConnections(database.service, (swap.side,), "one in use cannot be renamed"),
-                SwapDatabases(database.service, swaps, "whole, or not there at all"),
+                BlockConnections(
+                    database.service, (swap.side,), "a database in use cannot be renamed"
+                ),
+                SwapDatabases(database.service, swaps, "only a complete database gets the name"),
             ),
-            on_failure=(drop, DiscardStaging("nothing of a failed restore stays")),
-            on_success=(UnmarkDatabase(database.key, name, "it is nobody's but yours now"),),
+            on_failure=(drop, DiscardStaging("clean up after a failed restore")),
+            on_success=(UnmarkDatabase(database.key, name, "the run has finished with it"),),
         ),
-        DiscardStaging("nothing of this run is needed any more"),
+        DiscardStaging("clean up"),
     )
     words = f"restore {database.key} of {source.name} as {name}, beside the live one"
     return Plan(run, "restore", stack.instance.name, words, stack.digest, observed.engine.id, nodes)
@@ -86,7 +86,9 @@ def plan_beside(
 def roles(source: RestoreSource, wanted: Sequence[RolesWanted]) -> tuple[CreateRoles, ...]:
     """Return the steps that create the set's roles where they are missing."""
     return tuple(
-        CreateRoles(source.name, one.service, one.file, one.names, one.whole, "the set needs them")
+        CreateRoles(
+            source.name, one.service, one.file, one.names, one.whole, "the set refers to them"
+        )
         for one in wanted
     )
 
@@ -94,11 +96,12 @@ def roles(source: RestoreSource, wanted: Sequence[RolesWanted]) -> tuple[CreateR
 def _require_free(name: str, taken: Collection[str]) -> None:
     if not name.isprintable() or name != name.strip() or len(name.encode()) > DATABASE_NAME_BYTES:
         raise RequestError(
-            "--as is not a name of a database", f"use at most {DATABASE_NAME_BYTES} bytes"
+            "the value of --as is not a valid database name",
+            f"use at most {DATABASE_NAME_BYTES} bytes",
         )
     if name in taken:
         raise RequestError(
-            f"database {name} exists already", "choose another name; nothing is replaced by --as"
+            f"database {name} exists already", "choose another name; --as never replaces a database"
         )
 
 
@@ -122,16 +125,16 @@ def dumps(
                 key,
                 side,
                 source.dump_of(key),
-                f"as of {', '.join(record.revision)}" if record.revision else "as it was dumped",
+                f"at revision {', '.join(record.revision)}" if record.revision else "as dumped",
                 not_valid=request.not_valid,
                 skip_broken=request.skip_broken,
             ),
-            CheckDatabase(source.name, key, side, "before anything stops"),
+            CheckDatabase(source.name, key, side, "checked before services stop"),
         ]
         if key in targets:
-            why = f"the set is at {', '.join(record.revision)}; verified before migrating"
+            why = f"the set is at revision {', '.join(record.revision)}; it was compared before"
             nodes.append(MigrateDatabase(key, side, targets[key], why))
-        nodes.append(FinishDatabase(source.name, key, side, "these do not come with a dump"))
+        nodes.append(FinishDatabase(source.name, key, side, "these are not part of the dump"))
     return tuple(nodes)
 
 
@@ -149,10 +152,10 @@ def scripts(
         script = source.database(key)
         nodes += [
             CreateDatabase("", key, side, "built beside the live one"),
-            LoadScript(source.name, key, side, script.file, "by a role that can do no harm"),
+            LoadScript(source.name, key, side, script.file, "by a role without rights"),
         ]
         if key in targets:
-            why = f"the file is at {', '.join(script.revision)}"
+            why = f"the file is at revision {', '.join(script.revision)}"
             nodes.append(MigrateDatabase(key, side, targets[key], why))
-        nodes.append(FinishDatabase("", key, side, "these do not come with a file"))
+        nodes.append(FinishDatabase("", key, side, "these are not part of the file"))
     return tuple(nodes)

@@ -159,7 +159,7 @@ class CheckStarted(Step):
     why: str
 
     def sentence(self) -> str:
-        return "see that all of it came up"
+        return "check that all services started"
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +261,7 @@ class ExportSnapshot(Step):
     why: str
 
     def sentence(self) -> str:
-        return f"hold a snapshot of database {self.database}"
+        return f"export a snapshot of database {self.database}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +279,7 @@ class CheckIdle(Step):
     why: str
 
     def sentence(self) -> str:
-        return f"see that nobody else writes to {_listed(self.databases, 'no database')}"
+        return f"check that no other client writes to {_listed(self.databases, 'no database')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +290,7 @@ class WatchStarts(Step):
     why: str
 
     def sentence(self) -> str:
-        return "watch who is started from here on"
+        return "watch for containers that are started from now on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +310,10 @@ class CheckStopped(Step):
     why: str
 
     def sentence(self) -> str:
-        return f"see that no writer of {_listed(self.volumes, 'these databases')} runs, or ran"
+        return (
+            f"check that no writer of {_listed(self.volumes, 'these databases')} is running, or "
+            "was started"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +326,7 @@ class CheckAddresses(Step):
     why: str
 
     def sentence(self) -> str:
-        return f"see whether {names(self.bystanders)} may keep an old address"
+        return f"check whether {names(self.bystanders)} may still use an old IP address"
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +339,7 @@ class CheckShutdown(Step):
     why: str
 
     def sentence(self) -> str:
-        return f"see that {self.service} left volume {self.volume} cleanly shut down"
+        return f"check that {self.service} shut down cleanly in volume {self.volume}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,9 +409,9 @@ class ArchiveVolume(Step):
     why: str
 
     def sentence(self) -> str:
-        what = "everything" if self.level == 0 else "what changed since"
+        what = "everything" if self.level == 0 else "changes"
         if self.left_out:
-            what = f"everything but {_patterns(self.left_out)}"
+            what = f"everything except {_patterns(self.left_out)}"
         return f"archive volume {self.volume}, level {self.level} ({what})"
 
 
@@ -442,7 +445,7 @@ class SealSet(Step):
     why: str
 
     def sentence(self) -> str:
-        return f"seal and publish set {self.set}"
+        return f"publish set {self.set}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,7 +467,7 @@ class CheckConsistent(Step):
     why: str
 
     def sentence(self) -> str:
-        return f"see that set {self.set} shows one instant"
+        return f"check that set {self.set} is consistent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,7 +479,7 @@ class CheckDowntime(Step):
     why: str
 
     def sentence(self) -> str:
-        return f"see that services were down for at most {self.limit:g} s"
+        return f"check that services were down for at most {self.limit:g} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,7 +505,7 @@ class RemoveExpired(Step):
 
     def sentence(self) -> str:
         return f"remove {_listed(self.sets, 'no set')}" + (
-            f", unless {self.new} holds far less than {self.before}" if self.before else ""
+            f", unless {self.new} contains far less than {self.before}" if self.before else ""
         )
 
 
@@ -515,7 +518,7 @@ class PushSet(Step):
     why: str
 
     def sentence(self) -> str:
-        return f"push set {self.set} to {self.store}, and read it back"
+        return f"push set {self.set} to {self.store} and verify it there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -549,7 +552,7 @@ class PruneStore(Step):
     why: str
 
     def sentence(self) -> str:
-        return f"remove from {self.store} what its rules do not keep"
+        return f"remove expired sets from {self.store}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -572,7 +575,7 @@ class AcceptSet(Step):
     why: str
 
     def sentence(self) -> str:
-        return f"accept that set {self.set} holds less than the one before"
+        return f"accept that set {self.set} contains less than the previous set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -616,7 +619,7 @@ class UnmarkDatabase(Step):
     why: str
 
     def sentence(self) -> str:
-        return f"remove this run's mark from database {self.name}"
+        return f"remove this run's marker from database {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -727,7 +730,7 @@ class ReplaceRows(Step):
     why: str
 
     def sentence(self) -> str:
-        return f"replace the rows of {self.name} by {self.file} of {self.set}{_allowances(self)}"
+        return f"replace the rows of {self.name} with {self.file} of {self.set}{_allowances(self)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -743,7 +746,7 @@ class FinishDatabase(Step):
     why: str
 
     def sentence(self) -> str:
-        return f"gather statistics of {self.name}, apply owner, settings, grants"
+        return f"analyze {self.name}, apply owner, settings and grants"
 
 
 @dataclass(frozen=True, slots=True)
@@ -757,7 +760,7 @@ class BlockConnections(Step):
     why: str
 
     def sentence(self) -> str:
-        return f"fence {_listed(self.names, 'no database')}"
+        return f"terminate sessions and block connections to {_listed(self.names, 'no database')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -839,7 +842,7 @@ class SwapVolume(Step):
     why: str
 
     def sentence(self) -> str:
-        lost = f", losing what is in no set ({_patterns(self.lost)})" if self.lost else ""
+        lost = f", deleting what is in no set ({_patterns(self.lost)})" if self.lost else ""
         return f"swap {_content(self)}{lost}"
 
 
@@ -865,7 +868,7 @@ class FinishSwap(Step):
     why: str
 
     def sentence(self) -> str:
-        return f"settle volume {self.volume}"
+        return f"remove staged and previous content from volume {self.volume}"
 
 
 # -------------------------------------------------------------------------------------- structure

@@ -90,7 +90,7 @@ def unit_files(
 def quoted(argument: str) -> str:
     """Return an argument as ExecStart= reads it. Raise ValueError for one that it cannot say."""
     if not argument.isprintable():
-        raise ValueError(f"systemd cannot be told {argument!r}")
+        raise ValueError(f"a systemd unit cannot contain {argument!r}")
     text = argument.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
     return f'"{text}"'.replace("%", "%%")
 

@@ -1,8 +1,8 @@
 """What Quiesce needs from the world, as Protocols whose docstrings are promises.
 
 Every method either reaches its goal or raises a `QuiesceError` with a fact and a hint. Methods
-state goals, so calling one twice is as good as once. Adapters implement these in `adapters/`;
-the contract suites in `tests/contract/` hold the real ones and the fakes to them.
+state goals, so they are idempotent. Adapters implement them in `adapters/`; the contract suites
+in `tests/contract/` test the real adapters and the fakes alike.
 """
 
 from __future__ import annotations

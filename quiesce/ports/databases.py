@@ -30,7 +30,7 @@ from quiesce.ports.runtime import Progress
 
 @dataclass(frozen=True, slots=True)
 class DatabaseContents:
-    """What a database holds, for comparing with a `DatabaseRecord`."""
+    """What a database contains, for comparing with a `DatabaseRecord`."""
 
     tables: tuple[TableRecord, ...]
     sequences: tuple[SequenceRecord, ...]
@@ -41,9 +41,9 @@ class DatabaseContents:
 class Drift:
     """How a database differs from the one that rows were dumped from.
 
-    `problems` keep them from being loaded; `lossy` are changes of types that may change values
-    without a word, in the tables `changed`. `left` are tables that hold rows and that the dump
-    does not have: they would stay as they are. `code` are tables that would call functions from a
+    `problems` prevent them from being loaded. `lossy` are changes of types that could change
+    values silently, in the tables `changed`. `left` are tables that contain rows and are not in
+    the dump: they would keep their rows. `code` are tables that would call functions from a
     restored file while rows are loaded, with the rights of a superuser.
     """
 
@@ -56,8 +56,8 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """Who owns what a script made. `members` may use it as the owner does; `invokers` are the
-    functions that ran with their owner's rights and now run with their caller's."""
+    """The owner of what a script created. `members` can use it as the owner does. `invokers` are
+    functions that were changed from SECURITY DEFINER to SECURITY INVOKER."""
 
     owner: str
     members: tuple[str, ...]
@@ -66,7 +66,7 @@ class Handover:
 
 @dataclass(frozen=True, slots=True)
 class LoadedRows:
-    """How many tables and rows were put into a database, and what is not as it was, in words."""
+    """How many tables and rows were loaded, and what was restored differently, in words."""
 
     tables: int
     rows: int
@@ -74,27 +74,26 @@ class LoadedRows:
 
 
 class DatabaseAdmin(Protocol):
-    """PostgreSQL: asking, dumping, loading, swapping. Sessions carry the run's name."""
+    """PostgreSQL: queries, dumps, loads and exchanges. Session names contain the run's id."""
 
     def observe(self, databases: Sequence[Database]) -> tuple[DatabaseState, ...]:
-        """Each database's state. A server that cannot be asked is `reachable=False` with a
-        `problem`, never an exception."""
+        """Return each database's state. A server that cannot be reached is `reachable=False`
+        with a `problem`, never an exception."""
         ...
 
     def undeclared(self, databases: Sequence[Database]) -> tuple[str, ...]:
-        """Databases on these servers that are neither declared nor PostgreSQL's own."""
+        """Return the databases on these servers that are neither declared nor PostgreSQL's own."""
         ...
 
     def obstacles(self, database: Database) -> tuple[Obstacle, ...]:
-        """What in the live database's catalogs would stand in the way of restoring a dump of it.
+        """Return what in the live database's catalogs would make a restore of its dump fail.
         Reads no rows."""
         ...
 
     def preparing(self, databases: Sequence[Database]) -> tuple[str, ...]:
-        """Everything that would keep these databases from being held all at once, in words: room
-        for their locks, sessions, rights. They are held for a moment to see; what a session of
-        somebody locks just now does not count, for it may be one that is stopped. Empty when
-        nothing would."""
+        """Return why snapshots of all these databases cannot be exported at once: lock table
+        size, connections, rights. Empty when they can. Tries it briefly. Locks of other sessions
+        do not count, because a backup may stop the services that hold them."""
         ...
 
     def export_snapshot(self, database: Database) -> None:
@@ -102,31 +101,31 @@ class DatabaseAdmin(Protocol):
         ...
 
     def activity(self, databases: Sequence[Database]) -> Activity:
-        """Who else is connected to these held databases, and whose snapshot shows transactions
-        that the first one of its server does not. Changes nothing."""
+        """Return the other sessions in these databases, and the databases whose snapshot contains
+        transactions that the first snapshot of the server does not. Changes nothing."""
         ...
 
     def meanwhile(self, database: Database) -> Meanwhile:
-        """What those transactions wrote into a database, known once it was dumped."""
+        """Return what those transactions wrote into a database. Call it after the dump."""
         ...
 
     def release(self, database: Database) -> None:
-        """End the session that holds a snapshot of this database, if there is one."""
+        """End the session that exports a snapshot of this database, if there is one."""
         ...
 
     def dump(
         self, database: Database, kind: SetKind, directory: Path, file: str, progress: Progress
     ) -> DatabaseRecord:
-        """Write the held snapshot to `directory/file` and return what it holds.
+        """Dump the exported snapshot to `directory/file` and return a record of its contents.
 
-        Takes a snapshot of its own when none is held. `full` and `data` are custom-format
-        archives, `schema` too. The file is complete and synced, or an error is raised.
+        Without an exported snapshot it takes one. All kinds are custom-format archives. The file
+        is complete and synced, or an error is raised.
         """
         ...
 
     def script(self, database: Database, kind: SetKind, progress: Progress) -> Path:
-        """Write the held snapshot as a plain SQL script, complete to its last line, into the
-        run's scratch folder, and return where it is."""
+        """Write the exported snapshot as a complete plain SQL script into the run's scratch
+        folder, and return its path."""
         ...
 
     def dump_globals(self, service: str, directory: Path, file: str) -> None:
@@ -136,38 +135,38 @@ class DatabaseAdmin(Protocol):
     def check_loadable(
         self, database: Database, record: DatabaseRecord, made: Collection[str] = ()
     ) -> tuple[str, ...]:
-        """Everything that would keep the record's dump from loading: version, extensions, roles
-        (those in `made` are there by then), locale, rights of the user. Empty when nothing would.
+        """Return everything that would prevent the record's dump from loading: version,
+        extensions, roles (except `made`, which will exist by then), locale, rights of the user.
         Changes nothing."""
         ...
 
     def missing_roles(
         self, database: Database, script: Path, wanted: Collection[str]
     ) -> MissingRoles:
-        """Which roles of a set's `globals.sql` the server lacks. Those of `wanted`, and what they
-        are members of, are needed."""
+        """Return the roles of a set's `globals.sql` that are missing on the server. Those in
+        `wanted`, and the roles of which these are members, are needed."""
         ...
 
     def create_roles(
         self, service: str, script: Path, names: Collection[str], *, whole: bool
     ) -> tuple[str, ...]:
-        """The roles `names` exist, made as the set's `globals.sql` has them where they did not.
+        """Create the roles `names` that do not exist, as defined in the set's `globals.sql`.
 
-        Roles that exist are never changed, unless by new members when `whole`; without it, new
-        ones get no rights over the whole server. Return what was left out, in words.
+        Existing roles are never changed, except that with `whole` they may get new members.
+        Without `whole`, new roles get no server-wide rights. Return what was left out, in words.
         """
         ...
 
     def ties(self, database: Database) -> Ties:
-        """What binds the live database to others. Changes nothing."""
+        """Return what ties the live database to others, such as slots. Changes nothing."""
         ...
 
     def missing_rights(self, database: Database) -> tuple[MissingRight, ...]:
-        """What the database's user may not do that bringing it back needs. Changes nothing."""
+        """Return which rights the database's user lacks for a restore. Changes nothing."""
         ...
 
     def create(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
-        """An empty database `name` from template0, like the record or else like the live one."""
+        """Create an empty database `name` from template0, like the record or the live one."""
         ...
 
     def load(
@@ -181,23 +180,24 @@ class DatabaseAdmin(Protocol):
         not_valid: bool = False,
         skip_broken: bool = False,
     ) -> tuple[str, ...]:
-        """Load `directory/file` into the empty database `name`; return what is not as it was.
+        """Load `directory/file` into the empty database `name`; return what was restored
+        differently.
 
-        Raise NotRestorable, naming everything, where something in the dump cannot come back. With
-        `not_valid` constraints that rows break come back NOT VALID, with `skip_broken` other
-        entries are left out; rows never are. Any other error is raised as well. `record` is what
-        the set knows of the database.
+        Raise NotRestorable, listing everything, if entries of the dump cannot be restored. With
+        `not_valid`, violated constraints are restored as NOT VALID; with `skip_broken`, other
+        entries are left out, but never rows. Any other error is raised as well. `record` is the
+        set's record of the database.
         """
         ...
 
     def copy_schema(self, database: Database, name: str) -> None:
-        """The empty database `name` has the live one's schema, and no rows."""
+        """Copy the live database's schema into the empty database `name`, without rows."""
         ...
 
     def drift(
         self, database: Database, name: str, record: RowsRecord, directory: Path, file: str
     ) -> Drift:
-        """How database `name` differs from what the rows in `directory/file` were dumped from."""
+        """Return how database `name` differs from the one that `directory/file` was dumped from."""
         ...
 
     def replace_rows(
@@ -212,14 +212,15 @@ class DatabaseAdmin(Protocol):
         not_valid: bool = False,
         skip_broken: bool = False,
     ) -> LoadedRows:
-        """The rows of `directory/file` are all that the tables they belong to hold.
+        """Replace the rows of the tables in `directory/file` with those in the file.
 
-        One transaction: with `name` the live database, others see the old rows or the new ones.
-        Alembic's version table stays as it is. `check` is called with what is there then, and
-        what it raises undoes everything. Return what is not as it was, or as one would expect:
-        foreign keys that rows broke when the set was made stay as the schema has them, checks
-        come back NOT VALID. Others need `not_valid`; materialized views that cannot be refreshed
-        need `skip_broken`.
+        In one transaction: if `name` is the live database, other sessions see either the old or
+        the new rows. Alembic's version table is not changed. `check` is called with the new
+        contents, and an exception from it rolls everything back. Return what differs from the
+        backup or from what one would expect. Foreign keys that rows violated when the set was
+        made stay as they are in the schema; such checks become NOT VALID. Other violated
+        constraints need `not_valid`; materialized views that cannot be refreshed need
+        `skip_broken`.
         """
         ...
 
@@ -232,14 +233,15 @@ class DatabaseAdmin(Protocol):
         ...
 
     def missing_for_script(self, database: Database, script: Path, name: str) -> tuple[str, ...]:
-        """What the server lacks for this script: roles, extensions. Reads it to its end; raise
-        RequestError with the line for what is damaged or not loaded. `name` is for messages."""
+        """Return what is missing on the server for this script: roles, extensions. Reads all of
+        it. Raise RequestError with the line for anything damaged or not permitted. `name` is for
+        messages."""
         ...
 
     def load_script(self, database: Database, name: str, script: Path) -> tuple[int, int]:
-        """Load a plain SQL script into the empty database `name` as a role that can do no harm,
-        all of it or nothing; return how many tables and rows there are then. What it made belongs
-        to that role until `finish`."""
+        """Load a plain SQL script into the empty database `name` in one transaction, as a role
+        without rights; return how many tables and rows were loaded. The role owns what it created
+        until `finish`."""
         ...
 
     def working_as(self, database: Database, name: str) -> Database:
@@ -248,58 +250,59 @@ class DatabaseAdmin(Protocol):
         ...
 
     def mark(self, database: Database, word: str) -> None:
-        """A row with this word is in a table of ours in the live database."""
+        """Write a row with this word into a table of Quiesce in the live database."""
         ...
 
     def marks(self, database: Database) -> tuple[str, ...]:
-        """The words in that table; none without it."""
+        """Return the words in that table; none if it does not exist."""
         ...
 
     def unmark(self, database: Database) -> None:
-        """No such table."""
+        """Drop that table."""
         ...
 
     def ask(self, database: Database, query: str) -> object:
-        """The first value of a query that may change nothing; None for no row."""
+        """Return the first value of a query that runs read-only; None for no row."""
         ...
 
     def finish(
         self, database: Database, name: str, record: DatabaseRecord | None
     ) -> Handover | None:
-        """Statistics gathered, and owner, settings and grants of the database object applied.
+        """Run ANALYZE, and apply owner, settings and grants of the database object.
 
-        What a script made goes to an owner who is no superuser, which is returned."""
+        What a script created gets an owner that is not a superuser, which is returned."""
         ...
 
     def block_connections(self, service: str, names: Sequence[str]) -> None:
-        """No one is connected to these databases and no one can be."""
+        """Terminate all sessions in these databases and block new connections."""
         ...
 
     def swap(self, service: str, swaps: Sequence[DatabaseSwap]) -> None:
-        """All renames in one transaction; what is live afterwards takes connections."""
+        """Rename all databases in one transaction, and allow connections to the live ones."""
         ...
 
     def put_back(self, service: str, swaps: Sequence[DatabaseSwap]) -> None:
-        """What was live before `swap` is live and takes connections, however far it had got."""
+        """Undo `swap`, however far it got, and allow connections to the live databases."""
         ...
 
     def unmark_made(self, database: Database, name: str) -> None:
-        """Database `name` carries no mark of a run any more. Without such a database: nothing."""
+        """Remove the marker of a run from database `name`, if that database exists."""
         ...
 
     def drop(self, database: Database, name: str, suffix: str) -> None:
-        """No database `name`. Refuses a name that, read back from the server, lacks `suffix`.
+        """Drop database `name`. Refuses a name that, read back from the server, lacks `suffix`.
 
-        Subscriptions and logical slots go with it. Raise CannotDrop when the server refuses.
+        Its subscriptions and logical slots are dropped too. Raise CannotDrop if the server
+        refuses.
         """
         ...
 
     def size(self, database: Database, name: str) -> int | None:
-        """Bytes of database `name` on the server of `database`; None where there is none."""
+        """Return the bytes of database `name` on the server of `database`, None if absent."""
         ...
 
     def remove_orphans(self, run: str) -> tuple[str, ...]:
-        """End sessions that dead run left in the servers. Return what was ended."""
+        """End sessions that a dead run left on the servers. Return what was ended."""
         ...
 
     def close(self) -> None: ...
@@ -313,7 +316,7 @@ class Migrator(Protocol):
         ...
 
     def known(self, database: Database, revision: str) -> bool:
-        """Whether the history has this revision."""
+        """Whether the history contains this revision."""
         ...
 
     def pending(self, database: Database, current: Sequence[str]) -> tuple[str, ...]:
@@ -321,7 +324,7 @@ class Migrator(Protocol):
         ...
 
     def current(self, database: Database, name: str) -> tuple[str, ...]:
-        """The revisions stored in database `name` (which may be a side database)."""
+        """Return the revisions stored in database `name` (which may be a staging database)."""
         ...
 
     def upgrade(

@@ -39,7 +39,8 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class StopResult:
-    """How a unit ended. 137 means it was killed after its time was up: what it wrote is suspect."""
+    """How a unit ended. 137 means that it was killed after the grace period: do not trust its
+    files."""
 
     unit: Unit
     exit_code: int | None
@@ -47,7 +48,7 @@ class StopResult:
 
 
 class Runtime(Protocol):
-    """Where services run: Docker Compose, or processes of this machine."""
+    """Where services run: in Docker Compose, or as processes on this machine."""
 
     def engine(self) -> Engine:
         """Which engine this is. Raise RequestError when it cannot be reached."""
@@ -61,65 +62,65 @@ class Runtime(Protocol):
         ...
 
     def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
-        """Every declared volume as the engine has it, then the ones of the Compose model that
-        nobody declared. A declared volume that the model does not know raises RequestError."""
+        """Return every declared volume with its state on the engine, then undeclared volumes of
+        the Compose model. Raise RequestError for a declared volume that is not in the model."""
         ...
 
     def up(self, services: Sequence[str], *, build: bool) -> None:
-        """Containers of these services exist and run; nothing else is started or recreated.
+        """Create and start containers of these services, and of no others.
 
-        One that cannot be started keeps nothing down that does not need it; raise ServiceFailed
-        naming every one that was not started. Nothing at all is started where a container outside
-        of the project has something mounted writably that one of these services writes to
+        If one cannot be started, services that do not need it still start; ServiceFailed names
+        every one that was not started. Nothing is started if a container outside of the project
+        has write access to something that one of these services writes to
         (`Service.foreign_mounts`).
         """
         ...
 
     def remove(self, services: Sequence[str]) -> None:
-        """No container of these services exists, nor a network only they used. Volumes stay."""
+        """Remove the containers of these services and networks that only they used, no volumes."""
         ...
 
     def stop(self, units: Sequence[Unit], timeout: float) -> tuple[StopResult, ...]:
-        """Stop these units one after the other, in the order given.
+        """Stop these units one after the other, in the given order.
 
         Each gets the longer of `timeout` and its own stop timeout before it is killed. A unit
-        that does not run, or no longer exists, is already stopped. One that is paused goes on for
-        the time that it takes to end in order.
+        that is not running, or no longer exists, counts as stopped. A paused unit is resumed so
+        that it can shut down cleanly.
         """
         ...
 
     def hold_restart(self, units: Sequence[Unit]) -> None:
-        """Whatever happens, the engine starts none of these by itself. One that no longer exists
-        is as good as held."""
+        """Keep the engine from starting these units by itself. Ignores units that no longer
+        exist."""
         ...
 
     def free_restart(self, units: Sequence[Unit]) -> None:
-        """The engine restarts these as it did when they were observed."""
+        """Give these units the restart policy back that they had when they were observed."""
         ...
 
     def start(self, units: Sequence[Unit]) -> None:
-        """Start these units in the order given. One that was removed since is made again as its
-        service; one that was paused when observed is paused again.
+        """Start these units in the given order. A unit that was removed since is created again
+        from its service; one that was paused when observed is paused again.
 
-        Raise ServiceFailed, and start none of them, where a container outside of the project has
-        something mounted writably that one of these units writes to."""
+        Raise ServiceFailed, and start none of them, if a container outside of the project has
+        write access to something that one of these units writes to."""
         ...
 
     def wait_healthy(
         self, units: Sequence[Unit], timeout: float, waiting: Callable[[str], None]
     ) -> Mapping[str, float]:
-        """Wait until each unit is as well as it was when observed.
+        """Wait until each unit is as healthy as it was when observed.
 
-        Calls `waiting` with the name of the service waited for. Returns, per service, the seconds
-        until it was. Raise ServiceFailed naming every service, with its last log lines as details,
-        for which `timeout` seconds did not suffice or of which a unit ended; the others were
-        waited for all the same. A unit that was being restarted again and again is as well as it
-        was.
+        Calls `waiting` with the name of the service it waits for. Returns the seconds per service.
+        Raise ServiceFailed naming every service that did not become healthy within `timeout`
+        seconds or of which a unit ended, with its last log lines as details; it waits for the
+        others all the same. A unit that kept restarting when observed is not waited for.
         """
         ...
 
     def endpoint(self, service: str, port: int) -> Endpoint:
-        """Where this machine reaches that port of a running service; needs no published port."""
+        """Return the address at which this machine reaches that port of a running service. The
+        port need not be published."""
         ...
 
     def run_tool(
@@ -132,14 +133,14 @@ class Runtime(Protocol):
         writable: bool,
         label: str,
     ) -> None:
-        """Run a program of the service's own image beside the running service.
+        """Run a program of the service's image in a container beside the running service.
 
-        The program reaches the service's server on `127.0.0.1` and sees `directory` (where
-        `DIRECTORY` stands in argv), read-only unless `writable`. Files it writes belong to the
-        caller. `environment` reaches the program without being in any argv. `label` (the run)
-        marks it so that it can be found and swept. Returns only when the program itself ended
-        with 0; otherwise raises QuiesceError with its last lines of stderr as details. When this
-        method raises or the caller dies, the program does not go on.
+        The program reaches the service's server on `127.0.0.1`. It sees `directory` (`DIRECTORY`
+        in argv is replaced by its path there), read-only unless `writable`. Files that it writes
+        belong to the caller. `environment` is passed without being in any argv. `label` (the run)
+        marks the container, so that `remove_orphans` finds it. Returns only if the program exited
+        with 0; otherwise raises QuiesceError with its last lines of stderr as details. If this
+        method raises or the caller dies, the program ends.
         """
         ...
 
@@ -148,8 +149,8 @@ class Runtime(Protocol):
         ...
 
     def description(self) -> Mapping[str, bytes]:
-        """Files that describe the stack (file name → content): the resolved model with every
-        secret replaced. Nothing in it is a literal value of an environment variable."""
+        """Return files that describe the stack (file name → content): the resolved model with
+        every secret replaced. It contains no value of an environment variable."""
         ...
 
     def images(self) -> Mapping[str, str]:
@@ -157,31 +158,31 @@ class Runtime(Protocol):
         ...
 
     def watch_starts(self) -> None:
-        """From now on, whoever is started is noticed, for `seen_starting`."""
+        """Begin to record containers that are started, for `seen_starting`."""
         ...
 
     def seen_starting(self, services: Sequence[str], volumes: Sequence[str]) -> tuple[str, ...]:
-        """Who was started since `watch_starts`, and may be gone again: these services, and
-        whoever mounted one of these volumes writably. Nobody without `watch_starts`. Raise
-        QuiesceError when it cannot be known."""
+        """Return what was started since `watch_starts`, even if it has ended: these services, and
+        containers with write access to one of these volumes. Empty without `watch_starts`. Raise
+        QuiesceError if it cannot be determined."""
         ...
 
     def lock_project(self, folder: Path, run: str, earlier: Collection[str]) -> None:
-        """Whoever shares this engine sees that `run` changes the instance from `folder`.
+        """Take the project lock: all users of this engine see that `run` changes the instance
+        from `folder`. Idempotent.
 
-        Raise Busy naming another place from where it is being changed, unless one of the
-        `earlier` runs of this folder did that: then the place was only called otherwise. Claiming
-        twice is as good as once.
+        Raise Busy naming the other place if the instance is being changed from there, unless the
+        lock belongs to one of the `earlier` runs of this folder, which was renamed since.
         """
         ...
 
     def unlock_project(self, folder: Path, earlier: Collection[str]) -> None:
-        """It is not being changed from `folder` any more. Another's claim stays."""
+        """Release the project lock of `folder`. Locks of other folders stay."""
         ...
 
     def as_found(self) -> AbstractContextManager[None]:
-        """Inside, what is declared is what exists: units and volumes that were made for this
-        instance, no files read. For a recovery when somebody broke the files meanwhile."""
+        """While this context is open, the units and volumes that exist for this instance count as
+        declared, and no Compose file is read. For a recovery when these files are broken."""
         ...
 
     def remove_orphans(self, run: str) -> tuple[str, ...]:
@@ -193,9 +194,9 @@ class Runtime(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """A program that takes over this process's terminal: its arguments and its whole environment.
+    """A program that takes over this process's terminal, with its complete environment.
 
-    Nothing secret is in `argv`.
+    `argv` contains no secret.
     """
 
     argv: tuple[str, ...]
@@ -204,57 +205,57 @@ class CommandLine:
 
 
 class Project(Protocol):
-    """What belongs to an instance on its engine besides what its services do, and the ways in."""
+    """The resources of an instance on its engine, and programs that run in its services."""
 
     def resources(self) -> ProjectResources:
-        """All that carries the project's label now."""
+        """Return everything that has the project's label now."""
         ...
 
     def build(self, services: Sequence[str]) -> None:
-        """Images of these services are built. Services that are not built are left alone."""
+        """Build the images of these services. Services without a build section are skipped."""
         ...
 
     def remove_project(self) -> None:
-        """No container (running ones, strays and one-offs too) and no network of the project is
-        left. Volumes stay."""
+        """Remove all containers (also orphans and one-off containers) and networks of the project.
+        Volumes are kept."""
         ...
 
     def remove_volume(self, name: str) -> None:
-        """No volume of this real name. Raise QuiesceError naming the containers that use it."""
+        """Remove the volume of this real name. Raise QuiesceError naming containers that use it."""
         ...
 
     def shadowed_folders(self) -> tuple[ShadowedFolder, ...]:
-        """Bind mounts over folders that are not empty in their service's image. Starts nothing;
-        an image that is not there hides nothing."""
+        """Return bind mounts over folders that are not empty in their service's image. Starts
+        nothing and skips images that are not present."""
         ...
 
     def outdated(self, services: Sequence[str]) -> Mapping[str, str]:
-        """Those of these services of which something runs that `up` would make anew, and why."""
+        """Return which of these running services `up` would recreate, and why."""
         ...
 
     def services_ignoring_stop_signal(self) -> Mapping[str, str]:
-        """Running services whose first process neither handles nor waits for its stop signal,
-        with the signal's name: they can only be killed."""
+        """Return running services whose main process ignores its stop signal, with the signal's
+        name: they can only be killed."""
         ...
 
     def bare_servers(self) -> Mapping[str, str]:
-        """Services whose first process is a PostgreSQL server, which takes what an ended program
-        leaves behind for a session that crashed. With what of their health check may do so, ""
-        for nothing."""
+        """Return services in which a PostgreSQL server is PID 1, which takes an orphaned child
+        process for a crashed session. With the part of their health check that may leave such
+        children, "" for none."""
         ...
 
     def tools(self) -> Mapping[str, str]:
-        """The programs that this runtime needs on this machine, and their versions. Raise
-        RequestError when one is missing."""
+        """Return the programs that this runtime needs on this machine, with their versions. Raise
+        RequestError if one is missing."""
         ...
 
     def command_in_service(
         self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
     ) -> CommandLine:
-        """How to run `argv` in the running service with our own input and output.
+        """Return how to run `argv` in the running service, connected to our terminal.
 
-        `environment` is added there without being in any argv. Raise QuiesceError when the
-        service does not run.
+        `environment` is added without being in any argv. Raise QuiesceError if the service is not
+        running.
         """
         ...
 
@@ -266,17 +267,17 @@ class Project(Protocol):
         ...
 
     def run_in_service(self, service: str, argv: Sequence[str], seconds: float) -> None:
-        """Run `argv` in the running service to its end, with no input. Raise QuiesceError, with
-        what it said last, when it fails or takes longer than `seconds`."""
+        """Run `argv` in the running service until it ends, without input. Raise QuiesceError with
+        its last output if it fails or takes longer than `seconds`."""
         ...
 
     def following(self, services: Sequence[str], lines: int) -> CommandLine:
-        """How to print the last lines of these services' logs, and then each new one."""
+        """Return how to print the last lines of these services' logs, and then each new one."""
         ...
 
 
 class EventSink(Protocol):
-    """Who is told what happens. Never raises, never blocks a run."""
+    """Receives the events of a run. Never raises, never blocks a run."""
 
     def step_begins(self, position: str, sentence: str, why: str, depth: int) -> None: ...
 
@@ -287,7 +288,7 @@ class EventSink(Protocol):
     def progress(self, text: str, done: int) -> None: ...
 
     def note(self, text: str) -> None:
-        """Something a person should know that is not a step."""
+        """Report something that the user should know and that is not a step."""
         ...
 
     def warn(self, text: str) -> None: ...

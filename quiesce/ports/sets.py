@@ -1,4 +1,4 @@
-"""Where backup sets are kept, here and elsewhere."""
+"""Where backup sets are kept: locally and in off-site stores."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from quiesce.ports.runtime import Progress
 
 
 class Offsite(Protocol):
-    """Stores away from here, by the names they have in `stack.yaml`.
+    """Off-site stores, by their names in `stack.yaml`.
 
-    A set exists in a store when its index does, which is written last and never over another.
-    Everything that comes from a store is hostile until it was checked. Every method raises
-    QuiesceError when the store cannot be reached or refuses; none of that holds a credential.
+    A set exists in a store if its index does, which is written last and never overwritten.
+    Everything that comes from a store is untrusted until it was checked. Every method raises
+    QuiesceError if the store cannot be reached or refuses; no message contains a credential.
     """
 
     def sets(self, store: str) -> tuple[OffsiteSet, ...]:
@@ -32,52 +32,52 @@ class Offsite(Protocol):
         ...
 
     def unreadable(self, store: str) -> tuple[tuple[str, str], ...]:
-        """Names and reasons of what has an index that cannot be understood."""
+        """Return names of sets whose index cannot be read, with the reasons."""
         ...
 
     def trust(self, store: str, name: str) -> Trust:
-        """Who sent the set, as far as can be proven here. Raise RequestError for a signing key
-        that cannot be used."""
+        """Return who uploaded the set, as far as this can be proven. Raise RequestError for a
+        signing key that cannot be used."""
         ...
 
     def lost(self, store: str) -> tuple[str, ...]:
-        """The sets that were sent from here, were not removed by us, and are not there any more;
-        oldest first."""
+        """Return sets that were uploaded from here, are missing now and were not removed by this
+        installation; oldest first."""
         ...
 
     def accepted(self, store: str) -> frozenset[str]:
-        """The sets sent from here of which `accept` said that they rightly hold so little."""
+        """Return the sets for which `accept` was called."""
         ...
 
     def accept(self, store: str, name: str) -> None:
-        """Remember that a set sent from here rightly holds so little."""
+        """Record that it is correct that a set uploaded from here contains so little."""
         ...
 
     def damaged(self, store: str) -> frozenset[str]:
-        """The sets there of which `note_damage` said that they are damaged."""
+        """Return the sets in the store that `note_damage` recorded as damaged."""
         ...
 
     def note_damage(self, store: str, name: str, *, damaged: bool) -> None:
-        """Remember what came of reading this set there, until another one has its name."""
+        """Record the result of verifying this set in the store, until its name is reused."""
         ...
 
     def push(self, store: str, backup: BackupSet, progress: Progress) -> bool:
-        """Bring a set there, unless it is, signed with this installation's key, which is made
-        where there is none. What an earlier attempt left there is used when it is right. Every
-        object is read back before the set exists. Whether anything was sent."""
+        """Upload a set unless it is there already, signed with this installation's key, which is
+        created if necessary. Correct objects of an earlier attempt are reused. Every object is
+        read back before the index is written. Return whether anything was sent."""
         ...
 
     def verify(self, store: str, name: str, progress: Progress) -> tuple[str, ...]:
-        """Read every object of the set to its end; return what is wrong, naming the member."""
+        """Read every object of the set completely; return what is wrong, naming the member."""
         ...
 
     def pull(self, store: str, name: str, directory: Path, progress: Progress) -> Path:
-        """Bring a set into a new folder below `directory`, decrypted and compared with its own
+        """Download a set into a new folder below `directory`, decrypt it, compare it with its own
         sums, and return the folder. Raise CheckFailed naming each member that is wrong."""
         ...
 
     def remove(self, store: str, name: str) -> None:
-        """No set of this name exists there. Its index goes first."""
+        """Remove the set of this name from the store, its index first."""
         ...
 
 
@@ -89,11 +89,11 @@ class BackupStore(Protocol):
         ...
 
     def unreadable(self) -> tuple[tuple[str, str], ...]:
-        """Folders that look like sets and are not readable ones: name and reason."""
+        """Return folders that look like sets but cannot be read, with the reasons."""
         ...
 
     def open(self, run: str, name: str) -> Path:
-        """Make (or find) the staging folder of a set and return it."""
+        """Create (or find) the staging folder of a set and return it."""
         ...
 
     def names(self) -> frozenset[str]:
@@ -101,23 +101,23 @@ class BackupStore(Protocol):
         ...
 
     def scratch(self, run: str, name: str) -> Path:
-        """Make (or find) a private folder for files of a run that may have no journal."""
+        """Create (or find) a private folder for files of a run that may have no journal."""
         ...
 
     def hold(self, run: str) -> None:
-        """Make (or find) the folder of a run, and mark it as in use until this process ends."""
+        """Create (or find) the folder of a run, and lock it until this process ends."""
         ...
 
     def abandoned(self, keep: Collection[str]) -> tuple[str, ...]:
-        """The runs that died and left such a folder, without those in `keep`."""
+        """Return the dead runs that left such a folder, except those in `keep`."""
         ...
 
     def read(self, path: Path) -> BackupSet:
-        """Return the set in this folder, wherever it lies. Raise RequestError for any other."""
+        """Return the set in this folder. Raise RequestError if it is not a readable set."""
         ...
 
     def write(self, run: str, name: str, file: str, content: bytes) -> None:
-        """The file of a staged set has this content, for its owner alone."""
+        """Write this content to a file of a staged set, with mode 0600."""
         ...
 
     def measure(self, run: str, name: str, file: str, kind: MemberKind, source: str) -> Member:
@@ -125,18 +125,18 @@ class BackupStore(Protocol):
         ...
 
     def members(self, run: str, name: str) -> tuple[Member, ...]:
-        """What `measure` made members of this staged set so far."""
+        """Return the members that `measure` added to this staged set so far."""
         ...
 
     def encrypt(self, run: str, name: str, member: Member, recipients: Recipients) -> None:
-        """This member of a staged set is encrypted, synced, and nowhere in the clear."""
+        """Encrypt and sync this member of a staged set, and delete the plaintext."""
         ...
 
     def decrypted(
         self, run: str, backup: BackupSet, identity: Path | None, progress: Progress
     ) -> BackupSet:
-        """The set with its members in the clear, in a folder of this run; as it is where it is
-        not encrypted. Raise RequestError where there is no key for it."""
+        """Return the set with decrypted members in a folder of this run, or unchanged if it is
+        not encrypted. Raise RequestError if there is no key for it."""
         ...
 
     def seal(self, run: str, manifest: Manifest, documents: Mapping[str, bytes]) -> BackupSet:
@@ -149,15 +149,15 @@ class BackupStore(Protocol):
         ...
 
     def adopt(self, path: Path) -> BackupSet:
-        """List a whole set that lies in a folder of a run, by one rename that never replaces."""
+        """Publish a complete set from a folder of a run, by one rename that never replaces."""
         ...
 
     def publish_file(
         self, staged: Path, name: str, *, compress: bool, recipients: Recipients
     ) -> Path:
-        """Make a finished file `name` of the folder, compressed with zstd if asked and encrypted
-        if it is for somebody: private, synced, named last, never in place of another one. Return
-        where it is."""
+        """Publish a finished file as `name` in the folder, compressed with zstd if requested and
+        encrypted if there are recipients: mode 0600, synced, renamed last, never replacing
+        another file. Return its path."""
         ...
 
     def remember(self, name: str, state: SetState) -> None:
@@ -165,13 +165,13 @@ class BackupStore(Protocol):
         ...
 
     def remove(self, name: str) -> None:
-        """No set of this name: invisible first, then removed."""
+        """Remove the set of this name: hidden by a rename first, then deleted."""
         ...
 
     def half_removed(self) -> tuple[str, ...]:
-        """Names of sets whose removal was interrupted: invisible already, not yet gone."""
+        """Return names of sets whose removal was interrupted: hidden, but not yet deleted."""
         ...
 
     def discard(self, run: str) -> None:
-        """No staging folder of this run."""
+        """Remove the staging folder of this run."""
         ...

@@ -28,7 +28,7 @@ class VolumeSize:
 
 @dataclass(frozen=True, slots=True)
 class VolumeSurvey:
-    """What patterns would leave out of a volume, and what would be `kept`. `unmatched` are the
+    """What patterns would exclude from a volume, and what would be `kept`. `unmatched` are the
     patterns that match nothing."""
 
     kept: VolumeSize
@@ -37,14 +37,14 @@ class VolumeSurvey:
 
 
 class VolumeIO(Protocol):
-    """The bytes of volumes, in and out. Nothing is held in memory."""
+    """Reads and writes the contents of volumes, as streams."""
 
     def measure(self, volume: VolumeState) -> VolumeSize:
-        """Entries and apparent bytes in the volume, without stopping anything."""
+        """Return entries and apparent bytes in the volume, without stopping anything."""
         ...
 
     def survey(self, volume: VolumeState, exclude: Sequence[str], path: str = "") -> VolumeSurvey:
-        """What these patterns leave out of the volume as it is, or with `path` of that file or
+        """Return what these patterns exclude from the volume, or with `path` from that file or
         folder of it, without stopping anything."""
         ...
 
@@ -54,12 +54,12 @@ class VolumeIO(Protocol):
         ...
 
     def remarks(self, volume: VolumeState) -> tuple[str, ...]:
-        """What people should know of the last `archive` of this volume."""
+        """Return warnings about the last `archive` of this volume."""
         ...
 
     def begin(self, volume: VolumeState) -> None:
-        """Make ready for archiving this volume, so that `archive` needs nothing that stops:
-        proves direct reading, or starts a helper that stays until `end`."""
+        """Prepare to archive this volume while its services may be stopped: check that it can be
+        read directly, or start a helper container that stays until `end`."""
         ...
 
     def archive(
@@ -73,23 +73,23 @@ class VolumeIO(Protocol):
     ) -> VolumeRecord:
         """Write `stem.<level>.tar.zst` (and for level 1 `stem.gone`) into `directory`.
 
-        Level 1 holds what differs from this run's level 0 by the T0 rule (rule 12); its
-        record describes both levels together. A level 1 without level 0 is a level 0.
+        Level 1 contains what changed since this run's level 0, by change time; its record
+        describes both levels together. A level 1 without level 0 is a level 0.
         """
         ...
 
     def end(self, volume: VolumeState) -> None:
-        """Let go of what `begin` made."""
+        """Remove what `begin` created."""
         ...
 
     def clusters(self, volume: VolumeState) -> tuple[ClusterRecord, ...]:
-        """Every PostgreSQL data directory in the volume, as its control file describes it. Raise
-        QuiesceError for one that cannot be understood."""
+        """Return every PostgreSQL data directory in the volume, as described by its control file.
+        Raise QuiesceError for one that cannot be parsed."""
         ...
 
     def check(self, archives: Sequence[Path], most: VolumeSize | None = None) -> tuple[str, ...]:
-        """Every member that must not be unpacked, with its reason. Reads to the end, but no
-        further than to what is more than `most`, which is a reason too."""
+        """Return every member that must not be unpacked, with the reason. Reads the whole archive,
+        but stops when it exceeds `most`, which is a reason too."""
         ...
 
     def create(self, volume: VolumeState) -> None:
@@ -109,15 +109,15 @@ class VolumeIO(Protocol):
         ...
 
     def pick(self, volume: VolumeState, run: str, path: str) -> VolumeSize:
-        """Of what is staged, this file or folder alone is to be exchanged. Return its size,
-        itself counted. Raise QuiesceError when there is none."""
+        """Choose one file or folder of the staged content, which alone will be exchanged. Return
+        its size, including itself. Raise QuiesceError if it does not exist."""
         ...
 
     def swap(self, volume: VolumeState, run: str, path: str = "") -> None:
-        """Exchange live and staged content by renames, also owner, mode and times of the root;
-        with `path` only what was picked.
-        Weaker than a transaction: readers must be stopped, and a death between two renames is
-        finished by calling this again or `put_back`."""
+        """Exchange live and staged content by renames, including owner, mode and times of the
+        root; with `path` only what was picked.
+        This is not atomic: readers must be stopped, and after a crash between two renames, calling
+        this again finishes it, or `put_back` undoes it."""
         ...
 
     def put_back(self, volume: VolumeState, run: str, path: str = "") -> None:
@@ -125,22 +125,23 @@ class VolumeIO(Protocol):
         ...
 
     def finish_swap(self, volume: VolumeState, run: str) -> None:
-        """Remove `.quiesce-<run>` from the volume with all it holds."""
+        """Remove `.quiesce-<run>` and its contents from the volume."""
         ...
 
     def unsettled(self, volume: VolumeState, run: str) -> VolumeSize:
-        """What `settle` would remove: entries and bytes in `.quiesce-<run>`."""
+        """Return entries and bytes in `.quiesce-<run>`."""
         ...
 
     def empty(self, volume: VolumeState) -> None:
-        """Nothing is in the volume but what a restore set aside; its root keeps owner and mode."""
+        """Empty the volume, except for previous copies of restores. The root keeps owner and
+        mode."""
         ...
 
     def empty_folder(self, base: Path, folder: Path) -> int:
-        """Nothing is in `base/folder`; return how many entries went from it.
+        """Empty `base/folder`; return how many entries were removed from it.
 
-        Follows no symbolic link, not even in the way there below `base`. A folder that does not
-        exist is empty.
+        Does not follow symbolic links, not even in the path below `base`. A folder that does not
+        exist counts as empty.
         """
         ...
 

@@ -65,5 +65,5 @@ def blocks(
         )
         for entry in sets
     )
-    remarks = [Remark("warning", name, f"not a readable set: {why}") for name, why in unreadable]
+    remarks = [Remark("warning", name, f"unreadable: {why}") for name, why in unreadable]
     return [Table("", columns, rows, f"store {store} holds no sets"), *remarks]

@@ -78,7 +78,7 @@ def status(
         ),
     ]
     for run in unfinished:
-        since = f", begun {words.moment(run.started, zone)}" if run.started else ""
+        since = f", started {words.moment(run.started, zone)}" if run.started else ""
         text = f"{run.verb} was interrupted{since}"
         blocks.append(Remark("bad", run.run, text, "run 'inv recover'"))
     for one in left:
@@ -90,7 +90,7 @@ def _restore(last: LastRestore | None, now: datetime) -> Cell:
     """Say when a set last came back, and whether it was compared before it was exchanged."""
     if last is None:
         return Cell("none known", "faint")
-    proven = ", compared and equal" if last.compared else ", not compared with anything"
+    proven = ", compared with the set" if last.compared else ", not compared"
     return Cell(f"{words.age(last.began, now)}{proven} ({last.request})")
 
 
@@ -102,7 +102,7 @@ def _drill(last: DrillRecord | None, now: datetime) -> Cell:
         return Cell(f"{when}, FAILED: {last.fact}", "bad")
     took = last.recovery_seconds
     timed = f", recovery took {words.duration(took)}" if took is not None else ""
-    return Cell(f"{when}, everything came back{timed} ({last.source})", "good")
+    return Cell(f"{when}, everything was restored{timed} ({last.source})", "good")
 
 
 def _shadowed(folder: ShadowedFolder) -> Remark:
@@ -111,8 +111,9 @@ def _shadowed(folder: ShadowedFolder) -> Remark:
     return Remark(
         "warning",
         folder.service,
-        f"{folder.target} of its image ({names}, …) is hidden by {folder.source}",
-        f"mount a named volume on {folder.target}, which begins with what the image has there",
+        f"{folder.source} hides {folder.target} of the image ({names}, …)",
+        f"mount a named volume on {folder.target}: a new volume starts with a copy of the "
+        "image's content",
     )
 
 

@@ -166,7 +166,7 @@ class Reporter:
 
             self._out.write(documents.as_text(self._document, self._out.encoding) + "\n")
         if problem := self._outlet.problem:
-            self._err.write(f"warning: not everything could be shown: {problem!r}\n")
+            self._err.write(f"warning: some output could not be shown: {problem!r}\n")
         if self._out.problem is not None and not self._out.reader_left:
             self._err.write(f"warning: cannot write to stdout: {self._out.problem}\n")
 
@@ -333,7 +333,7 @@ class Reporter:
 
         facts = facts or {}
         if taken := [name for name in facts if name in (*_RESERVED, "message")]:
-            raise ValueError(f"{taken[0]} is not a name for a fact")
+            raise ValueError(f"{taken[0]} cannot be the name of a fact")
         self._show({"message": text, **facts}, views.done(text, facts))
 
     def text(self, content: str) -> None:

@@ -50,7 +50,7 @@ def sets(
         row += [Cell(backup.manifest.label)] if labelled else []
         row += [_kept(backup, reasons)] if kept else []
         rows.append(tuple(row))
-    remarks = [Remark("warning", name, f"not a readable set: {why}") for name, why in unreadable]
+    remarks = [Remark("warning", name, f"unreadable: {why}") for name, why in unreadable]
     return [Table("", tuple(columns), tuple(rows), "no backup sets"), *remarks]
 
 
@@ -151,7 +151,9 @@ def backup_done(backup: BackupSet) -> list[Block]:
         good = state.verified_good
         rows.append(("verified", Cell("good", "good") if good else Cell("DAMAGED", "bad")))
     if manifest.encryption:
-        rows.append(("encrypted", Cell(f"with {manifest.encryption}: restoring needs the key")))
+        rows.append(
+            ("encrypted", Cell(f"with {manifest.encryption}; restoring needs the private key"))
+        )
     rows.append(("path", Cell(str(backup.path))))
     text = f"backed up into {backup.name}: {words.size(backup.bytes)} in {seconds}"
     blocks: list[Block] = [Headline(text, "good", event=True), Facts(tuple(rows))]
@@ -173,11 +175,11 @@ def restore_done(outcome: RestoreOutcome) -> list[Block]:
     if outcome.downtime:
         rows += _downtime(outcome.downtime)
     if outcome.safety_set:
-        way_back = f"{outcome.safety_set} ('inv undo-restore' goes back)"
+        way_back = f"{outcome.safety_set} ('inv undo-restore' restores it)"
         rows.append(("safety set", Cell(way_back)))
     text = f"restored {outcome.source} in {words.duration(outcome.seconds)}"
     blocks: list[Block] = [Headline(text, "good", event=True), Facts(tuple(rows))]
-    blocks += [Remark("warning", "not as before", line) for line in outcome.eased]
+    blocks += [Remark("warning", "restored differently", line) for line in outcome.eased]
     return blocks
 
 
@@ -185,7 +187,9 @@ def _compared(database: RestoredDatabase) -> str:
     if not database.compared:
         return ", nothing to compare with"
     counted = ", ".join(database.uncompared)
-    return ", compared and equal" + (f" but for {counted}: only counted" if counted else "")
+    return ", compared and identical" + (
+        f" except {counted}, of which only rows were counted" if counted else ""
+    )
 
 
 def _tables(tables: int, rows: int) -> str:
@@ -221,7 +225,7 @@ def _migration(row: MigrationRow) -> tuple[Cell, ...]:
     if row.problem:
         state = Cell(row.problem, "bad")
     elif row.unknown:
-        state = Cell(f"unknown to this code: {', '.join(row.unknown)}", "bad")
+        state = Cell(f"unknown to the migration scripts: {', '.join(row.unknown)}", "bad")
     elif row.pending:
         state = Cell(words.counted(len(row.pending), "pending", "pending"), "warning")
     elif not row.heads:
@@ -247,7 +251,7 @@ def findings(found: Sequence[Finding]) -> list[Block]:
     warnings = sum(finding.level == "warning" for finding in found)
     counts = f"{words.counted(errors, 'error')}, {words.counted(warnings, 'warning')}"
     mark: Mark = "bad" if errors else "warning" if warnings else "good"
-    return [*blocks, Headline(counts if errors or warnings else "everything is in order", mark)]
+    return [*blocks, Headline(counts if errors or warnings else "no problems found", mark)]
 
 
 def done(text: str, facts: Mapping[str, Any]) -> list[Block]:

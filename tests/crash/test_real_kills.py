@@ -106,7 +106,7 @@ def test_a_signal_while_it_tidies_up_says_what_is_done(counting: Counting, tmp_p
     process.send_signal(signal.SIGTERM)
     code, said = let_go(process, tmp_path / "paused")
     assert code == 128 + signal.SIGTERM, said
-    assert "what had been begun is finished" in said
+    assert "the steps that had begun were completed" in said
     assert "put back" not in said
     counting.wait_until_it_counts()
     assert "before" not in marks(counting)

@@ -147,7 +147,7 @@ def test_a_service_that_comes_back_elsewhere_is_told(counting: Counting, tmp_pat
         counting.docker("rm", "--force", taker)
     after = counting.docker("inspect", "--format", shape, counter).strip()
     assert (code, after != before) == (0, True), said
-    assert f"counter moved from {before} to {after}" in said
+    assert f"changed from {before} to {after}" in said
     assert "run 'inv restart --service front'" in said
 
 

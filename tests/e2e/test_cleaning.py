@@ -241,7 +241,7 @@ def test_clean_all_of_one_instance_leaves_the_other_alone(core: Checkout, other:
     typed = [("to continue:", f"{PHRASE}\r")]
     code, shown = inv_in_terminal(core, ["clean-all"], typed)
     assert code == 0, shown
-    assert "THIS REMOVES EVERYTHING OF INSTANCE core" in shown
+    assert "THIS PERMANENTLY REMOVES EVERYTHING OF INSTANCE core" in shown
     assert core.containers() == []
     assert other.started() == before
     assert other.sql("rulesdb", "SELECT x FROM mine") == ["7"]

@@ -226,7 +226,7 @@ def test_too_long_a_downtime_is_told_after_everything_is_put_back(counting: Coun
     counting.wait_until_it_counts()
     counting.said.truncate(0)
     run_backup(counting.session(dry_run=True), EVERYTHING)
-    assert "this one may exceed it" in counting.said.getvalue()
+    assert "this one may exceed the limit" in counting.said.getvalue()
 
 
 def test_a_downtime_within_the_limit_is_no_failure(counting: Counting) -> None:

@@ -87,7 +87,7 @@ def test_a_killed_backup_is_put_back_by_its_guard(core: Checkout) -> None:
     core.wait_until_back(EVERYTHING)
     journal = max(core.folder.glob("backups/.runs/core/*.jsonl"))
     wait_until(lambda: b'"run-end"' in journal.read_bytes(), "the run to be settled")
-    assert "nothing is owed" in core.succeed("recover").out
+    assert "nothing to recover" in core.succeed("recover").out
     assert core.sets() == sets
     assert core.leftovers() == []
 
@@ -104,7 +104,7 @@ def test_a_killed_backup_is_put_back_by_the_next_task(core: Checkout) -> None:
     core.wait_until_healthy(EVERYTHING)
     assert core.sets() == sets
     assert core.leftovers() == []
-    assert "nothing is owed" in core.succeed("recover").out
+    assert "nothing to recover" in core.succeed("recover").out
 
 
 def test_a_set_with_one_flipped_byte_is_refused_before_anything_stops(core: Checkout) -> None:

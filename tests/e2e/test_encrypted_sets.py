@@ -141,7 +141,7 @@ def test_a_deep_look_needs_the_key_and_says_so(
     """Without it only the sums count."""
     only_sums = counting.inv("verify", "--file", backup.name, "--deep")
     assert only_sums.returncode == 0
-    assert "only the sums were checked of what is encrypted" in only_sums.stderr
+    assert "only checksums were verified of encrypted members" in only_sums.stderr
     assert counting.sets()[0].state.verified_level == "sums"
     tried = counting.inv("verify", "--file", backup.name, "--restore")
     assert tried.returncode == 2, tried.stderr
@@ -252,7 +252,7 @@ def test_what_a_killed_restore_decrypted_is_removed(counting: Counting) -> None:
     (folder / ".holder").touch(mode=0o600)
     (folder / ".decrypted" / "rulesdb.dump").write_text(WORD)
     looked = counting.inv("recover", "--dry-run")
-    assert looked.stdout == "remove what run dead left\n"
+    assert looked.stdout == "remove leftovers of run dead\n"
     assert folder.is_dir()
     ended = counting.inv("recover")
     assert ended.returncode == 0, ended.stderr

@@ -111,7 +111,7 @@ namespace.add_collection(menu.namespace, name="data")
     assert inv(project, installed, "save", "--instance", "theirs").returncode == 2
     twice = inv(project, installed, "data.stop", "save")
     assert twice.returncode == 2
-    assert "one command line takes one" in twice.stderr
+    assert "only one such task can run" in twice.stderr
 
     own = """
 from invoke import task

@@ -169,7 +169,7 @@ def test_up_asks_before_it_makes_anew_what_runs(core: Checkout) -> None:
     try:
         file.write_text(changed)
         plan = core.succeed("up", "--dry-run").out
-        assert "proxy is made anew: its configuration differs" in plan
+        assert "proxy is recreated: its configuration differs" in plan
         refused = core.inv("up")
         assert refused.code == 6
         assert "proxy (its configuration differs)" in refused.err

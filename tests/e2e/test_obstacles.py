@@ -67,12 +67,12 @@ def test_a_backup_and_a_check_name_it(counting: Counting) -> None:
     assert [o.kind for o in record.obstacles] == ["names", "orphans"]
     for obstacle in record.obstacles:
         assert text.count(obstacle.fact) == 2
-    assert "a restore of the whole needs --not-valid" in text
+    assert "a full restore needs --not-valid" in text
 
 
 def test_verify_says_that_the_set_is_whole_and_what_it_needs(counting: Counting) -> None:
     """A restore on an empty machine, in a copy: exit 7, and the set stays a good one."""
-    with pytest.raises(CheckFailed, match="the set is whole; this stands in its way") as caught:
+    with pytest.raises(CheckFailed, match="the set is intact, but cannot") as caught:
         run_verify(counting.session(), "latest", everything=False, deep=False, restore=True)
     lines = [caught.value.fact, *caught.value.details]
     assert any("child_parent_fkey" in line for line in lines)
@@ -86,7 +86,7 @@ def test_verify_says_that_the_set_is_whole_and_what_it_needs(counting: Counting)
 def test_a_whole_restore_needs_the_flags_it_names(counting: Counting) -> None:
     """In place of the live one, and beside it: refused with the flag, and then every row."""
     counting.sql("rulesdb", "DELETE FROM child; DELETE FROM a_item")
-    with pytest.raises(RequestError, match="is whole; this stands in its way") as caught:
+    with pytest.raises(RequestError, match="complete, but cannot be restored") as caught:
         run_restore(counting.session(), "latest", RestoreRequest(("rulesdb",)))
     assert "--not-valid" in caught.value.hint
     allowed = RestoreRequest(("rulesdb",), not_valid=True, skip_broken=True)

@@ -145,7 +145,7 @@ def test_a_connection_lost_in_the_window_is_finished_when_it_returns(
     try:
         code, said = let_go(process, tmp_path / "paused")
         assert code == 4, said
-        assert "the guard does when the engine answers again" in said
+        assert "the watchdog does it when the engine answers again" in said
         assert not is_settled(counting)
     finally:
         far.mend()

@@ -103,10 +103,10 @@ REFUSED = {
         ["--in-place", "--only", "rulesdb", "--no-safety", "--yes"], 6, "REPLACE core",
     ),
     "an option for rows with all of a set": (
-        ["--file", "FULL", "--in-place", "--yes"], 2, "--in-place is for rows alone",
+        ["--file", "FULL", "--in-place", "--yes"], 2, "--in-place applies only when rows",
     ),
     "a volume has no rows": (
-        ["--file", "FULL", "--data-only", "--only", "backend-media", "--yes"], 2, "has no rows",
+        ["--file", "FULL", "--data-only", "--only", "backend-media", "--yes"], 2, "is a volume",
     ),
 }  # fmt: skip
 

@@ -97,7 +97,7 @@ def test_a_full_shutdown_in_a_terminal_keeps_what_was_asked(core: Checkout) -> N
     assert len(kept) == 2
     code, shown = inv_in_terminal(core, ["shutdown", "--full", "--keep-running", "db,redis"])
     assert code == 0, shown
-    assert "every service but db, redis is stopped" in shown
+    assert "every service except db, redis is stopped" in shown
     assert core.running() == {"db", "redis"}
     assert [c for c in core.started() if c in kept] == kept
     manifest = json.loads((core.sets()[-1] / "manifest.json").read_text())

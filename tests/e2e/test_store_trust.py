@@ -74,21 +74,21 @@ def test_a_set_of_somebody_else_is_not_restored(places: list[Place], tmp_path: P
 
     refused = here.inv("restore", "--file", "away:latest", "--yes")
     assert refused.returncode == 2
-    assert "is not encrypted, although sets are encrypted here" in refused.stderr
+    assert "is not encrypted, although this installation encrypts its sets" in refused.stderr
     assert mine.exists()
 
     # From now on this machine has a key of its own.
     here.succeed("backup")
     refused = here.inv("pull", "--file", name, "--accept-unencrypted")
     assert refused.returncode == 2
-    assert "another installation's key signed it" in refused.stderr
+    assert "it is signed with the key of another installation" in refused.stderr
     index = store / "local" / name / "set.json"
     document = json.loads(index.read_text())
     del document["signature"]
     index.write_text(json.dumps(document))
     refused = here.inv("pull", "--file", name, "--accept-unencrypted")
     assert refused.returncode == 2
-    assert "nobody signed it" in refused.stderr
+    assert "it is not signed" in refused.stderr
     here.succeed("pull", "--file", name, "--accept-unencrypted", "--accept-unsigned")
 
 
@@ -109,7 +109,7 @@ def test_a_set_that_was_changed_is_not_taken_with_any_flag(
     flags = ("--accept-unsigned", "--accept-unencrypted")
     refused = here.inv("restore", "--file", f"away:{name}", "--yes", *flags)
     assert refused.returncode == 2
-    assert "its index is not the one that was sent from here" in refused.stderr
+    assert "its index is not the one that this installation uploaded" in refused.stderr
     assert here.inv("verify", "--store", "away", "--file", name).returncode == 7
     index.write_text(before)
     here.succeed("restore", "--file", f"away:{name}", "--yes")
@@ -133,7 +133,7 @@ def test_a_store_keeps_the_good_set_when_later_ones_are_empty(
         here.succeed("backup")
     assert good in in_store(store)
     warned = here.inv("prune", "--store", "away", "--dry-run")
-    assert "what is older is kept" in warned.stderr + warned.stdout
+    assert "older sets are kept" in warned.stderr + warned.stdout
     here.succeed("prune", "--store", "away", "--force", "--yes")
     assert good not in in_store(store)
     # What was accepted once is remembered.

@@ -88,7 +88,7 @@ def test_from_the_store_alone_everything_comes_back(
 ) -> None:
     """A backup sends its set by itself; an empty machine with stack.yaml and the key has it all."""
     plan = place.succeed("backup", "--dry-run")
-    assert plan.index("verify set") < plan.index("push set") < plan.index("remove from away")
+    assert plan.index("verify set") < plan.index("push set") < plan.index("remove expired sets")
     place.succeed("backup")
     (name,) = sets_in(place)
     assert place.running() == {"web"}
@@ -142,7 +142,7 @@ def test_a_store_that_cannot_be_reached_leaves_a_good_set(place: Place) -> None:
     (place.folder / "stack.yaml").write_text(broken)
     failed = place.inv("backup")
     assert failed.returncode == 3, failed.stderr
-    assert "is good here, and is not in away" in failed.stderr
+    assert "could not be uploaded to away" in failed.stderr
     assert place.running() == {"web"}
     (name,) = (path.parent.name for path in place.folder.glob("backups/*/manifest.json"))
     place.succeed("verify", "--file", name)
@@ -193,7 +193,7 @@ def test_a_set_that_only_looks_right_is_found_with_the_key(
     # Without the key as well: the index is not the one that was noted here.
     found = place.inv("verify", "--store", "away")
     assert found.returncode == 7, found.stderr
-    assert "its index is not the one that was sent from here" in found.stderr
+    assert "its index is not the one that this installation uploaded" in found.stderr
     found = place.inv(*given)
     assert found.returncode == 7, found.stderr
     assert f"{name} differs from what was pushed: volumes/media.0.tar" in found.stderr

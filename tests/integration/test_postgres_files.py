@@ -97,7 +97,7 @@ def test_a_file_comes_back_identical_or_is_refused(
         if refused is None:
             contents = admin.contents(database, SIDE, record.digest_algorithm)
             # INSERTs say -0 as a number without a sign: such a file itself has lost it.
-            lost = ("table public.numbers has other contents",)
+            lost = ("table public.numbers has different contents",)
             expected = lost if (hazard, form) == ("values", "inserts") else ()
             assert differences(record, contents) == expected
             assert admin.finish(database, SIDE, None) is not None

@@ -98,7 +98,7 @@ def test_backups_may_be_a_link_to_another_disk(tmp_path: Path, world: World) -> 
     """The target is what is checked and corrected; one that is not there is not made."""
     disk = tmp_path / "disk"
     world.stack.backups.symlink_to(disk)
-    with pytest.raises(RequestError, match="which is not there"):
+    with pytest.raises(RequestError, match="which does not exist"):
         _begin(world)
     assert not disk.exists()
     disk.mkdir(mode=0o755)
@@ -115,7 +115,7 @@ def test_a_folder_that_everybody_shares_is_no_place_for_backups(
     shared.mkdir()
     shared.chmod(0o1777)
     world.stack.backups.symlink_to(shared)
-    with pytest.raises(RequestError, match="several users share"):
+    with pytest.raises(RequestError, match="several users can write"):
         _begin(world)
     assert _mode(shared) == 0o1777
 
@@ -281,7 +281,7 @@ def test_a_hint_is_true_for_its_reason(number: int, words: str) -> None:
     """What helps against a full disk does nothing for a read-only one."""
     hint = hint_for(OSError(number, os.strerror(number)), Path("/a folder"))
     assert words in hint
-    others = {"free some space", "read-only", "give it to this user", "ulimit -n"} - {words}
+    others = {"free some space", "read-only", "user its owner", "ulimit -n"} - {words}
     assert not any(other in hint for other in others) or number in (errno.EACCES, errno.EDQUOT)
 
 
@@ -300,7 +300,7 @@ def test_a_read_only_disk_is_said_to_be_one(
     ):
         pass
     assert "read-only" in caught.value.hint
-    assert "give" not in caught.value.hint
+    assert "its owner" not in caught.value.hint
 
 
 def test_an_own_folder_is_taken_as_it_is_where_modes_cannot_be_changed(
@@ -312,6 +312,6 @@ def test_an_own_folder_is_taken_as_it_is_where_modes_cannot_be_changed(
     tmp_path.chmod(0o755)
     secure_top(tmp_path, {os.geteuid()})
     tmp_path.chmod(0o777)
-    with pytest.raises(RequestError, match="others may write"):
+    with pytest.raises(RequestError, match="other users can write"):
         secure_top(tmp_path, {os.geteuid()})
     tmp_path.chmod(0o700)

@@ -180,7 +180,7 @@ def test_timers_run_what_is_scheduled(place: Place) -> None:
     assert place.run("systemctl", "--user", "start", service) == 0
     log = (place.folder / "backups" / ".log" / "core.log").read_text()
     assert "verified" in log
-    assert log.index("verified") < log.index("nothing is owed")
+    assert log.index("verified") < log.index("nothing to recover")
     assert place.run("systemctl", "--user", "start", names[-1]) == 0
     assert place.schedule("--remove")["changed"] is True
     assert list(place.units.glob("quiesce-core-*")) == [theirs]

@@ -108,7 +108,7 @@ def half_a_year() -> PageFacts:
         ),
         uncovered=(
             Uncovered("volume", "proxy-logs", "Proxy logs: backup: never in stack.yaml"),
-            Uncovered("images", "the services' images", "a set records their digests only"),
+            Uncovered("images", "the images of the services", "a set contains only their digests"),
         ),
         policy="Retention production: keep_last 3, keep_daily 30.",
     )

@@ -284,16 +284,16 @@ def plan() -> s.Plan:
     backend = _unit("backend")
     name = "core-20261121-050000"
     quiet = s.Bracket(
-        "backend is at rest",
+        "services stopped",
         (s.StopServices((backend,), 60, "writes to backend-media"),),
-        (s.ExportSnapshot("rulesdb", "the dump made later shows this instant"),),
+        (s.ExportSnapshot("rulesdb", "the dump is made later, as of this moment"),),
         always=(
-            s.StartServices((backend,), 60, "it ran before"),
-            s.WaitHealthy((backend,), 120, "what ran is healthy again"),
+            s.StartServices((backend,), 60, "was running before"),
+            s.WaitHealthy((backend,), 120, "until it is as healthy as before"),
         ),
     )
     opened = s.OpenSet(
-        name, "full", "consistent", "", False, (), (), "published whole or not at all"
+        name, "full", "consistent", "", False, (), (), "it is published atomically when complete"
     )
     whole = s.Bracket(
         f"set {name}",
@@ -303,8 +303,8 @@ def plan() -> s.Plan:
             quiet,
             s.SealSet(name, "every member is complete"),
         ),
-        on_failure=(s.DiscardStaging("nothing of a failed run stays"),),
+        on_failure=(s.DiscardStaging("clean up after a failed run"),),
     )
-    verified = s.VerifySet(name, "nothing is called good that was not checked")
+    verified = s.VerifySet(name, "checksums and content are checked after publishing")
     request = "full backup of core (consistent)"
     return s.Plan("r", "backup", "core", request, "d", "e", (whole, verified))

@@ -26,4 +26,4 @@ def test_what_nobody_may_read_is_counted_and_not_called_equal() -> None:
     whole = replace(contents, tables=(*first.tables, large))
     assert uncompared(record, whole) == ()
     other = replace(contents, tables=(*first.tables, replace(large, digest="13")))
-    assert differences(record, other) == ("table pg_catalog.pg_largeobject has other contents",)
+    assert differences(record, other) == ("table pg_catalog.pg_largeobject has different contents",)

@@ -57,12 +57,12 @@ MISTAKES = {
     "open quote": ("\nX='abc\nY=1\n", "2: X: a quote is not closed (close it with ')"),
     "after the quote": (
         'X="a"b',
-        '1: X: text after the closing quote (write \\" for a quote inside)',
+        '1: X: there is text after the closing quote (write \\" for a quote inside)',
     ),
     "open brace": ("X=${A", "1: X: a '${' is not closed (write '${NAME}')"),
     "undefined": (
         "A=1\nX=pa$word",
-        "2: X: variable 'word' is not defined (define it further up, or write '$$' or single "
+        "2: X: variable 'word' is not defined (define it above, or write '$$' or use single "
         "quotes for a dollar sign)",
     ),
     "nearly defined": (
@@ -71,10 +71,10 @@ MISTAKES = {
     ),
     "needed": (
         "X=${EMPTY:?say it}",
-        "1: X: variable 'EMPTY' is empty: say it (define it further up, or write '$$' or single "
+        "1: X: variable 'EMPTY' is empty: say it (define it above, or write '$$' or use single "
         "quotes for a dollar sign)",
     ),
-    "NUL": ("A=1\nX=\0", "2: a NUL character (take it out)"),
+    "NUL": ("A=1\nX=\0", "2: a NUL character (remove it)"),
 }
 
 

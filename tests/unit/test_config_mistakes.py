@@ -32,11 +32,12 @@ KNOWN = (
 )
 DOLLAR = "write '${NAME}' for a variable, or '$$' for a dollar sign"
 LITERAL = (
-    "a password cannot stand in this file "
+    "a password must not be in this file "
     "(write '${NAME}' and define NAME in the env file, or use password_file)"
 )
 NOT_BELOW = (
-    "is not below this file's folder (name a folder below this file's, as in 'backend/logs')"
+    "is not below the folder of this file "
+    "(give a folder below the folder of this file, such as 'backend/logs')"
 )
 DATABASE = (
     "use letters, digits, _ - . and $, at most 63, not - . or $ first; 'name:' takes any name"
@@ -76,15 +77,15 @@ TEXT = {
     "list": ("- a\n", "1: not a mapping (start with 'version: 1')"),
     "text": ("\nhello\n", "2: not a mapping (start with 'version: 1')"),
     "null": ("~\n", "1: not a mapping (start with 'version: 1')"),
-    "tab": ("version: 1\n\tx: 1\n", "2: a tab where only spaces may stand (use spaces)"),
+    "tab": ("version: 1\n\tx: 1\n", "2: a tab where only spaces are allowed (use spaces)"),
     "colon": (
         "version: 1\npurpose: a: b\n",
-        "2: a ':' where none may stand (put the text in quotes, or check the indentation)",
+        "2: an unexpected ':' (put the text in quotes, or check the indentation)",
     ),
     "no colon": ("version: 1\nfoo\nbar: 2\n", "3: a key without ':' (write 'key: value')"),
     "open bracket": (
         "version: [1\n",
-        f"2: not YAML: expected ',' or ']', but got '<stream end>' ({QUOTES})",
+        f"2: not valid YAML: expected ',' or ']', but got '<stream end>' ({QUOTES})",
     ),
     "open quote": (
         'version: "1\n',
@@ -92,7 +93,7 @@ TEXT = {
     ),
     "brace after reference": (
         "version: [a${A}}]\n",
-        f"1: not YAML: expected ',' or ']', but got '}}' ({QUOTES})",
+        f"1: not valid YAML: expected ',' or ']', but got '}}' ({QUOTES})",
     ),
     "alias": (
         "version: *one\n",
@@ -100,19 +101,19 @@ TEXT = {
     ),
     "two documents": (
         "version: 1\n---\na: 1\n",
-        "2: a second document starts here (take the '---' out)",
+        "2: a second document starts here (remove the '---')",
     ),
     "control character": (
         "version: 1\nx: \x07\n",
-        "2: a character that YAML does not allow (U+0007) (take it out)",
+        "2: a character that YAML does not allow (U+0007) (remove it)",
     ),
     "not UTF-8": (b"version: 1\nx: \xe4\n", "2: not UTF-8 text (save the file as UTF-8)"),
     "UTF-16": ("version: 1\n".encode("utf-16"), "1: not UTF-8 text (save the file as UTF-8)"),
     "impossible escape": (
         'version: "\\UFFFFFFFF"\n',
-        "1: not YAML (check the escapes in double quotes)",
+        "1: not valid YAML (check the escapes in double quotes)",
     ),
-    "deep": ("[" * 50, f"1: not YAML: nested deeper than 40 ({QUOTES})"),
+    "deep": ("[" * 50, f"1: not valid YAML: nested deeper than 40 levels ({QUOTES})"),
 }
 
 
@@ -127,7 +128,7 @@ def test_aliases_that_multiply_are_refused() -> None:
     lines = ["version: 1", "a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
     (message,) = [line for line in told("\n".join(lines)) if "aliases" in line]
-    assert message.endswith("more than 20,000 values with aliases written out (use fewer aliases)")
+    assert message.endswith("more than 20,000 values after expanding aliases (use fewer aliases)")
 
 
 def test_merges_that_multiply_are_refused() -> None:
@@ -146,7 +147,7 @@ def test_a_file_that_cannot_be_read_is_told(folder: Path) -> None:
             load_stack(file, None, {})
         return str(caught.value)
 
-    assert message() == "stack.yaml: does not exist (name another with --stack, or write it)"
+    assert message() == "stack.yaml: does not exist (create it, or give another with --stack)"
     hint = "(check the path and its permissions)"
     file.mkdir()
     assert message() == f"stack.yaml: cannot be read: not a regular file {hint}"
@@ -174,44 +175,47 @@ ADDED = {
     "key that is no text": ("[a]: 1", "6: a key is not text (write 'key: value')"),
     "duplicate key": (
         "volumes:\n  a: {}\n  a: {}",
-        "8: volumes.a: 'a' is there twice, first in line 7 (keep one of them)",
+        "8: volumes.a: 'a' occurs twice, first in line 7 (keep one of them)",
     ),
     "duplicate in a flow": (
         "restart: {order: [a], order: [b]}",
-        "6: restart.order: 'order' is there twice, first in line 6 (keep one of them)",
+        "6: restart.order: 'order' occurs twice, first in line 6 (keep one of them)",
     ),
     "duplicate version": (
         "version: 1",
-        "6: version: 'version' is there twice, first in line 1 (keep one of them)",
+        "6: version: 'version' occurs twice, first in line 1 (keep one of them)",
     ),
     "tag": (
         "timezone: !!python/name:os.system x",
-        "6: timezone: the tag '!!python/name:os.system' is not supported (take it out)",
+        "6: timezone: the tag '!!python/name:os.system' is not supported (remove it)",
     ),
     "binary": (
         "timezone: !!binary aGk=",
-        "6: timezone: the tag '!!binary' is not supported (take it out)",
+        "6: timezone: the tag '!!binary' is not supported (remove it)",
     ),
     "escape to nothing": (
         'timezone: "\\0"',
-        "6: timezone: holds a character that cannot be used (take the escape out)",
+        "6: timezone: contains a character that is not allowed (remove the escape)",
     ),
     "alias to itself": (
         "writers: &w {services: [*w]}",
-        "6: writers.services[0]: an alias to a value that contains it (write the value out)",
+        "6: writers.services[0]: an alias to a value that contains it (write the value itself)",
     ),
     "merge of itself": (
         "writers: &w {<<: *w}",
-        "6: writers: an alias to a value that contains it (write the value out)",
+        "6: writers: an alias to a value that contains it (write the value itself)",
     ),
     "merge of text": (
         "writers: {<<: a}",
         "6: writers: '<<' takes mappings only (write '<<: *anchor')",
     ),
     # kinds of values
-    "no value": ("max_downtime:", "6: max_downtime: has no value (write one, or take the key out)"),
-    "empty text": ("timezone: ''", "6: timezone: is empty (write a value, or take the key out)"),
-    "no section": ("volumes:", "6: volumes: has no value (write one, or take the key out)"),
+    "no value": (
+        "max_downtime:",
+        "6: max_downtime: has no value (give it a value, or remove the key)",
+    ),
+    "empty text": ("timezone: ''", "6: timezone: is empty (give it a value, or remove the key)"),
+    "no section": ("volumes:", "6: volumes: has no value (give it a value, or remove the key)"),
     "true": ("timezone: true", "6: timezone: expected text, found true (put it in quotes)"),
     "list for text": ("timezone: [a]", "6: timezone: expected text, found a list"),
     "text for mapping": (
@@ -225,7 +229,7 @@ ADDED = {
     "text for list": (
         "exclude_volumes: a",
         "6: exclude_volumes: expected a list, found text "
-        "(write [one, two], or a line '- one' for each)",
+        "(write [one, two], or one line '- one' for each)",
     ),
     "mapping in list": (
         "exclude_volumes: [{a: b}]",
@@ -239,11 +243,11 @@ ADDED = {
     ),
     "no time": (
         "lock_patience: 0s",
-        "6: lock_patience: '0s' is out of range (write more than 0s and at most 100 years)",
+        "6: lock_patience: '0s' is out of range (give more than 0s and at most 100 years)",
     ),
     "too long": (
         "lock_patience: 99999w",
-        "6: lock_patience: '99999w' is out of range (write more than 0s and at most 100 years)",
+        "6: lock_patience: '99999w' is out of range (give more than 0s and at most 100 years)",
     ),
     "size": (
         "volumes: {a: {max_size: 2G}}",
@@ -263,12 +267,12 @@ ADDED = {
     ),
     "choice": (
         "volumes: {a: {backup: by-dmp}}",
-        "6: volumes.a.backup: 'by-dmp' is not one of the known words: files, by-dump, never "
+        "6: volumes.a.backup: 'by-dmp' is not a known value: files, by-dump, never "
         "(did you mean 'by-dump'?)",
     ),
     "other choice": (
         "volumes: {a: {clean: yes}}",
-        "6: volumes.a.clean: 'yes' is not one of the known words (known: cache, logs)",
+        "6: volumes.a.clean: 'yes' is not a known value (known: cache, logs)",
     ),
     "missing": (
         "databases:\n  a: {user: x}",
@@ -289,12 +293,13 @@ ADDED = {
     ),
     "database names but for capitals": (
         "databases: {a: {service: db}, A: {service: db}}",
-        "6: databases.A: 'a' is the same but for capitals, and so may be the names of their files "
-        "(choose another key, and say 'name:')",
+        "6: databases.A: 'a' differs only in upper and lower case, and their file names could "
+        "collide "
+        "(choose another key, and give the database's name in 'name:')",
     ),
     "long database name": (
         f"databases: {{a: {{service: db, name: {'n' * 64}}}}}",
-        f"6: databases.a.name: '{'n' * 57}...' is not the name of a database "
+        f"6: databases.a.name: '{'n' * 57}...' is not a valid database name "
         "(use 1 to 63 bytes, without control characters)",
     ),
     "service name": (
@@ -313,13 +318,13 @@ ADDED = {
     ),
     "pattern": (
         "volumes: {a: {exclude: [/etc]}}",
-        "6: volumes.a.exclude[0]: '/etc' is not a pattern below the volume "
+        "6: volumes.a.exclude[0]: '/etc' is not a pattern relative to the volume "
         "(write a pattern that starts at the volume's root, like 'cache/*')",
     ),
     "probe of nothing": (
         "probes: [{service: web, port: 80}]",
-        "6: probes[0]: is neither a question over HTTP nor a query "
-        "(give service, port and path, or database and query)",
+        "6: probes[0]: is neither an HTTP probe nor a query "
+        "(give either service, port and path, or database and query)",
     ),
     "probe that is no mapping": (
         "probes: [{service: web, port: 80, path: /}, health]",
@@ -335,30 +340,30 @@ ADDED = {
     ),
     "write without a mark": (
         "drill: {writes: [{service: web, port: 80, path: /notes, read: /notes}]}",
-        "6: drill.writes[0]: writes no mark (put {mark} into its path or its body)",
+        "6: drill.writes[0]: does not write the marker (put {mark} into its path or its body)",
     ),
     "write that is read nowhere": (
         "drill: {writes: [{service: web, port: 80, path: '/{mark}', read: notes}]}",
-        "6: drill.writes[0].read: 'notes' is not a path of a URL (begin it with /)",
+        "6: drill.writes[0].read: 'notes' is not a URL path (start it with /)",
     ),
     "store with a password in it": (
         "stores: {a: {url: 's3://me:secret@bucket/x'}}",
-        "6: stores.a.url: holds more than an address, as credentials would be "
+        "6: stores.a.url: contains more than an address, for example credentials "
         "(use credentials_file, or the environment)",
     ),
     "store of an unknown kind": (
         "stores: {a: {url: 'ftp://host/x'}}",
-        "6: stores.a.url: 'ftp' is no kind of store "
+        "6: stores.a.url: 'ftp' is not a supported kind of store "
         "(write s3://bucket/path, gs://…, az://…, a folder, or rclone:remote:path)",
     ),
     "store with credentials in its endpoint": (
         "stores: {a: {url: 's3://bucket', endpoint: 'https://example.org/?key=hunter2'}}",
-        "6: stores.a.endpoint: holds more than an address, as credentials would be "
+        "6: stores.a.endpoint: contains more than an address, for example credentials "
         "(use credentials_file, or the environment)",
     ),
     "store with an endpoint that is none": (
         "stores: {a: {url: 's3://bucket', endpoint: minio}}",
-        "6: stores.a.endpoint: 'minio' is no address (write it like https://s3.example.org)",
+        "6: stores.a.endpoint: 'minio' is not a URL (write it like https://s3.example.org)",
     ),
     "store with unknown rules": (
         "stores: {a: {url: 's3://bucket', retention: long}}",
@@ -366,26 +371,28 @@ ADDED = {
     ),
     "secret key of age": (
         "encrypt: {age: [AGE-SECRET-KEY-1XXXX]}",
-        "6: encrypt.age[0]: is a secret key, which has no place here (write its public key, age1…)",
+        "6: encrypt.age[0]: is a private key, which must not be in this file "
+        "(write its public key, age1…)",
     ),
     "recipients of two kinds": (
         "encrypt: {age: [age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kudcajm3qgvx2h4],"
         " gpg: [me@example.org]}",
-        "6: encrypt: names recipients of age and of gpg: a set has one format "
+        "6: encrypt: has recipients for both age and gpg, but a set can only use one "
         "(keep one of the lists)",
     ),
     "everything encrypted for nobody": (
         "encrypt: {where: everywhere}",
-        "6: encrypt.where: is everywhere, for nobody (name a public key under age or gpg)",
+        "6: encrypt.where: is 'everywhere', but there are no recipients "
+        "(add a public key under age or gpg)",
     ),
     "address that stands in the file": (
         "notify: [{url: 'ntfy://topic'}]",
-        "6: notify[0].url: an address that lets people in cannot stand in this file "
+        "6: notify[0].url: a URL that grants access must not be in this file "
         "(write '${NAME}' and define NAME in the env file)",
     ),
     "ping of a task that is none": (
         "ping: {backups: {}}",
-        "6: ping.backups: 'backups' is not one of the known words: backup, verify, drill, prune, "
+        "6: ping.backups: 'backups' is not a known value: backup, verify, drill, prune, "
         "push, shutdown (did you mean 'backup'?)",
     ),
     "command without a service": (
@@ -399,11 +406,11 @@ ADDED = {
     # what this version does not do
     "profiles of the stack": (
         "profiles: [a]",
-        "6: profiles: 'profiles' is not supported by this version (take it out)",
+        "6: profiles: 'profiles' is not supported by this version (remove it)",
     ),
     "dump of a database": (
         "databases: {a: {service: db, dump: in-window}}",
-        "6: databases.a.dump: 'dump' is not supported by this version (take it out)",
+        "6: databases.a.dump: 'dump' is not supported by this version (remove it)",
     ),
     "migrations in a service": (
         "databases: {a: {service: db, migrations: {service: web}}}",
@@ -412,7 +419,7 @@ ADDED = {
     "path in the set": (
         "paths: {a: {path: a, backup: files}}",
         "6: paths.a.backup: 'files' is not supported by this version "
-        "(write 'never', or make it a named volume of the Compose file)",
+        "(write 'never', or make it a named volume in the Compose file)",
     ),
     # passwords
     "literal": (
@@ -441,25 +448,28 @@ ADDED = {
     ),
     "no password file": (
         "databases: {a: {service: db, password_file: absent}}",
-        "6: databases.a.password_file: 'absent' cannot be read: No such file or directory "
+        "6: databases.a.password_file: cannot read 'absent': No such file or directory "
         "(check the path)",
     ),
     "folder as password file": (
         "databases: {a: {service: db, password_file: .}}",
-        "6: databases.a.password_file: '.' cannot be read: not a regular file (check the path)",
+        "6: databases.a.password_file: cannot read '.': not a regular file (check the path)",
     ),
     "password file of two lines": (
         "databases: {a: {service: db, password_file: stack.yaml}}",
-        "6: databases.a.password_file: 'stack.yaml' does not hold one line "
-        "(write the password in it and nothing else)",
+        "6: databases.a.password_file: 'stack.yaml' does not contain exactly one line "
+        "(put only the password into it)",
     ),
     # variables
-    "dollar": ("timezone: $TZ", f"6: timezone: a '$' that starts no variable ({DOLLAR})"),
+    "dollar": ("timezone: $TZ", f"6: timezone: a '$' that does not start a variable ({DOLLAR})"),
     "open brace": ("timezone: '${TZ'", "6: timezone: a '${' is not closed (write '${NAME}')"),
-    "bad name": ("timezone: '${1}'", f"6: timezone: a '$' that starts no variable ({DOLLAR})"),
+    "bad name": (
+        "timezone: '${1}'",
+        f"6: timezone: a '$' that does not start a variable ({DOLLAR})",
+    ),
     "bad operator": (
         "timezone: '${TZ!x}'",
-        "6: timezone: '${TZ' goes on with what cannot follow a name "
+        "6: timezone: unexpected character after the name in '${TZ' "
         "(write '${NAME}' or '${NAME:-default}')",
     ),
     "too many defaults": (
@@ -490,33 +500,34 @@ ADDED = {
     # more than one value
     "same database": (
         "databases:\n  a: {service: db}\n  b: {service: db, name: a}",
-        "8: databases.b: the same database as 'a' in line 7 "
-        "(take one out, or give it another 'name:')",
+        "8: databases.b: is the same database as 'a' in line 7 "
+        "(remove one, or give it another 'name:')",
     ),
     "excluded database": (
         "databases: {a: {service: db, name: x}}\nexclude_databases: [x]",
-        "6: databases.a: also excluded in line 7 (take it out here or from 'exclude_databases')",
+        "6: databases.a: also excluded in line 7 (remove it here or from 'exclude_databases')",
     ),
     "excluded volume": (
         "volumes: {a: {}}\nexclude_volumes: [a]",
-        "6: volumes.a: also excluded in line 7 (take it out here or from 'exclude_volumes')",
+        "6: volumes.a: also excluded in line 7 (remove it here or from 'exclude_volumes')",
     ),
     "by-dump": (
         "volumes: {a: {backup: by-dump}}",
-        "6: volumes.a.backup: 'by-dump' without any database: nothing would keep this volume "
-        "(declare its databases in 'databases:', or write 'backup: files')",
+        "6: volumes.a.backup: 'by-dump' without any declared database: this volume would not "
+        "be backed up "
+        "(declare its databases in 'databases:', or use 'backup: files')",
     ),
     "clean a database": (
         "databases: {a: {service: db}}\nvolumes: {a: {backup: by-dump, clean: cache}}",
-        "7: volumes.a.clean: a database's volume cannot be cleaned (take 'clean' out)",
+        "7: volumes.a.clean: the volume of a database cannot be cleaned (remove 'clean')",
     ),
     "twice in the order": (
         "restart:\n  order:\n    - a\n    - b\n    - a",
-        "10: restart.order[2]: 'a' is there twice, first in line 8 (keep one of them)",
+        "10: restart.order[2]: 'a' occurs twice, first in line 8 (keep one of them)",
     ),
     "no migrations": (
         "databases: {a: {service: db, migrations: alembic.ini}}",
-        "6: databases.a.migrations: 'alembic.ini' does not exist (a path starts at FOLDER/)",
+        "6: databases.a.migrations: 'alembic.ini' does not exist (paths are relative to FOLDER/)",
     ),
     # paths
     "path outside": (
@@ -534,8 +545,8 @@ ADDED = {
     **{
         f"path {path}": (
             f"paths: {{a: {{path: {path}, backup: never}}}}",
-            f"6: paths.a.path: '{path}' and '{name}' cannot be cleaned apart "
-            "(name a folder below this file's, as in 'backend/logs')",
+            f"6: paths.a.path: '{path}' cannot be cleaned without '{name}': one contains the other "
+            "(give a folder below the folder of this file, such as 'backend/logs')",
         )
         for path, name in (
             ("backups", "backups"),
@@ -547,8 +558,8 @@ ADDED = {
     },
     "linked path": (
         "paths: {a: {path: link/x, backup: never}}",
-        "6: paths.a.path: 'link/x' leads over a symbolic link "
-        "(name a folder below this file's, as in 'backend/logs')",
+        "6: paths.a.path: 'link/x' contains a symbolic link "
+        "(give a folder below the folder of this file, such as 'backend/logs')",
     ),
 }
 
@@ -567,8 +578,8 @@ INSTANCES = {
     "no version": (GOOD.replace("version: 1\n", ""), "1: version: is missing (add 'version:')"),
     "other version": (
         GOOD.replace("version: 1", "version: 2"),
-        "1: version: version '2' is not known "
-        "(write 'version: 1', or use a newer version of this tool)",
+        "1: version: version '2' is not supported "
+        "(write 'version: 1', or use a newer version of Quiesce)",
     ),
     "no instances": ("version: 1\n", "1: instances: is missing (add 'instances:')"),
     "empty instances": ("version: 1\ninstances: {}\n", "2: instances: has no entry (add one)"),
@@ -595,7 +606,7 @@ INSTANCES = {
     ),
     "retention without rule": (
         GOOD.replace("{keep_last: 3}", "{}"),
-        "5: retention.short: has no rule: nothing would be kept "
+        "5: retention.short: has no rule, so no set would be kept "
         "(write at least one, for example 'keep_last: 7')",
     ),
     "retention of nothing": (
@@ -612,7 +623,7 @@ INSTANCES = {
     ),
     "runtime": (
         GOOD.replace("{retention", "{runtime: hots, retention"),
-        "3: instances.core.runtime: 'hots' is not one of the known words: compose, host "
+        "3: instances.core.runtime: 'hots' is not a known value: compose, host "
         "(did you mean 'host'?)",
     ),
     "project name": (
@@ -626,17 +637,17 @@ INSTANCES = {
     ),
     "compose file": (
         GOOD.replace("{retention", "{files: [absent.yml], retention"),
-        "3: instances.core.files[0]: 'absent.yml' does not exist (a path starts at FOLDER/)",
+        "3: instances.core.files[0]: 'absent.yml' does not exist (paths are relative to FOLDER/)",
     ),
     "files on the host": (
         HOST.replace("{runtime", "{files: [a.yml], runtime"),
-        "3: instances.local.files: is for 'runtime: compose' only (take it out)",
+        "3: instances.local.files: applies to 'runtime: compose' only (remove it)",
     ),
     "same project": (
         GOOD.replace("short}\n", "short}\n  two: {retention: short, project: core}\n", 1)
         + "default_instance: two\n",
-        "4: instances.two.project: the project 'core' is the one of instance 'core' too "
-        "(give each its own 'project:')",
+        "4: instances.two.project: project 'core' is also the project of instance 'core' "
+        "(give each instance its own 'project:')",
     ),
     "notifications of an instance": (
         GOOD.replace("{retention", "{notify: daily, retention"),
@@ -645,8 +656,7 @@ INSTANCES = {
     ),
     "env file": (
         GOOD.replace("{retention", "{env_file: absent.env, retention"),
-        "3: instances.core.env_file: 'absent.env' does not exist "
-        "(create it, or take 'env_file' out)",
+        "3: instances.core.env_file: 'absent.env' does not exist (create it, or remove 'env_file')",
     ),
     "env file with an example": (
         GOOD.replace("{retention", "{env_file: there.env, retention"),
@@ -655,7 +665,7 @@ INSTANCES = {
     ),
     "env folder": (
         GOOD.replace("{retention", "{env_file: ., retention"),
-        "3: instances.core.env_file: '.' cannot be read: not a regular file (check the path)",
+        "3: instances.core.env_file: cannot read '.': not a regular file (check the path)",
     ),
     "undefined env file": (
         GOOD.replace("{retention", "{env_file: '${WHERE}', retention"),
@@ -682,17 +692,17 @@ SERVICES = {
     ),
     "no database server": (
         "databases: {a: {service: web}}\nservices: {web: {command: run}}",
-        "6: databases.a.service: the service 'web' is no database server "
+        "6: databases.a.service: the service 'web' is not a database server "
         "(give it 'postgres: embedded' instead of a command)",
     ),
     "neither": (
         "services: {web: {}}",
-        "6: services.web: needs one of 'command' and 'postgres' "
+        "6: services.web: needs either 'command' or 'postgres' "
         "(write 'command: [program, argument]' or 'postgres: embedded')",
     ),
     "both": (
         "services: {web: {command: a, postgres: embedded}}",
-        "6: services.web: needs one of 'command' and 'postgres' "
+        "6: services.web: needs either 'command' or 'postgres' "
         "(write 'command: [program, argument]' or 'postgres: embedded')",
     ),
     "empty command": (
@@ -701,23 +711,24 @@ SERVICES = {
     ),
     "open quote": (
         "services: {web: {command: 'a \"b'}}",
-        "6: services.web.command: 'a \"b' has an open quote (write the command as a list)",
+        "6: services.web.command: 'a \"b' has an unclosed quote (write the command as a list)",
     ),
     "user of a program": (
         "services: {web: {command: a, user: bob}}",
-        "6: services.web.user: is for 'postgres: embedded' only (use 'environment:' for a program)",
+        "6: services.web.user: applies to 'postgres: embedded' only "
+        "(use 'environment:' for a program)",
     ),
     "two health checks": (
         "services: {web: {command: a, port: 1, health: b, health_http: /}}",
-        "6: services.web.health_http: there is a 'health' command too (keep one of them)",
+        "6: services.web.health_http: a 'health' command is also given (keep one of them)",
     ),
     "no port": (
         "services: {web: {command: a, health_http: /}}",
-        "6: services.web.health_http: there is no 'port' to ask (add 'port:')",
+        "6: services.web.health_http: needs 'port' (add 'port:')",
     ),
     "health path": (
         "services: {web: {command: a, port: 1, health_http: health}}",
-        "6: services.web.health_http: 'health' is not a path of a URL (write it like /health)",
+        "6: services.web.health_http: 'health' is not a URL path (write it like /health)",
     ),
     "unknown volume": (
         "services: {web: {command: a, volumes: {medai: DIR}}}\nvolumes: {media: {}}",
@@ -738,8 +749,8 @@ SERVICES = {
         "  b: {command: a, depends_on: [c]}\n"
         "  c: {command: a, depends_on: [d, b]}\n"
         "  d: {command: a}",
-        "8: services.b.depends_on: services wait for each other: b → c → b "
-        "(break the circle in one 'depends_on')",
+        "8: services.b.depends_on: services depend on each other in a cycle: b → c → b "
+        "(break the cycle in one 'depends_on')",
     ),
     "order against dependency": (
         "services:\n"
@@ -765,7 +776,7 @@ SERVICES = {
     ),
     "folder": (
         "services: {web: {command: a, cwd: absent}}",
-        "6: services.web.cwd: there is no folder 'absent' (a path starts at FOLDER/)",
+        "6: services.web.cwd: the folder 'absent' does not exist (paths are relative to FOLDER/)",
     ),
     "environment": (
         "services: {web: {command: a, environment: {A: [b]}}}",
@@ -777,7 +788,7 @@ SERVICES = {
     ),
     "two passwords": (
         "services: {db: {postgres: embedded, password: '${PW}', password_file: pw}}",
-        "6: services.db.password_file: there is a 'password' too (keep one of them)",
+        "6: services.db.password_file: 'password' is also given (keep one of them)",
     ),
 }
 
@@ -860,7 +871,7 @@ def test_other_instances_are_checked_in_shape_but_need_no_env_file(folder: Path)
 def test_a_time_zone_of_the_environment_that_does_not_exist_is_told(folder: Path) -> None:
     """Names in the wrong zone would be worse; the value itself is not shown."""
     assert told(GOOD, {"TZ": "Mars/Base"}) == [
-        "1: timezone: TZ of the environment is not a time zone "
+        "1: timezone: the environment variable TZ is not a time zone "
         "(add 'timezone: Europe/Berlin', or unset TZ)"
     ]
 
@@ -876,8 +887,8 @@ def test_a_path_that_holds_the_env_file_or_a_compose_file_is_refused(folder: Pat
     )
     content += "paths:\n  a: {path: env, backup: never}\n  b: {path: docker, backup: never}\n"
     assert [problem.fact for problem in problems_of(content)] == [
-        "'env' and 'core.env' cannot be cleaned apart",
-        "'docker' and 'compose.yml' cannot be cleaned apart",
+        "'env' cannot be cleaned without 'core.env': one contains the other",
+        "'docker' cannot be cleaned without 'compose.yml': one contains the other",
     ]
 
 

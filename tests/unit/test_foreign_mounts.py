@@ -170,7 +170,7 @@ def test_what_would_start_or_copy_it_is_refused_before_anything(name: str) -> No
     world = _taken("db")
     with pytest.raises(RequestError, match="twin-db-1 of project twin has volume") as caught:
         refuse_foreign_mounts(world, _plans(world)[name])
-    assert "nothing was touched" in caught.value.fact
+    assert "nothing was changed" in caught.value.fact
     assert caught.value.hint == "stop twin-db-1 first"
 
 

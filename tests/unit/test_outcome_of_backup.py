@@ -68,11 +68,11 @@ RESTS = [
     (Meanwhile(), QUIET, (), ""),
     (Meanwhile(), replace(QUIET, external_sessions=(PSQL,)), (), ""),
     (Meanwhile(3), replace(QUIET, external_sessions=(PSQL,)), (), ""),
-    (WROTE, QUIET, (), "by a client that had left"),
+    (WROTE, QUIET, (), "by a client that has disconnected"),
     (WROTE, None, (), ""),
     (WROTE, replace(QUIET, external_sessions=(PSQL,)), (), "psql (user alice, pid 7)"),
     (WROTE, Activity((PSQL,), ("rulesdb",), maintenance=True), (), "public.t of rulesdb"),
-    (WROTE, replace(QUIET, external_sessions=(replace(PSQL, idle=True),)), (), "had left"),
+    (WROTE, replace(QUIET, external_sessions=(replace(PSQL, idle=True),)), (), "has disconnected"),
     (WROTE, replace(QUIET, external_sessions=(PSQL,)), ("psql",), ""),
     (WROTE, replace(QUIET, external_sessions=(PSQL,)), ("alice",), ""),
     (WROTE, replace(QUIET, external_sessions=(PSQL,)), ("bob",), "psql"),
@@ -145,7 +145,7 @@ SHUTDOWNS = [
     (0, (CLUSTER,), ""),
     (None, (CLUSTER,), ""),
     (137, (CLUSTER,), "had to be killed"),
-    (1, (CLUSTER,), "did not end by itself"),
+    (1, (CLUSTER,), "did not exit cleanly"),
     (0, (), "no PostgreSQL data directory"),
     (0, (replace(CLUSTER, state="in production"),), "in production"),
     (0, (replace(CLUSTER, state="shut down in recovery"),), "shut down in recovery"),
@@ -197,7 +197,7 @@ def test_an_address_that_changed_is_told_with_who_may_keep_it() -> None:
     step = CheckAddresses((_at("backend", "172.18.0.3"),), (_at("front", "172.18.0.2"),), "")
     back, ran_on = _at("backend", "172.18.0.4", started=1), _at("front", "172.18.0.2")
     (told,) = outcome.moved(step, _seen(back, ran_on))
-    assert "backend moved from 172.18.0.3 to 172.18.0.4" in told
+    assert "changed from 172.18.0.3 to 172.18.0.4" in told
     assert "inv restart --service front" in told
     assert outcome.moved(step, _seen(back, _at("front", "172.18.0.5", started=2))) == ()
     assert outcome.moved(step, _seen(_at("backend", "172.18.0.3", started=1), ran_on)) == ()

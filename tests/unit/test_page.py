@@ -70,7 +70,7 @@ def test_a_first_day_has_a_page_too() -> None:
     """Nothing was made, nothing is drawn, and what is missing is said."""
     page = render_page(nothing_yet())
     assert "there is no backup set" in page
-    assert "nothing to draw yet" in page
+    assert "no data yet" in page
     assert "<svg" not in page
 
 
@@ -117,9 +117,9 @@ def test_days_to_come_are_left_open() -> None:
     ("change", "sentence"),
     [
         ({"sets": ()}, "there is no backup set"),
-        ({"sets": (a_kept_set(NOW),)}, "no backup set was verified"),
+        ({"sets": (a_kept_set(NOW),)}, "no backup set has been verified"),
         ({"drill": None}, "no drill yet"),
-        ({"schedule": ()}, "nothing is scheduled"),
+        ({"schedule": ()}, "no backups are scheduled"),
     ],
 )
 def test_what_is_wrong_is_said_first(change: dict[str, object], sentence: str) -> None:

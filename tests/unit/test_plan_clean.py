@@ -75,7 +75,7 @@ def test_an_unknown_database_is_lost_only_by_force() -> None:
     """It is in no set; an excluded one was meant to be in none."""
     world = replace(a_world(), undeclared_databases=("stray", "postgres"))
     stack = replace(STACK, excluded_databases=("postgres",))
-    with pytest.raises(RequestError, match="holds stray,"):
+    with pytest.raises(RequestError, match="contains stray,"):
         plan_nuke(stack, world, RUN, force=False)
     with pytest.raises(RequestError, match="stray"):
         plan_clean_all(stack, world, OWNED, RUN, force=False)

@@ -56,16 +56,22 @@ def test_a_new_name_is_for_one_database_and_is_free() -> None:
 @pytest.mark.parametrize(
     ("request_", "fact"),
     [
-        (RestoreRequest(path="a"), "--path is of one volume"),
-        (RestoreRequest(only=("backend-media", "redis-data"), path="a"), "--path is of one volume"),
-        (RestoreRequest(only=("rulesdb", "backend-media"), path="a"), "--path is of one volume"),
-        (RestoreRequest(only=("backend-media",), path="../a"), "is no path in a volume"),
-        (RestoreRequest(only=("backend-media",), path="/etc"), "is no path in a volume"),
-        (RestoreRequest(only=("backend-media",), path="a//b"), "is no path in a volume"),
-        (RestoreRequest(only=("backend-media",), path="a\nb"), "is no path in a volume"),
+        (RestoreRequest(path="a"), "needs exactly one volume"),
+        (
+            RestoreRequest(only=("backend-media", "redis-data"), path="a"),
+            "needs exactly one volume",
+        ),
+        (
+            RestoreRequest(only=("rulesdb", "backend-media"), path="a"),
+            "needs exactly one volume",
+        ),
+        (RestoreRequest(only=("backend-media",), path="../a"), "is not a valid path in a volume"),
+        (RestoreRequest(only=("backend-media",), path="/etc"), "is not a valid path in a volume"),
+        (RestoreRequest(only=("backend-media",), path="a//b"), "is not a valid path in a volume"),
+        (RestoreRequest(only=("backend-media",), path="a\nb"), "is not a valid path in a volume"),
         (
             RestoreRequest(only=("backend-media",), path=".quiesce-20260101000000-0001/old"),
-            "is no path in a volume",
+            "is not a valid path in a volume",
         ),
     ],
 )
@@ -84,7 +90,7 @@ def test_a_piece_needs_a_volume_that_is_there_and_no_server_s() -> None:
     cold = a_cold_set()
     (cluster,) = cold.manifest.clusters
     request = RestoreRequest(only=(cluster.volume,), path="base")
-    with pytest.raises(RequestError, match="good as a whole only"):
+    with pytest.raises(RequestError, match="only be restored as a whole"):
         plan_restore(a_stack(), a_world(), cold, request, RestoreInputs(), RUN, "safety")
 
 
@@ -111,12 +117,12 @@ def test_a_source_of_rows_alone_is_restored_as_such_without_being_asked() -> Non
 @pytest.mark.parametrize(
     ("source", "request_", "fact"),
     [
-        (a_set(kind="schema"), RestoreRequest(), "holds no rows"),
-        (a_set(), RestoreRequest(in_place=True), "--in-place is for rows alone"),
-        (a_set(), RestoreRequest(assume_revision="a"), "--assume-revision is for rows alone"),
+        (a_set(kind="schema"), RestoreRequest(), "contains no rows"),
+        (a_set(), RestoreRequest(in_place=True), "--in-place applies only when rows"),
+        (a_set(), RestoreRequest(assume_revision="a"), "--assume-revision applies only when rows"),
         (a_set(kind="data"), RestoreRequest(beside="then"), "--as is for whole databases"),
-        (a_set(databases=()), RestoreRequest(data_only=True), "holds no database"),
-        (A_FILE, RestoreRequest(in_place=True), "--in-place is for rows alone"),
+        (a_set(databases=()), RestoreRequest(data_only=True), "contains no database"),
+        (A_FILE, RestoreRequest(in_place=True), "--in-place applies only when rows"),
         (replace(A_FILE, rows_only=True), RestoreRequest(beside="x"), "--as is for whole"),
     ],
 )

@@ -93,12 +93,12 @@ def test_what_runs_decides_and_then_what_is_kept() -> None:
 @pytest.mark.parametrize("kind", ["containers", "volumes"])
 def test_a_stack_that_lives_under_another_name_is_not_begun_anew(kind: str) -> None:
     """The error has the line that stack.yaml needs."""
-    with pytest.raises(RequestError, match="in project folder") as caught:
+    with pytest.raises(RequestError, match="belong to project folder") as caught:
         _choose("core", "folder", **{kind: ("folder",)})
     assert "add 'project: folder' to instance core" in caught.value.hint
 
 
 def test_a_stack_that_lives_twice_is_for_a_person_to_see() -> None:
     """One of the two holds the data."""
-    with pytest.raises(RequestError, match="as project twin and as core"):
+    with pytest.raises(RequestError, match="several projects: twin, core"):
         _choose("twin", "core", containers=("twin", "core"))

@@ -130,7 +130,7 @@ def test_a_run_that_owes_no_service_owes_none_after_a_reboot() -> None:
     window = next(
         at
         for at, node in walk(plan.nodes)
-        if isinstance(node, s.Bracket) and node.why == "services at rest"
+        if isinstance(node, s.Bracket) and node.why == "services stopped"
     )
     pending = pending_nodes(
         plan, Progress(pending={"/0", window}, body_done={window}, settled={window})

@@ -43,7 +43,7 @@ def test_a_stop_that_was_cut_short_is_repeated_before_anything_starts() -> None:
     """A container still stopping answers "healthy", then exits (rule 22)."""
     plan = _backup()
     outer = _position(plan, Bracket, "set core-1")
-    window = _position(plan, Bracket, "services at rest")
+    window = _position(plan, Bracket, "services stopped")
     stop = _position(plan, s.StopServices)
     pending = pending_nodes(plan, Progress(pending={outer, window}, begun={stop}))
     assert _kinds(pending)[:2] == ["StopServices", "StartServices"]

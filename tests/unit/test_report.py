@@ -233,7 +233,7 @@ def test_an_error_while_showing_is_told_at_the_end_and_never_raised(
     room.reporter.step_begins("/0", "a", "b", 0)
     room.reporter.done("x")
     room.reporter.close()
-    assert "not everything could be shown: TypeError('no such tone')" in room.stderr
+    assert "some output could not be shown: TypeError('no such tone')" in room.stderr
 
 
 def test_a_signal_is_never_swallowed() -> None:
@@ -348,7 +348,7 @@ def test_facts_are_keys_of_the_document() -> None:
     """`demo --json` promises them at the top; a fact cannot stand for ok, task or error."""
     room = Room(renderer="json")
     room.reporter.done("identical", {"identical": True, "tables": 3, "backup_seconds": 1.5})
-    with pytest.raises(ValueError, match="ok is not a name for a fact"):
+    with pytest.raises(ValueError, match="ok cannot be the name of a fact"):
         room.reporter.done("x", {"ok": False})
     room.reporter.close()
     document = json.loads(room.stdout)

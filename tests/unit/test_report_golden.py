@@ -87,7 +87,7 @@ def _migrations(reporter: Reporter) -> None:
 def _findings(reporter: Reporter) -> None:
     reporter.findings(
         [
-            Finding("ok", "stack.yaml", "agrees with the stack"),
+            Finding("ok", "stack.yaml", "matches the stack"),
             Finding("warning", "free space", "3.0 GiB left", "free some, or prune"),
             Finding("error", "surprise", "is neither listed nor excluded", "add it to volumes"),
         ]
@@ -122,7 +122,7 @@ def _done(reporter: Reporter) -> None:
 
 def _failure(reporter: Reporter) -> None:
     details = [f"log line {number}" for number in range(1, 44)]
-    reporter.error(StepFailed("backend is not healthy", "see 'inv logs'", details=details))
+    reporter.error(StepFailed("backend is not healthy", "check 'inv logs'", details=details))
 
 
 def _problems(reporter: Reporter) -> None:
@@ -139,8 +139,12 @@ def _run(room: samples.Room) -> None:
     reporter.step_begins("/0", "stop backend, proxy", "writes to backend-media", 0)
     watch.advance(1.2)
     reporter.step_ends("/0", "stop backend, proxy", 1.2, "")
-    reporter.step_begins("/1/body/0", "dump database rulesdb (full)", "the snapshot is held", 1)
-    reporter.step_begins("/1/body/1", "dump database memorydb (full)", "the snapshot is held", 1)
+    reporter.step_begins(
+        "/1/body/0", "dump database rulesdb (full)", "from the exported snapshot", 1
+    )
+    reporter.step_begins(
+        "/1/body/1", "dump database memorydb (full)", "from the exported snapshot", 1
+    )
     for done in range(50):
         watch.advance(1)
         if done % 10 == 0:

@@ -102,7 +102,7 @@ def test_a_job_that_fails_keeps_only_down_what_waits_for_its_end(tmp_path: Path)
     with pytest.raises(StepFailed, match="job ended with exit code 3") as caught:
         world.run(plan, ONLY_SERVICES)
     assert world.runtime.running == {"db", "app", "beside"}
-    assert "after is not started, for it needs job" in caught.value.fact
+    assert "after was not started, because it needs job" in caught.value.fact
     assert world.runtime.calls.count("start:job") == 1
 
 

@@ -33,7 +33,7 @@ def test_what_systemd_would_replace_is_quoted() -> None:
     """Specifiers, variables, quotes and backslashes are no more than characters."""
     assert quoted("a b") == '"a b"'
     assert quoted('%h $HOME "x" \\n') == '"%%h $$HOME \\"x\\" \\\\n"'
-    with pytest.raises(ValueError, match="cannot be told"):
+    with pytest.raises(ValueError, match="cannot contain"):
         quoted("a\nExecStart=/bin/evil")
 
 

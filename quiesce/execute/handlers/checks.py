@@ -41,7 +41,7 @@ def stopped(step: s.CheckStopped, run: Run) -> str:
         step,
     )
     run.drafts[step.set].inconsistencies.append(outcome.unrest(awake))
-    return f"{', '.join(awake)} runs, or ran" if awake else ""
+    return f"{', '.join(awake)} running, or was started" if awake else ""
 
 
 @handles(s.CheckShutdown)
@@ -55,8 +55,8 @@ def shutdown(step: s.CheckShutdown, run: Run) -> str:
     wrong = outcome.unclean(step.service, code, clusters)
     if wrong:
         raise QuiesceError(
-            f"{wrong}: a copy of it would not be sound",
-            f"start {step.service}, give it a longer stop_grace_period, and see its log with "
+            f"{wrong}: a copy of its files could be corrupt",
+            f"start {step.service}, give it a longer stop_grace_period, and read its log with "
             f"'inv logs --service {step.service}'",
         )
     run.drafts[step.set].clusters += clusters
@@ -68,8 +68,9 @@ def consistent(step: s.CheckConsistent, run: Run) -> str:
     manifest = _published(step.set, run)
     if not manifest.consistent:
         raise CheckFailed(
-            f"{step.set} is published, but does not show one instant: {manifest.inconsistency}",
-            "stop what wrote and back up again, or name it in writers.ignore of stack.yaml",
+            f"{step.set} is published, but is not consistent: {manifest.inconsistency}",
+            "stop that writer and back up again; if its writes do not matter, add it to "
+            "writers.ignore in stack.yaml",
         )
     return ""
 
@@ -81,7 +82,7 @@ def downtime(step: s.CheckDowntime, run: Run) -> str:
         raise CheckFailed(
             f"{step.set} is published, but services were down for {spent.overall:.1f} s, more "
             f"than max_downtime ({step.limit:g} s)",
-            "see which service took longest to stop or to get healthy, or raise max_downtime",
+            "check which service took longest to stop or to become healthy, or raise max_downtime",
             details=[f"{name}: {seconds:.1f} s" for name, seconds in spent.services.items()],
         )
     return f"{spent.overall:.1f} s"

@@ -18,9 +18,9 @@ from quiesce.ports import DatabaseContents
 
 #: What a restore does about an obstacle.
 _WAYS: Mapping[ObstacleKind, str] = {
-    "names": "a restore by Quiesce lends it a search path, pg_restore alone fails",
-    "orphans": "a restore of the whole needs --not-valid",
-    "check": "a restore of the whole needs --not-valid",
+    "names": "Quiesce can restore it by setting a search path; plain pg_restore fails",
+    "orphans": "a full restore needs --not-valid",
+    "check": "a full restore needs --not-valid",
 }
 
 
@@ -134,7 +134,7 @@ def _eased(database: str, eased: tuple[str, ...], run: Run) -> str:
     for line in eased:
         run.ports.sink.warn(f"{database}: {line}")
     run.eased[database] = eased
-    return f"{len(eased)} not as before" if eased else ""
+    return f"{len(eased)} restored differently" if eased else ""
 
 
 @handles(s.CheckDatabase)
@@ -147,7 +147,7 @@ def check(step: s.CheckDatabase, run: Run) -> str:
     wrong = differences(record, contents)
     if wrong:
         raise QuiesceError(
-            f"database {step.database} of {step.set} is not what the set recorded",
+            f"database {step.database} restored from {step.set} differs from the set's record",
             f"run 'inv verify --file {step.set}', or restore an older set",
             details=wrong,
         )
@@ -156,7 +156,7 @@ def check(step: s.CheckDatabase, run: Run) -> str:
     told = f"{len(record.tables)} tables, {rows} rows identical"
     if unread := uncompared(record, contents):
         run.uncompared[step.database] = unread
-        told += f" but for {', '.join(unread)}, which only a superuser may read"
+        told += f" except {', '.join(unread)}, which only a superuser may read"
     return told
 
 
@@ -193,15 +193,16 @@ def replace_rows(step: s.ReplaceRows, run: Run) -> str:
     wrong = rows_misfit(drift, counted, force=step.force)
     if wrong:
         raise QuiesceError(
-            f"the rows of {step.database} in {step.set} do not fit {step.name}: {wrong[0]}",
-            "restore all of it: a full set, without --data-only",
+            f"the rows of {step.database} in {step.set} cannot be loaded into {step.name}: "
+            f"{wrong[0]}",
+            "restore a full set, without --data-only",
             details=wrong[1:],
         )
 
     def check(contents: DatabaseContents) -> None:
         if different := row_differences(record, contents, counted):
             raise QuiesceError(
-                f"database {step.name} would not be what {step.set} recorded",
+                f"database {step.name} would differ from the record of {step.set}",
                 f"run 'inv verify --file {step.set}', or restore an older set",
                 details=different,
             )
@@ -219,7 +220,7 @@ def replace_rows(step: s.ReplaceRows, run: Run) -> str:
     if counted:
         run.uncompared[step.database] = step.counted
     told = f"{len(record.tables)} tables, {rows} rows"
-    return f"{told} identical" + (f" but for {', '.join(step.counted)}" if counted else "")
+    return f"{told} identical" + (f" except {', '.join(step.counted)}" if counted else "")
 
 
 @handles(s.FinishDatabase)
@@ -234,11 +235,11 @@ def finish(step: s.FinishDatabase, run: Run) -> str:
         return ""
     for function in given.invokers:
         run.ports.sink.warn(
-            f"function {function} in {step.name} was SECURITY DEFINER and is SECURITY INVOKER now: "
-            "it came from a file; make it a definer again by hand if you trust it"
+            f"function {function} in {step.name} was changed from SECURITY DEFINER to SECURITY "
+            "INVOKER because it came from a file; change it back by hand if you trust it"
         )
-    members = f", as {', '.join(given.members)} may too" if given.members else ""
-    return f"all of it belongs to {given.owner}, which is no superuser{members}"
+    members = f", and so can {', '.join(given.members)}" if given.members else ""
+    return f"owned by {given.owner}, which is not a superuser{members}"
 
 
 @handles(s.BlockConnections)

@@ -21,8 +21,8 @@ def remove_expired(step: s.RemoveExpired, run: Run) -> str:
     fact = retention.loss(before, new) if before and new and not new.accepted else ""
     if fact:
         run.ports.sink.warn(
-            f"nothing is pruned: {step.new} {fact} of {step.before}; "
-            "if that is right, run 'inv prune --force'"
+            f"nothing was pruned: {step.new} {fact} of {step.before}; if that is expected, run "
+            "'inv prune --force'"
         )
         return "held back"
     for name in step.sets:
@@ -49,4 +49,4 @@ def set_named(name: str, run: Run) -> BackupSet:
     for backup in run.ports.store.sets():
         if backup.name == name:
             return backup
-    raise RequestError(f"there is no set {name} any more", "run 'inv backups'")
+    raise RequestError(f"set {name} no longer exists", "run 'inv backups'")

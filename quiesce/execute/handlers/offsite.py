@@ -24,15 +24,15 @@ def push(step: s.PushSet, run: Run) -> str:
         sent = run.ports.offsite.push(step.store, backup, run.ports.sink.progress)
     except QuiesceError as error:
         raise QuiesceError(
-            f"{step.set} is good here, and is not in {step.store}: {error.fact}",
-            error.hint or "run 'inv push' later; the next backup does it, too",
+            f"{step.set} was made, but could not be uploaded to {step.store}: {error.fact}",
+            error.hint or "run 'inv push' later; the next backup uploads it as well",
             details=error.details,
         ) from error
     # Looked up again: sending takes long, and somebody may have pinned it meanwhile.
     state = set_named(step.set, run).state
     pushed = {**state.pushed, step.store: run.ports.clock.now()}
     run.ports.store.remember(step.set, replace(state, pushed=pushed))
-    return "" if sent else "it was there"
+    return "" if sent else "already there"
 
 
 @handles(s.PullSet)
@@ -41,7 +41,7 @@ def pull(step: s.PullSet, run: Run) -> str:
     store, port = run.ports.store, run.ports.offsite
     found = next((entry for entry in port.sets(step.store) if entry.name == step.set), None)
     if found is None:
-        raise QuiesceError(f"{step.set} is not in {step.store} any more", "run this again")
+        raise QuiesceError(f"{step.set} is no longer in {step.store}", "run this again")
     offsite.require_trusted(
         found,
         next(entry for entry in run.stack.stores if entry.name == step.store),
@@ -71,8 +71,8 @@ def prune(step: s.PruneStore, run: Run) -> str:
     found = store_candidates(run.ports, step.store, there, force=step.force)
     for suspicion in retention.suspicions(found, now):
         run.ports.sink.warn(
-            f"{step.store}: what is older is kept: {suspicion}; "
-            f"if that is right, run 'inv prune --store {step.store} --force'"
+            f"{step.store}: older sets are kept because {suspicion}; if that is expected, run "
+            f"'inv prune --store {step.store} --force'"
         )
     reasons = retention.decide(found, policy, now, ZoneInfo(run.stack.timezone))
     doomed = [entry.name for entry in there if not reasons[entry.name]]

@@ -36,7 +36,7 @@ def stop(step: s.StopServices, run: Run) -> str:
     if killed:
         run.ports.sink.warn(
             f"{', '.join(killed)} had to be killed: raise its stop_grace_period, or make its "
-            "first process end on SIGTERM"
+            "main process exit on SIGTERM"
         )
     return ""
 
@@ -89,7 +89,7 @@ def _lacks_something(name: str, run: Run) -> bool:
         if need.service in run.failed and not begun:
             failed = run.failed[need.service]
             run.not_started.add(name)
-            fact = f"service {name} is not started, for it needs {need.service}"
+            fact = f"service {name} was not started, because it needs {need.service}"
             run.failed.setdefault(name, ServiceFailed(fact, failed.hint, services=(name,)))
             return True
     return False
@@ -110,11 +110,11 @@ def addresses(step: s.CheckAddresses, run: Run) -> str:
     try:
         found = outcome.moved(step, run.ports.runtime.services())
     except QuiesceError as error:
-        run.ports.sink.warn(f"whether addresses changed could not be seen: {error.fact}")
+        run.ports.sink.warn(f"could not check whether IP addresses changed: {error.fact}")
         return ""
     for words in found:
         run.ports.sink.warn(words)
-    return f"{len(found)} moved" if found else ""
+    return f"{len(found)} changed" if found else ""
 
 
 @handles(s.HoldRestart)

@@ -61,7 +61,7 @@ def _measure(name: str, run: Run) -> None:
     done = _by_plain_file(name, run)
     for file, kind, source in draft.finished():
         if file not in done:
-            run.ports.sink.progress(f"summing {file}", 0)
+            run.ports.sink.progress(f"computing checksum of {file}", 0)
             store.measure(run.id, name, file, kind, source)
 
 
@@ -139,7 +139,7 @@ def verify(step: s.VerifySet, run: Run) -> str:
     store.remember(step.set, sealed.state.checked("sums", now, good=not wrong))
     if wrong:
         raise CheckFailed(
-            f"set {step.set} is damaged", "do not rely on it; make another one", details=wrong
+            f"set {step.set} is damaged", "do not rely on it; make another backup", details=wrong
         )
     return f"{len(sealed.manifest.members)} members good"
 

@@ -54,7 +54,7 @@ def stage(step: s.StageVolume, run: Run) -> str:
     size = run.ports.volumes.stage(state, run.id, archives, gone, most)
     if isinstance(record, VolumeRecord) and size != VolumeSize(record.files, record.bytes):
         raise QuiesceError(
-            f"volume {step.volume} unpacked to {size.files} entries with {size.bytes} bytes, "
+            f"volume {step.volume} unpacked to {size.files} entries with {size.bytes} bytes, but "
             f"the set recorded {record.files} with {record.bytes}",
             f"run 'inv verify --file {step.set}', or restore an older set",
         )
@@ -68,7 +68,7 @@ def _refuse_unsafe(volume: str, unsafe: tuple[str, ...]) -> None:
     if unsafe:
         raise QuiesceError(
             f"the archive of volume {volume} has members that must not be unpacked",
-            "restore another set; this one was not made by Quiesce, or was changed",
+            "restore another set; this one was changed, or not made by Quiesce",
             details=unsafe[:20],
         )
 
@@ -78,8 +78,8 @@ def refuse_foreign_writers(key: str, run: Run) -> None:
     for state in run.ports.runtime.volumes(run.stack.volumes):
         if state.key == key and state.outside_writers:
             raise QuiesceError(
-                f"container {state.outside_writers[0]}, outside of the project, writes to volume "
-                f"{key} by now",
+                f"container {state.outside_writers[0]}, outside of the project, now writes to "
+                f"volume {key}",
                 f"stop {state.outside_writers[0]} first, then try again",
             )
 

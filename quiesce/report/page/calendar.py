@@ -20,7 +20,7 @@ MARKS = {
     "none": "",
 }
 LEGEND = {
-    "restored": "restored for a check",
+    "restored": "restored as a test",
     "verified": "verified",
     "unverified": "not verified",
     "damaged": "damaged, or a backup failed",

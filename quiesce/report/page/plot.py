@@ -75,7 +75,7 @@ class Plot:
 def make_plot(points: Sequence[Point], unit: Unit, zone: tzinfo) -> Plot:
     """Return the drawing of these points, oldest first; its vertical axis begins at nothing."""
     if not points:
-        return Plot("", (), (), (), (), "nothing to draw yet")
+        return Plot("", (), (), (), (), "no data yet")
     ordered = sorted(points, key=lambda point: point.at)
     step = step_between(max(point.value for point in ordered), unit)
     count = max(1, math.ceil(max(point.value for point in ordered) / step - 1e-9))

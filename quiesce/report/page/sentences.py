@@ -27,7 +27,7 @@ def headline(facts: PageFacts) -> tuple[Verdict, ...]:
     if newest is None:
         found.append(_bad("there is no backup set"))
     elif good is None:
-        found.append(_bad("no backup set was verified"))
+        found.append(_bad("no backup set has been verified"))
     else:
         age = words.age(good.manifest.created_at, facts.now)
         found.append(_good(f"newest verified set: {good.name}, made {age}"))
@@ -37,7 +37,7 @@ def headline(facts: PageFacts) -> tuple[Verdict, ...]:
     if last is not None and not last.ok:
         found.append(_bad(f"the last backup failed: {last.fact or f'exit code {last.exit_code}'}"))
     if not facts.schedule:
-        found.append(_warning("nothing is scheduled: backups are made when somebody makes them"))
+        found.append(_warning("no backups are scheduled: they are made by hand only"))
     found.append(drill_sentence(facts))
     order = ("bad", "warning", "good")
     return tuple(sorted(found, key=lambda verdict: order.index(verdict.tone)))
@@ -47,7 +47,7 @@ def drill_sentence(facts: PageFacts) -> Verdict:
     """Return what the last drill showed, with its recovery time."""
     drill = facts.drill
     if drill is None:
-        return _warning("no drill yet: nobody knows how long a recovery takes")
+        return _warning("no drill yet: it is unknown how long a recovery takes")
     when = words.age(drill.at, facts.now)
     if not drill.ok:
         return _bad(f"the last drill failed {when}: {drill.fact}")
