@@ -110,7 +110,8 @@ def _comes_back(
             restore(not_valid=True, skip_broken=True)
         return
     if flag:
-        with pytest.raises(QuiesceError, match="prevents its restore|cannot be restored") as caught:
+        said = r"prevents its restore|cannot be restored"
+        with pytest.raises(QuiesceError, match=said) as caught:
             restore()
         assert flag in caught.value.hint
     restore(**({FLAGS[flag]: True} if flag else {}))

@@ -120,10 +120,10 @@ def test_a_source_of_rows_alone_is_restored_as_such_without_being_asked() -> Non
         (a_set(kind="schema"), RestoreRequest(), "contains no rows"),
         (a_set(), RestoreRequest(in_place=True), "--in-place applies only when rows"),
         (a_set(), RestoreRequest(assume_revision="a"), "--assume-revision applies only when rows"),
-        (a_set(kind="data"), RestoreRequest(beside="then"), "--as is for whole databases"),
+        (a_set(kind="data"), RestoreRequest(beside="then"), "--as restores whole databases"),
         (a_set(databases=()), RestoreRequest(data_only=True), "contains no database"),
         (A_FILE, RestoreRequest(in_place=True), "--in-place applies only when rows"),
-        (replace(A_FILE, rows_only=True), RestoreRequest(beside="x"), "--as is for whole"),
+        (replace(A_FILE, rows_only=True), RestoreRequest(beside="x"), "--as restores whole"),
     ],
 )
 def test_options_that_do_not_fit_the_source_are_refused(

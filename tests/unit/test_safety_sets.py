@@ -26,7 +26,7 @@ from quiesce.model import BackupSet, OffsiteStore, SetState
 from quiesce.plan import naming, offsite, schedule
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.restore import plan_restore
-from quiesce.plan.restore_request import RestoreRequest
+from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
 from quiesce.plan.retention import candidate
 from quiesce.plan.set_ref import SetRef
 from quiesce.plan.steps import OpenSet, Plan, SealSet, steps_of
@@ -77,7 +77,7 @@ def opened(plan: Plan) -> OpenSet:
 def a_restore(**fields: Any) -> Plan:
     """A restore of two databases and two volumes."""
     request = RestoreRequest(**fields)
-    return plan_restore(a_stack(), a_world(), a_set(), request, RUN, SAFETY, ())
+    return plan_restore(a_stack(), a_world(), a_set(), request, RestoreInputs(), RUN, SAFETY)
 
 
 def a_backup(label: str) -> Plan:

@@ -203,10 +203,10 @@ def test_another_instance_is_meant_only_by_its_name() -> None:
     """`--from-instance` says so."""
     assert resolved("latest", other="other") == "other-20261115-020000"
     assert resolved("other-20261115-020000", other="other") == "other-20261115-020000"
-    with pytest.raises(RequestError, match="was made of instance other") as caught:
+    with pytest.raises(RequestError, match="is a set of instance other") as caught:
         resolved("other-20261115-020000")
     assert "--from-instance other" in caught.value.hint
-    with pytest.raises(RequestError, match="was made of instance core"):
+    with pytest.raises(RequestError, match="is a set of instance core"):
         resolved("core-20261110-020000", other="other")
 
 
@@ -327,13 +327,13 @@ def test_what_an_encrypted_set_holds_is_not_known_in_a_store() -> None:
     assert pulled("latest", sets) == "core-20261111-020000"
     with pytest.raises(RequestError) as caught:
         pulled("latest:rulesdb", sets)
-    assert caught.value.fact == "store away holds no full set with rulesdb of core"
-    assert caught.value.hint == "run 'inv backups --store away'"
+    assert caught.value.fact == "store away contains no full set with rulesdb of core"
+    assert caught.value.hint == "list its sets with 'inv backups --store away'"
 
 
 def test_a_name_that_a_store_lacks_is_said_with_the_nearest() -> None:
     """And an empty store is called empty."""
-    with pytest.raises(RequestError, match="store away holds no set core-20261110-020001") as error:
+    with pytest.raises(RequestError, match="away contains no set core-20261110-020001") as error:
         pulled("core-20261110-020001", [stored(SETS[0])])
     assert error.value.hint == "did you mean core-20261110-020000?"
     with pytest.raises(RequestError) as error:
