@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.trees import ROOT, is_for_type_checking, parse, texts
+
 NOUNS = (
     *("__init__", "errors", "obstacles", "model", "observed", "codec", "findings", "exclusion"),
-    "private_facts",
+    *("private_facts", "frozen"),
 )
 FILES = ("file_errors", "private_files")
 # One reader of env files, for stack.yaml and for the credentials of stores: adapters may not import
@@ -41,8 +42,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "private_facts": ("errors", "model"),
     "obstacles": (),
     "private_files": ("errors", "file_errors"),
-    "model": ("errors", "exclusion", "obstacles"),
-    "observed": ("errors", "model"),
+    "frozen": (),
+    "model": ("errors", "exclusion", "frozen", "obstacles"),
+    "observed": ("errors", "frozen", "model"),
     "plan": NOUNS,
     "ports": (*NOUNS, "plan"),
     "config": (*NOUNS, *ENV_FILES, "file_errors", "plan.order", "plan.schedule"),
@@ -103,7 +105,7 @@ class Source:
 
     @property
     def tree(self) -> ast.Module:
-        return ast.parse(self.text, self.path)
+        return parse(self.text, self.path)
 
     @property
     def part(self) -> str:
@@ -113,8 +115,8 @@ class Source:
 
 def sources() -> list[Source]:
     """Return every module of quiesce and, if it is there, tasks.py."""
-    paths = [*sorted((ROOT / "quiesce").rglob("*.py")), *ROOT.glob("tasks.py")]
-    return [Source(path.relative_to(ROOT).as_posix(), path.read_text()) for path in paths]
+    found = [Source(path, text) for path, text in texts().items()]
+    return found + [Source(path.name, path.read_text()) for path in ROOT.glob("tasks.py")]
 
 
 def imports(source: Source, *, at_start_only: bool = False) -> Iterator[str]:
@@ -133,7 +135,8 @@ def imports(source: Source, *, at_start_only: bool = False) -> Iterator[str]:
 
 def _statements(node: ast.AST, *, at_start_only: bool) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
-        if at_start_only and _waits(child):
+        # No import stands inside of an expression, and most of a tree is expressions.
+        if isinstance(child, ast.expr) or (at_start_only and _waits(child)):
             continue
         yield child
         yield from _statements(child, at_start_only=at_start_only)
@@ -141,9 +144,8 @@ def _statements(node: ast.AST, *, at_start_only: bool) -> Iterator[ast.AST]:
 
 def _waits(node: ast.AST) -> bool:
     """Tell whether what is inside does not run when the module is loaded."""
-    if isinstance(node, ast.If):
-        return ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    functions = ast.FunctionDef | ast.AsyncFunctionDef
+    return is_for_type_checking(node) or isinstance(node, functions)
 
 
 def breaches_of_layers(source: Source) -> list[str]:
@@ -200,7 +202,7 @@ def breaches_of_printing(source: Source) -> list[str]:
     return [
         f"{source.path}:{node.lineno}: prints"
         for node in ast.walk(source.tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+        if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "print"
     ]
 
 
