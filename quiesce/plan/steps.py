@@ -244,8 +244,8 @@ class OpenSet(Step):
     pinned: bool
     services_running: tuple[str, ...]
     services_stopped: tuple[str, ...]
+    safety: bool = field(default=False, kw_only=True)
     why: str
-    safety: bool = False
 
     def sentence(self) -> str:
         return f"open set {self.set} ({self.kind}, {self.mode})"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from typing import get_args
 
 import pytest
 
@@ -75,10 +73,3 @@ def test_an_unknown_step_is_refused() -> None:
     """A journal of another version is not half understood."""
     with pytest.raises(NotDecodable, match="unknown step 'Explode'"):
         decode(steps.Node, {"step": "Explode"})
-
-
-def test_every_step_says_why_and_is_frozen() -> None:
-    """The reason is part of the step."""
-    for kind in get_args(steps.Step):
-        assert [f.name for f in dataclasses.fields(kind)][-1] == "why"
-        assert kind.__dataclass_params__.frozen
