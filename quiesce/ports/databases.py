@@ -319,10 +319,6 @@ class Migrator(Protocol):
         """Revisions between `current` and the heads, oldest first."""
         ...
 
-    def current(self, database: Database, name: str) -> tuple[str, ...]:
-        """The revisions stored in database `name` (which may be a side database)."""
-        ...
-
     def upgrade(
         self, database: Database, name: str, revision: str, login: Database | None = None
     ) -> None:

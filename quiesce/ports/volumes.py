@@ -59,7 +59,7 @@ class VolumeIO(Protocol):
 
     def begin(self, volume: VolumeState) -> None:
         """Make ready for archiving this volume, so that `archive` needs nothing that stops:
-        proves direct reading, or starts a helper that stays until `end`."""
+        proves direct reading, or starts a helper that stays until `close`."""
         ...
 
     def archive(
@@ -76,10 +76,6 @@ class VolumeIO(Protocol):
         Level 1 holds what differs from this run's level 0 by the T0 rule (rule 12); its
         record describes both levels together. A level 1 without level 0 is a level 0.
         """
-        ...
-
-    def end(self, volume: VolumeState) -> None:
-        """Let go of what `begin` made."""
         ...
 
     def clusters(self, volume: VolumeState) -> tuple[ClusterRecord, ...]:
@@ -148,4 +144,6 @@ class VolumeIO(Protocol):
         """Remove helpers that carry this run's label. Return what was removed."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Remove what `begin` made, and forget what level 0 of each volume held."""
+        ...

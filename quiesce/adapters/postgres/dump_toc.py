@@ -54,10 +54,6 @@ class Archive:
     def has_schema(self) -> bool:
         return any(entry.kind == "TABLE" for entry in self.entries)
 
-    @property
-    def has_data(self) -> bool:
-        return any(entry.kind in ("TABLE DATA", "SEQUENCE SET") for entry in self.entries)
-
     def sequences(self) -> tuple[SequenceRecord, ...]:
         """The state each sequence will have once loaded. It may be ahead of the snapshot: a
         sequence's state is not part of any transaction."""
