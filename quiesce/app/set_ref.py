@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from quiesce.app.wiring import open_store
 from quiesce.errors import RequestError
 from quiesce.model import BackupSet, Stack
 
@@ -40,9 +41,7 @@ def resolve(
         return _of_instance(meant, named[0])
     for path in (Path(file), stack.backups / file):
         if path.is_dir():
-            from quiesce.adapters.sets.local import LocalStore
-
-            return _of_instance(meant, LocalStore(stack.backups).read(path.resolve()))
+            return _of_instance(meant, open_store(stack.backups).read(path.resolve()))
     names = [s.name for s in sets]
     alike = get_close_matches(Path(file).name, names, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(alike)}?" if alike else _HINT
