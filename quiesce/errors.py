@@ -141,13 +141,9 @@ class NotRestorable(QuiesceError):
 
 
 class RecoveryPending(QuiesceError):
-    """A step failed and something could not be put back; `inv recover` continues.
-
-    `services_only`: all data is correct, and only services are down or unhealthy.
-    """
+    """A step failed and something could not be put back; `inv recover` continues."""
 
     exit_code = 4
-    services_only = False
 
 
 class Busy(QuiesceError):

@@ -19,8 +19,8 @@ from quiesce.adapters.files import copy_within_room
 from quiesce.adapters.postgres import sql_reader
 from quiesce.adapters.postgres.dump_toc import MAGIC, read_archive
 from quiesce.adapters.sets import crypt
-from quiesce.adapters.sets.local import LocalStore
 from quiesce.app.file_target import LEGACY_DUMP, database_of_file
+from quiesce.app.wiring import open_store
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.execute.run import Ports
 from quiesce.model import Database, ImportedDatabase, ImportedVolume, ImportSource, Stack
@@ -243,7 +243,7 @@ def _in_a_set(stack: Stack, path: Path) -> str:
     """
     folder = path.resolve().parent.parent
     try:
-        manifest = LocalStore(folder.parent).read(folder).manifest
+        manifest = open_store(folder.parent).read(folder).manifest
     except (QuiesceError, OSError):
         return ""
     file = path.resolve().relative_to(folder).as_posix()

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from quiesce.app.wiring import open_store
 from quiesce.file_errors import hint_for, reason
 from quiesce.report import words
 
@@ -115,9 +116,7 @@ def _ping(url: Any, body: str, what: str, sink: EventSink) -> None:
 
 
 def _own_sets(stack: Stack) -> tuple[BackupSet, ...]:
-    from quiesce.adapters.sets.local import LocalStore
-
-    sets = LocalStore(stack.backups).sets()
+    sets = open_store(stack.backups).sets()
     return tuple(s for s in sets if s.manifest.instance == stack.instance.name)
 
 

@@ -24,17 +24,15 @@ def resolve_project(stack: Stack, *, anyhow: bool = False, patient: bool = False
     others = instance.other_projects
     if not others:
         return stack
-    from quiesce.adapters.compose.runtime import ComposeRuntime
+    from quiesce.app.wiring import compose_of
 
-    runtime = ComposeRuntime(stack)
     try:
-        traces = runtime.project_traces((instance.project, *others))
+        with compose_of(stack) as runtime:
+            traces = runtime.project_traces((instance.project, *others))
     except QuiesceError as error:
         if patient and error.lost_engine:
             raise
         return stack
-    finally:
-        runtime.close()
 
     def there_is(name: str, kind: str) -> bool:
         found = traces[name]

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from quiesce.adapters.compose.sandbox_model import isolate
 from quiesce.app.backups_folder import secure
+from quiesce.app.wiring import compose_of
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.plan.naming import suffix_of
 from quiesce.private_files import make_private
@@ -98,16 +99,11 @@ def keep(made: Copy) -> None:
 
 def remove(made: Copy) -> None:
     """No container, volume or network of the copy, nor its folder."""
-    from quiesce.adapters.compose.runtime import ComposeRuntime
-
-    runtime = ComposeRuntime(made.stack)
-    try:
+    with compose_of(made.stack) as runtime:
         project = runtime.project()
         project.remove_project()
         for name in project.resources().volumes:
             project.remove_volume(name)
-    finally:
-        runtime.close()
     shutil.rmtree(made.folder)
 
 
@@ -185,10 +181,7 @@ def copied_stack(stack: Stack, folder: Path, project: str) -> Stack:
 
 
 def _write_model(stack: Stack, folder: Path, run: str, *, network_open: bool) -> None:
-    from quiesce.adapters.compose.runtime import ComposeRuntime
-
-    runtime = ComposeRuntime(stack)
-    try:
+    with compose_of(stack) as runtime:
         model = isolate(
             runtime.resolved_model(),
             runtime.image_names(),
@@ -196,8 +189,6 @@ def _write_model(stack: Stack, folder: Path, run: str, *, network_open: bool) ->
             copied=lambda source: str(_copied(Path(source), folder / "binds")),
             network_open=network_open,
         )
-    finally:
-        runtime.close()
     (folder / "stack.yaml").write_bytes(stack.file.read_bytes())
     file = folder / "compose.json"
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

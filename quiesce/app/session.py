@@ -15,7 +15,7 @@ from quiesce.app import run_reports
 from quiesce.app.confirm import require_yes
 from quiesce.app.leftovers import leftovers, require_services
 from quiesce.app.run import changing
-from quiesce.app.wiring import SystemClock, check_recipients, connect, disconnect
+from quiesce.app.wiring import SystemClock, check_recipients, connect, disconnect, open_store
 from quiesce.errors import RecoveryPending, Refused, RequestError
 from quiesce.observe import observe
 from quiesce.observed import Engine, Observed
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from quiesce.execute.run import Ports, Run
     from quiesce.model import BackupSet, RestoreSource, Stack
     from quiesce.plan.steps import Plan
+    from quiesce.ports import BackupStore
     from quiesce.report import Reporter
 
 #: What is known of the world where nobody looks: sets are files, and need no engine.
@@ -231,10 +232,13 @@ class Session:
         named = self.options.environ.get("QUIESCE_IDENTITY")
         return self.options.identity or (Path(named) if named else None)
 
-    def local_sets(self) -> tuple[BackupSet, ...]:
-        from quiesce.adapters.sets.local import LocalStore
+    @property
+    def store(self) -> BackupStore:
+        """The sets of this stack, without a connection to its engine."""
+        return open_store(self.stack.backups)
 
-        return LocalStore(self.stack.backups).sets()
+    def local_sets(self) -> tuple[BackupSet, ...]:
+        return self.store.sets()
 
     def new_run_id(self) -> str:
         return naming.run_id(self.clock.now(), secrets.token_hex(3))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from quiesce.app.wiring import open_store
 from quiesce.errors import RequestError
 from quiesce.model import BackupSet, Stack
 from quiesce.plan.set_ref import SetRef
@@ -48,9 +49,7 @@ def resolve(
         return _of_instance(meant, named[0])
     for path in _paths(stack, ref):
         if path.is_dir():
-            from quiesce.adapters.sets.local import LocalStore
-
-            return _of_instance(meant, LocalStore(stack.backups).read(path.resolve()))
+            return _of_instance(meant, open_store(stack.backups).read(path.resolve()))
     names = [s.name for s in sets]
     alike = get_close_matches(ref.last_part, names, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(alike)}?" if alike else _HINT

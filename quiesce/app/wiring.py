@@ -6,13 +6,18 @@ Drivers are imported in here, when a verb needs them: `inv --list` needs none.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quiesce.execute.run import Ports
 from quiesce.model import Stack
-from quiesce.ports import EventSink, Project, Runtime, VolumeIO
+from quiesce.ports import BackupStore, EventSink, Project, Runtime, VolumeIO
+
+if TYPE_CHECKING:
+    from quiesce.adapters.compose.runtime import ComposeRuntime
 
 
 class SystemClock:
@@ -29,7 +34,6 @@ def connect(stack: Stack, run: str, sink: EventSink, identity: Path | None = Non
     """Return the ports for this run. Nothing is contacted yet. `identity` decrypts sets."""
     from quiesce.adapters.migrations import AlembicMigrator
     from quiesce.adapters.postgres.admin import PostgresAdmin
-    from quiesce.adapters.sets.local import LocalStore
     from quiesce.adapters.sets.offsite import OffsiteStores
     from quiesce.adapters.sets.signing import SigningKey
 
@@ -48,7 +52,7 @@ def connect(stack: Stack, run: str, sink: EventSink, identity: Path | None = Non
         ),
         volumes=volumes,
         migrator=AlembicMigrator(runtime.endpoint, run),
-        store=LocalStore(stack.backups),
+        store=open_store(stack.backups),
         sink=sink,
         clock=SystemClock(),
         project=project,
@@ -62,6 +66,25 @@ def connect(stack: Stack, run: str, sink: EventSink, identity: Path | None = Non
             sent=stack.backups / ".state" / ".sent",
         ),
     )
+
+
+def open_store(backups: Path) -> BackupStore:
+    """Return the store of the sets in this folder, for those who need no other port."""
+    from quiesce.adapters.sets.local import LocalStore
+
+    return LocalStore(backups)
+
+
+@contextmanager
+def compose_of(stack: Stack) -> Iterator[ComposeRuntime]:
+    """Yield the Compose runtime of a stack, for what only Compose has; close it at the end."""
+    from quiesce.adapters.compose.runtime import ComposeRuntime
+
+    runtime = ComposeRuntime(stack)
+    try:
+        yield runtime
+    finally:
+        runtime.close()
 
 
 def signing_key_file(stack: Stack) -> Path:

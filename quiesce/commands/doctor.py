@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from quiesce.app.backups_folder import lock_file, runs_folder
 from quiesce.app.run_reports import last_drill, read_reports
+from quiesce.app.wiring import open_store
 from quiesce.errors import CheckFailed, QuiesceError
 from quiesce.execute import lock
 from quiesce.execute.run import Ports
@@ -75,9 +76,7 @@ def examine(
             sets = tuple(ports.store.sets())
     except QuiesceError as error:
         found.append(Finding("error", "engine", error.fact, error.hint))
-        from quiesce.adapters.sets.local import LocalStore
-
-        sets = LocalStore(stack.backups).sets()
+        sets = open_store(stack.backups).sets()
     own = tuple(s for s in sets if s.manifest.instance == stack.instance.name)
     found += _permissions(stack)
     found += _space(stack, own)

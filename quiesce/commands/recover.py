@@ -8,6 +8,7 @@ from quiesce.app import notify, sandbox
 from quiesce.app.backups_folder import lock_file, runs_folder
 from quiesce.app.leftovers import require_nothing_left
 from quiesce.app.run import changing, journalled
+from quiesce.app.wiring import open_store
 from quiesce.errors import RecoveryPending, RequestError
 from quiesce.execute import journal, lock, pending
 from quiesce.model import Stack
@@ -95,6 +96,4 @@ def interrupted(stack: Stack) -> tuple[UnfinishedRun, ...]:
 
 def abandoned(stack: Stack) -> tuple[str, ...]:
     """Return every run that died before it did anything, and left files behind."""
-    from quiesce.adapters.sets.local import LocalStore
-
-    return LocalStore(stack.backups).abandoned(journalled(stack))
+    return open_store(stack.backups).abandoned(journalled(stack))

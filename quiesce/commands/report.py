@@ -52,11 +52,9 @@ def run_report(session: Session, *, html: bool, output: str | None) -> None:
 
     `output` is the page's file (default: in the instance's `backups/.reports/`).
     """
-    from quiesce.adapters.sets.local import LocalStore
-
     if output is not None and not html:
         raise RequestError("--output names the HTML page", "add --html")
-    store = LocalStore(session.stack.backups)
+    store = session.store
     facts = _page_facts(session, store.sets(), store.unreadable())
     session.reporter.runs(facts.runs, facts.now)
     if not html:

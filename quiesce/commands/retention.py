@@ -129,9 +129,7 @@ def run_backups(
     session: Session,
 ) -> None:
     """List the catalogue."""
-    from quiesce.adapters.sets.local import LocalStore
-
-    store = LocalStore(session.stack.backups)
+    store = session.store
     sets, now = store.sets(), session.clock.now()
     session.reporter.sets(sets, now, reasons=reasons(session, sets), unreadable=store.unreadable())
 

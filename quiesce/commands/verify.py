@@ -43,9 +43,7 @@ def run_verify(
     server. `restore` brings each into a throwaway copy of its servers and compares it there.
     Raise CheckFailed naming each damaged member.
     """
-    from quiesce.adapters.sets.local import LocalStore
-
-    store = LocalStore(session.stack.backups)
+    store = session.store
     sets = store.sets()
     ref = set_ref.parse(session.stack, file)
     _require_readable(store, ref)

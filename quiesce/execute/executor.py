@@ -91,7 +91,6 @@ class Executor:
             "correct the cause, then run 'inv recover'",
             details=told,
         )
-        pending.services_only = services
         pending.lost_engine = any(
             getattr(reason, "lost_engine", False) for reason in self._unsettled
         )

@@ -323,10 +323,6 @@ class Migrator(Protocol):
         """Revisions between `current` and the heads, oldest first."""
         ...
 
-    def current(self, database: Database, name: str) -> tuple[str, ...]:
-        """Return the revisions stored in database `name` (which may be a staging database)."""
-        ...
-
     def upgrade(
         self, database: Database, name: str, revision: str, login: Database | None = None
     ) -> None:

@@ -58,8 +58,8 @@ class VolumeIO(Protocol):
         ...
 
     def begin(self, volume: VolumeState) -> None:
-        """Prepare to archive this volume while its services may be stopped: check that it can be
-        read directly, or start a helper container that stays until `end`."""
+        """Make ready for archiving this volume, so that `archive` needs nothing that stops:
+        proves direct reading, or starts a helper that stays until `close`."""
         ...
 
     def archive(
@@ -76,10 +76,6 @@ class VolumeIO(Protocol):
         Level 1 contains what changed since this run's level 0, by change time; its record
         describes both levels together. A level 1 without level 0 is a level 0.
         """
-        ...
-
-    def end(self, volume: VolumeState) -> None:
-        """Remove what `begin` created."""
         ...
 
     def clusters(self, volume: VolumeState) -> tuple[ClusterRecord, ...]:
@@ -149,4 +145,6 @@ class VolumeIO(Protocol):
         """Remove helpers that carry this run's label. Return what was removed."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Remove what `begin` made, and forget what level 0 of each volume held."""
+        ...

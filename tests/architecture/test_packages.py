@@ -40,6 +40,10 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 }
 
 
+#: Where adapters are constructed and joined.
+WIRING = "quiesce.app.wiring"
+
+
 def modules() -> dict[str, ast.Module]:
     """Return every module of quiesce by its dotted name."""
     return {
@@ -106,6 +110,43 @@ def circle(found: Mapping[str, ast.Module]) -> list[str]:
     return []
 
 
+def constructed(tree: ast.AST) -> Iterator[str]:
+    """Yield the names of classes that are called."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func).rpartition(".")[2]
+            if name[:1].isupper():
+                yield name
+
+
+def imported_from(tree: ast.AST, *, adapters: bool) -> set[str]:
+    """Return the names imported from adapters, or from everywhere else."""
+    return {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").startswith("quiesce.adapters.") == adapters
+        for alias in node.names
+    }
+
+
+def joined_in(tree: ast.AST) -> set[str]:
+    """Return the classes of adapters that a module imports and constructs."""
+    return imported_from(tree, adapters=True) & set(constructed(tree))
+
+
+def breaches_of_wiring(found: Mapping[str, ast.Module]) -> list[str]:
+    """Return every construction of an adapter outside the composition root."""
+    wiring = joined_in(found[WIRING])
+    return [
+        f"{name} constructs {kind}: take the port, or a factory of {WIRING}"
+        for name, tree in found.items()
+        if name != WIRING
+        # Some other package may have a class of the same name, as obstore has.
+        for kind in sorted(set(constructed(tree)) & wiring - imported_from(tree, adapters=False))
+    ]
+
+
 def test_no_package_imports_what_is_private_to_another() -> None:
     """A package can change inside without a look at the others."""
     assert breaches(modules(), modules()) == []
@@ -119,6 +160,13 @@ def test_every_package_has_its_row_and_its_sentence() -> None:
         text = (ROOT / "quiesce/adapters" / folder / "__init__.py").read_text()
         for module in PUBLIC[folder]:
             assert f"`{module}`" in text, f"{folder}/__init__.py does not name {module}"
+
+
+def test_adapters_are_constructed_in_the_composition_root_alone() -> None:
+    """Everybody else takes a port, so a test can give another one."""
+    found = modules()
+    assert {"LocalStore", "ComposeRuntime", "VolumeFiles"} <= joined_in(found[WIRING])
+    assert breaches_of_wiring(found) == []
 
 
 def test_nothing_goes_in_a_circle() -> None:
@@ -138,6 +186,14 @@ def test_programs_in_strings_import_modules_that_exist() -> None:
         if name not in known
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize("name", ["quiesce.commands.x", "quiesce.adapters.compose.x"])
+def test_the_rule_of_wiring_sees_what_breaks_it(name: str) -> None:
+    """Whether the class is imported by name or with its module."""
+    for text in ("LocalStore(folder)", "local.LocalStore(folder)"):
+        found = {WIRING: modules()[WIRING], name: ast.parse(text)}
+        assert len(breaches_of_wiring(found)) == 1
 
 
 @pytest.mark.parametrize(

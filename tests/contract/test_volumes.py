@@ -156,7 +156,7 @@ def archive(world: World, key: str, level: int) -> VolumeRecord:
 
 
 def test_a_volume_is_measured_as_it_will_be_recorded(world: World) -> None:
-    """Entries without the root, apparent bytes of regular files; before and between begin, end."""
+    """Entries without the root, apparent bytes of regular files; before and after `begin`."""
     root = world.make("media")
     make_tree(root)
     size = world.files.measure(world.state("media"))
@@ -164,7 +164,7 @@ def test_a_volume_is_measured_as_it_will_be_recorded(world: World) -> None:
     assert size == world.files.measure(world.state("media"))
     record = archive(world, "media", 0)
     assert (size.files, size.bytes) == (record.files, record.bytes)
-    world.files.end(world.state("media"))
+    world.files.close()
 
 
 def test_one_level_brings_everything_back(world: World) -> None:
@@ -174,7 +174,7 @@ def test_one_level_brings_everything_back(world: World) -> None:
     expected = describe(source)
     world.files.begin(world.state("source"))
     record = archive(world, "source", 0)
-    world.files.end(world.state("source"))
+    world.files.close()
     assert ("source", world.state("source").name, "zstd") == (
         record.key,
         record.name,
@@ -196,7 +196,7 @@ def test_two_levels_bring_back_the_volume_as_it_was_at_the_second(world: World) 
         archive(world, "source", 0)
     expected = describe(source)
     record = archive(world, "source", 1)
-    world.files.end(world.state("source"))
+    world.files.close()
     by_hand = world.base / "by-hand"
     by_hand.mkdir()
     restore_by_hand(world.set, record, by_hand)
@@ -216,7 +216,7 @@ def test_a_second_level_one_describes_the_volume_anew(world: World) -> None:
     (source / "a").unlink()
     record = archive(world, "source", 1)
     assert (1, 3) == (record.files, record.bytes)
-    world.files.end(world.state("source"))
+    world.files.close()
     target = world.make("target")
     restore(world.files, world.set, record, world.state("target"))
     assert [path.name for path in target.iterdir()] == ["b"]
@@ -255,7 +255,7 @@ def test_what_a_container_holds_open_for_writing_is_in_level_1(
         world.api.remove_container(made["Id"], force=True)
         if world.files.remarks(world.state("media")):
             pytest.fail(str(world.files.remarks(world.state("media"))))
-        world.files.end(world.state("media"))
+        world.files.close()
         taken = members(world.set / "volumes" / "media.1.tar.zst")
         world.close()
     assert len(record.levels) == 2
@@ -269,7 +269,7 @@ def test_an_exchange_is_put_back(world: World) -> None:
     (target / "old").mkdir()
     target.chmod(0o711)
     record = archive(world, "source", 0)
-    world.files.end(world.state("source"))
+    world.files.close()
     state = world.state("target")
     world.files.stage(state, "20260101000000-0001", [world.set / record.levels[0]], None)
     expected = describe(target)
@@ -289,7 +289,7 @@ def test_every_goal_that_is_reached_is_reached_again(world: World) -> None:
         world.files.create(state)
         world.files.begin(state)
     for _ in range(2):
-        world.files.end(state)
+        world.files.close()
         world.files.put_back(state, "20260101000000-0001")
         world.files.finish_swap(state, "20260101000000-0001")
     assert world.files.remove_orphans("20260101000000-0001") == ()
@@ -316,8 +316,8 @@ def test_two_volumes_are_archived_at_once(world: World) -> None:
         for key in ("first", "second"):
             (world.state(key).mountpoint / f"{key}-{level}").write_text("x")  # type: ignore[operator]
             records[key] = archive(world, key, level)
+    world.files.close()
     for key in ("first", "second"):
-        world.files.end(world.state(key))
         target = world.base / f"by-hand-{key}"
         target.mkdir()
         restore_by_hand(world.set, records[key], target)

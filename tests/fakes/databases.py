@@ -430,9 +430,6 @@ class FakeMigrator:
         done = max((self._position(database, revision) + 1 for revision in current), default=0)
         return history[done:]
 
-    def current(self, database: Database, name: str) -> tuple[str, ...]:
-        return self.databases._get(database, name).revision
-
     def upgrade(
         self, database: Database, name: str, revision: str, login: Database | None = None
     ) -> None:

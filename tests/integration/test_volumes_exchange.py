@@ -42,7 +42,7 @@ class Restoring:
         make_tree(source)
         self.files = files_of(self.staging)
         record = self.files.archive(volume(source), 0, self.staging, "media", (), silent)
-        self.files.end(volume(source))
+        self.files.close()
         self.archive = self.staging / record.levels[0]
         self.old = describe(self.live)
         self.new = describe(source)

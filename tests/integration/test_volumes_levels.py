@@ -141,7 +141,7 @@ def run_trial(files: VolumeFiles, live: Path, set_: Path, seed: int) -> None:
     expected = describe(live)
     record = archive(files, live, 1, set_)
     assert_restores(files, set_, record, expected)
-    files.end(volume(live))
+    files.close()
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -16,14 +16,6 @@ from pathlib import Path
 from quiesce.errors import RequestError
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
-#: Variables that would make the CLI use another engine, or other keys, than the address.
-ADDRESS_VARIABLES = (
-    "DOCKER_HOST",
-    "DOCKER_CONTEXT",
-    "DOCKER_TLS",
-    "DOCKER_TLS_VERIFY",
-    "DOCKER_CERT_PATH",
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,6 @@ class Binaries:
     package_version: str
     version: str
     vector: str | None
-    has_zstd: bool
 
     @property
     def install(self) -> Path:
@@ -110,15 +109,12 @@ def find_binaries() -> Binaries:
         package_version=distribution.version,
         version="",
         vector=None,
-        has_zstd=False,
     )
-    described = try_to_run((str(found.tool("pg_config")), "--version", "--configure"), None)
-    version, _, configured = described.partition("\n")
+    version = try_to_run((str(found.tool("pg_config")), "--version"), None)
     return replace(
         found,
         version=version.removeprefix("PostgreSQL ").strip(),
         vector=_vector_version(found.install / "share" / "extension" / "vector.control"),
-        has_zstd="--with-zstd" in configured,
     )
 
 

@@ -64,7 +64,6 @@ class ControlData:
 
     state: str
     system_identifier: str
-    has_checksums: bool
 
     @property
     def is_clean(self) -> bool:
@@ -238,7 +237,6 @@ def controldata(binaries: Binaries, data: Path) -> ControlData:
     return ControlData(
         state=state,
         system_identifier=found.get("Database system identifier", ""),
-        has_checksums=found.get("Data page checksum version", "0") != "0",
     )
 
 

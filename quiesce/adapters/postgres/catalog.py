@@ -178,19 +178,6 @@ def read_tables(session: Session) -> tuple[TableShape, ...]:
     )
 
 
-def unmarked_extension_tables(session: Session) -> tuple[str, ...]:
-    """Return non-empty extension tables whose rows no dump contains."""
-    return tuple(
-        f"{schema}.{name}"
-        for _, schema, name, _, of_extension, marked, *_ in session.rows(_TABLES)
-        if of_extension
-        and not marked
-        and session.rows(
-            SQL("SELECT 1 FROM ONLY {table} LIMIT 1").format(table=Identifier(schema, name))
-        )
-    )
-
-
 def digest_tables(session: Session, algorithm: str) -> tuple[TableRecord, ...]:
     """Return row count and digest of every table, and of the large objects if there are any.
 

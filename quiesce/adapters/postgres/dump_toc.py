@@ -54,10 +54,6 @@ class Archive:
     def has_schema(self) -> bool:
         return any(entry.kind == "TABLE" for entry in self.entries)
 
-    @property
-    def has_data(self) -> bool:
-        return any(entry.kind in ("TABLE DATA", "SEQUENCE SET") for entry in self.entries)
-
     def sequences(self) -> tuple[SequenceRecord, ...]:
         """Return the state of each sequence after a load. It may be ahead of the snapshot, because
         a sequence's state is not transactional."""

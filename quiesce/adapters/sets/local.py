@@ -19,20 +19,15 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from quiesce.adapters import files
-from quiesce.adapters.sets.earlier_versions import completed
-from quiesce.adapters.sets.manifest_check import wrong_references
 from quiesce.adapters.sets.members_encryption import decrypted, encrypt_member, encrypted_file
+from quiesce.adapters.sets.published import MANIFEST, SUMS, read_set, verify
 from quiesce.adapters.sets.scratch import RunScratch
 from quiesce.codec import NotDecodable, decode, encode
 from quiesce.errors import QuiesceError, RequestError
-from quiesce.file_errors import reason, translate_write_errors
+from quiesce.file_errors import translate_write_errors
 from quiesce.model import BackupSet, Manifest, Member, MemberKind, Recipients, SetState
 from quiesce.ports import Progress
 from quiesce.private_files import read_private, secure_below, secure_top, trusted_owners
-
-FORMAT = 1
-MANIFEST = "manifest.json"
-SUMS = "SHA256SUMS"
 
 
 class LocalStore:
@@ -69,10 +64,7 @@ class LocalStore:
     def read(self, path: Path) -> BackupSet:
         """Return the set in this folder, which may be anywhere. Raise RequestError if it is not
         one."""
-        manifest = _read_manifest(path)
-        size = sum(member.bytes for member in manifest.members)
-        state = self._read_state(path.name) or SetState(pinned=manifest.pinned)
-        return BackupSet(path, manifest, state, size)
+        return read_set(path, self._read_state(path.name))
 
     def _candidates(self) -> Iterator[Path]:
         if not self.folder.is_dir():
@@ -275,67 +267,8 @@ class LocalStore:
         for path in [path for path in self._read_as if path.is_relative_to(folder)]:
             del self._read_as[path]
 
-    # ------------------------------------------------------------------------------ checking
-
-    def verify(
-        self, backup: BackupSet, progress: Progress, sums: Mapping[str, str] | None = None
-    ) -> tuple[str, ...]:
-        """See the port; `sums` are of files that this process has read already."""
-        expected = {member.file: member for member in backup.manifest.members}
-        present = set(files.regular_files(backup.path))
-        documents, wrong = self._check_sums_file(backup, expected)
-        wrong += [f"{MANIFEST}: {problem}" for problem in wrong_references(backup.manifest)]
-        known = {*expected, *documents, MANIFEST, SUMS}
-        wrong += [f"{file}: is not part of the set" for file in sorted(present - known)]
-        done = 0
-        for file, member in expected.items():
-            path = backup.path / file
-            if file not in present:
-                wrong.append(f"{file}: is missing")
-                continue
-            try:
-                size = path.stat().st_size
-                if size != member.bytes:
-                    wrong.append(f"{file}: has {size} bytes instead of {member.bytes}")
-                elif (sums or {}).get(file, "") != member.sha256 != files.sum_of(path):
-                    wrong.append(f"{file}: its content has changed")
-            except OSError as error:
-                wrong.append(f"{file}: cannot be read ({reason(error)})")
-            done += member.bytes
-            progress(file, done)
-        return tuple(wrong)
-
-    def _check_sums_file(
-        self, backup: BackupSet, expected: Mapping[str, Member]
-    ) -> tuple[set[str], list[str]]:
-        """Return the documents that SHA256SUMS names, and all problems with them and with it."""
-        wrong: list[str] = []
-        documents: set[str] = set()
-        named: dict[str, str] = {}
-        try:
-            for line in read_private(backup.path / SUMS).decode().splitlines():
-                digest, _, file = line.partition("  ")
-                named[file] = digest
-        except (OSError, UnicodeDecodeError):
-            return documents, [f"{SUMS}: is missing or cannot be read"]
-        for file, member in expected.items():
-            if named.get(file) != member.sha256:
-                wrong.append(f"{file}: {SUMS} and {MANIFEST} disagree")
-        for file, digest in named.items():
-            if file in expected:
-                continue
-            if not files.is_inside(backup.path, file):
-                wrong.append(f"{SUMS}: names {file!r}, which is outside the set")
-                continue
-            documents.add(file)
-            try:
-                if files.sum_of(backup.path / file) != digest:
-                    wrong.append(f"{file}: its content has changed")
-            except OSError:
-                wrong.append(f"{file}: is missing or cannot be read")
-        if MANIFEST not in named:
-            wrong.append(f"{MANIFEST}: {SUMS} does not name it")
-        return documents, wrong
+    def verify(self, backup: BackupSet, progress: Progress) -> tuple[str, ...]:
+        return verify(backup, progress)
 
     def _read_state(self, name: str) -> SetState | None:
         """Return the recorded state of a set; None if there is none, or it cannot be read."""
@@ -350,33 +283,3 @@ class LocalStore:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _read_manifest(path: Path) -> Manifest:
-    hint = "run 'inv backups' to list the sets"
-    try:
-        raw = json.loads(read_private(path / MANIFEST))
-    except OSError as error:
-        raise RequestError(
-            f"{path.name} is not a backup set: {MANIFEST}: {reason(error)}", hint
-        ) from error
-    except ValueError as error:
-        raise RequestError(f"{path.name}: {MANIFEST} is damaged", hint) from error
-    number = raw.get("format") if isinstance(raw, dict) else None
-    if number != FORMAT:
-        raise RequestError(
-            f"{path.name} has format {number}, this program reads format {FORMAT}",
-            "use the version of Quiesce that made it, or a newer one",
-        )
-    try:
-        manifest: Manifest = decode(Manifest, completed(raw))
-    except NotDecodable as error:
-        raise RequestError(f"{path.name}: {MANIFEST} is damaged: {error}", hint) from error
-    for member in manifest.members:
-        if not files.is_inside(path, member.file):
-            raise RequestError(f"{path.name}: {MANIFEST} names {member.file!r}", hint)
-    if manifest.name != path.name:
-        raise RequestError(
-            f"{path.name} contains the set {manifest.name}", f"rename it to {manifest.name}"
-        )
-    return manifest

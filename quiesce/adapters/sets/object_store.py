@@ -27,7 +27,6 @@ _CHUNK = 1024**2
 #: Seconds for a connection, and for one request: a part must be transferred within it.
 CONNECT_SECONDS, REQUEST_SECONDS = 15, 300
 RETRIES, RETRY_SECONDS = 6, 120
-SCHEMES = ("s3", "gs", "az", "file")
 
 
 class AlreadyThere(Exception):

@@ -19,9 +19,9 @@ from pathlib import Path
 from quiesce.adapters import files
 from quiesce.adapters.sets import crypt
 from quiesce.adapters.sets.earlier_versions import completed
-from quiesce.adapters.sets.local import MANIFEST, LocalStore
 from quiesce.adapters.sets.object_store import AlreadyThere, Objects, sum_of_object
 from quiesce.adapters.sets.open_store import open_objects
+from quiesce.adapters.sets.published import MANIFEST, read_set, verify
 from quiesce.adapters.sets.signing import FIELD, SigningKey
 from quiesce.adapters.sets.upload import Upload, in_order
 from quiesce.adapters.sets.upload_records import DamageNotes, OffsiteNotes, Sent
@@ -246,10 +246,9 @@ class OffsiteStores:
         first = sorted(there.objects, key=lambda entry: (entry.file != MANIFEST, entry.file))
         for entry in first:
             self._fetch(store, there, entry, folder, progress)
-        local = LocalStore(directory)
         # Files that were not decrypted had their sums computed while they were fetched.
         sums = {} if there.encryption else {entry.file: entry.sha256 for entry in first}
-        if wrong := local.verify(local.read(folder), progress, sums):
+        if wrong := verify(read_set(folder), progress, sums):
             raise CheckFailed(
                 f"store {store}: {name} differs from what was pushed: {wrong[0]}",
                 "pull another one; 'inv backups --store' lists them",

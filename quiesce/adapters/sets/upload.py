@@ -8,8 +8,8 @@ from pathlib import Path
 
 from quiesce.adapters import files
 from quiesce.adapters.sets import crypt
-from quiesce.adapters.sets.local import MANIFEST, SUMS
 from quiesce.adapters.sets.object_store import Objects, sum_of_object
+from quiesce.adapters.sets.published import MANIFEST, SUMS
 from quiesce.errors import CheckFailed, QuiesceError
 from quiesce.model import BackupSet, OffsiteObject, OffsiteStore
 from quiesce.ports import Progress

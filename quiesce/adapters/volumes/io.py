@@ -174,13 +174,6 @@ class VolumeFiles:
         with self._place(volume) as place:
             return find_clusters(place, volume.key)
 
-    def end(self, volume: VolumeState) -> None:
-        with self._lock:
-            place = self._open.pop(volume.name, None)
-            self._zero.pop(volume.name, None)
-        if place is not None:
-            place.close()
-
     # ------------------------------------------------------------------------------ restoring
 
     def check(self, archives: Sequence[Path], most: VolumeSize | None = None) -> tuple[str, ...]:
