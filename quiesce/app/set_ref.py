@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from quiesce.errors import RequestError
 from quiesce.model import BackupSet, Stack
 from quiesce.plan.set_ref import SetRef
+from quiesce.suggest import suggest
 
 _HINT = "run 'inv backups' for the sets that are there"
 
@@ -51,9 +51,7 @@ def resolve(
             from quiesce.adapters.sets.local import LocalStore
 
             return _of_instance(meant, LocalStore(stack.backups).read(path.resolve()))
-    names = [s.name for s in sets]
-    alike = get_close_matches(ref.last_part, names, n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(alike)}?" if alike else _HINT
+    hint = suggest(ref.last_part, [s.name for s in sets], most=3, unlike=_HINT)
     raise RequestError(f"there is no set {ref}", hint)
 
 

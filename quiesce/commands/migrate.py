@@ -10,8 +10,8 @@ from quiesce.execute.run import Ports
 from quiesce.model import Database, Stack
 from quiesce.observed import Observed
 from quiesce.plan import migrate
-from quiesce.plan.services import nearest
 from quiesce.report.values import MigrationRow
+from quiesce.suggest import suggest
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports
@@ -47,7 +47,7 @@ def find_migrations(
     known = {d.key: d for d in stack.databases if d.migrations is not None}
     for name in names:
         if name not in known:
-            raise RequestError(f"no database {name} has migrations", f"{nearest(name, known)}?")
+            raise RequestError(f"no database {name} has migrations", suggest(name, known))
     return tuple(
         _migration_row(ports, observed, database)
         for key, database in known.items()

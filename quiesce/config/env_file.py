@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from quiesce.config.findings import Findings, clip, read_bounded, shown, suggest
+from quiesce.config.findings import Findings, clip, read_bounded, shown
 from quiesce.config.template import Missing, TemplateError, expand, parse_template
+from quiesce.suggest import suggest
 
 _NAME = re.compile(r"(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(?P<sign>[=:]|$)")
 _REST = re.compile(r"[ \t]*(?:#.*)?$")
@@ -127,8 +128,8 @@ class _Reader:
             state = "is empty" if entry.empty else "is not defined"
             note = f": {clip(entry.message)}" if entry.message else ""
             hint = "define it further up, or write '$$' or single quotes for a dollar sign"
-            match = suggest(entry.name, [*self._values, *self._outer])
-            hint = match if match.startswith("did you mean") else hint
+            known = [*self._values, *self._outer]
+            hint = suggest(entry.name, known, unlike=hint)
             self._note(number, name, f"variable '{entry.name}' {state}{note}", hint)
         return value
 

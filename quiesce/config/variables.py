@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quiesce.config.env_file import read_env_file
-from quiesce.config.findings import Findings, YamlPath, clip, is_there, nearest, shown
+from quiesce.config.findings import Findings, YamlPath, clip, is_there, shown
 from quiesce.config.scalars import Interpolated, Unresolved
 from quiesce.config.template import (
     Missing,
@@ -19,6 +19,7 @@ from quiesce.config.template import (
 )
 from quiesce.config.yaml_nodes import Value
 from quiesce.file_errors import hint_for_reading
+from quiesce.suggest import suggest
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +158,9 @@ class _Interpolation:
         fact = f"variable '{entry.name}' is {'empty' if entry.empty else 'not defined'}"
         if entry.message:
             fact += f": {clip(entry.message)}"
-        hint = f"define it in {variables.define_in}"
-        if match := nearest(entry.name, variables.values):
-            hint += f"; did you mean '{match}'?"
-        self._findings.add(path, fact, hint)
+        define = f"define it in {variables.define_in}"
+        meant = suggest(entry.name, variables.values, unlike="")
+        self._findings.add(path, fact, "; ".join(filter(None, (define, meant))))
 
 
 def _value_at(data: Mapping[str, Value], path: tuple[str | int | None, ...]) -> str | None:

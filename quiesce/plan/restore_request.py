@@ -10,7 +10,7 @@ from quiesce.exclusion import LeftOut, is_run_folder
 from quiesce.model import BackupSet, Database, DatabaseRecord, Stack, Volume
 from quiesce.observed import Observed
 from quiesce.plan.rows import RowsTarget
-from quiesce.plan.services import nearest
+from quiesce.suggest import suggest
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def choose(
     held = [*records, *sorted(volumes)]
     for name in only:
         if name not in records and name not in volumes:
-            raise RequestError(f"{source.name} holds no {name}", f"{nearest(name, held)}?")
+            raise RequestError(f"{source.name} holds no {name}", suggest(name, held))
     wanted = set(only) or set(held)
     declared = {database.key for database in stack.databases}
     declared |= {volume.key for volume in stack.volumes}

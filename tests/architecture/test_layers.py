@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 NOUNS = (
     *("__init__", "errors", "obstacles", "model", "observed", "codec", "findings", "exclusion"),
-    "private_facts",
+    *("private_facts", "suggest"),
 )
 FILES = ("file_errors", "private_files")
 # What a verb puts together.
@@ -35,6 +35,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "exclusion": (),
     "private_facts": ("errors", "model"),
     "obstacles": (),
+    "suggest": (),
     "private_files": ("errors", "file_errors"),
     "model": ("errors", "exclusion", "obstacles"),
     "observed": ("errors", "model"),
