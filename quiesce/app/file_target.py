@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from quiesce.errors import RequestError
 from quiesce.model import Database, Stack
-from quiesce.plan.services import nearest
+from quiesce.suggest import suggest
 
 #: What the older script named its dump of a database.
 LEGACY_DUMP = re.compile(r"db_backup_[\w.-]+\.sql(?:\.gz)?(?:\.age|\.gpg)?")
@@ -41,7 +41,7 @@ def database_of_file(
     """
     known = {database.key: database for database in stack.databases}
     if asked is not None and asked not in known:
-        raise RequestError(f"there is no database {asked}", f"{nearest(asked, known)}?")
+        raise RequestError(f"there is no database {asked}", suggest(asked, known))
     if member_of:
         said: str | None = member_of
         where = "its set"
@@ -63,7 +63,7 @@ def database_of_file(
             f"name it with --database: {', '.join(known)}",
         )
     if key not in known:
-        raise RequestError(f"there is no database {key}", f"{nearest(key, known)}?")
+        raise RequestError(f"there is no database {key}", suggest(key, known))
     _check_header(known, name, key, header)
     return known[key]
 

@@ -9,8 +9,8 @@ from quiesce.model import Mode, SetKind
 from quiesce.plan.backup import BackupRequest
 from quiesce.plan.backup_db import BackupDbRequest
 from quiesce.plan.restore_request import RestoreRequest
-from quiesce.plan.services import nearest
 from quiesce.plan.shutdown import ShutdownRequest
+from quiesce.suggest import suggest
 
 __all__ = ["RestoreRequest", "backup_db_request", "backup_request", "program", "shutdown_request"]
 
@@ -27,7 +27,7 @@ def backup_request(
     """Return what `inv backup` was asked for."""
     modes = get_args(Mode)
     if mode not in modes:
-        raise RequestError(f"there is no mode {mode}", f"{nearest(mode, modes)}?")
+        raise RequestError(f"there is no mode {mode}", suggest(mode, modes))
     if data_only and schema_only:
         raise RequestError(
             "--data-only and --schema-only cannot be combined", "use only one of them"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from quiesce.app.wiring import open_store
 from quiesce.errors import RequestError
 from quiesce.model import BackupSet, Stack
 from quiesce.plan.set_ref import SetRef
+from quiesce.suggest import suggest
 
 _HINT = "run 'inv backups' to list the sets"
 
@@ -50,9 +50,7 @@ def resolve(
     for path in _paths(stack, ref):
         if path.is_dir():
             return _of_instance(meant, open_store(stack.backups).read(path.resolve()))
-    names = [s.name for s in sets]
-    alike = get_close_matches(ref.last_part, names, n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(alike)}?" if alike else _HINT
+    hint = suggest(ref.last_part, [s.name for s in sets], most=3, unlike=_HINT)
     raise RequestError(f"there is no set {ref}", hint)
 
 

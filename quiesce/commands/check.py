@@ -23,7 +23,8 @@ from quiesce.findings import Finding
 from quiesce.model import DatabaseRecord, Stack
 from quiesce.observed import Mount, Observed
 from quiesce.plan.foreign_mounts import foreign_hint
-from quiesce.plan.services import nearest, ordered
+from quiesce.plan.services import ordered
+from quiesce.suggest import suggest
 
 
 def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Finding, ...]:
@@ -65,7 +66,7 @@ def _services(stack: Stack, observed: Observed) -> list[Finding]:
                     "error",
                     f"databases.{database.key}.service",
                     f"there is no service {database.service}",
-                    f"{nearest(database.service, names)}?",
+                    suggest(database.service, names),
                 )
             )
     named = (
@@ -75,7 +76,7 @@ def _services(stack: Stack, observed: Observed) -> list[Finding]:
     for path, listed in named:
         for name in set(listed) - names:
             found.append(
-                Finding("error", path, f"there is no service {name}", f"{nearest(name, names)}?")
+                Finding("error", path, f"there is no service {name}", suggest(name, names))
             )
     return found
 

@@ -22,6 +22,7 @@ from quiesce.plan.restore_request import RestoreRequest
 from quiesce.private_facts import PRIVATE
 from quiesce.private_files import read_private
 from quiesce.report import words
+from quiesce.suggest import suggest
 
 if TYPE_CHECKING:
     from quiesce.model import BackupSet, DrillWrite
@@ -111,7 +112,7 @@ def run_drill(
     """
     phase = phase or session.options.environ.get(PHASE_VARIABLE) or "all"
     if phase not in PHASES:
-        raise RequestError(f"unknown phase {phase}", f"use {', '.join(PHASES)}")
+        raise RequestError(f"unknown phase {phase}", suggest(phase, PHASES))
     note = run_reports.checked_note(note)
     if session.options.dry_run:
         lines = _outline(phase, destructive, session.stack.drill_writes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from quiesce.app.shell_watch import watch
 from quiesce.errors import RequestError
 from quiesce.plan.naming import connection_name
-from quiesce.plan.services import nearest
+from quiesce.suggest import suggest
 
 if TYPE_CHECKING:
     from quiesce.ports import CommandLine
@@ -63,7 +63,7 @@ def run_database_shell(session: Session, key: str | None, argv: Sequence[str]) -
         raise RequestError("stack.yaml declares no databases", "add one to 'databases'")
     keys = [database.key for database in session.stack.databases]
     if key is not None and key not in keys:
-        raise RequestError(f"there is no database {key}", f"{nearest(key, keys)}?")
+        raise RequestError(f"there is no database {key}", suggest(key, keys))
     database = session.stack.database(key or keys[0])
     if key is None and len(keys) > 1:
         session.reporter.warn(f"opening {database.key}; choose another with --database")
@@ -118,7 +118,7 @@ def runs_to_its_end(argv: Sequence[str]) -> bool:
 def _refuse_unknown(names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
-            raise RequestError(f"there is no service {name}", f"{nearest(name, known)}?")
+            raise RequestError(f"there is no service {name}", suggest(name, known))
 
 
 def _named(service: str, text: str) -> str:

@@ -10,8 +10,8 @@ from quiesce.execute.run import Ports
 from quiesce.model import Database, Stack
 from quiesce.observed import Observed
 from quiesce.plan import migrate
-from quiesce.plan.services import nearest
 from quiesce.report.values import MigrationRow
+from quiesce.suggest import suggest
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports
@@ -48,7 +48,7 @@ def find_migrations(
     for name in names:
         if name not in known:
             raise RequestError(
-                f"no database {name} with migrations is declared", f"{nearest(name, known)}?"
+                f"no database {name} with migrations is declared", suggest(name, known)
             )
     return tuple(
         _migration_row(ports, observed, database)

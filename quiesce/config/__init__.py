@@ -14,7 +14,7 @@ from pathlib import Path
 
 from quiesce.config.build import build_stack
 from quiesce.config.checks import Subject, check_stack, check_timezone
-from quiesce.config.findings import Findings, nearest, read_bounded, shown, suggest
+from quiesce.config.findings import Findings, read_bounded, shown
 from quiesce.config.scalars import Unresolved, show
 from quiesce.config.schema import json_schema
 from quiesce.config.shape import validate_shape
@@ -23,6 +23,7 @@ from quiesce.config.yaml_nodes import Value, read_document
 from quiesce.errors import RequestError
 from quiesce.file_errors import hint_for_reading
 from quiesce.model import Stack
+from quiesce.suggest import suggest
 
 __all__ = ["json_schema", "load_stack", "read_engines"]
 
@@ -122,11 +123,9 @@ def _choose_instance(
     if requested is not None:
         if requested in known:
             return requested
-        first = nearest(requested, known)
-        known.sort(key=lambda name: (name != first, name))
         raise RequestError(
             f"there is no instance {show(requested)} in {findings.file}",
-            f"known: {', '.join(known)}",
+            suggest(requested, known),
         )
     if isinstance(default, str):
         return default if default in known else None

@@ -17,9 +17,7 @@ from quiesce.config.findings import (
     YamlPath,
     clip,
     is_there,
-    nearest,
     read_bounded,
-    suggest,
 )
 from quiesce.config.host_checks import check_host_services
 from quiesce.config.scalars import Unresolved, show
@@ -28,6 +26,7 @@ from quiesce.config.store_checks import check_stores
 from quiesce.config.yaml_nodes import Value
 from quiesce.model import Secret
 from quiesce.plan.schedule import TASKS, parse
+from quiesce.suggest import suggest
 
 _RULES = "write at least one, for example 'keep_last: 7'"
 
@@ -85,9 +84,8 @@ def check_timezone(zone: str, findings: Findings, *, of_environment: bool = Fals
     try:
         zoneinfo.ZoneInfo(zone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        what, hint = show(zone), "write it like Europe/Berlin or UTC"
-        if match := nearest(zone, zoneinfo.available_timezones()):
-            hint = f"did you mean '{match}'?"
+        zones = zoneinfo.available_timezones()
+        what, hint = show(zone), suggest(zone, zones, unlike="write it like Europe/Berlin or UTC")
         if of_environment:
             what, hint = "the environment variable TZ", "add 'timezone: Europe/Berlin', or unset TZ"
         findings.add(("timezone",), f"{what} is not a time zone", hint)
@@ -128,7 +126,7 @@ def _check_instances(subject: Subject) -> None:
     for name, entry in subject.stack.instances.items():
         path: YamlPath = ("instances", name)
         if not isinstance(entry.retention, Unresolved) and entry.retention not in known:
-            hint = suggest(entry.retention, known) or "add 'retention:' with this entry"
+            hint = suggest(entry.retention, known, none="add 'retention:' with this entry")
             fact = f"there is no {show(entry.retention)} in retention"
             subject.findings.add((*path, "retention"), fact, hint)
         if entry.runtime == "host":
@@ -271,7 +269,7 @@ def _check_schedule(subject: Subject) -> None:
                 continue
             else:
                 fact = f"{show(name)} is not a task, a database or a volume that is backed up"
-                hint = suggest(name, [*TASKS, *names]) or f"known: {', '.join([*TASKS, *names])}"
+                hint = suggest(name, [*TASKS, *names])
             subject.findings.add(("schedule", index), fact, hint)
 
 
@@ -312,8 +310,7 @@ def _check_legacy(subject: Subject) -> None:
 def _expect_known(subject: Subject, path: YamlPath, name: str, section: str) -> None:
     known = subject.names(section)
     if not isinstance(name, Unresolved) and name not in known:
-        hint = suggest(name, known) or f"known: {', '.join(known) or 'none'}"
-        subject.findings.add(path, f"{show(name)} is not in {section}", hint)
+        subject.findings.add(path, f"{show(name)} is not in {section}", suggest(name, known))
 
 
 def _expect_path(subject: Subject, path: YamlPath, text: str | None) -> None:

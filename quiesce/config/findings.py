@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from quiesce.errors import ConfigError, Problem
@@ -72,20 +71,6 @@ def dotted(path: YamlPath) -> str:
 def clip(text: str) -> str:
     """Return a text short enough for a message."""
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that `word` was probably meant to be."""
-    matches = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
-    return matches[0] if matches else None
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """Return a hint: the nearest known word, or else all of them."""
-    words = sorted(known)
-    if match := nearest(word, words):
-        return f"did you mean '{match}'?"
-    return f"known: {', '.join(words)}" if words else ""
 
 
 def shown(file: Path) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from quiesce.config.findings import Findings, YamlPath, is_there, suggest
+from quiesce.config.findings import Findings, YamlPath, is_there
 from quiesce.config.scalars import Unresolved, show
 from quiesce.config.schema import ServiceSection, StackFile
+from quiesce.suggest import suggest
 
 
 def check_host_services(
@@ -57,7 +58,7 @@ def _check_service(
     for key in service.volumes:
         if key not in volumes:
             fact = f"there is no volume {show(key)}"
-            hint = suggest(key, volumes) or "add it to 'volumes:'"
+            hint = suggest(key, volumes, none="add it to 'volumes:'")
             findings.add((*path, "volumes", key), fact, hint)
     for index, other in enumerate(service.depends_on):
         if other not in known and not isinstance(other, Unresolved):
@@ -79,7 +80,7 @@ def _check_databases(stack: StackFile, known: Sequence[str], findings: Findings)
         path = ("databases", key, "service")
         if database.service not in known:
             fact = f"there is no service {show(database.service)}"
-            findings.add(path, fact, suggest(database.service, known) or "add it to 'services:'")
+            findings.add(path, fact, suggest(database.service, known, none="add it to 'services:'"))
             continue
         service = stack.services.get(database.service)
         if service and service.postgres is None:

@@ -19,11 +19,12 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from quiesce.config.findings import clip, suggest
+from quiesce.config.findings import clip
 from quiesce.exclusion import BadPattern, expression_of
 from quiesce.model import CleanGroup, Event, Priority, RuntimeKind, VolumeBackup
 from quiesce.plan.schedule import NotATiming
 from quiesce.plan.schedule import parse as parse_timing
+from quiesce.suggest import nearest, suggest
 
 #: What PostgreSQL keeps of a name.
 _NAME_BYTES = 63
@@ -128,9 +129,8 @@ def _postgres_name(value: str) -> str:
 def _choice(*words: str) -> Kind:
     def check(value: str) -> str:
         if value not in words:
-            hint = suggest(value, words)
-            known = f": {', '.join(words)}" if hint.startswith("did") else ""
-            raise mistake(f"{show(value)} is not a known value{known}", hint)
+            known = f": {', '.join(words)}" if nearest(value, words) else ""
+            raise mistake(f"{show(value)} is not a known value{known}", suggest(value, words))
         return value
 
     return _scalar(check, {"type": "string", "enum": list(words)})

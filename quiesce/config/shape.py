@@ -7,10 +7,11 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from quiesce.config.findings import Findings, YamlPath, clip, nearest
+from quiesce.config.findings import Findings, YamlPath, clip
 from quiesce.config.scalars import Unresolved, describe
 from quiesce.config.schema import StackFile
 from quiesce.config.yaml_nodes import Value
+from quiesce.suggest import nearest, suggest
 
 #: Agreed words of the format that this version does nothing with yet. Accepting one would let
 #: people believe that it works.
@@ -73,13 +74,11 @@ def _explain_unknown(word: str, path: YamlPath) -> tuple[str, str]:
     if word in RESERVED:
         return f"'{word}' is not supported by this version", "remove it"
     fact = f"unknown key '{clip(word)}'"
-    if match := nearest(word, known):
-        return fact, f"did you mean '{match}'?"
     for section, field in StackFile.model_fields.items():
         model = _model_in(field.annotation)
         if model and word in model.model_fields:
-            return fact, f"it belongs to '{section}'"
-    return fact, f"known: {', '.join(known)}"
+            return fact, suggest(word, known, unlike=f"it belongs to '{section}'")
+    return fact, suggest(word, known)
 
 
 def _fields(path: YamlPath) -> tuple[str, ...]:

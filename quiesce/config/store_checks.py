@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
-from quiesce.config.findings import Findings, YamlPath, suggest
+from quiesce.config.findings import Findings, YamlPath
 from quiesce.config.scalars import Unresolved, show
 from quiesce.config.schema import InstanceSection, StackFile
+from quiesce.suggest import suggest
 
 _SCHEMES = ("s3", "gs", "az", "file")
 _HOW = "write s3://bucket/path, gs://…, az://…, a folder, or rclone:remote:path"
@@ -102,5 +103,4 @@ def _expect(
     name: str, known: Sequence[str], path: YamlPath, section: str, findings: Findings
 ) -> None:
     if name not in known:
-        hint = suggest(name, known) or f"known: {', '.join(known) or 'none'}"
-        findings.add(path, f"there is no {show(name)} in {section}", hint)
+        findings.add(path, f"there is no {show(name)} in {section}", suggest(name, known))

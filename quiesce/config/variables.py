@@ -11,7 +11,6 @@ from quiesce.config.findings import (
     YamlPath,
     clip,
     is_there,
-    nearest,
     read_bounded,
     shown,
 )
@@ -19,6 +18,7 @@ from quiesce.config.scalars import Interpolated, Unresolved
 from quiesce.config.yaml_nodes import Value
 from quiesce.env_file import parse_env_file
 from quiesce.file_errors import hint_for_reading
+from quiesce.suggest import suggest
 from quiesce.template import (
     Missing,
     Template,
@@ -95,8 +95,7 @@ def read_env_file(
         fact, hint = mistake.fact, mistake.hint
         if mistake.missing is not None:
             fact += f": {clip(mistake.missing.message)}" if mistake.missing.message else ""
-            match = nearest(mistake.missing.name, mistake.known)
-            hint = f"did you mean '{match}'?" if match else hint
+            hint = suggest(mistake.missing.name, mistake.known, unlike=hint)
         findings.add_elsewhere(shown(file), mistake.line, mistake.name, fact, hint)
     return parsed.values if parsed.is_text else None
 
@@ -183,10 +182,9 @@ class _Interpolation:
         fact = f"variable '{entry.name}' is {'empty' if entry.empty else 'not defined'}"
         if entry.message:
             fact += f": {clip(entry.message)}"
-        hint = f"define it in {variables.define_in}"
-        if match := nearest(entry.name, variables.values):
-            hint += f"; did you mean '{match}'?"
-        self._findings.add(path, fact, hint)
+        define = f"define it in {variables.define_in}"
+        meant = suggest(entry.name, variables.values, unlike="")
+        self._findings.add(path, fact, "; ".join(filter(None, (define, meant))))
 
 
 def _value_at(data: Mapping[str, Value], path: tuple[str | int | None, ...]) -> str | None:

@@ -19,7 +19,7 @@ from quiesce.exclusion import LeftOut
 from quiesce.model import Database, Mode, SetKind, Stack, Volume
 from quiesce.observed import Observed, Unit
 from quiesce.plan.outcome import downtime_words
-from quiesce.plan.services import nearest, quiet, with_dependents
+from quiesce.plan.services import quiet, with_dependents
 from quiesce.plan.steps import (
     ArchiveVolume,
     Bracket,
@@ -41,6 +41,7 @@ from quiesce.plan.steps import (
     VerifySet,
     WatchStarts,
 )
+from quiesce.suggest import suggest
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ def select(stack: Stack, observed: Observed, only: Sequence[str], kind: SetKind)
             )
         raise RequestError(
             f"there is no database or volume {name}",
-            f"{nearest(name, [*databases, *kept])}?",
+            suggest(name, [*databases, *kept]),
         )
     wanted = tuple(only) or (*databases, *kept)
     volumes = tuple(kept[key] for key in kept if key in wanted)

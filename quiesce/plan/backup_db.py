@@ -16,7 +16,6 @@ from quiesce.errors import RequestError
 from quiesce.model import SetKind, Stack
 from quiesce.observed import Observed
 from quiesce.plan.backup import require_databases
-from quiesce.plan.services import nearest
 from quiesce.plan.steps import (
     Bracket,
     DiscardStaging,
@@ -26,6 +25,7 @@ from quiesce.plan.steps import (
     ReleaseSnapshot,
     WriteScript,
 )
+from quiesce.suggest import suggest
 
 ENDING, COMPRESSED = ".sql", ".sql.zst"
 
@@ -51,7 +51,7 @@ def plan_backup_db(
     known = {database.key: database for database in stack.databases}
     for name in request.databases:
         if name not in known:
-            raise RequestError(f"there is no database {name}", f"{nearest(name, known)}?")
+            raise RequestError(f"there is no database {name}", suggest(name, known))
     databases = [d for d in stack.databases if not request.databases or d.key in request.databases]
     if not databases:
         raise RequestError("there is no database to back up", "declare databases in stack.yaml")

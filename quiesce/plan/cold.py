@@ -25,7 +25,7 @@ from quiesce.plan.backup import (
     sealing,
     watch,
 )
-from quiesce.plan.services import nearest, ordered, quiet
+from quiesce.plan.services import ordered, quiet
 from quiesce.plan.steps import (
     ArchiveVolume,
     Bracket,
@@ -37,6 +37,7 @@ from quiesce.plan.steps import (
     RecordStack,
     VerifySet,
 )
+from quiesce.suggest import suggest
 
 _WHY = "a cold copy needs a stopped stack"
 
@@ -112,7 +113,7 @@ def select_volumes(stack: Stack, observed: Observed, only: Sequence[str]) -> tup
                 f"name volumes: {', '.join(keys)}; or use --mode consistent",
             )
         if name not in keys:
-            raise RequestError(f"there is no volume {name} to back up", f"{nearest(name, keys)}?")
+            raise RequestError(f"there is no volume {name} to back up", suggest(name, keys))
         if not observed.volume(name).exists:
             raise RequestError(f"volume {name} does not exist yet", "run 'inv up' first")
     chosen = tuple(v for v in kept if v.key in (only or keys) and observed.volume(v.key).exists)

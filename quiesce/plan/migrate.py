@@ -8,8 +8,8 @@ from quiesce.errors import RequestError
 from quiesce.model import Stack
 from quiesce.observed import Observed
 from quiesce.plan.backup import require_databases
-from quiesce.plan.services import nearest
 from quiesce.plan.steps import MigrateDatabase, Plan
+from quiesce.suggest import suggest
 
 
 def plan_migrate(
@@ -23,7 +23,7 @@ def plan_migrate(
     known = {database.key: database for database in stack.databases}
     for name in names:
         if name not in known:
-            raise RequestError(f"there is no database {name}", f"{nearest(name, known)}?")
+            raise RequestError(f"there is no database {name}", suggest(name, known))
         if known[name].migrations is None:
             raise RequestError(
                 f"database {name} has no migrations", f"add databases.{name}.migrations"

@@ -12,9 +12,9 @@ from dataclasses import replace
 from quiesce.errors import RequestError
 from quiesce.model import BackupSet, OffsiteSet, OffsiteStore, Stack, Trust
 from quiesce.plan.retention import Candidate
-from quiesce.plan.services import nearest
 from quiesce.plan.set_ref import SetRef
 from quiesce.plan.steps import Node, Plan, PruneStore, PullSet, PushSet, VerifySet
+from quiesce.suggest import suggest
 
 WHY = "an off-site copy survives the loss of this machine"
 
@@ -236,8 +236,14 @@ def resolve(stack: Stack, sets: Sequence[OffsiteSet], ref: SetRef, store: str) -
     for entry in sets:
         if entry.name == wanted:
             return entry
-    hint = nearest(wanted, [s.name for s in sets]) if sets else "it is empty"
-    raise RequestError(f"store {store} contains no set {wanted}", f"{hint}?" if sets else hint)
+    hint = suggest(
+        wanted,
+        [s.name for s in sets],
+        most=3,
+        unlike=f"list its sets with 'inv backups --store {store}'",
+        none="it is empty",
+    )
+    raise RequestError(f"store {store} contains no set {wanted}", hint)
 
 
 def _prune(stack: Stack) -> Iterable[PruneStore]:
@@ -254,7 +260,7 @@ def _named(stack: Stack, store: str | None) -> tuple[str, ...]:
             f"add one to instances.{stack.instance.name}.stores in {stack.file.name}",
         )
     if store is not None and store not in names:
-        raise RequestError(f"there is no store {store}", f"{nearest(store, names)}?")
+        raise RequestError(f"there is no store {store}", suggest(store, names))
     return (store,) if store is not None else names
 
 

@@ -10,7 +10,7 @@ from quiesce.exclusion import LeftOut, is_run_folder
 from quiesce.model import Database, RestoreSource, Stack, Volume
 from quiesce.observed import Observed
 from quiesce.plan.rows import RowsTarget
-from quiesce.plan.services import nearest
+from quiesce.suggest import suggest
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def choose(stack: Stack, source: RestoreSource, request: RestoreRequest) -> Chos
     held = [*databases, *sorted(volumes)]
     for name in only:
         if name not in databases and name not in volumes:
-            raise RequestError(f"{source.name} does not contain {name}", f"{nearest(name, held)}?")
+            raise RequestError(f"{source.name} does not contain {name}", suggest(name, held))
     wanted = set(only) or set(held)
     declared = {database.key for database in stack.databases}
     declared |= {volume.key for volume in stack.volumes}

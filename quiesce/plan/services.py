@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping, Sequence
 
 from quiesce.errors import RequestError
 from quiesce.model import Command, Stack
@@ -27,6 +26,7 @@ from quiesce.plan.steps import (
     WaitHealthy,
     WaitServices,
 )
+from quiesce.suggest import suggest
 
 
 def ordered(stack: Stack, observed: Observed) -> tuple[str, ...]:
@@ -35,16 +35,10 @@ def ordered(stack: Stack, observed: Observed) -> tuple[str, ...]:
     for name in stack.restart.order:
         if name not in known:
             raise RequestError(
-                f"restart.order names {name}, which is not a service of the stack",
-                f"{nearest(name, known)}, or remove it from restart.order in {stack.file.name}",
+                f"restart.order names {name}, which is no service of the stack",
+                f"correct or remove it in {stack.file.name}; {suggest(name, known)}",
             )
     return order.start_order(order.dependencies(observed.services), stack.restart.order)
-
-
-def nearest(name: str, known: Collection[str]) -> str:
-    """Return `did you mean X` with the most alike known name, or the list of all of them."""
-    alike = get_close_matches(name, sorted(known), n=1)
-    return f"did you mean {alike[0]}" if alike else f"known: {', '.join(sorted(known)) or 'none'}"
 
 
 def chosen(observed: Observed, names: Sequence[str]) -> tuple[str, ...]:
@@ -52,7 +46,7 @@ def chosen(observed: Observed, names: Sequence[str]) -> tuple[str, ...]:
     known = {service.name for service in observed.services}
     for name in names:
         if name not in known:
-            raise RequestError(f"there is no service {name}", f"{nearest(name, known)}?")
+            raise RequestError(f"there is no service {name}", suggest(name, known))
     return tuple(names) or tuple(service.name for service in observed.services)
 
 

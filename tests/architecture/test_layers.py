@@ -20,7 +20,7 @@ from tests.support.trees import ROOT, is_for_type_checking, parse, texts
 
 NOUNS = (
     *("__init__", "errors", "obstacles", "model", "observed", "codec", "findings", "exclusion"),
-    *("private_facts", "frozen"),
+    *("private_facts", "suggest"),
 )
 FILES = ("file_errors", "private_files")
 # One reader of env files, for stack.yaml and for the credentials of stores: adapters may not import
@@ -41,6 +41,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "exclusion": (),
     "private_facts": ("errors", "model"),
     "obstacles": (),
+    "suggest": (),
     "private_files": ("errors", "file_errors"),
     "frozen": (),
     "model": ("errors", "exclusion", "frozen", "obstacles"),

@@ -404,7 +404,7 @@ def test_a_declared_volume_that_nobody_knows_is_refused_with_the_nearest(runtime
     """A mistyped key is found before anything is backed up."""
     with pytest.raises(RequestError, match="volume date") as caught:
         runtime.volumes([a_volume("date")])
-    assert caught.value.hint == "did you mean data?"
+    assert caught.value.hint == "did you mean 'data'?"
 
 
 def test_the_log_has_the_last_lines(runtime: Runtime):

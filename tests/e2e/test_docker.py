@@ -175,7 +175,7 @@ def test_a_service_that_compose_does_not_know_is_an_error_of_check(core: Checkou
         assert file.read_text() != text
         result = core.inv("check")
         assert result.code == 7
-        assert "did you mean redis" in result.out + result.err
+        assert "did you mean 'redis'?" in result.out + result.err
         refused = core.inv("backup")
         assert refused.code == 2
         assert "rediss" in refused.err

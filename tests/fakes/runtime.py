@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -22,6 +21,7 @@ from quiesce.observed import (
     VolumeState,
 )
 from quiesce.ports import DIRECTORY, Endpoint, StopResult
+from quiesce.suggest import suggest
 
 Tool = Callable[[str, Sequence[str], Mapping[str, str], Path, bool], None]
 
@@ -136,8 +136,7 @@ class FakeRuntime:
         known = {volume.key: volume for volume in self._volumes}
         for volume in declared:
             if volume.key not in known:
-                near = difflib.get_close_matches(volume.key, known, 1)
-                hint = f"did you mean {near[0]}?" if near else "see 'inv volumes'"
+                hint = suggest(volume.key, known)
                 raise RequestError(f"no volume {volume.key} in the fake stack", hint)
         first = [known.pop(volume.key) for volume in declared]
         return (*first, *known.values())

@@ -169,14 +169,14 @@ def test_a_mistyped_volume_is_answered_with_the_nearest():
     """The hint can be followed."""
     with pytest.raises(RequestError, match="no volume backend-medai") as caught:
         model({}, {"backend-media": {}, "redis": {}}).volume("backend-medai")
-    assert caught.value.hint == "did you mean backend-media?"
+    assert caught.value.hint == "did you mean 'backend-media'?"
 
 
 def test_a_volume_unlike_any_is_answered_with_all():
     """And with how to declare one where there is none."""
     with pytest.raises(RequestError) as caught:
         model({}, {"a": {}, "b": {}}).volume("postgres")
-    assert caught.value.hint == "its volumes are a, b"
+    assert caught.value.hint == "known: a, b"
 
 
 def test_completing_services_are_those_whose_end_others_wait_for():

@@ -297,14 +297,17 @@ def test_the_time_zone_comes_from_the_environment_when_it_is_not_declared(tmp_pa
     assert load_stack(file, None, {"TZ": "Europe/Paris"}).timezone == "Asia/Tokyo"
 
 
-def test_an_unknown_instance_is_a_wrong_request_that_lists_the_known_ones(folder: Path) -> None:
-    """The nearest one first."""
+def test_an_unknown_instance_is_a_wrong_request_with_a_suggestion(folder: Path) -> None:
+    """The nearest one, or else all."""
     with pytest.raises(RequestError) as caught:
         load_stack(write(folder, EVERYTHING), "locla", {})
     assert not isinstance(caught.value, ConfigError)
     assert caught.value.fact.startswith("there is no instance 'locla' in ")
-    assert caught.value.hint == "known: local, core"
+    assert caught.value.hint == "did you mean 'local'?"
     assert caught.value.exit_code == 2
+    with pytest.raises(RequestError) as caught:
+        load_stack(write(folder, EVERYTHING), "zzz", {})
+    assert caught.value.hint == "known: core, local"
 
 
 def test_the_named_instance_is_resolved_with_its_own_env_file(folder: Path) -> None:

@@ -272,7 +272,7 @@ ADDED = {
     ),
     "other choice": (
         "volumes: {a: {clean: yes}}",
-        "6: volumes.a.clean: 'yes' is not a known value (known: cache, logs)",
+        "6: volumes.a.clean: 'yes' is not one of the known words (known: logs, cache)",
     ),
     "missing": (
         "databases:\n  a: {user: x}",
@@ -741,7 +741,7 @@ SERVICES = {
     ),
     "unknown dependency": (
         "services: {web: {command: a, depends_on: [bd]}, db: {postgres: embedded}}",
-        "6: services.web.depends_on[0]: there is no service 'bd' (known: db, web)",
+        "6: services.web.depends_on[0]: there is no service 'bd' (known: web, db)",
     ),
     "cycle": (
         "services:\n"

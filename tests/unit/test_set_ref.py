@@ -335,7 +335,7 @@ def test_a_name_that_a_store_lacks_is_said_with_the_nearest() -> None:
     """And an empty store is called empty."""
     with pytest.raises(RequestError, match="away contains no set core-20261110-020001") as error:
         pulled("core-20261110-020001", [stored(SETS[0])])
-    assert error.value.hint == "did you mean core-20261110-020000?"
+    assert error.value.hint == "did you mean 'core-20261110-020000'?"
     with pytest.raises(RequestError) as error:
         pulled(NAME, [])
     assert error.value.hint == "it is empty"

@@ -6,7 +6,6 @@ name.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from quiesce.errors import RequestError
 from quiesce.observed import Condition, Dependency, Mount
+from quiesce.suggest import suggest
 
 CONDITIONS: Mapping[str, Condition] = {
     "service_started": "started",
@@ -63,7 +63,7 @@ class ComposeModel:
             return self.volumes[key]
         raise RequestError(
             f"there is no volume {key}, neither in the Compose file nor on the engine",
-            _nearest(key, self.volumes, "volumes") or "declare it under volumes, or remove it here",
+            suggest(key, self.volumes, none="declare it under volumes, or remove it here"),
         )
 
     def require(self, names: Collection[str]) -> None:
@@ -73,7 +73,7 @@ class ComposeModel:
             if name not in known:
                 raise RequestError(
                     f"the Compose file has no service {name}",
-                    _nearest(name, known, "services") or "see 'inv status'",
+                    suggest(name, known, none="see 'inv status'"),
                 )
 
     def is_closed(self, names: Collection[str]) -> bool:
@@ -195,13 +195,6 @@ def _has_health(check: Mapping[str, Any] | None) -> bool:
 
 def _is_active(wanted: Collection[str], chosen: Collection[str]) -> bool:
     return not wanted or "*" in chosen or not set(wanted).isdisjoint(chosen)
-
-
-def _nearest(name: str, known: Collection[str], what: str) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    if near:
-        return f"did you mean {near[0]}?"
-    return f"its {what} are {', '.join(known)}" if known else ""
 
 
 def declaration_order(files: Sequence[Path]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from quiesce.file_errors import hint_for, reason
 from quiesce.model import HostService, Stack
 from quiesce.observed import ProjectResources, ShadowedFolder
 from quiesce.ports import CommandLine, Runtime
+from quiesce.suggest import suggest
 
 
 class HostProject:
@@ -114,8 +115,8 @@ class HostProject:
     def _declared(self, service: str) -> HostService:
         found = self._units.services.get(service)
         if found is None:
-            known = ", ".join(self._units.services)
-            raise RequestError(f"there is no service {service}", f"known: {known}")
+            hint = suggest(service, self._units.services)
+            raise RequestError(f"there is no service {service}", hint)
         return found
 
 

@@ -7,7 +7,6 @@ walled off as it is in a container.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import platform
@@ -31,6 +30,7 @@ from quiesce.errors import NotDeclared, QuiesceError, RequestError, ServiceFaile
 from quiesce.model import HostService, Stack, Volume
 from quiesce.observed import Dependency, Engine, Mount, Service, Unit, VolumeState
 from quiesce.ports import DIRECTORY, Endpoint, StopResult
+from quiesce.suggest import suggest
 
 EMBEDDED = "embedded PostgreSQL"
 
@@ -94,10 +94,8 @@ class HostRuntime:
         known = dict.fromkeys([*used, *(volume.key for volume in self._stack.volumes)])
         for volume in declared:
             if volume.key not in known:
-                near = difflib.get_close_matches(volume.key, known, 1)
-                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
                 fact = f"no service of {self._stack.instance.name} has a volume {volume.key}"
-                raise RequestError(fact, hint)
+                raise RequestError(fact, suggest(volume.key, known))
         keys = dict.fromkeys([*(volume.key for volume in declared), *used])
         return tuple(self._volume(key) for key in keys)
 
@@ -350,8 +348,7 @@ class HostRuntime:
     def _require(self, services: Sequence[str]) -> None:
         for name in services:
             if name not in self._units.services:
-                near = difflib.get_close_matches(name, self._units.services, 1)
-                hint = f"did you mean {near[0]}?" if near else "see 'inv status'"
+                hint = suggest(name, self._units.services)
                 raise RequestError(f"{self._stack.instance.name} has no service {name}", hint)
 
     def _require_running(self, service: str) -> None:

@@ -30,6 +30,7 @@ from quiesce.errors import CheckFailed, QuiesceError, RequestError
 from quiesce.model import BackupSet, OffsiteObject, OffsiteSet, OffsiteStore, Trust
 from quiesce.plan.naming import SET_NAME
 from quiesce.ports import Progress
+from quiesce.suggest import suggest
 
 FORMAT = 1
 INDEX = "set.json"
@@ -350,10 +351,8 @@ class OffsiteStores:
 
     def _store(self, name: str) -> OffsiteStore:
         if name not in self._stores:
-            known = ", ".join(self._stores) or "none"
-            raise RequestError(
-                f"instance {self._instance} has no store {name}", f"its stores: {known}"
-            )
+            fact = f"instance {self._instance} has no store {name}"
+            raise RequestError(fact, suggest(name, self._stores))
         return self._stores[name]
 
     def _objects(self, name: str) -> Objects:
