@@ -1,7 +1,7 @@
-"""Restoring what is no set: SQL files, archives of pg_dump, and those of an older script.
+"""Restores files that are not sets: SQL files, archives of pg_dump, and those of an older script.
 
-What is found is laid into the run's staging folder, read to its end there, and given to the
-planner in the shape of a set that records nothing to compare with.
+Their content is put into the run's staging folder, read to its end there, and passed to the planner
+as a set without recorded facts to compare with.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from quiesce.model import (
 )
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-#: A `.sql.gz` in a `.tar.gz` in a file, and one more.
+#: A `.sql.gz` in a `.tar.gz` in a file, and one more level.
 _MOST_NESTED = 4
-#: What the older script put into one archive, by what its names begin with.
+#: The parts of the older script's archive, by the form of their names.
 _PARTS = {
     "db": LEGACY_DUMP,
     "media": re.compile(r"media_backup_[\w.-]+\.tar\.gz"),
@@ -51,7 +51,7 @@ _PARTS = {
 
 @dataclass(frozen=True, slots=True)
 class ForeignFile:
-    """A file that somebody wants restored, and what of the stack was named for it."""
+    """A file to restore, and the options that name its target."""
 
     path: Path
     database: str | None
@@ -59,7 +59,8 @@ class ForeignFile:
 
 
 def is_single_file(stack: Stack, file: str | None) -> Path | None:
-    """Return the file that is meant, None when a set is: from here, then from `backups/`."""
+    """Return the file that is meant, None for a set: relative to the working directory, then to
+    `backups/`."""
     for path in (Path(file), stack.backups / file) if file else ():
         if path.is_file():
             return path.absolute()
@@ -69,10 +70,10 @@ def is_single_file(stack: Stack, file: str | None) -> Path | None:
 def as_source(
     stack: Stack, ports: Ports, run: str, wanted: ForeignFile, identity: Path | None
 ) -> BackupSet:
-    """Lay the file into the run's staging folder, read it to its end, and return it as a source.
+    """Put the file into the run's staging folder, read it to its end, and return it as a source.
 
-    One that ends in `.age` or `.gpg` is decrypted first. Raise RequestError, with a line where
-    there is one, for what is damaged, not loaded, or not said to be for any database or volume.
+    A file that ends in `.age` or `.gpg` is decrypted first. Raise RequestError, with a line number
+    if possible, for a damaged or unsupported file, or one without a known database or volume.
     """
     folder = ports.store.scratch(run, "files")
     found = _Found(stack, ports, folder, wanted)
@@ -90,7 +91,7 @@ def as_source(
 
 
 class _Found:
-    """What was found in a file so far."""
+    """What was found in a file."""
 
     def __init__(self, stack: Stack, ports: Ports, folder: Path, wanted: ForeignFile) -> None:
         self.stack, self.ports, self.folder, self.wanted = stack, ports, folder, wanted
@@ -101,8 +102,8 @@ class _Found:
         self.legacy = False
 
     def take(self, path: Path, nested: int = 0) -> None:
-        """Look at the first bytes and take it as what it is. Archives are in archives, as
-        `nested` counts, but not without end."""
+        """Detect the file's type by its first bytes and add it. Archives may be nested, as `nested`
+        counts, up to a limit."""
         if nested > _MOST_NESTED:
             raise OSError(f"more than {_MOST_NESTED} archives are nested in one another")
         with path.open("rb") as stream:
@@ -117,7 +118,7 @@ class _Found:
             self._script(path)
 
     def source(self) -> BackupSet:
-        """Return all of it in the shape of a set."""
+        """Return everything as a set."""
         now = datetime.now(UTC)
         manifest = Manifest(
             format=1,
@@ -220,7 +221,7 @@ class _Found:
                     self._volume(target, legacy[part])
 
     def _volume_alone(self, path: Path) -> None:
-        """Take the tar as the content of the volume that its name or `--only` says."""
+        """Use the tar as the content of the volume that its name or `--only` names."""
         name, wanted = self.wanted.path.name, self.wanted.volume
         part = next((part for part, form in _PARTS.items() if form.fullmatch(name)), "")
         named = self.stack.legacy.get(part)
@@ -249,7 +250,7 @@ class _Found:
                 details=unsafe[1:20],
             )
         self._member(path, "volume", key)
-        # Nothing recorded what it holds, so there is nothing to compare with.
+        # Nothing recorded its content, so there is nothing to compare with.
         self.volumes.append(VolumeRecord(key, key, -1, -1, (path.name,), None, ""))
 
     def _member(self, path: Path, kind: Any, source: str) -> None:
@@ -268,7 +269,8 @@ class _Found:
 
 
 def _parts(archive: tarfile.TarFile, name: str) -> dict[str, tarfile.TarInfo]:
-    """What the older script put into its archive, by what it is. Raise RequestError for two."""
+    """Return the parts of the older script's archive by kind. Raise RequestError for two of a
+    kind."""
     found: dict[str, tarfile.TarInfo] = {}
     for member in archive:
         for part, form in _PARTS.items():
@@ -284,9 +286,9 @@ def _parts(archive: tarfile.TarFile, name: str) -> dict[str, tarfile.TarInfo]:
 
 
 def _in_a_set(stack: Stack, path: Path) -> str:
-    """Return the key of the database that the file is the dump of in a set, "" for no member.
+    """Return the key of the database if the file is its dump in a set, "" if it is not a member.
 
-    Raise RequestError when the set was made of another instance.
+    Raise RequestError if the set belongs to another instance.
     """
     folder = path.resolve().parent.parent
     try:

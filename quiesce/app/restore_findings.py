@@ -1,4 +1,4 @@
-"""What `check` and `doctor` find out about restores before anybody needs one."""
+"""Findings of `check` and `doctor` about future restores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from quiesce.report import words
 
 
 def restorable(stack: Stack, ports: Ports, observed: Observed) -> list[Finding]:
-    """Return what would keep a backup that is made now from being restored here, by database."""
+    """Return what would prevent restoring a backup that is made now, by database."""
     found: list[Finding] = []
     for database in stack.databases:
         state = observed.database(database.key)

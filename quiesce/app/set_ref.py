@@ -1,4 +1,4 @@
-"""Which set a `--file` means: a folder, a name, `latest`, or the answer to a question."""
+"""Resolves `--file` to a set: a folder, a name, `latest`, or the answer to a question."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def resolve(
     ask: Callable[[Sequence[BackupSet]], str],
     other: str | None = None,
 ) -> BackupSet:
-    """Return the set that was asked for.
+    """Return the requested set.
 
-    `latest` is the newest complete full set of this instance that was no safety set;
-    `latest:data`, `latest:schema`, `latest:safety` and `latest:<database or volume>` narrow it
-    differently. A relative path counts from the working directory, then from `backups/`. `other`
-    is the instance whose set is meant, where it is not this one. Raise RequestError with the
-    nearest names for what does not exist, and for a set of an instance that is not meant.
+    `latest` is the newest complete full set of this instance that is not a safety set;
+    `latest:data`, `latest:schema`, `latest:safety` and `latest:<database or volume>` select
+    another. A relative path counts from the working directory, then from `backups/`. `other` is the
+    instance of the set, if it is not this one. Raise RequestError with the nearest names if the set
+    does not exist, or for a set of another instance.
     """
     meant = stack.instance.name if other is None else other
     if file is None:
@@ -62,13 +62,13 @@ def _latest(instance: str, sets: Sequence[BackupSet], what: str) -> BackupSet:
     else:
         found = [s for s in ordinary if s.manifest.kind == "full" and what in _sources(s)]
     if not found:
-        words = f"a set for {what}" if what else "a full set"
-        raise RequestError(f"{instance} has not {words} yet", _HINT)
+        words = f"set for {what}" if what else "full set"
+        raise RequestError(f"instance {instance} has no {words} yet", _HINT)
     return max(found, key=lambda s: (s.manifest.created_at, s.name))
 
 
 def is_safety(backup: BackupSet) -> bool:
-    """Whether the set was made by a restore, of what it was about to replace."""
+    """Whether the set was made by a restore of the data that it was about to replace."""
     return backup.manifest.label == "before restore"
 
 

@@ -331,7 +331,7 @@ def _closed(folder: Path, identity: Identity) -> RequestError:
 
 
 def _first_blocked(folder: Path, identity: Identity) -> Path | None:
-    """The first existing directory on the way to and including `folder` that keeps others out."""
+    """Return the first existing folder on the path to `folder` that `identity` cannot enter."""
     if not identity.switches:
         return None
     resolved = folder.resolve()

@@ -1,4 +1,4 @@
-"""Whether services of `runtime: host` are well: asked once, or waited for."""
+"""Checks whether services of `runtime: host` are healthy, once or until a timeout."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from quiesce.errors import QuiesceError, ServiceFailed
 from quiesce.model import HostService
 from quiesce.observed import Health, Unit
 
-#: Seconds between two looks while waiting.
+#: Seconds between two polls while waiting.
 LOOK_EVERY = 0.05
-#: Seconds an answer may take: when looked at, and when waited for.
+#: Seconds that a check may take: a single one, and while waiting.
 GLANCE, PATIENCE = 2.0, 5.0
-#: A unit that fails its check is `starting` for so long, then `unhealthy`.
+#: A unit that fails its check is `starting` for this long, then `unhealthy`.
 START_SECONDS = 30.0
 #: A unit without a health check counts as healthy after running this long.
 STEADY = 1.0
