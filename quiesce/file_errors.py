@@ -1,7 +1,7 @@
-"""Why a file could not be used, as a hint that is true for that reason.
+"""Hints for file errors, which depend on the error code.
 
-The same call fails for a full disk, a read-only file system and missing rights; what helps against
-one is useless or harmful against another.
+The same call fails for a full disk, a read-only file system and missing permissions; the remedy for
+one is useless or harmful for another.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ _HINTS = {
 
 
 def reason(error: OSError) -> str:
-    """Return the system's words for the error, without a path."""
+    """Return the system's message for the error, without a path."""
     return os.strerror(error.errno) if error.errno else (error.strerror or "unknown error")
 
 
 def hint_for(error: OSError, place: Path | str) -> str:
-    """Return what to do about this error at `place`, for its errno. Safe if followed literally."""
+    """Return a hint for this error at `place`, by its errno. Safe if followed literally."""
     text = _HINTS.get(error.errno or 0, "see ls -ld {place} and dmesg, then try again")
     return text.format(place=quote(str(place)))
 
@@ -89,8 +89,8 @@ def translate_write_errors(folder: Path) -> AbstractContextManager[None]:
 def hint_for_reading(
     error: OSError, place: Path | str, mistaken: str = "check the path and its permissions"
 ) -> str:
-    """Return what to do about a file that a person named and that cannot be read; `mistaken` where
-    the likely reason is that another one was meant."""
+    """Return a hint for a file that a user named and that cannot be read; `mistaken` if probably
+    another file was meant."""
     if error.errno in (None, 0, errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.EISDIR):
         return mistaken
     return hint_for(error, place)

@@ -1,7 +1,7 @@
-"""What the guard does: wait for the run's last word, and recover when there was none.
+"""The guard process: waits for the run's end, and recovers it if it died.
 
 Started by `execute/guard.py` as `python -m quiesce.guard STACK INSTANCE`, with the pipe as its
-standard input. Nothing but the standard library is loaded while it waits.
+standard input. Only the standard library is loaded while it waits.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import sys
 import time
 from pathlib import Path
 
-#: Seconds to wait for the lock: a person may be recovering already.
+#: Seconds to wait for the lock: a user may be recovering already.
 _WAIT = 600.0
-#: Seconds to go on trying while the engine does not answer, or somebody else changes it.
+#: Seconds to keep trying while the engine does not answer, or another run is changing it.
 _LOST = 7 * 24 * 3600.0
 #: Seconds between two attempts: at first, by how much they grow, and at most.
 _PAUSE, _GROWTH, _LONGEST_PAUSE = 1.0, 1.5, 15.0
 
 
 def main() -> int:
-    """Return 0 when nothing was to be done or all of it worked, else the error's exit code."""
+    """Return 0 if nothing had to be done or everything worked, else the error's exit code."""
     if os.read(0, 1):
         return 0
     file, instance = Path(sys.argv[1]), sys.argv[2]
@@ -46,7 +46,7 @@ def main() -> int:
                 stack = resolve_project(stack, anyhow=True, patient=True)
                 run_recover(Session(stack, reporter, Options(yes=True, wait=_WAIT)))
             except QuiesceError as error:
-                # Somebody from elsewhere may be at work on the same engine: after it, then.
+                # A run from elsewhere may be using the same engine: try again after it.
                 if (error.lost_engine or isinstance(error, Busy)) and time.monotonic() < deadline:
                     time.sleep(pause)
                     pause = min(pause * _GROWTH, _LONGEST_PAUSE)

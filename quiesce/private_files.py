@@ -1,8 +1,9 @@
-"""Folders and files that belong to Quiesce: private, and reached through no symbolic link.
+"""Folders and files of Quiesce: private, and accessed through no symbolic link.
 
-`backups/` itself may be a symbolic link or a mount: people keep their backups on another disk.
-Below it everything was made by Quiesce, so a link there was placed by somebody else, to have a file
-outside of it written or read. Once a folder is 0700 and ours, nobody else can place one.
+`backups/` itself may be a symbolic link or a mount: backups are often on another disk. Everything
+below was created by Quiesce, so a link there was placed by another user, to make Quiesce read or
+write a file elsewhere. Once a folder is 0700 and owned by Quiesce's user, nobody else can place
+one.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ _ROOT = 0
 
 
 def trusted_owners(beside: Path) -> frozenset[int]:
-    """Return the users whose folders are believed: this one and root; for root also the owner of
-    `beside`, the stack's folder, who already decides what is run."""
+    """Return the users whose folders are trusted: this user and root; for root also the owner of
+    `beside`, the stack's folder, who controls what is run anyway."""
     owners = {os.geteuid(), _ROOT}
     if os.geteuid() == _ROOT:
         with contextlib.suppress(OSError):
@@ -33,17 +34,17 @@ def trusted_owners(beside: Path) -> frozenset[int]:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder and the missing ones above it, each 0700: mkdir gives that to the last only."""
+    """Create a folder and its missing parents, each 0700: mkdir sets the mode only of the last."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(mode=0o700, exist_ok=True)
 
 
 def secure_top(folder: Path, owners: Collection[int]) -> None:
-    """`folder` exists, belongs to one of `owners`, and is 0700 unless the file system cannot do
-    that. It may be a symbolic link that one of them made.
+    """Require that `folder` exists and belongs to one of `owners`, and make it 0700 if the file
+    system supports modes. It may be a symbolic link that one of them created.
 
-    Raise RequestError when somebody else may write in it.
+    Raise RequestError if others can write to it.
     """
     try:
         _check_link(folder, owners)
@@ -58,10 +59,10 @@ def secure_top(folder: Path, owners: Collection[int]) -> None:
 
 
 def secure_below(top: Path, *names: str, owners: Collection[int], make: bool = False) -> None:
-    """Each folder on the way from `top` is a real folder of one of `owners`, 0700.
+    """Require that each folder on the path from `top` is a real folder of one of `owners`, 0700.
 
-    A missing one ends the check, or is made with `make`. Raise RequestError for a symbolic link or
-    anything else that is no folder.
+    A missing one ends the check, or is created with `make`. Raise RequestError for a symbolic link
+    or anything else that is not a folder.
     """
     descriptor = -1
     path = top
@@ -87,16 +88,16 @@ def secure_below(top: Path, *names: str, owners: Collection[int], make: bool = F
 
 
 def refuse_link(file: Path) -> None:
-    """Raise RequestError when there is a symbolic link in the place of a file of ours."""
+    """Raise RequestError if one of Quiesce's files is a symbolic link."""
     if file.is_symlink():
         raise _link(file)
 
 
 def open_private(file: Path, flags: int) -> int:
-    """Open a file of ours, 0600 when it is made. Raise OSError: ELOOP for a symbolic link, EEXIST
-    for what is no plain file, EMLINK for one that has a second name elsewhere.
+    """Open one of Quiesce's files, created with mode 0600. Raise OSError: ELOOP for a symbolic
+    link, EEXIST for anything that is not a regular file, EMLINK for one with another hard link.
 
-    A FIFO in its place would block whoever opens it; a hard link would have another file written.
+    A FIFO in its place would block the open; a hard link would redirect the write to another file.
     """
     descriptor = os.open(file, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     found = os.fstat(descriptor)
@@ -110,15 +111,16 @@ def open_private(file: Path, flags: int) -> int:
 
 
 def read_private(file: Path) -> bytes:
-    """Return what a file of ours holds. Raise OSError as `open_private`."""
+    """Return the content of one of Quiesce's files. Raise OSError as `open_private`."""
     with os.fdopen(open_private(file, os.O_RDONLY), "rb") as opened:
         return opened.read()
 
 
 def replace_private(file: Path, content: bytes) -> None:
-    """Replace a 0600 file by one rename, synced: a reader sees the old content or the new."""
+    """Replace a 0600 file by one rename, synced: a reader sees either the old or the new
+    content."""
     partial = file.with_name(f".{file.name}.partial")
-    # Removed, not opened: a link or a FIFO of this name leads somewhere else.
+    # Removed, not opened: a link or a FIFO of this name would lead elsewhere.
     partial.unlink(missing_ok=True)
     descriptor = open_private(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     with os.fdopen(descriptor, "wb") as opened:
@@ -185,7 +187,7 @@ def _secure(descriptor: int, path: Path, owners: Collection[int]) -> None:
                 f"as its owner, user {found.st_uid}, run: chmod 0700 {shown}",
             ) from error
         return
-    # A file system without modes accepts the call and changes nothing.
+    # A file system without permission bits accepts the call and changes nothing.
     if os.fstat(descriptor).st_mode & 0o022:
         raise RequestError(
             f"other users can write to {path}, and its file system does not support modes",

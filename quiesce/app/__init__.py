@@ -1,4 +1,4 @@
-"""What every command stands on: `open_app` returns the session that a command works with."""
+"""The composition root: connects adapters and planners for the verbs in `commands`."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def open_app(
     *,
     anyhow: bool = False,
 ) -> Session:
-    """Read `stack.yaml` and return the application for one instance of it.
+    """Read `stack.yaml` and return the session for one of its instances.
 
-    `stack` or `QUIESCE_STACK` names the file; otherwise it lies in `start`, beside the tasks.py
-    that was loaded. Raise ConfigError or RequestError for what is wrong with it; `anyhow`: unless
-    it is known how it was when a run began that is owed something.
+    `stack` or `QUIESCE_STACK` names the file; otherwise it is in `start`, beside the tasks.py that
+    was loaded. Raise ConfigError or RequestError if it is invalid; with `anyhow`, use its copy from
+    an interrupted run if there is one.
     """
     from quiesce.config import load_stack
 
@@ -49,7 +49,7 @@ def open_app(
 
 
 def engines_of(start: Path, stack: str | None) -> Mapping[str, tuple[str, str]]:
-    """Return what tells the engine of each instance from another. Raise ConfigError."""
+    """Return the identity of each instance's engine. Raise ConfigError."""
     from quiesce.config import read_engines
 
     return read_engines(_stack_file(start, stack or os.environ.get("QUIESCE_STACK")))

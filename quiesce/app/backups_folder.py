@@ -1,4 +1,4 @@
-"""`backups/` and the folders that Quiesce keeps in it, made safe before anything is written."""
+"""Secures `backups/` and Quiesce's folders in it before anything is written."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
     from quiesce.model import Stack
 
-#: Where journals, reports, and whatever else a run writes without a set lie below `backups/`.
+#: Folders below `backups/` for journals, for reports, and for other files of runs.
 RUNS, REPORTS = ".runs", ".reports"
 _SHARED = (".staging", ".state", ".trash", ".isolated", ".log")
 
 
 def runs_folder(stack: Stack) -> Path:
-    """Where the instance's journals are, and the notes of what its runs left.
+    """Return the folder of the instance's journals and notes of pending work.
 
-    Those of a throwaway copy lie in it and go with it: nothing of them concerns the instance.
+    A throwaway copy has its own, which is removed with it: nothing in it concerns the instance.
     """
     if stack.instance.throwaway:
         return stack.instance.directory / "runs"
@@ -27,15 +27,17 @@ def runs_folder(stack: Stack) -> Path:
 
 
 def lock_file(stack: Stack) -> Path:
-    """The file that one run at a time of this instance locks, or of a copy: both use its sets."""
+    """Return the file that one run at a time of this instance, or of a copy, locks: both use its
+    sets."""
     return stack.backups / RUNS / stack.instance.name / "lock"
 
 
 def secure(stack: Stack) -> None:
-    """`backups/` and its inner folders are private, ours, and no symbolic links below the top.
+    """Make `backups/` and its inner folders private, owned by this user, and free of symbolic
+    links.
 
-    What is open to others and ours is corrected: git makes the folder 0755. Raise RequestError for
-    what somebody else may write in or has put there, before anything is written through it.
+    Wrong modes of own folders are corrected: git creates 0755. Raise RequestError for a folder that
+    others can write to or have placed there, before anything is written through it.
     """
     top, owners = stack.backups, trusted_owners(stack.directory)
     secure_top(top, owners)
@@ -48,7 +50,7 @@ def secure(stack: Stack) -> None:
 
 
 def links_in(stack: Stack) -> tuple[Path, ...]:
-    """Return what `secure` would refuse as a symbolic link. Changes nothing."""
+    """Return the symbolic links that `secure` would refuse. Read-only."""
     top, name = stack.backups, stack.instance.name
     folders = [top / RUNS, top / RUNS / name, top / REPORTS, top / REPORTS / name]
     folders += [top / shared for shared in _SHARED]
@@ -56,7 +58,7 @@ def links_in(stack: Stack) -> tuple[Path, ...]:
 
 
 def _files(stack: Stack) -> tuple[Path, ...]:
-    """What is opened by its name and written, without being replaced."""
+    """Return the files that are opened by name and written without being replaced."""
     runs = stack.backups / RUNS / stack.instance.name
     log = stack.backups / ".log" / f"{stack.instance.name}.log"
     return (runs / "lock", runs / "guard.log", log)

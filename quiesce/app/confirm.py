@@ -1,7 +1,7 @@
-"""Asking before something is lost: a yes, or a phrase that is typed exactly.
+"""Asks before data is lost: a yes, or a phrase that must be typed exactly.
 
-`--yes` answers questions and never stands in for a phrase; `--confirm` gives the phrase, and so
-does standard input, terminal or pipe. The end of input means no.
+`--yes` answers questions but never replaces a phrase; `--confirm` gives the phrase, and so does
+standard input, terminal or pipe. The end of input means no.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def require_yes(reporter: Reporter, question: str, banner: Sequence[str], *, yes: bool) -> None:
-    """Return when the answer is yes, or was given with `--yes`. Raise Refused for any other."""
+    """Return if the answer is yes, or was given with `--yes`. Raise Refused otherwise."""
     if yes:
         return
     answer = reporter.ask(f"{question} [yes/no]", banner)
@@ -33,9 +33,9 @@ def require_yes(reporter: Reporter, question: str, banner: Sequence[str], *, yes
 def require_phrase(
     reporter: Reporter, phrase: str, banner: Sequence[str], given: str | None
 ) -> None:
-    """Return when exactly this phrase was `given`, or is typed. Raise Refused for any other.
+    """Return if exactly this phrase was `given`, or is typed. Raise Refused otherwise.
 
-    The banner is shown in every case: who gives the phrase on the command line sees it in the log.
+    The banner is shown in any case: with a phrase from the command line, it is in the log.
     """
     if given is None:
         answer = reporter.ask(f"Type {phrase} to continue:", banner)
@@ -51,7 +51,7 @@ def require_phrase(
 
 
 def from_other_instance(source: BackupSet, stack: Stack) -> tuple[str, list[str]]:
-    """Return the phrase and the warning for a set that was made of another instance."""
+    """Return the phrase and the warning for a set of another instance."""
     here, there = stack.instance.name, source.manifest.instance
     lines = [
         f"{source.name} was made of instance {there} and replaces the data of {here}",
@@ -62,10 +62,10 @@ def from_other_instance(source: BackupSet, stack: Stack) -> tuple[str, list[str]
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Something that is about to be lost: what it is, and the sources a set would keep it under.
+    """Data that is about to be lost: what it is, and the sources under which a set contains it.
 
-    Every one of `sources` has to be in a set for it to bring this back; none means that no set
-    ever holds it. `bytes` is None where nobody could measure.
+    A set must contain all of `sources` to restore it; if there are none, no set ever contains it.
+    `bytes` is None if unknown.
     """
 
     what: str
@@ -75,8 +75,8 @@ class Loss:
 
 
 def losses(stack: Stack, observed: Observed, keys: Sequence[str], sizes: Sizes) -> tuple[Loss, ...]:
-    """Return what emptying or removing these volumes loses. Volumes that do not exist lose
-    nothing. Keys that `stack.yaml` does not declare are in no set."""
+    """Return what is lost by emptying or removing these volumes. Missing volumes lose nothing. Keys
+    that `stack.yaml` does not declare are in no set."""
     found = []
     for state in observed.volumes:
         if state.key not in keys or not state.exists:
@@ -105,7 +105,7 @@ def databases_in(stack: Stack, observed: Observed, key: str) -> tuple[str, ...]:
 
 
 def loss_lines(lost: Sequence[Loss], sets: Sequence[BackupSet], now: datetime) -> list[str]:
-    """Return a line for each loss: how much it is, and how old the newest verified backup is."""
+    """Return a line for each loss: its size, and the age of the newest verified backup."""
     return [f"  {loss.what}: {_how_much(loss)}; {_backup(loss, sets, now)}" for loss in lost]
 
 
@@ -126,7 +126,7 @@ def _backup(loss: Loss, sets: Sequence[BackupSet], now: datetime) -> str:
 
 
 def newest_verified(sets: Sequence[BackupSet], sources: Sequence[str]) -> BackupSet | None:
-    """Return the newest set that was verified good and holds the data of all these sources."""
+    """Return the newest successfully verified set that contains the data of all these sources."""
     good = [
         backup
         for backup in sets
@@ -143,6 +143,6 @@ def _contents(backup: BackupSet) -> set[str]:
 
 
 def suggestion(stack: Stack, only: Sequence[str] = ()) -> str:
-    """Return the exact command that makes a backup first."""
+    """Return the exact command for a backup."""
     named = f" --only {','.join(only)}" if only else ""
     return f"make a backup first: inv backup --instance {stack.instance.name}{named}"

@@ -1,5 +1,5 @@
-"""Marks that a drill writes and looks for: a row in every database, a file in every volume, and
-what `drill: {writes: …}` of `stack.yaml` sends through the services' own API."""
+"""Markers that a drill writes and checks: a row in every database, a file in every volume, and what
+`drill: {writes: …}` of `stack.yaml` sends to the services' own APIs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ SECONDS = 60.0
 
 
 def write(stack: Stack, ports: Ports, word: str) -> list[str]:
-    """Write the word everywhere; return the places, as `database:key`, `volume:…` and `api:…`."""
+    """Write the word to every place; return the places, as `database:key`, `volume:…` and
+    `api:…`."""
     places = []
     for database in stack.databases:
         ports.databases.mark(database, word)
@@ -41,7 +42,7 @@ def write(stack: Stack, ports: Ports, word: str) -> list[str]:
 
 
 def missing(stack: Stack, ports: Ports, word: str, places: Sequence[str]) -> list[str]:
-    """Return, in words, every place where the word is not."""
+    """Describe every place where the word is missing."""
     found = []
     for place in places:
         kind, _, rest = place.partition(":")
@@ -66,7 +67,7 @@ def missing(stack: Stack, ports: Ports, word: str, places: Sequence[str]) -> lis
 
 
 def erase(stack: Stack, ports: Ports, places: Sequence[str]) -> None:
-    """No mark is left."""
+    """Remove all markers."""
     for place in places:
         kind, _, rest = place.partition(":")
         if kind == "database":

@@ -1,4 +1,4 @@
-"""Which database a single file is of: what its name says, and what was asked, agree. Pure."""
+"""Determines which database a single file is for: its name and the options must agree. Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from quiesce.errors import RequestError
 from quiesce.model import Database, Stack
 from quiesce.suggest import suggest
 
-#: What the older script named its dump of a database.
+#: The names of the older script's database dumps.
 LEGACY_DUMP = re.compile(r"db_backup_[\w.-]+\.sql(?:\.gz)?(?:\.age|\.gpg)?")
 
 _ENDING = re.compile(
     r"(?:\.(?:age|gpg|gz|zst|sql|dump|pgdump|custom|backup|plain))*$", re.IGNORECASE
 )
-#: After a name and another sign than `-` comes a date or a number, or it is a longer name.
+#: After a name and a sign other than `-`, a date or a number must follow; otherwise the name is
+#: longer.
 _DATED = re.compile(r"[_.](?:(?:data|schema|full)[-_.])?\d.*", re.DOTALL)
 
 
@@ -28,16 +29,15 @@ def database_of_file(
     member_of: str = "",
     header: str = "",
 ) -> Database:
-    """Return the database that a file called `name` is of.
+    """Return the database that a file with this name is for.
 
     The name decides: `KEY-….sql`, `KEY.sql`, and for an instance that is not the default one
-    `INSTANCE-KEY-….sql`; a database's own name counts like its key, and the longest that fits is
-    meant. Before the name: `member_of`, the database that a set says its member is of; and where
-    the file is of the older script (`legacy`), the key `legacy` of `stack.yaml`. `asked` is
-    `--database`; `header` is the database that the file itself says it was made of.
+    `INSTANCE-KEY-….sql`; a database's own name counts like its key, and the longest match wins.
+    These precede the name: `member_of`, the database of a set's member, and for a file of the older
+    script (`legacy`) the key `legacy` in `stack.yaml`. `asked` is `--database`; `header` is the
+    database named in the file itself.
 
-    Raise RequestError when these contradict each other, and when nothing says which database is
-    meant.
+    Raise RequestError if these contradict each other, or if nothing determines the database.
     """
     known = {database.key: database for database in stack.databases}
     if asked is not None and asked not in known:
@@ -59,7 +59,7 @@ def database_of_file(
         (key,) = known
     if key is None:
         raise RequestError(
-            f"{name} does not say which database it is of",
+            f"{name} does not tell which database it is for",
             f"name it with --database: {', '.join(known)}",
         )
     if key not in known:
@@ -74,7 +74,7 @@ def key_in_name(stack: Stack, name: str) -> str | None:
     labels = _labels(stack)
     for given, wanted in (
         (stem, labels),
-        # Only where no name fits as it is written.
+        # Ignore case only if no name matches as written.
         (stem.casefold(), _folded(labels)),
     ):
         fitting = [label for label in wanted if _fits(given, label)]

@@ -1,4 +1,4 @@
-"""Files that nobody may rename or remove, looked for before a plan that would have to."""
+"""Refuses immutable files before a plan that would have to rename or remove them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from quiesce.observed import VolumeState
 
 
 def refuse_immutable(ports: Ports, states: Iterable[VolumeState], path: str = "") -> None:
-    """Raise RequestError naming what is immutable or append-only in these volumes; with `path`,
-    what is there or on the way there."""
+    """Raise RequestError naming the immutable or append-only entries in these volumes; with `path`,
+    only entries there or on its path."""
     for state in states:
         if not state.exists:
             continue
@@ -21,7 +21,7 @@ def refuse_immutable(ports: Ports, states: Iterable[VolumeState], path: str = ""
         except QuiesceError as error:
             if error.lost_engine:
                 raise
-            # Without a way into the volume that is found out, and said, by who needs one.
+            # If the volume is not accessible, the step that needs it reports that.
             continue
         names = [name for name in names if not path or _touches(name, os.fsencode(path))]
         if names:
@@ -36,6 +36,6 @@ def refuse_immutable(ports: Ports, states: Iterable[VolumeState], path: str = ""
 
 
 def _touches(name: bytes, path: bytes) -> bool:
-    """Whether an entry is the piece itself, in it, or the folder that it is in."""
+    """Whether an entry is the path itself, inside of it, or its parent folder."""
     subpath = b"./" + path
     return (name + b"/").startswith(subpath + b"/") or name == subpath.rpartition(b"/")[0]

@@ -1,7 +1,7 @@
-"""Restoring what is no set: SQL files, archives of pg_dump, and those of an older script.
+"""Restores files that are not sets: SQL files, archives of pg_dump, and those of an older script.
 
-What is found is unpacked into the run's staging folder and read to its end there; the planner gets
-it as an `ImportSource`.
+Their content is put into the run's staging folder, read to its end there, and passed to the planner
+as an `ImportSource`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from quiesce.execute.run import Ports
 from quiesce.model import Database, ImportedDatabase, ImportedVolume, ImportSource, Stack
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-#: A `.sql.gz` in a `.tar.gz` in a file, and one more.
+#: A `.sql.gz` in a `.tar.gz` in a file, and one more level.
 _MOST_NESTED = 4
-#: What the older script put into one archive, by what its names begin with.
+#: The parts of the older script's archive, by the form of their names.
 _PARTS = {
     "db": LEGACY_DUMP,
     "media": re.compile(r"media_backup_[\w.-]+\.tar\.gz"),
@@ -38,7 +38,7 @@ _PARTS = {
 
 @dataclass(frozen=True, slots=True)
 class ForeignFile:
-    """A file that somebody wants restored, and what of the stack was named for it."""
+    """A file to restore, and the options that name its target."""
 
     path: Path
     database: str | None
@@ -48,10 +48,10 @@ class ForeignFile:
 def as_source(
     stack: Stack, ports: Ports, run: str, wanted: ForeignFile, identity: Path | None
 ) -> ImportSource:
-    """Unpack the file into the run's staging folder, read it to its end, and return what it holds.
+    """Put the file into the run's staging folder, read it to its end, and return it as a source.
 
-    One that ends in `.age` or `.gpg` is decrypted first. Raise RequestError, with a line where
-    there is one, for what is damaged, not loaded, or not said to be for any database or volume.
+    A file that ends in `.age` or `.gpg` is decrypted first. Raise RequestError, with a line number
+    if possible, for a damaged or unsupported file, or one without a known database or volume.
     """
     folder = ports.store.scratch(run, "files")
     found = _Found(stack, ports, folder, wanted)
@@ -69,7 +69,7 @@ def as_source(
 
 
 class _Found:
-    """What was found in a file so far."""
+    """What was found in a file."""
 
     def __init__(self, stack: Stack, ports: Ports, folder: Path, wanted: ForeignFile) -> None:
         self.stack, self.ports, self.folder, self.wanted = stack, ports, folder, wanted
@@ -79,8 +79,8 @@ class _Found:
         self.legacy = False
 
     def take(self, path: Path, nested: int = 0) -> None:
-        """Look at the first bytes and take it as what it is. Archives are in archives, as
-        `nested` counts, but not without end."""
+        """Detect the file's type by its first bytes and add it. Archives may be nested, as `nested`
+        counts, up to a limit."""
         if nested > _MOST_NESTED:
             raise OSError(f"more than {_MOST_NESTED} archives are nested in one another")
         with path.open("rb") as stream:
@@ -132,7 +132,7 @@ class _Found:
             raise RequestError(f"{name} is empty", "use another one")
         if not facts.has_schema and facts.inserts:
             raise RequestError(
-                f"{name} has rows as INSERTs, without the tables they go into",
+                f"{name} contains rows as INSERTs, without their tables",
                 "create it again without --inserts, or with its schema",
             )
         self.rows_only = not facts.has_schema
@@ -178,7 +178,7 @@ class _Found:
                     self._volume(target, legacy[part])
 
     def _volume_alone(self, path: Path) -> None:
-        """Take the tar as the content of the volume that its name or `--only` says."""
+        """Use the tar as the content of the volume that its name or `--only` names."""
         name, wanted = self.wanted.path.name, self.wanted.volume
         part = next((part for part, form in _PARTS.items() if form.fullmatch(name)), "")
         named = self.stack.legacy.get(part)
@@ -221,7 +221,8 @@ class _Found:
 
 
 def _parts(archive: tarfile.TarFile, name: str) -> dict[str, tarfile.TarInfo]:
-    """What the older script put into its archive, by what it is. Raise RequestError for two."""
+    """Return the parts of the older script's archive by kind. Raise RequestError for two of a
+    kind."""
     found: dict[str, tarfile.TarInfo] = {}
     for member in archive:
         for part, form in _PARTS.items():
@@ -237,9 +238,9 @@ def _parts(archive: tarfile.TarFile, name: str) -> dict[str, tarfile.TarInfo]:
 
 
 def _in_a_set(stack: Stack, path: Path) -> str:
-    """Return the key of the database that the file is the dump of in a set, "" for no member.
+    """Return the key of the database if the file is its dump in a set, "" if it is not a member.
 
-    Raise RequestError when the set was made of another instance.
+    Raise RequestError if the set belongs to another instance.
     """
     folder = path.resolve().parent.parent
     try:

@@ -1,8 +1,7 @@
-"""`stack.yaml` as it was when the last run began that stops something.
+"""A copy of `stack.yaml` from the start of the last run that stopped something.
 
-A recovery is owed whatever somebody has done to the file meanwhile: it was edited and has a
-mistake now, or is gone. Then it goes by this copy, which lies beside the journals. The env file
-holds secrets and is not copied.
+A recovery must work even if the file was edited and is invalid now, or was deleted. It then uses
+this copy, which is beside the journals. The env file contains secrets and is not copied.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ _FILE = "stack.yaml"
 
 
 def keep_declaration(stack: Stack, folder: Path) -> None:
-    """Lay the file into the folder of the journals, if it still is what was read.
+    """Copy the file into the folder of the journals, if it is unchanged since it was read.
 
-    A disk where that cannot be done is no reason not to run: the journal says so itself.
+    A failure does not stop the run: if the disk is the problem, the journal reports it.
     """
     from quiesce.adapters.files import replace_synced
 
@@ -37,9 +36,9 @@ def keep_declaration(stack: Stack, folder: Path) -> None:
 def load_anyhow(
     file: Path, instance: str | None, environ: Mapping[str, str], warn: Callable[[str], None]
 ) -> Stack:
-    """Return the stack as `load_stack` does, or else as it was, for who only recovers.
+    """Return the stack as `load_stack` does, or else from the copy, for a recovery.
 
-    Raise what `load_stack` raises where no run is owed anything, or it is not plain which.
+    Raise what `load_stack` raises if no run is pending, or if it is unclear which one.
     """
     from quiesce.config import load_stack
 

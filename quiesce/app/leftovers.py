@@ -1,4 +1,4 @@
-"""What runs left for later: written down, said with what removes it by hand, and shown."""
+"""Pending work of earlier runs: recorded, reported with instructions, and tried again."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 
 class Later:
-    """Notes what fails of one run and may wait. Each failure is on disk when it was taken.
+    """Records failures of a run that can be handled later. Each is on disk when `_take` returns
+    True.
 
-    `earlier` is the note whose steps are tried again.
+    `earlier` is the record whose steps are tried again.
     """
 
     def __init__(
@@ -43,31 +44,31 @@ class Later:
         self._plan = plan
         self._earlier = earlier
         self._failed: dict[Step, str] = {}
-        #: What this run noted before it died, and its recovery does not repeat.
+        #: What this run recorded before it died, and its recovery does not repeat.
         self._before: tuple[Step, ...] = ()
         if earlier is None:
             notes, _ = pending.read_all(runs_folder(stack))
             self._before = tuple(s for n in notes if n.plan.run == plan.run for s in n.steps)
         self._noted: Pending | None = None
         self._problem: OSError | None = None
-        #: The steps of which a service's start brings back the others when it fails.
+        #: Steps that belong together: if a service's start fails, the others of it are pending too.
         self.together: tuple[Step, ...] = earlier.steps if earlier else ()
 
     def clean_up(self, step: Step, error: Exception) -> bool:
-        """Take a step that only tidies up."""
+        """Record a step that only cleans up; return whether it can wait."""
         return is_clean_up(step) and self._take(step, pending.words_of(error))
 
     def postpone(self, step: Step, error: Exception) -> bool:
-        """Take a step that tidies up or brings a service back."""
+        """Record a step that cleans up or starts a service; return whether it can wait."""
         return may_wait(step) and self._take(step, pending.words_of(error))
 
     def put_off(self, error: QuiesceError) -> None:
-        """Nothing of the earlier note can be tried now."""
+        """Record that no step of the earlier record can be tried now."""
         for step in self._earlier.steps if self._earlier else ():
             self._take(step, error.fact)
 
     def require_noted(self) -> None:
-        """Raise StillOwed when something could not be written down: it would be forgotten."""
+        """Raise RecoveryPending if pending work could not be recorded: it would be forgotten."""
         if self._problem is not None:
             raise RecoveryPending(
                 f"the pending work of run {self._plan.run} cannot be recorded: "
@@ -76,7 +77,7 @@ class Later:
             ) from self._problem
 
     def report(self) -> tuple[Pending, ...]:
-        """Say what is left, and how to remove it by hand. Return the note, nothing for none."""
+        """Report pending work, and how to do it by hand. Return the record, if there is one."""
         sink = self._ports.sink
         if self._noted is None:
             if self._earlier is not None:
@@ -109,7 +110,7 @@ class Later:
 
 
 def decided(stack: Stack, plan: Plan) -> None:
-    """Forget what was to be done about services that this plan stopped, removed or brought up."""
+    """Remove pending work for services that this plan stopped, removed or started."""
     notes, _ = pending.read_all(runs_folder(stack))
     for note in notes:
         with contextlib.suppress(OSError):
@@ -117,7 +118,7 @@ def decided(stack: Stack, plan: Plan) -> None:
 
 
 def leftovers(stack: Stack, ports: Ports) -> tuple[Leftover, ...]:
-    """Return what is left of earlier runs, for people to look at."""
+    """Return the pending work of earlier runs, for display."""
     notes, strange = pending.read_all(runs_folder(stack))
     found = [left for note in notes for left in _leftovers(stack, ports, note)]
     for path in strange:
@@ -127,7 +128,7 @@ def leftovers(stack: Stack, ports: Ports) -> tuple[Leftover, ...]:
 
 
 def require_services(stack: Stack) -> None:
-    """Raise StillOwed when services of an earlier run are still to be brought back."""
+    """Raise RecoveryPending if services of an earlier run are still pending."""
     notes, _ = pending.read_all(runs_folder(stack))
     down = [note for note in notes if note.services]
     if down:
@@ -142,7 +143,7 @@ def require_services(stack: Stack) -> None:
 
 
 def require_nothing_left(stack: Stack, ports: Ports, notes: tuple[Pending, ...]) -> None:
-    """Raise StillOwed naming what a recovery could not do."""
+    """Raise RecoveryPending naming what a recovery could not do."""
     left = [one for note in notes for one in _leftovers(stack, ports, note)]
     if left:
         raise RecoveryPending(
@@ -183,8 +184,8 @@ def _leftovers(stack: Stack, ports: Ports, note: Pending) -> Iterator[Leftover]:
 
 
 def _size(stack: Stack, ports: Ports, step: Step, run: str) -> int | None:
-    """Return the bytes of what is left, None where nobody can say."""
-    # Whatever goes wrong with looking: the name and the statement are what counts.
+    """Return the size of what is left in bytes, None if unknown."""
+    # Failures do not matter here: the name and the instructions are what counts.
     with contextlib.suppress(QuiesceError, StopIteration, OSError):
         if isinstance(step, DropDatabase):
             return ports.databases.size(stack.database(step.database), step.name)

@@ -1,7 +1,7 @@
-"""Remembers that a stack's locks were in somebody's way, so that the next backup holds none.
+"""Records that dump locks blocked another session, so that the next backup dumps differently.
 
-A service that changes tables when it starts waits for the locks of held snapshots. The run in
-which that happened is lost; from then on the instance's databases are dumped while services rest.
+A service that changes tables when it starts is blocked by the locks of exported snapshots. That run
+fails; from then on the instance's databases are dumped while services are stopped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FILE = "dump-in-window"
 
 
 def reason_for_window(stack: Stack) -> str:
-    """Return why databases are to be dumped while services rest, "" for no reason."""
+    """Return why databases must be dumped while services are stopped, "" if they need not."""
     try:
         told = read_private(_file(stack)).decode(errors="replace").strip()
     except OSError:
@@ -27,7 +27,7 @@ def reason_for_window(stack: Stack) -> str:
 
 
 def remember_window(stack: Stack, failure: StepFailed) -> bool:
-    """Write it down when the failure is that of locks in the way. Return whether it was."""
+    """Record the failure if locks were its cause. Return whether they were."""
     from quiesce.adapters.postgres.lock_monitor import InTheWay
 
     cause = failure.__cause__

@@ -1,7 +1,7 @@
-"""Who hears of a run: people, by any way Apprise knows; monitors, by pings; Prometheus.
+"""Notifies users (with Apprise), monitors (with pings) and Prometheus of a run.
 
-All of it happens before anything stops and after everything is back, has a deadline, and never
-makes a run fail: what could not be told is a warning.
+All of this happens before anything stops and after everything is started again, has a deadline, and
+never makes a run fail: a failed notification is a warning.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from quiesce.model import BackupSet, Stack
     from quiesce.ports import EventSink
 
-#: Runs that somebody wants to hear of. Starting and stopping services is done by who looks on.
+#: Tasks that are notified. Whoever starts or stops services by hand sees the result.
 NOTIFIED = frozenset(
     "backup backup-db restore undo-restore verify prune drill push pull shutdown recover "
     "nuke clean-all".split()
@@ -29,14 +29,14 @@ _MOST_DETAILS = 5
 
 
 def begun(stack: Stack, task: str, sink: EventSink) -> None:
-    """Tell a monitor that a run begins."""
+    """Ping the monitor at the start of a run."""
     ping = stack.ping.get(task)
     if ping is not None and ping.start is not None:
         _ping(ping.start, "", f"start of {task}", sink)
 
 
 def ended(stack: Stack, document: Mapping[str, Any], now: datetime, sink: EventSink) -> None:
-    """Tell everybody how a run ended, from its report."""
+    """Send all notifications at the end of a run, from its report."""
     task, ok = str(document["task"]), bool(document["ok"])
     ping = stack.ping.get(task)
     if ping is not None and (url := ping.success if ok else ping.fail) is not None:
@@ -53,7 +53,7 @@ def ended(stack: Stack, document: Mapping[str, Any], now: datetime, sink: EventS
 
 
 def send(stack: Stack, event: str, title: str, body: str, sink: EventSink) -> None:
-    """Send a message to whoever wants to hear of this event."""
+    """Send a message to every subscriber of this event."""
     from quiesce.adapters.notify import apprise
 
     urls = {
@@ -61,7 +61,7 @@ def send(stack: Stack, event: str, title: str, body: str, sink: EventSink) -> No
         for number, entry in enumerate(stack.notify)
         if event in entry.on
     }
-    # Names of files may hold bytes that no message can carry.
+    # File names may contain bytes that are not valid text.
     title, body = (words.utf_8(text).decode() for text in (title, body))
     for name in apprise.notify(urls, title, body) if urls else ():
         sink.warn(f"{name} could not be notified; check its URL")

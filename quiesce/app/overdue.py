@@ -1,4 +1,4 @@
-"""Which entries of the schedule were missed."""
+"""Finds entries of the schedule that were missed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from quiesce.model import BackupSet, Stack, Timing
 from quiesce.app.session import Session
 
-#: What is due is given so long to be done.
+#: How long after its due time an entry counts as missed.
 GRACE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """An entry of `schedule:`, when it was due last, and when it was done last."""
+    """An entry of `schedule:`, when it was last due, and when it last ran."""
 
     timing: Timing
     due: datetime
@@ -30,7 +30,7 @@ class Due:
 
 
 def overdue(session: Session, sets: Sequence[BackupSet]) -> tuple[Due, ...]:
-    """Return every entry of the schedule, with what was missed marked."""
+    """Return every entry of the schedule, with missed ones marked."""
     return tuple(
         found
         for timing in session.stack.schedule
@@ -61,12 +61,12 @@ def warn_overdue(session: Session, sets: Sequence[BackupSet]) -> None:
 
 
 def due(stack: Stack, timing: Timing, sets: Sequence[BackupSet], now: datetime) -> Due | None:
-    """Return when the entry was due and done last; None for one that is never due."""
-    # What became due just now may be at work.
+    """Return when the entry was last due and last ran; None for one that is never due."""
+    # An entry that just became due may be running.
     found = schedule.last_before(timing.cron, (now - GRACE).astimezone())
     if found is None:
         return None
-    # By the machine's clock of that day, which may have had another offset.
+    # In local time of that day, which may have had another offset.
     at = found.replace(tzinfo=None).astimezone()
     done = _done(stack, timing, sets)
     return Due(timing, at, done, done is None or done < at)

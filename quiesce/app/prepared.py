@@ -1,7 +1,7 @@
-"""Transactions that were prepared and forgotten: found before anything stops, and named.
+"""Finds forgotten prepared transactions before anything stops.
 
-They have no session that could be waited for or ended. A backup fails at the lock of one, and a
-database that has one can be neither renamed nor dropped.
+They have no session that could be waited for or terminated. A backup fails at their locks, and
+their database can be neither renamed nor dropped.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from quiesce.report import words
 
 
 def require_dumpable(stack: Stack, ports: Ports, seen: Observed, plan: Plan) -> Plan:
-    """Return the plan. Raise RequestError when a prepared transaction keeps a table of a database
-    that it dumps locked, and warn of those that change something no backup has."""
+    """Return the plan. Raise RequestError if a prepared transaction locks a table that it dumps,
+    and warn of transactions with changes that no backup contains."""
     reading = (ExportSnapshot, DumpDatabase, WriteScript)
     keys = dict.fromkeys(
         step.database for _, step in steps_of(plan.nodes) if isinstance(step, reading)
@@ -39,14 +39,15 @@ def require_dumpable(stack: Stack, ports: Ports, seen: Observed, plan: Plan) -> 
 
 
 def refuse_prepared(found: Sequence[PreparedTransaction], what: str) -> None:
-    """Raise RequestError naming every prepared transaction; because of it nothing can be `what`."""
+    """Raise RequestError naming all prepared transactions, which prevent that a database is
+    `what`."""
     if not found:
         return
     first = found[0]
     gid = "'" + first.gid.replace("'", "''") + "'"
     raise RequestError(
         f"database {first.database} cannot be {what}: {prepared_words(first)}",
-        f"ask whoever prepared it, then in {first.database} run COMMIT PREPARED {gid} "
+        f"ask the user who prepared it, then in {first.database} run COMMIT PREPARED {gid} "
         f"or ROLLBACK PREPARED {gid}",
         details=[f"database {one.database}: {prepared_words(one)}" for one in found[1:]],
     )

@@ -1,4 +1,4 @@
-"""Asking a stack's services over HTTP, and its databases by query: probes, and a drill's writes."""
+"""Probes of a stack's services over HTTP and of its databases by query, and a drill's writes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 SECONDS = 30.0
 _ASK_EVERY = 0.5
-#: No answer of an API that says what it has just written is larger.
+#: The largest accepted answer of an API.
 _LONGEST_ANSWER = 4 * 1024**2
 _NAME = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def probe_problem(stack: Stack, ports: Ports, probe: Probe) -> str:
-    """Return what is wrong with the answer to a probe, "" when it is a good one."""
+    """Return the problem of a probe, "" if it passes."""
     try:
         if probe.database:
             value = ports.databases.ask(stack.database(probe.database), probe.query)
@@ -39,15 +39,15 @@ def probe_problem(stack: Stack, ports: Ports, probe: Probe) -> str:
 
 
 def answered(stack: Stack, ports: Ports) -> tuple[Probe, ...]:
-    """Return the probes of the stack that get a good answer now."""
+    """Return the probes of the stack that pass now."""
     return tuple(probe for probe in stack.probes if not probe_problem(stack, ports, probe))
 
 
 def still_answered(
     stack: Stack, ports: Ports, probes: Sequence[Probe], clock: Clock, patience: float
 ) -> tuple[str, ...]:
-    """Ask until every one of these probes gets a good answer, for `patience` seconds at most;
-    return what is wrong with the others then, in words."""
+    """Repeat these probes until all pass, for `patience` seconds at most; describe the problems of
+    those that still fail."""
     deadline = clock.monotonic() + patience
     while True:
         found = [(probe, probe_problem(stack, ports, probe)) for probe in probes]
@@ -58,9 +58,9 @@ def still_answered(
 
 
 def write(ports: Ports, what: DrillWrite, mark: str) -> dict[str, str]:
-    """Write the mark through the API; return what its answer says: `{id}` and the like.
+    """Write the marker through the API; return the values of its answer: `{id}` and similar.
 
-    Raise QuiesceError when the service refuses it.
+    Raise QuiesceError if the service refuses it.
     """
     body = None if what.body is None else _fill(what.body, {"mark": mark})
     path = _fill(what.path, {"mark": mark}, _quoted)
@@ -78,7 +78,7 @@ def write(ports: Ports, what: DrillWrite, mark: str) -> dict[str, str]:
 
 
 def still_there(ports: Ports, what: DrillWrite, said: Mapping[str, str]) -> bool:
-    """Say whether the service still answers with the mark where it is to be read."""
+    """Whether the service still returns the marker."""
     try:
         path = _fill(what.read, said, _quoted)
         answer = _request(ports, what.service, what.port, "GET", path, None)
@@ -88,7 +88,7 @@ def still_there(ports: Ports, what: DrillWrite, said: Mapping[str, str]) -> bool
 
 
 def remove(ports: Ports, what: DrillWrite, said: Mapping[str, str]) -> None:
-    """Let the service remove the mark, where `stack.yaml` says how."""
+    """Remove the marker through the API, if `stack.yaml` says how."""
     if what.remove is not None:
         path = _fill(what.remove, said, _quoted)
         _request(ports, what.service, what.port, "DELETE", path, None)
@@ -110,7 +110,7 @@ def _request(
     except urllib.error.HTTPError as error:
         with error:
             said = error.read(500).decode("utf-8", "replace").strip()
-        raise QuiesceError(f"{where} answers {error.code}: {said}".rstrip(": ")) from error
+        raise QuiesceError(f"{where} returned {error.code}: {said}".rstrip(": ")) from error
     except OSError as error:
         raise QuiesceError(f"{where}: {getattr(error, 'reason', error)}") from error
 
@@ -128,5 +128,5 @@ def _quoted(value: str) -> str:
 
 
 def _fill(text: str, values: Mapping[str, str], way: Callable[[str], str] = str) -> str:
-    """Put values where their names stand in braces; other braces, as JSON has them, stay."""
+    """Replace names in braces by values; other braces, such as those of JSON, are kept."""
     return _NAME.sub(lambda m: way(values[m[1]]) if m[1] in values else m[0], text)

@@ -1,4 +1,4 @@
-"""Which Compose project an instance is, where stack.yaml leaves that to Compose."""
+"""Determines the Compose project of an instance, if stack.yaml leaves that to Compose."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def resolve_project(stack: Stack, *, anyhow: bool = False, patient: bool = False) -> Stack:
-    """Return the stack with the project that it is on its engine.
+    """Return the stack with its project name on the engine.
 
-    The engine is asked only where stack.yaml names no project and Compose would take another name
-    than Quiesce. One that does not answer tells nothing, and whatever needs it will say so; for
-    who is `patient` it is an error. With `anyhow`, what is not plain is taken as a new stack would
-    be called: a recovery goes by what its run stopped.
+    The engine is asked only if stack.yaml names no project and Compose would choose another name
+    than Quiesce. An engine that does not answer is an error only for `patient`; others that need it
+    report that themselves. With `anyhow`, an unclear name becomes that of a new stack: a recovery
+    uses what its run stopped.
     """
     instance = stack.instance
     others = instance.other_projects
@@ -36,7 +36,7 @@ def resolve_project(stack: Stack, *, anyhow: bool = False, patient: bool = False
 
     def there_is(name: str, kind: str) -> bool:
         found = traces[name]
-        # Volumes of a project that is somebody else's say nothing of this stack.
+        # Volumes of another stack's project say nothing about this one.
         return found.containers if kind == "containers" else found.volumes and not found.others
 
     try:

@@ -1,4 +1,4 @@
-"""Options of the command line, made into requests. Wrong ones are refused here, with exit 2."""
+"""Turns command-line options into requests. Invalid ones are refused with exit code 2."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def backup_request(
     label: str,
     keep: bool,
 ) -> BackupRequest:
-    """Return what `inv backup` was asked for."""
+    """Return the request of `inv backup`."""
     modes = get_args(Mode)
     if mode not in modes:
         raise RequestError(f"there is no mode {mode}", suggest(mode, modes))
@@ -43,7 +43,7 @@ def backup_request(
 def backup_db_request(
     databases: tuple[str, ...], *, data_only: bool, schema_only: bool, compress: bool
 ) -> BackupDbRequest:
-    """Return what `inv backup-db` was asked for."""
+    """Return the request of `inv backup-db`."""
     if data_only and schema_only:
         raise RequestError(
             "--data-only and --schema-only cannot be combined", "use only one of them"
@@ -53,12 +53,12 @@ def backup_db_request(
 
 
 def shutdown_request(keep_running: tuple[str, ...], *, full: bool, force: bool) -> ShutdownRequest:
-    """Return what `inv shutdown` was asked for."""
+    """Return the request of `inv shutdown`."""
     return ShutdownRequest(full, keep_running, force)
 
 
 def program(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the program to run. Raise RequestError when none was given."""
+    """Return the program to run. Raise RequestError if none was given."""
     if not argv:
         raise RequestError("no program was given", "write it after --, as in: inv exec … -- ls -l")
     return argv

@@ -1,4 +1,4 @@
-"""What a restore needs from a server beside the set, and what an exchange would break."""
+"""Checks what a restore needs on a server besides the set, and what an exchange would break."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def wanted_roles(
     chosen: Chosen,
     request: RestoreRequest,
 ) -> tuple[RolesWanted, ...]:
-    """Return the roles of a set that are to be created, by server; a single file has none.
+    """Return the roles of the set to create, by server; a single file has none.
 
-    All of them on a server that has none of its own, as after a disaster or in a throwaway copy;
-    elsewhere those that are needed, and only when that was asked for.
+    All of them on a server without roles of its own, as after a disaster or in a throwaway copy;
+    elsewhere only those that are needed, and only on request.
     """
     if isinstance(source, ImportSource):
         return ()
@@ -48,17 +48,18 @@ def wanted_roles(
 
 
 def made_roles(database: Database, wanted: Sequence[RolesWanted]) -> frozenset[str]:
-    """Return the roles that will have been created on the database's server."""
+    """Return the roles that will exist on the database's server after that."""
     return frozenset(name for w in wanted if w.service == database.service for name in w.names)
 
 
 def require_untied(
     ports: Ports, observed: Observed, chosen: Chosen, request: RestoreRequest
 ) -> dict[str, Ties]:
-    """Return, by key, what binds each database that is to be replaced.
+    """Return, by key, the replication objects and prepared transactions of each database to
+    replace.
 
-    Raise RequestError for a prepared transaction, which keeps a database from being replaced, and
-    unless `break_replication` for what would be lost by it.
+    Raise RequestError for a prepared transaction, which prevents the exchange, and unless
+    `break_replication` for replication that would be lost.
     """
     if request.beside:
         return {}
@@ -91,17 +92,18 @@ def require_untied(
 
 def _lost(key: str, ties: Ties) -> list[str]:
     found = [
-        f"database {key} follows another one by subscription {name}" for name in ties.subscriptions
+        f"database {key} subscribes to another one with subscription {name}"
+        for name in ties.subscriptions
     ]
     return found + [
-        f"others follow database {key} by logical slot {name}, which is dropped with the previous "
+        f"database {key} has consumers of logical slot {name}, which is dropped with the previous "
         "copy"
         for name, _ in ties.slots
     ]
 
 
 def resume_words(database: Database, ties: Ties) -> list[str]:
-    """Return what to do after the exchange, so that replication goes on."""
+    """Return instructions to resume replication after the exchange."""
     found = []
     for name in ties.subscriptions:
         quoted = '"' + name.replace('"', '""') + '"'

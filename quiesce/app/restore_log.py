@@ -1,9 +1,9 @@
-"""The log of restores: one line when a restore begins, one at its end. It is never cut.
+"""The log of restores: one line at the start of a restore, one at its end. It is never truncated.
 
     backups/.reports/<instance>/restores.jsonl
 
-A restore that was killed cannot write its end. Who recovers it does, so that no restore seems to go
-on for ever, and the newest one that ended well is known.
+A killed restore cannot write its end; its recovery does, so that no restore seems to run forever,
+and the newest successful one is known.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 
 
 def reports_folder(stack: Stack) -> Path:
-    """Where the instance's reports and its log of restores are."""
+    """Return the folder of the instance's reports and log of restores."""
     return stack.backups / REPORTS / stack.instance.name
 
 
 def restore_log(stack: Stack) -> Path:
-    """The file that every restore of this instance is written into."""
+    """Return the log file of the instance's restores."""
     return reports_folder(stack) / "restores.jsonl"
 
 
 def append(file: Path, line: dict[str, Any]) -> None:
-    """Add one line to a file of ours, on disk when this returns."""
+    """Append one line to a file and sync it."""
     make_private(file.parent)
     descriptor = open_private(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        # One write, so that lines of two programs never mix.
+        # One write, so that lines of two processes never mix.
         os.write(descriptor, words.utf_8(json.dumps(line, ensure_ascii=False)) + b"\n")
         os.fsync(descriptor)
     finally:
@@ -50,7 +50,7 @@ def append(file: Path, line: dict[str, Any]) -> None:
 
 
 def operator() -> str:
-    """Return who runs this, and where."""
+    """Return the user and host of this run."""
     name = os.environ.get("SUDO_USER", "")
     try:
         name = name or getpass.getuser()
@@ -60,7 +60,7 @@ def operator() -> str:
 
 
 def end_interrupted(stack: Stack, now: datetime) -> None:
-    """Write the end of every restore that has none and is over. Raise OSError."""
+    """Write the end of every restore that has ended without writing it. Raise OSError."""
     for line in _without_end(stack):
         run = str(line["run"])
         found = _end_of(stack, run)
@@ -101,7 +101,7 @@ def _without_end(stack: Stack) -> Iterator[dict[str, Any]]:
 
 
 def _end_of(stack: Stack, run: str) -> tuple[bool, str] | None:
-    """Return whether a restore ended well, and why not; None while that is not decided."""
+    """Return whether a restore succeeded, and why not; None while that is undecided."""
     path = stack.backups / RUNS / stack.instance.name / f"{run}.jsonl"
     if not path.exists():
         return False, "it was interrupted, and its journal no longer exists"

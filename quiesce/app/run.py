@@ -1,4 +1,4 @@
-"""The frame around every verb that changes something: lock, recovery, plan, journal, execution."""
+"""The frame of every verb that changes something: lock, recovery, plan, journal, execution."""
 
 from __future__ import annotations
 
@@ -42,42 +42,44 @@ Planner = Callable[[Observed], Plan]
 
 
 def journalled(stack: Stack) -> frozenset[str]:
-    """The runs of every instance that have a journal: what they left is for their recovery."""
+    """Return the runs of all instances that have a journal: their recovery handles their files."""
     return frozenset(path.stem for path in (stack.backups / RUNS).glob("*/*.jsonl"))
 
 
 @dataclass
 class Changing:
-    """A verb at work, holding the instance's lock. Made by `changing`."""
+    """A running verb that has the instance's lock. Created by `changing`."""
 
     stack: Stack
     run: str
     ports: Ports
     interrupts: Interrupts
     handlers: Handlers = field(default_factory=lambda: HANDLERS)
-    #: The dead runs that had to be settled first.
+    #: The dead runs that were recovered first.
     settled: tuple[str, ...] = ()
     #: Seconds to wait for a run from elsewhere.
     wait: float = 0.0
     held: lock.Held | None = None
     task: str = ""
-    #: What this and earlier runs could not tidy up or start, as it was last tried.
+    #: Pending work of this and earlier runs, as of the last try.
     pending: tuple[Pending, ...] = ()
     _claimed: bool = False
 
     def observe(self) -> Observed:
-        """Look, once nobody else who shares the engine can change it between look and deed."""
+        """Observe after the project is locked, so that no other run can change it in between."""
         self._lock_project()
         return observe(self.stack, self.ports.runtime, self.ports.databases)
 
     def execute(
         self, plan: Plan, observed: Observed, sources: Mapping[str, RestoreSource] | None = None
     ) -> Run:
-        """Execute the plan, journalled; return what the run found out. Raises as the executor."""
+        """Execute the plan with a journal; return the run with its results. Raises as the
+        executor."""
         run = Run(plan.run, self.stack, observed, self.ports, sources or {})
         journal = Journal(runs_folder(self.stack), plan.run)
         if self.held is not None:
-            # Planning and questions take time. With the file gone, another run holds another lock.
+            # Planning and questions take time. If the lock file was removed, another run may have a
+            # new lock.
             self.held.require()
         if stops(plan):
             running = order.in_start_order(observed.running, ordered(self.stack, observed))
@@ -95,11 +97,11 @@ class Changing:
         return run
 
     def recover(self) -> tuple[str, ...]:
-        """Settle every dead run, newest first, aloud, and try again what earlier runs left.
-        Return what was settled.
+        """Recover every dead run, newest first, report it, and retry pending work of earlier runs.
+        Return the requests of the recovered runs.
 
-        Raise StillOwed when something fails again that decides which data is live. What only
-        tidies up, and services that do not come back, go to `pending` instead.
+        Raise RecoveryPending if a step fails again that decides which data is live. Clean-ups, and
+        services that do not start, go to `pending` instead.
         """
         sink, folder = self.ports.sink, runs_folder(self.stack)
         for run in self.ports.store.abandoned(journalled(self.stack)):
@@ -117,7 +119,7 @@ class Changing:
         done = [self._finish(dead) for dead in journals.unfinished(folder)]
         for note in notes:
             if note.services and self.task in DECIDING:
-                # Whoever stops a service does not wait until it has started.
+                # A task that stops services does not wait for their start.
                 self.pending += (note,)
                 continue
             self._try_again(note)
@@ -129,13 +131,14 @@ class Changing:
         return tuple(done)
 
     def retry_services(self) -> None:
-        """Try again what may run now: what kept it down may have been in what was replaced."""
+        """Retry services that may start now: the replaced data may have been the cause."""
         for note in self.pending:
             if note.services and note.path.exists():
                 self._try_again(note)
 
     def _try_again(self, note: Pending) -> None:
-        """Do what an earlier run left. What fails again is said, and stays."""
+        """Do the pending work of an earlier run. What fails again is reported, and stays
+        pending."""
         later = Later(self.stack, self.ports, note.plan, note)
         try:
             if any(not isinstance(step, DiscardStaging) for step in note.steps):
@@ -156,7 +159,8 @@ class Changing:
         if dead.plan is None:
             raise RecoveryPending(
                 f"run {dead.run} was interrupted, and {dead.problem}",
-                f"see what it stopped with 'inv status', start it, then remove {dead.path}",
+                "see which services are stopped with 'inv status', start these services, then "
+                f"remove {dead.path}",
             )
         sink.note(f"run {dead.run} ({dead.plan.request}) was interrupted: recovering it first")
         self._lock_project()
@@ -164,7 +168,7 @@ class Changing:
         self._remove_orphans(dead.run, required=bool(must))
         plan = replace(dead.plan, verb="recover", request=f"recover {dead.plan.request}")
         later = Later(self.stack, self.ports, plan)
-        # Also where nothing is owed: it may have died between its last bracket and its end.
+        # Even if nothing is pending: it may have died between its last step and its end.
         last = DiscardStaging("the files of this run are no longer needed")
         if must or rest:
             observed = self._observe_anyhow()
@@ -188,7 +192,8 @@ class Changing:
     def _execute(
         self, plan: Plan, observed: Observed, nodes: tuple[Node, ...], later: Later
     ) -> None:
-        """Carry out steps of a dead run. Its own id stays: names of what it made carry it."""
+        """Execute steps of a dead run under its own id, which is in the names of what it
+        created."""
         if not nodes:
             return
         remember = later.postpone if split(nodes)[0] == () else later.clean_up
@@ -198,8 +203,8 @@ class Changing:
         )
 
     def _remove_orphans(self, run: str, *, required: bool) -> None:
-        """No session and helper of a dead run is left. One that cannot be ended might change what
-        is put back next; where nothing is, it is only said."""
+        """End the sessions and helpers of a dead run. One that survives might change what is
+        restored next; if nothing is, the failure is only reported."""
         for port in (self.ports.runtime, self.ports.databases, self.ports.volumes):
             try:
                 for what in port.remove_orphans(run):
@@ -212,8 +217,8 @@ class Changing:
                 )
 
     def _lock_project(self) -> None:
-        """Keep out who works on the same engine from elsewhere, and waits for its end like for
-        the lock. A mark that cannot be made is no reason to leave anything as it is."""
+        """Lock the project against runs from elsewhere on the same engine, and wait for their end
+        like for the lock. If the engine answers but refuses the lock, this only warns."""
         if self.stack.instance.throwaway:
             return
         deadline = self.ports.clock.monotonic() + self.wait
@@ -233,12 +238,13 @@ class Changing:
                 return
 
     def unlock_project(self) -> None:
-        """Let others in, unless something is owed."""
+        """Unlock the project, unless something is pending."""
         if self._claimed and not journals.unfinished(runs_folder(self.stack)):
             self.ports.runtime.unlock_project(self.stack.backups, self._own_runs())
 
     def let_others_in(self) -> None:
-        """Take away the mark that an earlier run from here could not, for want of the engine."""
+        """Remove the project lock that an earlier run from here could not remove without the
+        engine."""
         with contextlib.suppress(QuiesceError):
             self._claimed = not self.stack.instance.throwaway
             self.unlock_project()
@@ -265,8 +271,8 @@ class Changing:
 
 
 class _Unwritten(Journal):
-    """A recovery needs no journal of its own: the dead run's is settled when all of it worked,
-    and every step may be repeated."""
+    """A recovery needs no separate journal: the dead run's is closed when everything succeeded, and
+    every step can be repeated."""
 
     def __init__(self) -> None:
         super().__init__(Path(), "")
@@ -283,10 +289,10 @@ def changing(
     wait: float = 0.0,
     recover: bool = True,
 ) -> Iterator[Changing]:
-    """Hold the lock, handle signals and settle dead runs first, while the block runs.
+    """Take the lock, handle signals and recover dead runs first, around the block.
 
-    Raise Busy when another run holds the lock for longer than `wait` seconds, StillOwed at the
-    end of the block when services are still down that an earlier run owes.
+    Raise Busy if another run has the lock for longer than `wait` seconds, RecoveryPending at the
+    end of the block if services of an earlier run are still down.
     """
     if not stack.directory.is_dir():
         raise RequestError(f"{stack.directory} is not a folder", "name another with --stack")
@@ -298,7 +304,7 @@ def changing(
             _wait_for_living(lock_file(stack).parent, until)
             work = Changing(stack, run, make_ports(), interrupts, wait=wait, held=held, task=task)
             with contextlib.suppress(QuiesceError):
-                # Known by it, should this run die before it has a journal.
+                # Identifies the run if it dies before it has a journal.
                 work.ports.store.hold(run)
             try:
                 if recover:
@@ -311,9 +317,9 @@ def changing(
 
 
 def _wait_for_living(folder: Path, until: float) -> None:
-    """Wait for runs that are still at work although nobody held the lock: its file was removed.
+    """Wait for runs that are still running although the lock is free: its file was removed.
 
-    Raise Busy naming one when it takes longer.
+    Raise Busy naming one if that takes too long.
     """
     while runs := journals.living(folder):
         if time.monotonic() >= until:

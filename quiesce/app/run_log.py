@@ -18,14 +18,14 @@ def _log_folder() -> str:
 
 
 def log_file(stack: Stack) -> Path:
-    """Where scheduled runs of this instance write."""
+    """Return the log file of this instance's scheduled runs."""
     return stack.directory / _log_folder() / f"{stack.instance.name}.log"
 
 
 def rotate_log(stack: Stack, longest: int = LONGEST_LOG) -> None:
-    """When our output goes to the log and it is too long, go on in a new one.
+    """If the output goes to the log and it is too long, continue in a new one.
 
-    One older log is kept. Whatever goes wrong with that, the run matters more.
+    One older log is kept. A failure here never stops the run.
     """
     file = log_file(stack)
     try:

@@ -1,11 +1,11 @@
-"""What happened, on disk: a report of each run, and the log of restores that is never cut.
+"""Writes a report of each run, and the log of restores, which is never truncated.
 
     backups/.reports/<instance>/<run>-<task>.json   for programs
     backups/.reports/<instance>/<run>-<task>.txt    the same for people
-    backups/.reports/<instance>/restores.jsonl      one line when a restore begins, one at its end
+    backups/.reports/<instance>/restores.jsonl      a line at the start and one at the end
 
-None of it is in a database that a restore replaces. The newest `KEPT` reports stay; the log of
-restores all of it.
+None of it is in a database that a restore replaces. The newest `KEPT` reports are kept, and the
+whole log of restores.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 FORMAT = 1
 KEPT = 200
 LONGEST_NOTE = 500
-#: What every report has.
+#: Fields of every report.
 _ALWAYS_THERE = frozenset({"run", "task", "started_at", "seconds", "ok", "exit_code"})
 
 
 @dataclass(slots=True)
 class Account:
-    """What a run leaves behind of itself. `facts` are plain values, `source` a restore's set."""
+    """The record of a run for its report. `facts` are plain values, `source` a restore's set."""
 
     stack: Stack
     run: str
@@ -51,17 +51,17 @@ class Account:
     source: str = ""
     note: str = ""
     logged: bool = False
-    #: What an earlier run left that keeps this one from counting as a success.
+    #: Pending work of an earlier run that prevents this one from counting as a success.
     pending: QuiesceError | None = None
 
     def begin_restore(self, at: datetime) -> None:
-        """Write down that data is about to be replaced. Raise RequestError when impossible."""
+        """Log that data is about to be replaced. Raise RequestError if that fails."""
         if self.source:
             self._log("begun", at, {})
             self.logged = True
 
     def end_restore(self, at: datetime, outcome: dict[str, Any]) -> None:
-        """Write down what came of it."""
+        """Log the outcome."""
         if self.logged:
             self._log("ended", at, outcome)
 
@@ -80,7 +80,7 @@ class Account:
         try:
             append(restore_log(self.stack), line)
         except OSError as error:
-            # Nothing is touched yet when a restore is written down.
+            # No data has changed yet when a restore is logged.
             raise RequestError(
                 f"cannot write the log of restores: {reason(error)}",
                 hint_for(error, restore_log(self.stack)),
@@ -89,9 +89,9 @@ class Account:
 
 @contextmanager
 def reported(stack: Stack, run: str, task: str, clock: Clock, sink: EventSink) -> Iterator[Account]:
-    """Leave a report of what the block does, however it ends; a refusal leaves none.
+    """Write a report of the block, however it ends; a refusal leaves none.
 
-    A report that cannot be written is a warning: the run itself is what counts.
+    A report that cannot be written is only a warning.
     """
     account = Account(stack, run, task, {})
     started, began = clock.now(), clock.monotonic()
@@ -126,7 +126,7 @@ def reported(stack: Stack, run: str, task: str, clock: Clock, sink: EventSink) -
 
 
 def run_facts(run: Run) -> dict[str, Any]:
-    """Return what a run made and compared, for its report."""
+    """Return what a run created and compared, for its report."""
     downtime = run.downtime.result()
     return {
         "sets": [
@@ -141,7 +141,7 @@ def run_facts(run: Run) -> dict[str, Any]:
 
 
 def read_reports(stack: Stack) -> Iterator[dict[str, Any]]:
-    """Yield the reports that are kept, newest first. One that cannot be understood is no report."""
+    """Yield the existing reports, newest first. Unreadable ones are skipped."""
     folder = reports_folder(stack)
     for path in sorted(folder.glob("*.json"), reverse=True) if folder.is_dir() else ():
         try:
@@ -154,7 +154,7 @@ def read_reports(stack: Stack) -> Iterator[dict[str, Any]]:
 
 
 def last_run(stack: Stack, wanted: Callable[[dict[str, Any]], bool]) -> datetime | None:
-    """Return when the newest run began that ended well and that `wanted` says yes to."""
+    """Return the start of the newest successful run for which `wanted` returns True."""
     for document in read_reports(stack):
         if document["ok"] and wanted(document):
             return datetime.fromisoformat(document["started_at"])
@@ -162,7 +162,7 @@ def last_run(stack: Stack, wanted: Callable[[dict[str, Any]], bool]) -> datetime
 
 
 def last_drill(documents: Iterable[dict[str, Any]]) -> DrillRecord | None:
-    """Return the newest drill among reports, which come newest first; None without one."""
+    """Return the newest drill in reports that are ordered newest first; None if there is none."""
     for document in documents:
         if document["task"] == "drill":
             return DrillRecord(
@@ -191,7 +191,7 @@ def _outcome(failure: BaseException | None) -> dict[str, Any]:
     if failure is None:
         return {"ok": True, "exit_code": 0}
     if isinstance(failure, QuiesceError):
-        # Not its details: they may hold what services logged.
+        # Without details, which may contain output of services.
         told = {"fact": failure.fact, "hint": failure.hint}
         return {"ok": False, "exit_code": failure.exit_code, "error": told}
     told = {"fact": f"unexpected {place_of(failure)}", "hint": ""}

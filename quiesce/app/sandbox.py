@@ -1,11 +1,11 @@
-"""A copy of the stack that shares nothing with it, for proving what sets are worth.
+"""An isolated copy of the stack, for testing sets.
 
-    backups/.isolated/<run>/compose.json     the copy's model; 0600, and gone with it
-    backups/.isolated/<run>/lock             held while somebody uses the copy
+    backups/.isolated/<run>/compose.json     the copy's model; 0600, and removed with it
+    backups/.isolated/<run>/lock             locked while the copy is in use
     backups/.isolated/<run>/project          the copy's name on the engine
 
-A copy whose lock is free was left by a run that died, or by a drill's `setup` that wants it kept:
-the latter says so in `kept`, and is removed by `verify`, by the next drill, or after 24 hours.
+A copy whose lock is free was left by a run that died, or by a drill's `setup` that keeps it: the
+latter has a file `kept`, and is removed by `verify`, by the next drill, or after 24 hours.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ if TYPE_CHECKING:
     from quiesce.model import Stack
 
 KEPT_SECONDS = 24 * 3600.0
-#: A folder that services may write to and that holds more begins empty in a copy.
+#: A larger folder that services may write to is empty in a copy.
 MOST_COPIED = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """An isolated copy: its stack, and the folder that everything of it is in."""
+    """An isolated copy: its stack, and its folder."""
 
     stack: Stack
     folder: Path
 
 
 def isolated_folder(stack: Stack) -> Path:
-    """Where the copies of this stack are."""
+    """Return the folder of this stack's copies."""
     return stack.backups / ".isolated"
 
 
 @contextmanager
 def isolated(stack: Stack, run: str, *, network_open: bool = False) -> Iterator[Copy]:
-    """Make a copy's model, and remove all of the copy at the end, whatever happened.
+    """Create a copy's model, and remove the copy at the end in any case.
 
     Raise RequestError for a stack that cannot be copied.
     """
@@ -81,7 +81,7 @@ def isolated(stack: Stack, run: str, *, network_open: bool = False) -> Iterator[
 
 @contextmanager
 def reopened(stack: Stack) -> Iterator[Copy | None]:
-    """Yield the copy that a `setup` left, None without one; it stays."""
+    """Yield the copy that a `setup` left, None if there is none; it is kept."""
     for folder in sorted(_folders(stack), reverse=True):
         if (folder / "kept").exists() and (lock := _try_lock(folder)) is not None:
             try:
@@ -93,12 +93,12 @@ def reopened(stack: Stack) -> Iterator[Copy | None]:
 
 
 def keep(made: Copy) -> None:
-    """Leave the copy when its run ends."""
+    """Keep the copy when its run ends."""
     (made.folder / "kept").touch(mode=0o600)
 
 
 def remove(made: Copy) -> None:
-    """No container, volume or network of the copy, nor its folder."""
+    """Remove all containers, volumes and networks of the copy, and its folder."""
     with compose_of(made.stack) as runtime:
         project = runtime.project()
         project.remove_project()
@@ -114,10 +114,10 @@ def remove_orphans(
     only_look: bool = False,
     failed: Callable[[str, Exception], None] | None = None,
 ) -> tuple[str, ...]:
-    """Remove copies that dead runs left, with `kept_too` also one that a drill left on purpose;
-    return their names on the engine. One that is in use stays. `only_look` removes nothing.
+    """Remove copies of dead runs, with `kept_too` also one that a drill kept; return their names on
+    the engine. Copies in use are kept. `only_look` removes nothing.
 
-    `failed` is given each copy that cannot be removed, with the reason; without it that is raised.
+    `failed` is called for each copy that cannot be removed; without it the error is raised.
     """
     removed = []
     for folder in _folders(stack):
@@ -131,7 +131,7 @@ def remove_orphans(
                 continue
             try:
                 project = (folder / "project").read_text()
-            except OSError:  # it died before it had a name
+            except OSError:  # it died before it recorded its name
                 if not only_look:
                     shutil.rmtree(folder)
                 continue
@@ -150,7 +150,7 @@ def remove_orphans(
 
 
 def copied_stack(stack: Stack, folder: Path, project: str) -> Stack:
-    """Return the stack as the copy has it: the same, but nothing of it in the same place."""
+    """Return the stack of the copy: the same, but with nothing in the same place."""
     instance = replace(
         stack.instance,
         project=project,
@@ -159,7 +159,7 @@ def copied_stack(stack: Stack, folder: Path, project: str) -> Stack:
         files=(folder / "compose.json",),
         profiles=(),
         state=folder / "state",
-        # What came from the env file stands in the copy's model by now.
+        # The values of the env file are in the copy's model already.
         environment={},
         throwaway=True,
     )
@@ -193,13 +193,13 @@ def _write_model(stack: Stack, folder: Path, run: str, *, network_open: bool) ->
     file = folder / "compose.json"
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as out:
-        # A dollar sign is one for Compose, which reads it again.
+        # Compose interpolates the model again, so dollar signs are escaped.
         json.dump(model, out, indent=1)
 
 
 def _copied(source: Path, into: Path) -> Path:
-    """Return a copy of a path that a service may write to: with what is in it, unless that is
-    much, and with its owner and mode."""
+    """Copy a path that a service may write to, with owner and mode, and with its content unless it
+    is large."""
     into.mkdir(mode=0o711, exist_ok=True)
     target = into / f"{len(list(into.iterdir()))}-{source.name}"
     if not source.exists():

@@ -1,4 +1,4 @@
-"""What every verb stands on: how it connects, looks, asks, plans and carries out."""
+"""The session that every verb is given: connect, observe, ask, plan and execute."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from quiesce.ports import BackupStore
     from quiesce.report import Reporter
 
-#: What is known of the world where nobody looks: sets are files, and need no engine.
+#: The observation of verbs that need no engine: sets are files.
 NOTHING = Observed(Engine("", "none", "", local=False), (), (), (), (), 0)
 
 Planner = Callable[["Ports", "Observed", str], "Plan"]
@@ -40,10 +40,10 @@ Confirm = Callable[["Ports", "Observed", "Plan"], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What every task understands. `wait` is in seconds, `environ` the process's environment.
+    """Options of every task. `wait` is in seconds, `environ` the process's environment.
 
-    `instance` is the one that was named on the command line, if one was; `identity` the file with
-    the key that decrypts what comes from a store.
+    `instance` is the one named on the command line, if any; `identity` the file with the key that
+    decrypts sets.
     """
 
     dry_run: bool = False
@@ -52,15 +52,15 @@ class Options:
     wait: float = 0.0
     instance: str | None = None
     identity: Path | None = None
-    #: Sets from a store are taken although nothing proves that they were sent from here, or
-    #: although they are not encrypted where sets are.
+    #: Accept sets from a store without proof that they were pushed from here, or unencrypted ones
+    #: although sets are encrypted.
     accept_unsigned: bool = False
     accept_unencrypted: bool = False
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
 
 class Session:
-    """What every verb of an instance stands on."""
+    """The context of every verb of an instance."""
 
     def __init__(self, stack: Stack, reporter: Reporter, options: Options) -> None:
         self.stack = stack
@@ -79,12 +79,13 @@ class Session:
         sources: Mapping[str, RestoreSource] | None = None,
         note: str = "",
     ) -> Run | None:
-        """Look, decide, do; or look, decide and show. Returns None for a dry run.
+        """Observe, plan and execute; for a dry run, observe, plan and show. Return None for a dry
+        run.
 
-        What has `sources` replaces data, and is written into the log of restores with `note`.
+        A change with `sources` replaces data, and is recorded in the log of restores with `note`.
 
-        `confirm` is a yes/no question, or is called with the plan and raises Refused. A plan
-        with nothing in it is not asked about.
+        `confirm` is a yes/no question, or is called with the plan and raises Refused. An empty plan
+        needs no confirmation.
         """
         run_id = self.new_run_id()
         if self.options.dry_run:
@@ -115,7 +116,7 @@ class Session:
             refuse_foreign_mounts(seen, plan)
             self._require_holdable(work.ports, seen, plan)
             if any(isinstance(step, EncryptSet) for _, step in steps_of(plan.nodes)):
-                # Before anything stops, not when there is a set to encrypt.
+                # Check before anything stops, not when the set is encrypted.
                 check_recipients(self.stack)
             if isinstance(confirm, str):
                 if confirm:
@@ -134,7 +135,7 @@ class Session:
         return run
 
     def _leave(self, work: Changing, account: run_reports.Account) -> None:
-        """Note in the report what is left for later runs."""
+        """Record pending work in the report."""
         if not work.pending:
             return
         account.facts["pending"] = [
@@ -147,12 +148,14 @@ class Session:
             account.pending = self._pending = pending
 
     def require_services(self) -> None:
-        """Raise StillOwed when a task is done, but services of an earlier run are still down."""
+        """Raise RecoveryPending if a task is done, but services of an earlier run are still
+        down."""
         if self._pending is not None:
             raise self._pending
 
     def _require_holdable(self, ports: Ports, seen: Observed, plan: Plan) -> None:
-        """Raise RequestError for what would keep databases from being held once services rest."""
+        """Raise RequestError for anything that would prevent exporting snapshots once services are
+        stopped."""
         keys = {
             step.database for _, step in steps_of(plan.nodes) if isinstance(step, ExportSnapshot)
         }
@@ -170,7 +173,7 @@ class Session:
         planner: Callable[[Ports, str], Plan],
         question: Callable[[], str] = lambda: "",
     ) -> bool:
-        """Plan and carry out a change of sets alone; whether anything was carried out."""
+        """Plan and execute a change of sets only; return whether anything was done."""
         run = self.new_run_id()
         if self.options.dry_run:
             ports = self.connect(run)
@@ -211,7 +214,7 @@ class Session:
 
     @contextmanager
     def observed(self) -> Iterator[tuple[Ports, Observed]]:
-        """Look without a lock; say aloud when an interrupted run waits for recovery."""
+        """Observe without a lock; report an interrupted run that waits for recovery."""
         with self.connected() as (ports, _):
             yield ports, observe(self.stack, ports.runtime, ports.databases)
 

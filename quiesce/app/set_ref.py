@@ -1,4 +1,4 @@
-"""Which set or file here a `--file` means. `plan/set_ref` has its grammar."""
+"""Resolves `--file` to a set: a folder, a name, `latest`, or the answer to a question."""
 
 from __future__ import annotations
 

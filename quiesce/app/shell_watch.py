@@ -1,9 +1,9 @@
-"""Ends what a killed `db-shell` leaves in the server.
+"""Terminates sessions that a killed `db-shell` leaves on the server.
 
-`db-shell` becomes psql, in a container the client of `docker exec`. Killing that client ends
-neither psql nor its session, which keeps its locks. So a process of its own holds the read end of a
-pipe whose write end only psql's process has: when the pipe closes, that process has ended, however
-it did, and sessions that carry this run's name are ended.
+`db-shell` becomes psql or, for a container, the client of `docker exec`. Killing that client ends
+neither psql nor its session, which keeps its locks. So a separate process reads from a pipe whose
+other end only psql's process has: when the pipe closes, that process has ended in some way, and
+sessions with this run's name are terminated.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from quiesce.model import Stack
 
 
 def watch(stack: Stack, run: str, environ: Mapping[str, str]) -> None:
-    """Start the watcher. The program that this process becomes keeps the pipe open.
+    """Start the watcher. The program that replaces this process keeps the pipe open.
 
-    One that cannot be started is no reason not to open a shell.
+    If it cannot be started, the shell opens anyway.
     """
     reading, writing = os.pipe()
     here = str(Path(__file__).resolve().parents[2])
@@ -41,7 +41,8 @@ def watch(stack: Stack, run: str, environ: Mapping[str, str]) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
-            # Of its own, so that neither Ctrl-C, a closed terminal nor a killed group reaches it.
+            # A separate session, so that neither Ctrl-C, a closed terminal nor a killed group
+            # reaches it.
             start_new_session=True,
             env={**environ, "PYTHONPATH": os.pathsep.join(paths)},
         )
@@ -68,7 +69,7 @@ def main() -> int:
             environ=os.environ,
             plain=True,
         ) as reporter,
-        # A server that is gone has no sessions.
+        # A server that is down has no sessions.
         contextlib.suppress(QuiesceError),
     ):
         ports = connect(load_anyhow(file, instance, os.environ, reporter.warn), run, reporter)

@@ -1,4 +1,4 @@
-"""What `exclude:` leaves out of volumes, counted before anything is planned, and said."""
+"""Counts what `exclude:` leaves out of volumes before planning, and reports it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def lost_by_restore(
     ports: Ports, observed: Observed, volumes: Iterable[Volume], path: str
 ) -> Mapping[str, tuple[LeftOut, ...]]:
     """Return what is in these volumes, or below `path` in them, and in no set because of
-    `exclude:`, by key; a restore removes it, which is warned of."""
+    `exclude:`, by key. Warn that a restore removes it."""
     found = {}
     for volume in _with_patterns(observed, volumes):
         survey = ports.volumes.survey(observed.volume(volume.key), volume.exclude, path)

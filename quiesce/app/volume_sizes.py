@@ -1,4 +1,4 @@
-"""How much is in the volumes, measured at the same time, with a word when that takes a while."""
+"""Measures volumes in parallel, and reports it if that takes long."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from quiesce.execute.run import Ports
 from quiesce.observed import VolumeState
 from quiesce.report.values import Sizes
 
-#: Reading folders waits for the disk more than it computes.
+#: Reading folders is limited by the disk, not the processor.
 AT_ONCE = 4
-#: Seconds after which a person wants to know that something is happening.
+#: Seconds after which the user is told.
 PATIENCE = 1.0
 
 
 def measure(ports: Ports, states: Sequence[VolumeState]) -> Sizes:
-    """Return files and bytes of the volumes that exist, by key; nothing is stopped for it.
+    """Return files and bytes of the existing volumes, by key; nothing is stopped for it.
 
-    A volume that cannot be measured is told about and has None.
+    For a volume that cannot be measured, a warning is shown and its value is None.
     """
     there = [state for state in states if state.exists]
     with ThreadPoolExecutor(AT_ONCE) as pool:

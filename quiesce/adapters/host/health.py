@@ -1,4 +1,4 @@
-"""Whether services of `runtime: host` are well: asked once, or waited for."""
+"""Checks whether services of `runtime: host` are healthy, once or until a timeout."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from quiesce.errors import QuiesceError, ServiceFailed
 from quiesce.model import HostService
 from quiesce.observed import Health, Unit
 
-#: Seconds between two looks while waiting.
+#: Seconds between two polls while waiting.
 LOOK_EVERY = 0.05
-#: Seconds an answer may take: when looked at, and when waited for.
+#: Seconds that a check may take: a single one, and while waiting.
 GLANCE, PATIENCE = 2.0, 5.0
-#: A unit that fails its check is `starting` for so long, then `unhealthy`.
+#: A unit that fails its check is `starting` for this long, then `unhealthy`.
 START_SECONDS = 30.0
-#: A unit without a health check is well when it has run this long.
+#: A unit without a health check counts as healthy after running this long.
 STEADY = 1.0
 
 
 @dataclass(slots=True)
 class _Watch:
-    """What is remembered of one unit while it is waited for."""
+    """The state of one unit that is waited for."""
 
     observed: Unit
     last: str = "is not running"
 
 
 class HostHealth:
-    """Asks services how they are, each by its own check."""
+    """Checks the health of services, each by its own check."""
 
     def __init__(self, units: HostUnits) -> None:
         self._units = units
 
     def has_check(self, service: HostService) -> bool:
-        """Whether the service says how to ask it."""
+        """Whether the service declares a health check."""
         return bool(service.health or service.health_http or service.postgres)
 
     def of(self, service: HostService, live: Live) -> Health:
-        """Return the health of a running process, asked once."""
+        """Return the health of a running process, checked once."""
         if live.paused or not self.has_check(service):
             return "none"
         if self._answers(service, live, GLANCE):
@@ -54,7 +54,7 @@ class HostHealth:
     def wait(
         self, units: Sequence[Unit], timeout: float, waiting: Callable[[str], None]
     ) -> Mapping[str, float]:
-        """Wait until every unit is as well as observed; see `HostRuntime.wait_healthy`."""
+        """Wait until every unit is as healthy as observed; see `HostRuntime.wait_healthy`."""
         begun = time.monotonic()
         pending = [_Watch(unit) for unit in units if unit.runs]
         seconds = {unit.service: 0.0 for unit in units}
@@ -95,7 +95,7 @@ class HostHealth:
         return tail(self.log_end(service))
 
     def log_end(self, service: str) -> bytes:
-        """Return the end of the service's log, nothing without one."""
+        """Return the end of the service's log, b"" if there is none."""
         try:
             with self._units.log(service).open("rb") as stream:
                 stream.seek(0, 2)
@@ -140,7 +140,7 @@ class HostHealth:
             )
         except QuiesceError as problem:
             if problem.exit_code not in (1, 2):
-                raise  # interrupted, which is no answer
+                raise  # interrupted, so there is no result
             return False
         return True
 

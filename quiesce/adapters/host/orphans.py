@@ -1,4 +1,4 @@
-"""Ending everything that was started for a folder that is about to be removed."""
+"""Kills every process that was started for a folder that is about to be removed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from quiesce.adapters.host.procfs import MARK_STATE, Live
 
 
 def end_everything_in(folder: Path) -> None:
-    """Kill every process of a host instance whose state is in `folder`, and every one that works
-    in it or was started from it. Nothing of it is worth an orderly end."""
+    """Kill every process of a host instance whose state is in `folder`, and every one that works in
+    it or was started from it. None of them needs an orderly shutdown."""
     top = folder.resolve()
     everybody = procfs.everyone()
     found = [live for live in everybody.values() if _is_of(live, top)]

@@ -1,4 +1,4 @@
-"""What is written of the process that a service of `runtime: host` was begun as last."""
+"""The record of the last process that was started for a service of `runtime: host`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The process begun last for a service. `started` is in ticks since the boot `boot`."""
+    """The last process that was started for a service. `started` is in ticks since the boot
+    `boot`."""
 
     pid: int
     started: int
@@ -24,7 +25,7 @@ class Record:
 
 
 def read_record(file: Path) -> Record | None:
-    """Return what is written; None when nothing is, or nothing that can be read."""
+    """Return the record; None if there is none, or it cannot be read."""
     try:
         fields = json.loads(file.read_text(encoding="utf-8"))
         return Record(**fields)
@@ -33,7 +34,7 @@ def read_record(file: Path) -> Record | None:
 
 
 def write_record(file: Path, record: Record) -> None:
-    """Write a record whole or not at all, on disk when this returns. Raise OSError."""
+    """Write and sync a record atomically. Raise OSError."""
     partial = file.with_suffix(".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

@@ -1,7 +1,7 @@
-"""A service that is the embedded PostgreSQL: its files, its launch, its first databases, its end.
+"""A service that runs the embedded PostgreSQL: its files, its start, its first databases, its end.
 
-The data directory is the folder of the service's volume, so it is measured, listed and removed
-like any other volume. The programs that root needs a copy of lie in `postgres/` of the instance.
+The data directory is the folder of the service's volume, so it is measured, listed and removed like
+any other volume. The copy of the programs that root needs is in `postgres/` of the instance.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from quiesce.adapters.process import program
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import HostService, Secret
 
-#: PostgreSQL's own, for a service that names no port.
+#: PostgreSQL's default, for a service without a port.
 DEFAULT_PORT = 5432
-#: Seconds for the helpers of a killed server to notice; a new server refuses to start beside them.
+#: Seconds for the child processes of a killed server to end; a new server refuses to start beside
+#: them.
 ORPHAN_SECONDS = 10.0
 TOOL_SECONDS = 60.0
 
-#: The name is an argument; `\\gexec` runs what the query returns, if it returns anything.
+#: The name is a psql variable; `\\gexec` runs what the query returns, if anything.
 CREATE_DATABASE = rb"""
 SELECT format('CREATE DATABASE %I', :'name')
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name')
@@ -34,8 +35,8 @@ SELECT format('CREATE DATABASE %I', :'name')
 class EmbeddedServer:
     """The PostgreSQL of one service.
 
-    `home` is for its programs, `data` for its data directory; both need not exist. `made` is the
-    file that says for which data directory the databases were made.
+    `home` is for its programs, `data` is its data directory; both may be missing. `made` is the
+    file that records for which data directory the databases were created.
     """
 
     def __init__(
@@ -53,15 +54,16 @@ class EmbeddedServer:
 
     @property
     def version(self) -> str:
-        """The PostgreSQL's version. Raise RequestError when it is not installed."""
+        """Return the version of PostgreSQL. Raise RequestError if it is not installed."""
         return self._installed.version
 
     def launch(self, more: Mapping[str, str]) -> Launch:
-        """Make ready what is missing, and return how to begin the server.
+        """Prepare what is missing, and return how to start the server.
 
-        `more` is added to its environment. Raise RequestError where it cannot run here.
+        `more` is added to its environment. Raise RequestError if it cannot run here.
         """
-        # An empty folder was made for a volume: it becomes a data directory of the right owner.
+        # An empty folder was created for a volume: it becomes a data directory with the right
+        # owner.
         is_new = not self.data.is_dir() or not any(self.data.iterdir())
         identity = embedded_postgres.server_identity(None if is_new else self.data)
         home = embedded_postgres.place_home(self._home, identity)
@@ -81,7 +83,7 @@ class EmbeddedServer:
         return Launch(command.argv, {**arguments, "env": {**arguments["env"], **more}})
 
     def is_ready(self, live: Live, seconds: float) -> bool:
-        """Whether this very process takes connections at its port."""
+        """Whether this very process accepts connections on its port."""
         says = embedded_postgres.read_postmaster(self.data)
         if says is None or says.pid != live.pid or not says.is_ready:
             return False
@@ -92,7 +94,8 @@ class EmbeddedServer:
         return asked.exit_code == 0
 
     def lacks_databases(self) -> bool:
-        """Whether the databases that `stack.yaml` declares were never made for this data."""
+        """Whether the databases that `stack.yaml` declares were never created for this data
+        directory."""
         if not self._databases:
             return False
         try:
@@ -102,9 +105,9 @@ class EmbeddedServer:
         return made != self._identifier()
 
     def make_databases(self) -> None:
-        """Make, on a server that is ready, the declared databases that are missing; only once.
+        """Create, once, the declared databases that are missing on a ready server.
 
-        What somebody dropped later stays dropped.
+        A database that a user drops later is not created again.
         """
         for name in self._databases:
             options = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--set=name={name}")
@@ -123,11 +126,12 @@ class EmbeddedServer:
     def client(
         self, argv: Sequence[str], environment: Mapping[str, str]
     ) -> embedded_postgres.Command:
-        """How to run one of its programs. Raise RequestError for one that it does not have."""
+        """Return the command that runs one of its programs. Raise RequestError if it does not
+        exist."""
         return embedded_postgres.client_command(self._installed, argv[0], argv[1:], environment)
 
     def ended_in_order(self) -> bool:
-        """Whether the data directory says that its last server was shut down cleanly."""
+        """Whether the data directory records that its last server was shut down cleanly."""
         with contextlib.suppress(QuiesceError):
             return embedded_postgres.controldata(self._installed, self.data).is_clean
         return False
@@ -161,6 +165,6 @@ class EmbeddedServer:
         return embedded_postgres.controldata(self._installed, self.data).system_identifier
 
     def _is_served(self) -> bool:
-        """Whether somebody else's server lives on the data: ours will say so and end."""
+        """Whether another server runs on the data directory: ours would report that and exit."""
         says = embedded_postgres.read_postmaster(self.data)
         return says is not None and procfs.look(says.pid) is not None

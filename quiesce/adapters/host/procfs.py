@@ -1,8 +1,8 @@
-"""Processes of `runtime: host`: beginning them, finding them again, ending them.
+"""Processes of `runtime: host`: starts them, finds them again, ends them.
 
-They outlive the command that began them, so nothing in memory knows them. A number alone is no
-identity, since numbers are used again: it is compared with the time the process began. What was
-begun and not yet written down is found by the marks in its environment.
+They outlive the command that started them, so their identity must be found outside of its memory. A
+process number alone is no identity, because numbers are reused: it is compared with the start time.
+A process that was started but not yet recorded is found by the marks in its environment.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ MARK_RUN = "QUIESCE_RUN"
 MARKS = frozenset({MARK_STATE, MARK_SERVICE, MARK_RUN})
 
 LOOK_EVERY = 0.02
-#: Seconds that helpers of a process get which has ended by itself; a container gives them none.
+#: Seconds that child processes get when their parent has ended by itself; in a container they get
+#: none.
 HELPERS_PATIENCE = 1.0
-#: Seconds for the kernel to carry out a SIGKILL; what is left then waits for a device.
+#: Seconds for the kernel to deliver a SIGKILL; what remains then is waiting for a device.
 KILL_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A process that lives. `started` is in clock ticks since boot; `state` is the kernel's."""
+    """A living process. `started` is in clock ticks since boot; `state` is the kernel's."""
 
     pid: int
     started: int
@@ -50,12 +51,13 @@ class Live:
 
     @property
     def identity(self) -> str:
-        """Its `Unit.id`: number and start, which no other process of this boot has."""
+        """Its `Unit.id`: number and start time, which are unique in this boot."""
         return f"{self.pid}:{self.started}"
 
     @property
     def leads(self) -> bool:
-        """Whether it leads a session, as what was begun here does and its helpers do not."""
+        """Whether it leads a session, as processes do that were started here, and their children do
+        not."""
         return self.pid == self.session
 
     @property
@@ -64,18 +66,18 @@ class Live:
 
     @property
     def started_at(self) -> datetime:
-        """When it began."""
+        """When it was started."""
         return datetime.fromtimestamp(_booted() + self.started / os.sysconf("SC_CLK_TCK"), UTC)
 
     @property
     def age(self) -> float:
-        """Seconds since it began."""
+        """Seconds since it was started."""
         return time.clock_gettime(time.CLOCK_BOOTTIME) - self.started / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A process to begin. The environment may hold secrets, so none of it is shown."""
+    """A process to start. The environment may contain secrets, so none of it is shown."""
 
     argv: tuple[str, ...]
     arguments: Mapping[str, Any]
@@ -88,7 +90,7 @@ _begun: dict[tuple[int, int], subprocess.Popen[bytes]] = {}
 
 
 def require_proc() -> None:
-    """Raise RequestError where processes cannot be told apart: there is no /proc."""
+    """Raise RequestError if processes cannot be identified because there is no /proc."""
     if look(os.getpid()) is None:
         raise RequestError(
             "this system has no /proc, which 'runtime: host' needs to identify processes",
@@ -97,13 +99,13 @@ def require_proc() -> None:
 
 
 def boot_id() -> str:
-    """Which boot of this machine it is: process numbers of another one mean nothing."""
+    """Return the id of this boot: process numbers of another boot mean nothing."""
     return _read(Path("/proc/sys/kernel/random/boot_id")).strip()
 
 
 def _read(path: Path) -> str:
-    """Return what the kernel says there. Raise RequestError when it may not be read now: to take
-    that for an answer would make what runs look as if it did not."""
+    """Return the content of a file of the kernel. Raise RequestError if it cannot be read: an empty
+    result would make running services look stopped."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -113,9 +115,10 @@ def _read(path: Path) -> str:
 
 
 def begin(launch: Launch, log: Path) -> Live:
-    """Begin a process in a session of its own, its output appended to `log`.
+    """Start a process in a separate session, with its output appended to `log`.
 
-    It has no terminal and goes on when we end. Raise QuiesceError when it cannot be begun.
+    It has no terminal and continues when this process ends. Raise QuiesceError if it cannot be
+    started.
     """
     try:
         output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -138,21 +141,22 @@ def begin(launch: Launch, log: Path) -> Live:
         raise QuiesceError(f"{name} cannot be started: {reason(error)}", hint) from None
     finally:
         os.close(output)
-    # It is a child of ours and not collected yet, so its number is its own even if it has ended.
+    # It is a child that is not reaped yet, so its number is its own even if it has ended.
     started = int(_fields(child.pid)[19])
     _begun[child.pid, started] = child
     return Live(child.pid, started, os.getpid(), child.pid, child.pid, "R")
 
 
 def exit_code(pid: int, started: int) -> int | None:
-    """How a process ended that this very process began, as a shell says it; None if unknown."""
+    """Return the exit code of a process that this process started, as a shell shows it; None if
+    unknown."""
     child = _begun.get((pid, started))
     code = None if child is None else child.poll()
     return None if code is None else (128 - code if code < 0 else code)
 
 
 def look(pid: int) -> Live | None:
-    """Return the process with this number, None when it has ended (a zombie has)."""
+    """Return the process with this number, None if it has ended (like a zombie)."""
     fields = _fields(pid)
     if not fields or fields[0] in ("Z", "X"):
         return None
@@ -167,19 +171,19 @@ def look(pid: int) -> Live | None:
 
 
 def again(live: Live) -> Live | None:
-    """Return the same process as it is now, None when it has ended."""
+    """Return the current state of the same process, None if it has ended."""
     now = look(live.pid)
     return now if now is not None and now.started == live.started else None
 
 
 def everyone() -> dict[int, Live]:
-    """Return every process there is, by number."""
+    """Return all processes by number."""
     numbers = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
     return {live.pid: live for live in map(look, numbers) if live is not None}
 
 
 def marks(live: Live) -> Mapping[str, str]:
-    """Return the marks of a process; none where its environment is not ours to read."""
+    """Return the marks of a process; none if its environment cannot be read."""
     try:
         content = Path(f"/proc/{live.pid}/environ").read_bytes()
     except OSError:
@@ -191,7 +195,7 @@ def marks(live: Live) -> Mapping[str, str]:
 def roots(found: Collection[Live], everybody: Mapping[int, Live]) -> tuple[Live, ...]:
     """Return the processes without an ancestor among those found, the oldest first.
 
-    The others are helpers of theirs.
+    The others are their children.
     """
     numbers = {live.pid for live in found}
     tops = [live for live in found if not _ancestors(live, everybody) & numbers]
@@ -210,14 +214,14 @@ def in_folder(folder: Path, name: str) -> tuple[Live, ...]:
 
 
 def end(live: Live, number: signal.Signals, patience: float, *, group: bool) -> bool:
-    """End a process and its helpers; return whether it had to be killed.
+    """End a process and its children; return whether it had to be killed.
 
-    The signal goes to its whole group if `group`, else to it alone. After `patience` seconds it
-    is killed with its helpers. Helpers that outlive it by a second are killed. Raise QuiesceError
-    when something goes on even then.
+    The signal goes to its whole group if `group`, else only to the process. After `patience`
+    seconds it is killed with its children. Children that outlive it by a second are killed. Raise
+    QuiesceError if any process survives that.
     """
     helpers = _family(live)
-    # Twice: a paused process feels nothing before it goes on.
+    # Two signals: a paused process handles none before it is continued.
     _send(live, number, group=group)
     _send(live, signal.SIGCONT, group=group)
     killed = not wait_until(lambda: again(live) is None, patience)
@@ -225,14 +229,14 @@ def end(live: Live, number: signal.Signals, patience: float, *, group: bool) -> 
     if killed:
         _send(live, signal.SIGKILL, group=group)
         wait_until(lambda: again(live) is None, KILL_SECONDS)
-        helpers |= _family(live)  # what it began while it was being killed
+        helpers |= _family(live)  # started while it was being killed
     else:
         wait_until(lambda: not _any_lives(helpers), HELPERS_PATIENCE)
     if group and any(helper.group == live.pid for helper in helpers if again(helper)):
         signal_group(live.pid, signal.SIGKILL)
     for helper in helpers:
         _send(helper, signal.SIGKILL, group=False)
-    exit_code(live.pid, live.started)  # collected, if it was ours
+    exit_code(live.pid, live.started)  # reap it if it is a child
     if not wait_until(lambda: not _any_lives({live, *helpers}), KILL_SECONDS):
         raise QuiesceError(
             f"process {live.pid} still runs after it was killed",
@@ -248,13 +252,13 @@ def pause(live: Live) -> None:
 
 
 def unpause(live: Live) -> None:
-    """Let a paused process go on."""
+    """Continue a paused process."""
     _send(live, signal.SIGCONT, group=True)
     wait_until(lambda: (now := again(live)) is None or not now.paused, 1.0)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait until the condition holds, for so long at most; return whether it does."""
+    """Wait until the condition holds, at most this long; return whether it does."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() >= deadline:
@@ -264,7 +268,7 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def belongs_to_us(live: Live) -> bool:
-    """Whether the process runs as the user that we are."""
+    """Whether the process runs as the current user."""
     try:
         return Path(f"/proc/{live.pid}").stat().st_uid == os.geteuid()
     except OSError:
@@ -293,11 +297,12 @@ def _send(live: Live, number: signal.Signals, *, group: bool) -> None:
 
 
 def _family(live: Live) -> set[Live]:
-    """Its helpers: what descends from it or is of its session, also when it has just ended."""
+    """Return its children: its descendants and the members of its session, even if it has just
+    ended."""
     everybody = everyone()
     now = everybody.get(live.pid)
     if now is not None and now.started != live.started:
-        return set()  # the number is another's already, and so would its session be
+        return set()  # the number and its session belong to another process now
     return {
         other
         for other in everybody.values()
@@ -308,7 +313,8 @@ def _family(live: Live) -> set[Live]:
 
 @functools.cache
 def _booted() -> int:
-    """Return when this machine was booted, in seconds; asked once, as a set clock changes it."""
+    """Return when this machine was booted, in seconds; read once, because setting the clock changes
+    it."""
     lines = _read(Path("/proc/stat")).splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("btime "))
 
@@ -330,7 +336,7 @@ def _any_lives(processes: Iterable[Live]) -> bool:
 def _fields(pid: int) -> Sequence[str]:
     """Return the fields of /proc/<pid>/stat from the state on.
 
-    The name before it may hold anything, also parentheses.
+    The name before it may contain any characters, including parentheses.
     """
     try:
         text = _read(Path(f"/proc/{pid}/stat"))

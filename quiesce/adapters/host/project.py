@@ -1,4 +1,4 @@
-"""What belongs to an instance of the host runtime, and the ways into it."""
+"""The resources of an instance of the host runtime, and commands in its services."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from quiesce.suggest import suggest
 
 
 class HostProject:
-    """Implements `Premises` for one instance whose services are processes of this machine."""
+    """Implements `Project` for one instance whose services are local processes."""
 
     def __init__(self, stack: Stack, runtime: Runtime) -> None:
         self._stack = stack
@@ -33,7 +33,7 @@ class HostProject:
         return ProjectResources(volumes=tuple(state.name for state in states if state.exists))
 
     def build(self, services: Sequence[str]) -> None:
-        """There is nothing to build: a process is started from what is there."""
+        """Do nothing: processes are started from existing programs."""
 
     def remove_project(self) -> None:
         self._runtime.remove(())
@@ -55,7 +55,7 @@ class HostProject:
         return ()
 
     def outdated(self, services: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002
-        """Return none: `up` leaves a process alone that runs."""
+        """Return none: `up` does not restart running processes."""
         return {}
 
     def services_ignoring_stop_signal(self) -> Mapping[str, str]:
@@ -67,7 +67,7 @@ class HostProject:
         return found
 
     def bare_servers(self) -> Mapping[str, str]:
-        """None: what ends here leaves its children to the machine's own init."""
+        """Return none: orphaned processes go to the machine's own init."""
         return {}
 
     def tools(self) -> Mapping[str, str]:
@@ -95,7 +95,7 @@ class HostProject:
     def beside(
         self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
     ) -> CommandLine:
-        """As `inside`: a program here is a process of its own anyway."""
+        """Like `command_in_service`: every program here is a separate process anyway."""
         return self.command_in_service(service, argv, environment, terminal=terminal)
 
     def run_in_service(self, service: str, argv: Sequence[str], seconds: float) -> None:
@@ -121,7 +121,7 @@ class HostProject:
 
 
 def _ignores(pid: int, number: int) -> bool:
-    """Whether a process ignores a signal. Unlike in a container, the default is to end."""
+    """Whether a process ignores a signal. Unlike in a container, the default action is to end."""
     try:
         text = Path(f"/proc/{pid}/status").read_text("ascii", "replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""The services of `runtime: host` as they may be kept in a set: every literal withheld."""
+"""Describes the services of `runtime: host` for a set, without literals that could be secrets."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from quiesce.model import HostService, Stack, without_query
 def describe(stack: Stack) -> bytes:
     """Return the `services:` section as YAML.
 
-    Of commands only the program is kept and of variables only the name: whatever else stands
-    there may be a password that somebody wrote down or that came from the env file.
+    Of commands only the program is kept and of variables only the name: any other text may be a
+    password, written there or taken from the env file.
     """
     import yaml
 

@@ -1,8 +1,8 @@
-"""The host runtime: services are processes of this machine, volumes are folders of the instance.
+"""The host runtime: services are local processes, volumes are folders of the instance.
 
-Nobody watches them: a service that ends stays ended until it is started again. A program that is
-started here has the rights of whoever started it; a folder given to a tool "read-only" is not
-walled off as it is in a container.
+Nothing supervises them: a service that ends stays stopped until it is started again. A program has
+the rights of the user who starts it; a folder that is "read-only" for a tool is not protected as in
+a container.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ EMBEDDED = "embedded PostgreSQL"
 
 
 class HostRuntime:
-    """Implements `Runtime` for one instance of a stack. Nothing happens at construction."""
+    """Implements `Runtime` for one instance of a stack. The constructor does nothing else."""
 
     def __init__(self, stack: Stack, *, environment: Mapping[str, str] | None = None) -> None:
         self._stack = stack
@@ -45,9 +45,9 @@ class HostRuntime:
     # ------------------------------------------------------------------------------------ asking
 
     def engine(self) -> Engine:
-        """Return which machine and instance this is; the id stays over reboots.
+        """Return the identity of the machine and instance; the id survives reboots.
 
-        Raise RequestError where processes cannot be known, or are another user's.
+        Raise RequestError if processes cannot be identified, or belong to another user.
         """
         procfs.require_proc()
         self._units.require_owner()
@@ -60,9 +60,9 @@ class HostRuntime:
         )
 
     def services(self) -> tuple[Service, ...]:
-        """Return the declared services, then what runs and is no longer declared.
+        """Return the declared services, then those that run and are no longer declared.
 
-        Each running unit with a health check is asked once, and briefly.
+        Each running unit with a health check is checked once, briefly.
         """
         procfs.require_proc()
         self._units.require_owner()
@@ -86,9 +86,9 @@ class HostRuntime:
         return tuple(services)
 
     def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
-        """Return the declared volumes, then those of services that nobody declared.
+        """Return the declared volumes, then undeclared ones of services.
 
-        A volume that no service of this runtime uses is one that does not exist.
+        A volume that no service of this runtime uses does not exist.
         """
         used = [key for service in self._units.services.values() for key in service.volumes]
         known = dict.fromkeys([*used, *(volume.key for volume in self._stack.volumes)])
@@ -100,7 +100,7 @@ class HostRuntime:
         return tuple(self._volume(key) for key in keys)
 
     def endpoint(self, service: str, port: int) -> Endpoint:
-        """Return the port of this machine itself."""
+        """Return the port on this machine."""
         self._require_running(service)
         return Endpoint("127.0.0.1", port)
 
@@ -111,7 +111,7 @@ class HostRuntime:
         return "".join(text.splitlines(keepends=True)[-lines:]) if lines > 0 else ""
 
     def images(self) -> Mapping[str, str]:
-        """Return, per service, the program it runs, PostgreSQL with its version."""
+        """Return the program of each service, PostgreSQL with its version."""
         return {
             name: f"{EMBEDDED} {self._units.servers[name].version}"
             if name in self._units.servers
@@ -120,17 +120,17 @@ class HostRuntime:
         }
 
     def description(self) -> Mapping[str, bytes]:
-        """Return `services.yaml`: the services as declared, their literals digested."""
+        """Return `services.yaml`: the services as declared, with their literals redacted."""
         return {"services.yaml": describe(self._stack)}
 
     # ---------------------------------------------------------------------------------- changing
 
     def up(self, services: Sequence[str], *, build: bool) -> None:
-        """These services (none named: all) run; one that others of them need is healthy first.
-        One that cannot be started keeps nothing down that does not need it.
+        """Start these services (none named: all); a dependency of others must be healthy first. A
+        service that cannot be started only keeps down those that depend on it.
 
-        There is nothing to build. What runs already stays as it is, also where `stack.yaml` has
-        changed since: a restart applies that.
+        There is nothing to build. A running service is not changed, even if `stack.yaml` has
+        changed: a restart applies that.
         """
         del build
         self._require(services)
@@ -144,9 +144,9 @@ class HostRuntime:
             raise ServiceFailed.of(failures)
 
     def remove(self, services: Sequence[str]) -> None:
-        """Stop these services (none named: all, dependents first) and forget them.
+        """Stop these services (none named: all, dependents first) and remove their records.
 
-        Logs and volumes stay.
+        Logs and volumes are kept.
         """
         self._require(services)
         found = self._units.find()
@@ -156,19 +156,18 @@ class HostRuntime:
             self._units.forget(name)
 
     def stop(self, units: Sequence[Unit], timeout: float) -> tuple[StopResult, ...]:
-        """Stop these units one after the other, each with its own time if that is longer.
+        """Stop these units one after the other, each with its own timeout if that is longer.
 
-        The exit code is known of a process that this very run began, and of one that had to be
-        killed (137). PostgreSQL's is 0 when its data directory says that it was shut down in
-        order, and 137 when it was not.
+        The exit code is known of a process that this run started, and of one that had to be killed
+        (137). PostgreSQL's is 0 if its data directory records a clean shutdown, else 137.
         """
         return tuple(self._units.stop(unit, timeout) for unit in units)
 
     def hold_restart(self, units: Sequence[Unit]) -> None:
-        """Nobody but us starts processes: nothing has to be held."""
+        """Do nothing: only Quiesce starts processes."""
 
     def free_restart(self, units: Sequence[Unit]) -> None:
-        """Nothing was held."""
+        """Do nothing; see `hold_restart`."""
 
     def start(self, units: Sequence[Unit]) -> None:
         """Start these units' services in order, each as it is declared now."""
@@ -185,10 +184,10 @@ class HostRuntime:
     def wait_healthy(
         self, units: Sequence[Unit], timeout: float, waiting: Callable[[str], None]
     ) -> Mapping[str, float]:
-        """Wait until each unit's service is as well as the unit was when observed.
+        """Wait until each unit's service is as healthy as the unit was when observed.
 
-        Healthy means that its own check, asked by us every 50 ms, succeeds. A unit without one,
-        or one that was not healthy, is well when it has run for a second.
+        Healthy means that its own check, run every 50 ms, succeeds. A unit without one, or one that
+        was not healthy, is accepted after running for a second.
         """
         return self._health.wait(units, timeout, waiting)
 
@@ -202,10 +201,11 @@ class HostRuntime:
         writable: bool,
         label: str,
     ) -> None:
-        """Run a program of the service as the caller, on this machine; it dies with the run.
+        """Run a program of the service as the caller, on this machine; it is terminated with the
+        run.
 
-        Of an embedded PostgreSQL that is one of its own programs, else one on PATH. `directory`
-        is what it is: `writable` does not change what the caller may do in it.
+        For an embedded PostgreSQL it is one of its own programs, else one on PATH. `writable` does
+        not restrict what the caller may do in `directory`.
         """
         del writable
         self._require_running(service)
@@ -229,25 +229,25 @@ class HostRuntime:
         )
 
     def as_found(self) -> AbstractContextManager[None]:
-        """Nothing else: stack.yaml is all that declares a host instance."""
+        """Do nothing: only stack.yaml declares a host instance."""
         return nullcontext()
 
     def watch_starts(self) -> None:
-        """Nothing: services are started by Quiesce alone, which holds the lock."""
+        """Do nothing: only Quiesce starts services, and it has the lock."""
 
     def seen_starting(self, services: Sequence[str], volumes: Sequence[str]) -> tuple[str, ...]:
-        """Nobody; see `watch_starts`."""
+        """Return none; see `watch_starts`."""
         del services, volumes
         return ()
 
     def lock_project(self, folder: Path, run: str, earlier: Collection[str]) -> None:
-        """Nothing: who shares the folder where the processes are known shares its lock."""
+        """Do nothing: everyone who knows the processes by this folder shares its lock."""
 
     def unlock_project(self, folder: Path, earlier: Collection[str]) -> None:
-        """Nothing; see `claim`."""
+        """Do nothing; see `lock_project`."""
 
     def remove_orphans(self, run: str) -> tuple[str, ...]:
-        """End the tools of this run that still live, of this user and this instance only."""
+        """End the tools of this run that are still running, of this user and this instance only."""
         everybody = procfs.everyone()
         wanted = {MARK_RUN: run, MARK_STATE: str(self._units.state)}
         found = [
@@ -264,7 +264,7 @@ class HostRuntime:
         return tuple(removed_orphans)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
     # ------------------------------------------------------------------------------------- inside
 
@@ -360,7 +360,7 @@ class HostRuntime:
 
 
 def _machine_id() -> str:
-    """Return what tells this machine from others, also when it was renamed or its disk moved on."""
+    """Return an id of this machine that is kept when it is renamed or its disk is moved."""
     for name in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
         try:
             text = Path(name).read_text(encoding="ascii").strip()

@@ -1,8 +1,8 @@
-"""Units of `runtime: host`: the processes of each service, and what is written of them.
+"""The processes of each service of `runtime: host`, and their records.
 
-An instance keeps in its state folder `services/<service>.json` (the process begun last),
-`logs/<service>.log` and `volumes/<key>/`. What runs is looked up among all processes, by mark and
-by record, so neither a lost record nor a program that hides its environment loses one.
+The state folder of an instance contains `services/<service>.json` (the last process),
+`logs/<service>.log` and `volumes/<key>/`. Running processes are looked up among all, by mark and by
+record, so neither a lost record nor a program that hides its environment loses one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from quiesce.ports import StopResult
 KILLED = 128 + signal.SIGKILL
 #: A log that is larger when its service starts becomes `<service>.log.1`.
 LOG_BYTES = 16 * 1024 * 1024
-#: What a service gets of our environment, and what it gets where we have none (cron, env -i).
+#: The variables that a service inherits, and their defaults if they are not set (cron, env -i).
 INHERITED = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/",
@@ -42,7 +42,7 @@ INTERPRETERS = ("python", "python3")
 
 
 class HostUnits:
-    """The processes of one instance. Nothing is touched at construction."""
+    """The processes of one instance. The constructor changes nothing."""
 
     def __init__(self, stack: Stack, outer: Mapping[str, str]) -> None:
         self.state = stack.instance.state.resolve()
@@ -59,8 +59,8 @@ class HostUnits:
     # ---------------------------------------------------------------------------------- looking
 
     def require_owner(self) -> None:
-        """Raise RequestError when the instance is another user's: his processes and records are
-        hidden, and everything would seem to be down."""
+        """Raise RequestError if the instance belongs to another user: its processes and records
+        would be hidden, and everything would look stopped."""
         try:
             owner = self.state.stat().st_uid
         except FileNotFoundError:
@@ -77,7 +77,7 @@ class HostUnits:
             )
 
     def find(self) -> dict[str, tuple[Live, ...]]:
-        """Return, per service, its living processes without their helpers."""
+        """Return the running processes of each service, without their children."""
         everybody = procfs.everyone()
         found: dict[str, dict[int, Live]] = {name: {} for name in self.services}
         for live in everybody.values():
@@ -94,14 +94,14 @@ class HostUnits:
         }
 
     def leader(self, service: str) -> Live | None:
-        """Return the process that is the service, None when it does not run."""
+        """Return the main process of the service, None if it is not running."""
         recorded = self._recorded(service)
         if recorded is not None:
             return recorded
         return next((live for live in self.find().get(service, ()) if live.leads), None)
 
     def units(self, service: str, running: Sequence[Live]) -> tuple[Unit, ...]:
-        """Return the units of a service, with no judgement of their health."""
+        """Return the units of a service, without checking their health."""
         declared = self.services.get(service)
         plain = Unit(
             service=service,
@@ -110,7 +110,7 @@ class HostUnits:
             state="running",
             health="none",
             stop_timeout=None if declared is None else declared.stop_timeout,
-            # Not that anybody restarts it: it is meant to go on, also when it has ended with 0.
+            # Nothing restarts it, but it should keep running, even if it has exited with 0.
             restart_policy="unless-stopped",
         )
         if running:
@@ -130,7 +130,7 @@ class HostUnits:
         return (replace(plain, id=record.identity, state="exited", exit_code=record.exit_code),)
 
     def record(self, service: str) -> Record | None:
-        """Return what is written of a service's last process, with its exit code if known."""
+        """Return the record of a service's last process, with its exit code if known."""
         record = read_record(self._record_file(service))
         if record is None:
             return None
@@ -150,14 +150,14 @@ class HostUnits:
     # --------------------------------------------------------------------------------- changing
 
     def start(self, service: HostService) -> None:
-        """The service runs; also one that was paused goes on."""
+        """Start the service, or continue it if it is paused."""
         running = self.find()[service.name]
         for live in running:
             if live.paused:
                 procfs.unpause(live)
         if any(live.leads for live in running):
             return
-        # Helpers of one that was killed hold its port and its files.
+        # The children of a killed process keep its port and its files.
         for live in running:
             procfs.end(live, signal.SIGTERM, service.stop_timeout, group=True)
         self._make_folders()
@@ -169,9 +169,9 @@ class HostUnits:
         self._write(service.name, Record(live.pid, live.started, procfs.boot_id(), now))
 
     def stop(self, unit: Unit, timeout: float) -> StopResult:
-        """Stop one unit, with the longer of `timeout` and its own time.
+        """Stop one unit. Its timeout is the longer of `timeout` and its own.
 
-        What was started again since it was observed is the same unit under another id.
+        A unit that was restarted since it was observed is the same unit under another id.
         """
         begun = time.monotonic()
         live = self._current(unit)
@@ -183,8 +183,8 @@ class HostUnits:
             number, own = signal.Signals[declared.stop_signal], declared.stop_timeout
         server = self.servers.get(unit.service)
         if server is not None:
-            number = signal.SIGINT  # fast; SIGTERM waits until every client has gone
-        # A signal to the helpers of PostgreSQL means something else than to itself.
+            number = signal.SIGINT  # fast shutdown; SIGTERM waits for all clients
+        # A signal has another meaning for the child processes of PostgreSQL than for itself.
         killed = procfs.end(live, number, max(timeout, own), group=server is None)
         code = KILLED if killed else procfs.exit_code(live.pid, live.started)
         if server is not None and not killed:
@@ -193,26 +193,26 @@ class HostUnits:
         return StopResult(unit, code, time.monotonic() - begun)
 
     def pause(self, service: str) -> None:
-        """The service is paused, if it runs."""
+        """Pause the service, if it is running."""
         live = self.leader(service)
         if live is not None and not live.paused:
             procfs.pause(live)
 
     def forget(self, service: str) -> None:
-        """Nothing is written of the service any more; its log stays."""
+        """Remove the record of the service; its log is kept."""
         self._record_file(service).unlink(missing_ok=True)
 
     def environment(self, service: HostService) -> dict[str, str]:
         """Return the environment of a service, without marks.
 
-        A few variables of ours, then the env file's, then its own, then its volumes' folders.
+        Some inherited variables, then the env file's, then its own, then its volumes' folders.
         """
         inherited = {name: self._outer.get(name, other) for name, other in INHERITED.items()}
         folders = {name: str(self.volume(key)) for key, name in service.volumes.items()}
         return {**inherited, **self._variables, **service.environment, **folders}
 
     def located(self, argv: Sequence[str], service: HostService) -> tuple[str, ...]:
-        """Return argv with the program's full path. Raise RequestError when it is not there.
+        """Return argv with the program's full path. Raise RequestError if it does not exist.
 
         `python` and `python3` are the interpreter that runs Quiesce.
         """
@@ -257,7 +257,8 @@ class HostUnits:
         return Launch(argv, {"env": environment, "cwd": service.cwd})
 
     def _require_free_port(self, service: HostService) -> None:
-        """Raise QuiesceError when somebody else listens: he would pass for our service."""
+        """Raise QuiesceError if another program listens on the port: it would be mistaken for the
+        service."""
         server = self.servers.get(service.name)
         port = service.port if server is None else server.port
         if port is None:
@@ -272,7 +273,7 @@ class HostUnits:
                 )
 
     def _make_folders(self) -> None:
-        # Root's PostgreSQL runs as another user, who has to pass through to its data.
+        # Root's PostgreSQL runs as another user, who must be able to pass through to its data.
         passage = 0o711 if os.geteuid() == 0 else 0o700
         for folder in (self.state.parent, self.state):
             if not folder.exists():
@@ -293,7 +294,8 @@ class HostUnits:
         return self.state / "services" / f"{service}.json"
 
     def _recorded(self, service: str) -> Live | None:
-        """Return the recorded process if it still lives: same number, same start, same boot."""
+        """Return the recorded process if it is still running: same number, same start, same
+        boot."""
         record = self.record(service)
         if record is None or record.boot != procfs.boot_id():
             return None
@@ -315,12 +317,13 @@ class HostUnits:
     def _note_end(self, service: str, live: Live, code: int | None) -> None:
         record = self.record(service)
         if record is None:
-            # Whoever began it was killed before it could write this.
+            # The process that started it was killed before it could write a record.
             record = Record(live.pid, live.started, procfs.boot_id(), "")
         if record.identity == live.identity:
             self._write(service, replace(record, exit_code=code))
 
     def _write(self, service: str, record: Record) -> None:
-        # A full disk must not keep a service down, and the marks find what no record names.
+        # A full disk must not keep a service down; processes without a record are found by their
+        # marks.
         with contextlib.suppress(OSError):
             write_record(self._record_file(service), record)
