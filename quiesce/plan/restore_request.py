@@ -1,4 +1,4 @@
-"""What was asked of a restore, what of the set that is, and what speaks against it. Pure."""
+"""The request of a restore, what it selects from a set, and checks of both. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from quiesce.plan.services import nearest
 
 @dataclass(frozen=True, slots=True)
 class RolesWanted:
-    """Roles to be created from `file` of the set; `whole`: with rights over the whole server."""
+    """Roles to create from `file` of the set; `whole`: including server-wide rights."""
 
     service: str
     file: str
@@ -25,14 +25,14 @@ class RolesWanted:
 
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
-    """What was asked for. `migrations` says, per database, whether to migrate after loading and
-    to which revision; it and `rows` were decided from the set and the scripts before planning.
+    """What was requested. `migrations` says to which revision each database is migrated after
+    loading; it and `rows` were decided from the set and the scripts before planning.
 
-    `data_only`: rows alone; `in_place`: into the live database itself. `accept_lossy`: changes of
-    types that may change values are right; `force`: tables that the set does not have may keep
-    their rows. `assume_revision` is that of a set which recorded none. `create_roles`: roles that
-    the server lacks are created as the set has them. `break_replication`: subscriptions and
-    logical slots of databases that are replaced may go.
+    `data_only`: rows only; `in_place`: into the live database itself. `accept_lossy`: accept types
+    that could change values; `force`: tables that are not in the set may keep their rows.
+    `assume_revision` is used for a set that recorded none. `create_roles`: create roles of the set
+    that are missing on the server. `break_replication`: subscriptions and logical slots of
+    databases that are replaced may be dropped.
     """
 
     only: tuple[str, ...] = ()
@@ -44,27 +44,27 @@ class RestoreRequest:
     accept_lossy: bool = False
     force: bool = False
     assume_revision: str = ""
-    #: The name of a new database, for one that is restored beside the live one and left there.
+    #: The new name of a database that is restored beside the live one (`--as`).
     beside: str = ""
     rows: tuple[RowsTarget, ...] = ()
     create_roles: bool = False
     break_replication: bool = False
     roles: tuple[RolesWanted, ...] = ()
-    #: Of the one volume that is restored, this file or folder alone.
+    #: Restore only this file or folder of the one volume.
     path: str = ""
-    #: Constraints that rows break may come back NOT VALID.
+    #: Constraints that rows violate may be restored as NOT VALID.
     not_valid: bool = False
-    #: Entries of a dump that cannot be brought back, rows never, may be left out.
+    #: Entries of a dump that cannot be restored may be left out, but never rows.
     skip_broken: bool = False
-    #: The source is no set: SQL scripts and archives that record nothing.
+    #: The source is not a set, but SQL scripts or archives without a record.
     foreign: bool = False
-    #: What is in volumes and in no set, as `exclude` left it out, by their keys.
+    #: Content of volumes that `exclude` kept out of all sets, by volume key.
     lost: Mapping[str, tuple[LeftOut, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What of a set is brought back: declared databases with their records, and volumes."""
+    """What is restored from a set: declared databases with their records, and volumes."""
 
     databases: tuple[tuple[Database, DatabaseRecord], ...]
     volumes: tuple[Volume, ...]
@@ -73,7 +73,7 @@ class Chosen:
 def choose(
     stack: Stack, source: BackupSet, only: Sequence[str], *, data_only: bool = False
 ) -> Chosen:
-    """Return the databases and volumes of the set to bring back; with `data_only` no volumes."""
+    """Return the databases and volumes of the set to restore; with `data_only` no volumes."""
     records = {record.key: record for record in source.manifest.databases}
     volumes = {record.key for record in source.manifest.volumes}
     if data_only:
@@ -104,7 +104,7 @@ def choose(
 
 
 def require_servers(chosen: Chosen, observed: Observed) -> None:
-    """Raise RequestError naming a server of these databases that cannot be reached."""
+    """Raise RequestError if a server of these databases cannot be reached."""
     for database, _ in chosen.databases:
         state = observed.database(database.key)
         if not state.reachable:
@@ -115,7 +115,8 @@ def require_servers(chosen: Chosen, observed: Observed) -> None:
 
 
 def refuse_external_users(chosen: Chosen, observed: Observed) -> None:
-    """Nobody may work on content that is half exchanged, and we stop only what is the stack's."""
+    """Raise RequestError if containers outside of the project use the volumes: they would work on
+    half-exchanged content, and only the stack's services are stopped."""
     for volume in chosen.volumes:
         if others := observed.volume(volume.key).outside:
             raise RequestError(
@@ -127,7 +128,7 @@ def refuse_external_users(chosen: Chosen, observed: Observed) -> None:
 def check_path(
     chosen: Chosen, observed: Observed, source: BackupSet, request: RestoreRequest
 ) -> None:
-    """Raise RequestError unless one piece of one volume can be restored by itself."""
+    """Raise RequestError unless this one subpath of one volume can be restored."""
     if chosen.databases or len(chosen.volumes) != 1 or request.beside or request.data_only:
         raise RequestError("--path needs exactly one volume", "name only that volume with --only")
     (volume,) = chosen.volumes
