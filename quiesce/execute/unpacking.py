@@ -1,20 +1,20 @@
-"""How much the archives of a volume may unpack to. Pure."""
+"""The limit for unpacking the archives of a volume. Pure."""
 
 from __future__ import annotations
 
 from quiesce.model import VolumeRecord
 from quiesce.ports import VolumeSize
 
-#: Where nothing recorded how many entries there are.
+#: Used if the number of entries was not recorded.
 _ANY_NUMBER = 1 << 62
 
 
 def most_unpacked(record: VolumeRecord, room: int | None = None) -> VolumeSize | None:
-    """Return what all archives of the record may hold together, None where nothing limits it.
+    """Return the maximum total size of the archives, or None for no limit.
 
-    Level 1 is a part of what the volume held in the end; level 0 may hold what was removed since.
-    Where the set recorded too little (an older one, or an archive of another program), `room` is
-    the limit: the bytes that are free.
+    Level 1 is a part of the volume's final content; level 0 may contain entries that were deleted
+    since. If the set recorded too little (an older set, or an archive of another program), `room`
+    is the limit: the free bytes.
     """
     two = len(record.levels) > 1 or record.gone is not None
     if record.files >= 0 and (not two or record.level_0 is not None):

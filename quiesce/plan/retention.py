@@ -25,7 +25,7 @@ from quiesce.model import BackupSet, Manifest, OffsiteStore, Retention
 
 #: Good sets of a group that are always kept, unless `keep_last` is smaller.
 FLOOR = 2
-#: How many safety sets are kept; they only serve `undo-restore`.
+#: The rules for safety sets, which only serve `undo-restore`.
 SAFETY = Retention("safety", keep_last=3, keep_within=7 * 86_400.0)
 #: Less than this fraction of the previous amount looks like a loss …
 SUSPICIOUS = 0.5
