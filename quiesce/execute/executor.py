@@ -189,7 +189,7 @@ class Executor:
 
 
 def _outcome(failure: BaseException) -> QuiesceError:
-    """What the user is told when everything was put back."""
+    """The error to report when everything was put back."""
     if isinstance(failure, Interrupted | CheckFailed | StepFailed):
         return failure
     if isinstance(failure, QuiesceError):

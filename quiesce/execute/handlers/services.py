@@ -152,7 +152,7 @@ def _about_services(names: Sequence[str]) -> Iterator[None]:
 
 @handles(s.WaitHealthy)
 def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
-    # The services have what they need; this process only waits from here on.
+    # The services have all they need; from here on this process only waits.
     run.sum_meanwhile()
     began = run.ports.clock.monotonic()
     waited: Mapping[str, float] = {}
