@@ -1,1 +1,1 @@
-"""One module per verb: `run_<task>(session, …)` looks, plans and carries out what the task asks."""
+"""One module per verb: `run_<task>(session, …)` observes, plans and executes the task."""

@@ -1,4 +1,4 @@
-"""The verb that makes a set."""
+"""The verbs `backup` and `backup-db`."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from quiesce.app.session import Session
 
 
 def run_backup(session: Session, request: BackupRequest) -> BackupSet | None:
-    """Make a backup set, verified, with services at rest for as short as possible.
+    """Make and verify a backup set, with services stopped as briefly as possible.
 
-    Return the set; None for a dry run. Raise CheckFailed when a set was published that shows
-    no one instant, or that kept services down for longer than `max_downtime`.
+    Return the set, or None for a dry run. Raise CheckFailed if a set was published that is not
+    consistent, or that kept services down for longer than `max_downtime`.
     """
 
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:

@@ -1,4 +1,4 @@
-"""Status and check: what is, and what is wrong with it."""
+"""The verb `check`: compares stack.yaml with the Compose model and the servers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from quiesce.suggest import suggest
 
 
 def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Finding, ...]:
-    """Return what `inv check` found: stack.yaml against the Compose model and the servers."""
+    """Compare stack.yaml with the Compose model and the servers, and return the findings."""
     left = leftovers(stack, ports)
     found = [*_services(stack, observed), *_volumes(stack, observed)]
     found += _databases(stack, observed, {one.database for one in left})
@@ -119,10 +119,10 @@ def _volumes(stack: Stack, observed: Observed) -> list[Finding]:
 
 
 def _folders(stack: Stack, observed: Observed) -> list[Finding]:
-    """Return the bind mounts whose data nobody looks after.
+    """Return findings about bind mounts whose data is not backed up.
 
-    Only folders that a service may write in: a file, or what is read-only, came with the code.
-    On another machine's engine nothing can be said about them.
+    Only folders that a service can write to: files and read-only mounts come with the code.
+    Folders of an engine on another machine cannot be checked.
     """
     if not observed.engine.local:
         return []
@@ -165,13 +165,13 @@ def _has_data(folder: Path) -> bool:
     except NotADirectoryError:
         return False
     except OSError:
-        # It is there and we may not look: then it holds something of somebody.
+        # Unreadable: assume that it contains data.
         return folder.is_dir()
 
 
 def _obstacles(stack: Stack, ports: Ports, observed: Observed) -> list[Finding]:
-    """Return what would stand in the way of restoring a database: what its catalogs say now, and
-    what its rows broke when the newest set was made."""
+    """Return what would make a restore of a database fail: according to its current catalogs, and
+    constraints that rows violated when the newest set was made."""
     found = []
     for database in stack.databases:
         state = observed.database(database.key)
@@ -195,7 +195,7 @@ def _obstacles(stack: Stack, ports: Ports, observed: Observed) -> list[Finding]:
 
 
 def _newest(stack: Stack, ports: Ports, key: str) -> list[tuple[str, DatabaseRecord]]:
-    """Name and record of the newest set of this instance that holds the database, if any."""
+    """Name and record of the newest set of this instance that contains the database, if any."""
     found = [
         (backup.manifest.created_at, backup.name, record)
         for backup in ports.store.sets()
@@ -207,8 +207,8 @@ def _newest(stack: Stack, ports: Ports, key: str) -> list[tuple[str, DatabaseRec
 
 
 def _databases(stack: Stack, observed: Observed, left: Collection[str]) -> list[Finding]:
-    """Return the databases that nobody declared or that cannot be reached; `left` are those that a
-    run could not drop."""
+    """Return findings about undeclared and unreachable databases; `left` are those that a run could
+    not drop."""
     found = [
         Finding("error", state.key, f"cannot be reached: {state.problem}", state.remedy)
         for state in observed.databases
@@ -227,7 +227,7 @@ def _databases(stack: Stack, observed: Observed, left: Collection[str]) -> list[
 
 
 def _foreign_mounts(observed: Observed) -> list[Finding]:
-    """Return who keeps services from being started, each once."""
+    """Return the containers that prevent services from being started, each once."""
     named = {mount: s.name for s in observed.services for mount in s.foreign_mounts}
     return [
         Finding(

@@ -32,7 +32,7 @@ EMPTY_CACHE = "EMPTY CACHE"
 
 
 def run_clean(session: Session, task: str = "clean") -> None:
-    """Remove containers and networks; every volume stays."""
+    """Remove containers and networks; all volumes are kept."""
 
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
         return clean.plan_clean(session.stack, seen, ports.project.resources(), run, task)
@@ -41,7 +41,7 @@ def run_clean(session: Session, task: str = "clean") -> None:
 
 
 def run_empty(session: Session, group: CleanGroup) -> None:
-    """Empty what stack.yaml marks `clean: <group>`; its users stop and come back."""
+    """Empty what stack.yaml marks `clean: <group>`; the services that use it restart."""
 
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
         keys = {volume.key for volume in clean.marked(session.stack, group)[0]}
@@ -101,7 +101,7 @@ def run_nuke(session: Session, *, force: bool) -> None:
 
 
 def run_clean_all(session: Session, *, force: bool) -> None:
-    """Remove everything of the instance but its backups, after the phrase."""
+    """Remove everything of the instance except its backups, after the phrase."""
     _require_named_instance(session, "clean-all")
 
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
@@ -169,7 +169,7 @@ def _own_sets(session: Session, ports: Ports) -> list[BackupSet]:
 
 
 def _unseen(session: Session, seen: Observed) -> list[str]:
-    """Say what could not be looked into: nobody knows what else is in there."""
+    """Name servers that could not be inspected: they may contain undeclared databases."""
     down = dict.fromkeys(
         session.stack.database(state.key).service for state in seen.databases if not state.reachable
     )

@@ -1,7 +1,6 @@
-"""`doctor`: everything of `check`, and what a backup or a restore relies on beside it.
+"""The verb `doctor`: everything of `check`, and what else a backup or a restore relies on.
 
-A machine that is not well must not keep the doctor from looking at the rest: what cannot be
-looked into is a finding.
+If one thing cannot be examined, that is a finding, and the rest is still examined.
 """
 
 from __future__ import annotations
@@ -45,15 +44,15 @@ from quiesce.observed import Observed
 from quiesce.ports import Clock
 from quiesce.private_files import trusted_owners
 
-#: The next set needs as much room as the last one, and some more.
+#: The next set is assumed to need this much of the last one's size.
 ROOM = 1.2
-#: Seconds after which a verified backup is called old.
+#: Seconds after which a verified backup counts as old.
 OLD = 8 * 24 * 3600
-#: Seconds after which a drill is called old: a quarter of a year.
+#: Seconds after which a drill counts as old: a quarter of a year.
 REHEARSED = 92 * 24 * 3600
 
 _SHELLS = ("sh", "bash", "dash", "ash")
-#: What git puts there to keep the folder. It holds nothing.
+#: Placeholder files of git, which are not private.
 _FROM_GIT = (".gitkeep", ".gitignore")
 
 Looking = Callable[[], AbstractContextManager[tuple[Ports, Observed]]]
@@ -62,7 +61,7 @@ Looking = Callable[[], AbstractContextManager[tuple[Ports, Observed]]]
 def examine(
     stack: Stack, clock: Clock, looking: Looking, environ: Mapping[str, str]
 ) -> tuple[Finding, ...]:
-    """Return everything that was found, the good too."""
+    """Return all findings, including good ones."""
     found: list[Finding] = []
     try:
         with looking() as (ports, seen):
@@ -109,7 +108,7 @@ def _databases(seen: Observed) -> list[Finding]:
             fact = f"database {state.name} does not exist on its server"
             found.append(Finding("error", state.key, fact, "create it, or run 'inv migrate'"))
         else:
-            # Dumps are made by the programs in the server's own image, so they match.
+            # Dumps are made with the client of the server's own image, so versions match.
             found.append(Finding("ok", state.key, f"PostgreSQL {state.server_version} answers"))
     return found
 
@@ -151,7 +150,7 @@ def _ignoring_stop_signal(ports: Ports) -> list[Finding]:
 
 
 def _bare_servers(stack: Stack, ports: Ports) -> list[Finding]:
-    """Return what may leave a child to a server that is the first process of its container."""
+    """Return what may leave orphaned child processes to a server that is PID 1."""
     found = []
     bare = ports.project.bare_servers()
     for service, check in bare.items():
@@ -196,7 +195,7 @@ def _permissions(stack: Stack) -> list[Finding]:
         for path in _files(folder)
         if path.name not in _FROM_GIT and stat.S_IMODE(path.lstat().st_mode) & 0o077
     ]
-    # The first task that changes something corrects what is ours: git makes the folder 0755.
+    # git creates the folder with 0755; the first task that changes something corrects that.
     ours = folder.stat().st_uid in trusted_owners(stack.directory)
     if mode & 0o077:
         fact = f"other users can access {folder}: its mode is {mode:04o}"
@@ -216,7 +215,7 @@ def _permissions(stack: Stack) -> list[Finding]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield what is in the folder and in its sets, without following a link."""
+    """Yield everything below the folder, without following links."""
     for root, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = Path(root) / name
@@ -250,7 +249,7 @@ def _age(stack: Stack, sets: tuple[BackupSet, ...], clock: Clock) -> list[Findin
 
 
 def _drill(stack: Stack, clock: Clock) -> list[Finding]:
-    """Say when a recovery was last rehearsed. Where none can be, nothing is missed."""
+    """Report when a drill last ran. Runtimes that cannot run drills get no finding."""
     hint = f"inv drill --instance {stack.instance.name}"
     last = last_drill(read_reports(stack))
     if last is None:
@@ -279,7 +278,7 @@ def _lock(stack: Stack) -> list[Finding]:
 
 
 def _cron(stack: Stack, environ: Mapping[str, str]) -> list[Finding]:
-    """Look for a cron line of this stack, and try what it runs in cron's bare environment."""
+    """Look for a cron line of this stack, and test its command in cron's minimal environment."""
     from quiesce.adapters.schedule.cron import backup_lines, works_from_bare_environment
     from quiesce.commands.schedule import timers_state
 
@@ -321,11 +320,11 @@ def run_doctor(
     findings = examine(session.stack, session.clock, session.observed, session.options.environ)
     session.reporter.findings(findings)
     if count := sum(finding.level == "error" for finding in findings):
-        raise CheckFailed(f"doctor found {count} errors", "each has a hint beside it")
+        raise CheckFailed(f"doctor found {count} errors", "see the hint next to each of them")
 
 
 def shadowed_folders(ports: Ports) -> tuple[ShadowedFolder, ...]:
-    """Return the bind mounts that hide something of an image; none where nobody can look."""
+    """Return the bind mounts that hide a folder of an image; none if they cannot be examined."""
     try:
         return ports.project.shadowed_folders()
     except QuiesceError as error:

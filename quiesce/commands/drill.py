@@ -1,4 +1,4 @@
-"""Proving that sets are worth something: restored into a copy, and rehearsed as a drill."""
+"""The verb `drill`, and test restores of sets into a copy of the stack."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from quiesce.commands.restore import run_restore
 
 PHASES = ("setup", "cycle", "verify", "all")
 
-#: Where older scripts and pipelines say which phase they are in.
+#: The variable in which older scripts and pipelines set the phase.
 PHASE_VARIABLE = "BACKUP_RESTORE_PHASE"
 
-#: What stands in the way is named, and the rest looked at.
+#: Allows everything: obstacles are reported, and the rest is checked.
 _ANYHOW = RestoreRequest(safety=False, not_valid=True, skip_broken=True)
 
 
@@ -53,7 +53,7 @@ class Figures:
     probes: int = 0
 
     def facts(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """Return plain values."""
         return {
             "source": self.source,
             "recovery_seconds": self.recovery_seconds,
@@ -64,25 +64,25 @@ class Figures:
 
 
 class NeedsMore(RequestError):
-    """A set could not be restored into a copy, for want of something that is not in it: a role,
-    an extension, a locale, the right version of the server. It says nothing about the set."""
+    """A set could not be restored into a copy because something outside of it is missing: a role,
+    an extension, a locale, the right server version. The set itself may be fine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What came of restoring a set into a copy: why that failed, or what did not come back as it
-    was, and would need a flag."""
+    """The result of restoring a set into a copy: why it failed, or what was restored differently
+    and needs a flag."""
 
     problems: tuple[str, ...] = ()
     eased: tuple[str, ...] = ()
 
 
 def try_restore(session: Session, backup: BackupSet) -> Tried:
-    """Restore the set into a copy with its database servers alone.
+    """Restore the set into a copy of the stack in which only its database servers run.
 
-    The copy is compared table by table and removed. Raise NeedsMore where something is
-    missing that the set needs, and QuiesceError when no copy could be made, or there is no key
-    for the set: all of that says nothing about the set.
+    The copy is compared table by table and removed. Raise NeedsMore if something is missing that
+    the set needs, and QuiesceError if no copy could be made or there is no key for the set: the
+    set itself may be fine then.
     """
     _require_key(session, backup)
     run = session.new_run_id()
@@ -105,10 +105,10 @@ def try_restore(session: Session, backup: BackupSet) -> Tried:
 def run_drill(
     session: Session, phase: str | None, file: str, *, destructive: bool, note: str = ""
 ) -> None:
-    """Rehearse a disaster: data is written, backed up, lost, restored, and looked for.
+    """Rehearse a disaster: write data, back it up, destroy it, restore it and check it.
 
     In a copy of the stack, or with `destructive` on the instance itself after a phrase. Raise
-    CheckFailed when something is not there afterwards.
+    CheckFailed if something is missing afterwards.
     """
     phase = phase or session.options.environ.get(PHASE_VARIABLE) or "all"
     if phase not in PHASES:
@@ -149,7 +149,7 @@ def run_drill(
 def _drill_in_copy(
     session: Session, run: str, phase: str, source: BackupSet | None, figures: Figures
 ) -> None:
-    # A copy that was left is asked about marks that only it has, so it is not swept before.
+    # A copy that was kept contains the markers for later phases, so it is not removed before.
     for name in sandbox.remove_orphans(session.stack, kept_too=phase in ("setup", "all")):
         session.reporter.note(f"removed {name}, left over from an earlier drill")
     if source is not None:
@@ -179,7 +179,7 @@ def _drill_in_copy(
 
 
 def _set_up(session: Session, made: sandbox.Copy, source: BackupSet, figures: Figures) -> None:
-    """Bring the copy up from the set, which is what recovering from a disaster takes."""
+    """Start the copy from the set, and measure how long that takes."""
     copy = _session_of(session, made)
     began = session.clock.monotonic()
     _recover_into(session, copy, source.path)
@@ -229,7 +229,7 @@ def _drill_here(session: Session, phase: str, figures: Figures) -> None:
         if backup is None:
             raise QuiesceError("the backup of the drill made no set")
         figures.source = backup.name
-        # The last moment: what follows removes all that the set is to bring back.
+        # The last chance to fail safely: the next step removes what the set contains.
         _require_key(session, backup)
         began = session.clock.monotonic()
         name = session.stack.instance.name
@@ -257,11 +257,11 @@ def _require_phrase(
 
 
 def _require_key(session: Session, backup: BackupSet) -> None:
-    """Raise RequestError where the identity at hand does not decrypt the set."""
+    """Raise RequestError if the given identity does not decrypt the set."""
     manifest = backup.manifest
     if not manifest.encryption:
         return
-    # A set made before it had a member for its sums has them in the manifest.
+    # Older sets have their sums in the manifest, not in a member.
     own = [m for m in manifest.members if m.plain and m.plain.file == PRIVATE]
     least = own or [min(manifest.members, key=lambda member: member.bytes)]
     one = replace(backup, manifest=replace(manifest, members=tuple(least)))
@@ -311,7 +311,7 @@ def _remove_marks(copy: Session, folder: Path) -> None:
 
 
 def _probe(session: Session, copy: Session) -> int:
-    """Ask every probe of stack.yaml; return how many there are. Raise CheckFailed."""
+    """Run every probe of stack.yaml; return their number. Raise CheckFailed if one fails."""
     with copy.connected() as (ports, _):
         for probe in session.stack.probes:
             if problem := asking.probe_problem(copy.stack, ports, probe):

@@ -1,4 +1,4 @@
-"""The verbs that look into services or go into them: logs, exec, shell, db-shell."""
+"""The verbs `logs`, `exec`, `shell` and `db-shell`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from quiesce.ports import CommandLine
 from quiesce.app.session import Session
 
-#: bash where the image has it, else what every image with a shell has.
+#: bash if the image has it, otherwise sh.
 _SHELL = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi"
 
 _TO_THE_END = frozenset({"--command", "--file", "--list", "--version", "--help"})
@@ -58,7 +58,7 @@ def run_enter(session: Session, service: str | None, argv: Sequence[str]) -> Non
 
 
 def run_database_shell(session: Session, key: str | None, argv: Sequence[str]) -> None:
-    """Become psql in a database's service. `argv` are further arguments of psql."""
+    """Replace this process with psql in a database's service. `argv` are arguments of psql."""
     if not session.stack.databases:
         raise RequestError("stack.yaml declares no databases", "add one to 'databases'")
     keys = [database.key for database in session.stack.databases]
@@ -72,12 +72,12 @@ def run_database_shell(session: Session, key: str | None, argv: Sequence[str]) -
     environment = {"PGAPPNAME": f"db-shell:{run}"}
     if database.password is not None:
         environment["PGPASSWORD"] = database.password.reveal()
-    # A program that asks for one answer is not typed at: no terminal, and so no pager.
+    # A psql that exits by itself is not interactive: no terminal, and so no pager.
     typed = not runs_to_its_end(argv)
     quiet = () if typed else ("-P", "pager=off")
     with session.connected() as (ports, _):
         whole = (*psql, "-d", connection_name(database.name), *quiet, *argv)
-        # Not among the server's processes: a pager that outlives psql would be the server's.
+        # In a separate PID namespace: a pager that outlives psql would become the server's child.
         command = ports.project.beside(
             database.service, whole, environment, terminal=typed and _has_terminal()
         )
@@ -88,14 +88,14 @@ def run_database_shell(session: Session, key: str | None, argv: Sequence[str]) -
 def _become(session: Session, command: CommandLine) -> None:
     from quiesce.adapters.process.terminal import become
 
-    # Nothing of ours may be written once another program has the terminal.
+    # Quiesce must write nothing once another program has the terminal.
     session.reporter.close()
     become(command)
 
 
 def runs_to_its_end(argv: Sequence[str]) -> bool:
-    """Whether psql, given these arguments, does what they say and ends: `-c`, `-f`, `-l` and the
-    like, also in one word with others (`-XAtc`)."""
+    """Whether psql with these arguments exits by itself: `-c`, `-f`, `-l` and the like, also
+    combined with others (`-XAtc`)."""
     words = iter(argv)
     for word in words:
         if word.startswith("--"):

@@ -1,4 +1,4 @@
-"""Up, start, stop, restart, rebuild, down: services in dependency order."""
+"""The verbs `up`, `start`, `stop`, `restart`, `rebuild` and `down`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from quiesce.app.session import Session
 
 
 def run_up(session: Session, names: Sequence[str], *, build: bool = False) -> None:
-    """Make and start services, in order, and wait until they are healthy.
+    """Create and start services, in order, and wait until they are healthy.
 
-    What runs and would be made anew is named, and asked about.
+    Asks before running services are recreated.
     """
     recreated: dict[str, str] = {}
 
@@ -46,14 +46,14 @@ def run_start(session: Session, names: Sequence[str]) -> None:
 
 
 def run_stop(session: Session, names: Sequence[str]) -> None:
-    """Stop services, what depends on them first."""
+    """Stop services, and first the services that depend on them."""
     session.change(
         "stop", lambda _, seen, run: services.plan_stop(session.stack, seen, run, names), "stopped"
     )
 
 
 def run_restart(session: Session, names: Sequence[str]) -> None:
-    """Stop and start what runs of these services, with what depends on them."""
+    """Restart those of these services that run, and the services that depend on them."""
     session.change(
         "restart",
         lambda _, seen, run: services.plan_restart(session.stack, seen, run, names),
@@ -62,7 +62,7 @@ def run_restart(session: Session, names: Sequence[str]) -> None:
 
 
 def run_rebuild(session: Session, names: Sequence[str]) -> None:
-    """Build images anew, replace their containers, and restart what depends on them."""
+    """Rebuild images, recreate their containers, and restart services that depend on them."""
     session.change(
         "rebuild",
         lambda _, seen, run: services.plan_rebuild(session.stack, seen, run, names),
@@ -71,7 +71,7 @@ def run_rebuild(session: Session, names: Sequence[str]) -> None:
 
 
 def run_down(session: Session, names: Sequence[str]) -> None:
-    """Remove containers and networks; volumes stay."""
+    """Remove containers and networks; volumes are kept."""
     session.change(
         "down",
         lambda _, seen, run: services.plan_down(session.stack, seen, run, names),

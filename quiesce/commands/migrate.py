@@ -1,4 +1,4 @@
-"""Migrate databases, and show where their migrations stand."""
+"""The verbs `migrate` and `migrations`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from quiesce.app.session import Session
 
 
 def run_migrate(session: Session, names: Sequence[str], revision: str) -> None:
-    """Bring databases to a revision; only their server has to be up."""
+    """Migrate databases to a revision; only their server must run."""
     session.change(
         "migrate",
         lambda _, seen, run: migrate.plan_migrate(session.stack, seen, run, names, revision),
@@ -29,7 +29,7 @@ def run_migrate(session: Session, names: Sequence[str], revision: str) -> None:
 
 
 def run_migrations(session: Session, names: Sequence[str]) -> None:
-    """Show where databases stand in their migrations; exit 7 for one that is not sound."""
+    """Show the revisions of databases; exit 7 if migrations are inconsistent."""
     with session.observed() as (ports, seen):
         rows = find_migrations(session.stack, ports, seen, names)
     session.reporter.migrations(rows)
@@ -43,7 +43,7 @@ def run_migrations(session: Session, names: Sequence[str]) -> None:
 def find_migrations(
     stack: Stack, ports: Ports, observed: Observed, names: Sequence[str]
 ) -> tuple[MigrationRow, ...]:
-    """Return where each database with migrations stands. Raise RequestError for other names."""
+    """Return the revisions of each database with migrations. Raise RequestError for other names."""
     known = {d.key: d for d in stack.databases if d.migrations is not None}
     for name in names:
         if name not in known:

@@ -1,4 +1,4 @@
-"""Sets in stores away from here: push, pull, and looking at what is there."""
+"""The verbs `push` and `pull`, and `backups`, `verify` and `prune` for stores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from quiesce.app.session import Session
 
 
 def run_push(session: Session, file: str | None, store: str | None) -> None:
-    """Send a set, or all that a store does not hold yet."""
+    """Upload a set, or all that are not in the store yet."""
     sets = session.local_sets()
     chosen: BackupSet | None = None
     if file is not None:
@@ -46,7 +46,7 @@ def run_push(session: Session, file: str | None, store: str | None) -> None:
 
 
 def run_pull(session: Session, file: str, store: str | None) -> str:
-    """Bring a set back from a store and return its name; nothing is restored from it yet."""
+    """Download a set from a store and return its name. It is not restored."""
     store = store or _only_store(session)
     ref = SetRef.parse(file)
     with session.connected() as (ports, _):
@@ -81,7 +81,7 @@ def run_pull(session: Session, file: str, store: str | None) -> str:
 
 
 def run_backups_of(session: Session, store: str) -> None:
-    """List what a store holds of this instance, and which of its rules keep it."""
+    """List the sets of this instance in a store, and which of its rules keep them."""
     with session.connected() as (ports, _):
         port = ports.offsite
         sets, unreadable = port.sets(store), port.unreadable(store)
@@ -91,7 +91,7 @@ def run_backups_of(session: Session, store: str) -> None:
 
 
 def run_verify_store(session: Session, store: str, file: str, *, everything: bool) -> None:
-    """Read sets in a store to their end, and what is encrypted within, where there is a key.
+    """Read sets in a store completely, and decrypt encrypted ones if there is a key.
 
     Raise CheckFailed naming each damaged member.
     """
@@ -122,9 +122,9 @@ def run_verify_store(session: Session, store: str, file: str, *, everything: boo
 
 
 def run_prune_store(session: Session, store: str, *, force: bool = False) -> None:
-    """Remove from a store what its rules do not keep, after a yes.
+    """Remove sets from a store that its rules do not keep, after a confirmation.
 
-    `force` accepts sets that look like a loss, and counts sets whose sender is not known.
+    `force` accepts sets that look like a loss, and counts sets whose origin is not confirmed.
     """
     with session.connected() as (ports, _):
         sets = ports.offsite.sets(store)
@@ -142,9 +142,8 @@ def run_prune_store(session: Session, store: str, *, force: bool = False) -> Non
 
 
 def pulled(session: Session, file: str | None) -> str | None:
-    """Return the name of a set in a store once it was pulled, and any other `file` as it is.
-
-    None when it would have to be pulled first, and this is a dry run."""
+    """Download the set in `store:set` if necessary and return its name; return other values
+    unchanged. None if this is a dry run and the set would have to be downloaded."""
     if file is None:
         return None
     ref = set_ref.parse(session.stack, file)
@@ -156,15 +155,15 @@ def pulled(session: Session, file: str | None) -> str | None:
 
 
 def accepting(session: Session, *, unsigned: bool, unencrypted: bool) -> Session:
-    """Return the same that takes sets from a store although they are not signed, or not
+    """Return a session that accepts sets from a store although they are not signed, or not
     encrypted."""
     options = replace(session.options, accept_unsigned=unsigned, accept_unencrypted=unencrypted)
     return Session(session.stack, session.reporter, options)
 
 
 def use_identity(session: Session, file: str) -> Session:
-    """Return the same that decrypts with this key file; without one, with that of the
-    environment, if any. Raise RequestError for one that is not there."""
+    """Return a session that decrypts with this key file, or without one with that of the
+    environment, if any. Raise RequestError if the file does not exist."""
     if not file:
         return session
     path = Path(file)
@@ -178,7 +177,7 @@ def use_identity(session: Session, file: str) -> Session:
 def _noted_wrong(
     session: Session, ports: Ports, run: str, store: str, entry: OffsiteSet
 ) -> list[str]:
-    """Return what is wrong with a set, and note it: a damaged set replaces no good one."""
+    """Return what is wrong with a set, and record it, so that retention does not count it."""
     wrong = _wrong_in(session, ports, run, store, entry)
     ports.offsite.note_damage(store, entry.name, damaged=bool(wrong))
     return wrong
@@ -189,7 +188,7 @@ def _wrong_in(session: Session, ports: Ports, run: str, store: str, entry: Offsi
     if not entry.encryption or session.identity() is None:
         reasons = ports.offsite.verify(store, entry.name, session.reporter.progress)
         return [f"{entry.name}/{reason}" for reason in reasons]
-    # By the set's own sums: whoever can write into a store can write an index that fits.
+    # Use the set's own sums: anybody with write access to the store can forge the index.
     folder = ports.store.scratch(run, "pulled")
     try:
         ports.offsite.pull(store, entry.name, folder, session.reporter.progress)

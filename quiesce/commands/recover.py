@@ -1,4 +1,4 @@
-"""The verb that finishes what an interrupted run owes."""
+"""The verb `recover`: finishes or undoes interrupted runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _remove_copies(
 def run_recover(
     session: Session,
 ) -> None:
-    """Finish what an interrupted run owes, and remove the copies that dead drills left."""
+    """Finish or undo interrupted runs, and remove the copies that dead drills left."""
     if session.options.dry_run:
         lines = [f"recover {dead.run}: {dead.verb}" for dead in interrupted(session.stack)]
         lines += [f"remove leftovers of run {run}" for run in abandoned(session.stack)]
@@ -55,7 +55,7 @@ def run_recover(
     ) as work:
         settled = work.recover()
         work.let_others_in()
-        # After what matters: a copy that cannot be removed keeps no service down.
+        # Last, so that a copy that cannot be removed does not keep services down.
         _remove_copies(session)
         try:
             require_nothing_left(session.stack, work.ports, work.pending)
@@ -74,7 +74,7 @@ def run_recover(
 def lose_everything(
     session: Session,
 ) -> None:
-    """No container, network and volume of a throwaway copy: the disaster of a drill."""
+    """Remove all containers, networks and volumes of a throwaway copy: the disaster of a drill."""
     if not session.stack.instance.throwaway:
         raise RequestError("only a throwaway copy can be destroyed this way", "use 'inv clean-all'")
     with session.observed() as (ports, _):
@@ -84,7 +84,7 @@ def lose_everything(
 
 
 def interrupted(stack: Stack) -> tuple[UnfinishedRun, ...]:
-    """Return every run that died owing something."""
+    """Return every dead run that needs a recovery."""
     folder = runs_folder(stack)
     if not folder.is_dir() or not lock.is_free(lock_file(stack)) or journal.living(folder):
         return ()
@@ -95,5 +95,5 @@ def interrupted(stack: Stack) -> tuple[UnfinishedRun, ...]:
 
 
 def abandoned(stack: Stack) -> tuple[str, ...]:
-    """Return every run that died before it did anything, and left files behind."""
+    """Return every run that died before it changed anything, and left files behind."""
     return open_store(stack.backups).abandoned(journalled(stack))

@@ -1,6 +1,6 @@
-"""The page to look at, and the list of runs: what reports, sets and logs say, put together.
+"""The verb `report`: recent runs, and the HTML page, from reports, sets and logs.
 
-No engine and no server is asked, so it works when everything is down."""
+It contacts neither engine nor servers, so it works when everything is down."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from quiesce.commands.retention import is_own, reasons
 
 PAGE = "report.html"
 
-#: What no set of any stack holds.
+#: What is never in a set.
 ALWAYS_UNCOVERED = (
     Uncovered("images", "the images of the services", "a set contains only their digests"),
     Uncovered(
@@ -48,7 +48,7 @@ ALWAYS_UNCOVERED = (
 
 
 def run_report(session: Session, *, html: bool, output: str | None) -> None:
-    """Show the runs that left a report; with `html` write the page, too, and say where.
+    """Show the runs that left a report; with `html`, write the page and report its path.
 
     `output` is the page's file (default: in the instance's `backups/.reports/`).
     """
@@ -126,7 +126,7 @@ def _run(document: dict[str, Any]) -> RunRecord:
 
 
 def _made(documents: Sequence[dict[str, Any]], sets: Sequence[BackupSet]) -> tuple[MadeSet, ...]:
-    """Every backup that reports or sets know of, oldest first; of both, the set is right."""
+    """Every backup in reports and sets, oldest first; the set takes precedence."""
     found: dict[str, MadeSet] = {}
     for document in documents:
         if document["task"] != "backup":
@@ -156,7 +156,7 @@ def _made(documents: Sequence[dict[str, Any]], sets: Sequence[BackupSet]) -> tup
 
 
 def _restores(stack: Stack) -> Iterator[RestoreRecord]:
-    """Yield what the log of restores holds, newest first. A line that is torn is passed over."""
+    """Yield the entries of the restore log, newest first, without incomplete lines."""
     try:
         lines = read_private(restore_log(stack)).decode(errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Restore a set or a single file."""
+"""The verb `restore`, for sets and single files."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def run_restore(
     note: str = "",
     from_instance: str | None = None,
 ) -> RestoreOutcome | None:
-    """Bring a set back, or a single file: built beside, checked, exchanged at the end.
+    """Restore a set or a single file: build new copies, check and exchange them.
 
-    `database` is the one that a single file is of; `note` is for the log of restores.
-    `from_instance` is the instance that the set was made of, where it is another one.
+    `database` is the target of a single file; `note` is for the restore log. `from_instance` is
+    the instance of the set, if it is another one.
     """
     note = checked_note(note)
     ref = None if file is None else set_ref.parse(session.stack, file)
@@ -103,7 +103,7 @@ def run_restore(
 
 
 def _require_answers(session: Session, probes: Sequence[Probe]) -> None:
-    """Raise CheckFailed when a probe that was answered well before the restore is not now."""
+    """Raise CheckFailed if a probe that passed before the restore fails now."""
     if not probes:
         return
     patience = session.stack.restart.health_timeout

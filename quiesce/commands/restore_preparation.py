@@ -28,14 +28,18 @@ _ROOM = 1.2
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the planner needs to know; `afterwards` is what to tell people when it worked."""
+    """Input for the planner: the completed request, and database names in use. `afterwards` are
+    messages to print when the restore worked."""
 
     inputs: RestoreInputs
     afterwards: tuple[str, ...] = ()
 
 
 def check_request(source: RestoreSource, request: RestoreRequest) -> None:
-    """Raise RequestError for options that do not go together, or with this source."""
+    """Return the request completed for this set: a data set is always restored as rows only.
+
+    Raise RequestError for options that contradict each other or the set.
+    """
     if isinstance(source, BackupSet) and source.manifest.kind == "schema":
         raise RequestError(
             f"{source.name} contains no rows and cannot be restored",
@@ -63,15 +67,15 @@ def check_request(source: RestoreSource, request: RestoreRequest) -> None:
 
 
 def readable(ports: Ports, run: str, source: BackupSet, identity: Path | None) -> BackupSet:
-    """Return the set, compared with its sums and decrypted if need be, in a folder of the run.
+    """Verify the sums of the set, decrypt it into a folder of the run if necessary, and return it.
 
-    Raise RequestError for one that is damaged, or that there is no key for.
+    Raise RequestError if it is damaged, or if there is no key for it.
     """
     if wrong := ports.store.verify(source, ports.sink.progress):
         raise RequestError(
             f"{source.name} is damaged: {wrong[0]}",
             "restore another set from 'inv backups'",
-            # The first one is the fact already.
+            # The first one is in the fact.
             details=wrong[1:],
         )
     return ports.store.decrypted(run, source, identity, ports.sink.progress)
@@ -82,7 +86,7 @@ def prepare_restore(
 ) -> Prepared:
     """Check space, loadability and revisions. Raise RequestError listing problems.
 
-    The source was read to its end already.
+    The source was verified already.
     """
     chosen = choose(stack, source, request)
     problems: list[str] = []
@@ -130,7 +134,8 @@ def prepare_restore(
 
 
 def _require_allowed(chosen: Chosen, source: BackupSet, request: RestoreRequest) -> None:
-    """Say at once what the set is known to need. Rows alone keep what the schema has."""
+    """Raise RequestError if the set is known to need a flag. Not for rows only, which keep the
+    constraints of the schema."""
     broken = [
         f"{database.key}: {obstacle.fact}"
         for database in chosen.databases
@@ -148,7 +153,7 @@ def _require_allowed(chosen: Chosen, source: BackupSet, request: RestoreRequest)
 
 
 def _other_servers(stack: Stack, observed: Observed, source: RestoreSource) -> list[str]:
-    """Data directories are read by their own major version only."""
+    """Return data directories of other major versions, which the server cannot read."""
     majors = {
         state.server_version.partition(".")[0] for state in observed.databases if state.reachable
     }
@@ -175,7 +180,7 @@ def _revision_of(
 def _migration(
     ports: Ports, database: Database, revision: tuple[str, ...], into: list[tuple[str, str]]
 ) -> list[str]:
-    """Decide by rule 26: known and older is migrated, unknown is refused."""
+    """Decide about the revision: a known older one is migrated, an unknown one is refused."""
     if database.migrations is None or not revision:
         return []
     unknown = [r for r in revision if not ports.migrator.known(database, r)]
@@ -193,7 +198,7 @@ def _migration(
 
 
 def _require_room(observed: Observed, source: BackupSet) -> None:
-    """The side copies and the safety set need about twice the data; refuse what is hopeless."""
+    """Raise RequestError if space is clearly insufficient for staged copies and the safety set."""
     if not observed.engine.local:
         return
     needed = int(sum(volume.bytes for volume in source.manifest.volumes) * _ROOM)
@@ -206,7 +211,7 @@ def _require_room(observed: Observed, source: BackupSet) -> None:
 
 
 def restore_outcome(source: RestoreSource, run: Run, seconds: float) -> RestoreOutcome:
-    """Return what a restore did, for the report."""
+    """Return the results of a restore, for the report."""
     safety = [published.name for published in run.published]
     return RestoreOutcome(
         source=source.name,

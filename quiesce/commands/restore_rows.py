@@ -1,4 +1,4 @@
-"""What restoring rows alone needs to know before anything is done, and what keeps it from it."""
+"""Prepares and checks a restore of rows only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rows_targets(
     request: RestoreRequest,
     problems: list[str],
 ) -> tuple[RowsTarget, ...]:
-    """Return where the rows of each database go, and add to `problems` all that forbids it."""
+    """Return the target of the rows of each database, and add reasons against it to `problems`."""
     if request.in_place and len(chosen.databases) > 1:
         raise RequestError(
             "--in-place replaces the rows of one database at a time",
@@ -58,7 +58,7 @@ def _target(
             )
         newest = ""
     if not (state.exists and at_backup):
-        # Its schema at that revision is still to be made; it is compared then, beside.
+        # Its schema at that revision does not exist yet; the staging database is compared later.
         return RowsTarget(key, revisions, newest, ())
     kept = request.in_place or not revisions
     counted = _counted(ports, source, database, record, request, problems, kept=kept)
@@ -72,7 +72,7 @@ def _revisions(
     request: RestoreRequest,
     problems: list[str],
 ) -> tuple[tuple[str, ...], str]:
-    """The revisions that the rows fit, and where to migrate afterwards."""
+    """The revisions of the rows, and the revision to migrate to afterwards."""
     if database.migrations is None:
         return (), ""
     revisions = record.revision
@@ -106,9 +106,9 @@ def _counted(
     *,
     kept: bool,
 ) -> tuple[str, ...]:
-    """Compare with the live schema, which is the one the rows go into or one just like it.
+    """Compare with the live schema, which is the target of the rows or equal to it.
 
-    `kept`: it is the live one or a copy of it, and not one that migrations make.
+    `kept`: the target is the live schema or a copy of it, not one that migrations create.
     """
     file = source.dump_of(database.key)
     drift = ports.databases.drift(database, database.name, record, source.path, file)

@@ -1,4 +1,4 @@
-"""Which sets stay: prune, keep, unkeep, and what a backup prunes after itself."""
+"""The verbs `backups`, `prune`, `keep` and `unkeep`, and the pruning of a backup."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from quiesce.app.session import Session
 
 
 def with_pruning(stack: Stack, ports: Ports, plan: Plan, now: datetime) -> Plan:
-    """Return the plan of a backup with the removal of what its set replaces, once verified."""
+    """Return the plan of a backup with steps that remove expired sets after the verification."""
     opened = next(step for _, step in steps_of(plan.nodes) if isinstance(step, OpenSet))
     contents = {
         step.database if isinstance(step, DumpDatabase) else step.volume
@@ -53,9 +53,9 @@ def with_pruning(stack: Stack, ports: Ports, plan: Plan, now: datetime) -> Plan:
 
 
 def run_prune(session: Session, *, force: bool) -> None:
-    """Remove the sets that no rule keeps, after a yes. Every set is shown with its rules.
+    """Remove the sets that no rule keeps, after a confirmation. Shows why each set is kept.
 
-    `force` accepts sets that look like a loss; without it they hold back what is older.
+    `force` accepts sets that look like a loss; without it, older sets are kept because of them.
     """
     doomed: list[BackupSet] = []
     accepted: list[str] = []
@@ -99,7 +99,7 @@ def run_prune(session: Session, *, force: bool) -> None:
 
 
 def run_keep(session: Session, file: str, *, pinned: bool) -> None:
-    """Pin a set, so that retention never removes it, or let retention have it again."""
+    """Pin a set, so that retention never removes it, or unpin it."""
     ref = set_ref.parse(session.stack, file)
     chosen = set_ref.resolve(session.stack, session.local_sets(), ref)
     done = session.change_sets(
@@ -112,7 +112,7 @@ def run_keep(session: Session, file: str, *, pinned: bool) -> None:
 
 
 def reasons(session: Session, sets: Sequence[BackupSet]) -> retention.Reasons:
-    """What keeps each set. Other instances have rules of their own: theirs all stay."""
+    """Return why each set is kept. Sets of other instances are always kept."""
     mine = [retention.candidate(s, session.stack.stores) for s in sets if is_own(session, s)]
     zone = ZoneInfo(session.stack.timezone)
     decided = retention.decide(mine, session.stack.retention, session.clock.now(), zone)
@@ -128,7 +128,7 @@ def is_own(session: Session, backup: BackupSet) -> bool:
 def run_backups(
     session: Session,
 ) -> None:
-    """List the catalogue."""
+    """List the sets."""
     store = session.store
     sets, now = store.sets(), session.clock.now()
     session.reporter.sets(sets, now, reasons=reasons(session, sets), unreadable=store.unreadable())

@@ -1,4 +1,4 @@
-"""Running by itself: cron lines or timers for `schedule:`, their log, and what was missed."""
+"""The verb `schedule`: cron lines or systemd timers for `schedule:`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from quiesce.model import Stack, Timing
 from quiesce.app.session import Session
 
-#: A scheduled run waits so many seconds for the one before it.
+#: How many seconds a scheduled run waits for a previous one.
 WAIT = 3600
 
 #: cron's own PATH has neither /usr/local/bin nor /usr/sbin.
@@ -31,15 +31,14 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 
 
-#: Vixie cron takes no longer command.
+#: The longest line that Vixie cron accepts.
 LONGEST_LINE = 990
 
 
 def run_schedule(session: Session, *, install: bool, remove: bool, systemd: bool) -> None:
-    """Print the cron lines, or put them into this user's crontab, or take them out.
+    """Print the cron lines, or add them to this user's crontab, or remove them.
 
-    With `systemd`, timers instead. What is others' stays byte for byte. Doing the same twice
-    changes nothing.
+    With `systemd`, timers instead. Other lines and units are not changed. Idempotent.
     """
     if install and remove:
         raise RequestError("--install and --remove exclude each other", "use one of them")
@@ -69,7 +68,7 @@ def _timers(session: Session, *, install: bool, remove: bool) -> None:
     if not (install or remove) or session.options.dry_run:
         session.reporter.text("\n".join(f"### {name}\n{text}" for name, text in wanted.items()))
         return
-    # systemd opens the log before anything of ours runs.
+    # systemd opens the log before Quiesce runs.
     make_private(log_file(session.stack).parent)
     changed = systemd.replace(where, place.mark, wanted)
     how = "on systemd timers" if wanted else "no longer on systemd timers"
@@ -121,7 +120,7 @@ def _tell_zone(
 def cron_lines(stack: Stack, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return the lines for a crontab: one per entry, and the recovery after a reboot.
 
-    Raise RequestError for a stack without a schedule, or a folder that cron cannot be told.
+    Raise RequestError for a stack without a schedule, or a folder that a crontab cannot contain.
     """
     _require_schedule(stack)
     folder = str(stack.directory)
@@ -132,7 +131,7 @@ def cron_lines(stack: Stack, environ: Mapping[str, str]) -> tuple[str, ...]:
         )
     log = shlex.quote(log_file(stack).relative_to(stack.directory).as_posix())
     begin = f"cd {shlex.quote(folder)} && umask 077 && mkdir -p {shlex.quote(_log_folder())} &&"
-    # The output of what failed is also cron's output, which cron mails.
+    # cron mails the output of failed runs.
     end = f">>{log} 2>&1 || tail -n 20 {log}"
     lines = []
     for timing in stack.schedule:
@@ -153,7 +152,7 @@ def cron_lines(stack: Stack, environ: Mapping[str, str]) -> tuple[str, ...]:
 def timer_units(stack: Stack, environ: Mapping[str, str], place: timers.Place) -> dict[str, str]:
     """Return the units for systemd, by name: two per entry, and the recovery after a boot.
 
-    Raise RequestError for a stack without a schedule, or a folder that systemd cannot be told.
+    Raise RequestError for a stack without a schedule, or a folder that a unit cannot contain.
     """
     _require_schedule(stack)
     entries = [
@@ -176,7 +175,7 @@ def _require_schedule(stack: Stack) -> None:
 
 
 def _task(timing: Timing) -> tuple[str, ...]:
-    """Return the task of an entry and its options. What changes something waits for its turn."""
+    """Return the task of an entry with its options. Changing tasks wait for the lock."""
     task = schedule.arguments(timing)
     return task if task[0] == "verify" else (*task, "--wait", str(WAIT))
 
@@ -184,7 +183,7 @@ def _task(timing: Timing) -> tuple[str, ...]:
 def _call(
     stack: Stack, environ: Mapping[str, str], arguments: Sequence[str], *, absolute: bool = False
 ) -> timers.Call:
-    """Return the call of `inv`: that of the stack's folder, or the one we run from."""
+    """Return the call of `inv`: the one in the stack's folder, or the one in use."""
     host = environ.get("DOCKER_HOST", "")
     named = stack.instance.runtime == "compose" and stack.instance.context is None
     variables = {"PATH": PATH}
@@ -200,13 +199,13 @@ def _call(
 
 
 def _for_shell(call: timers.Call) -> str:
-    """Return the call as a shell reads it."""
+    """Return the call quoted for a shell."""
     variables = (f"{name}={shlex.quote(value)}" for name, value in call.environment.items())
     return " ".join([*variables, *map(shlex.quote, call.argv)])
 
 
 def timers_state(stack: Stack, environ: Mapping[str, str]) -> list[Finding]:
-    """Return what `doctor` says of this instance's timers; nothing where none are installed."""
+    """Return `doctor`'s findings about this instance's timers; none if none are installed."""
     from quiesce.adapters.schedule import systemd
 
     where = systemd.manager(environ)

@@ -1,4 +1,4 @@
-"""The verb that makes it safe to power off."""
+"""The verb `shutdown`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from quiesce.app.session import Session
 def run_shutdown(session: Session, request: ShutdownRequest) -> None:
     """Make a verified set, then stop all services in order.
 
-    Without `force` nothing is stopped when there is no such set.
+    Without `force`, nothing stays stopped if there is no such set.
     """
     stopped: list[str] = []
 

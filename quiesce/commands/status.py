@@ -1,4 +1,4 @@
-"""What runs and what is kept: status and volumes."""
+"""The verbs `status` and `volumes`."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from quiesce.app.session import Session
 def run_status(
     session: Session,
 ) -> None:
-    """Show what runs, what is kept and how old the newest backup is."""
+    """Show services, databases, volumes and the age of the newest backup."""
     with session.observed() as (ports, seen):
         show_status(session.stack, ports, seen, session.reporter)
         warn_overdue(session, ports.store.sets())
 
 
 def run_volumes(session: Session, max_size: str | None) -> None:
-    """Show the inventory of volumes; exit 7 when one is larger than it may be."""
+    """Show the volumes; exit 7 if one is larger than allowed."""
     with session.observed() as (ports, seen):
         show_volumes(session.stack, ports, seen, session.reporter, max_size)
 
@@ -62,8 +62,8 @@ def show_status(stack: Stack, ports: Ports, observed: Observed, reporter: Report
 
 
 def last_restore(stack: Stack) -> LastRestore | None:
-    """Return the newest restore that ended well. Journals are kept for a while only, so an old one
-    is forgotten."""
+    """Return the newest successful restore. Journals are kept for a limited time, so an old one may
+    be missing."""
     found = journal.last_done(runs_folder(stack), "restore")
     if found is None:
         return None
@@ -73,7 +73,7 @@ def last_restore(stack: Stack) -> LastRestore | None:
         for _, step in steps_of(plan.nodes)
         if isinstance(step, LoadScript | CheckDatabase | ReplaceRows)
     ]
-    # A single file records nothing, nor does a volume.
+    # Neither a single file nor a volume has a record to compare with.
     compared = bool(loaded) and all(
         not isinstance(step, LoadScript) and SET_NAME.fullmatch(step.set) for step in loaded
     )
@@ -83,8 +83,8 @@ def last_restore(stack: Stack) -> LastRestore | None:
 def show_volumes(
     stack: Stack, ports: Ports, observed: Observed, reporter: Reporter, max_size: str | None
 ) -> None:
-    """Report the inventory. Raise CheckFailed when a volume is larger than its `max_size`, or
-    than this one where it has none."""
+    """Report the volumes. Raise CheckFailed if a volume is larger than its `max_size`, or than this
+    one if it has none."""
     limit = None if max_size is None else size_in_bytes(max_size)
     if limit is not None:
         limited = (
@@ -111,7 +111,7 @@ def show_volumes(
 
 
 def size_in_bytes(text: str) -> int:
-    """Return the bytes that `500MB` or `10GiB` are. Raise RequestError for other words."""
+    """Return the bytes of a size like `500MB` or `10GiB`. Raise RequestError for anything else."""
     from quiesce.config.scalars import read_size
 
     try:

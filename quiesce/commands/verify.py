@@ -1,4 +1,4 @@
-"""Verifying sets, as far as is asked, and remembering what came of it."""
+"""The verb `verify`: checks sets at a level and records the results."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 from quiesce.app.session import Session
 from quiesce.commands.drill import NeedsMore, try_restore
 
-#: What pg_restore says of an archive that is newer than itself, or that it was not built for.
+#: Messages of pg_restore for an archive that it cannot read because it is too old.
 _TOO_OLD = ("unsupported version", "does not support compression")
 
 
 @dataclass(slots=True)
 class Reading:
-    """What came of reading one set: what is wrong, and what could not be read this deeply."""
+    """The result of reading one set: what is wrong, and what could not be decoded."""
 
     wrong: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
@@ -37,10 +37,10 @@ class Reading:
 def run_verify(
     session: Session, file: str, *, everything: bool, deep: bool, restore: bool = False
 ) -> None:
-    """Read sets to their end and compare them with their manifests.
+    """Read sets completely and compare them with their manifests.
 
     `deep` also decodes every archive and dump, the latter with pg_restore beside a running
-    server. `restore` brings each into a throwaway copy of its servers and compares it there.
+    server. `restore` restores each into a throwaway copy of its servers and compares it there.
     Raise CheckFailed naming each damaged member.
     """
     store = session.store
@@ -94,11 +94,10 @@ def _try_all(
     wrong: Sequence[str],
     untried: list[NeedsMore],
 ) -> tuple[list[str], list[str]]:
-    """Restore each that is good so far, and keep the result with it.
+    """Restore each set that is good so far, and record the result.
 
-    Return why restores failed, and what would only come back with a flag. Add to `untried`
-    why one could not be restored where nothing is known against it: a role, an extension, a
-    locale or the right version of the server is missing.
+    Return why restores failed, and what needs a flag. Add to `untried` why a set could not be
+    tested: a role, an extension, a locale or the right server version is missing.
     """
     damaged = {line.partition("/")[0] for line in wrong}
     found: list[str] = []
@@ -142,9 +141,9 @@ def verify_sets(
     clock: Clock,
     decode: Callable[[BackupSet], Reading] | None = None,
 ) -> list[str]:
-    """Verify each set, keep the result with it, and return what is wrong, each naming its set.
+    """Verify each set, record the result, and return what is wrong, each naming its set.
 
-    With `decode` a set whose sums are good is also read by it.
+    With `decode`, sets whose sums are good are also decoded.
     """
     found: list[str] = []
     for backup in sets:
@@ -156,7 +155,7 @@ def verify_sets(
             level = "sums" if reading.unread and not wrong else "deep"
             for reason in reading.unread:
                 sink.warn(f"{backup.name}: only checksums were verified of {reason}")
-        # Read again: somebody may have pinned the set meanwhile.
+        # Read again: the set may have been pinned meanwhile.
         state = store.read(backup.path).state
         store.remember(backup.name, state.checked(level, clock.now(), good=not wrong))
         found += [f"{backup.name}/{problem}" for problem in wrong]
@@ -164,7 +163,7 @@ def verify_sets(
 
 
 class Decoder:
-    """Reads members to their end: archives here, dumps by pg_restore beside a server."""
+    """Decodes members: archives locally, dumps with pg_restore beside a server."""
 
     def __init__(self, ports: Ports, run: str, identity: Path | None) -> None:
         self._ports = ports
@@ -183,7 +182,7 @@ class Decoder:
                     self._run, backup, self._identity, self._ports.sink.progress
                 )
             except RequestError:
-                # Without the right key nothing can be said about the set.
+                # Without the right key, the set cannot be judged.
                 raise
             except QuiesceError as error:
                 reading.wrong.append(str(error))
@@ -191,7 +190,7 @@ class Decoder:
         try:
             self._decode(backup, reading)
         finally:
-            # A set at a time: the next one needs the room.
+            # One set at a time, to save disk space.
             self._ports.store.discard(self._run)
         return reading
 
@@ -240,7 +239,7 @@ class Decoder:
         except QuiesceError as error:
             said = [line for line in error.details if "pg_restore:" in line]
             if not said:
-                # It never came to reading: that says nothing about the dump.
+                # pg_restore did not start, so the dump was not checked.
                 raise
             if any(sign in line for line in said for sign in _TOO_OLD):
                 reading.unread.append(f"{file}, which is newer than the server in {record.service}")
@@ -248,7 +247,7 @@ class Decoder:
                 reading.wrong.append(f"{file}: {said[0].partition('error: ')[2] or said[0]}")
 
     def _services(self) -> set[str]:
-        """The services that run now. None where no engine answers."""
+        """The services that run now; empty if no engine answers."""
         if self._running is None:
             try:
                 services = self._ports.runtime.services()
@@ -260,7 +259,7 @@ class Decoder:
 
 
 def _require_restorable(failed: Sequence[str], eased: Sequence[str]) -> None:
-    """Raise CheckFailed where sets are whole, and still do not come back as they are."""
+    """Raise CheckFailed if sets are intact but cannot be restored unchanged."""
     if failed:
         raise CheckFailed(
             f"the members are intact, but restoring them into a copy failed: {failed[0]}",
@@ -281,7 +280,7 @@ def _require_restorable(failed: Sequence[str], eased: Sequence[str]) -> None:
 
 
 def _require_readable(store: BackupStore, ref: SetRef) -> None:
-    """Raise CheckFailed where the set that is named exists and cannot be read."""
+    """Raise CheckFailed if the named set exists but cannot be read."""
     name = ref.last_part
     for damaged, reason in store.unreadable():
         if damaged == name:

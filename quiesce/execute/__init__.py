@@ -1,1 +1,1 @@
-"""Doing: works through a plan, remembers it on disk, survives. Decides nothing."""
+"""Executes plans, with a journal and a watchdog. Makes no decisions of its own."""

@@ -1,8 +1,7 @@
-"""Which process wrote a journal, and whether it still lives.
+"""Which process wrote a journal, and whether it is still alive.
 
-A pid alone is given to another process one day, means another one in another container, and nothing
-on another machine. With the start of the process, the boot of the machine and the pid namespace it
-names one process for good.
+A pid alone may be reused, and has another meaning in another container or on another machine.
+Together with the process's start time, the boot id and the pid namespace it is unique.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _DEAD_STATES = ("Z", "X", "x")
 
 
 def own_identity() -> dict[str, Any]:
-    """Return what names this process, as plain values for the journal."""
+    """Return the identity of this process, as plain values for the journal."""
     pid = os.getpid()
     return {
         "pid": pid,
@@ -29,10 +28,9 @@ def own_identity() -> dict[str, Any]:
 
 
 def lives(identity: Mapping[str, Any]) -> bool:
-    """Whether this process is known to live.
+    """Whether this process is known to be alive.
 
-    Nothing is known for journals of earlier versions, and for a process of another machine or of
-    another pid namespace.
+    False for journals of earlier versions, and for processes of another machine or pid namespace.
     """
     start, pid = identity.get("process_start"), identity.get("pid")
     here = bool(identity.get("boot")) and identity.get("boot") == _boot()
@@ -42,7 +40,7 @@ def lives(identity: Mapping[str, Any]) -> bool:
 
 
 def _started(pid: int) -> int:
-    """Return the clock ticks from boot to the start of a process, 0 for one that does not run."""
+    """Return the clock ticks from boot to the start of a process, 0 if it is not running."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         return 0 if fields[0].decode() in _DEAD_STATES else int(fields[19])

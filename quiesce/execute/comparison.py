@@ -1,4 +1,4 @@
-"""Comparing what a database holds with what a set recorded. Pure."""
+"""Compares the contents of a database with the record of a set. Pure."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import replace
 from quiesce.model import UNREAD, DatabaseRecord, RowsRecord, TableRecord
 from quiesce.ports import DatabaseContents, Drift
 
-#: What is told of a table whose rows were counted and not looked into.
+#: Appended to the name of a table whose rows were only counted.
 LARGE_OBJECTS = "large objects"
 
 
 def uncompared(record: DatabaseRecord, contents: DatabaseContents) -> tuple[str, ...]:
-    """Return what only the number was compared of, as nobody could read it."""
+    """Return the tables of which only the number of rows was compared."""
     unread = any(table.digest == UNREAD for table in (*record.tables, *contents.tables))
     return (LARGE_OBJECTS,) if unread else ()
 
 
 def differences(record: DatabaseRecord | RowsRecord, contents: DatabaseContents) -> tuple[str, ...]:
-    """Return every difference in words, tables first; none when both are identical."""
+    """Return every difference in words, tables first; none if both are identical."""
     found: list[str] = []
     there = {(table.schema, table.name): table for table in contents.tables}
     expected = {(table.schema, table.name): table for table in record.tables}
@@ -51,9 +51,9 @@ def differences(record: DatabaseRecord | RowsRecord, contents: DatabaseContents)
 def row_differences(
     record: RowsRecord, contents: DatabaseContents, counted: frozenset[str]
 ) -> tuple[str, ...]:
-    """Return every difference between rows that were put into a schema and their record.
+    """Return every difference between rows loaded into a schema and their record.
 
-    Tables that the record does not have are another matter (`rows_misfit`); of those in `counted`
+    Tables that are not in the record are ignored here (see `rows_misfit`); for those in `counted`
     only the number of rows is compared.
     """
     dumped = {(table.schema, table.name) for table in record.tables}
@@ -62,7 +62,7 @@ def row_differences(
         return replace(table, digest="") if f"{table.schema}.{table.name}" in counted else table
 
     if not record.revision:
-        # The set recorded none; somebody said which it is.
+        # The set recorded none; the user specified it.
         contents = replace(contents, revision=())
     sequences = {(sequence.schema, sequence.name) for sequence in record.sequences}
     return differences(
@@ -76,7 +76,7 @@ def row_differences(
 
 
 def rows_misfit(drift: Drift, counted: frozenset[str], *, force: bool) -> tuple[str, ...]:
-    """Return every reason in words why rows must not be put there; none when they may be."""
+    """Return every reason why the rows must not be loaded there."""
     found = list(drift.problems)
     if not {".".join(name) for name in drift.changed} <= counted:
         found += [f"{change}: values could change silently" for change in drift.lossy]

@@ -1,7 +1,7 @@
 """The settings, grants and comment of a database object, in a member of the set.
 
-`ALTER DATABASE … SET app.token = '…'` is where some applications keep secrets. The manifest of an
-encrypted set is not encrypted, so these texts are not in it.
+Some applications keep secrets in `ALTER DATABASE … SET app.token = '…'`. The manifest is not
+encrypted, so these statements are in a member of their own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from quiesce.errors import QuiesceError
 from quiesce.model import BackupSet, DatabaseRecord
 
-#: A few dozen statements; whatever is larger was not written by us.
+#: Enough for a few dozen statements; a larger file was not written by Quiesce.
 _LARGEST = 4 * 1024**2
 
 
@@ -32,9 +32,9 @@ def write_settings(path: Path, statements: tuple[str, ...]) -> None:
 
 
 def with_settings(record: DatabaseRecord, source: BackupSet) -> DatabaseRecord:
-    """Return the record with the statements of the set's member, where it has one.
+    """Return the record with the statements from the set's member, if it has one.
 
-    Raise QuiesceError for a member that is not what `write_settings` writes.
+    Raise QuiesceError for a member that `write_settings` cannot have written.
     """
     members = source.manifest.members
     names = [m.file for m in members if m.kind == "settings" and m.source == record.key]

@@ -1,10 +1,9 @@
-"""Works through a plan: steps, brackets, journal and interrupts; nothing else, and no policy.
+"""Executes a plan: steps, brackets, journal and signals, and no policy.
 
-Order of a bracket: written down as owed, `enter`, `body`, then, shielded from signals,
-`on_failure` if either did not complete or `on_success` if both did, `always` in any case, and
-`settled` only if all of that worked. A failure in `always` alone does not stop what follows
-(rule 21): a dump that is held and can be sealed is worth more than an early end. It is raised
-when the plan is done.
+A bracket is recorded as pending in the journal. Then run `enter`, `body` and, shielded from
+signals, `on_failure` if either did not complete or `on_success` if both did, and `always` in any
+case. It is recorded as finished only if all of that worked. A failure in `always` alone does not
+end the plan, because the backup can still be completed; it is raised at the end of the plan.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from quiesce.file_errors import hint_for, reason
 from quiesce.plan.steps import Bracket, Node, Plan, Step
 
 Handlers = Mapping[type[Any], Callable[[Any, Run], str]]
-#: Takes a step that failed and may wait, with its error; whether it is written down for later.
+#: Takes a failed step that may stay pending, with its error; returns whether it was recorded.
 Remember = Callable[[Step, Exception], bool]
 
 
@@ -37,7 +36,7 @@ def _remember_nothing(_step: Step, _error: Exception) -> bool:
 
 
 class Executor:
-    """Carries out one plan, once."""
+    """Executes one plan, once."""
 
     def __init__(
         self,
@@ -47,7 +46,7 @@ class Executor:
         handlers: Handlers,
         remember: Remember = _remember_nothing,
     ) -> None:
-        """`remember` is offered what fails after everything that matters is settled."""
+        """`remember` gets steps that fail after all data is safe."""
         self._run = run
         self._journal = journal
         self._interrupts = interrupts
@@ -58,11 +57,11 @@ class Executor:
         self._shielded = False
 
     def execute(self, plan: Plan) -> None:
-        """Do everything the plan says.
+        """Execute the whole plan.
 
-        Raise StepFailed (3) when a step failed and everything was put back, StillOwed (4) when
-        something is still owed, CheckFailed (7) when only a check found something bad,
-        Interrupted when a signal ended the run and everything was put back.
+        Raise StepFailed (3) if a step failed and everything was put back, RecoveryPending (4) if
+        something is left to recover, CheckFailed (7) if only a check found something bad,
+        Interrupted if a signal ended the run and everything was put back.
         """
         failure: BaseException | None = None
         try:
@@ -76,7 +75,7 @@ class Executor:
         try:
             self._journal.close("failed" if failure else "done")
         except OSError as error:
-            # Everything is settled: a recovery finds nothing to do, and writes the end.
+            # Everything is finished: a recovery finds nothing to do and writes the end.
             self._sink.warn(f"cannot write the end of the journal: {reason(error)}")
         if failure is not None:
             raise _outcome(failure) from failure
@@ -107,7 +106,7 @@ class Executor:
             self._step(node, position, depth)
 
     def _bracket(self, bracket: Bracket, at: str, depth: int) -> None:
-        # Before `enter`: a half-done enter is owed its answer too.
+        # Before `enter`: a half-done `enter` must be undone too.
         self._record("owed", at)
         failure: BaseException | None = None
         try:
@@ -136,7 +135,7 @@ class Executor:
             self._interrupts.check()
 
     def _check_interrupts(self) -> None:
-        """Raise Interrupted when a signal came; an outermost bracket, or all, is complete."""
+        """Raise Interrupted if a signal came; an outermost bracket, or all, is complete."""
         try:
             self._interrupts.check()
         except Interrupted as interrupted:
@@ -144,9 +143,9 @@ class Executor:
             raise
 
     def _all(self, nodes: Sequence[Node], at: str, depth: int) -> list[BaseException]:
-        """Try each node, even when one fails: a later service can start without an earlier one.
+        """Try each node, even if one fails: a later service may start without an earlier one.
 
-        Journal errors in here are kept too, but never keep a step from running (rule 23).
+        Journal errors are collected too, but never prevent a step from running.
         """
         broken: list[BaseException] = []
         before, self._shielded = self._shielded, True
@@ -167,7 +166,7 @@ class Executor:
             result = self._handlers[type(step)](step, self._run)
         except BaseException as error:
             self._sink.step_fails(at, words, _message(error))
-            # Within a body a step is what the next ones need. A signal is for who runs this.
+            # Within a body, later steps need earlier ones, so the first failure ends it.
             late = (self._shielded or depth == 0) and not isinstance(error, Interrupted)
             if late and isinstance(error, Exception) and self._remember(step, error):
                 return
@@ -180,7 +179,7 @@ class Executor:
             self._journal.write(event, position=at)
         except OSError as error:
             if not self._shielded and event in ("owed", "begin"):
-                # What cannot be written down is not begun.
+                # A step that cannot be recorded is not started.
                 raise QuiesceError(
                     f"cannot write the journal: {reason(error)}",
                     hint_for(error, self._journal.path),
@@ -189,7 +188,7 @@ class Executor:
 
 
 def _outcome(failure: BaseException) -> QuiesceError:
-    """What the user is told when everything was put back."""
+    """The error to report when everything was put back."""
     if isinstance(failure, Interrupted | CheckFailed | StepFailed):
         return failure
     if isinstance(failure, QuiesceError):

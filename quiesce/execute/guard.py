@@ -1,10 +1,9 @@
-"""The guard: a tiny process beside a run, which finishes what the run owes should it die.
+"""The watchdog (guard): a small process beside a run that recovers it if it dies.
 
-It holds the read end of a pipe whose write end only the run has. When the run ends in order it says
-so and the guard ends, too. When the pipe closes without a word, the run was killed: the guard
-takes the instance's lock, as anybody would, and recovers. A person who recovers first holds the
-lock; the guard then finds nothing left to do. A run that could not put everything back because
-the engine was lost leaves the rest to its guard, too, which waits until the engine is back.
+It reads from a pipe whose write end only the run has. A run that ends normally writes a message,
+and the watchdog exits. If the pipe closes without a message, the run was killed: the watchdog takes
+the instance's lock and recovers. If the user recovers first, it finds nothing to do. If a run could
+not put everything back because it lost the engine, the watchdog waits until the engine is back.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from quiesce.model import Stack
 from quiesce.plan.steps import Plan, StopServices, steps_of
 from quiesce.private_files import open_private
 
-#: `off` keeps a run without a guard: its recovery itself, and tests of `inv recover`.
+#: `off` runs without a watchdog: for recoveries themselves and for tests of `inv recover`.
 SWITCH = "QUIESCE_GUARD"
-#: What an orderly end says.
+#: The message of a normal end.
 SETTLED = b"."
 _PATIENCE = 5.0
 
 
 def stops(plan: Plan) -> bool:
-    """Whether anything is down while the plan is carried out."""
+    """Whether the plan stops anything temporarily."""
     return any(isinstance(step, StopServices) for _, step in steps_of(plan.nodes))
 
 
@@ -38,10 +37,10 @@ def stops(plan: Plan) -> bool:
 def guarded(
     stack: Stack, plan: Plan, log: Path, environ: Mapping[str, str] = os.environ
 ) -> Iterator[None]:
-    """Keep a guard while the block runs, if the plan stops anything.
+    """Run a watchdog beside the block, if the plan stops anything.
 
-    `log` is where the guard writes what it did. A guard that cannot be started is no reason not
-    to run: the journal is what the promise stands on.
+    `log` is where it writes what it did. If it cannot be started, the run continues: the journal
+    alone suffices for a recovery by hand.
     """
     if environ.get(SWITCH) == "off" or not stops(plan) or stack.instance.throwaway:
         yield
@@ -60,7 +59,7 @@ def guarded(
                 f"{pending.hint}; or wait: the watchdog does it when the engine answers again"
             )
             raise
-        # What is still owed for another reason is for a person to see (exit 4).
+        # If something is pending for another reason, the user must look at it (exit 4).
         _dismiss(process, word)
         raise
     except BaseException:
@@ -88,12 +87,12 @@ def _start(
         try:
             process = subprocess.Popen(
                 [sys.executable, "-m", "quiesce.guard", str(stack.file), stack.instance.name],
-                # The pipe is the one descriptor it inherits for a purpose.
+                # The pipe is the only descriptor that it needs to inherit.
                 stdin=reading,
                 stdout=written,
                 stderr=written,
                 cwd="/",
-                # Of its own, so that neither Ctrl-C nor a closed terminal reaches it.
+                # Its own session, so that neither Ctrl-C nor a closed terminal reaches it.
                 start_new_session=True,
                 env={**environ, "PYTHONPATH": os.pathsep.join(paths), SWITCH: "off"},
             )

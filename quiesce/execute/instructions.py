@@ -1,4 +1,4 @@
-"""`RESTORE.md`: how to bring a set back with plain tools alone. Pure text from a manifest."""
+"""`RESTORE.md`: how to restore a set with standard tools only. Pure text from a manifest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TAR = "--xattrs --xattrs-include='*' --acls --sparse --numeric-owner --same-per
 
 
 def restore_instructions(manifest: Manifest) -> str:
-    """Return the page for a person who has this folder, and not Quiesce."""
+    """Return the page for a person who has this folder, but not Quiesce."""
     with_quiesce = (
         f"With Quiesce: `inv restore --file {manifest.name}`."
         if manifest.kind != "schema"
@@ -53,7 +53,7 @@ def restore_instructions(manifest: Manifest) -> str:
 
 
 def _settings_of(manifest: Manifest, record: DatabaseRecord) -> str:
-    """Return the member with the database's settings, as it is called once decrypted."""
+    """Return the name of the decrypted member with the database's settings."""
     for member in manifest.members:
         if member.kind == "settings" and member.source == record.key:
             return (member.plain or member).file
@@ -76,7 +76,7 @@ def _decrypting(manifest: Manifest) -> str:
 
 
 def _server(manifest: Manifest, service: str, *, several: bool) -> str:
-    """Return how to make ready for the databases of one server: where it is, and its roles."""
+    """Return how to prepare a server for its databases: connection and roles."""
     where = f" of service {service}" if several else ""
     files = [
         shlex.quote(m.plain.file if m.plain else m.file)
@@ -144,7 +144,7 @@ def _settings(file: str) -> str:
 
 
 def _rows(record: DatabaseRecord, name: str, dump: str, revision: str) -> str:
-    """Return how to put rows into a schema that is there."""
+    """Return how to load rows into an existing schema."""
     parts = re.findall(r'"((?:[^"]|"")*)"', record.version_table or "")
     version = tuple(part.replace('""', '"') for part in parts)
     tables = [
@@ -162,7 +162,7 @@ def _rows(record: DatabaseRecord, name: str, dump: str, revision: str) -> str:
         ]
     entries, toc = f"pg_restore -l {dump}", ""
     if len(version) == 2:
-        # Without the version table: the target has its own row, two would stop all migrations.
+        # Without the version table: the target has its own row, and two would break migrations.
         line = " TABLE DATA " + " ".join(map(_in_pattern, version)) + " "
         commands.append(f"{entries} | grep -v {shlex.quote(line)} > toc")
         toc = "-L toc "
@@ -188,7 +188,7 @@ def _in_pattern(text: str) -> str:
 
 
 def _obstacles(record: DatabaseRecord) -> str:
-    """Say what the commands above stumble over, and how they are taken apart."""
+    """Return why the commands above fail, and how to restore in parts."""
     facts = "\n".join(f"- {' '.join(o.fact.split())}" for o in record.obstacles)
     path = ", ".join('"' + s.replace('"', '""') + '"' for s in record.search_path) or '"public"'
     return (

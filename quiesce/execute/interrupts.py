@@ -1,6 +1,6 @@
-"""INT, TERM and HUP become one exception, held back while services are put back.
+"""Turns INT, TERM and HUP into one exception, which is delayed while services are put back.
 
-Invoke itself skips `finally` blocks on SIGTERM, so the handlers have to be ours.
+Invoke itself skips `finally` blocks on SIGTERM, so Quiesce installs its own handlers.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
-    """Turns the first signal into `Interrupted`; inside `shield()` it is only noted.
+    """Turns the first signal into `Interrupted`; inside `shield()` it is only recorded.
 
-    A second signal changes nothing: putting back goes on, however impatient the user is.
+    Further signals are ignored, so that putting back is not interrupted.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Interrupts:
 
     @contextmanager
     def shield(self) -> Iterator[None]:
-        """Let nothing interrupt the block. What came meanwhile is raised by `check`."""
+        """Let no signal interrupt the block. `check` raises for signals that came meanwhile."""
         self._shields += 1
         try:
             yield
@@ -50,7 +50,7 @@ class Interrupts:
             self._shields -= 1
 
     def check(self) -> None:
-        """Raise Interrupted when a signal came while shielded."""
+        """Raise Interrupted if a signal came while shielded."""
         if self._pending is not None and not self._shields and not self._raised:
             self._raised = True
             raise Interrupted(self._pending)

@@ -1,11 +1,11 @@
-"""The crash journal: what a run is about to do and what it owes, on disk before it happens.
+"""The write-ahead journal of a run: its plan, and each step before it begins.
 
 One JSON line per event in `backups/.runs/<instance>/<run>.jsonl`, synced line by line. The file's
-space is taken when the run begins, so that a disk filled up later cannot keep it from saying what
-it owes. A torn last line is what a crash leaves; it is ignored.
+space is allocated when the run begins, so that a full disk cannot prevent later records. An
+incomplete last line, as left by a crash, is ignored.
 
-A run that lives holds a lock on its journal, and the journal names its process. So a run is not
-taken for dead because somebody removed the instance's lock file.
+A live run holds a lock on its journal, and the journal names its process. So a run does not count
+as dead because the instance's lock file was removed.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from quiesce.private_files import make_private, open_private, read_private, same
 
 VERSION = 1
 _ROOM = 256 * 1024
-#: Outcomes of runs that did what they were for: by themselves, or by their recovery.
+#: Outcomes of runs that reached their goal, by themselves or by their recovery.
 ENDED_WELL = ("done", "finished")
 _PROCESS = ("pid", "process_start", "boot", "pid_namespace", "host")
 
 
 class Journal:
-    """The open journal of the run that is going on."""
+    """The open journal of the current run."""
 
     def __init__(self, folder: Path, run: str) -> None:
         self.path = folder / f"{run}.jsonl"
@@ -46,11 +46,11 @@ class Journal:
         self._end = 0
 
     def open(self, plan: Plan, now: datetime) -> None:
-        """Take room on disk and write down the whole plan. Raise RequestError when impossible."""
+        """Allocate disk space and write the whole plan. Raise RequestError if that fails."""
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._descriptor = open_private(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-            # Freed by the kernel on any death. Whoever looks takes a shared lock, and briefly.
+            # The kernel releases it on any death. Readers take a shared lock briefly.
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             os.posix_fallocate(self._descriptor, 0, _ROOM)
             self.write(
@@ -69,8 +69,8 @@ class Journal:
             ) from error
 
     def write(self, event: str, **facts: Any) -> None:
-        """Append one event and sync it. Raise OSError when that fails, also when the journal was
-        removed or replaced: no recovery would find the event then."""
+        """Append one event and sync it. Raise OSError if that fails, or if the journal was removed
+        or replaced, because a recovery would not find the event then."""
         if self._descriptor is None:
             return
         line = json.dumps({"event": event, **facts}, separators=(",", ":")).encode() + b"\n"
@@ -81,7 +81,7 @@ class Journal:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
 
     def close(self, outcome: str) -> None:
-        """Write `run-end`: nothing is owed by this run any more."""
+        """Write `run-end`: nothing is left to recover."""
         if self._descriptor is None:
             return
         try:
@@ -90,10 +90,10 @@ class Journal:
             self._close()
 
     def leave_open(self) -> None:
-        """Close the file without `run-end`: a recovery has to look at this run."""
+        """Close the file without `run-end`, so that a recovery handles this run."""
         if self._descriptor is None:
             return
-        # This process may go on for a while; its run does not.
+        # This process may continue for a while, but its run has ended.
         with contextlib.suppress(OSError):
             self.write("left")
         with contextlib.suppress(OSError):
@@ -101,7 +101,7 @@ class Journal:
         self._close()
 
     def _bring_back(self) -> None:
-        """The journal is where a recovery looks for it, though somebody removed it meanwhile."""
+        """Ensure that the journal exists in its place, even if it was removed meanwhile."""
         if self._descriptor is None or same_file(self._descriptor, self.path):
             return
         make_private(self.path.parent)
@@ -120,7 +120,7 @@ class Journal:
             self._descriptor = None
 
     def abandon(self) -> None:
-        """Remove the journal of a run that has not begun."""
+        """Remove the journal of a run that did not start."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -129,7 +129,7 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class DeadRun:
-    """A journal without `run-end`. `plan` is None when it cannot be read."""
+    """A journal without `run-end`. `plan` is None if it cannot be read."""
 
     path: Path
     plan: Plan | None
@@ -138,9 +138,9 @@ class DeadRun:
     #: The process that wrote it, and when the run began.
     process: Mapping[str, Any] = field(default_factory=dict)
     began: str = ""
-    #: Whether the run ended while something was pending; its process may still be there.
+    #: Whether the run ended with something pending; its process may still exist.
     left: bool = False
-    #: Of one that has its end: how it ended.
+    #: The outcome, if the run has ended.
     outcome: str = ""
 
     @property
@@ -152,20 +152,20 @@ class DeadRun:
         """Whether the process that wrote the journal is still at work on it."""
         if self.left or self.progress.closed:
             return False
-        # Of this very process, the lock alone can say whether the run goes on.
+        # For this process itself, only the lock tells whether the run continues.
         own = self.process.get("pid") == os.getpid()
         return _is_locked(self.path) or (not own and lives(self.process))
 
 
 def read(path: Path) -> DeadRun:
-    """Return what the journal says. Never raises for its content: `problem` says what is wrong.
+    """Parse the journal. Invalid content is reported in `problem`.
 
-    Raise RequestError when it cannot be read at all.
+    Raise RequestError if it cannot be read at all.
     """
     with _translate_read_errors(path):
         events, _ = _read_events(path)
     if not events or events[0].get("event") != "run-begin":
-        # Nothing was done before the plan was on disk.
+        # The run did nothing before its plan was on disk.
         return DeadRun(path, None, Progress(closed=True))
     begin = events[0]
     began = str(begin.get("at", ""))
@@ -203,13 +203,13 @@ def read(path: Path) -> DeadRun:
 def unfinished(folder: Path) -> tuple[DeadRun, ...]:
     """Return the dead runs without `run-end`, newest first.
 
-    Only who holds the instance's lock may treat them as dead.
+    Only the holder of the instance's lock may treat them as dead.
     """
     return tuple(run for run in _open_ones(folder) if not run.alive)
 
 
 def living(folder: Path) -> tuple[DeadRun, ...]:
-    """Return the runs that are still at work, whatever became of the lock file."""
+    """Return the runs that are still active, regardless of the lock file."""
     return tuple(run for run in _open_ones(folder) if run.alive)
 
 
@@ -237,7 +237,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def last_done(folder: Path, verb: str) -> tuple[Plan, datetime] | None:
-    """Return the newest run of this verb that ended well and when it began; None without one."""
+    """Return the newest successful run of this verb and when it began, or None."""
     for path in sorted(folder.glob("*.jsonl"), reverse=True):
         with _translate_read_errors(path):
             events, _ = _read_events(path)
@@ -257,7 +257,7 @@ def last_done(folder: Path, verb: str) -> tuple[Plan, datetime] | None:
 
 
 def close_dead(run: DeadRun, outcome: str) -> None:
-    """Add `run-end` to a dead run's journal, after what it owed was done."""
+    """Add `run-end` to a dead run's journal after its recovery."""
     line = json.dumps({"event": "run-end", "outcome": outcome}).encode() + b"\n"
     try:
         _, end = _read_events(run.path)
@@ -276,7 +276,7 @@ def close_dead(run: DeadRun, outcome: str) -> None:
 
 
 def forget_old(folder: Path, keep: int) -> None:
-    """Remove the oldest finished journals beyond `keep`; what cannot be read or removed stays."""
+    """Remove the oldest finished journals beyond `keep`, skipping any that cause errors."""
     finished = []
     for path in sorted(folder.glob("*.jsonl")):
         with contextlib.suppress(RequestError):
@@ -301,9 +301,9 @@ def _translate_read_errors(path: Path) -> AbstractContextManager[None]:
 
 
 def _read_events(path: Path) -> tuple[list[Mapping[str, Any]], int]:
-    """Return the events of a journal and where the next one goes.
+    """Return the events of a journal and the offset for the next one.
 
-    What follows the last good line (the room taken in advance, a torn line) is as if not there.
+    Anything after the last valid line (allocated space, an incomplete line) is ignored.
     """
     events: list[Mapping[str, Any]] = []
     end = 0

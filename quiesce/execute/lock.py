@@ -1,7 +1,7 @@
-"""One changing run at a time per instance, by `flock`: the kernel frees it on any death.
+"""The lock that allows one changing run per instance, by `flock`: the kernel releases it on death.
 
-The file's content names the holder for messages only; it decides nothing. A lock is held only while
-the path still names the locked file: with the file removed, somebody else would lock another one.
+The file's content names the holder, for messages only. The lock is valid only while the path still
+names the locked file: if the file was removed, another run would lock a new one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Held:
     descriptor: int
 
     def require(self) -> None:
-        """Raise RequestError when the lock file was removed or replaced since it was locked."""
+        """Raise RequestError if the lock file was removed or replaced since it was locked."""
         if not same_file(self.descriptor, self.file):
             raise RequestError(
                 f"the lock file {self.file} was removed or replaced while this run held it",
@@ -48,7 +48,7 @@ def held(file: Path, run: str, task: str, started: datetime, wait: float = 0.0) 
     """Hold the instance's lock while the block runs.
 
     Waits up to `wait` seconds for it. Raise Busy naming the holder's pid, task and start. The
-    file stays behind, on purpose: removing it would let two runs lock two different files.
+    file is not removed afterwards, because that would let two runs lock two different files.
     """
     descriptor = _take(file, wait)
     try:
@@ -67,7 +67,7 @@ def held(file: Path, run: str, task: str, started: datetime, wait: float = 0.0) 
 
 
 def is_free(file: Path) -> bool:
-    """Whether no run holds the lock now. Makes no file."""
+    """Whether no run holds the lock now. Creates no file."""
     try:
         descriptor = open_private(file, os.O_RDWR)
     except FileNotFoundError:
@@ -96,7 +96,7 @@ def _cannot(file: Path, error: OSError) -> RequestError:
 
 
 def _take(file: Path, wait: float) -> int:
-    """Return a descriptor of the file that is locked and that the path names."""
+    """Return a descriptor of the locked file that the path names."""
     deadline = time.monotonic() + wait
     replaced = 0
     while True:
@@ -105,7 +105,7 @@ def _take(file: Path, wait: float) -> int:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if same_file(descriptor, file):
                 return descriptor
-            # Removed or replaced between the two calls: what is locked is nobody's lock.
+            # Removed or replaced between the two calls, so this lock is useless.
             os.close(descriptor)
             replaced += 1
             if replaced > _MOST_REPLACED:

@@ -1,9 +1,9 @@
-"""Notes of what a run left for later, one file a run, beside the journals.
+"""Records of pending steps of ended runs, one file per run, beside the journals.
 
     backups/.runs/<instance>/<run>.pending.json
 
-A note is on disk before the journal says that its bracket is settled, so that no death in between
-loses it. Each later run tries what it holds again, and removes the note when nothing is left.
+A record is on disk before the journal says that its bracket is finished, so that a crash cannot
+lose it. Each later run retries its steps, and removes the record when nothing is left.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _ENDING = ".pending.json"
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What is left of a run: its plan with the remaining steps alone, how often and since when
-    they were tried, and by position why each failed last."""
+    """The pending steps of a run: its plan with only these steps, how often and since when they
+    were tried, and the last error of each by position."""
 
     path: Path
     plan: Plan
@@ -48,7 +48,7 @@ class Pending:
         return tuple(step for step in self.steps if not is_clean_up(step))
 
     def problem(self, step: Step) -> str:
-        """Why the step failed last, "" where it did not."""
+        """The last error of the step, or ""."""
         return self.problems.get(str(self.plan.nodes.index(step)), "")
 
 
@@ -60,7 +60,7 @@ def note(
     now: datetime,
     earlier: Pending | None = None,
 ) -> Pending:
-    """Write down that these steps of the plan's run are left. Raise OSError when that fails."""
+    """Record that these steps of the plan's run are pending. Raise OSError if that fails."""
     nodes: tuple[Node, ...] = steps
     made = Pending(
         folder / f"{plan.run}{_ENDING}",
@@ -74,7 +74,7 @@ def note(
 
 
 def keep_only(pending: Pending, steps: tuple[Step, ...]) -> None:
-    """Only these of its steps are left. Raise OSError when that cannot be written down."""
+    """Record that only these of its steps are left. Raise OSError if that fails."""
     if not steps:
         pending.path.unlink(missing_ok=True)
     elif steps != pending.steps:
@@ -96,7 +96,7 @@ def _write(pending: Pending) -> None:
 
 
 def read_all(folder: Path) -> tuple[tuple[Pending, ...], tuple[Path, ...]]:
-    """Return the notes that are there, oldest first, and those that cannot be understood."""
+    """Return all records, oldest first, and those that cannot be read."""
     found: list[Pending] = []
     strange: list[Path] = []
     for path in sorted(folder.glob(f"*{_ENDING}")):
@@ -115,5 +115,5 @@ def read_all(folder: Path) -> tuple[tuple[Pending, ...], tuple[Path, ...]]:
 
 
 def words_of(error: BaseException) -> str:
-    """Return why a step failed, in one line that holds no secret."""
+    """Return why a step failed, in one line without secrets."""
     return str(error) if isinstance(error, QuiesceError) else f"unexpected {place_of(error)}"

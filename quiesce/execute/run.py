@@ -1,4 +1,4 @@
-"""What a run carries with it while its plan is worked through."""
+"""The state of a run while its plan is executed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from quiesce.ports import (
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The world, as `app` put it together for this run."""
+    """The adapters of this run, as assembled by `app`."""
 
     runtime: Runtime
     databases: DatabaseAdmin
@@ -51,7 +51,7 @@ class Ports:
 
 
 class DowntimeMeter:
-    """From the stop request to well again, per service. Seconds of the monotonic clock."""
+    """From the stop request until healthy again, per service. Seconds of the monotonic clock."""
 
     def __init__(self) -> None:
         self._stopped: dict[str, float] = {}
@@ -65,7 +65,7 @@ class DowntimeMeter:
             self._back[service] = at
 
     def result(self) -> Downtime:
-        """Services that did not come back are left out: their downtime is not known yet."""
+        """Return the downtimes, without services that are still down."""
         spans = {name: round(self._back[name] - self._stopped[name], 3) for name in self._back}
         if not spans:
             return Downtime(0.0, {})
@@ -93,7 +93,7 @@ class Draft:
     ignored: tuple[str, ...] = ()
 
     def finished(self) -> list[tuple[str, MemberKind, str]]:
-        """The members that are complete: file, kind, and what each is of."""
+        """The complete members: file, kind and source of each."""
         found = list(self.files)
         for key, record in self.volumes.items():
             found += [(file, "volume", key) for file in record.levels]
@@ -103,12 +103,13 @@ class Draft:
 
 @dataclass(slots=True)
 class Run:
-    """One run: its id, what was observed for it, and what its steps found out so far.
+    """One run: its id, what was observed for it, and the results of its steps so far.
 
-    `sources` are what a restore reads, by name. `published` are the sets sealed by this run,
-    `compared` the rows and tables that were found identical, per database. `exit_codes` are those
-    of services that were stopped, of several units the one that is not 0. `files` are single
-    files that were written, by database; `loaded` what came out of files that record nothing.
+    `sources` are the sets or files that a restore reads. `published` are the sets that this
+    run published, `compared` the numbers of tables and rows found identical, per database.
+    `exit_codes` are those of stopped services; of several units, one that is not 0. `files` are
+    single files that were written, by database; `loaded` are amounts loaded from files without a
+    record.
     """
 
     id: str
@@ -120,22 +121,22 @@ class Run:
     downtime: DowntimeMeter = field(default_factory=DowntimeMeter)
     published: list[BackupSet] = field(default_factory=list)
     compared: dict[str, tuple[int, int]] = field(default_factory=dict)
-    #: Of those, by database, the tables whose rows were only counted.
+    #: The tables among those whose rows were only counted, by database.
     uncompared: dict[str, tuple[str, ...]] = field(default_factory=dict)
     staged: dict[str, tuple[int, int]] = field(default_factory=dict)
     exit_codes: dict[str, int] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     loaded: dict[str, tuple[int, int]] = field(default_factory=dict)
-    #: What could not be started, or is not well, where that does not end the run at once.
+    #: Services that could not be started or are unhealthy, if that does not end the run at once.
     failed: dict[str, QuiesceError] = field(default_factory=dict)
     not_started: set[str] = field(default_factory=set)
-    #: Services that are declared no more, and whose containers are gone.
+    #: Services that are no longer declared and have no containers.
     undeclared: set[str] = field(default_factory=set)
-    #: What of a database came back otherwise than it was, in words.
+    #: What was restored differently in a database, in words.
     eased: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def sum_meanwhile(self) -> None:
-        """Take the sums of what is complete in the background; `Draft.summing` has the rest."""
+        """Compute checksums of complete members in the background; see `Draft.summing`."""
         for name, draft in self.drafts.items():
             if draft.summing is None:
                 draft.summing = Summing(functools.partial(self._measure, name))

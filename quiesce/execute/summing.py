@@ -1,7 +1,7 @@
-"""Sums of finished members, taken while the run waits for something else.
+"""Checksums of finished members, computed in the background.
 
-A member is read back once before its set is published. For the archives that can happen while
-services become well and databases are dumped, which wait for others more than they compute.
+Each member is read back once before its set is published. For archives this happens while services
+become healthy and databases are dumped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Finished = tuple[str, MemberKind, str]
 class Summing:
     """Calls `measure` for members in the background, one after the other.
 
-    What fails there is not told: whoever needs the member measures it again and hears of it.
+    Errors are ignored here: the member is measured again when its sum is needed.
     """
 
     def __init__(self, measure: Callable[[Finished], object]) -> None:
@@ -28,12 +28,12 @@ class Summing:
         self._thread: threading.Thread | None = None
 
     def begin(self, finished: Iterable[Finished]) -> None:
-        """Begin with those not begun with before. Files must not change any more."""
+        """Start measuring the members that are new. Their files must not change any more."""
         new = [member for member in finished if member not in self._known]
         if not new or (self._thread is not None and self._thread.is_alive()):
             return
         self._known.update(new)
-        # A daemon: a run that failed ends without waiting for sums nobody needs.
+        # A daemon thread, so that a failed run does not wait for sums that it does not need.
         self._thread = threading.Thread(target=self._work, args=(new,), daemon=True)
         self._thread.start()
 

@@ -1,22 +1,22 @@
-"""How much the archives of a volume may unpack to. Pure."""
+"""The limit for unpacking the archives of a volume. Pure."""
 
 from __future__ import annotations
 
 from quiesce.model import ImportedVolume, VolumeRecord
 from quiesce.ports import VolumeSize
 
-#: Where nothing recorded how many entries there are.
+#: Used if the number of entries was not recorded.
 _ANY_NUMBER = 1 << 62
 
 
 def most_unpacked(
     record: VolumeRecord | ImportedVolume, room: int | None = None
 ) -> VolumeSize | None:
-    """Return what all archives of a volume may hold together, None where nothing limits it.
+    """Return the maximum total size of the archives, or None for no limit.
 
-    Level 1 is a part of what the volume held in the end; level 0 may hold what was removed since.
-    Where nothing recorded it (an older set, or an archive of another program), `room` is the
-    limit: the bytes that are free.
+    Level 1 is a part of the volume's final content; level 0 may contain entries that were deleted
+    since. If nothing recorded it (an older set, or an archive of another program), `room` is the
+    limit: the free bytes.
     """
     unknown = VolumeSize(_ANY_NUMBER, room) if room is not None else None
     if isinstance(record, ImportedVolume):

@@ -1,10 +1,10 @@
 """The Invoke tasks, by group, and the whole collection as `namespace`.
 
-    from quiesce.menu import namespace             the whole collection is the menu
-    namespace = compose(globals())                 the same, with tasks of one's own beside it
-    from quiesce.menu import backup, restore       single tasks, to rename or to leave out others
+    from quiesce.menu import namespace             the whole collection
+    namespace = compose(globals())                 the same, with your own tasks added
+    from quiesce.menu import backup, restore       single tasks, to rename them or omit others
 
-Nothing here imports more than Invoke: `inv --list` is instant, and works with no Docker at all.
+This package imports only Invoke, so that `inv --list` is fast and works without Docker.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ TASKS: tuple[Task[Any], ...] = (
 
 
 def compose(own: Mapping[str, Any]) -> Collection:
-    """Return the collection of all tasks here and of the tasks among `own` (a module's globals).
+    """Return the collection of Quiesce's tasks and of the tasks in `own` (a module's globals).
 
-    A task of one's own with the name of one of ours takes its place.
+    Your own task replaces one of Quiesce with the same name.
     """
     collection = Collection(*(entry for entry in TASKS))
     for value in own.values():

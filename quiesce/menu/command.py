@@ -1,8 +1,7 @@
-"""How a function becomes a task: common options, one error boundary, nothing else.
+"""Turns a function into a task: adds the common options and one error boundary.
 
-A task's function gets the application and its own options; the options that every task
-understands are added here, once. Names of options are long only: letters derived from names
-would shift with their order.
+A task's function gets the session and its own options; the options of every task are added here.
+Options have long names only, because short ones derived from them would depend on their order.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from quiesce.app import Session
     from quiesce.errors import QuiesceError
 
-#: What a machine refuses that is full, sick, or does not let us.
+#: Errors of a machine that is full or faulty, or that denies access.
 _THE_MACHINES = frozenset(
     {
         errno.EACCES,
@@ -57,21 +56,21 @@ _CHANGING = {
 _EVERYWHERE = {
     "all_instances": (
         False,
-        "run for every instance in stack.yaml; exit with the highest exit code",
+        "run for every instance in stack.yaml; exit with the worst exit code",
     )
 }
 _CONFIRM = {"confirm": (None, "the phrase that a destructive task asks for")}
 
 
-#: The changing tasks of this command line, in order: filled before the first of them runs.
+#: The changing tasks of this command line, in order; filled before the first of them runs.
 _announced: list[str] = []
 
 
 class ChangingTask(Task[Any]):
-    """A task that changes something, and says so before any task of the command line runs.
+    """A task that changes something, and registers before any task of the command line runs.
 
-    Invoke expands the whole command line first, asking every task for its `pre` tasks, and only
-    then begins: whoever is asked is going to run (rule 24).
+    Invoke first expands the whole command line, reading every task's `pre` tasks, and only then
+    runs them: a task whose `pre` is read is going to run.
     """
 
     @property
@@ -93,13 +92,12 @@ def command(
     name: str | None = None,
     **help_texts: str,
 ) -> Callable[[Callable[..., None]], Task[Any]]:
-    """Make a task of `function(app, **own options)`.
+    """Make a task of `function(session, **own options)`.
 
-    Without `stack` no stack.yaml is read, and the function is given the reporter instead.
-    `changes` adds `--dry-run`, `--yes` and `--wait`; `phrase` adds `--confirm`, `everywhere`
-    `--all-instances`. `name` is the
-    task's, where it is not the function's. `help_texts` are the sentences for the function's own
-    options.
+    Without `stack` no stack.yaml is read, and the function gets the reporter instead. `changes`
+    adds `--dry-run`, `--yes` and `--wait`; `phrase` adds `--confirm`, `everywhere`
+    `--all-instances`. `name` is the task's name if it differs from the function's. `help_texts`
+    describe the function's own options.
     """
     common = dict(_CHANGING if changes else _LOOKING) | (_CONFIRM if phrase else {})
     common |= _EVERYWHERE if everywhere else {}
@@ -110,7 +108,7 @@ def command(
         own = list(inspect.signature(function).parameters.values())[1:]
 
         def body(context: Context, **given: Any) -> None:
-            # As a task's `pre`, or called by another task, it is given no options.
+            # As a task's `pre`, or called by another task, it gets no options.
             shared = {name: given.pop(name, default) for name, (default, _) in common.items()}
             _run(context, function, given, shared)
 
@@ -139,8 +137,8 @@ def listed(value: str | None) -> tuple[str, ...]:
 
 
 def _plainly(error: Exception) -> QuiesceError:
-    """What the machine refused is no mistake of ours. What a plan had changed is put back by then:
-    nothing of this kind leaves its execution."""
+    """Report errors of the operating system without a traceback. Changes of a plan are already put
+    back by then, because its execution handles these errors itself."""
     from quiesce.errors import QuiesceError, StepFailed, place_of
     from quiesce.file_errors import hint_for, reason
 
@@ -186,7 +184,7 @@ def _run(
             app = _open(context, name, reporter, shared) if "stack" in shared else None
             function(app or reporter, **own)
             if app is not None:
-                # Its own work is done and shown by now.
+                # The task's own work is done and reported by now.
                 app.require_services()
     except QuiesceError as error:
         failure = error
@@ -227,7 +225,7 @@ def _require_log_format(word: str) -> None:
 
 
 def _refuse_second_change() -> None:
-    """Raise RequestError when this command line has two changing tasks, before the first runs."""
+    """Raise RequestError if this command line has two changing tasks, before the first runs."""
     from quiesce.errors import RequestError
 
     announced, _announced[:] = tuple(_announced), []

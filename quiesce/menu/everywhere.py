@@ -1,5 +1,5 @@
-"""One task for every instance of `stack.yaml`: side by side on different engines, one after the
-other on the same one, each in a process of its own."""
+"""Runs a task for every instance of `stack.yaml`, each in a separate process: concurrently on
+different engines, one after the other on the same engine."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from quiesce.report import Reporter
 
-#: Which ending is worse than which: nothing wrong, refused and busy, a finding, put back, wrong
-#: request, unexpected, something still owed.
+#: Exit codes from best to worst: success, refused and busy, a finding, put back, wrong request,
+#: unexpected, something left to recover.
 _WORSE = (0, 6, 5, 7, 3, 2, 1, 4)
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How it ended for one instance; `document` is what it printed with `--json`."""
+    """The result for one instance; `document` is what it printed with `--json`."""
 
     instance: str
     code: int
@@ -32,10 +32,10 @@ class Ended:
 def run_everywhere(
     task: str, given: Mapping[str, Any], folder: Path, stack: str | None, reporter: Reporter
 ) -> int:
-    """Run the task once an instance and return the worst exit code.
+    """Run the task once per instance and return the worst exit code.
 
-    `given` are the options of the command line. Raise RequestError when `stack.yaml` cannot be
-    read at all; an instance that alone has mistakes ends with its own error.
+    `given` are the options of the command line. Raise RequestError if `stack.yaml` cannot be read
+    at all; errors in the configuration of one instance affect only that instance.
     """
     options = arguments(given)
     groups = _by_engine(folder, stack)
@@ -58,7 +58,7 @@ def run_everywhere(
 
 
 def arguments(given: Mapping[str, Any]) -> list[str]:
-    """Return options as they are typed; what was not given is left out."""
+    """Return options as command-line arguments, without those that were not given."""
     found: list[str] = []
     for name, value in given.items():
         flag = f"--{name.strip('_').replace('_', '-')}"

@@ -1,1 +1,1 @@
-"""Deciding, purely: no clock, no disk, no network. One planner per verb returns a `Plan`."""
+"""Planners, one per verb; each returns a `Plan`. Pure: no clock, no disk, no network."""

@@ -1,11 +1,11 @@
-"""How a backup goes, in the order it happens. Pure.
+"""The plan of a backup. Pure.
 
     hot     level 0 archives of volumes               services running
-    quiet   stop writers · hold snapshots · level 1 archives · start them again
-    after   dump the held snapshots · record the stack · seal · verify
+    quiet   stop writers · export snapshots · level 1 archives · start them again
+    after   dump the exported snapshots · record the stack · publish · verify
 
-The order is the safety argument: the window holds nothing that grows with the data, and nothing
-is published before everything in it is complete.
+This order keeps everything that grows with the data out of the window, and publishes nothing
+before it is complete.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ from quiesce.suggest import suggest
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
-    """What was asked for. `only` holds keys of databases and volumes; empty means everything.
+    """What was requested. `only` contains keys of databases and volumes; empty means everything.
 
-    `in_window`, when not empty, is the reason to dump while services rest. `recent_downtime` are
-    the seconds that the last sets needed, for comparing with `max_downtime`.
+    `in_window`, if not empty, is the reason to dump while services are stopped. `recent_downtime`
+    are the downtimes of the last sets in seconds, to compare with `max_downtime`.
     """
 
     only: tuple[str, ...] = ()
@@ -59,13 +59,13 @@ class BackupRequest:
     pinned: bool = False
     in_window: str = ""
     recent_downtime: tuple[float, ...] = ()
-    #: What `exclude` leaves out now, by the key of the volume.
+    #: What `exclude` leaves out, by volume key.
     left_out: Mapping[str, tuple[LeftOut, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a set will hold."""
+    """The databases and volumes of a new set."""
 
     databases: tuple[Database, ...]
     volumes: tuple[Volume, ...]
@@ -158,7 +158,7 @@ def plan_backup(
 
 
 def select(stack: Stack, observed: Observed, only: Sequence[str], kind: SetKind) -> Selection:
-    """Return what a set of this kind holds. Raise RequestError for unknown or unusable names."""
+    """Return the contents of a set of this kind. Raise RequestError for invalid names."""
     kept = {volume.key: volume for volume in stack.volumes if volume.backup == "files"}
     databases = {database.key: database for database in stack.databases}
     for name in only:
@@ -196,7 +196,7 @@ def select(stack: Stack, observed: Observed, only: Sequence[str], kind: SetKind)
 
 
 def require_databases(databases: Sequence[Database], observed: Observed) -> None:
-    """Raise RequestError unless every database can be asked and exists."""
+    """Raise RequestError unless every database exists and can be reached."""
     for database in databases:
         state = observed.database(database.key)
         if not state.reachable:
@@ -212,11 +212,11 @@ def require_databases(databases: Sequence[Database], observed: Observed) -> None
 
 
 def writers(stack: Stack, observed: Observed, selection: Selection) -> tuple[tuple[Unit, ...], str]:
-    """Return the running units that may change what is selected, in stop order, and why.
+    """Return the running units that may write to what is selected, in stop order, and why.
 
-    Derived: who mounts a selected volume read-write, and who depends on the service of a
-    selected database. `writers.services` of stack.yaml adds more. A database's own service goes
-    on running: its snapshot is what is kept.
+    These are services that mount a selected volume read-write or depend on the service of a
+    selected database, and those in `writers.services` of stack.yaml. A database's own service
+    keeps running, because the backup uses a snapshot of it.
     """
     return with_dependents(stack, observed, reasons(stack, observed, selection))
 
@@ -227,7 +227,7 @@ def database_services(selection: Selection) -> set[str]:
 
 
 def reasons(stack: Stack, observed: Observed, selection: Selection) -> dict[str, str]:
-    """Return every service that may change what is selected, running or not, and why."""
+    """Return every service that may write to what is selected, running or not, and why."""
     keys = {volume.key for volume in selection.volumes}
     own = database_services(selection)
     found: dict[str, str] = dict.fromkeys(stack.writers, "is named in writers")
@@ -249,9 +249,9 @@ def reasons(stack: Stack, observed: Observed, selection: Selection) -> dict[str,
 
 
 def check_idle(stack: Stack, set_name: str, selection: Selection) -> tuple[Node, ...]:
-    """Return the step that looks for other writers, for after the last snapshot is held.
+    """Return the step that checks for other writers after the last snapshot was exported.
 
-    None for what is consistent whoever writes: one database alone, or no database.
+    None for what is always consistent: one database alone, or no database.
     """
     if not selection.databases or not _worth_stopping(selection):
         return ()
@@ -261,11 +261,11 @@ def check_idle(stack: Stack, set_name: str, selection: Selection) -> tuple[Node,
 
 
 def watch(observed: Observed) -> tuple[Node, ...]:
-    """Return the step by which `check_stopped` knows who came and went.
+    """Return the step that records started containers for `check_stopped`.
 
-    It is the last that happens before services stop. Where none is to stop, there is no second
-    archive, and it comes before the only one. On the host there is nobody to watch: services are
-    started by Quiesce alone, which holds the lock.
+    It is the last step before services stop. If none is to stop, there is no second archive, and
+    it comes before the only one. On the host it is not needed: only Quiesce starts services, and
+    it holds the lock.
     """
     if observed.engine.kind == "host":
         return ()
@@ -279,9 +279,9 @@ def check_stopped(
     volumes: Sequence[Volume],
     spared: Iterable[str] = (),
 ) -> CheckStopped:
-    """Return the step that looks once more who runs or ran, for when the last archive is made.
+    """Return the step that checks for running writers again after the last archive.
 
-    `services` may write although no volume shows it; `spared` go on running on purpose.
+    `services` may write although they mount none of the volumes; `spared` keep running on purpose.
     """
     ignored = tuple(sorted({*stack.ignored_writers, *spared}))
     keys = tuple(volume.key for volume in volumes)
@@ -292,9 +292,9 @@ def check_stopped(
 def judgement(
     stack: Stack, request: BackupRequest, set_name: str, *, checked: bool, stops: bool
 ) -> tuple[Node, ...]:
-    """Return the steps that judge a published set; failing, they leave it published.
+    """Return the steps that check a published set; if they fail, it stays published.
 
-    `checked`: the plan has looked for other writers. `stops`: services stop in it.
+    `checked`: the plan checks for other writers. `stops`: services stop in it.
     """
     nodes: list[Node] = []
     if checked:
@@ -306,7 +306,7 @@ def judgement(
 
 
 def _worth_stopping(selection: Selection) -> bool:
-    """One database alone is consistent by its snapshot; anything more needs a common rest."""
+    """Whether services must stop: one database alone is consistent by its snapshot."""
     return bool(selection.volumes) or len(selection.databases) > 1
 
 
@@ -337,7 +337,7 @@ def dumps(
     kind: SetKind,
     why: str = "from the exported snapshot",
 ) -> tuple[Node, ...]:
-    """Return the steps that dump what is held, and each server's roles once."""
+    """Return the steps that dump the exported snapshots, and each server's roles once."""
     nodes: list[Node] = [
         DumpDatabase(set_name, d.key, kind, f"databases/{d.key}.dump", why) for d in databases
     ]
@@ -351,7 +351,7 @@ def dumps(
 
 
 def sealing(stack: Stack, set_name: str, why: str) -> tuple[Node, ...]:
-    """Return the steps that make a set of what is complete, encrypted where that is wanted."""
+    """Return the steps that encrypt the members, if configured, and publish the set."""
     secret: tuple[Node, ...] = ()
     if stack.recipients:
         secret = (EncryptSet(set_name, "encrypt.where is 'everywhere'"),)

@@ -1,9 +1,9 @@
-"""How single files of databases are made, for people and pipes. Pure.
+"""The plan of `backup-db`: one SQL file per database. Pure.
 
     <database>-<YYYYMMDD-HHMMSS>.sql        <database>-data-….sql        <database>-schema-….sql
 
-Nothing stops: each file shows one instant of its database. Files are not sets: retention does not
-count them, and `verify` does not know them.
+Nothing stops: each file is a consistent snapshot of its database. Files are not sets: retention and
+`verify` ignore them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ENDING, COMPRESSED = ".sql", ".sql.zst"
 
 @dataclass(frozen=True, slots=True)
 class BackupDbRequest:
-    """What was asked for: databases by key (none: all), what of them, whether compressed."""
+    """What was requested: databases by key (none: all), the kind, and whether to compress."""
 
     databases: tuple[str, ...] = ()
     kind: SetKind = "full"

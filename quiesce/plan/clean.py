@@ -1,11 +1,11 @@
-"""What cleaning removes and what it leaves, step by step. Pure.
+"""The plans of the clean tasks. Pure.
 
-    clean, clean-containers   containers and networks go, every volume stays
-    clean-logs, clean-cache   what stack.yaml marks is emptied, its users at rest meanwhile
-    nuke                      the volumes that hold the databases go
-    clean-all                 containers, networks and volumes of the instance go; backups stay
+    clean, clean-containers   remove containers and networks, keep all volumes
+    clean-logs, clean-cache   empty what stack.yaml marks, while its users are stopped
+    nuke                      remove the volumes that contain the databases
+    clean-all                 remove containers, networks and volumes of the instance, keep backups
 
-A failure on the way starts again what ran: what is left of the instance goes on. A recovery
+If a plan fails, the services that ran are started again, as far as they still exist. A recovery
 never removes anything.
 """
 
@@ -59,10 +59,11 @@ def marked(stack: Stack, group: CleanGroup) -> tuple[tuple[Volume, ...], tuple[P
 
 
 def plan_empty(stack: Stack, observed: Observed, run: str, group: CleanGroup) -> Plan:
-    """Return the plan that empties what is marked `clean: <group>` and touches nothing else.
+    """Return the plan that empties what is marked `clean: <group>`, and nothing else.
 
-    Who uses it stops first, with what depends on that, and comes back. What was down stays down.
-    Raise RequestError when nothing is marked, or when somebody outside the project uses it.
+    The services that use it, and those that depend on them, are stopped meanwhile. Services that
+    were down stay down. Raise RequestError if nothing is marked, or if a container outside of the
+    project uses it.
     """
     volumes, paths = marked(stack, group)
     there = [v for v in volumes if observed.volume(v.key).exists]
@@ -86,10 +87,10 @@ def plan_empty(stack: Stack, observed: Observed, run: str, group: CleanGroup) ->
 
 
 def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Plan:
-    """Return the plan that removes the volumes holding the databases; the rest stays down.
+    """Return the plan that removes the volumes of the databases; their users stay down.
 
-    Raise RequestError when no volume is known to hold them, when one is not ours to remove, or
-    (without `force`) when a server holds a database that `stack.yaml` does not know.
+    Raise RequestError if no volume is marked as containing databases, if one is external, or
+    (without `force`) if a server contains a database that `stack.yaml` does not declare.
     """
     keys = [volume.key for volume in stack.volumes if volume.backup == "by-dump"]
     if not keys:
@@ -127,12 +128,12 @@ def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Pla
 def plan_clean_all(
     stack: Stack, observed: Observed, resources: ProjectResources, run: str, *, force: bool
 ) -> Plan:
-    """Return the plan that removes all of the instance but its backups.
+    """Return the plan that removes everything of the instance except its backups.
 
-    That is what carries the project's label, the volumes the Compose file resolves to, and what
-    paths are marked `clean`; never an external volume. Raise RequestError when somebody outside
-    the project uses one of the volumes, or (without `force`) when a server holds a database that
-    `stack.yaml` does not know.
+    This means everything with the project's label, the volumes of the Compose file, and the
+    contents of paths marked `clean`; never an external volume. Raise RequestError if a container
+    outside of the project uses one of the volumes, or (without `force`) if a server contains a
+    database that `stack.yaml` does not declare.
     """
     refuse_undeclared(stack, observed, force=force)
     doomed = doomed_volumes(observed)
@@ -160,12 +161,12 @@ def plan_clean_all(
 
 
 def doomed_volumes(observed: Observed) -> tuple[VolumeState, ...]:
-    """Return the volumes that exist and are the instance's own."""
+    """Return the existing volumes of the instance, without external ones."""
     return tuple(state for state in observed.volumes if state.exists and not state.external)
 
 
 def refuse_undeclared(stack: Stack, observed: Observed, *, force: bool) -> None:
-    """Raise RequestError naming the databases that no set of ours would bring back."""
+    """Raise RequestError naming databases that no set contains."""
     unknown = [n for n in observed.undeclared_databases if n not in stack.excluded_databases]
     if unknown and not force:
         raise RequestError(
@@ -176,7 +177,7 @@ def refuse_undeclared(stack: Stack, observed: Observed, *, force: bool) -> None:
 
 
 def refuse_shared(stack: Stack, state: VolumeState, own: Sequence[str]) -> None:
-    """Raise RequestError when a volume is not this project's alone; `own` are its containers."""
+    """Raise RequestError if others use the volume; `own` are the project's containers."""
     others = [name for name in state.outside if name not in own]
     if others:
         raise RequestError(
@@ -204,7 +205,7 @@ def _empty_path(stack: Stack, entry: PathEntry, why: str) -> EmptyPath:
 
 
 def _overlap(source: str, path: PurePath) -> bool:
-    """Whether a mounted folder is the path, lies in it, or holds it."""
+    """Whether a mounted folder is the path, is below it, or contains it."""
     mounted = PurePath(source)
     return mounted.is_absolute() and (mounted.is_relative_to(path) or path.is_relative_to(mounted))
 

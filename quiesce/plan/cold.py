@@ -1,12 +1,12 @@
-"""How a cold backup goes, in the order it happens. Pure.
+"""The plan of a cold backup. Pure.
 
     hot     level 0 archives of plain volumes              services running
-    quiet   stop everything · see that PostgreSQL shut down cleanly · its volumes, whole ·
+    quiet   stop everything · check that PostgreSQL shut down cleanly · archive its volumes ·
             level 1 archives of the plain ones · start again what ran
-    after   record the stack · seal · verify
+    after   record the stack · publish · verify
 
-A data directory is copied in one pass while nothing runs, and only if its server ended by itself
-and says so in its control file: a copy of a killed server starts, too, and has lost data.
+A data directory is copied in one pass while nothing runs, and only if its server shut down cleanly
+according to its exit code and control file: a copy of a killed server may start and have lost data.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def plan_cold(
 ) -> Plan:
     """Return the plan of a cold backup: volumes only, those of databases too, and no dumps.
 
-    Raise RequestError when the request names something that is no kept volume, or when nothing
-    is left to back up.
+    Raise RequestError if the request names something that is not a volume to back up, or if there
+    is nothing to back up.
     """
     volumes = select_volumes(stack, observed, request.only)
     plain = tuple(volume for volume in volumes if volume.backup == "files")
@@ -103,7 +103,7 @@ def plan_cold(
 
 
 def select_volumes(stack: Stack, observed: Observed, only: Sequence[str]) -> tuple[Volume, ...]:
-    """Return the volumes a cold set holds, in the order of stack.yaml."""
+    """Return the volumes of a cold set, in the order of stack.yaml."""
     kept = [volume for volume in stack.volumes if volume.backup != "never"]
     keys = [volume.key for volume in kept]
     for name in only:
@@ -125,10 +125,10 @@ def select_volumes(stack: Stack, observed: Observed, only: Sequence[str]) -> tup
 def database_volumes(
     stack: Stack, observed: Observed, volumes: Sequence[Volume]
 ) -> tuple[tuple[str, Volume], ...]:
-    """Return service and volume for each volume that a database server keeps its files in.
+    """Return service and volume for each volume that is the data directory of a database server.
 
-    Raise RequestError for a `by-dump` volume that no service mounts: nobody could say whether its
-    files are whole.
+    Raise RequestError for a `by-dump` volume that no database's service mounts, because it could
+    not be checked for a clean shutdown.
     """
     found = []
     for volume in volumes:
@@ -155,7 +155,7 @@ def database_volumes(
 
 
 def copies(set_name: str, servers: Sequence[tuple[str, Volume]]) -> tuple[Node, ...]:
-    """Return the steps that check stopped servers and copy their volumes whole."""
+    """Return the steps that check stopped servers and archive their volumes."""
     checks = tuple(
         CheckShutdown(
             set_name, service, volume.key, "a copy of a killed server's files may be corrupt"

@@ -16,7 +16,7 @@ _PART_TITLES = {
 def describe(plan: Plan) -> str:
     """Return the whole plan as text, one line a step: sentence — reason.
 
-    The text is the same for the dry run and the real run, but for the run's id.
+    The text is the same for a dry run and a real run, except for the run's id.
     """
     lines = [f"plan: {plan.request}"]
     lines += _lines(plan.nodes, 1)

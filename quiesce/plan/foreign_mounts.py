@@ -1,4 +1,4 @@
-"""Containers outside of the project that keep its services from being started. Pure."""
+"""Refuses plans that start services while outside containers use their data. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from quiesce.plan.steps import Bracket, Node, Plan, StartServices, UpServices
 
 
 def refuse_foreign_mounts(observed: Observed, plan: Plan) -> None:
-    """Raise RequestError where the plan would start a service that must not run now.
+    """Raise RequestError if the plan would start a service that must not run now.
 
-    A backup is refused whenever somebody else writes: it could not say what it holds. A plan that
-    only stops things is not refused, whatever it would start again should it fail: starting looks
-    once more.
+    A backup is refused whenever an outside container writes, because it could not be consistent. A
+    plan that only stops things is not refused, although it starts them again if it fails: starting
+    checks again.
     """
     started = _started(plan.nodes)
     everybody = plan.verb == "backup" or any(not names for names in started)

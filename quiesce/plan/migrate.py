@@ -15,10 +15,10 @@ from quiesce.suggest import suggest
 def plan_migrate(
     stack: Stack, observed: Observed, run: str, names: Sequence[str], revision: str
 ) -> Plan:
-    """Bring these databases (none named: every one with migrations) to `revision`.
+    """Return the plan that migrates these databases (none: all with migrations) to `revision`.
 
-    Only the database has to be up. Raise RequestError for unknown names and databases that have
-    no migrations or cannot be reached.
+    Only the server must run. Raise RequestError for unknown names and databases that have no
+    migrations or cannot be reached.
     """
     known = {database.key: database for database in stack.databases}
     for name in names:

@@ -1,4 +1,4 @@
-"""Names of runs, sets and side databases, and the rules they keep. Pure: time is an argument."""
+"""Names of runs, sets and staging databases. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 
 from quiesce.errors import RequestError
 
-#: PostgreSQL keeps 63 *bytes* of a name and cuts the rest without a word.
+#: PostgreSQL silently truncates names to 63 *bytes*.
 DATABASE_NAME_BYTES = 63
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
@@ -53,9 +53,9 @@ def has_safety_name(name: str, instance: str) -> bool:
 def staging_database(live: str, run: str, role: str, taken: Collection[str]) -> str:
     """Return a name for a database beside `live`: `<live>__<role>_<run's suffix>`.
 
-    At most 63 bytes, cut at a character, never one of `taken`: names that are alike as far as they
-    are kept get a number. Raise RequestError when no such name can be made, which only happens to
-    names that already look like ours.
+    At most 63 bytes, cut between characters, and not in `taken`: a number is added if necessary.
+    Raise RequestError if there is no such name, which only happens to names that already look like
+    those of Quiesce.
     """
     ending = f"__{role}_{suffix_of(run)}"
     for number in range(1, 100):
@@ -71,8 +71,8 @@ def staging_database(live: str, run: str, role: str, taken: Collection[str]) -> 
 
 
 def connection_name(name: str) -> str:
-    """Return what a client of PostgreSQL takes for database `name` after `-d`, where most of what
-    is not a plain word is read as a connection string or an option."""
+    """Return the argument after `-d` that a PostgreSQL client takes for database `name`. Names with
+    special characters would be read as a connection string or an option."""
     if _PLAIN_NAME.fullmatch(name):
         return name
     escaped = name.replace("\\", "\\\\").replace("'", "\\'")

@@ -1,7 +1,7 @@
-"""How sets go to stores away from here, and come back. Pure.
+"""The plans of `push` and `pull`, and which sets of a store are trusted. Pure.
 
-After everything else of a backup: services are long up again, and the set is good here. What an
-earlier run could not send goes first, so that a store has no holes.
+A backup uploads its set last, after services have restarted and the set was verified. Sets that an
+earlier run could not upload go first, so that a store has no gaps.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ WHY = "an off-site copy survives the loss of this machine"
 
 
 def pending(stack: Stack, sets: Iterable[BackupSet], store: str) -> tuple[BackupSet, ...]:
-    """Return the good sets of this instance that the store does not hold yet, oldest first.
+    """Return the verified sets of this instance that are not in the store yet, oldest first.
 
-    Safety sets stay here: they are the way back from a restore, and soon gone.
+    Safety sets are not uploaded: they only serve `undo-restore` and are soon removed.
     """
     return tuple(
         backup
@@ -35,7 +35,7 @@ def pending(stack: Stack, sets: Iterable[BackupSet], store: str) -> tuple[Backup
 
 
 def held_back(stack: Stack, sets: Iterable[BackupSet], store: str | None) -> tuple[str, ...]:
-    """Return the sets of this instance that are sent only by name: never verified, or bad."""
+    """Return the sets that are uploaded only if named: never verified, or damaged."""
     stores = _named(stack, store)
     return tuple(
         backup.name
@@ -48,8 +48,8 @@ def held_back(stack: Stack, sets: Iterable[BackupSet], store: str | None) -> tup
 
 
 def with_pushing(stack: Stack, sets: Sequence[BackupSet], plan: Plan, name: str) -> Plan:
-    """Return the plan of a backup with sending its set, and what older runs still owe a store,
-    right after it was verified: what is pruned or judged comes later."""
+    """Return the plan of a backup with steps that upload its set, and older pending sets, right
+    after the verification and before pruning and checks."""
     nodes: list[Node] = []
     for store in stack.stores:
         unsent = pending(stack, sets, store.name)
@@ -63,7 +63,7 @@ def with_pushing(stack: Stack, sets: Sequence[BackupSet], plan: Plan, name: str)
 def plan_push(
     stack: Stack, run: str, sets: Sequence[BackupSet], chosen: BackupSet | None, store: str | None
 ) -> Plan:
-    """Return the plan that sends one set, or all that are not there yet, to one store or all."""
+    """Return the plan that uploads one set, or all missing ones, to one store or all."""
     nodes: list[Node] = []
     for name in _named(stack, store):
         wanted = pending(stack, sets, name) if chosen is None else (chosen,)
@@ -80,7 +80,7 @@ def plan_pull(
     unsigned: bool = False,
     unencrypted: bool = False,
 ) -> Plan:
-    """Return the plan that brings a set back from a store; see `require_trusted`."""
+    """Return the plan that downloads a set from a store; see `require_trusted`."""
     _named(stack, store)
     why = "checked against its sums, then listed like any other set"
     step = PullSet(name, store, why, unsigned=unsigned, unencrypted=unencrypted)
@@ -88,8 +88,8 @@ def plan_pull(
 
 
 def plan_prune_store(stack: Stack, run: str, store: str, *, force: bool = False) -> Plan:
-    """Return the plan that removes from a store what its own rules do not keep. `force` accepts
-    sets that look like a loss, and counts sets whose sender is not known."""
+    """Return the plan that removes expired sets from a store. `force` accepts
+    sets that look like a loss, and counts sets whose origin is not confirmed."""
     _named(stack, store)
     nodes = tuple(replace(node, force=force) for node in _prune(stack) if node.store == store)
     if not nodes:
@@ -108,9 +108,9 @@ def candidates(
     accepted: Collection[str],
     damaged: Collection[str] = (),
 ) -> tuple[Candidate, ...]:
-    """Return what retention looks at of the sets in a store. They were read back when they were
-    sent. `local` are the sets here, `accepted` those that rightly hold so little, `damaged` those
-    that were found so since."""
+    """Return the facts that retention needs about the sets in a store. They were verified when they
+    were uploaded. `local` are the local sets, `accepted` those whose small size was accepted,
+    `damaged` those found damaged since."""
     here = {backup.name: backup for backup in local}
     return tuple(
         _candidate(
@@ -146,7 +146,7 @@ def _candidate(
         found.name,
         (found.instance, found.kind, found.contents, found.safety),
         found.created_at,
-        # The index says how it was when it was sent; the set here says how it is now.
+        # The index has the state at the time of the upload; the local set has the current one.
         pinned=same.state.pinned if same is not None else found.pinned,
         verified=not damaged,
         accepted=accepted or (same is not None and same.state.accepted),
@@ -164,7 +164,7 @@ def _candidate(
 
 
 def _stored_bytes(found: OffsiteSet) -> dict[str, int]:
-    """Return the bytes that lie in the store, by database and volume."""
+    """Return the bytes in the store, by database and volume."""
     amounts: dict[str, int] = {}
     for entry in found.objects:
         folder, _, file = entry.file.partition("/")
@@ -175,11 +175,11 @@ def _stored_bytes(found: OffsiteSet) -> dict[str, int]:
 
 
 def is_ours(trust: Trust) -> bool:
-    """Whether it is proven that the set was sent from here, or there is nothing to prove it by."""
+    """Whether the set is proven to be uploaded from here, or there is nothing to prove it with."""
     return trust in ("signed", "noted", "unknown")
 
 
-#: What is said of a set that `is_ours` denies.
+#: Why `is_ours` is false for a set.
 WHY_NOT: Mapping[Trust, str] = {
     "unsigned": "it is not signed: an earlier version of Quiesce or somebody else uploaded it",
     "foreign": "it is signed with the key of another installation",
@@ -195,10 +195,10 @@ def require_trusted(
     unsigned: bool,
     unencrypted: bool,
 ) -> None:
-    """Raise RequestError for a set that may be somebody else's work.
+    """Raise RequestError for a set whose origin is not trusted.
 
-    `unsigned` takes one that was not proven to be sent from here, `unencrypted` one in the clear
-    where sets are encrypted. A set whose index was changed is never taken.
+    `unsigned` accepts one whose origin cannot be confirmed, `unencrypted` one that is not encrypted
+    although sets are encrypted here. A set whose index was changed is never accepted.
     """
     if trust == "changed":
         raise RequestError(
@@ -265,5 +265,5 @@ def _named(stack: Stack, store: str | None) -> tuple[str, ...]:
 
 
 def _plan(stack: Stack, run: str, verb: str, request: str, nodes: tuple[Node, ...]) -> Plan:
-    # Sets are files: no engine takes part.
+    # Sets are files, so no engine is involved.
     return Plan(run, verb, stack.instance.name, request, stack.digest, "", nodes)

@@ -101,10 +101,10 @@ def in_stop_order(units: Iterable[Unit], order: Sequence[str]) -> tuple[Unit, ..
 def start_waves(
     units: Iterable[Unit], services: Sequence[Service], order: Sequence[str]
 ) -> tuple[tuple[Unit, ...], ...]:
-    """Return the units in start order, cut where one has to see another healthy first.
+    """Return the units in start order, split where one has to wait for another to be healthy.
 
-    A unit begins a new wave when its service depends, with condition `healthy` or `completed`,
-    on one of the wave before it. Waiting between waves is what Compose itself does on `up`.
+    A unit starts a new wave if its service depends, with condition `healthy` or `completed`, on
+    one of the wave before it. Compose also waits between such waves on `up`.
     """
     patient = {
         service.name: {d.service for d in service.depends_on if d.condition != "started"}

@@ -1,4 +1,4 @@
-"""What to think of a backup that was made: downtime, rest and clean shutdown. Pure."""
+"""Checks of a finished backup: downtime, consistency and clean shutdown. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ CLEAN = "shut down"
 
 
 def recent_downtime(past: Sequence[BackupSet]) -> tuple[float, ...]:
-    """Return the overall downtime, in seconds, of the last sets for which services stopped.
+    """Return the overall downtimes, in seconds, of the last sets for which services stopped.
 
-    `past` are sets of one instance, oldest first. Only consistent full sets count: others stop
-    other services, or none.
+    `past` are sets of one instance, oldest first. Only consistent full sets count, because others
+    stop other services, or none.
     """
     manifests = [s.manifest for s in past]
     spans = [
@@ -29,7 +29,7 @@ def recent_downtime(past: Sequence[BackupSet]) -> tuple[float, ...]:
 
 
 def downtime_words(limit: float, recent: Sequence[float]) -> str:
-    """Return why the limit is checked, with what the last sets needed."""
+    """Return the reason for the check of the limit, with recent downtimes."""
     if not recent:
         return "max_downtime; no earlier set to compare with"
     spans = ", ".join(f"{span:.1f} s" for span in recent)
@@ -38,7 +38,7 @@ def downtime_words(limit: float, recent: Sequence[float]) -> str:
 
 
 def downtime_warning(limit: float | None, recent: Sequence[float]) -> str:
-    """Return what to warn of before a backup, "" for nothing."""
+    """Return a warning to print before a backup, or ""."""
     if limit is None or not recent or max(recent) <= limit:
         return ""
     return (
@@ -48,12 +48,12 @@ def downtime_warning(limit: float | None, recent: Sequence[float]) -> str:
 
 
 def external_sessions(rest: Activity, ignored: Collection[str]) -> tuple[ExternalSession, ...]:
-    """Return the visitors that `writers.ignore` names neither by application nor by user."""
+    """Return the sessions whose application and user are not in `writers.ignore`."""
     return tuple(v for v in rest.external_sessions if not {v.application, v.user} & set(ignored))
 
 
 def session_words(each: ExternalSession) -> str:
-    """Return one visitor in words."""
+    """Return a description of one session."""
     name = each.application or "a client"
     return f"{name} (user {each.user}, pid {each.pid}) in {each.database}"
 
@@ -61,11 +61,11 @@ def session_words(each: ExternalSession) -> str:
 def inconsistency(
     key: str, seen: Meanwhile, rest: Activity | None, ignored: Collection[str]
 ) -> str:
-    """Return why the snapshot of a database does not show the instant of the first one, "" when
-    nothing says so.
+    """Return why the snapshot of a database is not consistent with the first one, or "".
 
-    What proves it is in its tables: rows that were written between the two snapshots. Named are
-    those who were connected and did something since. Who is ignored wrote them, if only they did.
+    The proof is rows in its tables that were written between the two snapshots. The message names
+    the sessions that were active since. If only ignored sessions were, they wrote them, and "" is
+    returned.
     """
     if rest is None or not seen.tables:
         return ""
@@ -79,7 +79,7 @@ def inconsistency(
 
 
 def doubt(key: str, seen: Meanwhile) -> str:
-    """Return what cannot be told about the snapshot of a database, "" for nothing."""
+    """Return what cannot be proven about the snapshot of a database, or ""."""
     if not seen.transactions or seen.tables:
         return ""
     where = ", ".join(seen.unread) if seen.unread else "deleted rows"
@@ -95,11 +95,11 @@ def awake(
     started: Sequence[str],
     step: CheckStopped,
 ) -> tuple[str, ...]:
-    """Return who runs or ran, of those that may write to what the step names, and is not ignored.
+    """Return the writers of the step's volumes and databases that run or ran and are not ignored.
 
-    `services` and `volumes` are as they are now: a service that somebody started since counts,
-    as does a container outside of the stack that has a volume mounted writably. `started` are
-    those of them that were started since, and may be gone.
+    `services` and `volumes` are the current state: a service that was started since counts, as does
+    a container outside of the stack with write access to a volume. `started` were started since
+    and may have ended.
     """
     found = [
         service.name
@@ -117,14 +117,15 @@ def awake(
 
 
 def unrest(awake: Sequence[str]) -> str:
-    """Return why files and databases do not show one instant, "" when nobody was awake."""
+    """Return why files and databases are not consistent, "" if no writer ran."""
     return f"running during the window, with write access: {', '.join(awake)}" if awake else ""
 
 
 def moved(step: CheckAddresses, services: Sequence[Service]) -> tuple[str, ...]:
-    """Return, per service that is reached elsewhere than before, who may not have noticed.
+    """Return, per service whose IP address changed, which others may still use the old one.
 
-    `services` are as they are now. Who was started since has asked for the address anew.
+    `services` are the current state. A unit that was restarted since has looked up the address
+    again.
     """
     now = {unit.name: unit for service in services for unit in service.running}
     found: dict[str, str] = {}
@@ -156,9 +157,9 @@ def _ran_on(before: Unit, now: Unit | None, network: str) -> bool:
 
 
 def unclean(service: str, exit_code: int | None, clusters: Sequence[ClusterRecord]) -> str:
-    """Return why a stopped server's files must not be copied, "" when they may be.
+    """Return why a stopped server's files must not be copied, "" if they may be.
 
-    `exit_code` is None where nothing was stopped and none is known. `clusters` are the data
+    `exit_code` is None if it is unknown because nothing was stopped. `clusters` are the data
     directories of its volume.
     """
     if exit_code:

@@ -1,8 +1,8 @@
-"""What may be left for later when a run ends: which failures block the next run, and which do not.
+"""Which failures of a run block the next run, and which may stay pending. Pure.
 
-Blocking is what decides which data is live: an exchange that is half done, a restart policy that is
-held back. What only tidies up, and services that do not come back, are remembered and tried again
-by every later run. A backup made meanwhile is good, and often what is needed most then. Pure.
+What decides which data is live blocks: a half-done exchange, a changed restart policy. Clean-up
+steps and services that do not start are recorded and retried by every later run. Backups stay
+possible meanwhile, because that is often when they are needed most.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from quiesce.plan.steps import (
 
 _CLEAN_UPS = (DropDatabase, UnmarkDatabase, FinishSwap, DiscardStaging, ReleaseSnapshot)
 _SERVICES = (StartServices, WaitHealthy, WaitServices, CheckAddresses, RunCommand)
-#: Tasks by which a person says what is to run.
+#: Tasks by which the user decides which services run.
 DECIDING = frozenset("up start stop restart rebuild down clean clean-all nuke shutdown".split())
 
 
 def is_clean_up(step: Step) -> bool:
-    """Whether the step only removes what nobody needs any more."""
+    """Whether the step only removes what is no longer needed."""
     return isinstance(step, _CLEAN_UPS)
 
 
 def may_wait(step: Step) -> bool:
-    """Whether the step may fail without keeping a later run from its work."""
+    """Whether a failure of the step does not block later runs."""
     return isinstance(step, _CLEAN_UPS + _SERVICES)
 
 
 def split(nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], tuple[Step, ...]]:
-    """Return what blocks when it fails, with all that comes before it, and the steps after that,
-    which may wait."""
+    """Split steps: those up to the last one that blocks if it fails, and the rest, which may stay
+    pending."""
     rest: list[Step] = []
     for node in reversed(nodes):
         if not isinstance(node, _CLEAN_UPS + _SERVICES):
@@ -59,16 +59,16 @@ def split(nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], tuple[Step, ...]]:
 
 
 def left_over(steps: tuple[Step, ...], failed: tuple[Step, ...]) -> tuple[Step, ...]:
-    """Return the steps to try again when `failed` of `steps` failed.
+    """Return the steps to retry if `failed` of `steps` failed.
 
-    A start and its wait belong together, so one that failed brings back all of them.
+    Starts and waits belong together: if one failed, all of them are retried.
     """
     services = any(not is_clean_up(step) for step in failed)
     return tuple(step for step in steps if step in failed or (services and not is_clean_up(step)))
 
 
 def services_of(steps: tuple[Step, ...]) -> tuple[str, ...]:
-    """Return the services that these steps bring back, or run a command in."""
+    """Return the services that these steps start, or in which they run a command."""
     names: list[str] = []
     for step in steps:
         if isinstance(step, StartServices | WaitHealthy):
@@ -79,7 +79,7 @@ def services_of(steps: tuple[Step, ...]) -> tuple[str, ...]:
 
 
 def describe_leftover(step: Step, run: str, backups: str) -> tuple[str, str]:
-    """Return what a clean-up leaves, and the statement that removes it by hand."""
+    """Return what is left if a clean-up step fails, and how to remove it by hand."""
     if isinstance(step, DropDatabase):
         name = step.name.replace('"', '""')
         return f"database {step.name}", f'DROP DATABASE "{name}" WITH (FORCE);'
@@ -96,9 +96,9 @@ def describe_leftover(step: Step, run: str, backups: str) -> tuple[str, str]:
 
 
 def without_decided(steps: tuple[Step, ...], plan: Plan) -> tuple[Step, ...]:
-    """Return the steps that remain to be done once `plan` has been carried out.
+    """Return the pending steps that remain after `plan` was carried out.
 
-    A person who stopped or removed a service, or brought it up, has decided about it.
+    If the user stopped, removed or started a service since, its pending start is dropped.
     """
     if plan.verb not in DECIDING:
         return steps
@@ -118,7 +118,7 @@ def without_decided(steps: tuple[Step, ...], plan: Plan) -> tuple[Step, ...]:
 
 
 def _without(step: Step, decided: set[str] | None) -> Step | None:
-    """Return the step without these services (None: all of them), None when nothing is left."""
+    """Return the step without these services (None: all of them), or None if nothing remains."""
     if isinstance(step, StartServices | WaitHealthy):
         units = () if decided is None else tuple(u for u in step.units if u.service not in decided)
         return replace(step, units=units) if units else None

@@ -1,7 +1,7 @@
-"""Which Compose project a stack is, where stack.yaml does not say. Pure.
+"""The Compose project name of a stack if stack.yaml does not set it. Pure.
 
-A stack must never begin a second life beside the one it has: with other volumes everything would
-seem to be lost, with the same volumes a second server would start on live data.
+A wrong name would start the stack a second time: with new volumes all data would seem lost, with
+the same volumes a second server would start on live data.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ def choose_project(
 ) -> str:
     """Return the project's name.
 
-    `preferred` is what a new stack gets, `others` what this one may be called as well: the
-    instance's name, or what Compose alone would call it. `there_is(name, kind)` says whether there
-    are `containers` of this stack's Compose files in that project, or `volumes` of its keys.
-    Raise RequestError where it is not plain which one is meant.
+    `preferred` is the name for a new stack, `others` are other names that this stack may have: the
+    instance's name, or Compose's default. `there_is(name, kind)` tells whether `containers` of this
+    stack's Compose files exist in that project, or `volumes` with its keys. Raise RequestError if
+    it is ambiguous.
     """
     names = (preferred, *others)
     for kind in ("containers", "volumes"):

@@ -1,6 +1,6 @@
-"""How sets go whose time is over. Pure.
+"""The plan of `prune`. Pure.
 
-Oldest first: whatever ends it in the middle, the newest sets are what is left.
+Oldest sets are removed first, so that an interrupted run leaves the newest ones.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def plan_prune(
 ) -> Plan:
     """Return the plan that removes every set without a reason.
 
-    `accepted` are sets found suspicious that somebody says are right, `half_removed` what a dead
-    run made invisible and did not remove to the end.
+    `accepted` are suspicious sets that the user accepted, `half_removed` are sets that a dead run
+    hid and did not delete completely.
     """
     doomed = expired(sets, reasons)
     nodes: tuple[Node, ...] = (
@@ -37,7 +37,7 @@ def plan_prune(
 
 
 def plan_pin(stack: Stack, run: str, name: str, *, pinned: bool) -> Plan:
-    """Return the plan that pins a set, or lets retention have it again."""
+    """Return the plan that pins or unpins a set."""
     why = "retention never removes it" if pinned else "retention may remove it again"
     verb = "keep" if pinned else "unkeep"
     return _plan(stack, run, verb, f"{verb} {name}", (PinSet(name, pinned, why),))
@@ -54,7 +54,7 @@ def after_backup(
 ) -> tuple[Node, ...]:
     """Return the steps that prune once the set `name` is published and verified.
 
-    What it will hold is not known yet; the step itself looks at that before it removes anything.
+    Its contents are not known yet; the step itself checks them before it removes anything.
     """
     new = Candidate(name, (stack.instance.name, kind, tuple(sorted(contents)), False), now)
     doomed = expired(sets, decide((*sets, new), stack.retention, now, zone))
@@ -76,5 +76,5 @@ def _why(stack: Stack) -> str:
 
 
 def _plan(stack: Stack, run: str, verb: str, request: str, nodes: tuple[Node, ...]) -> Plan:
-    # No engine is asked: sets are files, and go also where no engine answers.
+    # Sets are files, so they can be removed even if no engine answers.
     return Plan(run, verb, stack.instance.name, request, stack.digest, "", nodes)

@@ -1,8 +1,7 @@
-"""What a dead run owes beside what it stopped itself. Pure.
+"""Extends a recovery after a reboot. Pure.
 
-A plan brings back what it stopped, and takes for granted that the rest ran on. It did not when
-the machine, or the engine, was started again meanwhile: then everything that ran is owed, what
-the others need first.
+A plan starts what it stopped, and assumes that all else kept running. That is wrong if the machine
+or the engine was restarted meanwhile: then everything that ran must be started, in order.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from quiesce.plan.steps import Bracket, Node, Plan, StartServices, StopServices,
 def with_all_that_ran(
     stack: Stack, observed: Observed, plan: Plan, pending: tuple[Node, ...]
 ) -> tuple[Node, ...]:
-    """Return the owed steps with those that bring back what else is down.
+    """Return the pending steps, with steps that start everything else that is down.
 
-    Nothing is added where no service is owed. What needs one that the plan stopped comes last;
-    the rest comes first, for data is put back on servers that run.
+    Nothing is added if no service is pending. Services that need one that the plan stopped come
+    last; all others come first, because data is put back on running servers.
     """
     if not any(isinstance(node, StartServices) for _, node in walk(pending)):
         return pending
@@ -40,7 +39,7 @@ def with_all_that_ran(
     before = tuple(unit for unit in missing if unit.service not in last)
     after = tuple(unit for unit in missing if unit.service in last)
     why = "it was running before the interruption" if restarted else "the recovery needs it"
-    # Not the order of stack.yaml: who recovers may have no file that can be read.
+    # Not the order of stack.yaml: a recovery must work without readable files.
     names = tuple(dict.fromkeys(unit.service for unit in plan.running))
 
     def nodes(units: tuple[Unit, ...]) -> tuple[Node, ...]:
@@ -50,10 +49,10 @@ def with_all_that_ran(
 
 
 def was_restarted(untouched: tuple[Unit, ...], observed: Observed) -> bool:
-    """Whether the machine or its engine was started again since the plan was made.
+    """Whether the machine or its engine was restarted since the plan was made.
 
-    No single one of the units that the plan left alone has run on since. One that crashes again
-    and again proves nothing.
+    That is so if none of the units that the plan did not touch has kept running since. Units that
+    keep crashing do not count.
     """
     witnesses = [unit for unit in untouched if unit.state != "restarting"]
     return bool(witnesses) and not any(_ran_on(unit, observed) for unit in witnesses)
@@ -74,7 +73,7 @@ def _stopped(plan: Plan) -> tuple[Unit, ...]:
 
 
 def _now(unit: Unit, observed: Observed) -> Unit | None:
-    """Return the unit as it runs now, None when it does not."""
+    """Return the unit as it runs now, or None if it is not running."""
     units = (now for service in observed.services for now in service.running)
     same = (now for now in units if now.id == unit.id or now.name == unit.name)
     return next(same, None)

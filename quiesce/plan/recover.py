@@ -1,10 +1,10 @@
-"""What a dead run still owes, from its plan and its journal's records. Pure.
+"""The steps that recover a dead run, from its plan and journal. Pure.
 
-A bracket is owed from before its first step until its `always` part has worked. Innermost first:
-`on_failure` where the body is not done, `on_success` where it is, then `always`. A stop that had
-begun and not ended is repeated and waited for before anything starts (rule 22: a container still
-stopping answers "healthy", then exits). Where services already ran on the new state, the body is
-finished instead.
+A bracket is pending from before its first step until its `always` part has succeeded. Innermost
+first: `on_failure` if the body is not done, `on_success` if it is, then `always`. A stop that had
+begun and not ended is repeated before anything starts, because a container that is still stopping
+reports "healthy" and then exits. If services already used the new state, the body is finished
+instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from quiesce.plan.steps import Bracket, Node, Plan, ReplaceRows, StopServices, w
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a journal says of a run: positions by event."""
+    """The progress of a run according to its journal: positions by event."""
 
     pending: Collection[str] = ()
     begun: Collection[str] = ()
@@ -28,19 +28,19 @@ class Progress:
 
 
 def pending_nodes(plan: Plan, progress: Progress) -> tuple[Node, ...]:
-    """Return the steps that settle the run, in order; none when nothing is owed."""
+    """Return the steps that recover the run, in order; none if nothing is pending."""
     nodes, forward = _of(plan.nodes, "", progress)
     if forward:
-        # The new state is in use: what the plan had left to do tidies up after it.
+        # The new state is in use, so the rest of the plan is carried out.
         nodes += _unfinished(plan.nodes, "", progress)
     return nodes
 
 
 def completed(plan: Plan, progress: Progress) -> bool:
-    """Whether a dead run did what it was for, as far as it got or by its recovery.
+    """Whether a dead run reached its goal, by itself or by its recovery.
 
-    It did when every outermost bracket has its body done, or goes forward. Rows that were replaced
-    in place are in no exchange: they are in the live database as soon as their step has ended.
+    It did if every outermost bracket has its body done, or is finished instead of undone. Rows that
+    are replaced in place are live as soon as their step has ended.
     """
     if any(
         isinstance(node, ReplaceRows) and position in progress.ended
@@ -61,7 +61,7 @@ def _of(nodes: tuple[Node, ...], at: str, progress: Progress) -> tuple[tuple[Nod
         if not isinstance(node, Bracket) or position not in progress.pending:
             continue
         if position in progress.settled:
-            # Settled itself; a bracket inside it may still owe a restart that failed.
+            # It is finished itself, but a restart in a bracket inside it may still be pending.
             inner, inner_forward = _of(node.body, f"{position}/body", progress)
             completed = node.forward_from is not None and position in progress.body_done
             inner_forward = inner_forward or completed
@@ -103,7 +103,7 @@ def _half_done_stops(node: Bracket, at: str, progress: Progress) -> tuple[Node, 
 
 
 def _unfinished(nodes: tuple[Node, ...], at: str, progress: Progress) -> tuple[Node, ...]:
-    """The steps (not brackets, they settle themselves) that have not ended."""
+    """The steps that have not ended, without those in brackets of their own."""
     return tuple(
         node
         for index, node in enumerate(nodes)

@@ -1,11 +1,11 @@
-"""How a restore goes, in the order it happens. Pure.
+"""The plan of a restore. Pure.
 
-    hot     build side databases, check and migrate them; stage volumes    services running
+    hot     build staging databases, check and migrate them; stage volumes    services running
     quiet   stop users · safety set · exchange · start them again · healthy
-    after   drop what lies aside
+    after   delete the previous copies
 
-Everything that takes long or can fail on bad data is done while the old state is still live. The
-exchange is renames only; when services do not become healthy on the new state it is undone.
+Everything that takes long or can fail on bad data is done while the old data is live. The exchange
+consists of renames only; if services do not become healthy with the new data, it is undone.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ def plan_restore(
     run: str,
     safety_set: str,
 ) -> Plan:
-    """Return the plan that brings back `source`.
+    """Return the plan that restores `source`.
 
-    Raise RequestError when something asked for is not in the source or not declared, or a database
-    server is not reachable.
+    Raise RequestError if something requested is not in the source or not declared, or a database
+    server cannot be reached.
     """
     chosen = choose(stack, source, request)
     require_servers(chosen, observed)
@@ -117,7 +117,7 @@ def plan_restore(
         *(FinishSwap(v.key, "the restored content works") for v in chosen.volumes),
         DiscardStaging("clean up"),
     )
-    # Owed: what is aside after a death in here would stay for ever, with nobody to know of it.
+    # In the bracket: otherwise previous copies would stay forever after a crash in these steps.
     nodes = (Bracket(f"restore {source.name}", (), body, on_failure=clear, on_success=after),)
     what = f"the rows of {source.name}" if only_rows else source.name
     if request.path:
@@ -144,7 +144,7 @@ def _in_place(
     run: str,
     safety_set: str,
 ) -> Plan:
-    """One transaction on the live database; a crash before its end leaves the old rows."""
+    """Replace rows in one transaction of the live database; a crash leaves the old rows."""
     (database,) = chosen.databases
     (target,) = inputs.rows
     units, why_stopped = users(stack, observed, chosen)
@@ -209,7 +209,7 @@ def _stage(
 def _servers(
     observed: Observed, chosen: Chosen, source: RestoreSource
 ) -> tuple[tuple[str, Volume], ...]:
-    """Service and volume of each server that a cold set brings back whole, and that is there."""
+    """Service and volume of each existing server whose data directory a cold set restores."""
     cold = {cluster.volume for cluster in source.clusters}
     found = []
     for volume in chosen.volumes:
@@ -230,7 +230,7 @@ def _safety(
     name: str,
     servers: Sequence[tuple[str, Volume]],
 ) -> tuple[Node, ...]:
-    """A set of exactly what is replaced, while its writers are at rest; `servers` are stopped."""
+    """A set of exactly what is replaced, while its writers are stopped; `servers` are stopped."""
     databases = tuple(d for d in chosen.databases if observed.database(d.key).exists)
     volumes = tuple(v for v in chosen.volumes if observed.volume(v.key).exists)
     if not databases and not volumes:

@@ -1,4 +1,4 @@
-"""What was asked of a restore, what was found out for it, and what speaks against it. Pure."""
+"""The request of a restore, what it selects from a set, and checks of both. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from quiesce.suggest import suggest
 
 @dataclass(frozen=True, slots=True)
 class RolesWanted:
-    """Roles to be created from `file` of the set; `whole`: with rights over the whole server."""
+    """Roles to create from `file` of the set; `whole`: including server-wide rights."""
 
     service: str
     file: str
@@ -25,13 +25,13 @@ class RolesWanted:
 
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
-    """What was asked for on the command line, and nothing else.
+    """What was requested on the command line, and nothing else.
 
-    `data_only`: rows alone; `in_place`: into the live database itself. `accept_lossy`: changes of
-    types that may change values are right; `force`: tables that the set does not have may keep
-    their rows. `assume_revision` is that of a set which recorded none. `create_roles`: roles that
-    the server lacks are created as the set has them. `break_replication`: subscriptions and
-    logical slots of databases that are replaced may go.
+    `data_only`: rows only; `in_place`: into the live database itself. `accept_lossy`: accept types
+    that could change values; `force`: tables that are not in the set may keep their rows.
+    `assume_revision` is used for a set that recorded none. `create_roles`: create roles of the set
+    that are missing on the server. `break_replication`: subscriptions and logical slots of
+    databases that are replaced may be dropped.
     """
 
     only: tuple[str, ...] = ()
@@ -42,15 +42,15 @@ class RestoreRequest:
     accept_lossy: bool = False
     force: bool = False
     assume_revision: str = ""
-    #: The name of a new database, for one that is restored beside the live one and left there.
+    #: The new name of a database that is restored beside the live one (`--as`).
     beside: str = ""
     create_roles: bool = False
     break_replication: bool = False
-    #: Of the one volume that is restored, this file or folder alone.
+    #: Restore only this file or folder of the one volume.
     path: str = ""
-    #: Constraints that rows break may come back NOT VALID.
+    #: Constraints that rows violate may be restored as NOT VALID.
     not_valid: bool = False
-    #: Entries of a dump that cannot be brought back, rows never, may be left out.
+    #: Entries of a dump that cannot be restored may be left out, but never rows.
     skip_broken: bool = False
 
 
@@ -67,7 +67,7 @@ class RestoreInputs:
     migrations: tuple[tuple[str, str], ...] = ()
     rows: tuple[RowsTarget, ...] = ()
     roles: tuple[RolesWanted, ...] = ()
-    #: What is in volumes and in no set, as `exclude` left it out, by their keys.
+    #: Content of volumes that `exclude` kept out of all sets, by volume key.
     lost: Mapping[str, tuple[LeftOut, ...]] = field(default_factory=dict)
     taken: tuple[str, ...] = ()
 
@@ -79,14 +79,14 @@ def rows_alone(source: RestoreSource, request: RestoreRequest) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What of a source is brought back, all of it declared."""
+    """What is restored from a set: declared databases with their records, and volumes."""
 
     databases: tuple[Database, ...]
     volumes: tuple[Volume, ...]
 
 
 def choose(stack: Stack, source: RestoreSource, request: RestoreRequest) -> Chosen:
-    """Return the databases and volumes to bring back; no volumes where rows alone are restored."""
+    """Return the databases and volumes of the set to restore; with `data_only` no volumes."""
     only = request.only
     databases = source.database_keys
     volumes = set(source.volume_keys)
@@ -118,7 +118,7 @@ def choose(stack: Stack, source: RestoreSource, request: RestoreRequest) -> Chos
 
 
 def require_servers(chosen: Chosen, observed: Observed) -> None:
-    """Raise RequestError naming a server of these databases that cannot be reached."""
+    """Raise RequestError if a server of these databases cannot be reached."""
     for database in chosen.databases:
         state = observed.database(database.key)
         if not state.reachable:
@@ -129,7 +129,8 @@ def require_servers(chosen: Chosen, observed: Observed) -> None:
 
 
 def refuse_external_users(chosen: Chosen, observed: Observed) -> None:
-    """Nobody may work on content that is half exchanged, and we stop only what is the stack's."""
+    """Raise RequestError if containers outside of the project use the volumes: they would work on
+    half-exchanged content, and only the stack's services are stopped."""
     for volume in chosen.volumes:
         if others := observed.volume(volume.key).outside:
             raise RequestError(
@@ -141,7 +142,7 @@ def refuse_external_users(chosen: Chosen, observed: Observed) -> None:
 def check_path(
     chosen: Chosen, observed: Observed, source: RestoreSource, request: RestoreRequest
 ) -> None:
-    """Raise RequestError unless one piece of one volume can be restored by itself."""
+    """Raise RequestError unless this one subpath of one volume can be restored."""
     if (
         chosen.databases
         or len(chosen.volumes) != 1

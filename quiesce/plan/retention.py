@@ -1,18 +1,17 @@
-"""Which sets stay, and why. Pure: the time and the zone are arguments.
+"""Which sets are kept, and why. Pure: the time and the zone are arguments.
 
-The rules are restic's: a set stays while any of them keeps it. Days, weeks (ISO, `%G-%V`), months
-and years are those of the configured zone, whatever zone the process is in. What the rules may
-never do is said by guards, which only ever keep more:
+The rules are those of restic: a set is kept as long as any rule keeps it. Days, weeks (ISO,
+`%G-%V`), months and years are those of the configured time zone. Guards keep more than the rules:
 
-    taking part     sets that were verified good and are not of the future; a safety set, which
-                    nobody verifies after it was sealed, takes part unless it is damaged. Others
-                    take nobody's place and are not removed by the rules
-    never removed   the newest of a group, pinned sets, sets nobody has verified yet, the last
-                    `FLOOR` good ones; anything at all where the policy has no rule
-    held back       a set that looks like a loss, far smaller than the one before it, and what is
-                    older, until somebody says that this is right
+    taking part     verified sets that are not dated in the future, and safety sets that are not
+                    damaged (they are never verified again). Other sets do not count for the rules
+                    and are not removed by them
+    never removed   the newest set of a group, pinned sets, sets that were never verified, the last
+                    `FLOOR` good ones; anything if the policy has no rule
+    held back       a set that looks like a loss, because it is far smaller than the previous one,
+                    and all older ones, until the user accepts it
 
-`keep_within` counts from the newest set, not from now: while backups fail, nothing grows too old.
+`keep_within` counts from the newest set, not from now, so that nothing expires while backups fail.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from itertools import pairwise
 
 from quiesce.model import BackupSet, OffsiteStore, Retention
 
-#: Good sets of a group that stay whatever the rules say, unless `keep_last` asks for fewer.
+#: Good sets of a group that are always kept, unless `keep_last` is smaller.
 FLOOR = 2
-#: A safety set is the way back from a restore; nobody goes back further than that.
+#: The rules for safety sets, which only serve `undo-restore`.
 SAFETY = Retention("safety", keep_last=3, keep_within=7 * 86_400.0)
-#: Less than this part of what was there before looks like a loss …
+#: Less than this fraction of the previous amount looks like a loss …
 SUSPICIOUS = 0.5
-#: … when at least so much is gone. Below that, only nothing at all is a loss.
+#: … if at least this much is missing. Below that, only an empty source looks like a loss.
 NOISE = {"rows": 100, "files": 20, "bytes": 1_000_000, "stored bytes": 100_000}
 
 Reasons = Mapping[str, tuple[str, ...]]
@@ -39,10 +38,10 @@ _Group = tuple[str, str, tuple[str, ...], bool]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What retention needs to know of a set. `verified` is None where nobody has looked.
+    """What retention needs to know about a set. `verified` is None if it was never verified.
 
-    `amounts` says how much it holds, by unit and source: `("rows", "rulesdb")`; None for a set
-    that is still to be made. `accepted`: somebody said that it rightly holds so little.
+    `amounts` are by unit and source, such as `("rows", "rulesdb")`; None for a set that is not made
+    yet. `accepted`: the user accepted that it contains so little.
     """
 
     name: str
@@ -51,13 +50,13 @@ class Candidate:
     pinned: bool = False
     verified: bool | None = True
     accepted: bool = False
-    #: Stores that are to hold it and do not yet.
+    #: Stores to which it has not been uploaded yet.
     pending: tuple[str, ...] = ()
     amounts: Mapping[tuple[str, str], int] | None = None
-    #: Bytes that it takes in a store, by database and volume: known also of a set that an earlier
-    #: version sent, whose index has no amounts.
+    #: Its bytes in a store, by database and volume: also known for sets of earlier versions, whose
+    #: index has no amounts.
     stored: Mapping[str, int] = field(default_factory=dict)
-    #: In a store, and not proven to be sent from here: it takes nobody's place and stays.
+    #: In a store, and its origin is not confirmed: it does not count and is not removed.
     stranger: bool = False
 
 
@@ -74,7 +73,7 @@ class Suspicion:
 
 
 def candidate(backup: BackupSet, stores: Iterable[OffsiteStore] = ()) -> Candidate:
-    """Return what retention looks at of a set that `stores` are to hold, too."""
+    """Return the facts that retention needs about a set that is copied to `stores`."""
     manifest = backup.manifest
     return Candidate(
         name=backup.name,
@@ -93,7 +92,7 @@ def candidate(backup: BackupSet, stores: Iterable[OffsiteStore] = ()) -> Candida
 
 
 def decide(sets: Iterable[Candidate], policy: Retention, now: datetime, zone: tzinfo) -> Reasons:
-    """Return, by name, the reasons that keep each set; a set with none is to be removed."""
+    """Return, by name, the reasons why each set is kept; a set without reasons is removed."""
     groups: dict[_Group, list[Candidate]] = {}
     for entry in sets:
         groups.setdefault(entry.group, []).append(entry)
@@ -105,7 +104,7 @@ def decide(sets: Iterable[Candidate], policy: Retention, now: datetime, zone: tz
 
 
 def suspicions(sets: Iterable[Candidate], now: datetime) -> tuple[Suspicion, ...]:
-    """Return every set that looks like a loss and that nobody has accepted, oldest first."""
+    """Return every set that looks like a loss and was not accepted, oldest first."""
     groups: dict[_Group, list[Candidate]] = {}
     for entry in sets:
         groups.setdefault(entry.group, []).append(entry)
@@ -114,7 +113,7 @@ def suspicions(sets: Iterable[Candidate], now: datetime) -> tuple[Suspicion, ...
 
 
 def loss(before: Candidate, after: Candidate) -> str:
-    """Return what `after` has so much less of than `before` that it may be lost; "" for nothing."""
+    """Return of what `after` contains suspiciously less than `before`, or ""."""
     if before.amounts is None or after.amounts is None:
         had_, has_ = _stored(before), _stored(after)
     else:
@@ -153,7 +152,7 @@ def _decide_group(
 
 
 def _taking_part(members: Iterable[Candidate], now: datetime) -> list[Candidate]:
-    """The sets that rules may count, newest first."""
+    """The sets that count for the rules, newest first."""
     good = [entry for entry in members if _counts(entry) and entry.created_at <= now]
     return sorted(good, key=_age, reverse=True)
 
@@ -251,12 +250,12 @@ def _apply_guards(
 
 
 def has_rules(policy: Retention) -> bool:
-    """Whether the policy says anything at all."""
+    """Whether the policy has any rule."""
     return any(getattr(policy, f.name) for f in fields(policy) if f.name != "name")
 
 
 def _suspicion(good: Sequence[Candidate]) -> Suspicion | None:
-    """The newest set, of those newest first, that looks like a loss against the one before."""
+    """The newest set that looks like a loss compared with the previous one."""
     for after, before in pairwise(good):
         # Safety sets hold what somebody chose to replace, which is often what a loss left.
         if after.accepted or _is_safety(after):

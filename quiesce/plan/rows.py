@@ -1,8 +1,8 @@
-"""How rows alone are restored, onto a schema that migrations or the live database give. Pure.
+"""The steps that restore rows only, into a schema from migrations or the live database. Pure.
 
-beside     a side database gets the schema as it was at the backup, then the rows; they are
+beside     a staging database gets the schema at the time of the backup, then the rows; they are
            compared, migrated to the newest revision, and exchanged like any restore
-in place   the live database's rows are replaced in one transaction, its users at rest
+in place   the rows of the live database are replaced in one transaction, its users stopped
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RowsTarget:
-    """Where the rows of one database go: decided from the set and the scripts before planning.
+    """The target of the rows of one database, decided from set and scripts before planning.
 
-    `revisions` are those that the rows fit, none where the live schema is taken as it is;
-    `newest` is where to migrate afterwards, "" for nowhere. Tables in `counted` are compared by
-    their number of rows alone.
+    `revisions` are those of the rows, none if the live schema is used; `newest` is the revision to
+    migrate to afterwards, "" for none. Tables in `counted` are compared by their number of rows
+    only.
     """
 
     database: str
@@ -47,7 +47,7 @@ def beside(
     request: RestoreRequest,
     inputs: RestoreInputs,
 ) -> tuple[Node, ...]:
-    """Return the steps that make a side database of each, with the set's rows."""
+    """Return the steps that build a staging database of each, with the set's rows."""
     target_of = {target.database: target for target in inputs.rows}
     nodes: list[Node] = []
     for database, swap in zip(databases, swaps, strict=True):
@@ -80,7 +80,7 @@ def beside(
 def replace_rows(
     source: RestoreSource, target: RowsTarget, name: str, why: str, request: RestoreRequest
 ) -> ReplaceRows:
-    """Return the step that puts the set's rows into database `name`."""
+    """Return the step that loads the set's rows into database `name`."""
     key = target.database
     return ReplaceRows(
         source.name,

@@ -1,11 +1,11 @@
-"""When tasks run by themselves: words and cron expressions, and which time was the last. Pure.
+"""Entries of `schedule:`: words and cron expressions, and when they were last due. Pure.
 
     daily 02:00 data               weekly Sunday 03:00 full        monthly 1 04:00 verify
     hourly :15 rulesdb             */10 8-18 * * 1-5 rulesdb,backend-media
 
-What comes last says what is done: a kind of backup (`full`, `data`, `schema`), databases and
-volumes by name, `verify`, `verify-deep`, `verify-restore`, `prune` or `drill`.
-Times are of the machine's clock, as cron's.
+The last word names the job: a kind of backup (`full`, `data`, `schema`), databases and volumes,
+`verify`, `verify-deep`, `verify-restore`, `prune` or `drill`.
+Times are in the machine's time zone, as with cron.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _EXAMPLE = "write it like 'daily 02:00 data', 'weekly Sunday 03:00 full' or '0 2
 
 
 class NotATiming(ValueError):
-    """The text says no time, or not what is to be done then; `hint` says what to write."""
+    """An invalid entry; `hint` says what to write."""
 
     def __init__(self, fact: str, hint: str = _EXAMPLE) -> None:
         super().__init__(fact)
@@ -54,7 +54,7 @@ _FIELDS = (
 
 
 def parse(text: str) -> Timing:
-    """Return what an entry of `schedule:` says. Raise NotATiming."""
+    """Parse an entry of `schedule:`. Raise NotATiming."""
     parts = text.split()
     if not parts:
         raise NotATiming("is empty")
@@ -77,7 +77,7 @@ def parse(text: str) -> Timing:
 
 
 def _words(word: str, parts: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the cron expression of a word and what follows it, and what is left."""
+    """Return the cron expression of a word with its arguments, and the remaining words."""
     rest = list(parts)
     day = "*"
     if word == "weekly":
@@ -109,7 +109,7 @@ def _words(word: str, parts: Sequence[str]) -> tuple[str, list[str]]:
 def fields(cron: str) -> tuple[frozenset[int], ...]:
     """Return the minutes, hours, days, months and weekdays of a cron expression.
 
-    Sunday is 0. Raise NotATiming for what cron would not take.
+    Sunday is 0. Raise NotATiming for anything that cron does not accept.
     """
     return tuple(_field(text, field) for text, field in zip(cron.split(), _FIELDS, strict=True))
 
@@ -151,8 +151,8 @@ def _number(text: str, field: _Field) -> int:
 def last_before(cron: str, now: datetime) -> datetime | None:
     """Return the newest time of the expression that is not after `now`; both are local times.
 
-    As cron does it: with a day and a weekday given, either is enough. None where there is none,
-    like the 30th of February.
+    As in cron, if a day and a weekday are given, either is enough. None if there is no such time,
+    as for the 30th of February.
     """
     minutes, hours, days, months, weekdays = fields(cron)
     _, _, day_text, _, weekday_text = cron.split()
@@ -178,7 +178,7 @@ def last_before(cron: str, now: datetime) -> datetime | None:
 
 
 def arguments(timing: Timing) -> tuple[str, ...]:
-    """Return the arguments of `inv` for what is done then, without the instance."""
+    """Return the arguments of `inv` for the job, without the instance."""
     (first, *more) = timing.what
     if not more and first in TASKS:
         return {
@@ -200,8 +200,8 @@ def arguments(timing: Timing) -> tuple[str, ...]:
 def with_block(table: bytes, name: str, lines: Sequence[str]) -> bytes:
     """Return the crontab with these lines as the block `name`, or without it for no lines.
 
-    A block stays where it is; every other byte stays what it is. Raise NotATiming when somebody
-    took a marker of the block away.
+    A block stays in its place; everything else is unchanged. Raise NotATiming if a marker of the
+    block is missing.
     """
     begin, end = (f"# quiesce {mark}: {name}".encode() for mark in ("begins", "ends"))
     rows = table.splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""Pieces of plans that stop and start services, and the plans of the lifecycle verbs. Pure."""
+"""Parts of plans that stop and start services, and the plans of the lifecycle verbs. Pure."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def chosen(observed: Observed, names: Sequence[str]) -> tuple[str, ...]:
 def with_dependents(
     stack: Stack, observed: Observed, reasons: Mapping[str, str]
 ) -> tuple[tuple[Unit, ...], str]:
-    """Return what has to stop, in stop order, and why.
+    """Return what must stop, in stop order, and why.
 
-    `reasons` maps services to the reason why each must not run. Whatever depends on one of them
-    stops too: a proxy that stays up keeps the address its upstream had, and answers 502 for ever
-    (rule 20). `restart.keep_running` opts out. Only what runs is stopped.
+    `reasons` maps services to the reason why each must not run. Services that depend on them stop
+    too: a proxy that stays up would keep the old address of its upstream and answer 502 forever.
+    `restart.keep_running` opts out. Only running services are stopped.
     """
     needs = order.dependencies(observed.services)
     whys = dict(reasons)
@@ -76,14 +76,14 @@ def with_dependents(
 def start_nodes(
     stack: Stack, observed: Observed, units: Sequence[Unit], why: str
 ) -> tuple[Node, ...]:
-    """Return the steps that bring these units back in dependency order, each wave healthy
-    before the next."""
+    """Return the steps that start these units in dependency order, each wave healthy before the
+    next."""
     waves = order.start_waves(units, observed.services, ordered(stack, observed))
     return coming_back(stack, waves, why)
 
 
 def coming_back(stack: Stack, waves: Sequence[tuple[Unit, ...]], why: str) -> tuple[Node, ...]:
-    """Return the steps that bring these waves back, each healthy before the next."""
+    """Return the steps that start these waves, each healthy before the next."""
     nodes: list[Node] = []
     for wave in waves:
         nodes.append(StartServices(wave, stack.restart.stop_timeout, why))
@@ -96,10 +96,10 @@ def coming_back(stack: Stack, waves: Sequence[tuple[Unit, ...]], why: str) -> tu
 def address_nodes(
     stack: Stack, observed: Observed, units: Sequence[Unit]
 ) -> tuple[CheckAddresses, ...]:
-    """Return the step that looks whether these units, started again, have other addresses.
+    """Return the step that checks whether restarted units have other IP addresses.
 
-    It concerns what runs on in their networks: something may remember the old ones, though it
-    does not declare that it depends on them. Database servers answer, and ask nobody.
+    Services that kept running in their networks may remember the old ones, even without a declared
+    dependency. Database servers do not count, because they do not connect to others.
     """
     servers = {database.service for database in stack.databases}
     networks = {address.network for unit in units for address in unit.addresses}
@@ -127,15 +127,15 @@ def quiet(
     commands: bool = False,
     watch: tuple[Node, ...] = (),
 ) -> tuple[Node, ...]:
-    """Return `body` with these units stopped around it, or as it is when none runs.
+    """Return `body` with these units stopped around it, or unchanged if none runs.
 
-    Without `boot_safe`, a unit that started in the middle of it would work on data that is half
-    exchanged, or spoil a copy: `restart: always` would do that when the machine boots. With
-    `commands`, those of `before:` and `after:` run around it; the latter are owed once the first
-    of the former has begun.
+    Without `boot_safe`, a unit that starts during it (such as `restart: always` after a reboot)
+    would work on half-exchanged data or spoil a copy, so the engine is kept from restarting them.
+    With `commands`, those of `before:` and `after:` run around it; the latter are pending as soon
+    as the first of the former has begun.
 
-    A unit that crashes and is restarted again and again may start at any moment: it is held and
-    stopped first of all, and only then `watch` begins.
+    A unit that keeps crashing may be restarted at any time: it is stopped first, and only then
+    `watch` begins.
     """
     before = tuple(_command(entry, "before") for entry in stack.before if commands)
     after = tuple(_command(entry, "after") for entry in stack.after if commands)
@@ -177,7 +177,7 @@ def _command(entry: Command, word: str) -> RunCommand:
 def stopped_or_as_before(
     stack: Stack, observed: Observed, units: Sequence[Unit], why: str, body: tuple[Node, ...]
 ) -> tuple[Node, ...]:
-    """Return a stop for good, then `body`. A failure on the way starts again what ran."""
+    """Return a permanent stop, then `body`. If it fails, what ran is started again."""
     if not units:
         return body
     stop = StopServices(tuple(units), stack.restart.stop_timeout, why)
@@ -196,7 +196,7 @@ def plan_up(
 ) -> Plan:
     """Containers of these services (none named: all) exist, run and are healthy.
 
-    `outdated` says which of some services run as they are no longer declared, and why.
+    `outdated` returns which of some running services differ from their declaration, and why.
     """
     services = chosen(observed, names)
     needs = order.dependencies(observed.services)
@@ -248,7 +248,7 @@ def plan_start(stack: Stack, observed: Observed, run: str, names: Sequence[str])
 
 
 def _is_done(observed: Observed, unit: Unit) -> bool:
-    """Whether this is a one-shot that ended well: others wait for its end, not for its running."""
+    """Whether this is a one-shot service that succeeded: others depend on its completion."""
     awaited = {
         entry.service
         for service in observed.services
@@ -259,7 +259,7 @@ def _is_done(observed: Observed, unit: Unit) -> bool:
 
 
 def plan_stop(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:
-    """None of these services runs; what depends on them stops first."""
+    """These services are stopped, and first the services that depend on them."""
     reasons = dict.fromkeys(chosen(observed, names), "requested")
     units, why = with_dependents(stack, observed, reasons)
     nodes = stopped_or_as_before(stack, observed, units, why, ())
@@ -267,16 +267,16 @@ def plan_stop(stack: Stack, observed: Observed, run: str, names: Sequence[str]) 
 
 
 def plan_restart(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:
-    """These services and what depends on them stopped and came back, if they ran."""
+    """These services, and the services that depend on them, are restarted if they ran."""
     reasons = dict.fromkeys(chosen(observed, names), "requested")
     units, why = with_dependents(stack, observed, reasons)
     return _plan(stack, observed, run, "restart", names, quiet(stack, observed, units, why, ()))
 
 
 def plan_rebuild(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:
-    """Images are built from what is there now, containers replaced, and all is healthy.
+    """Images are rebuilt, containers recreated, and all are healthy.
 
-    Running services that depend on a replaced one restart too: they would keep its old address.
+    Running services that depend on a recreated one restart too: they would keep its old address.
     """
     services = chosen(observed, names)
     needs = order.dependencies(observed.services)
@@ -296,7 +296,7 @@ def plan_rebuild(stack: Stack, observed: Observed, run: str, names: Sequence[str
         ),
     )
     nodes = (
-        # Before anything stops: building takes long, and may fail.
+        # Before services stop: building takes long, and may fail.
         BuildServices(tuple(n for n in in_order if n in services), "requested"),
         *quiet(stack, observed, units, why, replaced),
     )
@@ -304,7 +304,7 @@ def plan_rebuild(stack: Stack, observed: Observed, run: str, names: Sequence[str
 
 
 def plan_down(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:
-    """No container of these services exists; volumes stay."""
+    """The containers of these services are removed; volumes are kept."""
     reasons = dict.fromkeys(chosen(observed, names), "requested")
     units, why = with_dependents(stack, observed, reasons)
     gone = {unit.service for unit in units} | set(reasons)

@@ -1,8 +1,8 @@
-"""A safe shutdown, in the order it happens. Pure.
+"""The plan of a safe shutdown. Pure.
 
     stop the writers · back up · verify · stop the rest
 
-Nothing is stopped for good before the set is verified: any failure brings the writers back.
+Before the set is verified, any failure starts the writers again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from quiesce.plan.steps import (
 
 @dataclass(frozen=True, slots=True)
 class ShutdownRequest:
-    """What was asked for. `full` keeps volumes too; `keep_running` are services that stay up."""
+    """What was requested. `full` includes volumes; `keep_running` are services that stay up."""
 
     full: bool = False
     keep_running: tuple[str, ...] = ()
@@ -51,10 +51,10 @@ class ShutdownRequest:
 def plan_shutdown(
     stack: Stack, observed: Observed, request: ShutdownRequest, run: str, set_name: str
 ) -> Plan:
-    """Return the plan: a verified set, then everything stopped but what is kept running.
+    """Return the plan: a verified set, then everything stops except what is kept running.
 
-    Raise RequestError when a database cannot be asked, or when a service that is to go on needs
-    one that is to stop. With `force` a failure leaves the writers stopped: the rest follows.
+    Raise RequestError if a database cannot be reached, or if a service that keeps running needs one
+    that stops. With `force`, a failure leaves the writers stopped, and the rest is stopped too.
     """
     refuse_half_kept(observed, request.keep_running)
     kind: SetKind = "full" if request.full or not stack.databases else "data"
@@ -90,7 +90,7 @@ def plan_shutdown(
     )
     if rest:
         stop = StopServices(rest, stack.restart.stop_timeout, "the set is verified")
-        # In a bracket of its own, so that a recovery ends a half-done stop before it starts them.
+        # In a separate bracket: a recovery completes a half-done stop before it starts services.
         body = (*body, Bracket("stop the remaining services", (stop,), ()))
     enter = (StopServices(first, stack.restart.stop_timeout, why),) if first else ()
     back: tuple[Node, ...] = ()
@@ -111,13 +111,13 @@ def plan_stop_all(stack: Stack, observed: Observed, request: ShutdownRequest, ru
 
 
 def going_down(stack: Stack, observed: Observed, kept: Collection[str]) -> tuple[Unit, ...]:
-    """Return every running unit but those of services that are kept, in stop order."""
+    """Return every running unit except those of kept services, in stop order."""
     units = (unit for unit in observed.running if unit.service not in kept)
     return order.in_stop_order(units, ordered(stack, observed))
 
 
 def refuse_half_kept(observed: Observed, kept: tuple[str, ...]) -> None:
-    """Raise RequestError for unknown services, and when one that is kept needs one that is not."""
+    """Raise RequestError for unknown services, and if a kept one needs one that is not kept."""
     if not kept:
         return
     chosen(observed, kept)

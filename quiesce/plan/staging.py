@@ -1,4 +1,4 @@
-"""How databases are built beside the live ones: from a set's dumps, or from files. Pure."""
+"""The steps that build databases beside the live ones, from a set's dumps or files. Pure."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def plan_beside(
     inputs: RestoreInputs,
     run: str,
 ) -> Plan:
-    """Return the plan that makes one database of the set anew, under a name that is free.
+    """Return the plan that restores one database of the set under a new name.
 
     Nothing stops and nothing is replaced. Raise RequestError for more than one database, and for
-    a name that is taken or cannot be one.
+    a name that is invalid or taken.
     """
     name = request.beside
     if len(databases) != 1:
@@ -84,7 +84,7 @@ def plan_beside(
 
 
 def roles(source: RestoreSource, wanted: Sequence[RolesWanted]) -> tuple[CreateRoles, ...]:
-    """Return the steps that create the set's roles where they are missing."""
+    """Return the steps that create missing roles of the set."""
     return tuple(
         CreateRoles(
             source.name, one.service, one.file, one.names, one.whole, "the set refers to them"
@@ -112,7 +112,7 @@ def dumps(
     request: RestoreRequest,
     inputs: RestoreInputs,
 ) -> tuple[Node, ...]:
-    """Return the steps that make a side database of each dump, and compare it."""
+    """Return the steps that build a staging database of each dump, and compare it."""
     targets = dict(inputs.migrations)
     nodes: list[Node] = []
     for database, swap in zip(databases, swaps, strict=True):
@@ -144,7 +144,7 @@ def scripts(
     source: ImportSource,
     inputs: RestoreInputs,
 ) -> tuple[Node, ...]:
-    """Return the steps that make a side database of each script; there is nothing to compare."""
+    """Return the steps that build a staging database of each script, without a comparison."""
     targets = dict(inputs.migrations)
     nodes: list[Node] = []
     for database, swap in zip(databases, swaps, strict=True):

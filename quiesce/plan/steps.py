@@ -1,9 +1,9 @@
-"""The vocabulary of plans: one frozen dataclass per effect, each a goal with a reason.
+"""The steps of plans: one frozen dataclass per effect, each a goal with a reason.
 
-Every step is idempotent (running it on a world that already shows its goal changes nothing), so
-a recovery may repeat it. Fields are plain values: keys of `stack.yaml`, names, paths as text;
-never a client, a password or a function. A new step is two things: its class here, with its
-sentence, and its handler in `execute/handlers`; an architecture test compares them.
+Every step is idempotent, so a recovery may repeat it. Fields are plain values: keys of
+`stack.yaml`, names, paths as text; never a client, a password or a function. A new step needs its
+class here, with its sentence, and its handler in `execute/handlers`; an architecture test compares
+them.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from quiesce.observed import Unit
 
 
 class Step:
-    """One effect of a plan: a goal, and `why` it is wanted.
+    """One effect of a plan: a goal, and the reason for it in `why`.
 
-    A subclass is a frozen dataclass with a `sentence`; it is known to journals by its name, and
-    carried out by the handler that names it (`@handles` in `execute/handlers`).
+    A subclass is a frozen dataclass with a `sentence`. Journals refer to it by its name. The
+    handler registered for it (`@handles` in `execute/handlers`) carries it out.
     """
 
     __slots__ = ()
-    #: Every kind of step by its name; what a journal can hold.
+    #: Every kind of step by its name, as used in journals.
     kinds: ClassVar[dict[str, type[Step]]] = {}
-    #: What journals of earlier versions call this kind of step.
+    #: Its name in journals of earlier versions.
     former: ClassVar[str] = ""
     why: str
 
     def __init_subclass__(cls) -> None:
-        # A dataclass with slots is made twice; the second is the one that is used.
+        # A dataclass with slots is created twice; the second class is the one in use.
         Step.kinds[cls.__name__] = cls
         if cls.former:
             Step.kinds[cls.former] = cls
@@ -48,7 +48,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class UpServices(Step):
-    """Containers of these services exist and run (made by Compose where missing)."""
+    """Containers of these services exist and run; Compose creates missing ones."""
 
     services: tuple[str, ...]
     build: bool
@@ -62,7 +62,7 @@ class UpServices(Step):
 
 @dataclass(frozen=True, slots=True)
 class StopServices(Step):
-    """These units do not run. In stop order; each gets at least `timeout` seconds to end."""
+    """These units, in stop order, are stopped; each gets at least `timeout` seconds to exit."""
 
     units: tuple[Unit, ...]
     timeout: float
@@ -74,7 +74,7 @@ class StopServices(Step):
 
 @dataclass(frozen=True, slots=True)
 class HoldRestart(Step):
-    """The engine starts none of these units by itself, not even when the machine boots."""
+    """The engine does not start these units by itself, not even after a reboot."""
 
     units: tuple[Unit, ...]
     why: str
@@ -85,7 +85,7 @@ class HoldRestart(Step):
 
 @dataclass(frozen=True, slots=True)
 class FreeRestart(Step):
-    """The engine restarts these units as it did when they were observed."""
+    """These units have the restart policy again that they had when observed."""
 
     units: tuple[Unit, ...]
     why: str
@@ -96,7 +96,7 @@ class FreeRestart(Step):
 
 @dataclass(frozen=True, slots=True)
 class RunCommand(Step):
-    """The command ran in the service and ended well within `timeout` seconds."""
+    """The command ran in the service and exited with 0 within `timeout` seconds."""
 
     service: str
     argv: tuple[str, ...]
@@ -109,10 +109,10 @@ class RunCommand(Step):
 
 @dataclass(frozen=True, slots=True)
 class StartServices(Step):
-    """These units run again as they ran before. In start order.
+    """These units, in start order, run as they did before.
 
-    One that cannot be started keeps none of the others down. With `keep_going`, what needs it is
-    left out, and `CheckStarted` says so at the end of the plan.
+    If one cannot be started, the others still start. With `keep_going`, services that need it are
+    left out, and `CheckStarted` reports the failure at the end of the plan.
     """
 
     units: tuple[Unit, ...]
@@ -126,7 +126,7 @@ class StartServices(Step):
 
 @dataclass(frozen=True, slots=True)
 class WaitHealthy(Step):
-    """Every unit is as well as it was when observed: healthy if it was, running otherwise."""
+    """Every unit is as healthy as when observed: healthy if it was, otherwise running."""
 
     units: tuple[Unit, ...]
     timeout: float
@@ -138,9 +138,9 @@ class WaitHealthy(Step):
 
 @dataclass(frozen=True, slots=True)
 class WaitServices(Step):
-    """Every named service runs and, where it has a health check, is healthy.
+    """Every named service runs and, if it has a health check, is healthy.
 
-    `keep_going`: `CheckStarted` says at the end of the plan which ones do not.
+    `keep_going`: `CheckStarted` reports at the end of the plan which ones failed.
     """
 
     services: tuple[str, ...]
@@ -154,7 +154,7 @@ class WaitServices(Step):
 
 @dataclass(frozen=True, slots=True)
 class CheckStarted(Step):
-    """Nothing failed of what was to be started."""
+    """No service failed to start. Fails with the failures that earlier steps recorded."""
 
     why: str
 
@@ -164,7 +164,7 @@ class CheckStarted(Step):
 
 @dataclass(frozen=True, slots=True)
 class RemoveServices(Step):
-    """No container and no network of these services exists. Volumes stay, always."""
+    """No container and no network of these services exists. Volumes are kept."""
 
     services: tuple[str, ...]
     why: str
@@ -175,7 +175,7 @@ class RemoveServices(Step):
 
 @dataclass(frozen=True, slots=True)
 class BuildServices(Step):
-    """The images of these services are built from what is in their folders now."""
+    """The images of these services are built from the current contents of their folders."""
 
     services: tuple[str, ...]
     why: str
@@ -186,7 +186,7 @@ class BuildServices(Step):
 
 @dataclass(frozen=True, slots=True)
 class RemoveProject(Step):
-    """No container and no network carries the project's label. Volumes stay."""
+    """No container and no network has the project's label. Volumes are kept."""
 
     why: str
 
@@ -199,7 +199,7 @@ class RemoveProject(Step):
 
 @dataclass(frozen=True, slots=True)
 class EmptyVolume(Step):
-    """Nothing is in the volume. Its root keeps owner and mode."""
+    """The volume is empty. Its root keeps owner and mode."""
 
     volume: str
     why: str
@@ -210,7 +210,7 @@ class EmptyVolume(Step):
 
 @dataclass(frozen=True, slots=True)
 class EmptyPath(Step):
-    """Nothing is in this folder, which lies below the stack's. The folder itself stays."""
+    """This folder below the stack's folder is empty. The folder itself is kept."""
 
     path: str
     why: str
@@ -253,7 +253,7 @@ class OpenSet(Step):
 
 @dataclass(frozen=True, slots=True)
 class ExportSnapshot(Step):
-    """A session holds a snapshot of this database, its tables locked against rewriting."""
+    """A session exports a snapshot of this database and locks its tables against rewrites."""
 
     former: ClassVar[str] = "HoldSnapshot"
 
@@ -266,9 +266,9 @@ class ExportSnapshot(Step):
 
 @dataclass(frozen=True, slots=True)
 class CheckIdle(Step):
-    """Whoever else is in these databases is named; when one wrote, the set will say so.
+    """Other sessions in these databases are reported; if one wrote, the set records it.
 
-    `ignored` are application and user names that may be there.
+    `ignored` are application and user names that are permitted.
     """
 
     former: ClassVar[str] = "CheckRest"
@@ -284,8 +284,8 @@ class CheckIdle(Step):
 
 @dataclass(frozen=True, slots=True)
 class WatchStarts(Step):
-    """Whoever is started from here on is noticed, and named by `CheckStopped`, also if it ended
-    before."""
+    """Containers that are started from now on are recorded for `CheckStopped`, even if they end
+    earlier."""
 
     why: str
 
@@ -295,12 +295,12 @@ class WatchStarts(Step):
 
 @dataclass(frozen=True, slots=True)
 class CheckStopped(Step):
-    """Nobody who may write to these volumes or databases runs, or was started since
-    `WatchStarts`; if one does or was, the set will say so.
+    """No writer of these volumes or databases is running, or was started since `WatchStarts`;
+    otherwise the set records it.
 
-    `services` are the stack's writers, found before the window; others that mount one of
-    `volumes` writably count too, in the stack and outside of it. `ignored` are services,
-    containers and clients that may be there.
+    `services` are the stack's writers, found before the window. Other containers with write access
+    to one of `volumes` count too, in the stack and outside of it. `ignored` are services,
+    containers and clients that are permitted.
     """
 
     set: str
@@ -318,8 +318,8 @@ class CheckStopped(Step):
 
 @dataclass(frozen=True, slots=True)
 class CheckAddresses(Step):
-    """Which of `units`, stopped and started, are reached elsewhere now, and which of
-    `bystanders`, that ran on in the same networks, may keep the old address. Only tells."""
+    """Reports which of `units` have another IP address after their restart, and which of
+    `bystanders`, which kept running in the same networks, may still use the old one."""
 
     units: tuple[Unit, ...]
     bystanders: tuple[Unit, ...]
@@ -331,7 +331,7 @@ class CheckAddresses(Step):
 
 @dataclass(frozen=True, slots=True)
 class CheckShutdown(Step):
-    """The PostgreSQL of `service` ended by itself, and its data directory in `volume` says so."""
+    """PostgreSQL in `service` shut down cleanly, according to its data directory in `volume`."""
 
     set: str
     service: str
@@ -344,7 +344,7 @@ class CheckShutdown(Step):
 
 @dataclass(frozen=True, slots=True)
 class ReleaseSnapshot(Step):
-    """No session of this run holds a snapshot of this database."""
+    """No session of this run exports a snapshot of this database."""
 
     database: str
     why: str
@@ -355,7 +355,7 @@ class ReleaseSnapshot(Step):
 
 @dataclass(frozen=True, slots=True)
 class DumpDatabase(Step):
-    """The held snapshot of this database is in `file` of the set, with its record."""
+    """The exported snapshot of this database is dumped to `file` of the set, with its record."""
 
     set: str
     database: str
@@ -369,7 +369,7 @@ class DumpDatabase(Step):
 
 @dataclass(frozen=True, slots=True)
 class WriteScript(Step):
-    """The held snapshot of this database is a plain SQL script `file` in `backups/`."""
+    """The exported snapshot of this database is written to `backups/` as SQL script `file`."""
 
     database: str
     kind: SetKind
@@ -396,9 +396,9 @@ class DumpGlobals(Step):
 
 @dataclass(frozen=True, slots=True)
 class ArchiveVolume(Step):
-    """Level 0: the volume as it is. Level 1: what differs from level 0, and what is gone.
+    """Level 0: the whole volume. Level 1: what changed or was deleted since level 0.
 
-    `left_out` is what patterns left out of it when the plan was made.
+    `left_out` is what patterns excluded when the plan was made.
     """
 
     set: str
@@ -428,7 +428,7 @@ class RecordStack(Step):
 
 @dataclass(frozen=True, slots=True)
 class EncryptSet(Step):
-    """Every member of the set is encrypted, with public keys, and no longer there in the clear."""
+    """Every member of the set is encrypted with public keys, and the plaintext is deleted."""
 
     set: str
     why: str
@@ -439,7 +439,7 @@ class EncryptSet(Step):
 
 @dataclass(frozen=True, slots=True)
 class SealSet(Step):
-    """The set is whole, on disk and published under its final name."""
+    """The set is complete, synced to disk and published under its final name."""
 
     set: str
     why: str
@@ -450,7 +450,7 @@ class SealSet(Step):
 
 @dataclass(frozen=True, slots=True)
 class VerifySet(Step):
-    """The published set was read to its end and matches its manifest."""
+    """The published set was read completely and matches its manifest."""
 
     set: str
     why: str
@@ -461,7 +461,7 @@ class VerifySet(Step):
 
 @dataclass(frozen=True, slots=True)
 class CheckConsistent(Step):
-    """The published set shows one instant."""
+    """The published set is consistent."""
 
     set: str
     why: str
@@ -495,8 +495,8 @@ class RemoveSet(Step):
 
 @dataclass(frozen=True, slots=True)
 class RemoveExpired(Step):
-    """No set of these names exists; but when `new` holds suspiciously less than `before` does,
-    all of them are still there and that was said aloud. `before` is "" for a first set."""
+    """No set of these names exists. But if `new` contains suspiciously less than `before`, all of
+    them are kept, with a warning. `before` is "" for a first set."""
 
     sets: tuple[str, ...]
     new: str
@@ -511,7 +511,7 @@ class RemoveExpired(Step):
 
 @dataclass(frozen=True, slots=True)
 class PushSet(Step):
-    """The store holds the set whole: every member, read back, and last of all its index."""
+    """The store contains the complete set: every member, verified there, and last its index."""
 
     set: str
     store: str
@@ -523,10 +523,10 @@ class PushSet(Step):
 
 @dataclass(frozen=True, slots=True)
 class PullSet(Step):
-    """The set is here, published, as it lies in the store.
+    """The set from the store is published locally.
 
-    `unsigned` and `unencrypted` take one that nothing proves to be sent from here, or one in the
-    clear where sets are encrypted.
+    `unsigned` accepts a set whose origin cannot be confirmed, `unencrypted` one that is not
+    encrypted although sets are encrypted here.
     """
 
     set: str
@@ -541,10 +541,10 @@ class PullSet(Step):
 
 @dataclass(frozen=True, slots=True)
 class PruneStore(Step):
-    """The store holds no set of this instance that no rule of the store keeps.
+    """The store contains only sets of this instance that a rule of the store keeps.
 
-    `force`: sets that hold suspiciously little are right, and those whose sender is not known count
-    like the others.
+    `force`: sets with suspiciously little content are accepted, and sets of unconfirmed origin
+    count like the others.
     """
 
     store: str
@@ -569,7 +569,7 @@ class PinSet(Step):
 
 @dataclass(frozen=True, slots=True)
 class AcceptSet(Step):
-    """It is written down that this set rightly holds so much less than the one before it."""
+    """It is recorded that this set may contain much less than the previous one."""
 
     set: str
     why: str
@@ -593,9 +593,9 @@ class DiscardStaging(Step):
 
 @dataclass(frozen=True, slots=True)
 class CreateRoles(Step):
-    """These roles exist on the service's server, made as `file` of the set has them.
+    """These roles exist on the service's server, as defined in `file` of the set.
 
-    `whole`: with all their rights, also those over the whole server.
+    `whole`: with all their rights, including server-wide ones.
     """
 
     set: str
@@ -612,7 +612,7 @@ class CreateRoles(Step):
 
 @dataclass(frozen=True, slots=True)
 class UnmarkDatabase(Step):
-    """Database `name` no longer says that a run made it."""
+    """Database `name` no longer has the marker of the run that created it."""
 
     database: str
     name: str
@@ -624,9 +624,8 @@ class UnmarkDatabase(Step):
 
 @dataclass(frozen=True, slots=True)
 class CreateDatabase(Step):
-    """An empty database `name` exists beside the live one, with the set's encoding and locale.
-
-    Without a set, with those of the live one.
+    """An empty database `name` exists beside the live one, with the set's encoding and locale, or
+    without a set with those of the live one.
     """
 
     set: str
@@ -640,10 +639,10 @@ class CreateDatabase(Step):
 
 @dataclass(frozen=True, slots=True)
 class LoadDump(Step):
-    """Database `name` holds what `file` of the set holds.
+    """The dump `file` of the set is loaded into database `name`.
 
-    `not_valid`: constraints that rows break may come back NOT VALID. `skip_broken`: entries that
-    cannot be brought back may be left out, but no rows.
+    `not_valid`: constraints that rows violate may be restored as NOT VALID. `skip_broken`: entries
+    that cannot be restored may be left out, but no rows.
     """
 
     set: str
@@ -673,7 +672,7 @@ class CheckDatabase(Step):
 
 @dataclass(frozen=True, slots=True)
 class MigrateDatabase(Step):
-    """Database `name` is at `revision` of its own Alembic history."""
+    """Database `name` is at `revision` of its Alembic history."""
 
     database: str
     name: str
@@ -686,7 +685,7 @@ class MigrateDatabase(Step):
 
 @dataclass(frozen=True, slots=True)
 class LoadScript(Step):
-    """Database `name` holds what the plain SQL script `file` of the source makes."""
+    """The plain SQL script `file` of the source is loaded into database `name`."""
 
     set: str
     database: str
@@ -700,7 +699,7 @@ class LoadScript(Step):
 
 @dataclass(frozen=True, slots=True)
 class CopySchema(Step):
-    """The empty database `name` has the live one's tables, and no rows."""
+    """The empty database `name` has the schema of the live one, without rows."""
 
     database: str
     name: str
@@ -712,10 +711,10 @@ class CopySchema(Step):
 
 @dataclass(frozen=True, slots=True)
 class ReplaceRows(Step):
-    """The rows of `file` are all that their tables in database `name` hold, and match the record.
+    """The tables of `file` in database `name` contain exactly the rows of `file`.
 
-    In one transaction. Tables in `counted` are compared by their number of rows: their types
-    differ, and somebody said that this is right. `force`: other tables may keep their rows.
+    Done in one transaction. Tables in `counted` are compared by their number of rows only, because
+    the user accepted that their types differ. `force`: other tables may keep their rows.
     `not_valid` and `skip_broken` as in `LoadDump`.
     """
 
@@ -735,9 +734,8 @@ class ReplaceRows(Step):
 
 @dataclass(frozen=True, slots=True)
 class FinishDatabase(Step):
-    """Database `name` has statistics, and the owner, settings and grants the set recorded.
-
-    Without a set, those of the live database.
+    """Database `name` has statistics, and owner, settings and grants as in the set, or without a
+    set as in the live database.
     """
 
     set: str
@@ -751,7 +749,7 @@ class FinishDatabase(Step):
 
 @dataclass(frozen=True, slots=True)
 class BlockConnections(Step):
-    """Nobody is connected to these databases of the service's server, and nobody can be."""
+    """No session is connected to these databases of the service's server, and none can connect."""
 
     former: ClassVar[str] = "FenceDatabases"
 
@@ -765,7 +763,7 @@ class BlockConnections(Step):
 
 @dataclass(frozen=True, slots=True)
 class SwapDatabases(Step):
-    """All swaps of one server happened in one transaction."""
+    """All these databases of one server are exchanged, in one transaction."""
 
     service: str
     swaps: tuple[DatabaseSwap, ...]
@@ -778,7 +776,7 @@ class SwapDatabases(Step):
 
 @dataclass(frozen=True, slots=True)
 class PutBackDatabases(Step):
-    """What was live before these swaps is live and takes connections."""
+    """The databases that were live before these swaps are live and accept connections."""
 
     service: str
     swaps: tuple[DatabaseSwap, ...]
@@ -790,7 +788,7 @@ class PutBackDatabases(Step):
 
 @dataclass(frozen=True, slots=True)
 class DropDatabase(Step):
-    """No database `name` exists. Only a name that carries `suffix` may be dropped."""
+    """No database `name` exists. Only a name with `suffix` may be dropped."""
 
     database: str
     name: str
@@ -806,7 +804,7 @@ class DropDatabase(Step):
 
 @dataclass(frozen=True, slots=True)
 class CreateVolume(Step):
-    """The volume exists, made with the labels Compose itself would give it."""
+    """The volume exists, with the labels that Compose itself would set."""
 
     volume: str
     why: str
@@ -817,8 +815,8 @@ class CreateVolume(Step):
 
 @dataclass(frozen=True, slots=True)
 class StageVolume(Step):
-    """The set's content of the volume lies checked beside the live content; with `path`, that
-    file or folder of it alone."""
+    """The set's content of the volume is unpacked and checked beside the live content; with
+    `path`, only that file or folder."""
 
     set: str
     volume: str
@@ -831,9 +829,9 @@ class StageVolume(Step):
 
 @dataclass(frozen=True, slots=True)
 class SwapVolume(Step):
-    """The staged content is the live content; what was live lies aside.
+    """The staged content is live; the previous content is kept beside it.
 
-    `lost` is what was in the volume when the plan was made and is in no set.
+    `lost` is content of the volume that is in no set and will be deleted.
     """
 
     volume: str
@@ -848,7 +846,7 @@ class SwapVolume(Step):
 
 @dataclass(frozen=True, slots=True)
 class PutBackVolume(Step):
-    """What was live before this run's swap is live again."""
+    """The content that was live before this run's swap is live again."""
 
     volume: str
     path: str = field(default="", kw_only=True)
@@ -860,7 +858,7 @@ class PutBackVolume(Step):
 
 @dataclass(frozen=True, slots=True)
 class FinishSwap(Step):
-    """Nothing of this run is left in the volume: no staged content, nothing aside."""
+    """The volume contains no staged content and no previous copy of this run."""
 
     former: ClassVar[str] = "SettleVolume"
 
@@ -876,13 +874,14 @@ class FinishSwap(Step):
 
 @dataclass(frozen=True, slots=True)
 class Bracket:
-    """Steps whose effects are owed an answer.
+    """Steps with clean-up steps, like try/except/else/finally.
 
-    `enter` then `body` run in order. `on_failure` runs when either did not complete, `on_success`
-    when both did, `always` whatever happened; all are owed, in writing, before `enter` begins.
+    `enter` then `body` run in order. `on_failure` runs if either did not complete, `on_success`
+    if both did, `always` in any case. The journal records all of them as pending before `enter`
+    begins.
 
-    From the body's node number `forward_from` on, people may have used the new state: a recovery
-    then finishes the body instead of undoing it.
+    From node number `forward_from` of the body on, the new state may be in use: a recovery then
+    finishes the body instead of undoing it.
     """
 
     why: str
@@ -899,11 +898,11 @@ Node = Step | Bracket
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will happen, in order, and for which run. The same value is printed and executed.
+    """What a run will do, in order. The same value is printed and executed.
 
-    `request` is what was asked for, in words; `engine` the engine the plan was made for, which
-    a recovery compares with the one it talks to. `running` is all that ran when it was made, in
-    start order: after a reboot it is owed as a whole. Plans of earlier versions have none.
+    `request` describes what was requested; `engine` is the engine for which the plan was made,
+    which a recovery compares with its own. `running` is everything that ran at that time, in start
+    order: after a reboot all of it is started again. Plans of earlier versions have none.
     """
 
     run: str
@@ -920,7 +919,7 @@ PARTS = ("enter", "body", "on_failure", "on_success", "always")
 
 
 def walk(nodes: tuple[Node, ...], at: str = "") -> Iterator[tuple[str, Node]]:
-    """Yield every node with its position, brackets before what they hold.
+    """Yield every node with its position, brackets before their contents.
 
     Positions read like paths: `/2` is the third node, `/2/body/0` the first of its body.
     """

@@ -1,8 +1,7 @@
-"""What `schedule:` says, as systemd's timers: calendar expressions and the text of units. Pure.
+"""`schedule:` as systemd timers: calendar expressions and the text of units. Pure.
 
-systemd reads a unit its own way: a percent sign begins a specifier, a dollar sign a variable, and
-in a command quotes and backslashes mean what they mean to C. Sources: systemd.time(7),
-systemd.service(5), systemd.syntax(7).
+In a unit, a percent sign begins a specifier, a dollar sign a variable, and quotes and backslashes
+in a command are as in C. See systemd.time(7), systemd.service(5), systemd.syntax(7).
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from quiesce.plan import schedule
 
 DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
-#: Putting services back after a TERM takes their stop and health timeouts, not systemd's 90 s.
+#: After SIGTERM, restarting services takes their stop and health timeouts, not systemd's 90 s.
 STOP_TIMEOUT = "15min"
 
 
@@ -29,9 +28,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Whose units: the instance, the stack's folder, and the file that output is added to.
+    """What the units belong to: the instance, the stack's folder, and the log file.
 
-    `wanted_by` is the target that begins the recovery after a boot.
+    `wanted_by` is the target that starts the recovery after a boot.
     """
 
     instance: str
@@ -41,20 +40,20 @@ class Place:
 
     @property
     def mark(self) -> str:
-        """The first line of every unit of ours: what is not marked so is somebody else's."""
+        """The first line of every unit written by Quiesce. Other units are never touched."""
         return f"# quiesce: {self.instance} in {self.folder}"
 
     @property
     def stem(self) -> str:
-        """How names of units begin: two stacks may call an instance the same."""
+        """The prefix of unit names, unique even if two stacks use the same instance name."""
         place = hashlib.sha256(self.folder.encode("utf-8", "surrogateescape")).hexdigest()[:6]
         return f"quiesce-{re.sub(r'[^A-Za-z0-9_]', '-', self.instance)}-{place}"
 
 
 def on_calendar(cron: str) -> tuple[str, ...]:
-    """Return the calendar expressions that say what a cron expression says.
+    """Return the calendar expressions equivalent to a cron expression.
 
-    Two where a day and a weekday are given: to cron either is enough, to systemd both are needed.
+    Two if a day and a weekday are given: for cron either is enough, systemd needs both.
     """
     minutes, hours, days, months, weekdays = schedule.fields(cron)
     _, _, day_text, _, weekday_text = cron.split()
@@ -88,7 +87,7 @@ def unit_files(
 
 
 def quoted(argument: str) -> str:
-    """Return an argument as ExecStart= reads it. Raise ValueError for one that it cannot say."""
+    """Return an argument quoted for ExecStart=. Raise ValueError if that is impossible."""
     if not argument.isprintable():
         raise ValueError(f"a systemd unit cannot contain {argument!r}")
     text = argument.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
@@ -110,7 +109,7 @@ def _timer(place: Place, text: str, cron: str) -> str:
             "",
             "[Timer]",
             *(f"OnCalendar={expression}" for expression in on_calendar(cron)),
-            # What was missed while the machine was off is done when it is on again.
+            # Runs missed while the machine was off start after the next boot.
             "Persistent=true",
             "",
             "[Install]",

@@ -1,4 +1,4 @@
-"""What a backup finds out about itself: rest, clean shutdown, one instant, downtime."""
+"""Checks of a backup: other writers, clean shutdown, consistency, downtime."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from quiesce.plan import steps as s
 
 @handles(s.CheckIdle)
 def rest(step: s.CheckIdle, run: Run) -> str:
-    """Name whoever else is there. What they wrote is known once the databases are dumped."""
+    """Report other sessions. What they wrote is known once the databases are dumped."""
     databases = [run.stack.database(key) for key in step.databases]
     seen = run.ports.databases.activity(databases)
     unknown = outcome.external_sessions(seen, step.ignored)
@@ -31,7 +31,7 @@ def watch(step: s.WatchStarts, run: Run) -> str:
 
 @handles(s.CheckStopped)
 def stopped(step: s.CheckStopped, run: Run) -> str:
-    """Look again at who runs, or ran; write down in the set what that means for it."""
+    """Check again which writers run or ran, and record in the set what that means for it."""
     runtime = run.ports.runtime
     declared = [run.stack.volume(key) for key in step.volumes]
     awake = outcome.awake(

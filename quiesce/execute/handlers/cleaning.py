@@ -1,4 +1,4 @@
-"""Cleaning: emptied, removed, built anew."""
+"""Steps that empty, remove or rebuild."""
 
 from __future__ import annotations
 

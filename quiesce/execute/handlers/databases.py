@@ -1,4 +1,4 @@
-"""Databases: held, dumped, built beside, compared, swapped."""
+"""Steps of databases: snapshots, dumps, staging databases, comparison and exchange."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from quiesce.plan import outcome
 from quiesce.plan import steps as s
 from quiesce.ports import DatabaseContents
 
-#: What a restore does about an obstacle.
+#: How a restore deals with an obstacle.
 _WAYS: Mapping[ObstacleKind, str] = {
     "names": "Quiesce can restore it by setting a search path; plain pg_restore fails",
     "orphans": "a full restore needs --not-valid",
@@ -130,7 +130,7 @@ def load(step: s.LoadDump, run: Run) -> str:
 
 
 def _eased(database: str, eased: tuple[str, ...], run: Run) -> str:
-    """Say aloud what did not come back as it was."""
+    """Warn about everything that was restored differently."""
     for line in eased:
         run.ports.sink.warn(f"{database}: {line}")
     run.eased[database] = eased
@@ -184,7 +184,7 @@ def copy_schema(step: s.CopySchema, run: Run) -> str:
 
 @handles(s.ReplaceRows)
 def replace_rows(step: s.ReplaceRows, run: Run) -> str:
-    """Refuse what does not fit, all of it at once, and what came out different."""
+    """Raise QuiesceError listing everything that does not fit, or that came out differently."""
     database, source = run.stack.database(step.database), run.sources[step.set]
     record = rows_record(source, step.database)
     place = (database, step.name, record, source.path, step.file)

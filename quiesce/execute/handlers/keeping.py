@@ -1,4 +1,4 @@
-"""Which sets stay: pinned, accepted as they are, removed when their time is over."""
+"""Steps of retention: pin, accept and remove sets."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def accept(step: s.AcceptSet, run: Run) -> str:
 
 
 def set_named(name: str, run: Run) -> BackupSet:
-    """Return the set of this name. Raise RequestError when it is gone."""
+    """Return the set of this name. Raise RequestError if it no longer exists."""
     for backup in run.ports.store.sets():
         if backup.name == name:
             return backup

@@ -1,4 +1,4 @@
-"""Sets that go to stores away from here, come back, and end there."""
+"""Steps of off-site stores: push, pull and prune."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from quiesce.plan.retention import Candidate
 
 @handles(s.PushSet)
 def push(step: s.PushSet, run: Run) -> str:
-    """Send the set; remember which store has it."""
+    """Upload the set and record which store contains it."""
     backup = set_named(step.set, run)
     try:
         sent = run.ports.offsite.push(step.store, backup, run.ports.sink.progress)
@@ -28,7 +28,7 @@ def push(step: s.PushSet, run: Run) -> str:
             error.hint or "run 'inv push' later; the next backup uploads it as well",
             details=error.details,
         ) from error
-    # Looked up again: sending takes long, and somebody may have pinned it meanwhile.
+    # Read again: uploading takes long, and the set may have been pinned meanwhile.
     state = set_named(step.set, run).state
     pushed = {**state.pushed, step.store: run.ports.clock.now()}
     run.ports.store.remember(step.set, replace(state, pushed=pushed))
@@ -37,7 +37,7 @@ def push(step: s.PushSet, run: Run) -> str:
 
 @handles(s.PullSet)
 def pull(step: s.PullSet, run: Run) -> str:
-    """Fetch the set beside the others, and list it once it was compared with its sums."""
+    """Download the set, and publish it once it was compared with its sums."""
     store, port = run.ports.store, run.ports.offsite
     found = next((entry for entry in port.sets(step.store) if entry.name == step.set), None)
     if found is None:
@@ -61,7 +61,7 @@ def pull(step: s.PullSet, run: Run) -> str:
 
 @handles(s.PruneStore)
 def prune(step: s.PruneStore, run: Run) -> str:
-    """Remove from the store what its rules do not keep, oldest first, unless a set in it looks
+    """Remove sets from the store that its rules do not keep, oldest first, unless a set in it looks
     like a loss."""
     port, now = run.ports.offsite, run.ports.clock.now()
     policy = next(entry.retention for entry in run.stack.stores if entry.name == step.store)
@@ -84,8 +84,8 @@ def prune(step: s.PruneStore, run: Run) -> str:
 def store_candidates(
     ports: Ports, store: str, there: Sequence[OffsiteSet], *, force: bool = False
 ) -> tuple[Candidate, ...]:
-    """Return what retention looks at of the sets in a store. `force` accepts what looks like a
-    loss, for good, and counts sets whose sender is not known."""
+    """Return the facts that retention needs about the sets in a store. `force` permanently accepts
+    sets that look like a loss, and counts sets whose origin is not confirmed."""
     port = ports.offsite
     trust = {entry.name: port.trust(store, entry.name) for entry in there}
     found = offsite.candidates(

@@ -1,4 +1,4 @@
-"""Which function carries out which step."""
+"""Maps each kind of step to its handler."""
 
 from __future__ import annotations
 

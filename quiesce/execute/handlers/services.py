@@ -1,4 +1,4 @@
-"""Services: up, stopped, started, well."""
+"""Steps of services: up, stop, start, wait until healthy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def up(step: s.UpServices, run: Run) -> str:
 
 @handles(s.StopServices)
 def stop(step: s.StopServices, run: Run) -> str:
-    """Stop one unit after the other, so that each downtime begins with its own request."""
+    """Stop one unit after the other, so that each downtime starts at its own stop request."""
     killed = []
     for unit in step.units:
         run.downtime.stopping(unit.service, run.ports.clock.monotonic())
@@ -43,7 +43,7 @@ def stop(step: s.StopServices, run: Run) -> str:
 
 @handles(s.StartServices)
 def start(step: s.StartServices, run: Run) -> str:
-    """Start all of them; where that fails one by one, so that one keeps no other down."""
+    """Start all of them; if that fails, one by one, so that one failure affects no other."""
     wanted = step.units
     if step.keep_going:
         wanted = tuple(unit for unit in wanted if not _lacks_something(unit.service, run))
@@ -71,7 +71,7 @@ def _one_by_one(units: tuple[Unit, ...], first: QuiesceError, run: Run) -> dict[
                 raise first
             run.ports.runtime.start([unit])
         except NotDeclared as error:
-            # Somebody took it out of the stack meanwhile: it is owed nothing.
+            # It was removed from the stack meanwhile, so it need not be started.
             run.ports.sink.warn(error.fact)
             run.undeclared.add(unit.service)
         except QuiesceError as error:
@@ -82,7 +82,7 @@ def _one_by_one(units: tuple[Unit, ...], first: QuiesceError, run: Run) -> dict[
 
 
 def _lacks_something(name: str, run: Run) -> bool:
-    """Whether a service needs one that failed; then it is not started, and said to be down."""
+    """Whether a service needs one that failed; then it is not started, but reported."""
     service = next((s for s in run.observed.services if s.name == name), None)
     for need in service.depends_on if service else ():
         begun = need.condition == "started" and need.service not in run.not_started
@@ -105,8 +105,8 @@ def check_started(step: s.CheckStarted, run: Run) -> str:
 
 @handles(s.CheckAddresses)
 def addresses(step: s.CheckAddresses, run: Run) -> str:
-    """Warn of who may keep an address that is no longer right. Never fails a run: what was
-    stopped runs again."""
+    """Warn about services that may still use an old address. Never fails a run, because
+    everything runs again by now."""
     try:
         found = outcome.moved(step, run.ports.runtime.services())
     except QuiesceError as error:
@@ -138,7 +138,7 @@ def run_command(step: s.RunCommand, run: Run) -> str:
 
 
 def _about_services(names: Sequence[str]) -> AbstractContextManager[None]:
-    """What goes wrong in the block is about these services, and about no data."""
+    """Errors in this block concern these services, not data."""
 
     def translation(error: Exception) -> ServiceFailed | None:
         if not isinstance(error, QuiesceError) or error.lost_engine:
@@ -151,13 +151,13 @@ def _about_services(names: Sequence[str]) -> AbstractContextManager[None]:
 
 @handles(s.WaitHealthy)
 def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
-    # The services have what they need; this process only waits from here on.
+    # The services have all they need; from here on this process only waits.
     run.sum_meanwhile()
     began = run.ports.clock.monotonic()
     waited: Mapping[str, float] = {}
     try:
         waited = run.ports.runtime.wait_healthy(
-            # Nobody waits for what is known to be down: that has been said.
+            # Services that are known to be down were reported already, so do not wait for them.
             [u for u in step.units if u.service not in run.undeclared | run.not_started],
             step.timeout,
             lambda name: run.ports.sink.progress(f"waiting for {name}", 0),
@@ -173,7 +173,7 @@ def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
 
 @handles(s.WaitServices)
 def wait_services(step: s.WaitServices, run: Run) -> str:
-    """Units made by this very run are looked up now, and have to be as well as they can be."""
+    """Look up the units now, because this run created them, and wait until they are healthy."""
     wanted = []
     for service in run.ports.runtime.services():
         if service.name not in step.services or service.name in run.failed:
@@ -201,7 +201,7 @@ def wait_services(step: s.WaitServices, run: Run) -> str:
 
 
 def _part_of(error: ServiceFailed, name: str) -> QuiesceError:
-    """Return what of an error is about one service."""
+    """Return the part of an error that concerns one service."""
     if len(error.services) == 1:
         return error
     fact = next((f for f in error.fact.split("; ") if f" {name} " in f), error.fact)

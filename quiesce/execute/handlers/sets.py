@@ -1,4 +1,4 @@
-"""Backup sets: opened, recorded, sealed, verified, removed."""
+"""Steps of backup sets: open, record, publish, verify, remove."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def record_stack(step: s.RecordStack, run: Run) -> str:
         if not run.stack.recipients:
             draft.documents[file] = content
             continue
-        # A member, so that it is encrypted: stack.yaml is as somebody wrote it.
+        # A member, so that it is encrypted: stack.yaml may contain anything.
         run.ports.store.write(run.id, step.set, file, content)
         draft.files.append((file, "stack", ""))
     return ""
@@ -54,7 +54,7 @@ def encrypt(step: s.EncryptSet, run: Run) -> str:
 
 
 def _measure(name: str, run: Run) -> None:
-    """Take the sums of all members that have none yet, by reading them back."""
+    """Compute the checksums of all members that have none yet, by reading them back."""
     draft, store = run.drafts[name], run.ports.store
     if draft.summing is not None:
         draft.summing.finish()
@@ -67,7 +67,7 @@ def _measure(name: str, run: Run) -> None:
 
 @handles(s.SealSet)
 def seal(step: s.SealSet, run: Run) -> str:
-    """Take the sums of all members, then publish. Nothing is in the set that was not read back."""
+    """Compute the checksums of all members by reading them back, then publish the set."""
     draft = run.drafts[step.set]
     store = run.ports.store
     _measure(step.set, run)
@@ -120,7 +120,7 @@ def _manifest(draft: Draft, run: Run) -> Manifest:
 
 
 def _members(draft: Draft, run: Run) -> tuple[Member, ...]:
-    """In the order of the steps that made them, whenever their sums were taken."""
+    """Sort members by the steps that made them, not by when their sums were computed."""
     by_file = _by_plain_file(draft.opened.set, run)
     return tuple(by_file[file] for file, *_ in draft.finished())
 

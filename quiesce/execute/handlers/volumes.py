@@ -1,4 +1,4 @@
-"""Volumes: archived, staged, exchanged."""
+"""Steps of volumes: archive, stage, exchange."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from quiesce.ports import VolumeSize
 
 @handles(s.ArchiveVolume)
 def archive(step: s.ArchiveVolume, run: Run) -> str:
-    """Archive one level. What level 0 needs stays ready until level 1 is done or the run ends."""
+    """Archive one level. What level 0 prepared is kept until level 1 is done or the run ends."""
     draft = run.drafts[step.set]
     state = run.observed.volume(step.volume)
     if step.level == 0:
@@ -74,7 +74,7 @@ def _refuse_unsafe(volume: str, unsafe: tuple[str, ...]) -> None:
 
 
 def refuse_foreign_writers(key: str, run: Run) -> None:
-    """Raise QuiesceError when a container outside of the project began to write there since."""
+    """Raise QuiesceError if a container outside of the project now has write access there."""
     for state in run.ports.runtime.volumes(run.stack.volumes):
         if state.key == key and state.outside_writers:
             raise QuiesceError(
