@@ -272,7 +272,7 @@ ADDED = {
     ),
     "other choice": (
         "volumes: {a: {clean: yes}}",
-        "6: volumes.a.clean: 'yes' is not one of the known words (known: logs, cache)",
+        "6: volumes.a.clean: 'yes' is not a known value (known: logs, cache)",
     ),
     "missing": (
         "databases:\n  a: {user: x}",
