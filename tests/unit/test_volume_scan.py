@@ -67,6 +67,11 @@ def compare(
 ROOT = entry(".", "d", inode=2)
 SAME = entry("./a")
 
+# Their modification time was set by hand: it is newer than the change of the file.
+DATED_LATE, DATED_THEN, DATED_BEFORE = (
+    entry("./a", mtime=T0 + offset) for offset in (10**6, -2, -3)
+)
+
 RULES = {
     "nothing changed": (SAME, SAME, [], []),
     "changed in the last moment before T0": (SAME, entry("./a", ctime=T0 - 2), ["./a"], []),
@@ -74,6 +79,9 @@ RULES = {
     "written after T0": (SAME, entry("./a", ctime=T0 + 9, mtime=T0 + 9), ["./a"], []),
     "only its attributes changed": (SAME, entry("./a", ctime=T0 + 9), ["./a"], []),
     "dated in the future": (SAME, entry("./a", mtime=T0 + 10**6), ["./a"], []),
+    "dated after T0, as before": (DATED_LATE, DATED_LATE, ["./a"], []),
+    "dated in the last moment before T0": (DATED_THEN, DATED_THEN, ["./a"], []),
+    "dated just before that": (DATED_BEFORE, DATED_BEFORE, [], []),
     "another size": (SAME, entry("./a", size=2), ["./a"], []),
     "another inode": (SAME, entry("./a", inode=8), ["./a"], []),
     "another device": (SAME, entry("./a", device=9), ["./a"], []),
