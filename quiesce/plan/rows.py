@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from quiesce.model import Database, DatabaseSwap, RestoreSource
+from quiesce.model import Database, DatabaseSwap, ImportSource, RestoreSource
 from quiesce.plan.steps import (
     CopySchema,
     CreateDatabase,
@@ -49,10 +49,12 @@ def beside(
 ) -> tuple[Node, ...]:
     """Return the steps that build a staging database of each, with the set's rows."""
     target_of = {target.database: target for target in inputs.rows}
+    # A file does not say how its database was made: then it is like the live one.
+    like = "" if isinstance(source, ImportSource) else source.name
     nodes: list[Node] = []
     for database, swap in zip(databases, swaps, strict=True):
         key, side, target = database.key, swap.side, target_of[database.key]
-        nodes.append(CreateDatabase(source.name, key, side, "built beside the live one"))
+        nodes.append(CreateDatabase(like, key, side, "built beside the live one"))
         nodes += [
             MigrateDatabase(key, side, revision, "the schema at the time of the backup")
             for revision in target.revisions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -23,6 +23,9 @@ from quiesce.model import (
     rows_record,
 )
 from quiesce.plan import steps as s
+from quiesce.plan.restore import plan_restore
+from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
+from quiesce.plan.rows import RowsTarget
 from quiesce.ports import DatabaseContents, Drift, LoadedRows, VolumeSize
 from tests.support.builders import RUN, a_database_record, a_set, a_stack, a_world
 
@@ -33,6 +36,8 @@ A_FILE = ImportSource(
     (ImportedDatabase("rulesdb", "rulesdb.sql", ("abc",), (COUNTER,)),),
     (ImportedVolume("backend-media", "media.tgz"),),
 )
+
+TARGET = RowsTarget("rulesdb", ("abc",), "head", ())
 
 
 def a_run(source: RestoreSource, **ports: Any) -> Run:
@@ -129,3 +134,23 @@ def test_a_set_says_of_rows_all_that_it_recorded() -> None:
     assert {f.name: getattr(record, f.name) for f in fields(RowsRecord)} == {
         f.name: getattr(first, f.name) for f in fields(RowsRecord)
     }
+
+
+@pytest.mark.parametrize(
+    ("request_", "inputs", "rows_only"),
+    [
+        (RestoreRequest(), RestoreInputs(), False),
+        (RestoreRequest(beside="then"), RestoreInputs(), False),
+        (RestoreRequest(), RestoreInputs(rows=(TARGET,)), True),
+        (RestoreRequest(in_place=True), RestoreInputs(rows=(TARGET,)), True),
+    ],
+)
+def test_no_step_for_a_file_goes_by_the_records_of_a_set(
+    request_: RestoreRequest, inputs: RestoreInputs, rows_only: bool
+) -> None:
+    """Databases are made like the live ones: a file does not say how its own was made."""
+    source = replace(A_FILE, volumes=(), rows_only=rows_only)
+    plan = plan_restore(a_stack(), a_world(), source, request_, inputs, RUN, "safety")
+    steps = [step for _, step in s.steps_of(plan.nodes)]
+    named = {type(step) for step in steps if getattr(step, "set", "") == source.name}
+    assert named == {s.ReplaceRows if rows_only else s.LoadScript}
