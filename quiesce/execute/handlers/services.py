@@ -153,7 +153,7 @@ def _about_services(names: Sequence[str]) -> Iterator[None]:
 @handles(s.WaitHealthy)
 def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
     # The services have what they need; this process only waits from here on.
-    run.sum_meanwhile()
+    run.measure_meanwhile()
     began = run.ports.clock.monotonic()
     waited: Mapping[str, float] = {}
     try:
