@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
 from quiesce.errors import QuiesceError
-from quiesce.execute.summing import Finished, Summing
+from quiesce.execute.draft import Draft
 from quiesce.model import (
     BackupSet,
-    ClusterRecord,
-    DatabaseRecord,
     Downtime,
-    MemberKind,
     RestoreSource,
     Stack,
-    VolumeRecord,
 )
-from quiesce.observed import Activity, Observed
-from quiesce.plan.steps import OpenSet
+from quiesce.observed import Observed
 from quiesce.ports import (
     BackupStore,
     Clock,
@@ -74,34 +67,6 @@ class DowntimeMeter:
 
 
 @dataclass(slots=True)
-class Draft:
-    """A set while it is being made."""
-
-    opened: OpenSet
-    directory: Path
-    created_at: datetime
-    began: float
-    databases: list[DatabaseRecord] = field(default_factory=list)
-    volumes: dict[str, VolumeRecord] = field(default_factory=dict)
-    files: list[tuple[str, MemberKind, str]] = field(default_factory=list)
-    documents: dict[str, bytes] = field(default_factory=dict)
-    summing: Summing | None = None
-    clusters: list[ClusterRecord] = field(default_factory=list)
-    inconsistencies: list[str] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
-    rest: Activity | None = None
-    ignored: tuple[str, ...] = ()
-
-    def finished(self) -> list[tuple[str, MemberKind, str]]:
-        """The complete members: file, kind and source of each."""
-        found = list(self.files)
-        for key, record in self.volumes.items():
-            found += [(file, "volume", key) for file in record.levels]
-            found += [(record.gone, "gone", key)] if record.gone else []
-        return found
-
-
-@dataclass(slots=True)
 class Run:
     """One run: its id, what was observed for it, and the results of its steps so far.
 
@@ -135,12 +100,7 @@ class Run:
     #: What was restored differently in a database, in words.
     eased: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def sum_meanwhile(self) -> None:
-        """Compute checksums of complete members in the background; see `Draft.summing`."""
-        for name, draft in self.drafts.items():
-            if draft.summing is None:
-                draft.summing = Summing(functools.partial(self._measure, name))
-            draft.summing.begin(draft.finished())
-
-    def _measure(self, name: str, member: Finished) -> None:
-        self.ports.store.measure(self.id, name, *member)
+    def measure_meanwhile(self) -> None:
+        """Compute checksums of complete members of every set in the making, in the background."""
+        for draft in self.drafts.values():
+            draft.measure_meanwhile()

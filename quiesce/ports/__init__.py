@@ -26,7 +26,7 @@ from quiesce.ports.runtime import (
     Runtime,
     StopResult,
 )
-from quiesce.ports.sets import BackupStore, Offsite
+from quiesce.ports.sets import BackupStore, Measured, Offsite
 from quiesce.ports.volumes import VolumeIO, VolumeSize, VolumeSurvey
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "EventSink",
     "Handover",
     "LoadedRows",
+    "Measured",
     "Migrator",
     "Offsite",
     "Progress",

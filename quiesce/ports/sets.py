@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -81,8 +82,23 @@ class Offsite(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A finished file of a staged set that was read for its sum.
+
+    `member` is what it is in the manifest, `identity` what tells the file that was read from one
+    that was written since.
+    """
+
+    member: Member
+    identity: tuple[int, ...]
+
+
 class BackupStore(Protocol):
-    """Sets on disk: staged, sealed, published at once, listed, checked, removed."""
+    """Sets on disk: staged, sealed, published at once, listed, checked, removed.
+
+    It remembers nothing of a set in the making: whoever makes one keeps what `measure` returned.
+    """
 
     def sets(self) -> tuple[BackupSet, ...]:
         """Complete sets of the stack's `backups/`, oldest first by creation."""
@@ -120,16 +136,13 @@ class BackupStore(Protocol):
         """Write this content to a file of a staged set, with mode 0600."""
         ...
 
-    def measure(self, run: str, name: str, file: str, kind: MemberKind, source: str) -> Member:
-        """Sync a finished file of a staged set, read it back for its sum, and make it a member."""
+    def measure(self, run: str, name: str, file: str, kind: MemberKind, source: str) -> Measured:
+        """Sync a finished file of a staged set and read it back for its sum."""
         ...
 
-    def members(self, run: str, name: str) -> tuple[Member, ...]:
-        """Return the members that `measure` added to this staged set so far."""
-        ...
-
-    def encrypt(self, run: str, name: str, member: Member, recipients: Recipients) -> None:
-        """Encrypt and sync this member of a staged set, and delete the plaintext."""
+    def encrypt(self, run: str, name: str, plain: Measured, recipients: Recipients) -> Measured:
+        """Encrypt and sync this member of a staged set, and delete the plaintext. Return the
+        encrypted member."""
         ...
 
     def decrypted(
@@ -139,9 +152,17 @@ class BackupStore(Protocol):
         not encrypted. Raise RequestError if there is no key for it."""
         ...
 
-    def seal(self, run: str, manifest: Manifest, documents: Mapping[str, bytes]) -> BackupSet:
+    def seal(
+        self,
+        run: str,
+        manifest: Manifest,
+        documents: Mapping[str, bytes],
+        measured: Collection[Measured] = (),
+    ) -> BackupSet:
         """Write documents, sums and manifest, sync everything, publish with one rename that
-        never replaces. Already published by this run: return it."""
+        never replaces. Already published by this run: return it.
+
+        A member that is not the file that was `measured` is read again, and must be the same."""
         ...
 
     def verify(self, backup: BackupSet, progress: Progress) -> tuple[str, ...]:

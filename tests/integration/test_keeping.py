@@ -54,17 +54,17 @@ class Kept:
         name = f"core-{when:%Y%m%d-%H%M%S}"
         staged = self.store.open("run", name)
         (staged / "databases" / "rulesdb.dump").write_bytes(b"d" * 100)
-        self.store.measure("run", name, "databases/rulesdb.dump", "database", "rulesdb")
+        dump = self.store.measure("run", name, "databases/rulesdb.dump", "database", "rulesdb")
         (table,) = a_database_record("rulesdb").tables
         record = a_database_record("rulesdb", tables=(replace(table, rows=rows),))
         manifest = replace(
             a_set(name).manifest,
-            members=self.store.members("run", name),
+            members=(dump.member,),
             databases=(record,),
             volumes=(),
             created_at=when,
         )
-        made = self.store.seal("run", manifest, {})
+        made = self.store.seal("run", manifest, {}, [dump])
         if good is not None:
             self.store.remember(name, made.state.checked("sums", NOW, good=good))
         self.store.discard("run")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from quiesce.adapters import files
 from quiesce.adapters.sets.local import LocalStore
 from quiesce.app.backups_folder import runs_folder
 from quiesce.app.run import changing
@@ -262,18 +263,36 @@ def test_a_set_that_was_changed_while_it_was_made_is_not_published(
     name = "core-20261121-020000"
     staged = store.open(RUN, name)
     (staged / "databases" / "rulesdb.dump").write_bytes(b"d" * 5000)
-    store.measure(RUN, name, "databases/rulesdb.dump", "database", "rulesdb")
+    dump = store.measure(RUN, name, "databases/rulesdb.dump", "database", "rulesdb")
     harm(staged / "databases" / "rulesdb.dump")
     manifest = replace(
         a_set(name, databases=("rulesdb",), volumes=()).manifest,
-        members=store.members(RUN, name),
+        members=(dump.member,),
         created_at=NOW,
         name=name,
     )
     with pytest.raises(QuiesceError, match="was changed while it was made"):
-        store.seal(RUN, manifest, {"RESTORE.md": b"by hand\n"})
+        store.seal(RUN, manifest, {"RESTORE.md": b"by hand\n"}, [dump])
     assert store.sets() == ()
     assert not (store.folder / name).exists()
+
+
+def test_a_store_remembers_nothing_of_a_set_in_the_making(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever makes the set keeps it. With that, no member is read a third time."""
+    folder, name = tmp_path / "backups", "core-20261121-020000"
+    staged = LocalStore(folder).open(RUN, name)
+    (staged / "databases" / "rulesdb.dump").write_bytes(b"d" * 5000)
+    dump = LocalStore(folder).measure(RUN, name, "databases/rulesdb.dump", "database", "rulesdb")
+    manifest = replace(
+        a_set(name, databases=("rulesdb",), volumes=()).manifest,
+        members=(dump.member,),
+        created_at=NOW,
+        name=name,
+    )
+    monkeypatch.setattr(files, "sum_of", None)
+    assert LocalStore(folder).seal(RUN, manifest, {}, [dump]).name == name
 
 
 def test_a_member_that_was_only_touched_is_good(tmp_path: Path) -> None:
@@ -282,14 +301,14 @@ def test_a_member_that_was_only_touched_is_good(tmp_path: Path) -> None:
     name = "core-20261121-020000"
     staged = store.open(RUN, name)
     (staged / "databases" / "rulesdb.dump").write_bytes(b"d" * 5000)
-    store.measure(RUN, name, "databases/rulesdb.dump", "database", "rulesdb")
+    dump = store.measure(RUN, name, "databases/rulesdb.dump", "database", "rulesdb")
     os.utime(staged / "databases" / "rulesdb.dump")
     manifest = replace(
         a_set(name, databases=("rulesdb",), volumes=()).manifest,
-        members=store.members(RUN, name),
+        members=(dump.member,),
         created_at=NOW,
         name=name,
     )
-    sealed = store.seal(RUN, manifest, {"RESTORE.md": b"by hand\n"})
+    sealed = store.seal(RUN, manifest, {"RESTORE.md": b"by hand\n"}, [dump])
     assert store.verify(sealed, lambda *_: None) == ()
     assert publish_a_set(store, "core-20261122-020000").name == "core-20261122-020000"

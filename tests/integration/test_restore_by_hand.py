@@ -85,14 +85,16 @@ def a_set_of(
     staged = store.open(RUN, "core-20261121-020000")
     record = admin.dump(database, kind, staged, "databases/base.dump", nothing)
     admin.dump_globals("db", staged, "databases/globals.sql")
-    store.measure(RUN, staged.name, "databases/base.dump", "database", "base")
-    store.measure(RUN, staged.name, "databases/globals.sql", "globals", "db")
+    measured = (
+        store.measure(RUN, staged.name, "databases/base.dump", "database", "base"),
+        store.measure(RUN, staged.name, "databases/globals.sql", "globals", "db"),
+    )
     manifest = replace(
         a_set(staged.name).manifest, kind=kind, created_at=NOW, name=staged.name,
-        members=store.members(RUN, staged.name), databases=(record,), volumes=(),
+        members=tuple(one.member for one in measured), databases=(record,), volumes=(),
     )  # fmt: skip
     page = restore_instructions(manifest)
-    return store.seal(RUN, manifest, {"RESTORE.md": page.encode()}), record
+    return store.seal(RUN, manifest, {"RESTORE.md": page.encode()}, measured), record
 
 
 def forget(server: PostgresServer, name: str) -> None:

@@ -57,20 +57,20 @@ def age(identity: Path) -> Recipients:
 def sealed(store: LocalStore, recipients: Recipients) -> BackupSet:
     """Publish a set of `CONTENT`, encrypted."""
     staged = store.open(RUN, NAME)
+    measured = []
     for file, content in CONTENT.items():
         (staged / file).write_bytes(content)
         kind = "database" if file.endswith(".dump") else "volume"
-        member = store.measure(RUN, NAME, file, kind, Path(file).stem)
-        store.encrypt(RUN, NAME, member, recipients)
-    members = store.members(RUN, NAME)
+        plain = store.measure(RUN, NAME, file, kind, Path(file).stem)
+        measured.append(store.encrypt(RUN, NAME, plain, recipients))
     made = replace(
         a_set(NAME).manifest,
-        members=members,
+        members=tuple(one.member for one in measured),
         created_at=NOW,
         name=NAME,
         encryption=recipients.method,
     )
-    backup = store.seal(RUN, made, {})
+    backup = store.seal(RUN, made, {}, measured)
     store.discard(RUN)
     return backup
 

@@ -26,7 +26,7 @@ from quiesce.codec import NotDecodable, decode, encode
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.file_errors import translate_write_errors
 from quiesce.model import BackupSet, Manifest, Member, MemberKind, Recipients, SetState
-from quiesce.ports import Progress
+from quiesce.ports import Measured, Progress
 from quiesce.private_files import read_private, secure_below, secure_top, trusted_owners
 
 
@@ -40,8 +40,6 @@ class LocalStore:
         self._scratch = RunScratch(self._staging)
         self._state = folder / ".state"
         self._trash = folder / ".trash"
-        self._members: dict[tuple[str, str], dict[str, Member]] = {}
-        self._read_as: dict[Path, files.Identity] = {}
 
     # ------------------------------------------------------------------------------- looking
 
@@ -113,37 +111,24 @@ class LocalStore:
         with translate_write_errors(self.folder):
             return self._scratch.abandoned(keep)
 
-    def add(self, run: str, name: str, member: Member) -> None:
-        self._members.setdefault((run, name), {})[member.file] = member
-
-    def members(self, run: str, name: str) -> tuple[Member, ...]:
-        """Return the members added so far, in the order in which they were finished."""
-        return tuple(self._members.get((run, name), {}).values())
-
     def write(self, run: str, name: str, file: str, content: bytes) -> None:
         with translate_write_errors(self.folder):
             files.write_synced(self._staging / run / name / file, content)
 
-    def measure(self, run: str, name: str, file: str, kind: MemberKind, source: str) -> Member:
-        """Sync a finished file of a staged set, compute its sum by reading it, and add it."""
+    def measure(self, run: str, name: str, file: str, kind: MemberKind, source: str) -> Measured:
         path = self._staging / run / name / file
         with translate_write_errors(self.folder):
             path.chmod(0o600)
             # Before reading, so that a change while it is read is detected.
-            self._read_as[path] = files.identity(path)
+            identity = files.identity(path)
             digest, size = files.sum_and_sync(path)
-        member = Member(Path(file).name, kind, source, file, size, digest)
-        self.add(run, name, member)
-        return member
+        return Measured(Member(Path(file).name, kind, source, file, size, digest), identity)
 
-    def encrypt(self, run: str, name: str, member: Member, recipients: Recipients) -> None:
-        members = self._members[run, name]
-        plain = (member.plain or member).file
+    def encrypt(self, run: str, name: str, plain: Measured, recipients: Recipients) -> Measured:
+        staged = self._staging / run / name
         with translate_write_errors(self.folder):
-            done = encrypt_member(self._staging / run / name, member, recipients)
-            path = self._staging / run / name / done.file
-            self._read_as[path] = files.identity(path)
-        members[plain] = done
+            done = encrypt_member(staged, plain.member, recipients)
+            return Measured(done, files.identity(staged / done.file))
 
     def decrypted(
         self, run: str, backup: BackupSet, identity: Path | None, progress: Progress
@@ -155,7 +140,13 @@ class LocalStore:
             folder.mkdir(mode=0o700, exist_ok=True)
             return decrypted(backup, folder, identity, progress)
 
-    def seal(self, run: str, manifest: Manifest, documents: Mapping[str, bytes]) -> BackupSet:
+    def seal(
+        self,
+        run: str,
+        manifest: Manifest,
+        documents: Mapping[str, bytes],
+        measured: Collection[Measured] = (),
+    ) -> BackupSet:
         final = self.folder / manifest.name
         if not (self._staging / run / manifest.name).is_dir() and final.is_dir():
             return self.read(final)
@@ -170,7 +161,7 @@ class LocalStore:
             sums += [f"{_digest(content)}  {file}" for file, content in documents.items()]
             sums.append(f"{_digest(body)}  {MANIFEST}")
             files.write_synced(staged / SUMS, ("\n".join(sums) + "\n").encode())
-            self._require_whole(staged, manifest, documents)
+            self._require_whole(staged, manifest, documents, measured)
             files.remove_empty_folders(staged)
             files.sync_folders(staged)
             # Last in the folder: a set without a manifest does not exist.
@@ -181,13 +172,18 @@ class LocalStore:
         return self.read(final)
 
     def _require_whole(
-        self, staged: Path, manifest: Manifest, documents: Mapping[str, bytes]
+        self,
+        staged: Path,
+        manifest: Manifest,
+        documents: Mapping[str, bytes],
+        measured: Collection[Measured],
     ) -> None:
         """Raise QuiesceError unless the staged set contains exactly what the manifest lists.
 
         A member that is unchanged since its sum was computed is not read again.
         """
         members = {member.file: member for member in manifest.members}
+        read_as = {one.member.file: one.identity for one in measured}
         present = set(files.regular_files(staged))
         extra = present - {*members, *documents, SUMS}
         wrong = [f"{file}: is not part of the set" for file in sorted(extra)]
@@ -197,10 +193,7 @@ class LocalStore:
                 wrong.append(f"{file}: is missing")
             elif path.lstat().st_size != member.bytes:
                 wrong.append(f"{file}: its size has changed since it was checksummed")
-            elif (
-                files.identity(path) != self._read_as.get(path)
-                and files.sum_of(path) != member.sha256
-            ):
+            elif files.identity(path) != read_as.get(file) and files.sum_of(path) != member.sha256:
                 wrong.append(f"{file}: its content has changed since it was checksummed")
         if wrong:
             raise QuiesceError(
@@ -261,11 +254,6 @@ class LocalStore:
     def discard(self, run: str) -> None:
         with translate_write_errors(self.folder):
             self._scratch.remove(run)
-        for key in [key for key in self._members if key[0] == run]:
-            del self._members[key]
-        folder = self._staging / run
-        for path in [path for path in self._read_as if path.is_relative_to(folder)]:
-            del self._read_as[path]
 
     def verify(self, backup: BackupSet, progress: Progress) -> tuple[str, ...]:
         return verify(backup, progress)

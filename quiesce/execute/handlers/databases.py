@@ -57,7 +57,7 @@ def dump(step: s.DumpDatabase, run: Run) -> str:
         write_settings(draft.directory / file, record.settings)
         draft.files.append((file, "settings", step.database))
     draft.databases.append(replace(record, settings=()))
-    run.sum_meanwhile()
+    run.measure_meanwhile()
     rows = sum(table.rows for table in record.tables)
     return f"{len(record.tables)} tables, {rows} rows"
 

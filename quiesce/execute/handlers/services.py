@@ -151,8 +151,8 @@ def _about_services(names: Sequence[str]) -> AbstractContextManager[None]:
 
 @handles(s.WaitHealthy)
 def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
-    # The services have all they need; from here on this process only waits.
-    run.sum_meanwhile()
+    # The services have what they need; this process only waits from here on.
+    run.measure_meanwhile()
     began = run.ports.clock.monotonic()
     waited: Mapping[str, float] = {}
     try:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from quiesce import __version__, private_facts
 from quiesce.errors import CheckFailed
+from quiesce.execute.draft import Draft, Finished
 from quiesce.execute.handlers.registry import handles
 from quiesce.execute.instructions import restore_instructions
-from quiesce.execute.run import Draft, Run
-from quiesce.model import Manifest, Member
+from quiesce.execute.run import Run
+from quiesce.model import Manifest
 from quiesce.plan import steps as s
+from quiesce.ports import Measured
 
 FORMAT = 1
 
 
 @handles(s.OpenSet)
 def open_set(step: s.OpenSet, run: Run) -> str:
-    directory = run.ports.store.open(run.id, step.set)
-    clock = run.ports.clock
-    run.drafts[step.set] = Draft(step, directory, clock.now(), clock.monotonic())
+    store, clock = run.ports.store, run.ports.clock
+    directory = store.open(run.id, step.set)
+
+    def measure(finished: Finished) -> Measured:
+        return store.measure(run.id, step.set, *finished)
+
+    run.drafts[step.set] = Draft(step, directory, clock.now(), clock.monotonic(), measure)
     return ""
 
 
@@ -38,44 +44,40 @@ def record_stack(step: s.RecordStack, run: Run) -> str:
 
 @handles(s.EncryptSet)
 def encrypt(step: s.EncryptSet, run: Run) -> str:
-    _measure(step.set, run)
-    store, recipients = run.ports.store, run.stack.recipients
-    members = store.members(run.id, step.set)
-    for member in members:
-        run.ports.sink.progress(f"encrypting {member.file}", 0)
-        store.encrypt(run.id, step.set, member, recipients)
-    draft = run.drafts[step.set]
-    facts = private_facts.private_facts(store.members(run.id, step.set), draft.databases)
+    draft, store = run.drafts[step.set], run.ports.store
+    _encrypt_finished(draft, run)
+    count = len(draft.members())
+    facts = private_facts.private_facts(draft.members(), draft.databases)
     store.write(run.id, step.set, private_facts.PRIVATE, facts)
     draft.files.append((private_facts.PRIVATE, "document", ""))
-    own = store.measure(run.id, step.set, private_facts.PRIVATE, "document", "")
-    store.encrypt(run.id, step.set, own, recipients)
-    return f"{len(members)} members"
+    _encrypt_finished(draft, run)
+    return f"{count} members"
 
 
-def _measure(name: str, run: Run) -> None:
-    """Compute the checksums of all members that have none yet, by reading them back."""
-    draft, store = run.drafts[name], run.ports.store
-    if draft.summing is not None:
-        draft.summing.finish()
-    done = _by_plain_file(name, run)
-    for file, kind, source in draft.finished():
-        if file not in done:
-            run.ports.sink.progress(f"computing checksum of {file}", 0)
-            store.measure(run.id, name, file, kind, source)
+def _encrypt_finished(draft: Draft, run: Run) -> None:
+    """Encrypt every finished member that is not encrypted yet."""
+    sink = run.ports.sink
+    draft.measure_rest(sink.progress)
+    for file, *_ in draft.finished():
+        plain = draft.measured[file]
+        if plain.member.plain is None:
+            sink.progress(f"encrypting {file}", 0)
+            draft.measured[file] = run.ports.store.encrypt(
+                run.id, draft.opened.set, plain, run.stack.recipients
+            )
 
 
 @handles(s.SealSet)
 def seal(step: s.SealSet, run: Run) -> str:
     """Compute the checksums of all members by reading them back, then publish the set."""
     draft = run.drafts[step.set]
-    store = run.ports.store
-    _measure(step.set, run)
+    draft.measure_rest(run.ports.sink.progress)
     manifest = _manifest(draft, run)
     draft.documents["RESTORE.md"] = restore_instructions(manifest).encode(
         "utf-8", "backslashreplace"
     )
-    sealed = store.seal(run.id, manifest, draft.documents)
+    measured = tuple(draft.measured.values())
+    sealed = run.ports.store.seal(run.id, manifest, draft.documents, measured)
     run.published.append(sealed)
     return str(sealed.path)
 
@@ -86,7 +88,7 @@ def _manifest(draft: Draft, run: Run) -> Manifest:
     inconsistency = "; ".join(filter(None, draft.inconsistencies))
     if opened.mode == "live":
         inconsistency = "services were not stopped"
-    members = _members(draft, run)
+    members = draft.members()
     encrypted = any(m.plain for m in members)
     manifest = Manifest(
         format=FORMAT,
@@ -117,17 +119,6 @@ def _manifest(draft: Draft, run: Run) -> Manifest:
         safety=opened.safety,
     )
     return private_facts.without_private_facts(manifest) if encrypted else manifest
-
-
-def _members(draft: Draft, run: Run) -> tuple[Member, ...]:
-    """Sort members by the steps that made them, not by when their sums were computed."""
-    by_file = _by_plain_file(draft.opened.set, run)
-    return tuple(by_file[file] for file, *_ in draft.finished())
-
-
-def _by_plain_file(name: str, run: Run) -> dict[str, Member]:
-    members = run.ports.store.members(run.id, name)
-    return {(member.plain or member).file: member for member in members}
 
 
 @handles(s.VerifySet)
