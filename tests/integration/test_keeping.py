@@ -126,7 +126,7 @@ def test_a_dry_run_removes_nothing_and_needs_no_answer(kept: Kept) -> None:
     steps = [(node["step"], node["set"]) for node in document["plan"]["nodes"]]
     assert steps == [("RemoveSet", made[0].name), ("RemoveSet", made[1].name)]
     assert document["plan_text"].splitlines()[1] == (
-        f"  remove set {made[0].name} — no rule of short keeps it"
+        f"  remove set {made[0].name} — no rule of retention short keeps it"
     )
     assert kept.names() == _names(made)
     assert not runs_folder(kept.stack).exists()
@@ -269,7 +269,7 @@ def test_each_run_leaves_a_report_and_old_ones_go(
     folder = run_reports.reports_folder(kept.stack)
     assert len(list(folder.glob("*.json"))) == len(list(folder.glob("*-verify.txt"))) == 3
     newest = max(folder.glob("*.txt"))
-    assert newest.read_text().startswith("verify of core: done\nbegun ")
+    assert newest.read_text().startswith("verify of core: done\nstarted ")
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert folder.stat().st_mode & 0o777 == 0o700
     assert log.read_text() == '{"event": "begun"}\n'

@@ -189,15 +189,14 @@ def test_what_cannot_be_put_back_keeps_nothing_else_from_it(failing: str, done: 
     error = world.fail(RecoveryPending, a_bracket(), step("last"))
     assert world.done == done.split()
     assert error.details == tuple(f"{name} broke" for name in failing.split())
-    assert error.fact == f"something is still owed: {error.details[-1]}"
-    assert not error.services_only
+    assert error.fact == f"the run left something unfinished: {error.details[-1]}"
     assert not error.lost_engine
     assert "settled /0" not in world.journal.lines
     assert world.journal.end == "open"
 
 
 def test_brackets_put_back_from_the_inside_out() -> None:
-    """What an inner one cannot put back is owed; the outer one is put back all the same."""
+    """What an inner one cannot put back is pending; the outer one is put back all the same."""
     inner = Bracket("inner", steps("i1"), steps("i2"), steps("i3"), (), steps("i4"))
     world = World(errors={"i2": StepFailed("x", "h"), "i4": StepFailed("y", "h")})
     world.fail(RecoveryPending, a_bracket([inner, step("b2")]))
@@ -217,8 +216,7 @@ def test_services_alone_that_do_not_come_back_are_told_once_each() -> None:
     )
     error = world.fail(RecoveryPending, a_bracket())
     told = "db is down; web is down"
-    assert error.fact == f"something is still owed: {told}"
-    assert error.services_only
+    assert error.fact == f"the run left something unfinished: {told}"
 
 
 def test_services_that_are_down_after_a_failure_are_not_all() -> None:
@@ -227,7 +225,6 @@ def test_services_that_are_down_after_a_failure_are_not_all() -> None:
         errors={"b1": StepFailed("x", "h"), "a1": ServiceFailed("db is down", "see its log")}
     )
     error = world.fail(RecoveryPending, a_bracket())
-    assert not error.services_only
     assert error.details == ("x", "db is down")
 
 

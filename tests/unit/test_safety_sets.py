@@ -87,7 +87,7 @@ def a_backup(label: str) -> Plan:
 
 def sealed(step: OpenSet, folder: Path) -> BackupSet:
     """Make an empty set of this step, by the handlers that make every set."""
-    stack, quiet = a_stack(folder), cast("Any", SimpleNamespace(images=dict))
+    stack, quiet = a_stack(folder), cast("Any", SimpleNamespace(images=dict, progress=print))
     store = LocalStore(stack.backups)
     ports = Ports(quiet, quiet, quiet, quiet, store, quiet, SystemClock(), quiet, quiet)
     run = Run(RUN, stack, a_world(), ports)
