@@ -96,6 +96,7 @@ def test_a_value_is_read(tmp_path: Path, content: str, expected: str) -> None:
     assert values["X"] == expected
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not shutil.which("docker"), reason="docker compose is not installed")
 @pytest.mark.parametrize(("content", "expected"), VALUES.values(), ids=VALUES)
 def test_compose_reads_the_same(tmp_path: Path, content: str, expected: str) -> None:
