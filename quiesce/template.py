@@ -76,15 +76,6 @@ def is_only_references(template: Template) -> bool:
     )
 
 
-def names_in(template: Template) -> set[str]:
-    """Return every variable a text may ask for."""
-    names: set[str] = set()
-    for part in template:
-        if isinstance(part, Reference):
-            names |= {part.name} | names_in(part.argument)
-    return names
-
-
 def _fill(reference: Reference, lookup: Lookup, missing: list[Missing]) -> str:
     value = lookup(reference.name)
     operator = reference.operator

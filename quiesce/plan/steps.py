@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from quiesce.exclusion import LeftOut
@@ -936,11 +936,6 @@ def steps_of(nodes: tuple[Node, ...]) -> Iterator[tuple[str, Step]]:
     for position, node in walk(nodes):
         if not isinstance(node, Bracket):
             yield position, node
-
-
-def subject(step: Step) -> dict[str, object]:
-    """The step's fields without its reason, for messages and journals."""
-    return {f.name: getattr(step, f.name) for f in fields(step) if f.name != "why"}  # type: ignore[arg-type]  # every kind is a dataclass
 
 
 def names(units: tuple[Unit, ...]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -111,6 +111,48 @@ def unused(found: Mapping[str, ast.Module], templates: str) -> list[str]:
     ]
 
 
+def module_of(path: str) -> str:
+    """Return the dotted name of the module in this file."""
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def references(path: str, tree: ast.Module, known: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield module and name of what a module imports, and of its own what it reads elsewhere."""
+    modules = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield node.module or "", alias.name
+                if (whole := f"{node.module}.{alias.name}") in known:
+                    modules[alias.asname or alias.name] = whole
+        elif isinstance(node, ast.Attribute) and (owner := ast.unparse(node.value)) in modules:
+            yield modules[owner], node.attr
+    for statement in tree.body:
+        own = getattr(statement, "name", "")
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id != own:
+                yield module_of(path), node.id
+
+
+def unreferenced(found: Mapping[str, ast.Module]) -> list[str]:
+    """Return the functions and classes of modules that nothing outside themselves refers to.
+
+    What is decorated by a task or a handler is left out, because the decorator registers it.
+    """
+    known = set(map(module_of, found))
+    used = {one for path, tree in found.items() for one in references(path, tree, known)}
+    return [
+        f"{path}: {node.name}"
+        for path, tree in found.items()
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        if not any(
+            re.match(r"(s\.)?(handles|\w*[Tt]ask)\b", ast.unparse(d)) for d in node.decorator_list
+        )
+        if (module_of(path), node.name) not in used
+    ]
+
+
 def templates_of_pages() -> str:
     """Return the text of every template, in which fields of dataclasses are named."""
     pages = (path for path in (ROOT / "quiesce/report").rglob("*") if path.is_file())
@@ -126,6 +168,21 @@ def test_every_method_of_a_port_is_called_outside_the_adapters() -> None:
 def test_every_name_is_used() -> None:
     """By something that is not a test."""
     assert unused(trees(), templates_of_pages()) == []
+
+
+def test_every_function_of_a_module_is_called_from_outside_itself() -> None:
+    """Also where another module has one of the same name."""
+    assert unreferenced(trees()) == []
+
+
+def test_the_rule_of_functions_sees_what_only_calls_itself() -> None:
+    """And what only has a namesake."""
+    found = {
+        "quiesce/a.py": ast.parse("def again():\n    again()"),
+        "quiesce/b.py": ast.parse("from quiesce import c\nc.again()"),
+        "quiesce/c.py": ast.parse("def again(): ..."),
+    }
+    assert unreferenced(found) == ["quiesce/a.py: again"]
 
 
 def test_the_rule_of_ports_sees_what_nobody_calls() -> None:
