@@ -59,7 +59,7 @@ def database_of_file(
         (key,) = known
     if key is None:
         raise RequestError(
-            f"{name} does not say which database it is of",
+            f"{name} does not tell which database it is for",
             f"name it with --database: {', '.join(known)}",
         )
     if key not in known:

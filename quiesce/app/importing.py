@@ -134,7 +134,7 @@ class _Found:
             label="",
             pinned=False,
             consistent=False,
-            inconsistency="it is no set",
+            inconsistency="it is not a set",
             duration_seconds=0.0,
             downtime_seconds=Downtime(0.0, {}),
             services_running_before=(),
@@ -175,7 +175,7 @@ class _Found:
             raise RequestError(f"{name} is empty", "use another one")
         if not facts.has_schema and facts.inserts:
             raise RequestError(
-                f"{name} has rows as INSERTs, without the tables they go into",
+                f"{name} contains rows as INSERTs, without their tables",
                 "create it again without --inserts, or with its schema",
             )
         self.kind = "full" if facts.has_schema else "data"

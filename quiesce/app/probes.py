@@ -110,7 +110,7 @@ def _request(
     except urllib.error.HTTPError as error:
         with error:
             said = error.read(500).decode("utf-8", "replace").strip()
-        raise QuiesceError(f"{where} answers {error.code}: {said}".rstrip(": ")) from error
+        raise QuiesceError(f"{where} returned {error.code}: {said}".rstrip(": ")) from error
     except OSError as error:
         raise QuiesceError(f"{where}: {getattr(error, 'reason', error)}") from error
 

@@ -89,10 +89,11 @@ def require_untied(
 
 def _lost(key: str, ties: Ties) -> list[str]:
     found = [
-        f"database {key} follows another one by subscription {name}" for name in ties.subscriptions
+        f"database {key} subscribes to another one with subscription {name}"
+        for name in ties.subscriptions
     ]
     return found + [
-        f"others follow database {key} by logical slot {name}, which is dropped with the previous "
+        f"database {key} has consumers of logical slot {name}, which is dropped with the previous "
         "copy"
         for name, _ in ties.slots
     ]

@@ -27,7 +27,7 @@ def restorable(stack: Stack, ports: Ports, observed: Observed) -> list[Finding]:
             Finding(
                 "error" if right.always else "warning",
                 database.key,
-                right.fact + ("; a restore needs that" if right.always else ""),
+                right.fact + ("; a restore requires this" if right.always else ""),
                 right.hint,
             )
             for right in rights
@@ -41,7 +41,8 @@ def _ties(database: Database, ties: Ties) -> list[Finding]:
         Finding(
             "warning",
             database.key,
-            f"it follows another database by subscription {name}, which a restore would end",
+            f"it subscribes to another database with subscription {name}, which a restore would "
+            "drop",
             "a restore requires --break-replication, and prints how to resume it",
         )
         for name in ties.subscriptions
@@ -50,7 +51,7 @@ def _ties(database: Database, ties: Ties) -> list[Finding]:
         Finding(
             "warning",
             database.key,
-            f"others follow it by logical slot {name}, which is in no backup and which a restore "
+            f"it has consumers of logical slot {name}, which is in no backup and which a restore "
             "would drop",
             "a restore requires --break-replication, and prints how to create it again",
         )

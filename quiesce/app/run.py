@@ -159,7 +159,8 @@ class Changing:
         if dead.plan is None:
             raise RecoveryPending(
                 f"run {dead.run} was interrupted, and {dead.problem}",
-                f"see what it stopped with 'inv status', start it, then remove {dead.path}",
+                "see which services are stopped with 'inv status', start these services, then "
+                f"remove {dead.path}",
             )
         sink.note(f"run {dead.run} ({dead.plan.request}) was interrupted: recovering it first")
         self._lock_project()

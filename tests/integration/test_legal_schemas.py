@@ -110,7 +110,9 @@ class Ways:
                 way(not_valid=True, skip_broken=True)
             return
         if flag:
-            with pytest.raises(NotRestorable, match="is complete; this prevents its restore") as caught:
+            with pytest.raises(
+                NotRestorable, match="is complete; this prevents its restore"
+            ) as caught:
                 way()
             assert flag in caught.value.hint
         eased = way(**({FLAGS[flag]: True} if flag else {}))

@@ -295,7 +295,7 @@ def test_an_index_under_the_name_of_the_next_set_is_no_copy_of_it(
         later = replace(other.manifest, created_at=NOW + timedelta(days=1))
         assert machine.port.push(STORE, replace(other, manifest=later), nothing)
     backup = publish_a_set(machine.backups, name)
-    with pytest.raises(CheckFailed, match="was not sent from here"):
+    with pytest.raises(CheckFailed, match="was not pushed from here"):
         machine.port.push(STORE, backup, nothing)
 
 

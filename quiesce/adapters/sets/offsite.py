@@ -195,7 +195,7 @@ class OffsiteStores:
         older = trust == "unsigned" and not there.encryption
         if not there.describes(backup) or not (trust in ("signed", "noted", "unknown") or older):
             raise CheckFailed(
-                f"store {store}: what lies there as {backup.name} was not sent from here",
+                f"store {store}: the stored {backup.name} was not pushed from here",
                 f"find out who put {self._place(backup.name, INDEX)} there; remove it from the "
                 "store, then run 'inv push' again",
             )
@@ -274,7 +274,8 @@ class OffsiteStores:
         target = folder / entry.file
         if not files.is_inside(folder, entry.file):
             raise CheckFailed(
-                f"store {store}: {there.name} names {entry.file!r}", "use another set"
+                f"store {store}: {there.name} names {entry.file!r}, which is outside the set",
+                "use another set",
             )
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         came = target if not there.encryption else self._scratch_file(entry.object)

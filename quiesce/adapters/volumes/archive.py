@@ -329,7 +329,7 @@ class Archiver:
         if devices and not self.allow_devices:
             raise QuiesceError(
                 f"volume {self.place.volume} contains device nodes, which a restore refuses",
-                "exclude them in stack.yaml, or allow devices",
+                "exclude them in stack.yaml",
                 details=[path.decode(errors="backslashreplace") for path in devices[:20]],
             )
 
