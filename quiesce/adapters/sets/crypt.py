@@ -85,7 +85,9 @@ def _decrypt_age(source: Path, target: Path, identity: Path | None) -> None:
     import pyrage
 
     if identity is None:
-        raise RequestError(f"{source.name} is encrypted, and no identity was given", _IDENTITY)
+        raise RequestError(
+            f"{source.name} is encrypted, and there is no identity to decrypt it", _IDENTITY
+        )
     keys = _age_identities(identity)
     try:
         pyrage.decrypt_file(str(source), str(target), keys)
