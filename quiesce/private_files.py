@@ -150,9 +150,8 @@ def _check_link(folder: Path, owners: Collection[int]) -> None:
         return
     if (owner := folder.lstat().st_uid) not in owners:
         raise RequestError(
-            f"{folder} is a symbolic link created by user {owner}",
-            f"check it with ls -l {quote(str(folder))}; remove the link and create the folder or "
-            "link yourself",
+            f"{folder} is a symbolic link that user {owner} created",
+            f"see ls -l {quote(str(folder))}; remove the link and create the folder yourself",
         )
     if not folder.exists():
         raise RequestError(
@@ -183,14 +182,14 @@ def _secure(descriptor: int, path: Path, owners: Collection[int]) -> None:
     except OSError as error:
         if found.st_mode & 0o022:
             raise RequestError(
-                f"other users can write to {path}: its mode is {stat.S_IMODE(found.st_mode):04o}",
-                f"as its owner, user {found.st_uid}, run: chmod 0700 {shown}",
+                f"other users may write to {path}: its mode is {stat.S_IMODE(found.st_mode):04o}",
+                f"have its owner, user {found.st_uid}, run: chmod 0700 {shown}",
             ) from error
         return
     # A file system without permission bits accepts the call and changes nothing.
     if os.fstat(descriptor).st_mode & 0o022:
         raise RequestError(
-            f"other users can write to {path}, and its file system does not support modes",
+            f"other users may write to {path}, and its file system has no permission bits",
             f"mount it with umask=0077 and this user's uid (findmnt -T {shown})",
         )
 

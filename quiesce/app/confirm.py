@@ -54,7 +54,7 @@ def from_other_instance(source: BackupSet, stack: Stack) -> tuple[str, list[str]
     """Return the phrase and the warning for a set of another instance."""
     here, there = stack.instance.name, source.manifest.instance
     lines = [
-        f"{source.name} was made of instance {there} and replaces the data of {here}",
+        f"{source.name} is a set of instance {there} and replaces the data of {here}",
         f"addresses, keys and accounts that {there} stores in its data are restored too",
     ]
     return f"RESTORE {source.name} INTO {here}", lines

@@ -87,7 +87,7 @@ def _check_header(known: Mapping[str, Database], name: str, key: str, header: st
     others = [d.key for d in known.values() if d.name == header and d.key != key]
     if others and header != known[key].name:
         raise RequestError(
-            f"{name} is for database {key}, but its header says that it was made of {header}",
+            f"{name} is for database {key}, but its header names database {header}",
             f"to restore it into {others[0]}, rename it to begin with {others[0]}-",
         )
 

@@ -107,7 +107,7 @@ def test_without_the_key_nothing_is_touched(
     before = counting.number()
     for keys, reason in (
         ([], "there is no identity"),
-        (["--identity", str(identity.with_name("other.txt"))], "is not one that"),
+        (["--identity", str(identity.with_name("other.txt"))], "is not encrypted for the identity"),
     ):
         ended = _restored(counting, "--file", backup.name, *keys)
         assert ended.returncode == 2, ended.stderr

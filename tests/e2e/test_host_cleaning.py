@@ -105,7 +105,7 @@ def test_a_set_of_another_instance_takes_the_flag_and_a_phrase(place: Place) -> 
 
     refused = restore("--file", name, "--yes")
     assert refused.returncode == 2
-    assert f"{name} was made of instance local" in refused.stderr
+    assert f"{name} is a set of instance local" in refused.stderr
     assert restore("--file", name, "--from-instance", "second", "--yes").returncode == 2
     assert restore("--file", name, "--from-instance", "local", "--yes").returncode == 6
     assert (media / "upload").read_text() == "of second"

@@ -270,7 +270,7 @@ def test_an_encrypted_set_tells_strangers_next_to_nothing(
         port.pull(STORE, NAME, tmp_path / "without", nothing)
     other = tmp_path / "other.txt"
     other.write_text(str(pyrage.x25519.Identity.generate()))
-    with pytest.raises(RequestError, match="is not one that"):
+    with pytest.raises(RequestError, match="is not encrypted for the identity"):
         stores(place, tmp_path, other).pull(STORE, NAME, tmp_path / "wrong", nothing)
     pulled = stores(place, tmp_path, identity).pull(STORE, NAME, tmp_path / "right", nothing)
     assert content_of(pulled) == content_of(backup.path)

@@ -169,7 +169,7 @@ def test_the_key_is_private_and_no_link_is_followed(tmp_path: Path) -> None:
         key.sign({})
     key.file.chmod(0o600)
     key.file.write_text("no key")
-    with pytest.raises(RequestError, match="is not one"):
+    with pytest.raises(RequestError, match="is not valid"):
         key.sign({})
     key.file.unlink()
     key.file.symlink_to(tmp_path / "elsewhere")

@@ -312,6 +312,6 @@ def test_an_own_folder_is_taken_as_it_is_where_modes_cannot_be_changed(
     tmp_path.chmod(0o755)
     secure_top(tmp_path, {os.geteuid()})
     tmp_path.chmod(0o777)
-    with pytest.raises(RequestError, match="other users can write"):
+    with pytest.raises(RequestError, match="other users may write"):
         secure_top(tmp_path, {os.geteuid()})
     tmp_path.chmod(0o700)

@@ -544,7 +544,7 @@ def test_a_volume_that_was_unmounted_between_the_levels_is_not_taken_for_empty(
         archive(files, live / "below", 0, set_)
     finally:
         subprocess.run(["umount", live / "below"], check=True)
-    with pytest.raises(QuiesceError, match="not the folder it was"):
+    with pytest.raises(QuiesceError, match="no longer the same folder"):
         archive(files, live / "below", 1, set_)
     assert not (set_ / "volumes" / "media.1.tar.zst").exists()
 

@@ -66,8 +66,8 @@ class Watch:
                 if found := self._session.rows(_WAITING, values):
                     pid, application, query = found[0]
                     self.problem = InTheWay(
-                        f"the dump of {self._key} kept pid {pid} ({application}) waiting for more"
-                        f" than {self._patience:g} seconds, so it was cancelled",
+                        f"the dump of {self._key} blocked pid {pid} ({application}) for more than "
+                        f"{self._patience:g} seconds, so it was cancelled",
                         "change the tables at another time, or raise lock_patience",
                         details=(f"it waits to run: {' '.join(query.split())}",),
                     )

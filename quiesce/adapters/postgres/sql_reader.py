@@ -159,7 +159,7 @@ def _over(view: mmap.mmap, sign: bytes, at: int) -> int:
             return at + 1
         end = view.find(tag[0], tag.end())
         if end < 0:
-            raise Refused(at, "a quoted string has no end", _CUT)
+            raise Refused(at, "a quoted string is not terminated", _CUT)
         return end + len(tag[0])
     if sign == b"\\":
         raise Refused(at, "it contains a psql command", "only files written by pg_dump are loaded")
@@ -168,7 +168,7 @@ def _over(view: mmap.mmap, sign: bytes, at: int) -> int:
     quoted = _NAME if sign == b'"' else _ESCAPED if _is_escaped(view, at) else _PLAIN
     match = quoted.match(view, at)
     if match is None:
-        raise Refused(at, "a quoted string has no end", _CUT)
+        raise Refused(at, "a quoted string is not terminated", _CUT)
     return match.end()
 
 
@@ -178,7 +178,7 @@ def _over_comment(view: mmap.mmap, at: int) -> int:
         at, depth = match.end(), depth + (1 if match[0] == b"/*" else -1)
         if depth == 0:
             return at
-    raise Refused(begun, "a comment has no end", _CUT)
+    raise Refused(begun, "a comment is not terminated", _CUT)
 
 
 def _is_escaped(view: mmap.mmap, at: int) -> bool:

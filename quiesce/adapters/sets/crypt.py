@@ -85,13 +85,15 @@ def _decrypt_age(source: Path, target: Path, identity: Path | None) -> None:
     import pyrage
 
     if identity is None:
-        raise RequestError(f"{source.name} is encrypted, and no identity was given", _IDENTITY)
+        raise RequestError(
+            f"{source.name} is encrypted, and there is no identity to decrypt it", _IDENTITY
+        )
     keys = _age_identities(identity)
     try:
         pyrage.decrypt_file(str(source), str(target), keys)
     except pyrage.DecryptError as error:
         if "No matching keys" in str(error):
-            fact = f"the identity in {identity.name} is not one that {source.name} was made for"
+            fact = f"{source.name} is not encrypted for the identity in {identity.name}"
             raise RequestError(fact, _IDENTITY) from error
         raise QuiesceError(f"{source.name} was changed or cut off ({error})") from error
     except OSError as error:

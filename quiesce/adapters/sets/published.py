@@ -118,7 +118,9 @@ def _read_manifest(path: Path) -> Manifest:
         raise RequestError(f"{path.name}: {MANIFEST} is damaged: {error}", hint) from error
     for member in manifest.members:
         if not files.is_inside(path, member.file):
-            raise RequestError(f"{path.name}: {MANIFEST} names {member.file!r}", hint)
+            raise RequestError(
+                f"{path.name}: {MANIFEST} names {member.file!r}, which is outside the set", hint
+            )
     if manifest.name != path.name:
         raise RequestError(
             f"{path.name} contains the set {manifest.name}", f"rename it to {manifest.name}"

@@ -175,7 +175,8 @@ class Archiver:
                 return self._at(other).level_one(zero, lambda: None)
             if lost_root:
                 raise QuiesceError(
-                    f"volume {self.place.volume} is not the folder it was when level 0 was made",
+                    f"volume {self.place.volume} is no longer the same folder as when level 0 was "
+                    "made",
                     "see whether it is still mounted, then run the backup again",
                 )
         return self._write_level_one(zero, difference, take, gone)

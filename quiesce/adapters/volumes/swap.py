@@ -62,7 +62,7 @@ _PREPARE = (
     + r"""
 is_folder "$h" || mkdir -m 700 "$h"
 if there "$h/old" || there "$h/in" || there "$h/piece.begun"; then
-    fail "an exchange of this run has begun already"
+    fail "an exchange of this run has already begun"
 fi
 rm -rf -- "$h/new.part" "$h/new" "$h/new.root" "$h/old.root" "$h/trash" "$h/piece"
 mkdir -m 700 "$h/new.part"
