@@ -1,7 +1,7 @@
 """Env files, in the syntax that Compose reads: `KEY=value`, quotes, escapes, `${VAR}`.
 
-Stricter in one thing: an undefined variable is a mistake. Compose warns and puts nothing there,
-which turns the password `pa$word` into `pa`.
+Stricter than Compose in one way: an undefined variable is an error. Compose only warns and inserts
+nothing, which turns the password `pa$word` into `pa`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _ESCAPES |= {"\\": "\\", '"': '"', "$": "$$"}
 def read_env_file(
     file: Path, outer: Mapping[str, str], environ: Mapping[str, str], findings: Findings
 ) -> dict[str, str] | None:
-    """Return the variables of an env file, or None when it cannot be read as text.
+    """Return the variables of an env file, or None if it is not text.
 
     A value may use earlier variables of the file, then `outer`, then `environ`; a name without a
-    value is taken from `environ`, if it is there. Mistakes are noted with their line, never with
-    a value. Raise OSError when the file cannot be opened.
+    value is taken from `environ`, if defined there. Mistakes are reported with their line, never
+    with a value. Raise OSError if the file cannot be opened.
     """
     content = read_bounded(file)
     name = shown(file)
@@ -94,7 +94,7 @@ class _Reader:
         return body if quote == "'" else self._expand(name, body, number)
 
     def _quoted(self, text: str, quote: str) -> str:
-        """Return what stands up to the closing quote, on this line or a later one."""
+        """Return the text up to the closing quote, on this line or a later one."""
         start = self._line
         # The line was stripped, but inside quotes spaces count.
         lines = [text + _trailing(self._rest[start - 1]), *self._rest[start:]]
@@ -117,7 +117,7 @@ class _Reader:
                     parts.append(line[at])
                     at += 1
             parts.append("\n")
-        # All that follows may be meant as text: no more mistakes are made up from it.
+        # Everything after it may be part of the text, so report no further mistakes.
         self._line = len(self._rest)
         raise TemplateError("a quote is not closed", f"close it with {quote}")
 
