@@ -1,7 +1,7 @@
-"""Why a file could not be used, as a hint that is true for that reason.
+"""Hints for errors of files, by errno.
 
-The same call fails for a full disk, a read-only file system and missing rights; what helps against
-one is useless or harmful against another.
+The same call fails for a full disk, a read-only file system and missing rights, and each needs
+another remedy.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def hint_for(error: OSError, place: Path | str) -> str:
 def hint_for_reading(
     error: OSError, place: Path | str, mistaken: str = "check the path and its permissions"
 ) -> str:
-    """Return what to do about a file that a person named and that cannot be read; `mistaken` where
-    the likely reason is that another one was meant."""
+    """Return what to do about a file given by the user that cannot be read; `mistaken` is the hint
+    if the path is probably wrong."""
     if error.errno in (None, 0, errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.EISDIR):
         return mistaken
     return hint_for(error, place)

@@ -1,8 +1,8 @@
-"""Folders and files that belong to Quiesce: private, and reached through no symbolic link.
+"""Private folders and files of Quiesce, accessed without following symbolic links.
 
-`backups/` itself may be a symbolic link or a mount: people keep their backups on another disk.
-Below it everything was made by Quiesce, so a link there was placed by somebody else, to have a file
-outside of it written or read. Once a folder is 0700 and ours, nobody else can place one.
+`backups/` itself may be a symbolic link or a mount, because people keep backups on another disk.
+Quiesce creates everything below it, so a link there was put there by somebody else to redirect
+reads or writes. In a folder with mode 0700 and the right owner, nobody else can create one.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _ROOT = 0
 
 
 def trusted_owners(beside: Path) -> frozenset[int]:
-    """Return the users whose folders are believed: this one and root; for root also the owner of
-    `beside`, the stack's folder, who already decides what is run."""
+    """Return the users whose folders are trusted: this one and root; for root also the owner of
+    `beside`, the stack's folder, who controls what is run anyway."""
     owners = {os.geteuid(), _ROOT}
     if os.geteuid() == _ROOT:
         with contextlib.suppress(OSError):
@@ -33,17 +33,17 @@ def trusted_owners(beside: Path) -> frozenset[int]:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder and the missing ones above it, each 0700: mkdir gives that to the last only."""
+    """Create a folder and missing parents, each 0700 (mkdir sets it for the last only)."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(mode=0o700, exist_ok=True)
 
 
 def secure_top(folder: Path, owners: Collection[int]) -> None:
-    """`folder` exists, belongs to one of `owners`, and is 0700 unless the file system cannot do
-    that. It may be a symbolic link that one of them made.
+    """Ensure that `folder` exists, belongs to one of `owners`, and has mode 0700 if the file system
+    supports modes. It may be a symbolic link created by one of them.
 
-    Raise RequestError when somebody else may write in it.
+    Raise RequestError if other users can write to it.
     """
     try:
         _check_link(folder, owners)
@@ -58,10 +58,10 @@ def secure_top(folder: Path, owners: Collection[int]) -> None:
 
 
 def secure_below(top: Path, *names: str, owners: Collection[int], make: bool = False) -> None:
-    """Each folder on the way from `top` is a real folder of one of `owners`, 0700.
+    """Ensure that each folder on the path from `top` is a real folder of one of `owners`, 0700.
 
-    A missing one ends the check, or is made with `make`. Raise RequestError for a symbolic link or
-    anything else that is no folder.
+    A missing one ends the check, or is created with `make`. Raise RequestError for a symbolic link
+    or anything else that is not a folder.
     """
     descriptor = -1
     path = top
@@ -87,16 +87,16 @@ def secure_below(top: Path, *names: str, owners: Collection[int], make: bool = F
 
 
 def refuse_link(file: Path) -> None:
-    """Raise RequestError when there is a symbolic link in the place of a file of ours."""
+    """Raise RequestError if there is a symbolic link in the place of a file of Quiesce."""
     if file.is_symlink():
         raise _link(file)
 
 
 def open_private(file: Path, flags: int) -> int:
-    """Open a file of ours, 0600 when it is made. Raise OSError: ELOOP for a symbolic link, EEXIST
-    for what is no plain file, EMLINK for one that has a second name elsewhere.
+    """Open a file of Quiesce, created with mode 0600. Raise OSError: ELOOP for a symbolic link,
+    EEXIST for anything but a regular file, EMLINK for one with another hard link.
 
-    A FIFO in its place would block whoever opens it; a hard link would have another file written.
+    Opening a FIFO in its place would block; writing to a hard link would change another file.
     """
     descriptor = os.open(file, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     found = os.fstat(descriptor)
@@ -110,15 +110,15 @@ def open_private(file: Path, flags: int) -> int:
 
 
 def read_private(file: Path) -> bytes:
-    """Return what a file of ours holds. Raise OSError as `open_private`."""
+    """Return the content of a file of Quiesce. Raise OSError as `open_private`."""
     with os.fdopen(open_private(file, os.O_RDONLY), "rb") as opened:
         return opened.read()
 
 
 def replace_private(file: Path, content: bytes) -> None:
-    """Replace a 0600 file by one rename, synced: a reader sees the old content or the new."""
+    """Replace a file with mode 0600 by one rename, synced: readers see the old or new content."""
     partial = file.with_name(f".{file.name}.partial")
-    # Removed, not opened: a link or a FIFO of this name leads somewhere else.
+    # Removed, not opened: it could be a link or a FIFO.
     partial.unlink(missing_ok=True)
     descriptor = open_private(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     with os.fdopen(descriptor, "wb") as opened:
