@@ -1,7 +1,7 @@
 """The one reader of env files, in the syntax of Compose: `KEY=value`, quotes, escapes, `${VAR}`.
 
-It is stricter in one thing: an undefined variable is a mistake. Compose warns and puts nothing
-there, which turns the password `pa$word` into `pa`.
+Stricter than Compose in one way: an undefined variable is an error. Compose only warns and inserts
+nothing, which turns the password `pa$word` into `pa`.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class _Reader:
         return body if quote == "'" else self._expand(name, body, number)
 
     def _quoted(self, text: str, quote: str) -> str:
-        """Return what stands up to the closing quote, on this line or a later one."""
+        """Return the text up to the closing quote, on this line or a later one."""
         start = self._line
         # The line was stripped, but inside quotes spaces count.
         lines = [text + _trailing(self._rest[start - 1]), *self._rest[start:]]
@@ -146,7 +146,7 @@ class _Reader:
                     parts.append(line[at])
                     at += 1
             parts.append("\n")
-        # All that follows may be meant as text: no more mistakes are made up from it.
+        # Everything after it may be part of the text, so report no further mistakes.
         self._line = len(self._rest)
         raise TemplateError("a quote is not closed", f"close it with {quote}")
 

@@ -89,8 +89,8 @@ def translate_write_errors(folder: Path) -> AbstractContextManager[None]:
 def hint_for_reading(
     error: OSError, place: Path | str, mistaken: str = "check the path and its permissions"
 ) -> str:
-    """Return a hint for a file that a user named and that cannot be read; `mistaken` if probably
-    another file was meant."""
+    """Return what to do about a file given by the user that cannot be read; `mistaken` is the hint
+    if the path is probably wrong."""
     if error.errno in (None, 0, errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.EISDIR):
         return mistaken
     return hint_for(error, place)

@@ -1,7 +1,7 @@
-"""The guard process: waits for the run's end, and recovers it if it died.
+"""The watchdog process: waits until the run ends, and recovers it if it died.
 
 Started by `execute/guard.py` as `python -m quiesce.guard STACK INSTANCE`, with the pipe as its
-standard input. Only the standard library is loaded while it waits.
+standard input. While it waits, only the standard library is loaded.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import sys
 import time
 from pathlib import Path
 
-#: Seconds to wait for the lock: a user may be recovering already.
+#: Seconds to wait for the lock, because the user may be recovering already.
 _WAIT = 600.0
-#: Seconds to keep trying while the engine does not answer, or another run is changing it.
+#: Seconds to keep trying while the engine does not answer or the project is locked.
 _LOST = 7 * 24 * 3600.0
-#: Seconds between two attempts: at first, by how much they grow, and at most.
+#: Seconds between two attempts: initial value, growth factor and maximum.
 _PAUSE, _GROWTH, _LONGEST_PAUSE = 1.0, 1.5, 15.0
 
 
 def main() -> int:
-    """Return 0 if nothing had to be done or everything worked, else the error's exit code."""
+    """Return 0 if there was nothing to do or the recovery worked, else the error's exit code."""
     if os.read(0, 1):
         return 0
     file, instance = Path(sys.argv[1]), sys.argv[2]
@@ -46,7 +46,7 @@ def main() -> int:
                 stack = resolve_project(stack, anyhow=True, patient=True)
                 run_recover(Session(stack, reporter, Options(yes=True, wait=_WAIT)))
             except QuiesceError as error:
-                # A run from elsewhere may be using the same engine: try again after it.
+                # Another machine may be using the same engine: retry later.
                 if (error.lost_engine or isinstance(error, Busy)) and time.monotonic() < deadline:
                     time.sleep(pause)
                     pause = min(pause * _GROWTH, _LONGEST_PAUSE)

@@ -21,8 +21,8 @@ def observe(stack: Stack, runtime: Runtime, databases: DatabaseAdmin) -> Observe
     engine = runtime.engine()
     services = runtime.services()
     volumes = runtime.volumes(stack.volumes)
-    awake = {s.name for s in services if any(unit.state != "paused" for unit in s.running)}
-    askable = [database for database in stack.databases if database.service in awake]
+    running = {s.name for s in services if any(unit.state != "paused" for unit in s.running)}
+    askable = [database for database in stack.databases if database.service in running]
     states = {state.key: state for state in databases.observe(askable)}
     for database in stack.databases:
         if database.key not in states:

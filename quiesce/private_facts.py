@@ -1,8 +1,8 @@
-"""What an encrypted set knows and its readable manifest does not say: `private.json`. Pure.
+"""Facts of an encrypted set that its readable manifest must not contain: `private.json`. Pure.
 
-The sum of a member before it was encrypted, and the digest of each table. Whoever reads a manifest
-could try guesses with them: a short password in a small table, or in the settings of a database, is
-found in seconds. They are in a member that is encrypted like the others.
+These are the sums of unencrypted members and the digests of tables. With them, guesses could be
+confirmed: a short password in a small table or in a database's settings is found in seconds. They
+are in a member that is encrypted like the others.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 from quiesce.errors import QuiesceError
 from quiesce.model import DatabaseRecord, Manifest, Member
 
-#: The member, before it is encrypted.
+#: The name of the unencrypted member.
 PRIVATE = "private.json"
 
 
 def private_facts(members: Sequence[Member], databases: Sequence[DatabaseRecord]) -> bytes:
-    """Return what `private.json` of an encrypted set holds."""
+    """Return the content of `private.json` of an encrypted set."""
     facts = {
         "sums": {m.plain.file: m.plain.sha256 for m in members if m.plain},
         "digests": {
@@ -32,7 +32,7 @@ def private_facts(members: Sequence[Member], databases: Sequence[DatabaseRecord]
 
 
 def without_private_facts(manifest: Manifest) -> Manifest:
-    """Return the manifest of an encrypted set without what is in its `private.json`."""
+    """Return the manifest of an encrypted set without the facts in its `private.json`."""
     members = tuple(
         replace(member, plain=replace(member.plain, sha256="")) if member.plain else member
         for member in manifest.members
@@ -45,7 +45,7 @@ def without_private_facts(manifest: Manifest) -> Manifest:
 
 
 def with_private_facts(manifest: Manifest, content: bytes) -> Manifest:
-    """Return the manifest with what its `private.json` holds. Raise QuiesceError for another."""
+    """Return the manifest with the facts in `private.json`. Raise QuiesceError if damaged."""
     try:
         facts: Any = json.loads(content)
         sums = {str(file): str(value) for file, value in facts["sums"].items()}

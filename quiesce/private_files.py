@@ -1,9 +1,8 @@
-"""Folders and files of Quiesce: private, and accessed through no symbolic link.
+"""Private folders and files of Quiesce, accessed without following symbolic links.
 
-`backups/` itself may be a symbolic link or a mount: backups are often on another disk. Everything
-below was created by Quiesce, so a link there was placed by another user, to make Quiesce read or
-write a file elsewhere. Once a folder is 0700 and owned by Quiesce's user, nobody else can place
-one.
+`backups/` itself may be a symbolic link or a mount, because people keep backups on another disk.
+Quiesce creates everything below it, so a link there was put there by somebody else to redirect
+reads or writes. In a folder with mode 0700 and the right owner, nobody else can create one.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _ROOT = 0
 
 
 def trusted_owners(beside: Path) -> frozenset[int]:
-    """Return the users whose folders are trusted: this user and root; for root also the owner of
+    """Return the users whose folders are trusted: this one and root; for root also the owner of
     `beside`, the stack's folder, who controls what is run anyway."""
     owners = {os.geteuid(), _ROOT}
     if os.geteuid() == _ROOT:
@@ -34,17 +33,17 @@ def trusted_owners(beside: Path) -> frozenset[int]:
 
 
 def make_private(folder: Path) -> None:
-    """Create a folder and its missing parents, each 0700: mkdir sets the mode only of the last."""
+    """Create a folder and missing parents, each 0700 (mkdir sets it for the last only)."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(mode=0o700, exist_ok=True)
 
 
 def secure_top(folder: Path, owners: Collection[int]) -> None:
-    """Require that `folder` exists and belongs to one of `owners`, and make it 0700 if the file
-    system supports modes. It may be a symbolic link that one of them created.
+    """Ensure that `folder` exists, belongs to one of `owners`, and has mode 0700 if the file system
+    supports modes. It may be a symbolic link created by one of them.
 
-    Raise RequestError if others can write to it.
+    Raise RequestError if other users can write to it.
     """
     try:
         _check_link(folder, owners)
@@ -59,7 +58,7 @@ def secure_top(folder: Path, owners: Collection[int]) -> None:
 
 
 def secure_below(top: Path, *names: str, owners: Collection[int], make: bool = False) -> None:
-    """Require that each folder on the path from `top` is a real folder of one of `owners`, 0700.
+    """Ensure that each folder on the path from `top` is a real folder of one of `owners`, 0700.
 
     A missing one ends the check, or is created with `make`. Raise RequestError for a symbolic link
     or anything else that is not a folder.
@@ -88,16 +87,16 @@ def secure_below(top: Path, *names: str, owners: Collection[int], make: bool = F
 
 
 def refuse_link(file: Path) -> None:
-    """Raise RequestError if one of Quiesce's files is a symbolic link."""
+    """Raise RequestError if there is a symbolic link in the place of a file of Quiesce."""
     if file.is_symlink():
         raise _link(file)
 
 
 def open_private(file: Path, flags: int) -> int:
-    """Open one of Quiesce's files, created with mode 0600. Raise OSError: ELOOP for a symbolic
-    link, EEXIST for anything that is not a regular file, EMLINK for one with another hard link.
+    """Open a file of Quiesce, created with mode 0600. Raise OSError: ELOOP for a symbolic link,
+    EEXIST for anything but a regular file, EMLINK for one with another hard link.
 
-    A FIFO in its place would block the open; a hard link would redirect the write to another file.
+    Opening a FIFO in its place would block; writing to a hard link would change another file.
     """
     descriptor = os.open(file, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     found = os.fstat(descriptor)
@@ -111,16 +110,15 @@ def open_private(file: Path, flags: int) -> int:
 
 
 def read_private(file: Path) -> bytes:
-    """Return the content of one of Quiesce's files. Raise OSError as `open_private`."""
+    """Return the content of a file of Quiesce. Raise OSError as `open_private`."""
     with os.fdopen(open_private(file, os.O_RDONLY), "rb") as opened:
         return opened.read()
 
 
 def replace_private(file: Path, content: bytes) -> None:
-    """Replace a 0600 file by one rename, synced: a reader sees either the old or the new
-    content."""
+    """Replace a file with mode 0600 by one rename, synced: readers see the old or new content."""
     partial = file.with_name(f".{file.name}.partial")
-    # Removed, not opened: a link or a FIFO of this name would lead elsewhere.
+    # Removed, not opened: it could be a link or a FIFO.
     partial.unlink(missing_ok=True)
     descriptor = open_private(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     with os.fdopen(descriptor, "wb") as opened:

@@ -1,4 +1,4 @@
-"""`${VAR}` in text, as Compose writes it: parsed once, filled in with a lookup.
+"""`${VAR}` in text, with Compose's syntax: parsed once, replaced with a lookup.
 
 `${V}`, `${V:-default}`, `${V-default}`, `${V:?message}`, `${V?message}`, `${V:+other}`,
 `${V+other}`, and `$$` for a dollar sign. With a colon an empty variable counts as undefined.
@@ -20,7 +20,7 @@ _DEEPEST = 10
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A `${name}`; `argument` is what stands after the operator."""
+    """A `${name}`; `argument` is the text after the operator."""
 
     name: str
     operator: str
@@ -32,7 +32,7 @@ Template: TypeAlias = "tuple[str | Reference, ...]"
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A variable that a template cannot do without, and what its author says about it."""
+    """A required variable that is undefined, and the message for it in the template."""
 
     name: str
     message: str
@@ -40,7 +40,7 @@ class Missing:
 
 
 class TemplateError(ValueError):
-    """The text is not a template. Neither `fact` nor `hint` quotes it, as it may hold secrets."""
+    """The text is not a valid template. `fact` and `hint` do not quote it (secrets)."""
 
     def __init__(self, fact: str, hint: str) -> None:
         super().__init__(fact)
@@ -52,7 +52,7 @@ def parse_template(text: str, *, bare: bool = False) -> Template:
     """Return the parts of a text.
 
     With `bare`, as in env files, `$NAME` without braces is a reference too, and a dollar sign
-    before anything else stands for itself. Raise TemplateError for what is not a reference.
+    before anything else is literal. Raise TemplateError for an invalid reference.
     """
     parts, end = _parse(text, 0, bare=bare, depth=0)
     if end < len(text):
@@ -61,14 +61,14 @@ def parse_template(text: str, *, bare: bool = False) -> Template:
 
 
 def expand(template: Template, lookup: Lookup, missing: list[Missing]) -> str:
-    """Return the text with every reference filled in; undefined ones are added to `missing`."""
+    """Return the text with every reference replaced; undefined ones are added to `missing`."""
     return "".join(
         part if isinstance(part, str) else _fill(part, lookup, missing) for part in template
     )
 
 
 def is_only_references(template: Template) -> bool:
-    """Whether nothing of the value would stand in the text itself, defaults included."""
+    """Whether the value consists of references only, without literal text or defaults."""
     return bool(template) and all(
         isinstance(part, Reference)
         and (not part.argument or "?" in part.operator or is_only_references(part.argument))
@@ -86,7 +86,7 @@ def _fill(reference: Reference, lookup: Lookup, missing: list[Missing]) -> str:
         return value
     if operator.endswith("-"):
         return expand(reference.argument, lookup, missing)
-    # The message is shown as it is written: filled in, it could show a value.
+    # The message is shown without replacing variables, so that it shows no value.
     message = "".join(part for part in reference.argument if isinstance(part, str))
     missing.append(Missing(reference.name, message.strip(), empty=value == ""))
     return ""
@@ -99,7 +99,7 @@ def _parse(text: str, start: int, *, bare: bool, depth: int) -> tuple[Template, 
     braces = 0
     while at < len(text):
         if text[at] != "$":
-            # A default may be JSON: braces of its own do not end the reference.
+            # A default may be JSON: nested braces do not end the reference.
             braces += {"{": 1, "}": -1}.get(text[at], 0)
             if depth and braces < 0:
                 break

@@ -1,8 +1,8 @@
-"""`stack.yaml` as a typed `Stack`, resolved for one instance; every mistake told at once.
+"""Loads `stack.yaml` as a typed `Stack`, resolved for one instance; reports all mistakes at once.
 
-Text becomes values with lines (`yaml_nodes`), variables are put in (`variables`, `template`,
-`variables`), the shape is checked (`shape` against `schema`), then everything that takes more than
-one value (`checks`, `host_checks`). Only what has no mistake becomes a `Stack` (`build`).
+Text becomes values with lines (`yaml_nodes`), variables are replaced (`variables`, `template`,
+`quiesce.env_file`), the shape is checked (`shape` against `schema`), then rules that concern more than one
+value (`checks`, `host_checks`). Only a file without mistakes becomes a `Stack` (`build`).
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def load_stack(
 ) -> Stack:
     """Return what `file` declares, resolved for `instance`, or for its default instance.
 
-    `${VAR}` comes from `.env` beside the file and the instance's env file over it, then from
-    `environ`. Files are read; Docker and databases are not touched. `content` is what the file
-    is taken to hold, should it hold something else now. Raise ConfigError with every
-    mistake at once, or RequestError for an instance that does not exist.
+    `${VAR}` is looked up in the instance's env file, then in `.env` beside the file, then in
+    `environ`. Only files are read. If `content` is given, it is used instead of the file's content.
+    Raise ConfigError with all mistakes at once, or RequestError for an instance that does not
+    exist.
     """
     file = Path(os.path.abspath(file))  # noqa: PTH100 - resolve() would leave a link's folder
     findings = Findings(shown(file))
@@ -72,9 +72,9 @@ def load_stack(
 
 
 def read_engines(file: Path) -> Mapping[str, tuple[str, str]]:
-    """Return, by instance, what tells its engine from another: runtime and context.
+    """Return, by instance, what identifies its engine: runtime and context.
 
-    Nothing else of the file is looked at. Raise ConfigError when there are no instances in it.
+    Nothing else in the file is checked. Raise ConfigError if it has no instances.
     """
     findings = Findings(shown(file))
     data = read_document(_read(file, findings), findings)
@@ -108,7 +108,7 @@ def _read(file: Path, findings: Findings) -> bytes:
 def _choose_instance(
     data: Mapping[str, Value], requested: str | None, findings: Findings
 ) -> str | None:
-    """Return the instance that is meant, or None when the file does not tell."""
+    """Return the requested or default instance, or None if the file does not tell."""
     instances = data.get("instances")
     if not isinstance(instances, dict) or not instances:
         return None

@@ -1,4 +1,4 @@
-"""The typed `Stack` out of sections without mistakes: defaults, absolute paths, secrets."""
+"""Builds the typed `Stack` from valid sections: defaults, absolute paths, secrets."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def build_stack(
     variables: Variables,
     secrets: Mapping[YamlPath, Secret],
 ) -> Stack:
-    """Return the stack. Relative paths start at the folder of `file`."""
+    """Return the stack. Paths are relative to the folder of `file`."""
     directory = file.parent
     chosen = sections.instances[instance]
     return Stack(
@@ -128,9 +128,9 @@ def _instance(name: str, sections: StackFile, directory: Path, variables: Variab
 def _project(
     name: str, sections: StackFile, directory: Path, files: tuple[Path, ...], variables: Variables
 ) -> tuple[str, tuple[str, ...]]:
-    """Return what a new stack is called, and what else this one may be called on its engine.
+    """Return the project name of a new stack, and other names that this one may have on its engine.
 
-    Several instances of one Compose file would all get the name in it: then each has its own.
+    If several instances share a Compose file with a name, each gets its own name instead.
     """
     declared = declared_name(directory, files, variables.values, variables.environ)
     taken = {
@@ -140,7 +140,7 @@ def _project(
     }
     unnamed = [e for e in sections.instances.values() if e.runtime == "compose" and not e.project]
     preferred = declared if declared and declared not in taken and len(unnamed) == 1 else name
-    # Compose looks at the folder's name only where no file gives one.
+    # Compose uses the folder's name only if no file sets a name.
     known = (name, declared or normalised(directory.name))
     others = dict.fromkeys(n for n in known if n and n != preferred and n not in taken)
     return preferred, tuple(others)
@@ -267,7 +267,7 @@ def _host_service(
 
 
 def _text(value: str | None) -> str | None:
-    """Plain text: what came from a variable remembers how it was written until here."""
+    """Return plain text. Until here, text from a variable also has its source."""
     return None if value is None else str(value)
 
 

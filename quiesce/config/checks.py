@@ -1,7 +1,7 @@
-"""Rules of `stack.yaml` that need more than one value, the disk, or the chosen instance.
+"""Rules of `stack.yaml` that concern more than one value, the disk, or the chosen instance.
 
-A check sees only what has the right shape, but all names there are, so that one mistake does not
-bring others.
+Checks see only values of the right shape, but all names in the file, so that one mistake does not
+cause others.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _RULES = "write at least one, for example 'keep_last: 7'"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is checked: the sections, the names in the file, and where the file lies.
+    """What is checked: the sections, the names in the file, and its path.
 
-    `secrets` is filled with the passwords found, by the place of what they belong to.
+    `secrets` is filled with the passwords found, by the path of their section.
     """
 
     stack: StackFile
@@ -53,17 +53,17 @@ class Subject:
 
     @property
     def directory(self) -> Path:
-        """The folder of the file, where relative paths start."""
+        """The folder of the file, to which paths are relative."""
         return self.file.parent
 
     @property
     def chosen(self) -> InstanceSection | None:
-        """The chosen instance, when its shape is right."""
+        """The chosen instance, if its shape is right."""
         return self.stack.instances.get(self.instance) if self.instance else None
 
 
 def check_stack(subject: Subject) -> None:
-    """Note every mistake that the shape alone does not show."""
+    """Report every mistake that is not one of shape."""
     _check_lists(subject)
     _check_instances(subject)
     _check_databases(subject)
@@ -80,7 +80,7 @@ def check_stack(subject: Subject) -> None:
 
 
 def check_timezone(zone: str, findings: Findings, *, of_environment: bool = False) -> None:
-    """Note a time zone that the zone database does not know."""
+    """Report a time zone that is not in the zone database."""
     try:
         zoneinfo.ZoneInfo(zone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
@@ -227,7 +227,7 @@ def _check_paths(subject: Subject) -> None:
 
 
 def _refuse_path(text: str, directory: Path, keep: Iterable[Path]) -> str | None:
-    """Why a path must not be cleaned, or None. What lies in it is looked at when it is cleaned."""
+    """Why a path must not be cleaned, or None. Its contents are checked when it is cleaned."""
     pure = PurePosixPath(text)
     if pure.is_absolute() or ".." in pure.parts or not pure.parts:
         return "is not below the folder of this file"

@@ -1,7 +1,7 @@
-"""What Compose itself would call the project, where stack.yaml gives it no name.
+"""The project name that Compose itself would use, if stack.yaml sets none.
 
-Compose takes COMPOSE_PROJECT_NAME, else `name:` of its files, else the folder's name. The file is
-only read here; what it says counts once it is known what runs, see `app/project.py`.
+Compose uses COMPOSE_PROJECT_NAME, else `name:` of its files, else the folder's name. Which name is
+used also depends on what exists on the engine; see `app/project.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import yaml
 
 from quiesce.template import Missing, TemplateError, expand, parse_template
 
-#: Compose's own lookup: the first of these, and its override.
+#: The files that Compose looks for: the first of these, and its override.
 _FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 _OVERRIDES = (
     "compose.override.yaml",
@@ -29,9 +29,9 @@ _OVERRIDES = (
 def declared_name(
     directory: Path, files: Sequence[Path], variables: Mapping[str, str], environ: Mapping[str, str]
 ) -> str:
-    """Return the name that an env file or the Compose files give, "" for none.
+    """Return the name set by an env file or the Compose files, "" for none.
 
-    A shell's own COMPOSE_PROJECT_NAME does not decide what a stack is: cron has none of it.
+    COMPOSE_PROJECT_NAME of a shell is ignored, because cron does not have it.
     """
     if name := normalised(variables.get("COMPOSE_PROJECT_NAME", "")):
         return name
@@ -42,7 +42,7 @@ def declared_name(
 
 
 def normalised(name: str) -> str:
-    """Return a name as Compose makes a project's name of it, "" where nothing is left."""
+    """Return a name normalized as Compose does for projects, "" if nothing remains."""
     return re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")
 
 
@@ -59,9 +59,9 @@ def _looked_up(
 
 
 def _name_in(path: Path, variables: Mapping[str, str]) -> str:
-    """Return `name:` of a Compose file with its variables filled in.
+    """Return `name:` of a Compose file with its variables replaced.
 
-    What cannot be read or filled in is no name: saying what is wrong is Compose's own business.
+    "" if it cannot be read or replaced; Compose itself reports such errors.
     """
     try:
         root: Any = yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader)

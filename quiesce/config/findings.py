@@ -1,4 +1,4 @@
-"""Where mistakes are collected, so that all of them are told at once."""
+"""Collects mistakes, so that all of them are reported at once."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ LARGEST_FILE = 1_000_000
 
 
 class Findings:
-    """Every mistake found so far in `file` and in the files it names.
+    """Every mistake found so far in `file` and in the files that it refers to.
 
-    `lines` is filled by the reader of the document and turns a place into its line. Places in
-    `spoiled` have no usable value for a reason already noted.
+    `lines` is filled by the reader of the document and maps a path to its line. Paths in `spoiled`
+    have no usable value, for a reason that was already reported.
     """
 
     def __init__(self, file: str) -> None:
@@ -30,15 +30,15 @@ class Findings:
         self._problems: list[Problem] = []
 
     def add(self, path: YamlPath, fact: str, hint: str = "", *, line: int | None = None) -> None:
-        """Note a mistake at a place of the document; without `line`, at the place's own."""
+        """Add a mistake at a path in the document; without `line`, at the line of the path."""
         self._note(Problem(self.file, line or self.line(path), dotted(path), fact, hint))
 
     def add_elsewhere(self, file: str, line: int, name: str, fact: str, hint: str = "") -> None:
-        """Note a mistake in another file, `name` being the variable it is about."""
+        """Add a mistake in another file; `name` is the variable that it concerns."""
         self._note(Problem(file, line, name, fact, hint))
 
     def line(self, path: YamlPath) -> int:
-        """The line of a place, or of the nearest place around it that has one, or 0."""
+        """The line of a path, or of its nearest ancestor with a line, or 0."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 0)
@@ -52,13 +52,13 @@ class Findings:
             )
 
     def _note(self, problem: Problem) -> None:
-        # An alias brings the same place to several paths, a check the same mistake twice.
+        # An alias may add the same mistake under several paths, a check may add it twice.
         if problem not in self._problems:
             self._problems.append(problem)
 
 
 def dotted(path: YamlPath) -> str:
-    """Return a place as people write it: `restart.order[1]`."""
+    """Return a path as people write it: `restart.order[1]`."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -74,7 +74,7 @@ def clip(text: str) -> str:
 
 
 def shown(file: Path) -> str:
-    """Return how a file is named in messages: from the working directory when it is below it."""
+    """Return a file name for messages: relative to the working directory if it is below it."""
     try:
         return str(file.relative_to(Path.cwd()))
     except (ValueError, OSError):
@@ -82,7 +82,7 @@ def shown(file: Path) -> str:
 
 
 def is_there(check: Callable[[], bool]) -> bool:
-    """Whether a question to a path is answered with yes; no where it cannot be asked."""
+    """Return the result of a predicate on a path, False if it raises an OSError."""
     try:
         return check()
     except (OSError, ValueError):
@@ -94,7 +94,7 @@ def read_bounded(file: Path) -> bytes:
 
     Raise OSError with a sentence in `strerror` otherwise.
     """
-    # Not blocking: a named pipe would otherwise be waited for before it can be refused.
+    # Non-blocking: opening a named pipe would otherwise wait before it can be refused.
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

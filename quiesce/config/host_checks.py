@@ -18,7 +18,7 @@ def check_host_services(
     directory: Path,
     findings: Findings,
 ) -> None:
-    """Note every mistake in the services. `known` and `volumes` are all names in the file."""
+    """Report every mistake in the services. `known` and `volumes` are all names in the file."""
     for name, service in stack.services.items():
         _check_service(service, ("services", name), known, volumes, directory, findings)
     _check_databases(stack, known, findings)
@@ -115,7 +115,7 @@ def _check_order(
 
 
 def _cycle(needs: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return a circle of dependencies, its first service repeated at its end, or nothing."""
+    """Return a dependency cycle, with its first service repeated at its end, or nothing."""
     done: set[str] = set()
     for start in needs:
         path: list[str] = []

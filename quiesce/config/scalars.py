@@ -1,8 +1,8 @@
 """The kinds of text in `stack.yaml`: names, durations, sizes, numbers, choices.
 
-Each is checked by a function of ours, so that the message says what to write instead, and has a
-JSON Schema for editors. Text that came from a variable is never shown; a value that cannot be
-known, as it belongs to another instance, passes every check.
+Each is checked by a function here, so that the message says what to write instead, and has a JSON
+Schema for editors. Text from variables is never shown. A value that is unknown because it belongs
+to another instance passes every check.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from quiesce.plan.schedule import NotATiming
 from quiesce.plan.schedule import parse as parse_timing
 from quiesce.suggest import nearest, suggest
 
-#: What PostgreSQL keeps of a name.
+#: The length to which PostgreSQL truncates names.
 _NAME_BYTES = 63
 
 
 class Interpolated(str):
-    """Text with variables filled in; `source` is how it is written in the file."""
+    """Text with variables replaced; `source` is the text in the file."""
 
     __slots__ = ("source",)
     source: str
@@ -43,20 +43,20 @@ class Interpolated(str):
 
 
 class Unresolved(str):
-    """Text whose variables are not known here. It passes every check and is never used."""
+    """Text with unknown variables. It passes every check and is never used."""
 
     __slots__ = ()
 
 
 def show(value: object) -> str:
-    """Return a value as a message may show it."""
+    """Return a value in a form that messages may show."""
     if isinstance(value, str):
         return f"'{clip(value.source if isinstance(value, Interpolated) else value)}'"
     return describe(value)
 
 
 def describe(value: object) -> str:
-    """Return what kind of thing a value is."""
+    """Return the kind of a value."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -73,7 +73,7 @@ def mistake(fact: str, hint: str = "") -> PydanticCustomError:
 
 @dataclass(frozen=True)
 class Kind:
-    """Pydantic metadata: the function that checks a value, and what editors are told."""
+    """Pydantic metadata: the function that checks a value, and the schema for editors."""
 
     check: Callable[[Any], Any]
     schema: dict[str, Any] = field(hash=False)
@@ -115,7 +115,7 @@ def _named(pattern: str, what: str, hint: str, *, longest: int = 200) -> Kind:
             raise mistake(f"{show(value)} is not {what}", hint)
         return value
 
-    # A reference is as good as a name for an editor, which does not know the env file.
+    # Editors must accept a reference too, because they do not know the env file.
     return _scalar(check, {"type": "string", "pattern": rf"^({pattern}|.*\$\{{.*)$"})
 
 

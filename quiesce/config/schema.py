@@ -369,7 +369,7 @@ class StackFile(Section):
 
 
 class _Generator(GenerateJsonSchema):
-    """Leaves out what editors show and nobody needs: titles, and null, which is refused."""
+    """Omits titles, which editors would show, and null, which is refused."""
 
     def nullable_schema(self, schema: Any) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])

@@ -1,4 +1,4 @@
-"""The shape of what reaches beyond this machine in `stack.yaml`: stores, keys, people, monitors."""
+"""The shape of the sections for stores, encryption, notifications and monitors."""
 
 from __future__ import annotations
 

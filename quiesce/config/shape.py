@@ -1,4 +1,4 @@
-"""Checks a document against the schema, in words of ours, and keeps what is usable of it."""
+"""Checks a document against the schema, with Quiesce's messages, and keeps the valid parts."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from quiesce.config.schema import StackFile
 from quiesce.config.yaml_nodes import Value
 from quiesce.suggest import nearest, suggest
 
-#: Agreed words of the format that this version does nothing with yet. Accepting one would let
-#: people believe that it works.
+#: Reserved words of the format that this version does not implement. They are refused, so that
+#: nobody relies on them.
 RESERVED = frozenset({"dump", "profiles"})
 _KEY = "[key]"
 
 
 def validate_shape(data: dict[str, Value], findings: Findings) -> StackFile | None:
-    """Return the document as typed sections, noting every mistake of shape.
+    """Return the document as typed sections, and report every mistake of shape.
 
-    What is wrong is left out of the result, so that the rest can be checked further. None when
-    too little is left.
+    Invalid values are left out of the result, so that the rest can be checked. None if too little
+    is left.
     """
     rest = {key: _copy(value) for key, value in data.items()}
     noted = False
@@ -34,7 +34,7 @@ def validate_shape(data: dict[str, Value], findings: Findings) -> StackFile | No
             details = error.errors(include_url=False)
         if not noted:
             _note(details, findings)
-        # Leaving out one value can make the one around it incomplete. That is no new mistake.
+        # Leaving out a value can make its parent incomplete. That is not another mistake.
         noted = True
         if not all(_leave_out(rest, detail["loc"], detail["type"]) for detail in details):
             return None
@@ -82,7 +82,7 @@ def _explain_unknown(word: str, path: YamlPath) -> tuple[str, str]:
 
 
 def _fields(path: YamlPath) -> tuple[str, ...]:
-    """The keys known at a place: a section's own, whatever name its entry has."""
+    """The known keys at a path: those of its section, regardless of the entry's name."""
     model: type[BaseModel] = StackFile
     for part in path:
         if part in model.model_fields:
@@ -105,7 +105,7 @@ def _copy(value: Value) -> Value:
 
 
 def _leave_out(rest: dict[str, Value], location: YamlPath, error: str) -> bool:
-    """Take a mistake out of the document; tell whether enough is left to go on."""
+    """Remove an invalid value from the document; return whether enough is left to continue."""
     if error == "missing" and len(location) == 1:
         rest["version"] = "1"
         return location == ("version",)

@@ -1,4 +1,4 @@
-"""Rules for `stores:` and `encrypt:`: addresses without secrets, keys that are public ones."""
+"""Rules for `stores:` and `encrypt:`: URLs without secrets, and public keys only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AGE = re.compile(r"age1[0-9a-z]{50,}|ssh-(ed25519|rsa) [A-Za-z0-9+/=]+( .*)?")
 
 
 def check_stores(stack: StackFile, retentions: Sequence[str], findings: Findings) -> None:
-    """Note every mistake in stores, in who uses them, and in who they are encrypted for."""
+    """Report every mistake in stores, in references to them, and in recipients."""
     for name, store in stack.stores.items():
         path: YamlPath = ("stores", name)
         if not isinstance(store.url, Unresolved) and (fact := url_problem(store.url)):
@@ -40,7 +40,7 @@ def check_stores(stack: StackFile, retentions: Sequence[str], findings: Findings
 
 
 def url_problem(url: str) -> tuple[str, str] | None:
-    """Return what is wrong with the address of a store, with a hint; None when it is right."""
+    """Return what is wrong with the URL of a store, with a hint, or None."""
     if url.startswith("rclone:"):
         if re.fullmatch(r"rclone:[A-Za-z0-9_][\w.+@ -]*:[^\0]*", url):
             return None

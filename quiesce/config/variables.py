@@ -1,4 +1,4 @@
-"""The variables of an instance, and putting them into the document."""
+"""The variables of an instance, and replacing them in the document."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from quiesce.template import (
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """What `${VAR}` may stand for. `values` are `.env` and the env file over it.
+    """The variables for `${VAR}`. `values` are those of `.env`, overridden by the env file.
 
-    `complete` is false when one of the files could not be read: then it is not known what is
-    undefined. `define_in` is where a missing variable belongs.
+    `complete` is false if one of the files could not be read, so that variables may only seem to
+    be undefined. `define_in` is where to define a missing variable.
     """
 
     values: Mapping[str, str]
@@ -44,7 +44,7 @@ class Variables:
     complete: bool
 
     def lookup(self, name: str) -> str | None:
-        """Return a variable: the files go before the environment."""
+        """Return a variable: from the files, or else from the environment."""
         return self.values.get(name, self.environ.get(name))
 
 
@@ -55,7 +55,8 @@ def read_variables(
     environ: Mapping[str, str],
     findings: Findings,
 ) -> Variables:
-    """Read `.env` beside the stack file, if there is one, and the instance's env file over it."""
+    """Read `.env` beside the stack file, if it exists, and the instance's env file, which overrides
+    it."""
     beside = directory / ".env"
     values: Mapping[str, str] | None = {}
     if is_there(beside.exists):
@@ -101,16 +102,16 @@ def read_env_file(
 
 
 def no_variables() -> Variables:
-    """Return what is known where no instance is chosen: nothing."""
+    """Return no variables, for when no instance is chosen."""
     return Variables({}, {}, None, "", complete=False)
 
 
 def interpolate(
     data: Mapping[str, Value], instance: str | None, variables: Variables, findings: Findings
 ) -> dict[str, Value]:
-    """Return the document with every `${VAR}` filled in, noting mistakes.
+    """Return the document with every `${VAR}` replaced, and report mistakes.
 
-    What belongs to other instances becomes Unresolved: their env files need not exist here.
+    Values of other instances become Unresolved, because their env files need not exist here.
     """
     runtime = _value_at(data, ("instances", instance, "runtime")) if instance else None
     is_host = runtime is not None and _expand_quietly(runtime, variables) == "host"
@@ -143,7 +144,7 @@ class _Interpolation:
         try:
             template = parse_template(value)
         except TemplateError as error:
-            # A password that is no reference is told as that, whatever is in it.
+            # A literal password is reported as such, whatever else is wrong with it.
             if not is_secret:
                 self._findings.add(path, error.fact, error.hint)
                 return Unresolved()
@@ -175,7 +176,7 @@ class _Interpolation:
         return path[0] != "instances" or path[1] == self._instance
 
     def _note(self, entry: Missing, path: YamlPath) -> None:
-        """Note an undefined variable, unless it may be defined in a file that cannot be read."""
+        """Report an undefined variable, unless it may be defined in a file that cannot be read."""
         variables = self._variables
         if not variables.complete and path[-1] != "env_file":
             return
@@ -195,7 +196,7 @@ def _value_at(data: Mapping[str, Value], path: tuple[str | int | None, ...]) -> 
 
 
 def _expand_quietly(text: str, variables: Variables) -> str | None:
-    """Return a text filled in, or None where that is noted with the rest of the document."""
+    """Return a text with variables replaced, or None if mistakes are reported elsewhere."""
     missing: list[Missing] = []
     try:
         value = expand(parse_template(text), variables.lookup, missing)

@@ -1,7 +1,7 @@
-"""YAML as plain values with the line of each: text stays text, and mistakes are collected.
+"""Reads YAML as plain values with their lines, and collects mistakes.
 
-Only `true` and `false` are more than text; `no`, `on`, `0700`, `22:30` and `1e3` are what they
-look like. Which text is a number or a duration is for the schema to decide.
+Only `true` and `false` are not text; `no`, `on`, `0700`, `22:30` and `1e3` are text. The schema
+decides which text is a number or a duration.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ Value: TypeAlias = "bool | str | list[Value] | dict[str, Value] | None"
 
 _TAG = "tag:yaml.org,2002:"
 _DEEPEST = 40
-#: Aliases multiply: nine lines of YAML can stand for a billion values.
+#: A limit, because nine lines of YAML with aliases can expand to a billion values.
 _MOST_VALUES = 20_000
-#: Text that no program argument, file name or terminal takes.
+#: Characters that program arguments, file names and terminals cannot contain.
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 
-# YAML has no braces in unquoted text inside [ ] and { }. The braces of a plain `${VAR}` are taken
-# out of its sight there, as people write them so; quotes and commas still need quotes around.
+# YAML does not allow braces in unquoted text inside [ ] and { }. The braces of a plain `${VAR}` are
+# hidden from the parser there, because people write them so; quotes and commas still need quoting.
 _REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:|:?[-?+][^{}\[\],'\"\n]*))\}", re.ASCII)
 _HIDE = str.maketrans("{}", "\U0010fff0\U0010fff1")
 _SHOW = str.maketrans("\U0010fff0\U0010fff1", "{}")
@@ -52,7 +52,7 @@ _SYNTAX = (
 
 
 class _Loader(yaml.SafeLoader):
-    """Knows fewer implicit types than YAML 1.1, and a limit to nesting."""
+    """Has fewer implicit types than YAML 1.1, and limits nesting."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -80,10 +80,10 @@ for _tag, _pattern, _first in (
 
 
 def read_document(content: bytes, findings: Findings) -> dict[str, Value]:
-    """Return the mapping that a YAML file holds, and fill `findings.lines`.
+    """Return the mapping in a YAML file, and fill `findings.lines`.
 
-    Where the text cannot be understood as a whole, raise ConfigError at once; other mistakes
-    (duplicate keys, unknown tags, values left empty) are noted and left out of what is returned.
+    Raise ConfigError at once if the text cannot be parsed; other mistakes (duplicate keys, unknown
+    tags, missing values) are reported and left out of the result.
     """
     node = _compose(_decode(content, findings), findings)
     if node is None:
@@ -160,11 +160,11 @@ def _text(node: yaml.Node) -> str:
 
 
 class _Skip(Exception):
-    """No error to be told: the value was noted, and is left out."""
+    """The value is left out; its mistake was reported."""
 
 
 class _Converter:
-    """Turns nodes into values; counts them, as aliases make few nodes stand for many."""
+    """Turns nodes into values, and counts them, because aliases multiply nodes."""
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
@@ -172,7 +172,7 @@ class _Converter:
         self._open: list[yaml.Node] = []
 
     def convert(self, node: yaml.Node, path: YamlPath) -> Value:
-        """Return the value of a node. Raise _Skip when a mistake in it was noted."""
+        """Return the value of a node. Raise _Skip if a mistake in it was reported."""
         self._findings.lines.setdefault(path, _line(node))
         self._enter(node, 1)
         try:
@@ -222,7 +222,7 @@ class _Converter:
             try:
                 values.append(self.convert(child, (*path, index)))
             except _Skip:
-                # Positions of what follows have to stay true.
+                # Keep the positions of later items.
                 values.append(None)
         return values
 
@@ -245,7 +245,7 @@ class _Converter:
             if is_merge:
                 merged = child.value if isinstance(child, yaml.SequenceNode) else [child]
                 continue
-            # A mistake in a value is told at its key, which is where people look for it.
+            # A mistake in a value is reported at the line of its key.
             self._findings.lines[*path, key] = line
             self._put(result, key, child, path)
         for source in merged:
@@ -261,7 +261,7 @@ class _Converter:
     def _merge(
         self, result: dict[str, Value], source: yaml.Node, path: YamlPath, own: set[str]
     ) -> None:
-        """Add what `<<` names; keys written out, and earlier sources, go first."""
+        """Add the sources of `<<`; explicit keys and earlier sources take precedence."""
         if not isinstance(source, yaml.MappingNode):
             fact = "'<<' takes mappings only"
             self._findings.add(path, fact, "write '<<: *anchor'", line=_line(source))
@@ -271,7 +271,7 @@ class _Converter:
             return
         outside = self._findings.lines
         self._findings.lines = {}
-        # Counted by its keys: sources may be aliases of sources, without a value among them.
+        # Count keys: sources may be aliases of sources, without any value among them.
         self._enter(source, len(source.value) + 1)
         try:
             values = self._mapping(source, path)

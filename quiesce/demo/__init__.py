@@ -1,7 +1,7 @@
-"""`inv demo`: the whole main job on a throwaway instance, with neither Docker nor PostgreSQL.
+"""`inv demo`: backs up, destroys and restores a throwaway stack, without Docker.
 
-up → migrate → fill → backup → destroy → restore → compare, each by the same verbs that a real
-stack uses, on the host runtime. Nothing outside one temporary folder is written.
+up → migrate → fill → backup → destroy → restore → compare, with the verbs that a real stack uses,
+on the host runtime. It writes only to one temporary folder.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CHAPTERS = 7
 
 @dataclass(slots=True)
 class Demo:
-    """One run of the demo. `seconds` holds what each chapter took."""
+    """One run of the demo. `seconds` is the duration of each chapter."""
 
     reporter: Reporter
     stack: Stack
@@ -44,9 +44,9 @@ class Demo:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> Mapping[str, object]:
-        """Do everything, and return the facts for the report.
+        """Run the demo, and return the facts for the report.
 
-        Raise CheckFailed listing what differs, should anything differ.
+        Raise CheckFailed listing the differences, if any.
         """
         session = Session(self.stack, self.reporter, Options(yes=True))
         self._announce("start an empty PostgreSQL server and the API, migrate two databases")
@@ -153,9 +153,9 @@ class Demo:
 
 
 def run_demo(reporter: Reporter, environ: Mapping[str, str]) -> None:
-    """Run the demo and report it. Leaves nothing behind; removes what a killed one left.
+    """Run the demo and report it. Cleans up after itself and after killed demos.
 
-    Raise RequestError, before anything is made, where the embedded PostgreSQL cannot run.
+    Raise RequestError, before anything is created, if the embedded PostgreSQL cannot run.
     """
     require_embedded()
     example = Path(__file__).resolve().parents[2]

@@ -1,4 +1,4 @@
-"""What is in a stack, table by table and file by file, so that two moments can be compared."""
+"""Digests of all tables and files of a stack, to compare them before and after the restore."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from quiesce.model import Stack
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Digest per table and per file, and totals for people."""
+    """Digest per table and per file, and totals to print."""
 
     tables: Mapping[str, str]
     files: Mapping[str, str]
@@ -23,9 +23,9 @@ class Fingerprint:
 
 
 def take(stack: Stack, ports: Ports, algorithm: str) -> Fingerprint:
-    """Read every declared database and every volume that is kept as files.
+    """Read every declared database and every volume that is backed up as files.
 
-    `algorithm` names how tables are digested, as a set's record names it.
+    `algorithm` is the digest algorithm of tables, as named in a set's record.
     """
     tables: dict[str, str] = {}
     rows = 0

@@ -1,7 +1,7 @@
-"""The demo's throwaway folder: made, found again after a crash, and removed with all it ran.
+"""The demo's temporary folder: created, found after a crash, and removed with its processes.
 
-A folder belongs to a demo that is alive as long as its lock is held: the kernel frees the lock on
-any death, so the next demo can remove what a killed one left, and never what another one uses.
+A live demo holds a lock on its folder, which the kernel releases on any death. So the next demo can
+remove what a killed one left, and never what another one uses.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ def _prefix() -> str:
 
 @contextmanager
 def throwaway(end_processes: Callable[[Path], None]) -> Iterator[Path]:
-    """Make a folder of our own, and remove it at the end, whatever happened.
+    """Create a temporary folder, and remove it at the end in any case.
 
-    `end_processes` is given a folder and ends every process that was started in it; it is called
-    before the folder is removed, here and for what dead demos left behind.
+    `end_processes` gets a folder and ends every process that was started in it; it is called before
+    the folder is removed, also for folders of dead demos.
     """
     parent = Path(tempfile.gettempdir())
     remove_orphans(parent, end_processes)
     folder = Path(tempfile.mkdtemp(prefix=_prefix(), dir=parent))
-    # The embedded server of root runs as another user, who has to get in.
+    # Started by root, the embedded server runs as another user, which needs access.
     folder.chmod(0o711 if os.getuid() == 0 else 0o700)
     lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
@@ -44,7 +44,7 @@ def throwaway(end_processes: Callable[[Path], None]) -> Iterator[Path]:
 
 
 def remove_orphans(parent: Path, end_processes: Callable[[Path], None]) -> tuple[Path, ...]:
-    """Remove the folders of demos that died. Return which."""
+    """Remove the folders of dead demos, and return them."""
     removed = []
     for folder in sorted(parent.glob(f"{_prefix()}*")):
         if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.getuid():

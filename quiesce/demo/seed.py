@@ -1,4 +1,4 @@
-"""Data that looks like somebody's: rules, memories with vectors, uploads. Always the same."""
+"""Realistic data for the demo: rules, memories with vectors, uploads. Always the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DIMENSIONS = 384
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """How much to make. `upload_bytes` is the size of one upload."""
+    """How much data to create. `upload_bytes` is the size of one upload."""
 
     projects: int = 40
     rules: int = 6000
@@ -67,7 +67,7 @@ def memories_sql(amounts: Amounts) -> Iterator[str]:
 
 
 def write_uploads(folder: Path, amounts: Amounts) -> None:
-    """Write folders of files that do not compress, and one that is all holes."""
+    """Write folders of incompressible files, and one sparse file."""
     chance = random.Random(5)
     for number in range(amounts.uploads):
         file = folder / _WORDS[number % 7] / f"{_phrase(chance, 2)} {number}.bin"

@@ -54,7 +54,7 @@ _EXAMPLE = (
 def write_stack(example: Path, folder: Path) -> Path:
     """Copy the example's code from the repository `example` into `folder`; return stack.yaml.
 
-    Raise RequestError when the example is not there, as in an installed wheel.
+    Raise RequestError if the example does not exist, as in an installed wheel.
     """
     missing = [name for name in _EXAMPLE if not (example / name).exists()]
     if missing:
@@ -83,7 +83,7 @@ def write_stack(example: Path, folder: Path) -> Path:
 
 
 def _free_ports(count: int) -> Sequence[int]:
-    """Ports that nobody listens on now, all held at once so that they differ."""
+    """Return free ports. They are reserved at the same time, so that they differ."""
     holders = [socket.socket() for _ in range(count)]
     try:
         for holder in holders:

@@ -91,7 +91,7 @@ def _run(arguments: Sequence[str], folder: Path, instance: str, as_json: bool) -
             document = json.loads(ended.stdout)
         except ValueError:
             document = None
-    # Ended by a signal: as a shell tells it.
+    # Ended by a signal: the exit code that a shell would report.
     code = ended.returncode if ended.returncode >= 0 else 128 - ended.returncode
     return Ended(instance, code, document)
 

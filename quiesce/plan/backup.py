@@ -82,19 +82,21 @@ def plan_backup(
     selection = select(stack, observed, request.only, request.kind)
     require_databases(selection.databases, observed)
     units, why = writers(stack, observed, selection)
-    rests = request.mode == "consistent" and request.kind == "full" and _worth_stopping(selection)
-    if not rests:
+    consistent = (
+        request.mode == "consistent" and request.kind == "full" and _worth_stopping(selection)
+    )
+    if not consistent:
         units = ()
-    held: tuple[Node, ...] = tuple(
+    snapshots: tuple[Node, ...] = tuple(
         ExportSnapshot(d.key, "the dump is made later, as of this moment")
         for d in selection.databases
     )
-    awake: tuple[Node, ...] = ()
-    if rests:
-        held += check_idle(stack, set_name, selection)
+    writers_check: tuple[Node, ...] = ()
+    if consistent:
+        snapshots += check_idle(stack, set_name, selection)
         ignored = {*stack.restart.keep_running, *database_services(selection)}
         found = reasons(stack, observed, selection)
-        awake = (check_stopped(stack, set_name, found, selection.volumes, ignored),)
+        writers_check = (check_stopped(stack, set_name, found, selection.volumes, ignored),)
     two_levels = bool(units)
     level_0 = tuple(
         archive(set_name, v, 0, last=not two_levels, left_out=request.left_out)
@@ -116,14 +118,14 @@ def plan_backup(
     if units and request.in_window:
         within, dumped = dumps(set_name, selection.databases, request.kind, request.in_window), ()
     body: tuple[Node, ...] = (
-        *(level_0 if two_levels or not rests else (*watch(observed), *level_0)),
+        *(level_0 if two_levels or not consistent else (*watch(observed), *level_0)),
         *quiet(
             stack,
             observed,
             units,
             why,
-            (*held, *level_1, *awake, *within),
-            commands=rests,
+            (*snapshots, *level_1, *writers_check, *within),
+            commands=consistent,
             watch=watch(observed) if two_levels else (),
         ),
         *dumped,
@@ -136,12 +138,12 @@ def plan_backup(
     )
     nodes: tuple[Node, ...] = (
         Bracket(f"set {set_name}", (opened,), body, on_failure=discard),
-        VerifySet(set_name, "checksums and content are checked after publishing"),
+        VerifySet(set_name, "every member is read back and compared with the manifest"),
         *judgement(
             stack,
             request,
             set_name,
-            checked=rests,
+            checked=consistent,
             stops=bool(units),
         ),
     )

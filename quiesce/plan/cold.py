@@ -94,7 +94,7 @@ def plan_cold(
             body,
             on_failure=(DiscardStaging("clean up after a failed run"),),
         ),
-        VerifySet(set_name, "checksums and content are checked after publishing"),
+        VerifySet(set_name, "every member is read back and compared with the manifest"),
         *judgement(stack, request, set_name, checked=True, stops=bool(units)),
     )
     instance = stack.instance.name

@@ -137,7 +137,7 @@ def _candidate(
     for text, amount in found.amounts.items():
         unit, _, source = text.partition(" ")
         amounts[unit, source] = amount
-    # Sets that earlier versions sent are not signed, and say nothing of their amounts.
+    # Sets that earlier versions uploaded are not signed, and do not record amounts.
     sent = here is not None and store in here.state.pushed
     same = here if here is not None and found.describes(here) else None
     if not amounts and same is not None and not found.encryption:

@@ -89,7 +89,7 @@ def doubt(key: str, seen: Meanwhile) -> str:
     )
 
 
-def awake(
+def running_writers(
     services: Sequence[Service],
     volumes: Sequence[VolumeState],
     started: Sequence[str],
@@ -116,9 +116,9 @@ def awake(
     return tuple(name for name in dict.fromkeys((*found, *started)) if name not in step.ignored)
 
 
-def unrest(awake: Sequence[str]) -> str:
+def writers_words(writers: Sequence[str]) -> str:
     """Return why files and databases are not consistent, "" if no writer ran."""
-    return f"running during the window, with write access: {', '.join(awake)}" if awake else ""
+    return f"running during the window, with write access: {', '.join(writers)}" if writers else ""
 
 
 def moved(step: CheckAddresses, services: Sequence[Service]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""The only code that prints: one `Reporter` a command, with a face for whoever reads it.
+"""The only code that prints: one `Reporter` per command, with a renderer for each kind of output.
 
-A terminal gets colour and a live line, cron and pipes get plain timestamped lines, `--json` gets
+A terminal gets colour and live lines, cron and pipes get plain lines with timestamps, `--json` gets
 exactly one document on stdout. The calls are the same for all three.
 """
 

@@ -1,4 +1,4 @@
-"""What a result looks like before a face gives it a form: lines, tables, facts, a plan."""
+"""The parts of a result before rendering: lines, tables, facts, a plan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Mark = Literal["none", "good", "bad", "warning"]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A table's cell or a fact's value; the tone is colour where there is colour."""
+    """A table's cell or a fact's value; the tone is shown as a colour on terminals."""
 
     text: str
     tone: Tone = "plain"
@@ -19,8 +19,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`numeric` stands to the right; `wraps` is the least width at which the column still may
-    take several lines of a narrow terminal, 0 for one that stays whole."""
+    """`numeric` columns are aligned right. `wraps` is the minimum width to which the column may be
+    wrapped on a narrow terminal, 0 for never."""
 
     title: str
     numeric: bool = False
@@ -29,7 +29,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells under titled columns; `empty` is said where there are no rows."""
+    """Rows of cells under titled columns; `empty` is printed if there are no rows."""
 
     title: str
     columns: tuple[Column, ...]
@@ -39,7 +39,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """The result in one line; `event` lines carry the time where lines do."""
+    """The result in one line; `event` lines get a timestamp if lines have one."""
 
     text: str
     mark: Mark = "none"
@@ -48,14 +48,14 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Names and values, one a line, below a headline."""
+    """Names and values, one per line, below a headline."""
 
     rows: tuple[tuple[str, Cell], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A sentence about the subject, with the way out on a line of its own."""
+    """A sentence about the subject, with a hint on a separate line."""
 
     mark: Mark
     subject: str
@@ -72,7 +72,7 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """Text that is printed as it is: it is meant for another program or a file."""
+    """Text that is printed unchanged, for another program or a file."""
 
     text: str
 

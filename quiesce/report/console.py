@@ -1,7 +1,6 @@
-"""The face for a terminal: colour, tables that fit, and a live line for each running step.
+"""The renderer for terminals: colour, fitted tables, and a live line for each running step.
 
-The cursor is never hidden and the screen never taken over: a run that is killed leaves the
-terminal as it was.
+It never hides the cursor or takes over the screen, so a killed run leaves the terminal intact.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-#: Seconds between two drawings, and before a step is shown at all: short ones would flicker.
+#: Seconds between two updates, and before a step is shown at all: short ones would flicker.
 DRAW_EVERY = 0.1
 SHOW_AFTER = 0.3
 #: Seconds before a running step shows how long it runs.
@@ -36,7 +35,7 @@ _CLEAR = "\r\x1b[2K"
 
 
 class _Page(StringIO):
-    """What Rich writes to; its encoding decides which lines and arrows Rich may use."""
+    """The file for Rich; its encoding decides which lines and arrows Rich may use."""
 
     def __init__(self, encoding: str) -> None:
         super().__init__()
@@ -48,7 +47,7 @@ class _Page(StringIO):
 
 
 class _OutputBuffer:
-    """A stream as Rich sees it: prints to text, and the text goes to the stream."""
+    """Renders with Rich to text, and writes the text to the stream."""
 
     def __init__(self, stream: Stream, environ: Mapping[str, str], columns: int | None) -> None:
         from rich.console import Console
@@ -86,7 +85,7 @@ class _OutputBuffer:
 class ConsoleRenderer:
     """Steps and results to the terminal `out`; warnings and failures to `err`.
 
-    `columns` fixes the width; otherwise it is the terminal's at the moment of printing.
+    `columns` fixes the width; otherwise it is the terminal's width when printing.
     """
 
     def __init__(
@@ -184,7 +183,7 @@ class ConsoleRenderer:
             self._drawn, self._drawn_at = 0, float("-inf")
 
     def _print(self, stream: Stream, *parts: object, soft: bool = False) -> None:
-        """Print above the live lines, which come back with the next tick."""
+        """Print above the live lines, which are drawn again with the next tick."""
         self.leave()
         stream.write(self._buffer(stream).render(*parts, soft=soft))
 
@@ -256,7 +255,7 @@ class ConsoleRenderer:
         )
 
     def _append_why(self, line: Text, why: str) -> None:
-        """The reason gets what is left of the line, if that is worth reading."""
+        """Add the reason if enough of the line is left for it."""
         from rich.text import Text
 
         room = self._buffer(self._out).columns - 1 - line.cell_len

@@ -1,4 +1,4 @@
-"""Tables, facts and plans for a terminal, made with Rich. Texts come in printable already."""
+"""Tables, facts and plans for a terminal, made with Rich. Input texts must be printable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GAP = 2
 
 
 def table(block: Table, columns: int) -> list[object]:
-    """Return the table, or one record a row where the terminal is too narrow for it."""
+    """Return the table, or one record per row if the terminal is too narrow for it."""
     title = [Text(block.title, "bold")] if block.title else []
     if not block.rows:
         return [Text.assemble((f"{block.title}: " if block.title else "", "bold"), block.empty)]
@@ -45,10 +45,9 @@ def facts(rows: Sequence[tuple[str, Cell]]) -> object:
 
 
 def outline(text: str, shaped: Callable[[str], str]) -> object:
-    """Return a plan as `describe` wrote it as a tree: reasons dim, parts under their bracket.
+    """Return a plan from `describe` as a tree: dim reasons, parts under their bracket.
 
-    The structure is read from the text's indentation, so that the words are the same everywhere;
-    `shaped` makes them printable.
+    The structure is derived from the text's indentation; `shaped` makes lines printable.
     """
     first, *lines = text.rstrip("\n").split("\n")
     tree = Tree(Text(shaped(first), "bold"), guide_style="dim")

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-#: Exit codes whose details are ours. Those of failed steps may hold lines that services logged,
-#: which go to stderr only (rule 25).
+#: Exit codes whose details are printed in documents. Details of failed steps may contain lines that
+#: services logged, which go to stderr only.
 _DETAILS_ARE_OURS = (2, 7)
 
 
 def plan(value: Plan, text: str) -> Document:
-    """Return the plan as data and in words."""
+    """Return the plan as data and as text."""
     from quiesce.codec import encode
 
     return {"plan": encode(value), "plan_text": text}
@@ -112,7 +112,7 @@ def runs(records: Sequence[RunRecord]) -> Document:
 
 
 def downtime(value: Downtime) -> Document:
-    """Return how long services were away."""
+    """Return the downtime of services."""
     return {"overall": value.overall, "services": dict(value.services)}
 
 
@@ -122,7 +122,7 @@ def sets(
     reasons: Mapping[str, tuple[str, ...]] | None,
     unreadable: Sequence[tuple[str, str]],
 ) -> Document:
-    """Return the catalogue. `kept_by` is null where retention was not asked."""
+    """Return the list of sets. `kept_by` is null if retention was not evaluated."""
     return {
         "sets": [
             {
@@ -136,7 +136,7 @@ def sets(
 
 
 def restore(outcome: RestoreOutcome) -> Document:
-    """Return what a restore brought back."""
+    """Return the results of a restore."""
     return {
         "restored": {
             "source": outcome.source,
@@ -156,7 +156,7 @@ def restore(outcome: RestoreOutcome) -> Document:
             "seconds": outcome.seconds,
             "downtime_seconds": downtime(outcome.downtime) if outcome.downtime else None,
             "safety_set": outcome.safety_set,
-            # Only where a flag allowed it.
+            # Only if a flag allowed it.
             **({"not_as_before": list(outcome.eased)} if outcome.eased else {}),
         }
     }
@@ -265,7 +265,7 @@ def _service(service: Service) -> Document:
 
 
 def volumes(stack: Stack, observed: Observed, sizes: Sizes) -> Document:
-    """Return the inventory. `files` and `bytes` are null where nobody measured."""
+    """Return the volumes. `files` and `bytes` are null if not measured."""
     return {"volumes": [_volume(stack, observed, state, sizes) for state in observed.volumes]}
 
 
@@ -296,7 +296,7 @@ def _volume(stack: Stack, observed: Observed, state: VolumeState, sizes: Sizes) 
 
 
 def migrations(rows: Sequence[MigrationRow]) -> Document:
-    """Return where each database stands."""
+    """Return the revisions of each database."""
     return {
         "migrations": [
             {
@@ -313,7 +313,7 @@ def migrations(rows: Sequence[MigrationRow]) -> Document:
 
 
 def findings(found: Sequence[Finding]) -> Document:
-    """Return the findings; not `ok` with an error among them."""
+    """Return the findings; `ok` is false if one of them is an error."""
     bad = any(finding.level == "error" for finding in found)
     return {
         "ok": not bad,
@@ -340,7 +340,7 @@ def error(failure: QuiesceError) -> Document:
 def as_text(document: Mapping[str, Any], encoding: str) -> str:
     """Return the document so that every reader of JSON can read it, in any encoding."""
     text = json.dumps(document, indent=2, ensure_ascii=False, default=str)
-    # Bytes of file names that are no text are surrogates, which no encoding has.
+    # Bytes of file names that are not valid text are surrogates, which cannot be encoded.
     text = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
     if words.legible(text, encoding) != text:
         text = json.dumps(json.loads(text), indent=2)

@@ -1,4 +1,4 @@
-"""The face of `--log-format json`: what happens, one JSON object a line, on stderr."""
+"""The renderer for `--log-format json`: events as one JSON object per line, on stderr."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from quiesce.report.renderer import Failure, Instant, Running
 
 
 class JsonLinesRenderer(PlainRenderer):
-    """Events to `err` for programs that collect logs; results as the plain face shows them.
+    """Events to `err`, for log collectors; results as in the plain renderer.
 
     Every line has `time` (UTC), `level`, `event`, `task` and `message`.
     """
 
-    #: The name of the command; set by who makes the face.
+    #: The name of the command; set by the creator of the renderer.
     task = ""
 
     def begins(self, step: Running, at: Instant) -> None:

@@ -1,4 +1,4 @@
-"""What a store holds, as a document and as a table. Pure."""
+"""The sets of a store, as a document and as a table. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Kept = Mapping[str, tuple[str, ...]]
 def document(
     store: str, sets: Sequence[OffsiteSet], kept: Kept, unreadable: Sequence[tuple[str, str]]
 ) -> Mapping[str, Any]:
-    """Return every set of the store, and what has an index that nobody can read."""
+    """Return every set of the store, and those with an unreadable index."""
     return {
         "store": store,
         "sets": [
@@ -45,7 +45,7 @@ def blocks(
     kept: Kept,
     unreadable: Sequence[tuple[str, str]],
 ) -> list[Block]:
-    """Return the same for people."""
+    """Return the same as a table."""
     columns = (
         Column("set"),
         Column("age"),

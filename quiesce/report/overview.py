@@ -1,4 +1,4 @@
-"""`status` and `volumes` as blocks: what runs, what is kept, and how long ago. Pure."""
+"""The output of `status` and `volumes` as blocks. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def newest(sets: Iterable[BackupSet], instance: str, *, verified: bool) -> BackupSet | None:
     """Return the instance's newest full set (verified good, if asked), or its newest of any kind.
 
-    Safety sets hold only what a restore replaced; they count last.
+    Safety sets of restores contain only what was replaced, so they are used last.
     """
     wanted = [
         backup
@@ -57,7 +57,7 @@ def status(
     last_drill: DrillRecord | None = None,
     left: Sequence[Leftover] = (),
 ) -> list[Block]:
-    """Return everything at a glance: services, databases, volumes, backups, what is owed."""
+    """Return services, databases, volumes, backups and pending recoveries."""
     instance, engine = stack.instance, observed.engine
     title = f"{instance.name}: {instance.runtime} project {instance.project}"
     blocks: list[Block] = [
@@ -87,7 +87,7 @@ def status(
 
 
 def _restore(last: LastRestore | None, now: datetime) -> Cell:
-    """Say when a set last came back, and whether it was compared before it was exchanged."""
+    """Describe the last restore, and whether its data was compared before the exchange."""
     if last is None:
         return Cell("none known", "faint")
     proven = ", compared with the set" if last.compared else ", not compared"
@@ -106,7 +106,7 @@ def _drill(last: DrillRecord | None, now: datetime) -> Cell:
 
 
 def _shadowed(folder: ShadowedFolder) -> Remark:
-    """Say what a bind mount hides: programs that the image brought are not there any more."""
+    """Describe what a bind mount hides: files of the image that the service cannot see."""
     names = ", ".join(folder.entries)
     return Remark(
         "warning",
@@ -140,7 +140,7 @@ def _services(services: Sequence[Service], now: datetime) -> Table:
 
 
 def _uptime(units: Sequence[Unit], now: datetime) -> Cell:
-    """Return how long the service runs: its youngest container decides."""
+    """Return how long the service has been running, by its youngest container."""
     begun = [unit.started_at for unit in units if unit.runs and unit.started_at]
     if not begun:
         return Cell("-", "faint")
@@ -223,7 +223,7 @@ def _volumes(stack: Stack, observed: Observed, sizes: Sizes) -> Table:
 
 
 def volumes(stack: Stack, observed: Observed, sizes: Sizes) -> list[Block]:
-    """Return the inventory: what each volume is for, where it is, how it is kept."""
+    """Return purpose, location and kind of backup of each volume."""
     columns = (
         Column("volume"),
         Column("purpose", wraps=10),

@@ -1,7 +1,7 @@
-"""The face for cron, pipes and logs: plain lines with the time, no colour, no cursor codes.
+"""The renderer for cron, pipes and logs: plain lines with timestamps, no colour, no cursor codes.
 
-A step is one line when it ends. One that runs longer also says that it began, and then how far
-it is, so that a log of a stuck run shows where it is stuck.
+A step is one line when it ends. A longer one also prints a line when it has begun, and then its
+progress, so that the log of a stuck run shows where it is stuck.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from quiesce.report.blocks import (
 from quiesce.report.renderer import DETAIL_LINES, Failure, Instant, Running, Steps
 from quiesce.report.streams import Stream
 
-#: Seconds after which a step says that it runs, and between signs of life.
+#: Seconds after which a step is shown as running, and between progress lines.
 LONG_STEP = 10.0
 HEARTBEAT = 30.0
 
@@ -84,7 +84,7 @@ class PlainRenderer:
             step.told = at.clock
 
     def leave(self) -> None:
-        """Nothing is live here."""
+        """Do nothing: there are no live lines."""
 
     def _line(self, stream: Stream, text: str, at: Instant) -> None:
         stream.write(f"{words.moment(at.when, self.zone)} {_flat(text)}\n")

@@ -1,4 +1,4 @@
-"""The seam between what is told and how it looks; a step as a face remembers it."""
+"""The interface of renderers, and the running steps that they show."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from quiesce.report.blocks import Block
 
-#: So many lines of an error's details are printed; the rest is counted.
+#: How many lines of an error's details are printed; the rest is only counted.
 DETAIL_LINES = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Instant:
-    """When something was told: the time of day, and seconds of a clock that is never set."""
+    """When an event happened: the time of day, and seconds of the monotonic clock."""
 
     when: datetime
     clock: float
@@ -24,7 +24,7 @@ class Instant:
 
 @dataclass(slots=True)
 class Running:
-    """A step at work. `thread` is who began it, which is who tells its progress."""
+    """A running step. `thread` is the one that began it and reports its progress."""
 
     position: str
     sentence: str
@@ -38,7 +38,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as it is shown: a fact, lines about it, and a way out."""
+    """An error to show: a fact, details and a hint."""
 
     fact: str
     details: tuple[str, ...]
@@ -47,9 +47,9 @@ class Failure:
 
 
 class Renderer(Protocol):
-    """How a command looks to one kind of reader. Called from one thread at a time."""
+    """Renders events and results for one kind of output. Called from one thread at a time."""
 
-    #: The zone of the times that are printed; None is this machine's.
+    #: The time zone of printed times; None is this machine's.
     zone: tzinfo | None
 
     def begins(self, step: Running, at: Instant, /) -> None: ...
@@ -77,15 +77,15 @@ class Renderer(Protocol):
         ...
 
     def answered(self) -> None:
-        """End the question's line where the answer did not."""
+        """End the line of the question if the answer did not."""
         ...
 
     def leave(self) -> None:
-        """Leave nothing on the screen that was only live."""
+        """Remove live lines from the screen."""
         ...
 
     def tick(self, at: Instant, /) -> None:
-        """Time has passed."""
+        """Update live output; called regularly."""
         ...
 
     @property
@@ -107,7 +107,7 @@ class Steps:
         return self._running.pop(position, None)
 
     def progressing(self, thread: int) -> Running | None:
-        """The step whose progress this thread tells: its own newest, or else the newest."""
+        """The step whose progress this thread reports: its own newest, or else the newest."""
         own = [step for step in self._running.values() if step.thread == thread]
         steps = own or list(self._running.values())
         return steps[-1] if steps else None

@@ -1,4 +1,4 @@
-"""The one object that a command tells everything to."""
+"""The reporter of a command: receives all its events and results."""
 
 from __future__ import annotations
 
@@ -65,11 +65,10 @@ def make_reporter(
 ) -> Reporter:
     """Return the command's reporter. `task` is its name, for documents.
 
-    A terminal on stdout gets the console face; `plain` decides that instead where it is given.
-    `zone` is for the times in plain lines: None is this machine's (`use_zone` sets it later).
-    `log_format` `json` tells what happens as one JSON object a line on stderr, whoever reads it.
-    `columns` fixes the width. Without `background` everything is written by the calling thread,
-    which may then have to wait for the terminal.
+    A terminal on stdout gets the console renderer, unless `plain` is given. `zone` is the time zone
+    of plain lines; None is this machine's (`use_zone` sets it later). With `log_format` `json`,
+    events are printed as one JSON object per line on stderr. `columns` fixes the width. Without
+    `background`, the calling thread writes everything, and may have to wait for the terminal.
     """
     from quiesce.report.plain import PlainRenderer
 
@@ -105,13 +104,13 @@ def make_reporter(
 
 
 class Reporter:
-    """Told what happens (an `EventSink`) and what came of it, by the same calls for every face.
+    """Receives events (as an `EventSink`) and results, by the same calls for every renderer.
 
-    A context manager: leaving it writes what is still to be written, with `--json` the one
-    document. Several results of a command are joined in it; `ok` is true if all of them are.
+    A context manager: leaving it writes all remaining output, with `--json` the one document.
+    Several results of a command are merged in it; `ok` is true if all of them are.
 
-    What is told while a run is under way returns at once and never raises. Results and errors
-    wait until they are written; a reader that left (`| head`) is no error.
+    Calls during a run return at once and never raise. Results and errors wait until they are
+    written; a closed pipe (`| head`) is not an error.
     """
 
     def __init__(
@@ -152,9 +151,9 @@ class Reporter:
         self.close()
 
     def close(self) -> None:
-        """Write what is left, with `--json` the document, once.
+        """Write all remaining output, with `--json` the document, once.
 
-        Whoever hands the terminal to another program (`shell`) closes first.
+        Call it before another program gets the terminal (`shell`).
         """
         self._outlet.run(self._face.leave)
         self._outlet.close()
@@ -171,7 +170,7 @@ class Reporter:
             self._err.write(f"warning: cannot write to stdout: {self._out.problem}\n")
 
     def use_zone(self, zone: tzinfo | None) -> None:
-        """Tell times in this zone from now on (the one of stack.yaml, once it is read)."""
+        """Print times in this zone from now on (the one of stack.yaml, once it is read)."""
         self._face.zone = zone
 
     # ----------------------------------------------------------------- events, while a run works
@@ -207,7 +206,7 @@ class Reporter:
     # ------------------------------------------------------------------------------------ results
 
     def result(self, document: Mapping[str, Any]) -> None:
-        """Add to the JSON document. Shows nothing: the other faces are told by other calls."""
+        """Add facts to the JSON document only."""
         ok = self._document["ok"] and document.get("ok", True)
         self._document = {**self._document, **document, "ok": ok, "task": self._task}
 
@@ -235,8 +234,8 @@ class Reporter:
         reasons: Mapping[str, tuple[str, ...]] | None = None,
         unreadable: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """Show the catalogue in the order given. `reasons` says, by set name, which retention
-        rules keep it; a set without any is one that `prune` would remove."""
+        """Show sets in the given order. `reasons` are, by set name, the retention rules that keep
+        it; `prune` would remove a set without any."""
         from quiesce.report import documents, views
 
         self._show(
@@ -252,7 +251,7 @@ class Reporter:
         kept: Mapping[str, tuple[str, ...]],
         unreadable: Sequence[tuple[str, str]],
     ) -> None:
-        """Show what a store holds; `kept` says by which of its rules."""
+        """Show the sets of a store; `kept` are the rules that keep them."""
         from quiesce.report import offsite
 
         self._show(
@@ -280,7 +279,7 @@ class Reporter:
         last_drill: DrillRecord | None = None,
         left: Sequence[Leftover] = (),
     ) -> None:
-        """Show everything at a glance."""
+        """Show the status of the instance."""
         from quiesce.report import documents, overview
 
         last = overview.newest(sets, stack.instance.name, verified=False)
@@ -295,7 +294,7 @@ class Reporter:
         )
 
     def volumes(self, observed: Observed, stack: Stack, sizes: Sizes) -> None:
-        """Show the inventory of volumes; one above its `max_size` is marked."""
+        """Show the volumes; one above its `max_size` is marked."""
         from quiesce.report import documents, overview
 
         self._show(
@@ -303,25 +302,25 @@ class Reporter:
         )
 
     def migrations(self, rows: Sequence[MigrationRow]) -> None:
-        """Show where each database stands in its migrations."""
+        """Show the revisions of each database."""
         from quiesce.report import documents, views
 
         self._show(documents.migrations(rows), views.migrations(rows))
 
     def findings(self, found: Sequence[Finding]) -> None:
-        """Show what a check found; with an error among it the document is not `ok`."""
+        """Show the findings of a check; with an error, the document is not `ok`."""
         from quiesce.report import documents, views
 
         self._show(documents.findings(found), views.findings(found))
 
     def backup_done(self, backup: BackupSet) -> None:
-        """Show what a backup made."""
+        """Show the result of a backup."""
         from quiesce.report import documents, views
 
         self._show({"set": documents.backup_set(backup)}, views.backup_done(backup))
 
     def restore_done(self, outcome: RestoreOutcome) -> None:
-        """Show what a restore brought back."""
+        """Show the result of a restore."""
         from quiesce.report import documents, views
 
         self._show(documents.restore(outcome), views.restore_done(outcome))
@@ -337,13 +336,13 @@ class Reporter:
         self._show({"message": text, **facts}, views.done(text, facts))
 
     def text(self, content: str) -> None:
-        """Print text meant for a file or another program (crontab lines), as it is."""
+        """Print text for a file or another program (crontab lines), unchanged."""
         from quiesce.report.blocks import Verbatim
 
         self._show({"text": content}, [Verbatim(content)])
 
     def error(self, error: QuiesceError, *, debug: bool = False) -> None:
-        """Show an error on stderr, with `debug` its traceback too; the document says it as well."""
+        """Show an error on stderr, with `debug` its traceback too, and add it to the document."""
         from quiesce.report import documents
 
         trace = _trace(error) if debug else ""
@@ -356,10 +355,10 @@ class Reporter:
     def ask(self, question: str, banner: Sequence[str] = ()) -> str | None:
         """Ask on stderr and return one line of standard input, None at its end.
 
-        Works with a terminal and with a pipe; what the answer means is the caller's to say.
+        Works with a terminal and with a pipe; the caller interprets the answer.
         """
         if self._unshown:
-            # With --json the question may be about what only the document would tell.
+            # With --json, the question may refer to something that only the document contains.
             self._outlet.run(partial(self._face.show, self._unshown, self._instant()))
             self._unshown = []
         self._outlet.run(partial(self._face.prompt, question, banner))
@@ -374,7 +373,7 @@ class Reporter:
         try:
             line = self._stdin.readline()
         except UnicodeDecodeError:
-            # It was a line, and no answer that could be right.
+            # Not valid text, so not a valid answer either.
             return ""
         except (OSError, ValueError):
             return None

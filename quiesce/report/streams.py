@@ -1,4 +1,4 @@
-"""Where text leaves the program: streams that never raise, and the thread that writes to them."""
+"""Output streams that never raise, and the thread that writes to them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from quiesce.report.words import legible
 
 
 class Stream:
-    """A text stream that swallows what cannot be written and remembers why.
+    """A text stream that drops what cannot be written and remembers why.
 
-    Bytes go to the descriptor itself where there is one: a thread that is stuck in a full pipe
-    then holds no lock of the interpreter's, and nothing is left in a buffer to fail at exit.
+    Bytes are written to the descriptor directly if there is one: a thread that is stuck in a full
+    pipe then holds no lock of the interpreter, and no buffer can fail to be flushed at exit.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -30,7 +30,7 @@ class Stream:
 
     @property
     def terminal(self) -> bool:
-        """Whether a person sees this stream on a terminal."""
+        """Whether this stream is a terminal."""
         try:
             return self._stream is not None and self._stream.isatty()
         except ValueError:
@@ -38,7 +38,7 @@ class Stream:
 
     @property
     def columns(self) -> int:
-        """The terminal's width; 80 where it does not say."""
+        """The terminal's width, or 80 if unknown."""
         try:
             return os.get_terminal_size(self.descriptor or 0).columns or 80
         except OSError:
@@ -61,7 +61,7 @@ class Stream:
 
     @property
     def reader_left(self) -> bool:
-        """Whether writing failed for the ordinary reason that nobody reads any more."""
+        """Whether writing failed because the reader closed the pipe."""
         return isinstance(self.problem, OSError) and self.problem.errno == errno.EPIPE
 
 
@@ -77,15 +77,15 @@ def _write_all(descriptor: int, content: bytes) -> None:
         try:
             content = content[os.write(descriptor, content) :]
         except BlockingIOError:
-            # Somebody who shares the terminal made it non-blocking.
+            # Another program made the shared terminal non-blocking.
             select.select([], [descriptor], [])
 
 
 class Outlet:
-    """Runs what prints, in order, on a thread of its own, so that no run waits for a terminal.
+    """Runs printing calls in order on a separate thread, so that no run waits for a terminal.
 
-    A paused terminal or a full pipe would otherwise hold a run while services are stopped.
-    `tick` is called a few times a second while `busy` says that something is shown live.
+    A paused terminal or a full pipe would otherwise block a run while services are stopped. `tick`
+    is called a few times per second while `busy` returns true.
     """
 
     def __init__(
@@ -106,10 +106,10 @@ class Outlet:
         self.problem: Exception | None = None
 
     def post(self, action: Callable[[], None]) -> None:
-        """Have this run soon; return at once."""
+        """Schedule this call and return at once."""
         if self._thread is None and self._background:
-            # Several threads may tell their first words at once. Two that write would share one
-            # queue, and the one that `close` waits for might never hear of the end.
+            # Several threads may make their first call at once. Two writer threads would share one
+            # queue, and the one that `close` waits for might never get the end marker.
             with self._starting:
                 if self._thread is None:
                     self._start()
@@ -120,7 +120,7 @@ class Outlet:
             self._queue.put(action)
 
     def run(self, action: Callable[[], None]) -> None:
-        """Run this after everything posted, and return when it is done."""
+        """Run this after everything scheduled, and return when it is done."""
         if self._thread is None:
             self._quietly(action)
         else:
@@ -128,7 +128,7 @@ class Outlet:
             self.flush()
 
     def flush(self) -> None:
-        """Return when everything posted is written."""
+        """Return when everything scheduled has run."""
         if self._thread is None:
             return
         written = threading.Event()
@@ -138,7 +138,7 @@ class Outlet:
             pass
 
     def close(self) -> None:
-        """Write what is left and end the thread. What is posted later is written at once."""
+        """Finish all scheduled calls and end the thread. Later calls run at once."""
         if self._thread is None:
             return
         self._background = False
@@ -148,7 +148,7 @@ class Outlet:
         self._thread = None
 
     def _start(self) -> None:
-        # Daemon: an interpreter that ends for another reason does not wait for a paused terminal.
+        # A daemon thread, so that the interpreter does not wait for a paused terminal at exit.
         thread = threading.Thread(target=self._work, name="report", daemon=True)
         try:
             thread.start()
@@ -172,7 +172,7 @@ class Outlet:
         try:
             action()
         except QuiesceError:
-            # A signal that arrived meanwhile: nothing that prints raises this itself.
+            # A signal that arrived meanwhile; printing calls do not raise this themselves.
             raise
         except Exception as error:  # noqa: BLE001  no run fails because it could not be told about
             self.problem = self.problem or error

@@ -1,4 +1,4 @@
-"""What results are told with, where the model has no noun for it. Frozen, plain values."""
+"""Values for results that are not in the model. Frozen, plain values."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 class UnfinishedRun(NamedTuple):
-    """A run that was interrupted and still owes something. `verb` is what it did, in words;
-    `started` is None when unknown."""
+    """An interrupted run that needs a recovery. `verb` describes it; `started` is None if
+    unknown."""
 
     run: str
     verb: str
@@ -25,9 +25,9 @@ class UnfinishedRun(NamedTuple):
 
 
 class Leftover(NamedTuple):
-    """What a run could not tidy up, or bring back where `service`: which run, what it is, the
-    fact with its reason, and what to do. `bytes` is None where nobody knows; `database` is the
-    name of one."""
+    """Something that a run could not clean up, or with `service` could not start: the run, what it
+    is, the fact with its reason, and what to do. `bytes` is None if unknown; `database` is its
+    name if it is one."""
 
     run: str
     what: str
@@ -40,8 +40,8 @@ class Leftover(NamedTuple):
 
 
 class LastRestore(NamedTuple):
-    """The newest restore that ended well; `request` is what it was, in words. `compared`: every
-    database in it was compared with what its set recorded."""
+    """The newest successful restore; `request` describes it. `compared`: every database in it was
+    compared with the record of its set."""
 
     request: str
     began: datetime
@@ -50,7 +50,7 @@ class LastRestore(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DrillRecord:
-    """The last drill that left a report. `recovery_seconds` is None where it was not timed."""
+    """The last drill that left a report. `recovery_seconds` is None if it was not measured."""
 
     at: datetime
     ok: bool
@@ -61,7 +61,7 @@ class DrillRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run that left a report. `fact` says what went wrong, "" when nothing did."""
+    """A run that left a report. `fact` says what went wrong, "" if nothing did."""
 
     run: str
     task: str
@@ -75,10 +75,10 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class MigrationRow:
-    """Where one database stands in its Alembic history.
+    """The revisions of one database.
 
-    `unknown` are stored revisions that the history does not have; `problem` says why nothing
-    more is known.
+    `unknown` are stored revisions that are not in the migration scripts; `problem` says why the
+    revisions could not be read.
     """
 
     database: str
@@ -91,9 +91,9 @@ class MigrationRow:
 
 @dataclass(frozen=True, slots=True)
 class RestoredDatabase:
-    """What was compared with the set's record before the exchange. Not `compared`: the source
-    was a plain file that records nothing to compare with. `uncompared` are tables whose rows were
-    only counted."""
+    """A restored database, compared with the set's record before the exchange. Not `compared`: the
+    source was a plain file without a record. `uncompared` are tables whose rows were only
+    counted."""
 
     key: str
     tables: int
@@ -104,7 +104,7 @@ class RestoredDatabase:
 
 @dataclass(frozen=True, slots=True)
 class RestoredVolume:
-    """A volume that was exchanged: entries and bytes of what is live now."""
+    """A restored volume: entries and bytes of its live content."""
 
     key: str
     files: int
@@ -113,7 +113,7 @@ class RestoredVolume:
 
 @dataclass(frozen=True, slots=True)
 class RestoreOutcome:
-    """What a restore did. `source` names the set or file, `safety_set` where the way back is."""
+    """The result of a restore. `source` is the set or file, `safety_set` the set to undo it."""
 
     source: str
     databases: tuple[RestoredDatabase, ...]
@@ -121,5 +121,5 @@ class RestoreOutcome:
     seconds: float
     downtime: Downtime | None = None
     safety_set: str | None = None
-    #: What did not come back as it was, in words.
+    #: What was restored differently, in words.
     eased: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Results as blocks: which tables and lines a person sees. Pure; no face, no colour codes."""
+"""Results as blocks: tables and lines to print. Pure; no colour codes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sets(
     reasons: Mapping[str, tuple[str, ...]] | None,
     unreadable: Sequence[tuple[str, str]],
 ) -> list[Block]:
-    """Return the catalogue as a table, then what looks like a set and is none."""
+    """Return the sets as a table, then folders that look like sets but cannot be read."""
     labelled = any(backup.manifest.label for backup in backups)
     kept = reasons is not None or any(backup.state.pinned for backup in backups)
     columns = [
@@ -55,7 +55,7 @@ def sets(
 
 
 def runs(records: Sequence[RunRecord], now: datetime) -> list[Block]:
-    """Return the runs as a table, with what went wrong."""
+    """Return the runs as a table, with their errors."""
     columns = (
         Column("begun"),
         Column("task"),
@@ -82,7 +82,7 @@ def _age(created: datetime, now: datetime) -> Cell:
 
 
 def _verified(backup: BackupSet, now: datetime) -> Cell:
-    """Return how deeply the set was read last, and how long ago."""
+    """Return the level of the last verification of the set, and how long ago it was."""
     state = backup.state
     if state.verified_good is None or state.verified_at is None:
         return Cell("no", "faint")
@@ -93,7 +93,7 @@ def _verified(backup: BackupSet, now: datetime) -> Cell:
 
 
 def _kind(backup: BackupSet) -> Cell:
-    """Return the kind, with the mode where it is not the usual one."""
+    """Return the kind, with the mode if it is not the default."""
     manifest = backup.manifest
     if manifest.mode != "consistent":
         return Cell(f"{manifest.kind}, {manifest.mode}")
@@ -117,7 +117,7 @@ def _kept(backup: BackupSet, reasons: Mapping[str, tuple[str, ...]] | None) -> C
 
 
 def verified(backup: BackupSet, now: datetime) -> Cell:
-    """Return when and how well the set was last verified."""
+    """Return when and how thoroughly the set was last verified."""
     state = backup.state
     if state.verified_good is None or state.verified_at is None:
         return Cell("no", "faint")
@@ -128,7 +128,7 @@ def verified(backup: BackupSet, now: datetime) -> Cell:
 
 
 def backup_done(backup: BackupSet) -> list[Block]:
-    """Return what a backup made, in numbers."""
+    """Return the result of a backup, in numbers."""
     manifest = backup.manifest
     seconds = words.duration(manifest.duration_seconds)
     rows = [
@@ -163,7 +163,7 @@ def backup_done(backup: BackupSet) -> list[Block]:
 
 
 def restore_done(outcome: RestoreOutcome) -> list[Block]:
-    """Return what a restore brought back, and the way to undo it."""
+    """Return the result of a restore, and how to undo it."""
     rows = [
         (
             f"database {database.key}",
@@ -208,7 +208,7 @@ def _downtime(downtime: Downtime) -> list[tuple[str, Cell]]:
 
 
 def migrations(rows: Sequence[MigrationRow]) -> list[Block]:
-    """Return where each database stands in its history."""
+    """Return the revisions of each database."""
     columns = (
         Column("database"),
         Column("current", wraps=10),
@@ -255,7 +255,7 @@ def findings(found: Sequence[Finding]) -> list[Block]:
 
 
 def done(text: str, facts: Mapping[str, Any]) -> list[Block]:
-    """Return a general result. Names that end in `seconds` or `bytes` are told in such units."""
+    """Return a general result. Names that end in `seconds` or `bytes` are shown in such units."""
     rows = tuple((_label(name), _value(name, value)) for name, value in facts.items())
     return [Headline(text, "good", event=True), *([Facts(rows)] if rows else [])]
 

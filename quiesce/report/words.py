@@ -9,7 +9,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
-#: What stands for a character where the output knows only ASCII.
+#: Replacements of characters in ASCII output.
 _IN_ASCII = str.maketrans(
     {
         "—": "-",
@@ -58,8 +58,8 @@ def duration(seconds: float) -> str:
 def age(then: datetime, now: datetime) -> str:
     """Return how long ago `then` was: `just now`, `45 s ago`, `3 h ago`, `2 days ago`.
 
-    Rounded down, so nothing looks older than it is. A time that is still to come (the clock was
-    set back) reads `in 3 h`.
+    Rounded down, so nothing looks older than it is. A future time (the clock was set back) reads
+    `in 3 h`.
     """
     seconds = int((now - then).total_seconds())
     if -5 < seconds < 5:
@@ -69,7 +69,7 @@ def age(then: datetime, now: datetime) -> str:
 
 
 def span(seconds: int) -> str:
-    """Return a long time by its largest unit alone: `45 s`, `3 min`, `47 h`, `81 days`."""
+    """Return a duration in its largest unit only: `45 s`, `3 min`, `47 h`, `81 days`."""
     if seconds < MINUTE:
         return f"{seconds} s"
     if seconds < HOUR:
@@ -95,7 +95,7 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def utf_8(text: str) -> bytes:
-    """Return the text for a file. Bytes of names that are no UTF-8 are escaped as in JSON."""
+    """Return the text for a file. Bytes of names that are not UTF-8 are escaped as in JSON."""
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -105,10 +105,10 @@ def one_line(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Return the text without anything a terminal would obey or could not encode.
+    r"""Return the text without control sequences and characters that cannot be encoded.
 
-    Control characters become `\x1b` and the like, as do those that reorder text; bytes of file
-    names that are no text (surrogates) become U+FFFD. Tabs become four blanks; line breaks stay.
+    Control characters become `\x1b` and the like, as do those that reorder text; invalid bytes of
+    file names (surrogates) become U+FFFD. Tabs become four blanks; line breaks are kept.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -125,7 +125,7 @@ def _shown(character: str) -> str:
         return "\ufffd"
     if category in ("Cc", "Cf", "Zl", "Zp"):
         return character.encode("unicode_escape").decode("ascii")
-    # Unusual blanks and characters newer than this Python's table are nobody's command.
+    # Unusual blanks and characters newer than this Python's tables are harmless.
     return character
 
 
@@ -141,7 +141,7 @@ def legible(text: str, encoding: str) -> str:
 
 
 def width(text: str) -> int:
-    """Return how many columns of a terminal the text takes."""
+    """Return the width of the text in terminal columns."""
     if text.isascii():
         return len(text)
     return sum(_columns(character) for character in text)

@@ -305,6 +305,6 @@ def plan() -> s.Plan:
         ),
         on_failure=(s.DiscardStaging("clean up after a failed run"),),
     )
-    verified = s.VerifySet(name, "checksums and content are checked after publishing")
+    verified = s.VerifySet(name, "every member is read back and compared with the manifest")
     request = "full backup of core (consistent)"
     return s.Plan("r", "backup", "core", request, "d", "e", (whole, verified))

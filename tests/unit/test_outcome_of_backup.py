@@ -123,22 +123,25 @@ def test_who_runs_in_the_window_counts_when_it_may_write(
     service: Service, expected: tuple[str, ...]
 ) -> None:
     """What was derived before the window, and whoever came since."""
-    assert outcome.awake((service,), (), (), STEP) == expected
-    assert bool(outcome.unrest(expected)) == bool(expected)
+    assert outcome.running_writers((service,), (), (), STEP) == expected
+    assert bool(outcome.writers_words(expected)) == bool(expected)
 
 
 def test_a_container_of_somebody_else_counts_when_it_runs_and_may_write() -> None:
     """Unless `writers.ignore` names it; using another volume is nothing to us."""
     state = VolumeState("media", "m", True, "local", {}, None, ("a", "known", "reader"))
     mine = replace(state, outside_writers=("a", "known"))
-    assert outcome.awake((), (mine, replace(mine, key="other")), (), STEP) == ("a",)
-    assert outcome.awake((), (replace(mine, key="other"),), (), STEP) == ()
+    assert outcome.running_writers((), (mine, replace(mine, key="other")), (), STEP) == ("a",)
+    assert outcome.running_writers((), (replace(mine, key="other"),), (), STEP) == ()
 
 
 def test_who_came_and_went_counts_once_and_unless_it_is_ignored() -> None:
     """Known from the engine; a service that still runs is not named twice."""
-    assert outcome.awake((), (), ("gone", "known"), STEP) == ("gone",)
-    assert outcome.awake((_service("worker"),), (), ("worker", "gone"), STEP) == ("worker", "gone")
+    assert outcome.running_writers((), (), ("gone", "known"), STEP) == ("gone",)
+    assert outcome.running_writers((_service("worker"),), (), ("worker", "gone"), STEP) == (
+        "worker",
+        "gone",
+    )
 
 
 SHUTDOWNS = [

@@ -34,14 +34,14 @@ def stopped(step: s.CheckStopped, run: Run) -> str:
     """Check again which writers run or ran, and record in the set what that means for it."""
     runtime = run.ports.runtime
     declared = [run.stack.volume(key) for key in step.volumes]
-    awake = outcome.awake(
+    writers = outcome.running_writers(
         runtime.services(),
         runtime.volumes(declared) if declared else (),
         runtime.seen_starting(step.services, step.volumes),
         step,
     )
-    run.drafts[step.set].inconsistencies.append(outcome.unrest(awake))
-    return f"{', '.join(awake)} running, or was started" if awake else ""
+    run.drafts[step.set].inconsistencies.append(outcome.writers_words(writers))
+    return f"{', '.join(writers)} running or started" if writers else ""
 
 
 @handles(s.CheckShutdown)

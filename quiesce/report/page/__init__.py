@@ -1,7 +1,7 @@
-"""The page to look at: one HTML file with everything in it. No script, no network.
+"""The HTML report: one self-contained file, without scripts and network access.
 
-`values` is what the page is told, `calendar` and `plot` work out what is drawn, `page.html` says
-where it stands. Every text goes through the template's escaping.
+`values` is its input, `calendar` and `plot` compute what is drawn, `page.html` is the template.
+Every text is escaped by the template.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _template() -> Template:
 
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_source),
-        # Names of sets, services and files are other people's words.
+        # Names of sets, services and files are untrusted.
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -1,4 +1,4 @@
-"""The calendar of sets: a day says the worst that is known of the sets made on it. Pure."""
+"""The calendar of sets: each day shows the worst state of the sets made on it. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from quiesce.report import words
 from quiesce.report.page.values import PageFacts
 
-#: From the worst to the best, with the mark that says it without colour.
+#: From the worst to the best, with a mark that does not depend on colour.
 MARKS = {
     "failed": "✘",
     "damaged": "✘",
@@ -31,7 +31,7 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A day: how it stands, its mark, and the same in words."""
+    """A day: its state, its mark, and a description."""
 
     at: date
     state: str
@@ -41,7 +41,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """Weeks from Monday, the current one last; days that are still to come are None.
+    """Weeks from Monday, the current one last; future days are None.
 
     `rows` are the weekdays with one day per week; `months` labels weeks in which a month begins.
     """
@@ -52,7 +52,7 @@ class Calendar:
 
 
 def make_calendar(facts: PageFacts, weeks: int) -> Calendar:
-    """Return the last `weeks` weeks, days being those of the page's zone."""
+    """Return the last `weeks` weeks, with days in the page's time zone."""
     today = facts.now.astimezone(facts.zone).date()
     monday = today - timedelta(days=today.weekday())
     mondays = [monday - timedelta(weeks=back) for back in range(weeks - 1, -1, -1)]

@@ -12,17 +12,17 @@ from quiesce.report import words
 
 Unit = Literal["bytes", "seconds"]
 
-#: The drawing's own units; the page scales it to its width.
+#: The size of the drawing; the page scales it to its width.
 WIDTH, HEIGHT = 420, 170
 LEFT, RIGHT, TOP, BOTTOM = 74, 10, 10, 28
-#: Steps between marks of the vertical axis: sizes in powers of 1024, times as clocks count.
+#: Steps between ticks of the vertical axis: sizes in powers of 1024, times in round units.
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60)
 _LONGER = (120, 300, 600, 1200, 1800, 3600, 7200, 21600, 43200, 86400)
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A value at a time, and the name of what it belongs to."""
+    """A value at a time, and the name of its set."""
 
     at: datetime
     value: float
@@ -31,7 +31,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place on an axis and its label."""
+    """A tick on an axis and its label."""
 
     at: float
     label: str
@@ -39,7 +39,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A point of the drawing and what it says."""
+    """A point of the drawing and its label."""
 
     x: float
     y: float
@@ -57,7 +57,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A drawing. Empty `dots`: there is nothing to draw."""
+    """A drawing. Without `dots` there is nothing to draw."""
 
     line: str
     dots: tuple[Dot, ...]
@@ -73,7 +73,7 @@ class Plot:
 
 
 def make_plot(points: Sequence[Point], unit: Unit, zone: tzinfo) -> Plot:
-    """Return the drawing of these points, oldest first; its vertical axis begins at nothing."""
+    """Return the drawing of these points, oldest first; its vertical axis starts at zero."""
     if not points:
         return Plot("", (), (), (), (), "no data yet")
     ordered = sorted(points, key=lambda point: point.at)

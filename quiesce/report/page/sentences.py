@@ -1,4 +1,4 @@
-"""What the page says in words: how things stand, how good a set is, what the last drill showed."""
+"""Texts of the page: overall status, state of a set, result of the last drill."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from quiesce.report.page.values import PageFacts
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A tone (`good`, `warning`, `bad`), a mark that says it without colour, and the words."""
+    """A tone (`good`, `warning`, `bad`), a mark that does not depend on colour, and the text."""
 
     tone: str
     mark: str
@@ -20,7 +20,7 @@ class Verdict:
 
 
 def headline(facts: PageFacts) -> tuple[Verdict, ...]:
-    """Return what somebody wants to know first, the worst first."""
+    """Return the most important statements, the worst first."""
     found: list[Verdict] = []
     newest = facts.sets[-1] if facts.sets else None
     good = next((s for s in reversed(facts.sets) if s.state.verified_good), None)
@@ -44,7 +44,7 @@ def headline(facts: PageFacts) -> tuple[Verdict, ...]:
 
 
 def drill_sentence(facts: PageFacts) -> Verdict:
-    """Return what the last drill showed, with its recovery time."""
+    """Return the result of the last drill, with its recovery time."""
     drill = facts.drill
     if drill is None:
         return _warning("no drill yet: it is unknown how long a recovery takes")
@@ -56,7 +56,7 @@ def drill_sentence(facts: PageFacts) -> Verdict:
 
 
 def set_verdict(backup: BackupSet, now: datetime) -> Verdict:
-    """Return how far the set was read and what came of it."""
+    """Return how thoroughly the set was verified, and the result."""
     state = backup.state
     if _is_damaged(backup):
         return _bad("damaged")

@@ -1,4 +1,4 @@
-"""What the page is told. Frozen, plain values; whoever collects them is in `app`."""
+"""The input of the page. Frozen, plain values, collected by `commands/report.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from quiesce.report.values import DrillRecord, RunRecord
 
 @dataclass(frozen=True, slots=True)
 class MadeSet:
-    """A set that was made once, still there or not. `downtime` is None where nothing stopped."""
+    """A set that was made, existing or not. `downtime` is None if nothing stopped."""
 
     name: str
     kind: str
@@ -24,7 +24,7 @@ class MadeSet:
 
 @dataclass(frozen=True, slots=True)
 class RestoreRecord:
-    """A restore or drill from the log that is never cut. `ok` is None for one without an end."""
+    """A restore or drill from the permanent log. `ok` is None for one that did not end."""
 
     at: datetime
     task: str
@@ -36,7 +36,7 @@ class RestoreRecord:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRow:
-    """An entry of `schedule:` as it was written, when it was due last and when it was done."""
+    """An entry of `schedule:`, when it was last due and when it was last done."""
 
     entry: str
     due: datetime
@@ -46,7 +46,7 @@ class ScheduleRow:
 
 @dataclass(frozen=True, slots=True)
 class Uncovered:
-    """Something that no set holds: what kind of thing, its name, and why not."""
+    """Something that is not backed up: its kind, its name, and why."""
 
     what: str
     name: str
@@ -55,11 +55,11 @@ class Uncovered:
 
 @dataclass(frozen=True, slots=True)
 class PageFacts:
-    """Everything the page shows, of one instance at one time.
+    """Everything that the page shows, of one instance at one time.
 
-    `sets` are complete ones, oldest first; `reasons` says, by name, what keeps each; `made` are
-    all that reports and sets know of, oldest first; `runs` and `restores` newest first. `policy`
-    is the retention profile in words.
+    `sets` are complete ones, oldest first; `reasons` are, by name, why each is kept; `made` are all
+    backups in reports and sets, oldest first; `runs` and `restores` newest first. `policy` is the
+    retention profile in words.
     """
 
     tool: str
