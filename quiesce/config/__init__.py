@@ -1,8 +1,9 @@
 """Loads `stack.yaml` as a typed `Stack`, resolved for one instance; reports all mistakes at once.
 
-Text becomes values with lines (`yaml_nodes`), variables are replaced (`variables`, `template`,
-`quiesce.env_file`), the shape is checked (`shape` against `schema`), then rules that concern more than one
-value (`checks`, `host_checks`). Only a file without mistakes becomes a `Stack` (`build`).
+Text becomes values with lines (`yaml_nodes`), variables are replaced (`variables`, with the env
+file and the templates), the shape is checked (`shape` against `schema`), then rules that concern
+more than one value (`checks`, `host_checks`). Only a file without mistakes becomes a `Stack`
+(`build`).
 """
 
 from __future__ import annotations
