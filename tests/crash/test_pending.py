@@ -202,7 +202,7 @@ def test_a_service_that_does_not_come_back_keeps_no_backup_from_being_made(
         world.broken = set()
         work = world.work(f"later{number}b")
         work.run_in_service(backup(world, f"later{number}b"), world.observed)
-        with pytest.raises(RecoveryPending, match="could not be brought back"):
+        with pytest.raises(RecoveryPending, match="could not be started again"):
             require_services(world.stack)
     world.night("last", backup)
     assert world.notes == ()

@@ -98,7 +98,7 @@ def test_backups_may_be_a_link_to_another_disk(tmp_path: Path, world: World) -> 
     """The target is what is checked and corrected; one that is not there is not made."""
     disk = tmp_path / "disk"
     world.stack.backups.symlink_to(disk)
-    with pytest.raises(RequestError, match="which is not there"):
+    with pytest.raises(RequestError, match="which does not exist"):
         _begin(world)
     assert not disk.exists()
     disk.mkdir(mode=0o755)
