@@ -39,7 +39,7 @@ def test_backups_are_made_while_a_service_does_not_come_back(tmp_path: Path) -> 
         before = _sets(place)
         ended = place.inv("backup")
         assert ended.returncode == 4, ended.stdout + ended.stderr
-        assert "web could not be brought back" in ended.stderr
+        assert "web could not be started again" in ended.stderr
         assert _sets(place) == before + 1
         (pending,) = json.loads(place.succeed("status", "--json"))["pending"]
         assert (pending["what"], pending["service"]) == ("web", True)
