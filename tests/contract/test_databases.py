@@ -249,7 +249,7 @@ def test_creating_makes_an_own_database_anew_and_refuses_another(
     record = world.admin.dump(world.database, "full", tmp_path, DUMP, nothing)
     world.admin.create(world.database, SIDE, record)
     assert world.admin.contents(world.database, SIDE, record.digest_algorithm).tables == ()
-    with pytest.raises(QuiesceError, match="exists already"):
+    with pytest.raises(QuiesceError, match="already exists"):
         world.admin.create(world.database, LIVE, record)
 
 

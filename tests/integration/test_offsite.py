@@ -346,6 +346,6 @@ def test_a_store_that_is_not_there_is_said_in_plain_words(
 ) -> None:
     """Without the credentials, and without waiting for long."""
     missing = Place(OffsiteStore(STORE, (tmp_path / "no").as_uri()), bytes, print, list)  # type: ignore[arg-type]
-    with pytest.raises(RequestError, match="is not there"):
+    with pytest.raises(RequestError, match="does not exist"):
         stores(missing, tmp_path).push(STORE, backup, nothing)
     assert not (tmp_path / "no").exists()

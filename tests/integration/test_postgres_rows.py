@@ -153,13 +153,13 @@ def test_every_difference_is_told_at_once(
         server.run(DRIFTED, "hostile")
         drift = admin.drift(database, "hostile", record, tmp_path, DUMP)
         assert drift.problems == (
-            "table public.gone is not there; is it public.added now?",
-            "table public.renamed_before is not there; is it public.renamed_after now?",
-            "column public.t.dropped is not there",
+            "table public.gone does not exist; was it renamed to public.added?",
+            "table public.renamed_before does not exist; was it renamed to public.renamed_after?",
+            "column public.t.dropped does not exist",
             "column public.t.made is generated now and accepts no values",
             "column public.t.needed requires a value, and the rows have none",
             "public.viewed is a view now, not a table",
-            "sequence public.counted is not there",
+            "sequence public.counted does not exist",
         )
         assert drift.lossy == (
             "column public.t.wide was bigint and is integer",
@@ -382,4 +382,4 @@ def test_a_sequence_is_found_by_its_column(
         assert server.run("SELECT max(id), max(n) FROM old", "hostile") == [(8, 8)]
         server.run("ALTER SEQUENCE of_nobody RENAME TO nobody_knows", "hostile")
         drift = admin.drift(database, "hostile", record, tmp_path, DUMP)
-        assert drift.problems == ("sequence public.of_nobody is not there",)
+        assert drift.problems == ("sequence public.of_nobody does not exist",)

@@ -472,7 +472,7 @@ def test_a_database_made_just_before_a_death_is_made_anew(
     admin.create(database, SIDE, None)
     assert server.run("SELECT 1 FROM pg_class WHERE relname = 'half'", SIDE) == []
     server.run(f"CREATE DATABASE {LIVE}__new_ff99")
-    with pytest.raises(QuiesceError, match="exists already"):
+    with pytest.raises(QuiesceError, match="already exists"):
         admin.create(database, f"{LIVE}__new_ff99", None)
 
 

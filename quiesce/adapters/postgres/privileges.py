@@ -188,7 +188,7 @@ def _settings(session: Session, name: str, me: str) -> list[MissingRight]:
         allowed = "has_parameter_privilege(split_part(pair, '=', 1), 'SET')"
     found = [
         MissingRight(
-            f"user {name} may not set {setting} for the database",
+            f"user {name} may not apply the setting {setting} to the database",
             f"GRANT SET ON PARAMETER {_parameter(setting)} TO {me}"
             if session.version >= 150000
             else _SUPERUSER,
