@@ -197,7 +197,7 @@ def test_what_cron_cannot_be_told_is_refused() -> None:
         list(_lines("/srv"))
     with pytest.raises(RequestError, match="cannot contain the folder"):
         list(_lines("/srv\nx", "daily full"))
-    with pytest.raises(RequestError, match="at most 990"):
+    with pytest.raises(RequestError, match="cron allows 990"):
         list(_lines("/srv/" + "x" * 800, "daily full"))
 
 
