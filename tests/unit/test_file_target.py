@@ -154,7 +154,7 @@ def test_one_volume_of_an_older_archive_is_that_part_of_it(tmp_path: Path) -> No
     source = _restored(stack, whole, volume="backend-media")
     assert [member.file for member in source.manifest.members] == ["media_backup_1.tar.gz"]
     assert source.manifest.databases == ()
-    with pytest.raises(RequestError, match="does not contain redis-data"):
+    with pytest.raises(RequestError, match="holds no redis-data"):
         _restored(stack, whole, volume="redis-data")
     part = tmp_path / "media_backup_1.tar.gz"
     with tarfile.open(part, "w:gz"):

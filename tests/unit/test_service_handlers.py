@@ -115,7 +115,12 @@ def test_what_cannot_be_started_keeps_down_all_that_needs_it(tmp_path: Path) -> 
         world.run(plan_start(world.stack, world.observed, RUN, ()), ONLY_SERVICES)
     assert world.runtime.running == {"db"}
     assert "wait:job" not in world.runtime.calls
-    for name in ("start:job", "db was not healthy", "app is not started", "beside is not started"):
+    for name in (
+        "start:job",
+        "db was not healthy",
+        "app was not started",
+        "beside was not started",
+    ):
         assert name in caught.value.fact
 
 
