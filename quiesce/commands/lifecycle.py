@@ -30,8 +30,8 @@ def run_up(session: Session, names: Sequence[str], *, build: bool = False) -> No
 
     def confirm(*_: object) -> None:
         if recreated:
-            told = ", ".join(f"{name} ({why})" for name, why in recreated.items())
-            session.require_yes(f"these running services will be recreated: {told}; continue?")
+            listed = ", ".join(f"{name} ({why})" for name, why in recreated.items())
+            session.require_yes(f"these running services will be recreated: {listed}; continue?")
 
     session.change("up", plan, "up and healthy", confirm=confirm)
 

@@ -203,6 +203,6 @@ def _policy(policy: Retention) -> str:
     for field in fields(policy):
         value = getattr(policy, field.name)
         if field.name != "name" and value is not None:
-            told = words.span(int(value)) if field.name == "keep_within" else str(value)
-            rules.append(f"{field.name} {told}")
+            text = words.span(int(value)) if field.name == "keep_within" else str(value)
+            rules.append(f"{field.name} {text}")
     return f"Retention {policy.name}: {', '.join(rules) or 'no rule, so nothing is removed'}."

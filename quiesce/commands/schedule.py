@@ -47,7 +47,7 @@ def run_schedule(session: Session, *, install: bool, remove: bool, systemd: bool
         return
     lines = () if remove else cron_lines(session.stack, session.options.environ)
     if not remove:
-        _tell_zone(session)
+        _warn_about_zone(session)
     if not (install or remove) or session.options.dry_run:
         session.reporter.text("".join(f"{line}\n" for line in lines))
         return
@@ -105,7 +105,7 @@ def _replace(session: Session, lines: Sequence[str]) -> None:
         )
 
 
-def _tell_zone(
+def _warn_about_zone(
     session: Session,
 ) -> None:
     now = session.clock.now()

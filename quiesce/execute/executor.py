@@ -67,7 +67,7 @@ class Executor:
         try:
             self._nodes(plan.nodes, "", 0)
             self._check_interrupts()
-        except BaseException as error:  # noqa: BLE001  whatever it is, it is told and journalled
+        except BaseException as error:  # noqa: BLE001  every error is reported and journalled
             failure = error
         if self._unsettled:
             self._journal.leave_open()
@@ -83,12 +83,12 @@ class Executor:
     def _pending(self, failure: BaseException | None) -> RecoveryPending:
         reasons = [*([failure] if failure else []), *self._unsettled]
         services = failure is None and all(isinstance(r, ServiceFailed) for r in reasons)
-        told = [_message(reason) for reason in reasons]
-        first = "; ".join(dict.fromkeys(told)) if services else str(reasons[-1])
+        messages = [_message(reason) for reason in reasons]
+        first = "; ".join(dict.fromkeys(messages)) if services else str(reasons[-1])
         pending = RecoveryPending(
             f"the run left something unfinished: {first}",
             "correct the cause, then run 'inv recover'",
-            details=told,
+            details=messages,
         )
         pending.lost_engine = any(
             getattr(reason, "lost_engine", False) for reason in self._unsettled
@@ -152,7 +152,7 @@ class Executor:
         for index, node in enumerate(nodes):
             try:
                 self._node(node, f"{at}/{index}", depth)
-            except BaseException as error:  # noqa: BLE001  collected: the rest is owed as well
+            except BaseException as error:  # noqa: BLE001  collected: the rest must run as well
                 broken.append(error)
         self._shielded = before
         return broken

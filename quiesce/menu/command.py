@@ -190,7 +190,7 @@ def _run(
         failure = error
     except KeyboardInterrupt:
         failure = Interrupted(2)
-    except Exception as error:  # noqa: BLE001  the boundary: whatever it is, it is told plainly
+    except Exception as error:  # noqa: BLE001  the boundary: every error is reported without a traceback
         failure = _plainly(error)
         failure.__cause__ = error
     else:

@@ -16,7 +16,7 @@ def unpausing(unit: Unit, engine_kind: str) -> str:
 
 
 def refuse_paused(observed: Observed, names: Collection[str], why: str) -> None:
-    """Raise RequestError for the first of these services that is paused: somebody meant that."""
+    """Raise RequestError for the first paused one of these services."""
     for service in observed.services:
         paused = [unit for unit in service.units if unit.state == "paused"]
         if service.name in names and paused:

@@ -143,7 +143,7 @@ def _decide_group(
     kept: dict[str, list[str]] = {entry.name: [] for entry in members}
     _apply_rules(good, policy, zone, kept)
     _apply_guards(members, good, policy, now, kept)
-    # What is damaged takes nobody's place, and goes when no good set as old is left.
+    # A damaged set does not count, and is removed when no good set of its age is left.
     oldest = min((entry.created_at for entry in good if kept[entry.name]), default=None)
     for entry in members:
         if entry.verified is False and (oldest is None or entry.created_at >= oldest):
@@ -257,7 +257,7 @@ def has_rules(policy: Retention) -> bool:
 def _suspicion(good: Sequence[Candidate]) -> Suspicion | None:
     """The newest set that looks like a loss compared with the previous one."""
     for after, before in pairwise(good):
-        # Safety sets hold what somebody chose to replace, which is often what a loss left.
+        # Safety sets contain what a restore replaced, which is often the state after a loss.
         if after.accepted or _is_safety(after):
             continue
         if fact := loss(before, after):

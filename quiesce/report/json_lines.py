@@ -40,8 +40,8 @@ class JsonLinesRenderer(PlainRenderer):
 
     def tick(self, at: Instant) -> None:
         for step in self._steps.all():
-            if at.clock - (step.told or self._began[step.position]) >= HEARTBEAT:
-                step.told = at.clock
+            if at.clock - (step.reported_at or self._began[step.position]) >= HEARTBEAT:
+                step.reported_at = at.clock
                 self._say(at, "info", "step_runs", step.sentence, text=step.text, done=step.done)
 
     def failure(self, failure: Failure) -> None:

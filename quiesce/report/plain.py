@@ -74,14 +74,14 @@ class PlainRenderer:
     def tick(self, at: Instant) -> None:
         for step in self._steps.all():
             elapsed = at.clock - self._began[step.position]
-            if step.told is None and elapsed >= LONG_STEP:
+            if step.reported_at is None and elapsed >= LONG_STEP:
                 why = f" — {step.why}" if step.why else ""
                 self._line(self._out, f"{step.sentence}{why} (running)", at)
-            elif step.told is not None and at.clock - step.told >= HEARTBEAT:
+            elif step.reported_at is not None and at.clock - step.reported_at >= HEARTBEAT:
                 self._line(self._out, f"{step.sentence}: {_how_far(step, elapsed)}", at)
             else:
                 continue
-            step.told = at.clock
+            step.reported_at = at.clock
 
     def leave(self) -> None:
         """Do nothing: there are no live lines."""

@@ -33,7 +33,7 @@ class Running:
     thread: int
     text: str = ""
     done: int = 0
-    told: float | None = None
+    reported_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

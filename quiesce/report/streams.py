@@ -174,7 +174,7 @@ class Outlet:
         except QuiesceError:
             # A signal that arrived meanwhile; printing calls do not raise this themselves.
             raise
-        except Exception as error:  # noqa: BLE001  no run fails because it could not be told about
+        except Exception as error:  # noqa: BLE001  a run must not fail because of its output
             self.problem = self.problem or error
 
 

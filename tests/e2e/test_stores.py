@@ -231,7 +231,10 @@ def test_a_set_that_nobody_verified_is_not_sent_and_named(place: Place, server: 
     (place.folder / "backups" / ".state" / f"{name}.json").unlink()
     ended = place.inv("push")
     assert ended.returncode == 0
-    assert f"{name} stays here: it was not verified" in ended.stderr + ended.stdout
+    assert (
+        f"{name} was not uploaded: it is damaged, or was never verified"
+        in ended.stderr + ended.stdout
+    )
     assert sets_in(place) == []
     place.succeed("verify", "--file", name)
     place.succeed("push")

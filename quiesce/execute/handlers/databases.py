@@ -153,11 +153,11 @@ def check(step: s.CheckDatabase, run: Run) -> str:
         )
     rows = sum(table.rows for table in record.tables)
     run.compared[step.database] = (len(record.tables), rows)
-    told = f"{len(record.tables)} tables, {rows} rows identical"
+    summary = f"{len(record.tables)} tables, {rows} rows identical"
     if unread := uncompared(record, contents):
         run.uncompared[step.database] = unread
-        told += f" except {', '.join(unread)}, which only a superuser may read"
-    return told
+        summary += f" except {', '.join(unread)}, which only a superuser may read"
+    return summary
 
 
 @handles(s.MigrateDatabase)
@@ -211,16 +211,16 @@ def replace_rows(step: s.ReplaceRows, run: Run) -> str:
         *place, check, not_valid=step.not_valid, skip_broken=step.skip_broken
     )
     _eased(step.database, loaded.eased, run)
-    told = f"{loaded.tables} tables, {loaded.rows} rows"
+    summary = f"{loaded.tables} tables, {loaded.rows} rows"
     if isinstance(source, ImportSource):
         run.loaded[step.database] = (loaded.tables, loaded.rows)
-        return told
+        return summary
     rows = sum(table.rows for table in record.tables)
     run.compared[step.database] = (len(record.tables), rows)
     if counted:
         run.uncompared[step.database] = step.counted
-    told = f"{len(record.tables)} tables, {rows} rows"
-    return f"{told} identical" + (f" except {', '.join(step.counted)}" if counted else "")
+    summary = f"{len(record.tables)} tables, {rows} rows"
+    return f"{summary} identical" + (f" except {', '.join(step.counted)}" if counted else "")
 
 
 @handles(s.FinishDatabase)

@@ -104,5 +104,5 @@ def _day(at: date, events: list[tuple[str, str]]) -> Day:
         return Day(at, "none", "", f"{at:%A %Y-%m-%d}: nothing")
     order = list(MARKS)
     state = min((found for found, _ in events), key=order.index)
-    told = "; ".join(words.one_line(sentence) for _, sentence in events)
-    return Day(at, state, MARKS[state], f"{at:%A %Y-%m-%d}: {told}")
+    text = "; ".join(words.one_line(sentence) for _, sentence in events)
+    return Day(at, state, MARKS[state], f"{at:%A %Y-%m-%d}: {text}")

@@ -91,12 +91,12 @@ def make_plot(points: Sequence[Point], unit: Unit, zone: tzinfo) -> Plot:
     def y_of(value: float) -> float:
         return round(HEIGHT - BOTTOM - value / (step * count) * (HEIGHT - TOP - BOTTOM), 1)
 
-    told = _teller(unit)
+    label = _formatter(unit)
     dots = tuple(
         Dot(
             x_of(point.at),
             y_of(point.value),
-            f"{point.at.astimezone(zone):%Y-%m-%d %H:%M}: {told(point.value)}",
+            f"{point.at.astimezone(zone):%Y-%m-%d %H:%M}: {label(point.value)}",
         )
         for point in ordered
     )
@@ -106,14 +106,14 @@ def make_plot(points: Sequence[Point], unit: Unit, zone: tzinfo) -> Plot:
         line=" ".join(f"{dot.x:g},{dot.y:g}" for dot in dots),
         dots=dots,
         columns=tuple(Mark(x_of(at), f"{at.astimezone(zone):%Y-%m-%d}") for at in ends),
-        lines=tuple(Mark(y_of(step * n), told(step * n)) for n in range(count + 1)),
+        lines=tuple(Mark(y_of(step * n), label(step * n)) for n in range(count + 1)),
         rows=tuple(
-            Row(p.name, f"{p.at.astimezone(zone):%Y-%m-%d %H:%M}", told(p.value))
+            Row(p.name, f"{p.at.astimezone(zone):%Y-%m-%d %H:%M}", label(p.value))
             for p in reversed(ordered)
         ),
         summary=(
-            f"{words.counted(len(values), 'value')} from {told(min(values))} to "
-            f"{told(max(values))}, the newest {told(values[-1])}"
+            f"{words.counted(len(values), 'value')} from {label(min(values))} to "
+            f"{label(max(values))}, the newest {label(values[-1])}"
         ),
     )
 
@@ -131,5 +131,5 @@ def step_between(most: float, unit: Unit) -> float:
     return power * next(step for step in round_steps if step * power >= wanted)
 
 
-def _teller(unit: Unit) -> Callable[[float], str]:
+def _formatter(unit: Unit) -> Callable[[float], str]:
     return (lambda value: words.size(round(value))) if unit == "bytes" else words.duration
