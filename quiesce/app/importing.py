@@ -141,7 +141,7 @@ class _Found:
         ):
             raise RequestError(
                 f"{name} cannot be loaded here: {lacks[0]}",
-                "correct that, then try again; nothing was touched",
+                "correct that, then try again; nothing was changed",
                 details=lacks[1:],
             )
         found = ImportedDatabase(database.key, path.name, facts.revision, tuple(facts.sequences))
@@ -203,7 +203,7 @@ class _Found:
         if unsafe := self.ports.volumes.check([path]):
             raise RequestError(
                 f"{path.name} has members that must not be unpacked: {unsafe[0]}",
-                "use another one; nothing was touched",
+                "use another one; nothing was changed",
                 details=unsafe[1:20],
             )
         self.volumes.append(ImportedVolume(key, path.name))

@@ -76,7 +76,7 @@ def require_untied(
         raise RequestError(
             f"{others[0]}, so the user of that database cannot drop it with its previous copy",
             "let its owner or a superuser drop it, or give it to that user with ALTER "
-            "SUBSCRIPTION … OWNER TO, then try again; nothing was touched",
+            "SUBSCRIPTION … OWNER TO, then try again; nothing was changed",
             details=others[1:],
         )
     lost = [fact for key, tie in ties.items() for fact in _lost(key, tie)]
@@ -84,7 +84,7 @@ def require_untied(
         raise RequestError(
             f"a restore would break replication: {lost[0]}",
             "to restore anyway, add --break-replication, which prints afterwards what to run; "
-            "nothing was touched",
+            "nothing was changed",
             details=lost[1:],
         )
     return ties

@@ -66,4 +66,4 @@ def blocks(
         for entry in sets
     )
     remarks = [Remark("warning", name, f"unreadable: {why}") for name, why in unreadable]
-    return [Table("", columns, rows, f"store {store} holds no sets"), *remarks]
+    return [Table("", columns, rows, f"store {store} contains no sets"), *remarks]

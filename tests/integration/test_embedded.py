@@ -311,7 +311,7 @@ def test_a_failing_initdb_leaves_nothing_and_saw_no_password(place: Path) -> Non
     program.parent.mkdir(parents=True)
     program.write_text('#!/bin/sh\necho "arguments: $*" >&2\nenv >&2\nexit 1\n')
     program.chmod(0o755)
-    fake = Binaries(root, "18.0.0", "18.0", None, False)
+    fake = Binaries(root, "18.0.0", "18.0", None)
     identity = embedded_postgres.server_identity()
     home = embedded_postgres.place_home(place / "home", identity)
 
@@ -632,7 +632,7 @@ def test_programs_that_cannot_be_started_are_named(
         (b"#!/bin/sh\nexit 0\n", 0o644, "cannot be started"),
         (b"#!/bin/sh\necho no such library >&2\nexit 127\n", 0o755, "does not run here"),
     ):
-        broken = Binaries(place / "site", "18.0.0", "18.0", None, False)
+        broken = Binaries(place / "site", "18.0.0", "18.0", None)
         program = broken.tool("postgres")
         program.parent.mkdir(parents=True, exist_ok=True)
         program.write_bytes(content)

@@ -111,7 +111,7 @@ def test_a_helper_stays_from_begin_to_end(docker: Docker) -> None:
     docker.archive(files, 1)
     assert before == docker.helpers()
     assert len(before) == 1
-    files.end(docker.state)
+    files.close()
     assert docker.helpers() == []
 
 
@@ -171,7 +171,7 @@ def as_docker_user(docker: Docker, base: Path) -> str:
         files = docker.files(staging=set_.parent)
         docker.archive(files, 0, set_)
         record = docker.archive(files, 1, set_)
-        files.end(docker.state)
+        files.close()
         archives = [set_ / level for level in record.levels]
         assert record.gone
         size = files.stage(docker.state, docker.run, archives, set_ / record.gone)

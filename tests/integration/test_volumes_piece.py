@@ -33,7 +33,7 @@ class Restoring:
         (source / "a" / "piece").chmod(0o2750)
         self.files = files_of(self.staging)
         record = self.files.archive(volume(source), 0, self.staging, "media", (), silent)
-        self.files.end(volume(source))
+        self.files.close()
         self.archive = self.staging / record.levels[0]
         self.new = _below(source / "a" / "piece")
 

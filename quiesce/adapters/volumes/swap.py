@@ -326,5 +326,5 @@ def _names(gone: Path) -> Iterator[bytes]:
 def _refused(gone: Path, reason: str) -> QuiesceError:
     return QuiesceError(
         f"the list of deleted entries, {gone.name}, cannot be used: {reason}",
-        "restore another set; this one was not made by Quiesce, or was changed",
+        "restore another set; this one was changed, or not made by Quiesce",
     )
