@@ -101,6 +101,12 @@ def points(place: Place, call: str, arguments: tuple[str, ...], count: int) -> l
     return sorted(numbers.sample(after, min(count, len(after))))
 
 
+def calls_in(place: Place, call: str) -> int:
+    """How many of these calls the last traced run made."""
+    lines = (place.folder / "strace.log").read_text().splitlines()
+    return sum(line.startswith(f"{call}(") for line in lines)
+
+
 def sets(place: Place) -> list[str]:
     """The sets that are listed."""
     return sorted(path.parent.name for path in place.folder.glob("backups/*/manifest.json"))
@@ -117,6 +123,10 @@ def test_at_a_system_call(place: Place, run: str, call: str, fault: str, everyth
         before = sets(place)
         code, said = traced(place, call, f"{fault}:when={number}", RUNS[run])
         where = f"{run}, {fault} at {call} {number}: {said}"
+        if code == 0 and calls_in(place, call) < number:
+            # A later run can make fewer of these calls than the first one, which was counted.
+            counts.tried -= 1
+            continue
         assert "Traceback" not in said, where
         if fault == "signal=SIGKILL":
             assert code == -9, where

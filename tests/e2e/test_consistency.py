@@ -206,7 +206,7 @@ def test_a_container_that_comes_and_goes_in_the_window_is_named(
 
     original = HANDLERS[ExportSnapshot]
     monkeypatch.setitem(HANDLERS, ExportSnapshot, held)
-    with pytest.raises(CheckFailed, match=f"may write: {name}"):
+    with pytest.raises(CheckFailed, match=f"with write access: {name}"):
         run_backup(on_engine.session(), EVERYTHING)
 
 
