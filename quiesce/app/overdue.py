@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from quiesce.app.run_reports import last_run
+from quiesce.app.session import Session
 from quiesce.plan import schedule
 from quiesce.report import words
 
 if TYPE_CHECKING:
     from quiesce.model import BackupSet, Stack, Timing
-from quiesce.app.session import Session
 
 #: How long after its due time an entry counts as missed.
 GRACE = timedelta(hours=1)

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from quiesce.app.lock_conflict import reason_for_window, remember_window
 from quiesce.app.prepared import require_dumpable
+from quiesce.app.session import Session
 from quiesce.app.surveying import left_out_of_backup
 from quiesce.commands.retention import with_pruning
 from quiesce.errors import StepFailed
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from quiesce.model import BackupSet
     from quiesce.observed import Observed
     from quiesce.plan.steps import Plan
-from quiesce.app.session import Session
 
 
 def run_backup(session: Session, request: BackupRequest) -> BackupSet | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,6 @@ from quiesce.errors import CheckFailed
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports
     from quiesce.observed import Observed
-from collections.abc import Collection, Iterator
 
 from quiesce.app.leftovers import leftovers
 from quiesce.app.restore_findings import restorable

@@ -14,6 +14,7 @@ from quiesce.app.confirm import (
     suggestion,
 )
 from quiesce.app.immutable import refuse_immutable
+from quiesce.app.session import Session
 from quiesce.app.volume_sizes import measure
 from quiesce.errors import RequestError
 from quiesce.plan import clean
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from quiesce.model import BackupSet, CleanGroup
     from quiesce.observed import Observed
     from quiesce.plan.steps import Plan
-from quiesce.app.session import Session
 
 DELETE_EVERYTHING = "DELETE EVERYTHING"
 

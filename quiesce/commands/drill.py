@@ -14,7 +14,13 @@ from quiesce.app import drill_markers, run_reports, sandbox, set_ref
 from quiesce.app import probes as asking
 from quiesce.app.backups_folder import secure
 from quiesce.app.confirm import require_phrase
+from quiesce.app.session import Session
+from quiesce.commands.backup import run_backup
 from quiesce.commands.clean import run_nuke
+from quiesce.commands.lifecycle import run_up
+from quiesce.commands.migrate import run_migrate
+from quiesce.commands.recover import lose_everything
+from quiesce.commands.restore import run_restore
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
 from quiesce.model import without_query
 from quiesce.plan.backup import BackupRequest
@@ -26,12 +32,6 @@ from quiesce.suggest import suggest
 
 if TYPE_CHECKING:
     from quiesce.model import BackupSet, DrillWrite
-from quiesce.app.session import Session
-from quiesce.commands.backup import run_backup
-from quiesce.commands.lifecycle import run_up
-from quiesce.commands.migrate import run_migrate
-from quiesce.commands.recover import lose_everything
-from quiesce.commands.restore import run_restore
 
 PHASES = ("setup", "cycle", "verify", "all")
 

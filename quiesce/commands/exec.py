@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from quiesce.app.session import Session
 from quiesce.app.shell_watch import watch
 from quiesce.errors import RequestError
 from quiesce.plan.naming import connection_name
@@ -12,7 +13,6 @@ from quiesce.suggest import suggest
 
 if TYPE_CHECKING:
     from quiesce.ports import CommandLine
-from quiesce.app.session import Session
 
 #: bash if the image has it, otherwise sh.
 _SHELL = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi"

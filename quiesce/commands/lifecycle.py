@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from quiesce.app.session import Session
 from quiesce.plan import services
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports
     from quiesce.observed import Observed
     from quiesce.plan.steps import Plan
-from quiesce.app.session import Session
 
 
 def run_up(session: Session, names: Sequence[str], *, build: bool = False) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from quiesce.app.session import Session
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
 from quiesce.execute.run import Ports
 from quiesce.model import Database, Stack
@@ -16,7 +17,6 @@ from quiesce.suggest import suggest
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports
     from quiesce.observed import Observed
-from quiesce.app.session import Session
 
 
 def run_migrate(session: Session, names: Sequence[str], revision: str) -> None:

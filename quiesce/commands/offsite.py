@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from quiesce.app import set_ref
+from quiesce.app.session import Session
 from quiesce.app.wiring import signing_key_file
 from quiesce.errors import CheckFailed, RequestError
 from quiesce.execute.handlers.offsite import store_candidates
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from quiesce.execute.run import Ports
     from quiesce.model import BackupSet, OffsiteSet
     from quiesce.ports import Offsite
-from quiesce.app.session import Session
 
 
 def run_push(session: Session, file: str | None, store: str | None) -> None:

@@ -8,6 +8,7 @@ from quiesce.app import notify, sandbox
 from quiesce.app.backups_folder import lock_file, runs_folder
 from quiesce.app.leftovers import require_nothing_left
 from quiesce.app.run import changing, journalled
+from quiesce.app.session import Session
 from quiesce.app.wiring import open_store
 from quiesce.errors import RecoveryPending, RequestError
 from quiesce.execute import journal, lock, pending
@@ -16,7 +17,6 @@ from quiesce.report import UnfinishedRun
 
 if TYPE_CHECKING:
     pass
-from quiesce.app.session import Session
 
 
 def _remove_copies(

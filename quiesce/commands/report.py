@@ -14,8 +14,11 @@ from zoneinfo import ZoneInfo
 
 from quiesce import __version__
 from quiesce.adapters import files
+from quiesce.app.overdue import overdue
 from quiesce.app.restore_log import reports_folder, restore_log
 from quiesce.app.run_reports import last_drill, read_reports
+from quiesce.app.session import Session
+from quiesce.commands.retention import is_own, reasons
 from quiesce.errors import RequestError
 from quiesce.file_errors import hint_for, reason
 from quiesce.private_files import make_private, read_private
@@ -31,9 +34,6 @@ from quiesce.report.values import RunRecord
 
 if TYPE_CHECKING:
     from quiesce.model import BackupSet, Retention, Stack
-from quiesce.app.overdue import overdue
-from quiesce.app.session import Session
-from quiesce.commands.retention import is_own, reasons
 
 PAGE = "report.html"
 

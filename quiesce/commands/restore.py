@@ -10,6 +10,7 @@ from quiesce.app import importing, set_ref
 from quiesce.app import probes as asking
 from quiesce.app.confirm import from_other_instance, require_phrase
 from quiesce.app.run_reports import checked_note
+from quiesce.app.session import Session
 from quiesce.commands.restore_preparation import (
     check_request,
     prepare_restore,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from quiesce.observed import Observed
     from quiesce.plan.steps import Plan
     from quiesce.report import RestoreOutcome
-from quiesce.app.session import Session
 
 
 def run_restore(

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from quiesce.execute.run import Ports
     from quiesce.model import BackupSet, Stack
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports

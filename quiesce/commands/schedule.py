@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from quiesce.app.run_log import _log_folder, log_file
+from quiesce.app.session import Session
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.findings import Finding
 from quiesce.plan import schedule, timers
@@ -20,7 +21,6 @@ from quiesce.report import words
 
 if TYPE_CHECKING:
     from quiesce.model import Stack, Timing
-from quiesce.app.session import Session
 
 #: How many seconds a scheduled run waits for a previous one.
 WAIT = 3600

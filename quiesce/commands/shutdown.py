@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from quiesce.app.prepared import require_dumpable
+from quiesce.app.session import Session
 from quiesce.errors import Interrupted, QuiesceError
 from quiesce.plan.shutdown import ShutdownRequest, going_down, plan_shutdown, plan_stop_all
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from quiesce.execute.run import Ports
     from quiesce.observed import Observed
     from quiesce.plan.steps import Plan
-from quiesce.app.session import Session
 
 
 def run_shutdown(session: Session, request: ShutdownRequest) -> None:

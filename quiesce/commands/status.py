@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from quiesce.app.backups_folder import runs_folder
 from quiesce.app.leftovers import leftovers
+from quiesce.app.overdue import warn_overdue
 from quiesce.app.run_reports import last_drill, read_reports
+from quiesce.app.session import Session
 from quiesce.app.volume_sizes import measure
 from quiesce.commands.doctor import shadowed_folders
 from quiesce.commands.recover import interrupted
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from quiesce.execute.run import Ports
     from quiesce.observed import Observed
     from quiesce.report import Reporter
-from quiesce.app.overdue import warn_overdue
-from quiesce.app.session import Session
 
 
 def run_status(

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quiesce.app import run_reports, set_ref
+from quiesce.app.session import Session
+from quiesce.commands.drill import NeedsMore, try_restore
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
 from quiesce.execute.unpacking import most_unpacked
 
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from quiesce.model import BackupSet, DatabaseRecord, Level, VolumeRecord
     from quiesce.plan.set_ref import SetRef
     from quiesce.ports import BackupStore, Clock, EventSink
-from quiesce.app.session import Session
-from quiesce.commands.drill import NeedsMore, try_restore
 
 #: Messages of pg_restore for an archive that it cannot read because it is too old.
 _TOO_OLD = ("unsupported version", "does not support compression")
