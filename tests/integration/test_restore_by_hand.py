@@ -11,8 +11,9 @@ import pytest
 from quiesce.adapters.postgres.admin import PostgresAdmin
 from quiesce.adapters.sets.local import LocalStore
 from quiesce.execute.comparison import differences, row_differences
+from quiesce.execute.database_settings import settings_file, write_settings
 from quiesce.execute.instructions import restore_instructions
-from quiesce.model import BackupSet, DatabaseRecord, SetKind
+from quiesce.model import BackupSet, DatabaseRecord, MemberKind, SetKind
 from tests.support.builders import NOW, a_set
 from tests.support.byhand import paste
 from tests.support.postgres import (
@@ -85,10 +86,14 @@ def a_set_of(
     staged = store.open(RUN, "core-20261121-020000")
     record = admin.dump(database, kind, staged, "databases/base.dump", nothing)
     admin.dump_globals("db", staged, "databases/globals.sql")
-    measured = (
-        store.measure(RUN, staged.name, "databases/base.dump", "database", "base"),
-        store.measure(RUN, staged.name, "databases/globals.sql", "globals", "db"),
-    )
+    members: list[tuple[str, MemberKind, str]] = [
+        ("databases/base.dump", "database", "base"),
+        ("databases/globals.sql", "globals", "db"),
+    ]
+    if record.settings:
+        write_settings(staged / settings_file("base"), record.settings)
+        members.append((settings_file("base"), "settings", "base"))
+    measured = tuple(store.measure(RUN, staged.name, *member) for member in members)
     manifest = replace(
         a_set(staged.name).manifest, kind=kind, created_at=NOW, name=staged.name,
         members=tuple(one.member for one in measured), databases=(record,), volumes=(),
