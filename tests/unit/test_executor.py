@@ -283,6 +283,39 @@ def test_what_may_wait_is_offered_where_nothing_depends_on_it(where: str, offere
     assert not any(line.startswith("end") and where in line for line in world.journal.lines)
 
 
+@pytest.mark.parametrize("outermost", [True, False])
+def test_a_signal_while_things_are_put_back_ends_the_plan_after_its_bracket(
+    outermost: bool,
+) -> None:
+    """Nothing is left half done, and nothing else is begun; the hint says so."""
+    world = World()
+    send = world.handle
+
+    def interrupted(one: s.CheckStarted, run: Run) -> str:
+        if one.why == "a1":
+            world.interrupts._handle(15, None)
+        return send(one, run)
+
+    world.handle = interrupted  # type: ignore[method-assign]
+    bracket = a_bracket()
+    if not outermost:
+        bracket = Bracket("outer", (), (bracket, step("o1")), (), (), steps("o2"))
+    error = world.fail(Interrupted, bracket, step("last"))
+    assert world.done == "e1 e2 b1 b2 s1 s2 a1 a2".split() + ["o2"] * (not outermost)
+    assert ("finished" in error.hint) == outermost
+    assert world.journal.end == "failed"
+
+
+def test_a_signal_after_the_last_bracket_is_not_forgotten() -> None:
+    """The plan is done; whoever sent it is told."""
+    world = World()
+    with world.interrupts.shield():
+        world.interrupts._handle(2, None)
+    error = world.fail(Interrupted, step("first"))
+    assert world.done == ["first"]
+    assert "nothing was left half done" in error.hint
+
+
 def test_a_signal_is_never_left_for_later() -> None:
     """Whoever sent it wants an end now."""
     world = World(errors={"first": Interrupted(2)}, later={"first"})

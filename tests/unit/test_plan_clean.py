@@ -108,6 +108,10 @@ def test_nothing_marked_is_a_wrong_request_and_nothing_there_is_nothing_to_do() 
     with pytest.raises(RequestError, match="clean: logs"):
         plan_empty(a_stack(), a_world(), RUN, "logs")
     bare = replace(STACK, paths=())
+    paths_alone = replace(a_stack(), paths=STACK.paths)
+    assert [
+        step.path for step in steps(plan_empty(paths_alone, a_world(), RUN, "logs"), s.EmptyPath)
+    ]
     world = a_world(missing_volumes=("proxy-logs",))
     assert plan_empty(bare, world, RUN, "logs").nodes == ()
     gone = a_world(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quiesce.plan import steps as s
 from quiesce.plan.backup import BackupRequest, plan_backup
-from quiesce.plan.recover import Progress, pending_nodes
+from quiesce.plan.recover import Progress, completed, pending_nodes
 from quiesce.plan.restore import plan_restore
 from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
 from quiesce.plan.steps import Bracket, Plan, walk
@@ -115,3 +115,21 @@ def test_a_restore_that_died_while_it_tidied_up_tidies_up() -> None:
     assert kinds[-1] == "DiscardStaging"
     assert {"DropDatabase", "FinishSwap"} <= set(kinds)
     assert "StartServices" not in kinds
+
+
+def test_a_run_did_what_it_was_for_once_its_rows_were_replaced() -> None:
+    """Only rows count of the steps that have ended, and only when they have."""
+    rows = s.ReplaceRows("set", "rulesdb", "rulesdb", "rulesdb.dump", (), False, why="asked for")
+    plan = Plan(RUN, "restore", "core", "rows", "0", "ENGINE", (s.CheckStarted("x"), rows))
+    assert completed(plan, Progress(ended={"/1"}))
+    assert not completed(plan, Progress(ended={"/0"}))
+    assert not completed(plan, Progress())
+
+
+def test_a_run_did_what_it_was_for_once_every_outermost_bracket_has_its_body_done() -> None:
+    """One of two is not enough, and a plan without any has nothing to go by."""
+    two = tuple(Bracket(name, (), (s.CheckStarted(name),)) for name in ("one", "two"))
+    plan = Plan(RUN, "backup", "core", "two", "0", "ENGINE", two)
+    assert completed(plan, Progress(body_done={"/0", "/1"}))
+    assert not completed(plan, Progress(body_done={"/1"}))
+    assert not completed(Plan(RUN, "x", "core", "x", "0", "ENGINE", ()), Progress())

@@ -230,7 +230,15 @@ def test_an_accepted_loss_holds_nothing_back() -> None:
 
 @pytest.mark.parametrize(
     ("before", "after", "suspicious"),
-    [(1000, 499, True), (1000, 500, False), (150, 60, False), (2, 0, True), (0, 0, False)],
+    [
+        (1000, 499, True),
+        (1000, 500, False),
+        (150, 60, False),
+        (190, 90, True),
+        (190, 91, False),
+        (2, 0, True),
+        (0, 0, False),
+    ],
 )
 def test_only_much_less_is_suspicious(before: int, after: int, suspicious: bool) -> None:
     """Half is the line, small numbers vary, and nothing at all is always a loss."""
