@@ -98,7 +98,7 @@ def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Pla
     if not keys:
         raise RequestError(
             "no volume is marked as containing databases",
-            f"mark it 'backup: by-dump' in {stack.file.name}",
+            f"mark the volume of the database server 'backup: by-dump' in {stack.file.name}",
         )
     refuse_undeclared(stack, observed, force=force)
     doomed = [observed.volume(key) for key in keys if observed.volume(key).exists]
@@ -191,8 +191,8 @@ def refuse_shared(stack: Stack, state: VolumeState, own: Sequence[str]) -> None:
     if others:
         raise RequestError(
             f"volume {state.key} ({state.name}) is also used by {', '.join(others)}",
-            f"remove {others[0]} first ('docker rm -f {others[0]}'): it does not belong to this "
-            "project",
+            f"it does not belong to this project; if {others[0]} is no longer needed, stop and "
+            "remove it, then try again",
         )
     if state.project and state.project != stack.instance.project:
         raise RequestError(
