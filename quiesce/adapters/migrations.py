@@ -216,7 +216,7 @@ def _require_sound(database: Database, history: History, current: Sequence[str])
                 f"database {database.key} is recorded at {revision} and at {later[0]}, which comes "
                 "after it",
                 "two histories were mixed: compare the tables with both revisions, then delete"
-                " the wrong row of the version table",
+                " the row of the version table that does not match them",
             )
 
 
@@ -241,9 +241,9 @@ def _refusal(database: Database, answer: Mapping[str, str], said: Sequence[str])
         hint = "a table was in use for too long: end the sessions that use it, or try again later"
     elif answer.get("sqlstate") == "42501":
         hint = (
-            f"they ran as {database.user}, and data from a file is migrated by a role without "
-            "rights:"
-            " check out the code of the file's revision, restore the file, then migrate"
+            f"they need the privileges of {database.user}, but data from a file is migrated by a "
+            "role without privileges: check out the code of the file's revision, restore the file, "
+            "then migrate"
         )
     return QuiesceError(f"migrations of {database.key}: {first}", hint, details=(*more, *said))
 

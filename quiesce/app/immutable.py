@@ -29,8 +29,8 @@ def refuse_immutable(ports: Ports, states: Iterable[VolumeState], path: str = ""
             raise RequestError(
                 f"volume {state.key} contains entries that nobody can rename or remove, not even "
                 f"root: {shown[0]} is immutable or append-only",
-                f"see 'lsattr -d' of it in {state.mountpoint or 'the volume'}; remove the "
-                "attribute with 'chattr -i -a' if it is not needed, then try again",
+                f"check it with 'lsattr -d' in {state.mountpoint or 'the volume'}; if the "
+                "attribute is not needed, remove it with 'chattr -i -a', then try again",
                 details=shown[1:20],
             )
 

@@ -157,7 +157,7 @@ class _Found:
             if wanted is not None and wanted not in {legacy.get(part) for part in parts}:
                 raise RequestError(
                     f"{name} contains no {wanted}",
-                    "see legacy in stack.yaml: it says that its archives contain "
+                    "according to 'legacy' in stack.yaml, it contains "
                     + ", ".join(legacy.get(part, part) for part in parts),
                 )
             for part, member in parts.items():

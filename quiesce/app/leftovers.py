@@ -123,7 +123,14 @@ def leftovers(stack: Stack, ports: Ports) -> tuple[Leftover, ...]:
     found = [left for note in notes for left in _leftovers(stack, ports, note)]
     for path in strange:
         fact = f"{path} cannot be read, so its pending work is not done"
-        found.append(Leftover(path.name, path.name, fact, "inspect it, then remove it"))
+        found.append(
+            Leftover(
+                path.name,
+                path.name,
+                fact,
+                "see what it lists, do that by hand, then remove the file",
+            )
+        )
     return tuple(found)
 
 
@@ -136,8 +143,8 @@ def require_services(stack: Stack) -> None:
         raise RecoveryPending(
             f"this run is done, but {names} could not be started again after run "
             f"{down[0].plan.run}",
-            "see 'inv logs'; once it can run, 'inv recover' starts it; 'inv up' and 'inv stop' "
-            "cancel that",
+            "see 'inv logs', correct the cause, then run 'inv recover'; after 'inv up' or 'inv "
+            "stop' Quiesce no longer tries to start them",
             details=[problem for note in down for problem in note.problems.values()],
         )
 

@@ -65,7 +65,8 @@ def _ties(database: Database, ties: Ties) -> list[Finding]:
                 database.key,
                 f"transaction {one.gid} was prepared by {one.owner} "
                 f"{words.duration(one.seconds)} ago; it is in no backup, and blocks every restore",
-                f"COMMIT PREPARED {gid} or ROLLBACK PREPARED {gid} in {one.database}",
+                f"ask {one.owner}, then in {one.database} run COMMIT PREPARED {gid} or ROLLBACK "
+                f"PREPARED {gid}",
             )
         )
     return found

@@ -115,7 +115,10 @@ class Changing:
             sink.note(f"removed the files of run {run}, which died before it changed anything")
         notes, strange = pending.read_all(folder)
         for path in strange:
-            sink.warn(f"{path} cannot be read, so its pending work is not done; inspect it")
+            sink.warn(
+                f"{path} cannot be read, so its pending work is not done; see what it lists, "
+                "do that by hand, then remove the file"
+            )
         done = [self._finish(dead) for dead in journals.unfinished(folder)]
         for note in notes:
             if note.services and self.task in DECIDING:
@@ -159,8 +162,9 @@ class Changing:
         if dead.plan is None:
             raise RecoveryPending(
                 f"run {dead.run} was interrupted, and {dead.problem}",
-                "see which services are stopped with 'inv status', start these services, then "
-                f"remove {dead.path}",
+                "run 'inv recover' with the version of Quiesce that began the run; without it, "
+                "check the data and services ('inv status') before you move the journal away: "
+                f"{dead.path}",
             )
         sink.note(f"run {dead.run} ({dead.plan.request}) was interrupted: recovering it first")
         self._lock_project()

@@ -48,7 +48,7 @@ def run_backup(session: Session, request: BackupRequest) -> BackupSet | None:
                 others = ", ".join(state.outside)
                 ports.sink.warn(
                     f"volume {state.key} is also used by {others}, outside of the project: a "
-                    "backup cannot stop it"
+                    "backup cannot stop that container"
                 )
         known = replace(
             request,

@@ -24,6 +24,7 @@ from quiesce.model import DatabaseRecord, Stack
 from quiesce.observed import Mount, Observed
 from quiesce.plan.foreign_mounts import foreign_hint
 from quiesce.plan.services import ordered
+from quiesce.report import words
 from quiesce.suggest import suggest
 
 
@@ -112,7 +113,7 @@ def _volumes(stack: Stack, observed: Observed) -> list[Finding]:
                     "warning",
                     volume.key,
                     f"is also used outside the project by {', '.join(volume.outside)}",
-                    "a backup cannot stop it: stop it yourself during backups",
+                    "a backup cannot stop that container: stop it yourself during backups",
                 )
             )
     return found
@@ -184,8 +185,8 @@ def _obstacles(stack: Stack, ports: Ports, observed: Observed) -> list[Finding]:
                 "warning",
                 database.key,
                 f"{obstacle.fact} (in {name})",
-                "correct the rows, or make the constraint NOT VALID; a full restore of that set "
-                "needs --not-valid",
+                "correct the rows, or make the constraint NOT VALID; a full restore of "
+                f"{name} needs --not-valid",
             )
             for name, record in _newest(stack, ports, database.key)
             for obstacle in record.obstacles
@@ -251,4 +252,6 @@ def run_check(
     session.reporter.findings(findings)
     if any(finding.level == "error" for finding in findings):
         count = sum(finding.level == "error" for finding in findings)
-        raise CheckFailed(f"check found {count} errors", "see the hint next to each of them")
+        raise CheckFailed(
+            f"check found {words.counted(count, 'error')}", "see the hint next to each of them"
+        )

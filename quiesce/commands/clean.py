@@ -133,7 +133,7 @@ def _require_named_instance(session: Session, task: str) -> None:
         raise RequestError(
             f"{task} needs --instance, because there are several: "
             f"{', '.join(session.stack.instance_names)}",
-            f"run 'inv {task} --instance {_name(session)}'",
+            f"name the one that you mean: inv {task} --instance NAME",
         )
 
 

@@ -106,7 +106,11 @@ def _databases(seen: Observed) -> list[Finding]:
             found.append(Finding("warning", state.key, state.problem, hint))
         elif not state.exists:
             fact = f"database {state.name} does not exist on its server"
-            found.append(Finding("error", state.key, fact, "create it, or run 'inv migrate'"))
+            found.append(
+                Finding(
+                    "error", state.key, fact, "create it, or remove it from databases in stack.yaml"
+                )
+            )
         else:
             # Dumps are made with the client of the server's own image, so versions match.
             found.append(Finding("ok", state.key, f"PostgreSQL {state.server_version} answers"))
@@ -320,7 +324,9 @@ def run_doctor(
     findings = examine(session.stack, session.clock, session.observed, session.options.environ)
     session.reporter.findings(findings)
     if count := sum(finding.level == "error" for finding in findings):
-        raise CheckFailed(f"doctor found {count} errors", "see the hint next to each of them")
+        raise CheckFailed(
+            f"doctor found {words.counted(count, 'error')}", "see the hint next to each of them"
+        )
 
 
 def shadowed_folders(ports: Ports) -> tuple[ShadowedFolder, ...]:

@@ -18,7 +18,9 @@ def status(session: Session) -> None:
     run_status(session)
 
 
-@command(changes=False, max_size="exit 7 for a volume above this size, like 10GiB")
+@command(
+    changes=False, max_size="exit with code 7 if a volume is larger than this, for example 10GiB"
+)
 def volumes(session: Session, max_size: str | None = None) -> None:
     """List the volumes with purpose, size, location and kind of backup."""
     from quiesce.commands.status import run_volumes

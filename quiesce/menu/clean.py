@@ -22,7 +22,7 @@ def clean(session: Session) -> None:
 
 @command()
 def clean_containers(session: Session) -> None:
-    """Remove containers and networks. All volumes are kept."""
+    """Do the same as clean: remove containers and networks, keep all volumes."""
     from quiesce.commands.clean import run_clean
 
     run_clean(session, "clean-containers")

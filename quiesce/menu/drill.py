@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 @command(
     phrase=True,
     phase="setup, cycle, verify or all (default: BACKUP_RESTORE_PHASE, else all)",
-    file="the set to restore into the copy",
+    file="the set to restore into the copy (default: latest)",
     destructive=(
         "run on the instance itself, not in a copy: removes its databases and restores them"
     ),

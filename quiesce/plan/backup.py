@@ -271,7 +271,7 @@ def watch(observed: Observed) -> tuple[Node, ...]:
     """
     if observed.engine.kind == "host":
         return ()
-    return (WatchStarts("to detect writers during the window, even short-lived ones"),)
+    return (WatchStarts("to detect writers while services are stopped, even short-lived ones"),)
 
 
 def check_stopped(
@@ -287,7 +287,7 @@ def check_stopped(
     """
     ignored = tuple(sorted({*stack.ignored_writers, *spared}))
     keys = tuple(volume.key for volume in volumes)
-    why = "one may have been started during the window"
+    why = "a writer could make the set inconsistent"
     return CheckStopped(set_name, tuple(sorted(services)), keys, ignored, why)
 
 
@@ -322,7 +322,7 @@ def archive(
 ) -> ArchiveVolume:
     """Return the step for one level of a volume; `last`: no other level follows it."""
     why = (
-        "while services run, to keep the window short"
+        "while services run, to keep the downtime short"
         if level == 0
         else ("only this step needs stopped services")
     )

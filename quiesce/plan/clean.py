@@ -37,7 +37,7 @@ def plan_clean(
     nodes: tuple[Node, ...] = ()
     if resources.containers or resources.networks or _units(observed):
         units = _in_order(stack, observed)
-        remove = RemoveProject("containers contain no data; volumes are kept")
+        remove = RemoveProject("data is in volumes, which are kept")
         why = "their containers are removed"
         nodes = stopped_or_as_before(stack, observed, units, why, (remove,))
     return _plan(stack, observed, run, verb, f"remove the containers of {_name(stack)}", nodes)
@@ -79,11 +79,13 @@ def plan_empty(stack: Stack, observed: Observed, run: str, group: CleanGroup) ->
                 reasons.setdefault(service.name, f"uses {used[0]}")
     units, why = with_dependents(stack, observed, reasons)
     body: tuple[Node, ...] = (
-        *(EmptyVolume(volume.key, f"is marked clean: {group}") for volume in there),
-        *(_empty_path(stack, entry, f"is marked clean: {group}") for entry in paths),
+        *(EmptyVolume(volume.key, f"marked 'clean: {group}'") for volume in there),
+        *(_empty_path(stack, entry, f"marked 'clean: {group}'") for entry in paths),
     )
     nodes = quiet(stack, observed, units, why, body) if body else ()
-    return _plan(stack, observed, run, f"clean-{group}", f"empty {group} of {_name(stack)}", nodes)
+    return _plan(
+        stack, observed, run, f"clean-{group}", f"empty the {group} of {_name(stack)}", nodes
+    )
 
 
 def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Plan:
@@ -96,7 +98,7 @@ def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Pla
     if not keys:
         raise RequestError(
             "no volume is marked as containing databases",
-            f"mark it 'backup: by-dump' in {stack.file.name}",
+            f"mark the volume of the database server 'backup: by-dump' in {stack.file.name}",
         )
     refuse_undeclared(stack, observed, force=force)
     doomed = [observed.volume(key) for key in keys if observed.volume(key).exists]
@@ -145,19 +147,26 @@ def plan_clean_all(
     units = _in_order(stack, observed)
     body: list[Node] = []
     if units or resources.containers or resources.networks or _units(observed):
-        body.append(RemoveProject("everything of the instance is removed"))
+        body.append(RemoveProject("everything that belongs to the instance is removed"))
     body += [RemoveVolume(state.name, _purpose(stack, state)) for state in doomed]
     body += [RemoveVolume(name, "has the project's label") for name in unknown]
     if body:
         body += [
-            _empty_path(stack, entry, f"is marked clean: {entry.clean}")
+            _empty_path(stack, entry, f"marked 'clean: {entry.clean}'")
             for entry in stack.paths
             if entry.clean
         ]
     nodes = stopped_or_as_before(
-        stack, observed, units, "everything of the instance is removed", tuple(body)
+        stack, observed, units, "everything that belongs to the instance is removed", tuple(body)
     )
-    return _plan(stack, observed, run, "clean-all", f"remove everything of {_name(stack)}", nodes)
+    return _plan(
+        stack,
+        observed,
+        run,
+        "clean-all",
+        f"remove everything that belongs to {_name(stack)}",
+        nodes,
+    )
 
 
 def doomed_volumes(observed: Observed) -> tuple[VolumeState, ...]:
@@ -182,8 +191,8 @@ def refuse_shared(stack: Stack, state: VolumeState, own: Sequence[str]) -> None:
     if others:
         raise RequestError(
             f"volume {state.key} ({state.name}) is also used by {', '.join(others)}",
-            f"remove {others[0]} first ('docker rm -f {others[0]}'): it does not belong to this "
-            "project",
+            f"it does not belong to this project; if {others[0]} is no longer needed, stop and "
+            "remove it, then try again",
         )
     if state.project and state.project != stack.instance.project:
         raise RequestError(

@@ -35,7 +35,7 @@ def plan_migrate(
             d.key,
             d.name,
             revision,
-            f"is at {', '.join(observed.database(d.key).revision) or 'no revision yet'}",
+            f"now at {', '.join(observed.database(d.key).revision) or 'no revision yet'}",
         )
         for d in databases
     )

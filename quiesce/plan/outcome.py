@@ -34,7 +34,7 @@ def downtime_words(limit: float, recent: Sequence[float]) -> str:
         return "max_downtime; no earlier set to compare with"
     spans = ", ".join(f"{span:.1f} s" for span in recent)
     over = " — this one may exceed the limit" if max(recent) > limit else ""
-    return f"max_downtime; recent backups took {spans}{over}"
+    return f"max_downtime; downtime of recent backups: {spans}{over}"
 
 
 def downtime_warning(limit: float | None, recent: Sequence[float]) -> str:
@@ -118,7 +118,11 @@ def running_writers(
 
 def writers_words(writers: Sequence[str]) -> str:
     """Return why files and databases are not consistent, "" if no writer ran."""
-    return f"running during the window, with write access: {', '.join(writers)}" if writers else ""
+    return (
+        f"running while services were stopped, with write access: {', '.join(writers)}"
+        if writers
+        else ""
+    )
 
 
 def moved(step: CheckAddresses, services: Sequence[Service]) -> tuple[str, ...]:

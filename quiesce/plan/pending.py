@@ -87,7 +87,10 @@ def describe_leftover(step: Step, run: str, backups: str) -> tuple[str, str]:
         return f"the marker of run {run} in the comment of {step.name}", "none: it is harmless"
     if isinstance(step, FinishSwap):
         folder = f".quiesce-{run}"
-        return f"folder {folder} in volume {step.volume}", f"rm -r VOLUME/{folder}, as root"
+        return (
+            f"folder {folder} in volume {step.volume}",
+            f"as root, rm -r {folder} in the mountpoint that 'inv volumes' shows",
+        )
     if isinstance(step, ReleaseSnapshot):
         session = f"a session of run {run} in database {step.database}"
         return session, "none: it ends with its process"

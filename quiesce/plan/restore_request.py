@@ -135,7 +135,8 @@ def refuse_external_users(chosen: Chosen, observed: Observed) -> None:
         if others := observed.volume(volume.key).outside:
             raise RequestError(
                 f"volume {volume.key} is also used by {', '.join(others)}, outside of the project",
-                f"remove {others[0]} first, or leave the volume out with --only",
+                f"if {others[0]} is no longer needed, stop and remove it first; or leave the "
+                "volume out with --only",
             )
 
 

@@ -125,7 +125,7 @@ def loss(before: Candidate, after: Candidate) -> str:
         gone = had - has
         emptied = has == 0 and gone > 0
         if emptied or (has < had * SUSPICIOUS and gone >= NOISE[unit]):
-            return f"contains {has:,} {unit} of {source}, far from the {had:,}"
+            return f"contains {has:,} {unit} of {source}, far fewer than the {had:,}"
     return ""
 
 

@@ -87,9 +87,7 @@ def coming_back(stack: Stack, waves: Sequence[tuple[Unit, ...]], why: str) -> tu
     nodes: list[Node] = []
     for wave in waves:
         nodes.append(StartServices(wave, stack.restart.stop_timeout, why))
-        nodes.append(
-            WaitHealthy(wave, stack.restart.health_timeout, "until it is as healthy as before")
-        )
+        nodes.append(WaitHealthy(wave, stack.restart.health_timeout, "until as healthy as before"))
     return tuple(nodes)
 
 
@@ -146,21 +144,23 @@ def quiet(
         return (*watch, Bracket("hooks of the backup", before, body, always=after))
     always: tuple[Node, ...] = ()
     if come_back:
-        always = start_nodes(stack, observed, units, "was running before")
+        always = start_nodes(stack, observed, units, "ran before")
         always += address_nodes(stack, observed, units)
     loops = tuple(unit for unit in units if unit.state == "restarting")
     rest = tuple(unit for unit in units if unit not in loops)
     first: tuple[Node, ...] = ()
     if loops:
         first = (
-            HoldRestart(loops, "it keeps crashing, and the engine would start it at any time"),
+            HoldRestart(
+                loops, "crashes again and again, and the engine could start it at any time"
+            ),
             StopServices(loops, stack.restart.stop_timeout, why),
             *watch,
         )
     held = tuple(unit for unit in rest if unit.restart_policy == "always" and not boot_safe)
     stop: tuple[Node, ...] = ()
     if held:
-        stop = (HoldRestart(held, "so that a reboot cannot start it on half-swapped data"),)
+        stop = (HoldRestart(held, "so that a reboot cannot start services on half-exchanged data"),)
     if rest:
         stop = (*stop, StopServices(rest, stack.restart.stop_timeout, why))
     if loops or held:
@@ -171,7 +171,9 @@ def quiet(
 
 
 def _command(entry: Command, word: str) -> RunCommand:
-    return RunCommand(entry.service, entry.argv, entry.timeout, f"{word}: in stack.yaml")
+    return RunCommand(
+        entry.service, entry.argv, entry.timeout, f"listed under '{word}' in stack.yaml"
+    )
 
 
 def stopped_or_as_before(
@@ -260,7 +262,7 @@ def _is_done(observed: Observed, unit: Unit) -> bool:
 
 def plan_stop(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:
     """These services are stopped, and first the services that depend on them."""
-    reasons = dict.fromkeys(chosen(observed, names), "requested")
+    reasons = dict.fromkeys(chosen(observed, names), "was requested")
     units, why = with_dependents(stack, observed, reasons)
     nodes = stopped_or_as_before(stack, observed, units, why, ())
     return _plan(stack, observed, run, "stop", names, nodes)
@@ -268,7 +270,7 @@ def plan_stop(stack: Stack, observed: Observed, run: str, names: Sequence[str]) 
 
 def plan_restart(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:
     """These services, and the services that depend on them, are restarted if they ran."""
-    reasons = dict.fromkeys(chosen(observed, names), "requested")
+    reasons = dict.fromkeys(chosen(observed, names), "was requested")
     units, why = with_dependents(stack, observed, reasons)
     return _plan(stack, observed, run, "restart", names, quiet(stack, observed, units, why, ()))
 
@@ -305,11 +307,11 @@ def plan_rebuild(stack: Stack, observed: Observed, run: str, names: Sequence[str
 
 def plan_down(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:
     """The containers of these services are removed; volumes are kept."""
-    reasons = dict.fromkeys(chosen(observed, names), "requested")
+    reasons = dict.fromkeys(chosen(observed, names), "was requested")
     units, why = with_dependents(stack, observed, reasons)
     gone = {unit.service for unit in units} | set(reasons)
     removed = tuple(name for name in reversed(ordered(stack, observed)) if name in gone)
-    remove = RemoveServices(removed if names else (), "containers hold no data; volumes stay")
+    remove = RemoveServices(removed if names else (), "data is in volumes, which are kept")
     nodes = stopped_or_as_before(stack, observed, units, why, (remove,))
     return _plan(stack, observed, run, "down", names, nodes)
 

@@ -152,7 +152,7 @@ def scripts(
         script = source.database(key)
         nodes += [
             CreateDatabase("", key, side, "built beside the live one"),
-            LoadScript(source.name, key, side, script.file, "by a role without rights"),
+            LoadScript(source.name, key, side, script.file, "as a role without privileges"),
         ]
         if key in targets:
             why = f"the file is at revision {', '.join(script.revision)}"

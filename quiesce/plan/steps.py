@@ -771,7 +771,7 @@ class SwapDatabases(Step):
 
     def sentence(self) -> str:
         pairs = ", ".join(f"{swap.side} becomes {swap.live}" for swap in self.swaps)
-        return f"swap databases of {self.service}: {pairs}"
+        return f"exchange databases of {self.service}: {pairs}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -841,7 +841,7 @@ class SwapVolume(Step):
 
     def sentence(self) -> str:
         lost = f", deleting what is in no set ({_patterns(self.lost)})" if self.lost else ""
-        return f"swap {_content(self)}{lost}"
+        return f"exchange {_content(self)}{lost}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ def test_a_container_recreated_in_the_window_is_the_service(
     _compose(counting, "up", "--detach", "--force-recreate", "--no-deps", "counter")
     code, said = let_go(process, file)
     assert code == 7, said
-    assert "is not consistent: running during the window" in said
+    assert "is not consistent: running while services were stopped" in said
     assert "counter" in counting.sets()[-1].manifest.inconsistency
 
 

@@ -73,7 +73,7 @@ def test_a_file_is_built_beside_and_swapped_in(
         expected = rules(core)
         core.write("after-the-dump")
     plan = core.succeed("restore", "--file", str(file), *named, "--dry-run").out
-    assert "by a role without rights" in plan
+    assert "as a role without privileges" in plan
     core.succeed("restore", "--file", str(file), *named, "--yes")
     if form != "custom":
         expected = (before["projects"], before["rules"])

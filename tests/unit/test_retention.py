@@ -213,7 +213,7 @@ def test_a_set_with_far_fewer_rows_holds_back_what_is_older() -> None:
     sets = holding(days(0, 1, 2, 3, 4), 10, 10, 1000, 1000, 1000)
     (suspicion,) = suspicions(sets, NOW)
     assert str(suspicion) == (
-        f"{sets[1].name} contains 10 rows of rulesdb, far from the 1,000 of {sets[2].name}"
+        f"{sets[1].name} contains 10 rows of rulesdb, far fewer than the 1,000 of {sets[2].name}"
     )
     assert left(sets, keep_last=1) == sets
     reasons = decide(sets, Retention("p", keep_last=1), NOW, VIENNA)

@@ -186,7 +186,7 @@ def digest_tables(session: Session, algorithm: str) -> tuple[TableRecord, ...]:
     """
     if algorithm != DIGEST_ALGORITHM:
         raise QuiesceError(
-            f"digests of kind {algorithm} are not known", "use a newer version of quiesce"
+            f"digests of kind {algorithm} are not known", "use a newer version of Quiesce"
         )
     guarded = safe_reads.guarded_tables(session)
     records = [_digest(session, table, guarded) for table in read_tables(session)]

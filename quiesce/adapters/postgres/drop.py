@@ -73,7 +73,8 @@ def _require_no_prepared(session: Session, name: str) -> None:
         gid = literal(found[0][0])
         raise CannotDrop(
             f"database {name} cannot be dropped: it has the prepared transaction {gid}",
-            f"in that database run COMMIT PREPARED {gid} or ROLLBACK PREPARED {gid}",
+            f"ask the user who prepared it, then in that database run COMMIT PREPARED {gid} or "
+            f"ROLLBACK PREPARED {gid}",
         )
 
 

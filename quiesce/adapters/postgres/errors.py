@@ -46,7 +46,7 @@ def in_our_words(problem: psycopg2.Error, where: str) -> SessionError:
     if problem.pgcode is None or problem.pgcode.startswith("57P"):
         return Unreachable(
             f"{where}: the server ended the session ({said})",
-            "see whether it runs with 'inv status', then try again",
+            "check with 'inv status' that the server is running, then try again",
             details=details,
             sqlstate=problem.pgcode or "",
         )

@@ -106,7 +106,7 @@ def stands_in_the_way(what: str, problems: Sequence[str], flags: set[str]) -> No
     hint = f"restore again with {wanted}: {', and '.join(ways)}; no row is left out"
     return NotRestorable(
         f"{what} is complete; this prevents its restore: {problems[0]}",
-        hint if flags else "correct that on the server of origin, then make a new backup",
+        hint if flags else "correct that on the server where the dump was made, then back up again",
         details=problems[1:],
     )
 

@@ -239,12 +239,14 @@ def _require_no_prepared(session: Session, names: Sequence[str]) -> None:
         database, transaction = prepared[0]
         raise QuiesceError(
             f"database {database} has a prepared transaction {transaction}",
-            "commit or roll it back (COMMIT PREPARED, ROLLBACK PREPARED), then try again",
+            "ask the user who prepared it, commit it or roll it back (COMMIT PREPARED, ROLLBACK "
+            "PREPARED), then try again",
         )
 
 
 def _taken(one: DatabaseSwap) -> QuiesceError:
     return QuiesceError(
         f"databases {one.live}, {one.side} and {one.aside or 'one more'} exist at the same time",
-        "inspect them with 'inv db-shell', and drop the one that is not needed",
+        "compare them in 'inv db-shell', rename away the one that is not needed, then run "
+        "'inv recover'",
     )

@@ -134,7 +134,8 @@ def _lock_held(looker: Session, tables: Sequence[Table]) -> QuiesceError:
         return Prepared(
             f"table {one.locks[0]} of {looker.where} is locked by transaction {one.gid}, which "
             f"{one.owner} prepared and which was never committed or rolled back",
-            f"run COMMIT PREPARED {literal(one.gid)} or ROLLBACK PREPARED {literal(one.gid)} there",
+            f"ask {one.owner}, then run COMMIT PREPARED {literal(one.gid)} or ROLLBACK PREPARED "
+            f"{literal(one.gid)} there",
         )
     if not found:
         return QuiesceError(

@@ -215,6 +215,6 @@ def ended_by_others(what: str, errors: Path) -> QuiesceError:
     """Return the error for a helper that was removed by something else."""
     return QuiesceError(
         f"{what} failed: its helper container was stopped",
-        "see 'docker events' for the cause, then run it again",
+        "see 'docker events --since 1h' for the cause, then run it again",
         details=last_lines(errors),
     )

@@ -87,7 +87,8 @@ def _set_of(name: str, run: Run) -> BackupSet:
     source = run.sources[name]
     if not isinstance(source, BackupSet):
         raise QuiesceError(
-            f"{name} is no set, and has no records", "run it with --debug, report it"
+            f"{name} is not a set and has no records",
+            "run it again with --debug, and report the traceback",
         )
     return source
 
