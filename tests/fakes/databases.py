@@ -139,7 +139,7 @@ class FakeDatabases:
     def preparing(self, databases: Sequence[Database]) -> tuple[str, ...]:
         return self.unready
 
-    def hold(self, database: Database) -> None:
+    def export_snapshot(self, database: Database) -> None:
         with self._call(f"hold:{database.key}"):
             if database.key not in self.held:
                 there = self._get(database, database.name)
