@@ -254,7 +254,8 @@ class Churn:
 
     def step(self) -> None:
         """Change something. What cannot be done to the entry that was drawn is not done."""
-        with contextlib.suppress(OSError, ValueError):
+        # IndexError: everything was removed, so there is no entry to draw.
+        with contextlib.suppress(OSError, ValueError, IndexError):
             self.random.choice(self._kinds)()
         self.done += 1
 
