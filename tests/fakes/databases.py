@@ -219,7 +219,7 @@ class FakeDatabases:
             try:
                 archive = json.loads((directory / file).read_text())
             except (OSError, ValueError) as problem:
-                raise QuiesceError(f"the loading of {file} failed", "use another set") from problem
+                raise QuiesceError(f"loading {file} failed", "use another set") from problem
             there.tables = {table: tuple(rows) for table, rows in archive["tables"].items()}
             there.revision = tuple(archive["revision"])
             return ()

@@ -207,7 +207,7 @@ class PostgresAdmin(Loading):
                     version=held.session.version,
                     directory=self._scratch,
                     writable=True,
-                    what=f"dump of database {database.key}",
+                    what=f"the dump of database {database.key}",
                     interrupted=lambda: self._end_clients(
                         database, database.name, (held.session.pid,)
                     ),
@@ -236,7 +236,7 @@ class PostgresAdmin(Loading):
                 version=version,
                 directory=directory,
                 writable=True,
-                what=f"dump of the roles of {service}",
+                what=f"the dump of the roles of {service}",
             )
             if GLOBALS_TRAILER not in partial.read_bytes()[-200:]:
                 raise QuiesceError(f"the dump of the roles of {service} is incomplete", "try again")

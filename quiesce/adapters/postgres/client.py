@@ -61,7 +61,7 @@ class Client:
                 raise
             reason = _reason(problem.details) or problem.fact
             raise QuiesceError(
-                f"the {what} failed: {reason}", problem.hint, details=problem.details
+                f"{what} failed: {reason}", problem.hint, details=problem.details
             ) from problem
         except BaseException:
             interrupted()
@@ -91,7 +91,7 @@ class Client:
                 version=held.session.version,
                 directory=directory,
                 writable=True,
-                what=f"dump of database {database.key}",
+                what=f"the dump of database {database.key}",
                 interrupted=when_failed,
             )
 

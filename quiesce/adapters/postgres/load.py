@@ -171,7 +171,7 @@ class Loading(Needs):
                 version=version,
                 directory=self._scratch,
                 writable=True,
-                what=f"dump of the schema of {database.key}",
+                what=f"the dump of the schema of {database.key}",
                 interrupted=lambda: self._end_clients(database, database.name),
             )
             self.load(database, name, self._scratch, partial.name)
