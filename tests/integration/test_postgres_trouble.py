@@ -330,7 +330,7 @@ def test_a_server_that_dies_during_a_load_is_an_error_and_live_is_untouched(
         steady = PostgresAdmin(LocalRuntime(server), [database], RUN)
         record = steady.dump(database, "full", tmp_path, "x.dump", nothing)
         steady.create(database, SIDE, record)
-        with pytest.raises(QuiesceError, match="loading x.dump into database"):
+        with pytest.raises(QuiesceError, match=r"loading x\.dump into database"):
             PostgresAdmin(DyingRuntime(server), [database], RUN).load(
                 database, SIDE, tmp_path, "x.dump"
             )

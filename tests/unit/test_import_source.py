@@ -122,7 +122,7 @@ def test_rows_of_a_file_are_counted_and_those_of_a_set_compared() -> None:
 def test_a_step_that_goes_by_records_refuses_a_file() -> None:
     """Nothing is made up in their place."""
     step = s.CheckDatabase(A_FILE.name, "rulesdb", "side", "")
-    with pytest.raises(QuiesceError, match=r"old\.tar\.gz is no set, and has no records"):
+    with pytest.raises(QuiesceError, match=r"old\.tar\.gz is not a set and has no records"):
         HANDLERS[s.CheckDatabase](step, a_run(A_FILE))
 
 

@@ -35,7 +35,7 @@ def test_the_named_databases_are_migrated_or_all(
     plan = plan_migrate(a_stack(), a_world(), RUN, names, "head")
     steps = [node for node in plan.nodes if isinstance(node, MigrateDatabase)]
     assert [step.database for step in steps] == migrated
-    assert {(step.revision, step.why) for step in steps} == {("head", "is at 0003")}
+    assert {(step.revision, step.why) for step in steps} == {("head", "now at 0003")}
     assert plan.request == f"migrate {', '.join(migrated)} of core"
 
 
@@ -44,7 +44,7 @@ def test_a_database_without_a_revision_is_at_nothing_yet() -> None:
     world = a_world()
     databases = tuple(replace(d, revision=()) for d in world.databases)
     plan = plan_migrate(a_stack(), replace(world, databases=databases), RUN, ("rulesdb",), "head")
-    assert [node.why for node in plan.nodes] == ["is at nothing yet"]
+    assert [node.why for node in plan.nodes] == ["now at no revision yet"]
 
 
 def test_a_database_without_migrations_is_left_out_or_refused_by_name() -> None:
