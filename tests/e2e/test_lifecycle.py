@@ -204,7 +204,7 @@ def test_the_doctor_finds_what_is_wrong_and_how_to_mend_it(core: Checkout) -> No
         assert any("ignores SIGTERM" in fact for fact in facts)
         # They have 'init: true', which is what the hint asks for.
         assert not {"backend", "frontend"} & set(found)
-        assert any("/usr/share" in fact and "hidden" in fact for fact in facts)
+        assert any("/usr/share" in fact and "hides" in fact for fact in facts)
         assert hidden["hint"]
         assert "paths:  hiding: {path: hiding, backup: never}" in nosy["hint"]
         assert nosy["level"] == "error"
