@@ -15,6 +15,7 @@ from quiesce.menu import compose
     help={
         "long": "also run the tests that take minutes",
         "quick": "only unit, golden and architecture tests, with fewer random examples",
+        "mutants": "only small changes to plans, execution and the change scan: a test must fail",
         "provision": "install and start a Docker Engine if there is none (as CI=true does)",
         "only": "stages, comma-separated (default: all)",
         "expression": "only tests whose names match, as pytest -k",
@@ -24,6 +25,7 @@ def test(
     _: Context,
     long: bool = False,
     quick: bool = False,
+    mutants: bool = False,
     provision: bool = False,
     only: str = "",
     expression: str = "",
@@ -32,7 +34,12 @@ def test(
     from tests import command
 
     code = command.main(
-        long=long, quick=quick, provision=provision, only=only, expression=expression
+        long=long,
+        quick=quick,
+        mutants=mutants,
+        provision=provision,
+        only=only,
+        expression=expression,
     )
     if code:
         raise Exit(code=code)

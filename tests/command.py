@@ -60,6 +60,7 @@ def main(
     *,
     long: bool = False,
     quick: bool = False,
+    mutants: bool = False,
     provision: bool = False,
     only: str = "",
     expression: str = "",
@@ -69,14 +70,17 @@ def main(
     `quick` is for the moment after a file is saved: the stages of `QUICK` with fewer random
     examples, no engine, in seconds. `long` adds the tests that take minutes, `expression` is
     pytest's -k and leaves out format, lint and types, `provision` installs and starts a Docker
-    Engine where there is none, as CI=true does. 0 means that something ran and all of it passed,
-    1 that something failed or nothing ran, 2 that the request was wrong or the tools could not be
-    installed.
+    Engine where there is none, as CI=true does. `mutants` runs nothing else: it breaks the code in
+    small ways that a test has to notice (a sample, all of them with `long`). 0 means that something
+    ran and all of it passed, 1 that something failed or nothing ran, 2 that the request was wrong
+    or the tools could not be installed.
     """
     groups = find_groups()
     chosen = [name for name in only.replace(" ", "").split(",") if name]
     if quick and long:
         return _refuse("--quick and --long are opposites", "give one of them")
+    if mutants and (quick or chosen or expression):
+        return _refuse("--mutants chooses its tests itself", "give it alone, or with --long")
     if unknown := sorted(set(chosen) - {*CHECKS, *groups}):
         return _refuse(
             f"no stage of this name: {', '.join(unknown)}", f"use {', '.join([*CHECKS, *groups])}"
@@ -93,10 +97,22 @@ def main(
                 "requirements-dev.txt could not be installed",
                 "check the network and pip's settings (pip config list), then run this again",
             )
+        if mutants:
+            return _try_mutants(long=long)
         outcomes += map(_check, checks)
         if groups:
             outcomes += _test(groups, options, provision=provision, expression=expression)
     return print_summary(outcomes, tests_wanted=bool(groups))
+
+
+def _try_mutants(*, long: bool) -> int:
+    """Run mutants in a process of their own: they need what is installed only now."""
+    call = f"import sys; from tests.mutants import command; sys.exit(command.main(long={long}))"
+    begun = time.monotonic()
+    code = _run([sys.executable, "-c", call], _clean_environment())
+    outcome = Outcome("mutants", passed=int(not code), failed=int(bool(code)))
+    outcome.seconds = time.monotonic() - begun
+    return print_summary([outcome], tests_wanted=True)
 
 
 def find_groups() -> list[str]:

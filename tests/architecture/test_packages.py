@@ -181,7 +181,8 @@ def test_programs_in_strings_import_modules_that_exist() -> None:
         f"{path.relative_to(ROOT)} imports {name}"
         for folder in ("tests", "benchmarks")
         for path in sorted((ROOT / folder).rglob("*.py"))
-        if path != Path(__file__)
+        # test_mutants.py makes a module of its own to change.
+        if path.name not in (Path(__file__).name, "test_mutants.py")
         for name in re.findall(r"\b(?:from|import) (quiesce(?:\.\w+)+)", path.read_text())
         if name not in known
     ]

@@ -1,0 +1,223 @@
+"""Runs the tests of pytest's session once for each mutant, each time in a fork of this process.
+
+All tests and all modules are imported once. A fork exchanges the code of the mutated functions and
+runs the tests that came along its lines in a first run, the fastest first, until one fails: so a
+mutant takes a few hundredths of a second. Nothing is written into any file of the code.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType
+from typing import Any
+
+import pytest
+
+from tests.mutants.mutate import Mutant, compiled, mutants
+
+#: A test that takes longer is no fast one.
+SLOW = 5.0
+SURVIVED, KILLED, UNTRIED = 0, 1, 2
+_ENDS = {SURVIVED: "survived", UNTRIED: "untried"}
+
+#: So often a test's way through a function is followed. It takes as long as ten without that.
+ENOUGH = 30
+#: In place of the seconds of a test that fails without any mutant: it is not asked.
+BROKEN = float("inf")
+
+failed = False
+_functions: dict[tuple[str, str, int], list[FunctionType]] = defaultdict(list)
+
+
+@pytest.hookimpl
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember whether anything failed in this fork."""
+    global failed  # noqa: PLW0603  a fork runs one mutant
+    failed = failed or report.failed
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool:
+    """Try the mutants that QUIESCE_TEST_MUTANTS asks for; write what came of them into a file."""
+    asked = json.loads(os.environ["QUIESCE_TEST_MUTANTS"])
+    root = Path(asked["root"])
+    texts = {path: (root / path).read_text(encoding="utf-8") for path in asked["paths"]}
+    _separate_folders(session, "first")
+    lines, seconds = _first_run(session, {str(root / path): path for path in texts})
+    until = time.monotonic() + asked["seconds"] if asked["seconds"] else None
+    _collect_functions({str(root / path) for path in texts})
+    # What is here now is never freed: a fork copies no page only because it was looked at.
+    gc.collect()
+    gc.freeze()
+    every = [one for path, text in texts.items() for one in mutants(path, text)]
+    chosen = [every[number] for number in asked["numbers"] if number < len(every)]
+    results: dict[str, list[Any]] = {"killed": [], "survived": [], "untested": [], "left": []}
+    results["untried"] = []
+    results["broken"] = [item.nodeid for item, took in zip(session.items, seconds, strict=True)
+                         if took is BROKEN]  # fmt: skip
+
+    def tests_of(one: Mutant) -> list[int]:
+        found = {n for line in range(one.lines[0], one.lines[1] + 1) for n in lines[one.path, line]}
+        return sorted((n for n in found if seconds[n] < SLOW), key=seconds.__getitem__)
+
+    def begin(one: Mutant) -> int | None:
+        numbers = tests_of(one)
+        if not numbers:
+            results["untested"].append((one.path, one.name))
+            return None
+        return _fork(lambda: _try(session, one, texts[one.path], root / one.path, numbers))
+
+    waiting = iter(chosen)
+    running: dict[int, tuple[Mutant, float]] = {}
+    while True:
+        while len(running) < asked["processes"]:
+            one = next(waiting, None)
+            if one is None:
+                break
+            if until is not None and time.monotonic() > until:
+                results["left"].append((one.path, one.name))
+            elif (child := begin(one)) is not None:
+                running[child] = (one, time.monotonic() + asked["patience"])
+        if not running:
+            break
+        for child, end in _ended(running):
+            one, _ = running.pop(child)
+            results[end].append((one.path, one.name))
+    Path(asked["results"]).write_text(json.dumps(results), encoding="utf-8")
+    return True
+
+
+def _ended(running: Mapping[int, tuple[Mutant, float]]) -> Iterator[tuple[int, str]]:
+    for child, (_, deadline) in list(running.items()):
+        done, status = os.waitpid(child, os.WNOHANG)
+        if not done and time.monotonic() > deadline:
+            os.killpg(child, signal.SIGKILL)
+            done, status = os.waitpid(child, 0)
+        if done:
+            yield child, _ENDS.get(os.waitstatus_to_exitcode(status), "killed")
+    time.sleep(0.005)
+
+
+def _fork(work: Callable[[], int]) -> int:
+    child = os.fork()
+    if child:
+        return child
+    code = UNTRIED
+    try:
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        code = work()
+    finally:
+        os._exit(code)
+
+
+def _try(session: pytest.Session, one: Mutant, text: str, file: Path, numbers: list[int]) -> int:
+    session.config.pluginmanager.unregister(name="terminalreporter")
+    _separate_folders(session, str(os.getpid()))
+    if not _exchange(compiled(one, text, str(file)), str(file)):
+        return UNTRIED
+    for number in numbers:
+        try:
+            _run(session, number)
+        except BaseException:  # noqa: BLE001  even pytest was ended
+            return KILLED
+        if failed:
+            return KILLED
+    return SURVIVED
+
+
+def _run(session: pytest.Session, number: int) -> None:
+    item = session.items[number]
+    item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+
+
+def _separate_folders(session: pytest.Session, name: str) -> None:
+    """Forks must not share the folders that tests are given."""
+    factory: Any = session.config._tmp_path_factory  # type: ignore[attr-defined]
+    folder = factory.getbasetemp() / name
+    folder.mkdir()
+    factory._basetemp = folder
+
+
+def _exchange(module: CodeType, file: str) -> int:
+    """Give every function of the file the code that it has in `module`; return how many differ."""
+    codes: dict[tuple[str, int], CodeType] = {}
+    waiting = [module]
+    while waiting:
+        for constant in waiting.pop().co_consts:
+            if isinstance(constant, CodeType):
+                codes[constant.co_qualname, constant.co_firstlineno] = constant
+                waiting.append(constant)
+    count = 0
+    for (name, line), code in codes.items():
+        for function in _functions.get((file, name, line), ()):
+            if code != function.__code__:
+                function.__code__ = code
+                count += 1
+    return count
+
+
+def _collect_functions(files: Collection[str]) -> None:
+    for thing in gc.get_objects():
+        if isinstance(thing, FunctionType) and thing.__code__.co_filename in files:
+            code = thing.__code__
+            _functions[code.co_filename, code.co_qualname, code.co_firstlineno].append(thing)
+
+
+def _first_run(
+    session: pytest.Session, files: Mapping[str, str]
+) -> tuple[Mapping[tuple[str, int], set[int]], list[float]]:
+    """Run every test once as it is; return which came along each line, and the seconds of each."""
+    global failed  # noqa: PLW0603  of the next one nothing has failed yet
+    lines: dict[tuple[str, int], set[int]] = defaultdict(set)
+    seconds: list[float] = []
+    for number in range(len(session.items)):
+        begun = time.monotonic()
+        with _traced(files, number, lines):
+            _run(session, number)
+        seconds.append(BROKEN if failed else time.monotonic() - begun)
+        failed = False
+    return lines, seconds
+
+
+@contextmanager
+def _traced(
+    files: Mapping[str, str], number: int, lines: dict[tuple[str, int], set[int]]
+) -> Iterator[None]:
+    entered: Counter[CodeType] = Counter()
+
+    def enter(frame: FrameType, _: str, __: Any) -> Any:
+        path = files.get(frame.f_code.co_filename)
+        if path is None:
+            return None
+        entered[frame.f_code] += 1
+        if entered[frame.f_code] > ENOUGH:
+            return None
+
+        def each(frame: FrameType, event: str, _: Any) -> Any:
+            if event == "line":
+                lines[path, frame.f_lineno].add(number)
+            return each
+
+        return each
+
+    before = sys.gettrace()
+    sys.settrace(enter)
+    threading.settrace(enter)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+        threading.settrace(None)  # type: ignore[arg-type]
