@@ -77,7 +77,7 @@ def test_rows_are_put_in_place_and_can_be_taken_back(
     plan = core.succeed(
         "restore", "--file", made.name, "--in-place", "--only", "rulesdb", "--dry-run"
     ).out
-    assert "replace the rows of rulesdb by databases/rulesdb.dump" in plan
+    assert "replace the rows of rulesdb with databases/rulesdb.dump" in plan
     assert plan.index("stop proxy") < plan.index("replace the rows") < plan.index("start backend")
     core.succeed("restore", "--file", made.name, "--in-place", "--only", "rulesdb", "--yes")
     now = in_databases(core)
