@@ -38,8 +38,7 @@ def throwaway(end_processes: Callable[[Path], None]) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        end_processes(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder, end_processes)
         os.close(lock)
 
 
@@ -50,10 +49,18 @@ def remove_orphans(parent: Path, end_processes: Callable[[Path], None]) -> tuple
         if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.getuid():
             continue
         if _is_dead(folder):
-            end_processes(folder)
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder, end_processes)
             removed.append(folder)
     return tuple(removed)
+
+
+def _remove(folder: Path, end_processes: Callable[[Path], None]) -> None:
+    # A server that is ending can write a file while its folder is removed.
+    for _ in range(5):
+        end_processes(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
 
 
 def _is_dead(folder: Path) -> bool:

@@ -182,7 +182,7 @@ def test_commands_run_around_a_backup(tmp_path: Path) -> None:
         place.succeed("up")
         (tmp_path / "fine").write_text("")
         plan = place.succeed("backup", "--dry-run")
-        assert plan.index("echo before") < plan.index("stop web") < plan.index("echo after")
+        assert plan.index("echo before") < plan.index("stop page, web") < plan.index("echo after")
         assert not hooks.exists()
         place.succeed("backup")
         assert hooks.read_text() == "before\nafter\n"

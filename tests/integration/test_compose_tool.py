@@ -139,9 +139,9 @@ def test_a_silent_tool_may_take_longer_than_any_timeout_of_the_connection(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """An hour of dumping says nothing for an hour."""
-    monkeypatch.setattr(engine, "PATIENCE", 1)
+    monkeypatch.setattr(engine, "PATIENCE", 10)
     runtime = runtime_of(folder)
-    run_sleeper(runtime, tmp_path, label("silent"), seconds="3")
+    run_sleeper(runtime, tmp_path, label("silent"), seconds="14")
     runtime.close()
     assert (tmp_path / "begun").exists()
 
