@@ -174,6 +174,21 @@ def test_what_would_start_or_copy_it_is_refused_before_anything(name: str) -> No
     assert caught.value.hint == "stop twin-db-1 first"
 
 
+def test_everybody_else_who_writes_there_is_a_detail() -> None:
+    """The first is the fact."""
+    world = _taken("db")
+    others = (TWIN, replace(TWIN, container="twin-db-2"), replace(TWIN, container="twin-db-3"))
+    services_ = tuple(
+        replace(service, foreign_mounts=others if service.foreign_mounts else ())
+        for service in world.services
+    )
+    world = replace(world, services=services_)
+    with pytest.raises(RequestError) as caught:
+        refuse_foreign_mounts(world, _plans(world)["up"])
+    assert "twin-db-1" in caught.value.fact
+    assert caught.value.details == (others[1].fact, others[2].fact)
+
+
 def test_start_and_restore_are_refused_for_what_they_start() -> None:
     """The backend is what a restore stops and starts."""
     world = _taken("db", states={"db": "exited"})
