@@ -34,6 +34,17 @@ def pytest_configure(config: pytest.Config) -> None:
     sampling.choose_seed()
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let a worker ask at once how often a test was tried.
+
+    pytest-rerunfailures sends two small messages for each test, and the kernel keeps the second
+    until the first is acknowledged: 40 ms for every test.
+    """
+    connection = getattr(getattr(session.config, "failures_db", None), "sock", None)
+    if connection is not None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     """Say which points of the matrices are tried."""
     return f"seed of the samples: {sampling.SEED}={sampling.choose_seed()}"

@@ -73,6 +73,7 @@ def test_a_second_changing_task_is_refused_before_anything(
     assert "HINT: " in ended.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arguments", "printed"),
     [

@@ -319,6 +319,7 @@ def test_a_file_of_holes_counts_as_what_it_becomes(tmp_path: Path, form: str) ->
     assert check_archives([tmp_path / "archive.tar"], allow_devices=False, most=most)
 
 
+@pytest.mark.thorough
 def test_what_goes_on_without_end_is_damaged(tmp_path: Path) -> None:
     """Zeros behind the end, and headers that are about no member."""
     behind = make_archive(tmp_path / "behind", member("x"))
