@@ -24,6 +24,7 @@ from quiesce.model import DatabaseRecord, Stack
 from quiesce.observed import Mount, Observed
 from quiesce.obstacles import flag_for
 from quiesce.plan.foreign_mounts import foreign_hint
+from quiesce.plan.project_name import other_project_findings
 from quiesce.plan.services import ordered
 from quiesce.report import words
 from quiesce.suggest import suggest
@@ -32,7 +33,8 @@ from quiesce.suggest import suggest
 def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Finding, ...]:
     """Compare stack.yaml with the Compose model and the servers, and return the findings."""
     left = leftovers(stack, ports)
-    found = [*_services(stack, observed), *_volumes(stack, observed)]
+    found = [*other_project_findings(stack, observed), *_services(stack, observed)]
+    found += _volumes(stack, observed)
     found += _databases(stack, observed, {one.database for one in left})
     found += _folders(stack, observed)
     found += restorable(stack, ports, observed)

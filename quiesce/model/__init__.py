@@ -61,6 +61,7 @@ from quiesce.model.stack import (
     Trust,
     Volume,
     VolumeBackup,
+    is_sibling,
     without_query,
 )
 
@@ -114,6 +115,7 @@ __all__ = [
     "Volume",
     "VolumeBackup",
     "VolumeRecord",
+    "is_sibling",
     "rows_record",
     "without_query",
 ]
