@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -131,9 +130,9 @@ def _instance(name: str, sections: StackFile, directory: Path, variables: Variab
 
 
 def _siblings(name: str, sections: StackFile) -> tuple[str, ...]:
-    """Return the projects of the other instances."""
+    """Return the projects of the other instances, `*` for one that its env file defines."""
     return tuple(
-        re.sub(r"\$\{[^}]*\}|\$\w+", "*", str(entry.project or other))
+        other if entry.project is None else str(entry.project) or "*"
         for other, entry in sections.instances.items()
         if other != name and entry.runtime == "compose"
     )
@@ -154,7 +153,9 @@ def _projects(
     directory, files, variables = where
     found = names_of_compose(directory, files, variables.values, variables.environ)
     own = ProjectName(name, "instance")
-    unnamed = [e for e in sections.instances.values() if e.runtime == "compose" and not e.project]
+    unnamed = [
+        e for e in sections.instances.values() if e.runtime == "compose" and e.project is None
+    ]
     ranked = (own, *found) if len(unnamed) > 1 else (*found, own)
     names = {entry.name: entry for entry in reversed(ranked) if entry.name not in siblings}
     return tuple(entry for entry in ranked if names.get(entry.name) is entry) or (own,)
