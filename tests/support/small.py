@@ -107,6 +107,12 @@ class Small:
             }
         )
 
+    def prepare(self, script: str) -> None:
+        """Let the first start of the server run this shell script."""
+        path = self.folder / "init" / "prepare.sh"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
     def inv(self, *arguments: str, **extra: str) -> Result:
         """Run `inv` to its end, without a terminal."""
         ended = preloaded.run(
