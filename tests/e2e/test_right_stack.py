@@ -75,9 +75,10 @@ def test_a_name_in_the_compose_file_is_the_project(small: Small) -> None:
         pytest.param({"top": "name: NAMEtwin\n", "data": "./pg"}, marks=pytest.mark.long),
         pytest.param({}, marks=pytest.mark.long),
         {"project": "NAME"},
+        {"project": "NAME", "shared": False},
     ],
     indirect=True,
-    ids=["named in the file", "in a folder", "named by the folder", "given"],
+    ids=["named in the file", "in a folder", "named by the folder", "given", "would be empty"],
 )
 def test_no_second_server_starts_whatever_hint_is_followed(small: Small) -> None:
     """It runs as `other`, which only the one who started it knows. Every task that could start
@@ -122,11 +123,9 @@ def test_a_variable_of_the_shell_is_the_project_and_cron_is_refused(small: Small
     require_untouched(small, server, "cron")
 
 
-@pytest.mark.parametrize("small", [{"project": "NAME"}], indirect=True)
+@pytest.mark.parametrize("small", [{"project": "NAME", "shared": False}], indirect=True)
 def test_two_projects_of_one_file_are_told_apart_by_stack_yaml(small: Small) -> None:
     """Once the declared one exists, another of the same file is only mentioned."""
-    compose = small.folder / "docker-compose.yml"
-    compose.write_text(compose.read_text().replace(f"pg: {{name: {small.name}-pg}}", "pg: {}"))
     small.succeed("up")
     small.docker("compose", "-p", f"{small.name}other", "up", "--detach")
     checked = small.succeed("check")

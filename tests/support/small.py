@@ -67,15 +67,24 @@ class Small:
     declared: str = ""
 
     @classmethod
-    def make(cls, folder: Path, *, data: str = "pg", top: str = "", project: str = "") -> Small:
-        """Write the files; `top` goes into the Compose file, `project` into stack.yaml."""
+    def make(
+        cls,
+        folder: Path,
+        *,
+        data: str = "pg",
+        top: str = "",
+        project: str = "",
+        shared: bool = True,
+    ) -> Small:
+        """Write the files; `top` goes into the Compose file, `project` into stack.yaml. `shared`:
+        every project has the same volume."""
         name = f"qsmall{secrets.token_hex(3)}"
         made = cls(folder / name, name, data)
         (made.folder / "init").mkdir(parents=True)
         shutil.copy2(ROOT / "tasks.py", made.folder)
         is_volume = data == "pg"
-        # A name of its own: whatever the project is called, it is the same volume.
-        volume = f"pg: {{name: {name}-pg}}" if is_volume else ""
+        own = f"{{name: {name}-pg}}" if shared else "{}"
+        volume = f"pg: {own}" if is_volume else ""
         compose = COMPOSE % {"data": data, "volume": volume}
         (made.folder / "docker-compose.yml").write_text(top.replace("NAME", name) + compose)
         made.declare(project.replace("NAME", name))
@@ -144,10 +153,10 @@ class Small:
         ).stdout.strip()
 
     def servers(self) -> list[str]:
-        """The running containers, of any project, that have the server's data directory."""
-        source = f"{self.name}-pg" if self.data == "pg" else str(self.folder / "pg")
-        found = self.docker("ps", "--quiet", "--filter", f"volume={source}").split()
-        return sorted(found)
+        """The running servers of this stack, in any project."""
+        file = f"label=com.docker.compose.project.working_dir={self.folder}"
+        chosen = ("--filter", file, "--filter", "label=com.docker.compose.service=db")
+        return sorted(self.docker("ps", "--quiet", *chosen).split())
 
     def sql(self, container: str, query: str) -> list[str]:
         """What psql prints inside a container, through TCP: the temporary server of a first start
