@@ -59,7 +59,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "commands": (*NOUNS, *FILES, *UNDECLARED, "adapters", "app", *COORDINATED),
     "demo": (*NOUNS, "app", "commands", "config", "execute", "plan", "ports", "report"),
     "guard": ("app", "commands", "config", "errors", "report"),
-    "menu": ("__init__", "app", "commands", "demo", "errors", "file_errors", "report"),
+    "menu": ("__init__", "app", "commands", "demo", "errors", "file_errors", "report", "suggest"),
 }
 # Where a third-party package may be imported. A new one needs a row here and in pyproject.toml.
 HOMES: dict[str, tuple[str, ...]] = {

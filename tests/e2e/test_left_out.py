@@ -32,7 +32,7 @@ def stack(core: Checkout) -> Checkout:
     file = core.folder / "stack.yaml"
     files = "files: [docker-compose.yml, more.yml]"
     file.write_text(file.read_text().replace("files: [docker-compose.yml]", files))
-    core.succeed("up", "--service", "redis")
+    core.succeed("up", "--service", "redis", "--yes")
     core.sql("postgres", "CREATE DATABASE stray")
     core.sql("stray", "CREATE TABLE precious AS SELECT 1 AS n")
     return core
