@@ -24,6 +24,7 @@ from quiesce.menu.enter import db_shell, exec_, logs, shell
 from quiesce.menu.keep import keep, prune, unkeep
 from quiesce.menu.lifecycle import down, rebuild, restart, start, stop, up
 from quiesce.menu.migrate import migrate, migrations
+from quiesce.menu.near_misses import install as install_hints
 from quiesce.menu.report import report
 from quiesce.menu.restore import recover, restore, undo_restore
 from quiesce.menu.schedule import schedule
@@ -88,6 +89,7 @@ def compose(own: Mapping[str, Any]) -> Collection:
     return collection
 
 
+install_hints()
 namespace = compose({})
 
 __all__ = [

@@ -26,6 +26,8 @@ from quiesce.model.sets import (
     SetKind,
     SetState,
     TableRecord,
+    Undeclared,
+    UndeclaredKind,
     VolumeRecord,
 )
 from quiesce.model.sources import (
@@ -112,6 +114,8 @@ __all__ = [
     "TableRecord",
     "Timing",
     "Trust",
+    "Undeclared",
+    "UndeclaredKind",
     "Volume",
     "VolumeBackup",
     "VolumeRecord",
