@@ -56,6 +56,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app": (*NOUNS, *FILES, "adapters", *COORDINATED),
     "commands": (*NOUNS, *FILES, "adapters", "app", *COORDINATED),
     "demo": (*NOUNS, "app", "commands", "config", "execute", "plan", "ports", "report"),
+    "__main__": ("menu",),
     "guard": ("app", "commands", "config", "errors", "report"),
     "menu": ("__init__", "app", "commands", "demo", "errors", "file_errors", "report"),
 }
