@@ -16,7 +16,7 @@ from quiesce.app.confirm import require_yes
 from quiesce.app.leftovers import leftovers, require_services
 from quiesce.app.run import changing
 from quiesce.app.wiring import SystemClock, check_recipients, connect, disconnect, open_store
-from quiesce.errors import RecoveryPending, Refused, RequestError
+from quiesce.errors import CheckFailed, RecoveryPending, Refused, RequestError
 from quiesce.observe import observe
 from quiesce.observed import Engine, Observed
 from quiesce.plan import naming
@@ -69,6 +69,8 @@ class Session:
         self.options = options
         self.clock = SystemClock()
         self._pending: RecoveryPending | None = None
+        #: The sets that the last change published, also if it failed afterwards.
+        self.published: tuple[BackupSet, ...] = ()
 
     def change(
         self,
@@ -128,7 +130,11 @@ class Session:
                 confirm(work.ports, seen, plan)
             account.source, account.note = ", ".join(sources or ()), note
             account.begin_restore(self.clock.now())
-            run = work.execute(plan, seen, sources)
+            try:
+                run = work.execute(plan, seen, sources)
+            except CheckFailed:
+                self._keep_published(work, account)
+                raise
             if sources:
                 work.retry_services()
             account.facts.update(run_reports.run_facts(run))
@@ -136,6 +142,12 @@ class Session:
         if done:
             self.reporter.done(done, {})
         return run
+
+    def _keep_published(self, work: Changing, account: run_reports.Account) -> None:
+        """Record in the report what a run published before a check failed."""
+        if work.last is not None:
+            self.published = tuple(work.last.published)
+            account.facts.update(run_reports.run_facts(work.last))
 
     def _leave(self, work: Changing, account: run_reports.Account) -> None:
         """Record pending work in the report."""

@@ -173,6 +173,7 @@ def _databases(
             password=secrets.get(("databases", key)),
             port=entry.port,
             role_passwords=entry.roles == "with-passwords",
+            password_from=_text(entry.password_from) or "",
             migrations=None if entry.migrations is None else _below(directory, entry.migrations),
         )
         for key, entry in sections.databases.items()

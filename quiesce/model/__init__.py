@@ -26,6 +26,8 @@ from quiesce.model.sets import (
     SetKind,
     SetState,
     TableRecord,
+    Undeclared,
+    UndeclaredKind,
     VolumeRecord,
 )
 from quiesce.model.sources import (
@@ -45,6 +47,7 @@ from quiesce.model.stack import (
     Event,
     HostService,
     Instance,
+    LateSecret,
     Notify,
     OffsiteStore,
     PathEntry,
@@ -84,6 +87,7 @@ __all__ = [
     "ImportedDatabase",
     "ImportedVolume",
     "Instance",
+    "LateSecret",
     "Level",
     "Manifest",
     "Member",
@@ -112,6 +116,8 @@ __all__ = [
     "TableRecord",
     "Timing",
     "Trust",
+    "Undeclared",
+    "UndeclaredKind",
     "Volume",
     "VolumeBackup",
     "VolumeRecord",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -49,6 +49,28 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+
+class LateSecret(Secret):
+    """A value that is looked up when it is first needed, and may then raise QuiesceError."""
+
+    __slots__ = ("_found", "_look_up")
+
+    def __init__(self, look_up: Callable[[], str]) -> None:
+        super().__init__("")
+        self._look_up = look_up
+        self._found: str | None = None
+
+    def reveal(self) -> str:
+        if self._found is None:
+            self._found = self._look_up()
+        return self._found
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +159,8 @@ class Database:
     migrations: Path | None
     #: Whether sets contain the password hashes of its server's roles.
     role_passwords: bool = False
+    #: The variable of the service's environment that contains the password; see `LateSecret`.
+    password_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from quiesce.exclusion import LeftOut
-from quiesce.model import DatabaseSwap, Mode, SetKind
+from quiesce.model import DatabaseSwap, Mode, SetKind, Undeclared, UndeclaredKind
 from quiesce.observed import Unit
 
 
@@ -437,6 +437,22 @@ class RecordStack(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class FindUndeclared(Step):
+    """The set records data of these kinds that stack.yaml neither names nor excludes: what was
+    found `before`, while services ran, and what is there now. `ignored` are databases that an
+    earlier run could not drop."""
+
+    set: str
+    data: tuple[UndeclaredKind, ...]
+    before: tuple[Undeclared, ...]
+    ignored: tuple[str, ...]
+    why: str
+
+    def sentence(self) -> str:
+        return "look for data that stack.yaml does not mention"
+
+
+@dataclass(frozen=True, slots=True)
 class EncryptSet(Step):
     """Every member of the set is encrypted with public keys, and the plaintext is deleted."""
 
@@ -478,6 +494,17 @@ class CheckConsistent(Step):
 
     def sentence(self) -> str:
         return f"check that set {self.set} is consistent"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckUndeclared(Step):
+    """The published set lacks nothing that stack.yaml neither names nor excludes."""
+
+    set: str
+    why: str
+
+    def sentence(self) -> str:
+        return f"check that set {self.set} leaves nothing out unnoticed"
 
 
 @dataclass(frozen=True, slots=True)
