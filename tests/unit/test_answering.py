@@ -92,7 +92,7 @@ def test_a_silent_server_fails_beside_what_failed_already(world: World) -> None:
     assert caught.value.services == ("db",)
     assert "raise restart.health_timeout" in caught.value.hint
     world.fail("redis")
-    with pytest.raises(ServiceFailed, match="^redis is ill; service db did not answer") as caught:
+    with pytest.raises(ServiceFailed, match=r"^redis is ill; service db did not answer") as caught:
         world.wait("db", "redis")
     assert set(caught.value.services) == {"redis", "db"}
 
