@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -19,7 +20,7 @@ from quiesce.app.project import resolve_project
 from quiesce.app.wiring import connect, disconnect
 from quiesce.errors import QuiesceError, RequestError, ServiceFailed
 from quiesce.model import Database
-from quiesce.observed import Unit
+from quiesce.observed import OtherProject, Unit
 from tests.contract.runtime_worlds import compose_stack, docker, remove_project
 from tests.support.builders import a_volume
 
@@ -545,6 +546,11 @@ def test_a_stack_without_a_project_is_found_by_what_runs(folder: Path):
     with pytest.raises(RequestError) as caught:
         settled("core", PROJECT)
     assert f"add 'project: {PROJECT}'" in caught.value.hint
+    with contextlib.closing(ComposeRuntime(stack)) as another:
+        assert another.other_projects() == (OtherProject(PROJECT, alone=True),)
+    siblings = replace(stack, instance=replace(stack.instance, siblings=("qcompose-*",)))
+    with contextlib.closing(ComposeRuntime(siblings)) as declared:
+        assert declared.other_projects() == ()
     with pytest.raises(RequestError) as caught:
         settled("core")
     assert f"add 'project: {PROJECT}'" in caught.value.hint
