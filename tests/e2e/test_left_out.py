@@ -67,9 +67,8 @@ def test_everybody_is_told(stack: Checkout) -> None:
     file = stack.folder / "stack.yaml"
     text = file.read_text()
     with a_listener() as listener:
-        notify = f'notify: [{{url: "json://{listener.url}/notify", on: [failure]}}]\n'
-        file.write_text(text + notify)
-        told = stack.inv("backup")
+        file.write_text(text + 'notify: [{url: "${NOTIFY_URL}", on: [failure]}]\n')
+        told = stack.inv("backup", NOTIFY_URL=f"json://{listener.url}/notify")
         file.write_text(text)
         assert told.code == 7
         (_, body) = listener.heard[-1]
