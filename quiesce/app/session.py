@@ -21,6 +21,7 @@ from quiesce.observe import observe
 from quiesce.observed import Engine, Observed
 from quiesce.plan import naming
 from quiesce.plan.foreign_mounts import refuse_foreign_mounts
+from quiesce.plan.project_name import refuse_other_projects
 from quiesce.plan.steps import EncryptSet, ExportSnapshot, steps_of
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Session:
             ports = self.connect(run_id)
             try:
                 seen = observe(self.stack, ports.runtime, ports.databases)
+                refuse_other_projects(self.stack, seen)
                 made = planner(ports, seen, run_id)
                 refuse_foreign_mounts(seen, made)
                 self.reporter.plan(made)
@@ -114,6 +116,7 @@ class Session:
             if work.settled:
                 account.facts["recovered"] = list(work.settled)
             seen = work.observe()
+            refuse_other_projects(self.stack, seen)
             plan = planner(work.ports, seen, run_id)
             refuse_foreign_mounts(seen, plan)
             self._require_holdable(work.ports, seen, plan)

@@ -22,6 +22,7 @@ from quiesce.model import DatabaseRecord, Stack
 from quiesce.observed import Observed
 from quiesce.obstacles import flag_for
 from quiesce.plan.foreign_mounts import foreign_hint
+from quiesce.plan.project_name import other_project_findings
 from quiesce.plan.services import ordered
 from quiesce.report import words
 from quiesce.suggest import suggest
@@ -31,7 +32,8 @@ from quiesce.undeclared import find_undeclared
 def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Finding, ...]:
     """Compare stack.yaml with the Compose model and the servers, and return the findings."""
     left = leftovers(stack, ports)
-    found = [*_services(stack, observed), *_volumes(stack, observed)]
+    found = [*other_project_findings(stack, observed), *_services(stack, observed)]
+    found += _volumes(stack, observed)
     found += _databases(observed)
     found += _undeclared(stack, observed, {one.database for one in left})
     found += restorable(stack, ports, observed)

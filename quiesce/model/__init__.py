@@ -47,6 +47,7 @@ from quiesce.model.stack import (
     Event,
     HostService,
     Instance,
+    LateSecret,
     Notify,
     OffsiteStore,
     PathEntry,
@@ -63,6 +64,7 @@ from quiesce.model.stack import (
     Trust,
     Volume,
     VolumeBackup,
+    is_sibling,
     without_query,
 )
 
@@ -85,6 +87,7 @@ __all__ = [
     "ImportedDatabase",
     "ImportedVolume",
     "Instance",
+    "LateSecret",
     "Level",
     "Manifest",
     "Member",
@@ -118,6 +121,7 @@ __all__ = [
     "Volume",
     "VolumeBackup",
     "VolumeRecord",
+    "is_sibling",
     "rows_record",
     "without_query",
 ]

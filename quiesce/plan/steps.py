@@ -126,7 +126,8 @@ class StartServices(Step):
 
 @dataclass(frozen=True, slots=True)
 class WaitHealthy(Step):
-    """Every unit is as healthy as when observed: healthy if it was, otherwise running."""
+    """Every unit is as healthy as when observed: healthy if it was, otherwise running. Servers of
+    declared databases answer SQL."""
 
     units: tuple[Unit, ...]
     timeout: float
@@ -138,7 +139,8 @@ class WaitHealthy(Step):
 
 @dataclass(frozen=True, slots=True)
 class WaitServices(Step):
-    """Every named service runs and, if it has a health check, is healthy.
+    """Every named service runs and, if it has a health check, is healthy. Servers of declared
+    databases answer SQL.
 
     `keep_going`: `CheckStarted` reports at the end of the plan which ones failed.
     """
@@ -146,10 +148,18 @@ class WaitServices(Step):
     services: tuple[str, ...]
     timeout: float
     keep_going: bool = field(default=False, kw_only=True)
+    #: Those of them without a health check: servers of declared databases, and others.
+    answering: tuple[str, ...] = field(default=(), kw_only=True)
+    running: tuple[str, ...] = field(default=(), kw_only=True)
     why: str
 
     def sentence(self) -> str:
-        return f"wait until healthy: {_listed(self.services, 'every service')}"
+        others = (*self.answering, *self.running)
+        rest = tuple(name for name in self.services if name not in others)
+        parts = [f"healthy: {_listed(rest, 'every service')}"] if rest or not self.services else []
+        parts += [f"answering SQL: {', '.join(self.answering)}"] if self.answering else []
+        parts += [f"running: {', '.join(self.running)}"] if self.running else []
+        return f"wait until {'; '.join(parts)}"
 
 
 @dataclass(frozen=True, slots=True)

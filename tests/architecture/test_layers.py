@@ -58,6 +58,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "app": (*NOUNS, *FILES, *UNDECLARED, "adapters", *COORDINATED),
     "commands": (*NOUNS, *FILES, *UNDECLARED, "adapters", "app", *COORDINATED),
     "demo": (*NOUNS, "app", "commands", "config", "execute", "plan", "ports", "report"),
+    "__main__": ("menu",),
     "guard": ("app", "commands", "config", "errors", "report"),
     "menu": ("__init__", "app", "commands", "demo", "errors", "file_errors", "report", "suggest"),
 }

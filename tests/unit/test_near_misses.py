@@ -19,7 +19,7 @@ MISSES = [
     ("backup rulesdb", "'rulesdb'", "did you mean 'inv backup --only rulesdb'?"),
     ("backup --xyzzy", "'--xyzzy'", "'inv --help backup' shows every option of backup"),
     ("up web", "'web'", "did you mean 'inv up --service web'?"),
-    ("backup verfy", "'verfy'", "did you mean the task 'verify'?"),
+    ("backup verfy", "'verfy'", "did you mean 'verify'?"),
     ("status foo", "'foo'", "status takes options only; 'inv --help status' shows them"),
     ("restroe", "'restroe'", "did you mean 'inv restore'?"),
     ("xyzzy", "'xyzzy'", "'inv --list' shows every task"),
