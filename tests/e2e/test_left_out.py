@@ -74,7 +74,7 @@ def test_everybody_is_told(stack: Checkout) -> None:
         (_, body) = listener.heard[-1]
         assert all(f"NOT in the set: {kind} " in body for kind, _ in _missing(stack))
     assert "NOT in the set: volume forgotten" in told.out
-    assert "HINT: add to volumes:  forgotten:" in told.err
+    assert "HINT: add to volumes: forgotten:" in told.err
     report = max(stack.folder.glob("backups/.reports/core/*-backup.txt")).read_text()
     assert "NOT in it volume forgotten" in report
     assert "set      core-" in report
