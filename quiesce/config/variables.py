@@ -207,9 +207,10 @@ class _Interpolation:
         fact = f"variable '{entry.name}' is {'empty' if entry.empty else 'not defined'}"
         if entry.message:
             fact += f": {clip(entry.message)}"
-        define = f"define it in {variables.define_in}"
         if entry.empty:
-            define = variables.advice(entry.name)
+            self._findings.add(path, fact, variables.advice(entry.name))
+            return
+        define = f"define it in {variables.define_in}"
         meant = suggest(entry.name, variables.values, unlike="")
         self._findings.add(path, fact, "; ".join(filter(None, (define, meant))))
 

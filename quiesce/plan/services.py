@@ -28,6 +28,9 @@ from quiesce.plan.steps import (
 )
 from quiesce.suggest import suggest
 
+#: The bracket in which services are stopped.
+WINDOW = "services stopped"
+
 
 def ordered(stack: Stack, observed: Observed) -> tuple[str, ...]:
     """Return every service of the stack in start order."""
@@ -166,7 +169,7 @@ def quiet(
     if loops or held:
         always = (FreeRestart((*loops, *held), "as it was before"), *always)
     enter = (*first, *before, *stop)
-    window = Bracket("services stopped", enter, body, always=(*always, *after))
+    window = Bracket(WINDOW, enter, body, always=(*always, *after))
     return (window,) if loops else (*watch, window)
 
 

@@ -491,8 +491,8 @@ ADDED = {
     ),
     "empty": (
         "timezone: ${EMPTY}",
-        "6: timezone: '${EMPTY}' is empty (EMPTY is empty in the environment: give it a value there "
-        "or in .env)",
+        "6: timezone: '${EMPTY}' is empty (EMPTY is empty in the environment: give it a value "
+        "there or in .env)",
     ),
     "value of a variable": (
         "max_downtime: ${SECRET}",
