@@ -81,7 +81,9 @@ def start_nodes(
 ) -> tuple[Node, ...]:
     """Return the steps that start these units in dependency order, each wave healthy before the
     next."""
-    waves = order.start_waves(units, observed.services, ordered(stack, observed))
+    waves = order.start_waves(
+        units, observed.services, ordered(stack, observed), stack.restart.order
+    )
     return coming_back(stack, waves, why)
 
 
@@ -255,7 +257,10 @@ def plan_start(stack: Stack, observed: Observed, run: str, names: Sequence[str])
         if not unit.runs and (name in names or not _is_done(observed, unit))
     ]
     nodes: list[Node] = []
-    for wave in order.start_waves(asleep, observed.services, ordered(stack, observed)):
+    waves = order.start_waves(
+        asleep, observed.services, ordered(stack, observed), stack.restart.order
+    )
+    for wave in waves:
         named = tuple(dict.fromkeys(unit.service for unit in wave))
         nodes.append(StartServices(wave, stack.restart.stop_timeout, "requested", keep_going=True))
         why = "'start' waits until services are healthy"
