@@ -22,6 +22,10 @@ _NAMES: Mapping[str, tuple[type[s.Step], ...]] = {
         *(s.LoadScript, s.CopySchema, s.ReplaceRows, s.FinishDatabase, s.CreateVolume),
         *(s.StageVolume, s.UnmarkDatabase),
     ),
+    "exchange with the live data": (
+        *(s.BlockConnections, s.SwapDatabases, s.SwapVolume),
+        *(s.PutBackDatabases, s.PutBackVolume),
+    ),
     "remove the previous data": (s.DropDatabase, s.FinishSwap, s.DiscardStaging),
     "stop services": (s.StopServices, s.HoldRestart),
     "start services": (
@@ -43,7 +47,9 @@ def phases_of(plan: s.Plan) -> Mapping[str, str]:
             found[position] = PUTTING_BACK
             continue
         inside = (name for at, name in windows.items() if position.startswith(f"{at}/"))
-        found[position] = next(inside, _BY_KIND.get(type(step), ""))
+        alone = isinstance(step, s.MigrateDatabase) and plan.verb == "migrate"
+        usual = "migrate databases" if alone else _BY_KIND.get(type(step), "")
+        found[position] = next(inside, usual)
     return found
 
 
