@@ -306,6 +306,24 @@ def test_a_volume_that_a_restore_makes_has_the_labels_that_compose_gives(folder:
     assert by_us["Labels"] == {key: by_compose["Labels"][key] for key in unhashed}
 
 
+def test_volumes_are_measured_when_no_container_is_left(folder: Path):
+    """After `down`, by the images of the services, which are still there."""
+    name = f"{PROJECT}-left"
+    lines = (folder / "core.env").read_text().splitlines()
+    variables = dict(line.split("=", 1) for line in lines)
+    stack = compose_stack(folder, name, folder / "core.env", variables, profiles=("debug",))
+    ports = connect(stack, "20260101000000-0002", cast(Any, None))
+    try:
+        ports.runtime.up(["debug"], build=False)
+        docker("exec", f"{name}-debug-1", "sh", "-c", "echo 12345 > /traces/file")
+        ports.runtime.remove(["debug"])
+        state = next(s for s in ports.runtime.volumes([]) if s.key == "traces")
+        assert ports.volumes.measure(state).bytes == 6
+    finally:
+        disconnect(ports, "20260101000000-0002")
+        remove_project(name, folder)
+
+
 def test_a_running_service_of_another_profile_is_seen(runtime: ComposeRuntime, folder: Path):
     """It was begun with `--profile debug`; it writes all the same."""
     assert "debug" not in {service.name for service in runtime.services()}

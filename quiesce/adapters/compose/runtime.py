@@ -79,10 +79,9 @@ class ComposeRuntime:
     def is_local(self) -> bool:
         """Whether the engine sees this machine's file systems; tested once per process.
 
-        Needs the image of a container of the project, and one `docker create`.
+        Needs an image of the project, and one `docker create`.
         """
-        containers = self._units.containers()
-        return self._connection.is_local(containers[0]["Image"] if containers else None)
+        return self._connection.is_local(next(iter(self.image_ids()), None))
 
     def services(self) -> tuple[Service, ...]:
         """Return the services of the active profiles in declaration order, then strays.
@@ -109,8 +108,9 @@ class ComposeRuntime:
         return other_projects(self.project_traces([own]), own, self._instance.siblings)
 
     def image_ids(self) -> tuple[str, ...]:
-        """Return the images of the project's containers, which are therefore on the engine."""
-        return tuple(dict.fromkeys(entry["Image"] for entry in self._units.containers()))
+        """Return images of the project that are on the engine, of its containers if it has any."""
+        found, model = self._units.containers(), self._model_if_readable
+        return inventory.images_there(self._connection, found, model)
 
     def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
         """Return the declared volumes, then the others of the Compose model.
