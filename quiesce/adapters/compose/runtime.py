@@ -219,10 +219,10 @@ class ComposeRuntime:
         """Wait until each unit is as healthy as it was when observed.
 
         Healthy means that the engine says so or, while it still says `starting`, that the
-        container's own health command, run here every 250 ms, succeeds: the engine runs it only
-        once per interval. A unit without a health check, or one that was not healthy, is accepted
-        after running for a second without a restart. A unit that was not running is not waited for,
-        and a one-shot (others wait for its end) may have exited with 0.
+        container's own health command, run here every 250 ms and later less often, succeeds: the
+        engine runs it only once per interval. A unit without a health check, or one that was not
+        healthy, is accepted after running for a second without a restart. A unit that was not
+        running is not waited for, and a one-shot (others wait for its end) may have exited with 0.
         """
         model = self._model_if_readable()
         one_shots = model.completing if model else frozenset[str]()
