@@ -65,12 +65,13 @@ def is_known(path: str, name: str, known: Collection[tuple[str, str]]) -> bool:
     return any((path, listed) in known for listed in (name, f"{function}: anything", "anything"))
 
 
-def main(*, long: bool) -> int:
+def main(*, long: bool, only: Collection[str] = ()) -> int:
     """Try mutants, print those that survive; return 1 where one is not in the list, else 0.
 
-    Without `long`, a sample of them, chosen by the seed that is printed, and a bounded time.
+    Without `long`, a sample of them, chosen by the seed that is printed, and a bounded time. `only`
+    names the modules and folders whose mutants are tried; all by default.
     """
-    files = paths()
+    files = [path for path in paths() if not only or any(_is_in(path, one) for one in only)]
     count = sum(len(mutants(path, (ROOT / path).read_text("utf-8"))) for path in files)
     numbers = list(range(count))
     random.Random(f"{sampling.choose_seed()} mutants").shuffle(numbers)
@@ -79,6 +80,10 @@ def main(*, long: bool) -> int:
     if results is None:
         return 1
     return _report(results, count, read_survivors(SURVIVORS.read_text("utf-8")))
+
+
+def _is_in(path: str, place: str) -> bool:
+    return path == place or path.startswith(f"{place.rstrip('/')}/")
 
 
 def _report(
