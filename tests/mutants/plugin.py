@@ -76,7 +76,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
         return _fork(lambda: _try(session, one, texts[one.path], root / one.path, numbers))
 
     waiting = iter(chosen)
-    running: dict[int, tuple[Mutant, float]] = {}
+    running: dict[int, tuple[Mutant, _Watch]] = {}
     while True:
         while len(running) < asked["processes"]:
             one = next(waiting, None)
@@ -85,7 +85,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
             if until is not None and time.monotonic() > until:
                 results["left"].append((one.path, one.name))
             elif (child := begin(one)) is not None:
-                running[child] = (one, time.monotonic() + asked["patience"])
+                running[child] = (one, _Watch(child, asked["patience"]))
         if not running:
             break
         for child, end in _ended(running):
@@ -109,10 +109,29 @@ def _require_innocence(session: pytest.Session, seconds: list[float]) -> None:
         pytest.exit("tests fail in a fork without any mutant", 1)
 
 
-def _ended(running: Mapping[int, tuple[Mutant, float]]) -> Iterator[tuple[int, str]]:
-    for child, (_, deadline) in list(running.items()):
+class _Watch:
+    """Tells when a fork has computed for too long, or done hardly anything for as long: on a busy
+    machine the time that passes says nothing."""
+
+    def __init__(self, child: int, patience: float) -> None:
+        self._child, self._patience = child, patience
+        self._since, self._before = time.monotonic(), 0.0
+
+    def is_over(self) -> bool:
+        if time.monotonic() < self._since + self._patience:
+            return False
+        text = Path(f"/proc/{self._child}/stat").read_text(encoding="utf-8", errors="replace")
+        ticks = sum(map(int, text.rpartition(")")[2].split()[11:15]))
+        spent = ticks / os.sysconf("SC_CLK_TCK")
+        idle = spent < self._before + self._patience / 30
+        self._since, self._before = time.monotonic(), spent
+        return idle or spent > self._patience
+
+
+def _ended(running: Mapping[int, tuple[Mutant, _Watch]]) -> Iterator[tuple[int, str]]:
+    for child, (_, watch) in list(running.items()):
         done, status = os.waitpid(child, os.WNOHANG)
-        if not done and time.monotonic() > deadline:
+        if not done and watch.is_over():
             os.killpg(child, signal.SIGKILL)
             done, status = os.waitpid(child, 0)
         if done:
