@@ -15,6 +15,7 @@ import pytest
 
 from quiesce.errors import (
     CheckFailed,
+    Interrupted,
     NotDeclared,
     QuiesceError,
     RequestError,
@@ -39,6 +40,7 @@ from quiesce.model import (
     Retention,
     SetState,
     TableRecord,
+    Undeclared,
     VolumeRecord,
 )
 from quiesce.observed import Activity, Address, ExternalSession, Meanwhile, Unit
@@ -90,6 +92,9 @@ class World:
             "volumes.remarks": (),
             "databases.create_roles": (),
             "databases.load": (),
+            "databases.undeclared": (),
+            "databases.await_answer": "",
+            "runtime.wait_healthy": {},
         }
         self.answers |= {name.replace("__", "."): answer for name, answer in answers.items()}
         names = "runtime databases volumes migrator store sink clock project offsite"
@@ -185,37 +190,38 @@ def test_a_downtime_begins_with_the_request_to_stop_and_what_was_killed_is_said(
         return (StopResult(units[0], next(codes), 10.0),)
 
     world.answers["runtime.stop"] = stop
-    db, backend = UNITS[0], UNITS[2]
-    world.do(s.StopServices((db, replace(db, id="second"), backend), 60.0, ""))
-    assert world.run.exit_codes == {"db": 137, "backend": 0}
+    proxy, backend = UNITS[4], UNITS[2]
+    world.do(s.StopServices((proxy, replace(proxy, id="second"), backend), 60.0, ""))
+    assert world.run.exit_codes == {"proxy": 137, "backend": 0}
     assert [one for one, _ in world.asked("runtime.stop")] == [
-        [db],
-        [replace(db, id="second")],
+        [proxy],
+        [replace(proxy, id="second")],
         [backend],
     ]
     assert world.warned == [
-        "db had to be killed: raise its stop_grace_period, or make its main process exit on SIGTERM"
+        "proxy had to be killed: raise its stop_grace_period, or make its main process exit on "
+        "SIGTERM"
     ]
-    world.answers["runtime.wait_healthy"] = {"db": 5.0, "backend": 7.0}
+    world.answers["runtime.wait_healthy"] = {"proxy": 5.0, "backend": 7.0}
     world.run.not_started = {"redis"}
-    world.run.undeclared = {"proxy"}
-    world.do(s.WaitHealthy((db, backend, UNITS[1], UNITS[4]), 9.0, ""))
+    world.run.undeclared = {"frontend"}
+    world.do(s.WaitHealthy((proxy, backend, UNITS[1], UNITS[3]), 9.0, ""))
     ((units, timeout, waiting),) = world.asked("runtime.wait_healthy")
-    assert (units, timeout) == ([db, backend], 9.0), "what is known to be down was reported"
-    waiting("db")
-    assert world.run.downtime.result() == Downtime(37.0, {"db": 35.0, "backend": 17.0})
+    assert (units, timeout) == ([proxy, backend], 9.0), "what is known to be down was reported"
+    waiting("proxy")
+    assert world.run.downtime.result() == Downtime(37.0, {"proxy": 35.0, "backend": 17.0})
 
 
 def test_of_services_that_fail_to_get_well_those_that_did_count_as_back() -> None:
     """Their downtime is known; the others' is not."""
     world = World()
     error = ServiceFailed("redis is down", "see its log", services=("redis",))
-    error.waited = {"db": 2.0}
+    error.waited = {"proxy": 2.0}
     world.answers["runtime.wait_healthy"] = error
-    for name in ("db", "redis"):
+    for name in ("proxy", "redis"):
         world.run.downtime.stopping(name, 0.0)
-    assert world.fail(s.WaitHealthy(UNITS[:2], 9.0, ""), ServiceFailed) is error
-    assert world.run.downtime.result() == Downtime(2.0, {"db": 2.0})
+    assert world.fail(s.WaitHealthy((UNITS[4], UNITS[1]), 9.0, ""), ServiceFailed) is error
+    assert world.run.downtime.result() == Downtime(2.0, {"proxy": 2.0})
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -961,3 +967,122 @@ def test_a_set_is_pulled_into_a_folder_of_the_run_and_known_to_be_in_that_store(
     world.fail(s.PullSet(SET, "away", ""))
     assert world.asked("offsite.pull") == []
     world.do(s.PullSet(SET, "away", "", unsigned=True))
+
+
+def test_what_nobody_declared_is_looked_for_again_and_reported_once_the_set_is_published() -> None:
+    """What was found at the start counts, too, and all of it if nobody can look again."""
+    early = Undeclared("database", "early", "is there", "declare it")
+    world = World(databases__undeclared=("late", "left"))
+    draft = world.draft()
+    step = s.FindUndeclared(SET, ("database",), (early,), ("left",), "")
+    words = world.do(step)
+    assert [one.name for one in draft.undeclared] == ["early", "late"]
+    assert "late" in words
+    assert "left" not in words
+    ((asked,),) = world.asked("databases.undeclared")
+    assert [one.key for one in asked] == ["rulesdb", "memorydb"]
+    world.do(replace(step, data=("volume",)))
+    assert len(world.asked("databases.undeclared")) == 1
+    assert draft.undeclared == ()
+    world.answers["databases.undeclared"] = QuiesceError("no answer")
+    assert world.do(step) == ""
+    assert draft.undeclared == (early,)
+    assert world.warned == [
+        "cannot look again for data that stack.yaml does not mention: no answer"
+    ]
+    world.answers["databases.undeclared"] = Interrupted(2)
+    world.fail(step, Interrupted)
+
+    world.run.published += [a_set(SET), a_set("other", undeclared=(early,))]
+    assert world.do(s.CheckUndeclared(SET, "")) == ""
+    error = world.fail(s.CheckUndeclared("other", ""), CheckFailed)
+    assert error.hint.startswith("declare it; ")
+    assert len(error.details) == 1
+
+
+# ------------------------------------------------------------------------- servers that answer
+
+
+def test_a_server_is_up_once_it_answers_and_counts_as_down_until_then() -> None:
+    """In what is left of the time; it is asked for one of its databases, the first."""
+    world = World(runtime__wait_healthy={"db": 1.0, "redis": 2.0})
+
+    def answers(*_: Any) -> str:
+        world.seconds += 3.0
+        return ""
+
+    world.answers["databases.await_answer"] = answers
+    for name in ("db", "redis"):
+        world.run.downtime.stopping(name, 0.0)
+    world.do(s.WaitHealthy(UNITS[:2], 9.0, ""))
+    assert world.run.downtime.result() == Downtime(3.0, {"db": 3.0, "redis": 2.0})
+    ((asked, left, require_up),) = world.asked("databases.await_answer")
+    assert (asked, left) == (database(), 9.0)
+    world.calls.clear()
+    require_up()
+    world.seconds = 8.0
+    require_up()
+    calls = [(units, left) for units, left, _ in world.asked("runtime.wait_healthy")]
+    assert calls == [([UNITS[0]], 6.0), ([UNITS[0]], 5.0)]
+    assert (world.warned, world.run.unasked) == ([], set())
+    world.do(s.WaitHealthy((replace(UNITS[0], state="paused"), UNITS[1]), 9.0, ""))
+    assert world.asked("databases.await_answer") == []
+
+
+def test_no_time_is_left_for_an_answer_after_all_of_it() -> None:
+    """One question is asked all the same."""
+    world = World()
+
+    def slow(*_: Any) -> dict[str, float]:
+        world.seconds = 20.0
+        return {}
+
+    world.answers["runtime.wait_healthy"] = slow
+    world.do(s.WaitHealthy(UNITS[:1], 9.0, ""))
+    ((_, left, _),) = world.asked("databases.await_answer")
+    assert left == 0.0
+
+
+def test_a_server_that_refuses_the_declared_user_is_up() -> None:
+    """It is said where somebody asked for it to be up."""
+    world = World(databases__await_answer="db refuses user postgres")
+    world.do(s.WaitHealthy(UNITS[:1], 9.0, ""))
+    assert (world.warned, world.run.unasked) == ([], {"db"})
+    world.do(s.WaitServices(("db",), 9.0, ""))
+    assert world.warned == [
+        "db refuses user postgres, so it was not checked whether db answers SQL; correct "
+        "databases.rulesdb in stack.yaml"
+    ]
+
+
+def test_a_server_that_stays_silent_is_named_with_all_that_failed() -> None:
+    """One that is known to be down is not asked."""
+    redis = ServiceFailed("redis is down", "see redis", details=["a"], services=("redis",))
+    redis.waited = {"db": 1.0, "proxy": 4.0}
+    silent = QuiesceError("connection refused", "x", details=["b"])
+    world = World(runtime__wait_healthy=redis, databases__await_answer=silent)
+    for name in ("db", "redis", "proxy"):
+        world.run.downtime.stopping(name, 0.0)
+    step = s.WaitHealthy((*UNITS[:2], UNITS[4]), 9.0, "")
+    error = world.fail(step, ServiceFailed)
+    assert isinstance(error, ServiceFailed)
+    assert error.services == ("redis", "db")
+    assert error.fact == (
+        "redis is down; service db did not answer SQL within 9 seconds: connection refused"
+    )
+    assert error.hint.startswith("see redis; see 'inv logs --service db'")
+    assert error.details == ("a", "b")
+    assert world.run.downtime.result() == Downtime(4.0, {"proxy": 4.0})
+
+    world.answers["runtime.wait_healthy"] = {"db": 1.0}
+    assert world.fail(step, ServiceFailed).fact.startswith("service db did not answer SQL")
+    ended = ServiceFailed("service db ended", "see its log", services=("db",))
+    world.answers["databases.await_answer"] = ended
+    assert world.fail(step, ServiceFailed).fact == ended.fact
+    silent.lost_engine = True
+    world.answers["databases.await_answer"] = silent
+    assert world.fail(step) is silent
+    world.answers["runtime.wait_healthy"] = ended
+    world.calls.clear()
+    assert world.fail(step, ServiceFailed).fact == "service db ended"
+    assert world.asked("databases.await_answer") == []
