@@ -11,13 +11,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from quiesce.errors import Busy, Interrupted, RecoveryPending, RequestError
-from quiesce.execute import alive, guard, lock
+from quiesce.execute import alive, guard, lock, pending
 from quiesce.execute import journal as journals
 from quiesce.execute.interrupts import Interrupts
 from quiesce.execute.journal import Journal
@@ -26,6 +27,7 @@ from quiesce.plan.steps import Bracket, Plan
 from tests.support.builders import NOW, RUN, a_stack, a_world
 
 UNITS = a_world().running
+LATER = NOW + timedelta(hours=1)
 START = s.StartServices(UNITS, 60.0, "they ran")
 PLAN = Plan(RUN, "backup", "core", "a backup", "0", "ENGINE", (START,))
 
@@ -587,3 +589,45 @@ def test_no_handler_is_installed_outside_of_the_main_thread() -> None:
     thread.start()
     thread.join()
     assert reached == [True]
+
+
+# --------------------------------------------------------------------------------------- pending
+
+
+def test_a_record_of_pending_steps_keeps_what_is_left_of_it(tmp_path: Path) -> None:
+    """With the error of each that is left, under its new number; nothing is left at last."""
+    other = s.WaitHealthy(UNITS, 60.0, "they were well")
+    discard = s.DiscardStaging("clean up")
+    plan = replace(PLAN, nodes=(START, other, discard))
+    failed = {other: "no answer", discard: "busy"}
+    made = pending.note(tmp_path, plan, (START, other, discard), failed, NOW)
+    assert (made.tries, made.since) == (1, NOW)
+    again = pending.note(tmp_path, plan, (START, other, discard), failed, LATER, made)
+    assert (again.tries, again.since) == (2, NOW)
+    assert (again.services, again.clean_ups) == ((START, other), (discard,))
+    assert [again.problem(step) for step in again.steps] == ["", "no answer", "busy"]
+    before = made.path.read_bytes()
+    pending.keep_only(again, again.steps)
+    assert made.path.read_bytes() == before
+    pending.keep_only(again, (other, discard))
+    ((read,), strange) = pending.read_all(tmp_path)
+    assert strange == ()
+    assert read.steps == (other, discard)
+    assert [read.problem(step) for step in read.steps] == ["no answer", "busy"]
+    assert (read.tries, read.since, read.plan.run) == (2, NOW, RUN)
+    for wrong in ("", "[]", "{}", made.path.read_text().replace('"version": 1', '"version": 2')):
+        (tmp_path / "9.pending.json").write_text(wrong)
+        found, strange = pending.read_all(tmp_path)
+        assert [one.plan.run for one in found] == [RUN]
+        assert strange == (tmp_path / "9.pending.json",)
+    pending.keep_only(read, ())
+    pending.keep_only(read, ())
+    assert not made.path.exists()
+
+
+def test_why_a_step_failed_is_one_line_without_values() -> None:
+    """What nobody expected may contain anything: only its place is told."""
+    assert pending.words_of(RequestError("no answer", "x")) == "no answer"
+    words = pending.words_of(ValueError("s3cret"))
+    assert words.startswith("unexpected ")
+    assert "s3cret" not in words
