@@ -17,6 +17,7 @@ from quiesce.observed import Mount, Observed
 from quiesce.plan import prune, retention
 from quiesce.plan import steps as s
 from quiesce.plan.backup import BackupRequest, plan_backup, select
+from quiesce.plan.backup_db import BackupDbRequest, plan_backup_db
 from quiesce.plan.clean import plan_nuke
 from quiesce.plan.cold import plan_cold
 from quiesce.plan.describe import describe
@@ -168,6 +169,18 @@ REFUSALS: dict[str, tuple[Callable[[], object], str, str]] = {
         "db is a database server and writes to volume postgres-data",
         "mark volume postgres-data",
     ),
+    "a file of a database that is not there": (
+        lambda: plan_backup_db(
+            a_stack(),
+            a_world(missing_databases=["memorydb"]),
+            BackupDbRequest(("memorydb",)),
+            RUN,
+            NOW,
+            (),
+        ),
+        "database memorydb does not exist on db",
+        "create it, or remove it",
+    ),
     "nuke without a volume of databases": (
         lambda: plan_nuke(marked(postgres_data="never"), a_world(), RUN, force=False),
         "no volume is marked as containing databases",
@@ -277,9 +290,13 @@ def test_the_dumps_are_in_the_window_only_if_asked_and_something_stops() -> None
         (a_world(), "", False),
         (quiet, "the standby lags", False),
     ):
-        found = kinds(backup(world=world, in_window=in_window))
-        assert found.count("DumpDatabase") == 2
-        if "StartServices" in found:
+        plan = backup(world=world, in_window=in_window)
+        steps = [step for _, step in s.steps_of(plan.nodes)]
+        dumps = [step for step in steps if isinstance(step, s.DumpDatabase)]
+        assert len(dumps) == 2
+        assert (dumps[0].why == in_window) == inside
+        found = kinds(plan)
+        if world is not quiet:
             assert (found.index("DumpDatabase") < found.index("StartServices")) == inside
 
 
@@ -418,6 +435,9 @@ def test_a_new_set_is_compared_with_the_newest_good_one_of_its_kind() -> None:
         zone = ZoneInfo("UTC")
         return prune.after_backup(a_stack(), sets, "new", "full", contents, NOW, zone)
 
+    (step,) = after(sets[:-1])
+    assert isinstance(step, s.RemoveExpired)
+    assert step.before == "old-6"
     (step,) = after(sets)
     assert isinstance(step, s.RemoveExpired)
     assert (step.before, step.new) == ("just-now", "new")
