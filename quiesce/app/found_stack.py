@@ -146,9 +146,9 @@ def _profiles(services: Iterable[FoundService], active: Collection[str]) -> tupl
 
 
 def _shown(path: str, folder: Path) -> str:
-    """Return a path as stack.yaml names it: relative inside of its folder."""
-    inner = Path(path)
-    return f"./{inner.relative_to(folder)}" if inner.is_relative_to(folder) else path
+    """Return a path as stack.yaml names it: relative inside of its folder, and without links."""
+    real, home = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
+    return f"./{real.relative_to(home)}" if real.is_relative_to(home) else os.fspath(real)
 
 
 def _contains(source: str, path: Path) -> bool:
