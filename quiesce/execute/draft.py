@@ -13,7 +13,14 @@ from datetime import datetime
 from pathlib import Path
 
 from quiesce.errors import QuiesceError
-from quiesce.model import ClusterRecord, DatabaseRecord, Member, MemberKind, VolumeRecord
+from quiesce.model import (
+    ClusterRecord,
+    DatabaseRecord,
+    Member,
+    MemberKind,
+    Undeclared,
+    VolumeRecord,
+)
 from quiesce.observed import Activity
 from quiesce.plan.steps import OpenSet
 from quiesce.ports import Measured
@@ -43,6 +50,7 @@ class Draft:
     clusters: list[ClusterRecord] = field(default_factory=list)
     inconsistencies: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    undeclared: tuple[Undeclared, ...] = ()
     rest: Activity | None = None
     ignored: tuple[str, ...] = ()
     _thread: threading.Thread | None = None

@@ -25,6 +25,7 @@ from quiesce.menu.init import completion, init
 from quiesce.menu.keep import keep, prune, unkeep
 from quiesce.menu.lifecycle import down, rebuild, restart, start, stop, up
 from quiesce.menu.migrate import migrate, migrations
+from quiesce.menu.near_misses import install as install_hints
 from quiesce.menu.report import report
 from quiesce.menu.restore import recover, restore, undo_restore
 from quiesce.menu.schedule import schedule
@@ -91,6 +92,7 @@ def compose(own: Mapping[str, Any]) -> Collection:
     return collection
 
 
+install_hints()
 namespace = compose({})
 
 __all__ = [

@@ -26,6 +26,8 @@ from quiesce.model.sets import (
     SetKind,
     SetState,
     TableRecord,
+    Undeclared,
+    UndeclaredKind,
     VolumeRecord,
 )
 from quiesce.model.sources import (
@@ -62,6 +64,7 @@ from quiesce.model.stack import (
     Trust,
     Volume,
     VolumeBackup,
+    is_sibling,
     without_query,
 )
 
@@ -113,9 +116,12 @@ __all__ = [
     "TableRecord",
     "Timing",
     "Trust",
+    "Undeclared",
+    "UndeclaredKind",
     "Volume",
     "VolumeBackup",
     "VolumeRecord",
+    "is_sibling",
     "rows_record",
     "without_query",
 ]

@@ -211,6 +211,28 @@ class ClusterRecord:
     checkpoint: str
 
 
+UndeclaredKind = Literal["volume", "path", "database"]
+
+
+@dataclass(frozen=True, slots=True)
+class Undeclared:
+    """Data of the stack that stack.yaml neither names nor excludes, so that no set contains it.
+
+    `name` is a volume's key, the path of a folder, or a database's name on its server; `hint` says
+    how to declare it.
+    """
+
+    kind: UndeclaredKind
+    name: str
+    fact: str
+    hint: str = ""
+
+    @property
+    def words(self) -> str:
+        """Return what it is called in a sentence."""
+        return f"{'folder' if self.kind == 'path' else self.kind} {self.name}"
+
+
 @dataclass(frozen=True, slots=True)
 class Downtime:
     """From the stop request until healthy again, per service; `overall` is from the first stop
@@ -255,6 +277,8 @@ class Manifest:
     encryption: str = ""
     doubt: str = ""
     safety: bool = False
+    #: What the set lacks although nobody decided so; see `quiesce/undeclared.py`.
+    undeclared: tuple[Undeclared, ...] = ()
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,11 @@ CleanGroup = Literal["logs", "cache"]
 #: `foreign`: signed with another key. `changed`: it differs from what was signed or recorded.
 #: `unknown`: there is neither a key nor a record here.
 Trust = Literal["signed", "noted", "unsigned", "foreign", "changed", "unknown"]
+
+
+def is_sibling(project: str, siblings: Sequence[str]) -> bool:
+    """Whether a project may be another instance's; `*` in a sibling stands for any text."""
+    return any(fnmatchcase(project, sibling) for sibling in siblings)
 
 
 def without_query(path: str) -> str:
@@ -87,8 +93,13 @@ class Instance:
     profiles: tuple[str, ...]
     state: Path
     environment: Mapping[str, str] = field(repr=False)
+    #: What sets the project: `stack.yaml`, `environment`, `env file`, `Compose file`, `folder` or
+    #: `instance` (several instances without a project).
+    project_from: str = "stack.yaml"
     #: If stack.yaml sets no project: other names that the project may have on its engine.
     other_projects: tuple[str, ...] = ()
+    #: The projects of the other instances; `*` stands for text that only their env file defines.
+    siblings: tuple[str, ...] = ()
     #: A temporary copy, which is removed in any case: it needs no watchdog and no recovery.
     throwaway: bool = False
 

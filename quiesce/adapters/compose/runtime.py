@@ -26,16 +26,15 @@ from quiesce.adapters.compose.inspected import Inspected, service_of
 from quiesce.adapters.compose.model import ComposeModel
 from quiesce.adapters.compose.model_cache import ModelReader
 from quiesce.adapters.compose.project import ComposeProject
-from quiesce.adapters.compose.project_candidates import Traces, find_traces
+from quiesce.adapters.compose.project_candidates import find_traces, other_projects
 from quiesce.adapters.compose.project_lock import lock_project, make_place, unlock_project
-from quiesce.adapters.compose.redact import redact
 from quiesce.adapters.compose.relay import RelayHelpers
 from quiesce.adapters.compose.server_containers import probe_command
 from quiesce.adapters.compose.start import ComposeStarter
 from quiesce.adapters.compose.tool_container import Tool, remove_orphan_helpers, run_beside
 from quiesce.errors import QuiesceError
 from quiesce.model import Stack, Volume
-from quiesce.observed import Engine, Service, Unit, VolumeState
+from quiesce.observed import Engine, OtherProject, Service, Traces, Unit, VolumeState
 from quiesce.ports import Endpoint, StopResult
 
 if TYPE_CHECKING:
@@ -100,8 +99,14 @@ class ComposeRuntime:
         return self._connection.api
 
     def project_traces(self, names: Collection[str]) -> Mapping[str, Traces]:
-        """Return the engine's traces of each of these projects; see `project_candidates`."""
-        return find_traces(self._connection, self._stack, names)
+        """Return the engine's traces of these projects; see `project_candidates`."""
+        files, directory = self._compose.files(), self._instance.directory
+        return find_traces(self._connection, directory, files, names, self._keys)
+
+    def other_projects(self) -> tuple[OtherProject, ...]:
+        """Return the undeclared projects that run from this stack's Compose files."""
+        own = self._instance.project
+        return other_projects(self.project_traces([own]), own, self._instance.siblings)
 
     def image_ids(self) -> tuple[str, ...]:
         """Return the images of the project's containers, which are therefore on the engine."""
@@ -162,14 +167,7 @@ class ComposeRuntime:
 
     def description(self) -> Mapping[str, bytes]:
         """Return `compose.yaml`: the model before interpolation, with its literals redacted."""
-        import yaml
-
-        done = self._compose.run("config", "--no-interpolate", profiles=("*",))
-        model = redact(yaml.safe_load(done.stdout) or {})
-        text = yaml.safe_dump(model, sort_keys=True, allow_unicode=True)
-        for value in self._compose.secrets():
-            text = text.replace(value, "***")
-        return {"compose.yaml": text.encode()}
+        return self._reader.description()
 
     # ---------------------------------------------------------------------------------- changing
 

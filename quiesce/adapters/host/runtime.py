@@ -28,7 +28,15 @@ from quiesce.adapters.process.child import PATIENCE
 from quiesce.adapters.redaction import is_secret
 from quiesce.errors import NotDeclared, QuiesceError, RequestError, ServiceFailed
 from quiesce.model import HostService, Stack, Volume
-from quiesce.observed import Dependency, Engine, Mount, Service, Unit, VolumeState
+from quiesce.observed import (
+    Dependency,
+    Engine,
+    Mount,
+    OtherProject,
+    Service,
+    Unit,
+    VolumeState,
+)
 from quiesce.ports import DIRECTORY, Endpoint, StopResult
 from quiesce.suggest import suggest
 
@@ -58,6 +66,10 @@ class HostRuntime:
             version=f"{platform.system()} {platform.release()}",
             local=True,
         )
+
+    def other_projects(self) -> tuple[OtherProject, ...]:
+        """Return none: this runtime has no projects."""
+        return ()
 
     def services(self) -> tuple[Service, ...]:
         """Return the declared services, then those that run and are no longer declared.

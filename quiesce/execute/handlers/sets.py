@@ -117,6 +117,7 @@ def _manifest(draft: Draft, run: Run) -> Manifest:
         encryption=run.stack.recipients.method if encrypted else "",
         doubt="; ".join(filter(None, draft.doubts)),
         safety=opened.safety,
+        undeclared=draft.undeclared,
     )
     return private_facts.without_private_facts(manifest) if encrypted else manifest
 
