@@ -116,13 +116,20 @@ def _service(
         running=name in running,
         stores=kind,
         server=server,
-        probes=() if server or kind or not declared.active else tuple(_probes(name, resolved)),
+        probes=()
+        if server or kind or not declared.active
+        else tuple(_probes(name, resolved, seen.written.get(name) or {})),
     )
 
 
-def _probes(name: str, service: Mapping[str, Any]) -> Iterable[FoundProbe]:
-    """Return the URL of the health check, else each published port that may speak HTTP."""
-    test = (service.get("healthcheck") or {}).get("test") or []
+def _probes(
+    name: str, service: Mapping[str, Any], written: Mapping[str, Any]
+) -> Iterable[FoundProbe]:
+    """Return the URL of the health check, else the first published port that may speak HTTP.
+
+    The health check is read as it is `written`: the value of a variable in it may be a secret.
+    """
+    test = (written.get("healthcheck") or {}).get("test") or []
     command = " ".join(map(str, test)) if isinstance(test, list) else str(test)
     if (url := url_of(command)) is not None:
         yield FoundProbe(name, *url, f"{name}: from its health check")

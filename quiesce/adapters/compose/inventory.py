@@ -103,6 +103,22 @@ def joined(service: Service, containers: Sequence[Inspected], model: ComposeMode
     )
 
 
+def images_there(connection: EngineConnection, model: ComposeModel | None) -> tuple[str, ...]:
+    """Return the ids of the images that services are declared with, as far as the engine has
+    them."""
+    names = dict.fromkeys(service.image for service in model.services) if model else {}
+    found: dict[str, None] = {}
+    api: Any = connection.api
+    with translate_engine_errors("the images of the services cannot be inspected"):
+        for name in names:
+            try:
+                found.setdefault(str(api.inspect_image(name)["Id"]))
+            except Exception as error:
+                if not absent(error):
+                    raise
+    return tuple(found)
+
+
 def image_name(connection: EngineConnection, container: Inspected) -> str:
     """Return the image of a container: by digest or, if it has none, by name and id."""
     name, identity = str(container["Config"].get("Image") or ""), str(container["Image"])

@@ -79,10 +79,9 @@ class ComposeRuntime:
     def is_local(self) -> bool:
         """Whether the engine sees this machine's file systems; tested once per process.
 
-        Needs the image of a container of the project, and one `docker create`.
+        Needs one of the stack's images, and one `docker create`.
         """
-        containers = self._units.containers()
-        return self._connection.is_local(containers[0]["Image"] if containers else None)
+        return self._connection.is_local(next(iter(self.image_ids()), None))
 
     def services(self) -> tuple[Service, ...]:
         """Return the services of the active profiles in declaration order, then strays.
@@ -109,8 +108,10 @@ class ComposeRuntime:
         return other_projects(self.project_traces([own]), own, self._instance.siblings)
 
     def image_ids(self) -> tuple[str, ...]:
-        """Return the images of the project's containers, which are therefore on the engine."""
-        return tuple(dict.fromkeys(entry["Image"] for entry in self._units.containers()))
+        """Return the images of the project's containers; without any, those of its services that
+        the engine has."""
+        used = tuple(dict.fromkeys(entry["Image"] for entry in self._units.containers()))
+        return used or inventory.images_there(self._connection, self._model_if_readable())
 
     def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
         """Return the declared volumes, then the others of the Compose model.
