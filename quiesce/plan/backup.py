@@ -251,7 +251,8 @@ def reasons(stack: Stack, observed: Observed, selection: Selection) -> dict[str,
         if mounted and service.name in own:
             raise RequestError(
                 f"{service.name} is a database server and writes to volume {mounted[0]}",
-                f"mark volume {mounted[0]} 'backup: by-dump' or 'backup: never' in stack.yaml",
+                f"mark volume {mounted[0]} 'backup: by-dump' in stack.yaml if it contains only "
+                "declared databases; 'backup: never' leaves it out of every set",
             )
         if mounted:
             found[service.name] = f"writes to {mounted[0]}"

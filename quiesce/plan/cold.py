@@ -151,7 +151,8 @@ def database_volumes(
         elif servers:
             raise RequestError(
                 f"{servers[0]} is a database server and writes to volume {volume.key}",
-                f"mark volume {volume.key} 'backup: by-dump' or 'backup: never' in stack.yaml",
+                f"mark volume {volume.key} 'backup: by-dump' in stack.yaml if it contains only "
+                "declared databases; 'backup: never' leaves it out of every set",
             )
     return tuple(found)
 
