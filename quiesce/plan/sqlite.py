@@ -6,7 +6,9 @@ They need no stopped service: copies from the archives are checked once services
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from quiesce.exclusion import Exclusion
 from quiesce.model import Manifest, SqliteRecord, Volume
 from quiesce.plan.steps import CheckSqlite, Node, RequireSqlite
 
@@ -50,6 +52,22 @@ def worse(recorded: Iterable[SqliteRecord], found: Iterable[SqliteRecord]) -> tu
         elif now[one.file].is_good and now[one.file].tables != one.tables:
             wrong.append(f"{one.file} has other rows than recorded")
     return tuple(wrong)
+
+
+def without_excluded_parts(
+    found: Iterable[SqliteRecord], exclude: Sequence[str]
+) -> tuple[SqliteRecord, ...]:
+    """Return the records; one whose log or journal is excluded cannot be judged by its copy."""
+    exclusion = Exclusion(exclude)
+
+    def judged(one: SqliteRecord) -> SqliteRecord:
+        for part in ("-wal", "-journal"):
+            if exclusion.which(f"./{one.file}{part}".encode()) is not None:
+                fact = f"exclude leaves out {one.file}{part}, which may hold its last transactions"
+                return replace(one, problems=(), unchecked=fact)
+        return one
+
+    return tuple(map(judged, found))
 
 
 def in_words(records: Iterable[SqliteRecord]) -> str:

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from quiesce.adapters import sqlite
 from quiesce.adapters.volumes.sqlite_files import check_archived
 from quiesce.errors import QuiesceError
 from quiesce.model import SqliteRecord
-from quiesce.plan.sqlite import in_words, worse
+from quiesce.plan.sqlite import in_words, without_excluded_parts, worse
 
 
 def nothing(text: str, count: int) -> None:
@@ -249,3 +250,49 @@ def test_no_copy_is_made_of_anything_else(tmp_path: Path) -> None:
     (tree / "large-wal").write_bytes(b"x" * 5_000_000)
     shutil.rmtree(tmp_path / "scratch", ignore_errors=True)
     assert found(tmp_path, archive(tree, tmp_path / "0.tar")) == {}
+
+
+#: Ends with a hot journal: pages of an open transaction were written to the database.
+_KILLED = """
+import os, signal, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA cache_size = 5")
+db.execute("BEGIN")
+db.execute("UPDATE a SET text = 'b' || text")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("shortened", [False, True])
+def test_a_file_that_a_journal_names_stays(tmp_path: Path, *, shortened: bool) -> None:
+    """SQLite would remove it, wherever it is, as the journal that several databases share."""
+    tree, precious = tmp_path / "tree", tmp_path / "precious"
+    file = make(tree / "app.db", 1000)
+    subprocess.run([sys.executable, "-c", _KILLED, str(file)], check=False)
+    precious.write_bytes(b"/nowhere/a-journal\0")
+    name = os.fsencode(precious)
+    # https://www.sqlite.org/fileformat2.html: page number, name, length, sum, header.
+    ending = (
+        b"\0\0\0\0" + name + len(name).to_bytes(4, "big") + sum(name).to_bytes(4, "big")
+    ) + sqlite.JOURNAL_HEADER
+    journal = tree / "app.db-journal"
+    assert journal.stat().st_size > 512
+    with journal.open("r+b") as stream:
+        if shortened:
+            stream.truncate(len(sqlite.JOURNAL_HEADER))
+        stream.seek(0, os.SEEK_END)
+        stream.write(ending)
+    one = found(tmp_path, archive(tree, tmp_path / "0.tar"))["app.db"]
+    assert precious.exists()
+    assert "several databases" in one.unchecked
+
+
+@pytest.mark.parametrize(
+    ("pattern", "good"),
+    [("*.db-wal", False), ("**/*-journal", False), ("cache", True), ("*-shm", True)],
+)
+def test_a_database_without_its_log_is_not_called_good(pattern: str, *, good: bool) -> None:
+    """Its last transactions may be in what is left out. The shared memory holds none."""
+    (one,) = without_excluded_parts([SqliteRecord("app.db", 4096, {"a": 1})], [pattern])
+    assert one.is_good is good
+    assert good or "last transactions" in one.unchecked

@@ -167,11 +167,28 @@ def _forget(copies: dict[bytes, _Copy], gone: Path) -> None:
             del copies[known]
 
 
+def _names_a_file(journal: Path) -> bool:
+    """Whether a journal ends with the name of a file that several databases have in common.
+
+    SQLite would look for that file at its full path on this machine, and remove it after the
+    rollback; and if it is not there, take the transaction as complete.
+    """
+    start = max(0, journal.stat().st_size - len(JOURNAL_HEADER))
+    with journal.open("rb") as file:
+        file.seek(start)
+        # SQLite looks for the name however short the journal is; the header alone has none.
+        return start > 0 and file.read() == JOURNAL_HEADER
+
+
 def _checked(name: bytes, shown: str, copies: dict[bytes, _Copy]) -> SqliteRecord:
     copy = copies[name]
     parts = {ending.decode(): copies.get(name + ending) for ending in _COMPANIONS}
     if copy.path is None or any(part is not None and part.path is None for part in parts.values()):
         return SqliteRecord(shown, copy.bytes, unchecked="there was no space for a copy of it")
+    journal = parts["-journal"]
+    if journal is not None and journal.path is not None and _names_a_file(journal.path):
+        why = "its journal belongs to a transaction over several databases"
+        return SqliteRecord(shown, copy.bytes, unchecked=why)
     for ending, part in parts.items():
         if part is not None and part.path is not None:
             part.path.rename(copy.path.with_name(copy.path.name + ending))

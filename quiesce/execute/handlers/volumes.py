@@ -45,6 +45,7 @@ def check_sqlite(step: s.CheckSqlite, run: Run) -> str:
         archives = [draft.directory / file for file in record.levels]
         gone = draft.directory / record.gone if record.gone else None
         found = volumes.sqlite(archives, gone, run.ports.sink.progress)
+        found = sqlite.without_excluded_parts(found, run.stack.volume(key).exclude)
         if draft.opened.mode == "live":
             found = tuple(map(_copied_while_written, found))
         for one in found:
