@@ -23,12 +23,12 @@ def left_out_of_backup(
         for pattern in survey.unmatched:
             anywhere = "" if "/" in pattern else f"; '**/{pattern}' would match in every folder"
             ports.sink.warn(
-                f"volume {volume.key}: exclude '{pattern}' matches nothing, counted from the "
-                f"volume's root{anywhere}"
+                f"{volume.noun} {volume.key}: exclude '{pattern}' matches nothing, counted from "
+                f"its root{anywhere}"
             )
         if found[volume.key] and not survey.kept.files:
             ports.sink.warn(
-                f"volume {volume.key}: exclude leaves out everything that it contains now"
+                f"{volume.noun} {volume.key}: exclude leaves out everything that it contains now"
             )
     return found
 
@@ -51,7 +51,7 @@ def lost_by_restore(
             for part in lost
         )
         ports.sink.warn(
-            f"volume {volume.key}: the restore removes what exclude leaves out, and no set "
+            f"{volume.noun} {volume.key}: the restore removes what exclude leaves out, and no set "
             f"contains it: {parts}; copy what you need first"
         )
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from quiesce.commands.recover import interrupted
 from quiesce.errors import QuiesceError
 from quiesce.execute.run import Ports
 from quiesce.findings import Finding
-from quiesce.model import DatabaseRecord, Stack
+from quiesce.model import DatabaseRecord, PathEntry, Stack
 from quiesce.observed import Mount, Observed
 from quiesce.plan.foreign_mounts import foreign_hint
 from quiesce.plan.services import ordered
@@ -127,23 +128,53 @@ def _folders(stack: Stack, observed: Observed) -> list[Finding]:
     """
     if not observed.engine.local:
         return []
-    listed = [entry.path for entry in stack.paths]
+    taken = {entry.key for entry in stack.paths} | {volume.key for volume in stack.volumes}
+    taken |= set(stack.excluded_volumes) | {volume.key for volume in observed.volumes}
     found = []
     for source, service in _writable_folders(observed):
-        if any(source.is_relative_to(path) for path in listed) or not _has_data(source):
+        if any(_lists(stack, entry, source) for entry in stack.paths) or not _has_data(source):
             continue
-        shown = os.path.relpath(source, stack.directory)
-        key = source.name.lower() or "root"
+        key = _free_key(source, taken)
+        taken.add(key)
         found.append(
             Finding(
                 "error",
                 str(source),
                 f"is mounted into {service} and contains data, but stack.yaml does not list it",
-                f"add to paths:  {key}: {{path: {shown}, backup: never}}; sets contain named "
-                "volumes only, so move data that must be backed up into a named volume",
+                f"add to paths:  {key}: {{path: {_shown(stack, source)}, backup: files}}; or with "
+                "'backup: never' if it need not be backed up",
             )
         )
     return found
+
+
+def _lists(stack: Stack, entry: PathEntry, source: Path) -> bool:
+    """Whether an entry of `paths` covers a mounted folder. One that is never kept and contains the
+    stack itself says nothing about the folders in it."""
+    if entry.backup == "never" and stack.directory.is_relative_to(entry.path):
+        return source == entry.path
+    return source.is_relative_to(entry.path) or _real(source).is_relative_to(_real(entry.path))
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _shown(stack: Stack, source: Path) -> str:
+    """Return a folder as stack.yaml should name it: relative to its own folder if it is inside."""
+    if source.is_relative_to(stack.directory):
+        return f"./{source.relative_to(stack.directory)}"
+    return str(_real(source))
+
+
+def _free_key(source: Path, taken: Collection[str]) -> str:
+    """Return a key for `paths` from the folder's name, which is not taken."""
+    base = re.sub("[^a-z0-9_-]+", "-", source.name.lower()).strip("-_") or "root"
+    key, number = base, 1
+    while key in taken:
+        number += 1
+        key = f"{base}-{number}"
+    return key
 
 
 def _writable_folders(observed: Observed) -> Iterator[tuple[Path, str]]:

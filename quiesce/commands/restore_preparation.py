@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from quiesce.app.immutable import refuse_immutable
+from quiesce.app.immutable import refuse_immutable, refuse_mount_points
 from quiesce.app.restore_checks import made_roles, require_untied, resume_words, wanted_roles
 from quiesce.app.surveying import lost_by_restore
 from quiesce.commands.restore_rows import rows_targets
@@ -123,7 +123,9 @@ def prepare_restore(
     )
     if chosen.volumes and isinstance(source, BackupSet) and not request.beside:
         _require_room(observed, source)
-    refuse_immutable(ports, [observed.volume(v.key) for v in chosen.volumes], request.path)
+    states = [observed.volume(volume.key) for volume in chosen.volumes]
+    refuse_immutable(ports, states, request.path)
+    refuse_mount_points(ports, states, request.path)
     lost = lost_by_restore(ports, observed, chosen.volumes, request.path)
     taken = (
         *(d.name for d in observed.databases),

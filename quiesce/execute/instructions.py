@@ -206,8 +206,10 @@ def _obstacles(record: DatabaseRecord) -> str:
 
 
 def _volume(record: VolumeRecord) -> str:
+    folder = record.noun == "path"
+    place = "folder" if folder else "mountpoint of the volume"
     lines = [
-        f"into={shlex.quote('restored/' + record.key)}    # or the empty mountpoint of the volume",
+        f"into={shlex.quote('restored/' + record.key)}    # or the empty {place}",
         'mkdir -p -- "$into"',
         f'tar -x {_TAR} -C "$into" -I zstd -f {shlex.quote(record.levels[0])}',
     ]
@@ -222,8 +224,9 @@ def _volume(record: VolumeRecord) -> str:
         f"Excluded from the set: `{part.pattern}` ({part.files} entries, {part.bytes} bytes).\n"
         for part in record.excluded
     )
+    was = "it was the folder" if folder else "the volume's name was"
     return (
-        f"## Volume {record.key}\n\n{record.files} entries, {record.bytes} bytes; the volume's "
-        f"name was `{record.name}`. Unpack it as root, with GNU tar, into an empty "
+        f"## {record.noun.capitalize()} {record.key}\n\n{record.files} entries, {record.bytes} "
+        f"bytes; {was} `{record.name}`. Unpack it as root, with GNU tar, into an empty "
         f"folder:\n\n```sh\n{commands}\n```\n{left_out}"
     )

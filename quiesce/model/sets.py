@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from quiesce.exclusion import LeftOut
-from quiesce.model.stack import RuntimeKind
+from quiesce.model.stack import Noun, RuntimeKind
 from quiesce.obstacles import Obstacle
 
 SetKind = Literal["full", "data", "schema"]
@@ -178,7 +178,8 @@ class DatabaseRecord:
 
 @dataclass(frozen=True, slots=True)
 class VolumeRecord:
-    """What a set records of one volume: its contents after a restore, and what is left out."""
+    """What a set records of one volume, or of a folder in `paths`, whose `name` is then an absolute
+    path: its contents after a restore, and what is left out."""
 
     key: str
     name: str
@@ -190,6 +191,11 @@ class VolumeRecord:
     excluded: tuple[LeftOut, ...] = ()
     #: Entries and bytes of level 0 alone, to limit what is unpacked; None in older sets.
     level_0: tuple[int, int] | None = None
+
+    @property
+    def noun(self) -> Noun:
+        """What people call it."""
+        return "path" if self.name.startswith("/") else "volume"
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,11 +170,16 @@ def select(stack: Stack, observed: Observed, only: Sequence[str], kind: SetKind)
         if declared is not None:
             how = "by dump" if declared.backup == "by-dump" else "never"
             raise RequestError(
-                f"volume {name} is backed up {how}",
-                f"name databases or volumes: {', '.join([*databases, *kept])}",
+                f"{declared.noun} {name} is backed up {how}",
+                f"name databases, volumes or paths: {', '.join([*databases, *kept])}",
+            )
+        if name in {entry.key for entry in stack.unkept_paths}:
+            raise RequestError(
+                f"path {name} is backed up never",
+                f"name databases, volumes or paths: {', '.join([*databases, *kept])}",
             )
         raise RequestError(
-            f"there is no database or volume {name}",
+            f"there is no database, volume or path {name}",
             suggest(name, [*databases, *kept]),
         )
     wanted = tuple(only) or (*databases, *kept)
@@ -187,6 +192,7 @@ def select(stack: Stack, observed: Observed, only: Sequence[str], kind: SetKind)
                 f"leave {', '.join(named)} out, or make a full backup",
             )
         volumes = ()
+    require_folders(volumes, observed)
     present = tuple(volume for volume in volumes if observed.volume(volume.key).exists)
     absent = [volume.key for volume in volumes if volume.key in only and volume not in present]
     if absent:
@@ -195,6 +201,17 @@ def select(stack: Stack, observed: Observed, only: Sequence[str], kind: SetKind)
     if not selection.databases and not selection.volumes:
         raise RequestError("there is nothing to back up", "run 'inv up' first")
     return selection
+
+
+def require_folders(volumes: Sequence[Volume], observed: Observed) -> None:
+    """Raise RequestError for a path whose folder does not exist: its disk may not be mounted."""
+    for volume in volumes:
+        if volume.folder is not None and not observed.volume(volume.key).exists:
+            raise RequestError(
+                f"path {volume.key} does not exist: there is no folder {volume.folder}",
+                "if it is on a disk of its own, mount that; otherwise create the folder, or "
+                f"correct paths.{volume.key} in stack.yaml",
+            )
 
 
 def require_databases(databases: Sequence[Database], observed: Observed) -> None:
@@ -239,15 +256,21 @@ def reasons(stack: Stack, observed: Observed, selection: Selection) -> dict[str,
             found[service.name] = f"uses {min(needed)}"
         mounted = [m.volume for m in service.mounts if m.writable and m.volume in keys]
         if mounted and service.name in own:
-            raise RequestError(
-                f"{service.name} is a database server and writes to volume {mounted[0]}",
-                f"mark volume {mounted[0]} 'backup: by-dump' or 'backup: never' in stack.yaml",
-            )
+            raise refuse_server(stack, service.name, mounted[0])
         if mounted:
             found[service.name] = f"writes to {mounted[0]}"
     for name in own:
         found.pop(name, None)
     return found
+
+
+def refuse_server(stack: Stack, service: str, key: str) -> RequestError:
+    """Return the error for files that a database server may write: it keeps running."""
+    noun = stack.volume(key).noun
+    hint = f"mark {noun} {key} 'backup: by-dump' or 'backup: never' in stack.yaml"
+    if noun == "path":
+        hint += f"; if {service} only reads it, mount it read-only (':ro') in the Compose file"
+    return RequestError(f"{service} is a database server and writes to {noun} {key}", hint)
 
 
 def check_idle(stack: Stack, set_name: str, selection: Selection) -> tuple[Node, ...]:
@@ -329,8 +352,9 @@ def archive(
     if level == 0 and last:
         why = f"{volume.priority}: {volume.purpose}" if volume.purpose else volume.priority
     parts = left_out.get(volume.key, ())
-    file = f"volumes/{volume.key}"
-    return ArchiveVolume(set_name, volume.key, level, file, why, left_out=parts)
+    return ArchiveVolume(
+        set_name, volume.key, level, volume.stem, why, left_out=parts, noun=volume.noun
+    )
 
 
 def dumps(

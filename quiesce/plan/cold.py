@@ -22,6 +22,8 @@ from quiesce.plan.backup import (
     archive,
     check_stopped,
     judgement,
+    refuse_server,
+    require_folders,
     sealing,
     watch,
 )
@@ -113,10 +115,13 @@ def select_volumes(stack: Stack, observed: Observed, only: Sequence[str]) -> tup
                 f"name volumes: {', '.join(keys)}; or use --mode consistent",
             )
         if name not in keys:
-            raise RequestError(f"there is no volume {name} to back up", suggest(name, keys))
+            raise RequestError(f"there is no volume or path {name} to back up", suggest(name, keys))
+    wanted = [volume for volume in kept if volume.key in (only or keys)]
+    require_folders(wanted, observed)
+    for name in only:
         if not observed.volume(name).exists:
             raise RequestError(f"volume {name} does not exist yet", "run 'inv up' first")
-    chosen = tuple(v for v in kept if v.key in (only or keys) and observed.volume(v.key).exists)
+    chosen = tuple(v for v in wanted if observed.volume(v.key).exists)
     if not chosen:
         raise RequestError("there is nothing to back up", "run 'inv up' first")
     return chosen
@@ -141,16 +146,13 @@ def database_volumes(
         if volume.backup == "by-dump":
             if not servers:
                 raise RequestError(
-                    f"volume {volume.key} is marked 'backup: by-dump', but no database's service "
-                    "uses it",
+                    f"{volume.noun} {volume.key} is marked 'backup: by-dump', but no database's "
+                    "service uses it",
                     "correct databases in stack.yaml",
                 )
             found.append((servers[0], volume))
         elif servers:
-            raise RequestError(
-                f"{servers[0]} is a database server and writes to volume {volume.key}",
-                f"mark volume {volume.key} 'backup: by-dump' or 'backup: never' in stack.yaml",
-            )
+            raise refuse_server(stack, servers[0], volume.key)
     return tuple(found)
 
 
@@ -158,13 +160,22 @@ def copies(set_name: str, servers: Sequence[tuple[str, Volume]]) -> tuple[Node, 
     """Return the steps that check stopped servers and archive their volumes."""
     checks = tuple(
         CheckShutdown(
-            set_name, service, volume.key, "a copy of a killed server's files may be corrupt"
+            set_name,
+            service,
+            volume.key,
+            "a copy of a killed server's files may be corrupt",
+            noun=volume.noun,
         )
         for service, volume in servers
     )
     archives = tuple(
         ArchiveVolume(
-            set_name, volume.key, 0, f"volumes/{volume.key}", f"the whole server of {service}"
+            set_name,
+            volume.key,
+            0,
+            volume.stem,
+            f"the whole server of {service}",
+            noun=volume.noun,
         )
         for service, volume in servers
     )

@@ -63,7 +63,9 @@ class Runtime(Protocol):
 
     def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
         """Return every declared volume with its state on the engine, then undeclared volumes of
-        the Compose model. Raise RequestError for a declared volume that is not in the model."""
+        the Compose model, then the declared paths. Raise RequestError for a declared volume that
+        is not in the model, and for a path that is not a folder or shares files with another
+        source."""
         ...
 
     def up(self, services: Sequence[str], *, build: bool) -> None:

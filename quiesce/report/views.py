@@ -139,7 +139,7 @@ def backup_done(backup: BackupSet) -> list[Block]:
         for record in manifest.databases
     ]
     rows += [
-        (f"volume {record.key}", Cell(_files(record.files, record.bytes)))
+        (f"{record.noun} {record.key}", Cell(_files(record.files, record.bytes)))
         for record in manifest.volumes
     ]
     rows += _downtime(manifest.downtime_seconds)

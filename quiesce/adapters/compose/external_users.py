@@ -88,7 +88,7 @@ class ForeignWriters:
             )
             declared = model.volumes.get(mount.volume) if model and mount.volume else None
             if declared is not None:
-                device = _device(declared.driver, declared.options)
+                device = device_of(declared.driver, declared.options)
                 found.append(Place(declared.key, declared.name, device, server))
             elif mount.source.startswith("/"):
                 if server:
@@ -151,7 +151,9 @@ class ForeignWriters:
                     if not absent(error):
                         raise
                 else:
-                    self._devices[volume] = _device(found.get("Driver"), found.get("Options") or {})
+                    self._devices[volume] = device_of(
+                        found.get("Driver"), found.get("Options") or {}
+                    )
         return self._devices[volume]
 
 
@@ -175,7 +177,7 @@ def _holds_data(target: str, data_folder: str) -> bool:
     )
 
 
-def _device(driver: object, options: Mapping[str, str]) -> str:
+def device_of(driver: object, options: Mapping[str, str]) -> str:
     """Return the folder behind a bind volume of the local driver."""
     device = str(options.get("device", "")).rstrip("/")
     plain = driver == "local" and device.startswith("/") and "bind" in str(options.get("o", ""))

@@ -32,7 +32,7 @@ def find_traces(
 ) -> Mapping[str, Traces]:
     """Return the traces of each of these projects."""
     api: Any = connection.api
-    keys = {volume.key for volume in stack.volumes}
+    keys = {volume.key for volume in stack.volumes if volume.folder is None}
     found: dict[str, Traces] = {}
     with translate_engine_errors("the projects on the engine cannot be listed"):
         for name in names:

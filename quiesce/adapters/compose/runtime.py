@@ -19,16 +19,17 @@ from quiesce.adapters.compose import inventory
 from quiesce.adapters.compose.address import find_address
 from quiesce.adapters.compose.cli import ComposeCommand
 from quiesce.adapters.compose.containers import ComposeUnits
+from quiesce.adapters.compose.description import describe
 from quiesce.adapters.compose.endpoint import WAYS, ComposeReach, Relay, Way
 from quiesce.adapters.compose.engine import EngineConnection
 from quiesce.adapters.compose.events import StartsListener, who_started
+from quiesce.adapters.compose.folders import Folders
 from quiesce.adapters.compose.inspected import Inspected, service_of
 from quiesce.adapters.compose.model import ComposeModel
 from quiesce.adapters.compose.model_cache import ModelReader
 from quiesce.adapters.compose.project import ComposeProject
 from quiesce.adapters.compose.project_candidates import Traces, find_traces
 from quiesce.adapters.compose.project_lock import lock_project, make_place, unlock_project
-from quiesce.adapters.compose.redact import redact
 from quiesce.adapters.compose.relay import RelayHelpers
 from quiesce.adapters.compose.server_containers import probe_command
 from quiesce.adapters.compose.start import ComposeStarter
@@ -61,7 +62,7 @@ class ComposeRuntime:
         self._servers = frozenset(database.service for database in stack.databases)
         self._stack = stack
         self._instance = stack.instance
-        self._keys = tuple(volume.key for volume in stack.volumes)
+        self._keys = tuple(volume.key for volume in stack.volumes if volume.folder is None)
         self._outer = dict(os.environ if environment is None else environment)
         self._ways = tuple(ways)
         self._found: ComposeModel | None = None
@@ -92,8 +93,9 @@ class ComposeRuntime:
         no longer declared): it runs, mounts and writes like the others. The actual mounts of a
         container are added to what its service declares.
         """
-        found = inventory.services_of(self._model(), self._units.containers())
-        return self._starter.with_foreign_mounts(found)
+        model = self._model()
+        found = inventory.services_of(model, self._units.containers())
+        return self._starter.with_foreign_mounts(self._folders.with_mounts(found, model))
 
     def api(self) -> APIClient:
         """Return the SDK's client of this engine; it is closed with the runtime."""
@@ -104,21 +106,23 @@ class ComposeRuntime:
         return find_traces(self._connection, self._stack, names)
 
     def image_ids(self) -> tuple[str, ...]:
-        """Return the images of the project's containers, which are therefore on the engine."""
+        """Return the images of the project's containers."""
         return tuple(dict.fromkeys(entry["Image"] for entry in self._units.containers()))
 
     def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
-        """Return the declared volumes, then the others of the Compose model.
+        """Return the volumes of the Compose model, declared ones first, then the declared paths.
 
-        `outside` names the containers that mount a volume and do not belong to this project's
-        services, including one-offs of this project (`compose run`). `mountpoint` is None unless
-        the engine may be local.
+        `outside` names the containers that mount one and do not belong to this project's services,
+        including one-offs (`compose run`). `mountpoint` is None unless the engine may be local.
         """
-        model = self._model()
-        keys = [model.volume(volume.key).key for volume in declared]
-        keys += [key for key in model.volumes if key not in keys]
-        chosen = [model.volumes[key] for key in keys]
-        return inventory.volume_states(self._connection, self._instance.project, chosen)
+        model, project = self._model(), self._instance.project
+        found = inventory.volume_states(self._connection, project, model, declared)
+        folders = [volume for volume in declared if volume.folder is not None]
+        if not folders:
+            return found
+        if self._found is None:
+            self._folders.refuse_overlaps(self._connection, model)
+        return (*found, *self._folders.states(self._connection, project, folders, self.image_ids()))
 
     def volume_labels(self, key: str) -> Mapping[str, str]:
         """Return the labels that Compose gives to this volume when it makes it."""
@@ -155,21 +159,12 @@ class ComposeRuntime:
 
     def image_names(self) -> Mapping[str, str]:
         """Return the image name that each service's container was created from."""
-        found: dict[str, str] = {}
-        for entry in self._units.containers():
-            found.setdefault(service_of(entry), str(entry["Config"]["Image"]))
-        return found
+        every = reversed(self._units.containers())
+        return {service_of(entry): str(entry["Config"]["Image"]) for entry in every}
 
     def description(self) -> Mapping[str, bytes]:
-        """Return `compose.yaml`: the model before interpolation, with its literals redacted."""
-        import yaml
-
-        done = self._compose.run("config", "--no-interpolate", profiles=("*",))
-        model = redact(yaml.safe_load(done.stdout) or {})
-        text = yaml.safe_dump(model, sort_keys=True, allow_unicode=True)
-        for value in self._compose.secrets():
-            text = text.replace(value, "***")
-        return {"compose.yaml": text.encode()}
+        """Return what a set keeps of the stack; see `description`."""
+        return describe(self._compose)
 
     # ---------------------------------------------------------------------------------- changing
 
@@ -273,7 +268,7 @@ class ComposeRuntime:
         if self._listener is None:
             return ()
         events, model = self._listener.events(), self._model()
-        names = {model.volume(key).name for key in volumes}
+        names = {model.volume(key).name for key in volumes if key in model.volumes}
         return who_started(events, self._instance.project, services, names)
 
     def lock_project(self, folder: Path, run: str, earlier: Collection[str]) -> None:
@@ -323,6 +318,10 @@ class ComposeRuntime:
     def _connection(self) -> EngineConnection:
         address = find_address(self._instance.context, self._outer, Path.home())
         return EngineConnection(address, self._open_tunnel, self._engine_of_command_line)
+
+    @cached_property
+    def _folders(self) -> Folders:
+        return Folders(self._stack.folders, self.engine().local)
 
     @cached_property
     def _compose(self) -> ComposeCommand:

@@ -91,13 +91,18 @@ class HostRuntime:
         A volume that no service of this runtime uses does not exist.
         """
         used = [key for service in self._units.services.values() for key in service.volumes]
+        named = [volume for volume in declared if volume.folder is None]
         known = dict.fromkeys([*used, *(volume.key for volume in self._stack.volumes)])
-        for volume in declared:
+        for volume in named:
             if volume.key not in known:
                 fact = f"no service of {self._stack.instance.name} has a volume {volume.key}"
                 raise RequestError(fact, suggest(volume.key, known))
-        keys = dict.fromkeys([*(volume.key for volume in declared), *used])
-        return tuple(self._volume(key) for key in keys)
+        keys = dict.fromkeys([*(volume.key for volume in named), *used])
+        folders = {v.key: v.folder for v in declared if v.folder is not None}
+        return (
+            *(self._volume(key) for key in keys),
+            *(self._folder(key, folder) for key, folder in folders.items()),
+        )
 
     def endpoint(self, service: str, port: int) -> Endpoint:
         """Return the port on this machine."""
@@ -287,9 +292,17 @@ class HostRuntime:
                 for other in declared.depends_on
                 if other in services
             ),
-            mounts=tuple(
-                Mount(key, str(self._units.volume(key)), variable, writable=True)
-                for key, variable in declared.volumes.items()
+            mounts=(
+                *(
+                    Mount(key, str(self._units.volume(key)), variable, writable=True)
+                    for key, variable in declared.volumes.items()
+                ),
+                # Any program may write to a folder of this machine.
+                *(
+                    Mount(entry.key, str(entry.folder), str(entry.folder), writable=True)
+                    for entry in self._stack.folders
+                    if not declared.postgres
+                ),
             ),
             units=units,
             image=EMBEDDED if declared.postgres else declared.command[0],
@@ -307,6 +320,15 @@ class HostRuntime:
             mountpoint=folder,
             outside=(),
         )
+
+    def _folder(self, key: str, folder: Path) -> VolumeState:
+        real = Path(os.path.realpath(folder))
+        if real.exists() and not real.is_dir():
+            raise RequestError(
+                f"path {key} is not a folder: {real}",
+                f"remove {key} from paths in stack.yaml; only folders can be kept there",
+            )
+        return VolumeState(key, str(real), real.is_dir(), "bind", {}, real, ())
 
     def _begin_with_needs(
         self,

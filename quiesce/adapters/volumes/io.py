@@ -21,6 +21,12 @@ from quiesce.adapters.volumes import swap_path
 from quiesce.adapters.volumes.archive import COMPRESSION, Archived, Archiver, LevelZero
 from quiesce.adapters.volumes.direct import Direct
 from quiesce.adapters.volumes.empty_folder import NotPermitted, empty_folder
+from quiesce.adapters.volumes.folder_root import (
+    create_here,
+    create_on_engine,
+    mounts_below,
+    require_unmoved,
+)
 from quiesce.adapters.volumes.helper import HelperEngine, HelperPlace
 from quiesce.adapters.volumes.immutable import immutable_at, immutable_in_folder
 from quiesce.adapters.volumes.location import (
@@ -99,6 +105,10 @@ class VolumeFiles:
             with self._place(volume, writable=True) as place:
                 found = immutable_at(place)
         return tuple(map(os.fsdecode, found))
+
+    def mount_points(self, volume: VolumeState) -> tuple[str, ...]:
+        with self._place(volume, writable=True) as place:
+            return tuple(map(os.fsdecode, mounts_below(place)))
 
     def remarks(self, volume: VolumeState) -> tuple[str, ...]:
         return self._remarks.get(volume.name, ())
@@ -180,12 +190,18 @@ class VolumeFiles:
         return check_archives(archives, allow_devices=self._allow_devices, most=most)
 
     def create(self, volume: VolumeState) -> None:
+        here = self._helper is None or self._helper.is_local()
+        if volume.is_folder and here and create_here(Path(volume.name)):
+            return
+        if self._helper is not None and volume.is_folder:
+            create_on_engine(self._helper, self._run, volume)
+            return
         if self._helper is not None:
             self._helper.create_volume(volume)
             return
         folder = self._direct(volume)
         if folder is None:
-            raise QuiesceError(f"volume {volume.name} has no folder", "see 'inv volumes'")
+            raise QuiesceError(f"{volume.noun} {volume.name} has no folder", "see 'inv volumes'")
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -301,11 +317,13 @@ class VolumeFiles:
     def _direct_place(self, volume: VolumeState, folder: Path) -> Place:
         if not folder.is_dir():
             raise RequestError(
-                f"volume {volume.name} does not exist: there is no folder {folder}",
+                f"{volume.noun} {volume.key} does not exist: there is no folder {folder}",
                 "see 'inv volumes'; a restore creates it",
             )
         if not self._has_programs():
             raise refuse_unsuitable("this machine")
+        if volume.is_folder:
+            require_unmoved(volume.name)
         return DirectPlace(volume.name, folder, self._staging)
 
     def _helper_place(
@@ -317,6 +335,8 @@ class VolumeFiles:
             return RemotePlace(
                 self._helper, self._run, volume.name, self._staging, writable=writable
             )
+        if volume.is_folder:
+            require_unmoved(volume.name)
         return HelperPlace(
             self._helper,
             self._run,

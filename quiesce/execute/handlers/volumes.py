@@ -27,7 +27,7 @@ def archive(step: s.ArchiveVolume, run: Run) -> str:
         run.ports.sink.progress,
     )
     for remark in run.ports.volumes.remarks(state):
-        run.ports.sink.warn(f"volume {step.volume}: {remark}")
+        run.ports.sink.warn(f"{step.noun} {step.volume}: {remark}")
     draft.volumes[step.volume] = record
     return f"{record.files} files"
 
@@ -49,13 +49,13 @@ def stage(step: s.StageVolume, run: Run) -> str:
         archives = [source.path / file for file in record.levels]
         gone = source.path / record.gone if record.gone else None
     most = most_unpacked(record, run.observed.free_bytes if run.observed.engine.local else None)
-    _refuse_unsafe(step.volume, run.ports.volumes.check(archives, most))
+    _refuse_unsafe(step.noun, step.volume, run.ports.volumes.check(archives, most))
     state = run.observed.volume(step.volume)
     size = run.ports.volumes.stage(state, run.id, archives, gone, most)
     if isinstance(record, VolumeRecord) and size != VolumeSize(record.files, record.bytes):
         raise QuiesceError(
-            f"volume {step.volume} unpacked to {size.files} entries with {size.bytes} bytes, but "
-            f"the set recorded {record.files} with {record.bytes}",
+            f"{step.noun} {step.volume} unpacked to {size.files} entries with {size.bytes} bytes, "
+            f"but the set recorded {record.files} with {record.bytes}",
             f"run 'inv verify --file {step.set}', or restore an older set",
         )
     if step.path:
@@ -64,10 +64,10 @@ def stage(step: s.StageVolume, run: Run) -> str:
     return f"{size.files} files"
 
 
-def _refuse_unsafe(volume: str, unsafe: tuple[str, ...]) -> None:
+def _refuse_unsafe(noun: str, volume: str, unsafe: tuple[str, ...]) -> None:
     if unsafe:
         raise QuiesceError(
-            f"the archive of volume {volume} has members that must not be unpacked",
+            f"the archive of {noun} {volume} has members that must not be unpacked",
             "restore another set; this one was changed, or not made by Quiesce",
             details=unsafe[:20],
         )
@@ -79,7 +79,7 @@ def refuse_foreign_writers(key: str, run: Run) -> None:
         if state.key == key and state.outside_writers:
             raise QuiesceError(
                 f"container {state.outside_writers[0]}, outside of the project, now writes to "
-                f"volume {key}",
+                f"{state.noun} {key}",
                 f"stop {state.outside_writers[0]} first, then try again",
             )
 
