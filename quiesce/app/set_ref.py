@@ -50,7 +50,7 @@ def resolve(
     for path in _paths(stack, ref):
         if path.is_dir():
             return _of_instance(meant, open_store(stack.backups).read(path.resolve()))
-    hint = suggest(ref.last_part, [s.name for s in sets], most=3, unlike=_HINT)
+    hint = suggest(ref.last_part, [s.name for s in sets], most=3, unlike=_newest(meant, sets))
     raise RequestError(f"there is no set {ref}", hint)
 
 
@@ -66,6 +66,15 @@ def _paths(stack: Stack, ref: SetRef) -> Iterator[Path]:
     """Yield where a path may lead: from the working directory, then from `backups/`."""
     if ref.name and not ref.store:
         yield from (Path(ref.name), stack.backups / ref.name)
+
+
+def _newest(instance: str, sets: Sequence[BackupSet]) -> str:
+    """Return the hint for a name that is like none: names differ in little but their time."""
+    own = [s for s in sets if s.manifest.instance == instance and not s.manifest.safety]
+    if not own:
+        return _HINT
+    newest = max(own, key=lambda s: (s.manifest.created_at, s.name))
+    return f"the newest set is {newest.name}; {_HINT}"
 
 
 def _latest(instance: str, sets: Sequence[BackupSet], ref: SetRef) -> BackupSet:

@@ -23,6 +23,7 @@ from quiesce.execute.run import Ports
 from quiesce.findings import Finding
 from quiesce.model import DatabaseRecord, PathEntry, Stack
 from quiesce.observed import Mount, Observed
+from quiesce.obstacles import flag_for
 from quiesce.plan.foreign_mounts import foreign_hint
 from quiesce.plan.services import ordered
 from quiesce.report import words
@@ -217,7 +218,7 @@ def _obstacles(stack: Stack, ports: Ports, observed: Observed) -> list[Finding]:
                 database.key,
                 f"{obstacle.fact} (in {name})",
                 "correct the rows, or make the constraint NOT VALID; a full restore of "
-                f"{name} needs --not-valid",
+                f"{name} needs {flag_for(obstacle, record.server_version)}",
             )
             for name, record in _newest(stack, ports, database.key)
             for obstacle in record.obstacles

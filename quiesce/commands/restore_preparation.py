@@ -13,6 +13,7 @@ from quiesce.errors import RequestError
 from quiesce.execute.run import Ports, Run
 from quiesce.model import BackupSet, Database, ImportSource, RestoreSource, Stack
 from quiesce.observed import Observed
+from quiesce.obstacles import NOT_VALID, SKIP_BROKEN, flag_for
 from quiesce.plan.restore_request import (
     Chosen,
     RestoreInputs,
@@ -91,7 +92,7 @@ def prepare_restore(
     chosen = choose(stack, source, request)
     problems: list[str] = []
     if isinstance(source, BackupSet):
-        _require_allowed(chosen, source, request)
+        _require_allowed(observed, chosen, source, request)
     migrations: list[tuple[str, str]] = []
     rows: tuple[RowsTarget, ...] = ()
     roles = wanted_roles(stack, ports, observed, source, chosen, request)
@@ -135,23 +136,35 @@ def prepare_restore(
     return Prepared(RestoreInputs(tuple(migrations), rows, roles, lost, taken), afterwards)
 
 
-def _require_allowed(chosen: Chosen, source: BackupSet, request: RestoreRequest) -> None:
+def _require_allowed(
+    observed: Observed, chosen: Chosen, source: BackupSet, request: RestoreRequest
+) -> None:
     """Raise RequestError if the set is known to need a flag. Not for rows only, which keep the
     constraints of the schema."""
-    broken = [
-        f"{database.key}: {obstacle.fact}"
-        for database in chosen.databases
-        for obstacle in source.database(database.key).obstacles
-        if obstacle.kind != "names"
-    ]
-    if broken and not rows_alone(source, request) and not request.not_valid:
-        raise RequestError(
-            f"{source.name} is complete, but cannot be restored unchanged: {broken[0]}",
-            f"restore again with --not-valid{' --skip-broken' if request.skip_broken else ''}: "
-            "these constraints are then restored as NOT VALID and checked for new rows only; "
-            "nothing was changed",
-            details=broken[1:],
-        )
+    broken, needed = [], set()
+    for database in chosen.databases:
+        record, state = source.database(database.key), observed.database(database.key)
+        version = state.server_version if state.reachable else record.server_version
+        for obstacle in record.obstacles:
+            if flag := flag_for(obstacle, version):
+                broken.append(f"{database.key}: {obstacle.fact}")
+                needed.add(flag)
+    given = {NOT_VALID} if request.not_valid else set()
+    given |= {SKIP_BROKEN} if request.skip_broken else set()
+    if needed <= given or rows_alone(source, request):
+        return
+    meanings = {
+        NOT_VALID: "constraints that rows violate are restored as NOT VALID and checked for new "
+        "rows only",
+        SKIP_BROKEN: "constraints that cannot be restored are left out and named",
+    }
+    flags = sorted(needed | given)
+    raise RequestError(
+        f"{source.name} is complete, but cannot be restored unchanged: {broken[0]}",
+        f"restore again with {' '.join(flags)}: {', and '.join(meanings[f] for f in flags)}; "
+        "nothing was changed",
+        details=broken[1:],
+    )
 
 
 def _other_servers(stack: Stack, observed: Observed, source: RestoreSource) -> list[str]:

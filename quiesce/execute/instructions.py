@@ -6,6 +6,7 @@ import re
 import shlex
 
 from quiesce.model import DatabaseRecord, Manifest, SetKind, VolumeRecord
+from quiesce.obstacles import flag_for
 from quiesce.plan.naming import connection_name
 
 _PROVIDERS_SINCE = 15
@@ -190,17 +191,20 @@ def _in_pattern(text: str) -> str:
 def _obstacles(record: DatabaseRecord) -> str:
     """Return why the commands above fail, and how to restore in parts."""
     facts = "\n".join(f"- {' '.join(o.fact.split())}" for o in record.obstacles)
+    flags = sorted({flag_for(o, record.server_version) for o in record.obstacles} - {""})
+    given = f" (with `{' '.join(flags)}`)" if flags else ""
     path = ", ".join('"' + s.replace('"', '""') + '"' for s in record.search_path) or '"public"'
     return (
         f"### Obstacles to pg_restore\n\nThe dump of {record.name} is complete, but `pg_restore "
-        f"--exit-on-error` fails at one of these:\n\n{facts}\n\nQuiesce can restore it (with "
-        "`--not-valid` if rows violate a constraint). By hand, load it in three parts, with "
-        "`--section=pre-data`, `--section=data` and `--section=post-data`:\n\n1. After the "
-        f"first part, run `ALTER FUNCTION … SET search_path = {path};` for each function named "
+        f"--exit-on-error` fails at one of these:\n\n{facts}\n\nQuiesce can restore it{given}. "
+        "By hand, load it in three parts, with `--section=pre-data`, `--section=data` and "
+        "`--section=post-data`:\n\n1. After the first part, run "
+        f"`ALTER FUNCTION … SET search_path = {path};` for each function named "
         "above, and drop the checks named above (`ALTER TABLE … DROP CONSTRAINT …`).\n2. After "
         "the second part, add these checks again, as defined in the first part (`pg_restore "
         "--section=pre-data -f - …`).\n3. Load the third part without `--exit-on-error`. If a "
-        "foreign key fails, add it with `NOT VALID` at the end of its definition. Then run "
+        "foreign key fails, add it with `NOT VALID` at the end of its definition; before "
+        "PostgreSQL 18, omit a foreign key of a partitioned table. Then run "
         "`ALTER FUNCTION … RESET search_path;` for each function.\n"
     )
 

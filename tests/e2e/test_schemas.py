@@ -116,7 +116,8 @@ def _comes_back(
         assert flag in caught.value.hint
     restore(**({FLAGS[flag]: True} if flag else {}))
     changed = server.state(database) ^ before
-    assert all(is_allowed(line) for line in changed) if flag else changed == set()
+    wrong = {line for line in changed if not (flag and is_allowed(line))}
+    assert wrong == set()
 
 
 @pytest.mark.parametrize("name", LEGAL)
@@ -136,7 +137,9 @@ def test_every_command_brings_it_back(server: Server, name: str, tried: frozense
 
     _comes_back(server, flag, restore, KEY, before)
     _comes_back(server, flag, lambda **asked: restore(beside=OTHER, **asked), OTHER, before)
-    _comes_back(server, legal.rows, lambda **asked: restore(data_only=True, **asked), KEY, before)
+    # Rows alone keep the constraints of the live schema; a flag may have left some out of it.
+    live = server.state(KEY)
+    _comes_back(server, legal.rows, lambda **asked: restore(data_only=True, **asked), KEY, live)
     _verify(server, made, flag)
     server.empty()
     _comes_back(server, flag, restore, KEY, before)

@@ -106,7 +106,9 @@ def _inside_functions(
                 yield from _inside_functions(statement, function, inside=True)
         elif isinstance(child, ast.ClassDef):
             yield from _inside_functions(child, f"{name}.{child.name}".lstrip("."))
-        elif not isinstance(child, ast.JoinedStr):  # a text for people: a wrong word, no wrong deed
+        elif child is getattr(node, "annotation", None) or isinstance(child, ast.JoinedStr):
+            continue  # one does not run, and a text for people does nothing wrong
+        else:
             if inside and hasattr(child, "lineno"):
                 yield name, child
             yield from _inside_functions(child, name, inside=inside)

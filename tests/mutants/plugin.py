@@ -7,6 +7,7 @@ mutant takes a few hundredths of a second. Nothing is written into any file of t
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -59,6 +60,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     # What is here now is never freed: a fork copies no page only because it was looked at.
     gc.collect()
     gc.freeze()
+    _require_innocence(session, seconds)
     every = [one for path, text in texts.items() for one in mutants(path, text)]
     chosen = [every[number] for number in asked["numbers"] if number < len(every)]
     results: dict[str, list[Any]] = {"killed": [], "survived": [], "untested": [], "left": []}
@@ -97,6 +99,20 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     return True
 
 
+def _require_innocence(session: pytest.Session, seconds: list[float]) -> None:
+    """End with an error where tests fail in a fork although nothing is changed: there every mutant
+    would seem to be noticed."""
+    fastest = sorted(range(len(seconds)), key=seconds.__getitem__)[:200]
+
+    def try_nothing() -> int:
+        _prepare(session)
+        return _outcome(session, [n for n in fastest if seconds[n] < SLOW])
+
+    _, status = os.waitpid(_fork(try_nothing), 0)
+    if status != SURVIVED:
+        pytest.exit("tests fail in a fork without any mutant", 1)
+
+
 def _ended(running: Mapping[int, tuple[Mutant, float]]) -> Iterator[tuple[int, str]]:
     for child, (_, deadline) in list(running.items()):
         done, status = os.waitpid(child, os.WNOHANG)
@@ -124,10 +140,20 @@ def _fork(work: Callable[[], int]) -> int:
 
 
 def _try(session: pytest.Session, one: Mutant, text: str, file: Path, numbers: list[int]) -> int:
-    session.config.pluginmanager.unregister(name="terminalreporter")
-    _separate_folders(session, str(os.getpid()))
+    _prepare(session)
     if not _exchange(compiled(one, text, str(file)), str(file)):
         return UNTRIED
+    return _outcome(session, numbers)
+
+
+def _prepare(session: pytest.Session) -> None:
+    """Make this fork quiet, and keep it to itself."""
+    session.config.pluginmanager.unregister(name="terminalreporter")
+    _signal_only_own()
+    _separate_folders(session, str(os.getpid()))
+
+
+def _outcome(session: pytest.Session, numbers: list[int]) -> int:
     for number in numbers:
         try:
             _run(session, number)
@@ -136,6 +162,31 @@ def _try(session: pytest.Session, one: Mutant, text: str, file: Path, numbers: l
         if failed:
             return KILLED
     return SURVIVED
+
+
+def _signal_only_own() -> None:
+    """A mutant may take a wrong process for its own: it must not reach any outside of this fork."""
+    fork = os.getpid()
+
+    def refusing(send: Callable[[int, int], None]) -> Callable[[int, int], None]:
+        def checked(pid: int, number: int) -> None:
+            if number and (pid <= 0 or not _descends(pid, fork)):
+                raise ProcessLookupError(errno.ESRCH, "not of this fork", str(pid))
+            send(pid, number)
+
+        return checked
+
+    os.kill, os.killpg = refusing(os.kill), refusing(os.killpg)
+
+
+def _descends(pid: int, ancestor: int) -> bool:
+    try:
+        while pid > 1 and pid != ancestor:
+            text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+            pid = int(text.rpartition(")")[2].split()[1])
+    except FileNotFoundError:
+        return False
+    return pid == ancestor
 
 
 def _run(session: pytest.Session, number: int) -> None:

@@ -13,6 +13,7 @@ from quiesce.adapters.postgres.load_by_statement import Eased, statements_of
 from quiesce.adapters.postgres.obstacles import _short_names_in
 from quiesce.adapters.postgres.search_path import path_of
 from quiesce.errors import NotRestorable
+from quiesce.obstacles import Obstacle, flag_for
 from quiesce.plan.steps import LoadDump
 
 BODY = """CREATE FUNCTION public.f(x integer) RETURNS integer
@@ -110,3 +111,18 @@ def test_a_plan_says_what_is_allowed() -> None:
     """In the step that may do it."""
     step = LoadDump("s", "a", "a_new", "a.dump", not_valid=True, skip_broken=True, why="asked")
     assert step.sentence().endswith(", broken constraints NOT VALID and broken entries left out")
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "version", "flag"),
+    [
+        (Obstacle("names", "x"), "17.2", ""),
+        (Obstacle("check", "x", ("a", "b", "c")), "17.2", "--not-valid"),
+        (Obstacle("orphans", "x", ("a", "b", "c")), "9.6.24", "--not-valid"),
+        (Obstacle("orphans", "x", ("a", "b", "c"), partitioned=True), "17.2", "--skip-broken"),
+        (Obstacle("orphans", "x", ("a", "b", "c"), partitioned=True), "18.0", "--not-valid"),
+    ],
+)
+def test_an_obstacle_says_which_flag_it_needs(obstacle: Obstacle, version: str, flag: str) -> None:
+    """PostgreSQL before 18 has no NOT VALID foreign keys of partitioned tables."""
+    assert flag_for(obstacle, version) == flag

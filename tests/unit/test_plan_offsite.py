@@ -22,6 +22,7 @@ from quiesce.model import (
 from quiesce.plan import offsite
 from quiesce.plan import steps as s
 from quiesce.plan.backup import BackupRequest, plan_backup
+from quiesce.plan.set_ref import SetRef
 from tests.support.builders import RUN, a_set, a_stack, a_world
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -133,7 +134,7 @@ def test_a_store_is_pruned_by_its_own_rules_alone() -> None:
     assert (step.store, step.force) == ("far", True)
     (step,) = offsite.plan_prune_store(stack, RUN, "away").nodes
     assert (step.store, step.force) == ("away", False)
-    with pytest.raises(RequestError, match="store disk has no rules"):
+    with pytest.raises(RequestError, match="store disk has no retention rules"):
         offsite.plan_prune_store(stack, RUN, "disk")
 
 
@@ -155,22 +156,22 @@ def test_a_set_is_found_by_its_name_or_as_the_newest_of_its_kind(wanted: str, fo
         stored("core-4", "data"),
         stored("core-5", "data", age=1),
     ]
-    assert offsite.resolve(a_stack(), sets, wanted, "away").name == found
+    assert offsite.resolve(a_stack(), sets, SetRef.parse(wanted), "away").name == found
 
 
 def test_a_set_that_a_store_does_not_hold_is_refused() -> None:
     """With the nearest name, if there is any."""
-    with pytest.raises(RequestError, match="holds no set core-2") as caught:
-        offsite.resolve(a_stack(), [stored("core-1")], "core-2", "away")
+    with pytest.raises(RequestError, match="store away contains no set core-2") as caught:
+        offsite.resolve(a_stack(), [stored("core-1")], SetRef.parse("core-2"), "away")
     assert "core-1" in caught.value.hint
     with pytest.raises(RequestError) as caught:
-        offsite.resolve(a_stack(), [], "core-2", "away")
+        offsite.resolve(a_stack(), [], SetRef.parse("core-2"), "away")
     assert caught.value.hint == "it is empty"
-    with pytest.raises(RequestError, match="holds no schema set of core"):
-        offsite.resolve(a_stack(), [stored("core-1")], "latest:schema", "away")
+    with pytest.raises(RequestError, match="store away contains no schema set of core"):
+        offsite.resolve(a_stack(), [stored("core-1")], SetRef.parse("latest:schema"), "away")
 
 
-REFUSED = "not known to be yours"
+REFUSED = "cannot confirm that x in away is yours"
 
 
 @pytest.mark.parametrize(
@@ -183,8 +184,8 @@ REFUSED = "not known to be yours"
         ("foreign", False, REFUSED),
         ("unsigned", True, ""),
         ("foreign", True, ""),
-        ("changed", False, "is not what was sent"),
-        ("changed", True, "is not what was sent"),
+        ("changed", False, "x in away was changed after the upload"),
+        ("changed", True, "x in away was changed after the upload"),
     ],
 )
 def test_a_set_that_may_be_somebody_elses_needs_a_word(

@@ -215,7 +215,8 @@ def test_another_instance_is_meant_only_by_its_name() -> None:
     [
         ("latest:nothing", "core has no full set with nothing yet", "run 'inv backups'"),
         ("core-20261110-020001", "there is no set core-20261110-020001", "core-20261110-020000"),
-        ("zzz", "there is no set zzz", "run 'inv backups'"),
+        ("zzz", "there is no set zzz", "the newest set is core-20261113-020000; run 'inv backups'"),
+        ("core-20200101-000000", "there is no set core-20200101-000000", "core-2026"),
         (f"elsewhere:{NAME}", f"there is no set elsewhere:{NAME}", ""),
         (
             f"away:{NAME}",

@@ -54,11 +54,13 @@ SELECT DISTINCT r.ev_class, d.refobjid FROM pg_rewrite r
 @dataclass(frozen=True, slots=True)
 class Orphaned:
     """A foreign key that rows violate, and a description. `constraint` is as in a set's record;
-    `definition` as SQL writes it, "" if it cannot be checked at all."""
+    `definition` as SQL writes it, "" if it cannot be checked at all; `partitioned` if its table
+    is."""
 
     constraint: tuple[str, ...]
     words: str
     definition: str = ""
+    partitioned: bool = False
 
 
 def orphans(session: Session, unasked: Collection[tuple[str, str]] = ()) -> tuple[Orphaned, ...]:
@@ -94,7 +96,7 @@ def orphans(session: Session, unasked: Collection[tuple[str, str]] = ()) -> tupl
         )
         if asked(session, partial(session.rows, question)):
             says = f"{words} has rows without a parent in {pschema}.{parent}"
-            found.append(Orphaned(constraint, says, definition))
+            found.append(Orphaned(constraint, says, definition, kind == "p"))
     return tuple(found)
 
 

@@ -27,9 +27,7 @@ from quiesce.adapters.postgres.errors import Unreachable
 from quiesce.adapters.postgres.search_path import LentPaths
 from quiesce.adapters.postgres.session import Session, SessionError
 from quiesce.errors import NotRestorable
-
-NOT_VALID = "--not-valid"
-SKIP = "--skip-broken"
+from quiesce.obstacles import NOT_VALID, SKIP_BROKEN
 
 _ANALYZED = """
 SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c
@@ -83,14 +81,14 @@ class Eased:
             self.done.append(f"left out: {words}: {reason(problem)}")
             return True
         self.problems.append(f"{words}: {reason(problem)}")
-        self.flags.add(SKIP)
+        self.flags.add(SKIP_BROKEN)
         return False
 
     def require(self, what: str) -> None:
         """Raise NotRestorable if any exception was not allowed."""
         if self.problems:
             given = {NOT_VALID} if self.not_valid else set()
-            given |= {SKIP} if self.skip_broken else set()
+            given |= {SKIP_BROKEN} if self.skip_broken else set()
             # The given flags are still needed.
             raise stands_in_the_way(what, self.problems, self.flags | given)
 
@@ -101,7 +99,7 @@ def stands_in_the_way(what: str, problems: Sequence[str], flags: set[str]) -> No
     ways = []
     if NOT_VALID in flags:
         ways.append("constraints that rows violate are restored as NOT VALID")
-    if SKIP in flags:
+    if SKIP_BROKEN in flags:
         ways.append("entries that cannot be restored are left out and named")
     hint = f"restore again with {wanted}: {', and '.join(ways)}; no row is left out"
     return NotRestorable(

@@ -129,7 +129,7 @@ def _short_names_in(body: str) -> Iterator[str]:
 def _orphans(session: Session, unasked: Collection[tuple[str, str]]) -> Iterator[Obstacle]:
     for key in constraints.orphans(session, unasked):
         if key.definition:
-            yield Obstacle("orphans", key.words, key.constraint)
+            yield Obstacle("orphans", key.words, key.constraint, key.partitioned)
 
 
 def _is_harmless(session: Session, tree: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from quiesce.errors import QuiesceError
@@ -11,17 +10,12 @@ from quiesce.execute.database_settings import settings_file, with_settings, writ
 from quiesce.execute.handlers.registry import handles
 from quiesce.execute.run import Run
 from quiesce.model import BackupSet, ImportSource, rows_record
-from quiesce.obstacles import ObstacleKind
+from quiesce.obstacles import flag_for
 from quiesce.plan import outcome
 from quiesce.plan import steps as s
 from quiesce.ports import DatabaseContents
 
-#: How a restore deals with an obstacle.
-_WAYS: Mapping[ObstacleKind, str] = {
-    "names": "Quiesce can restore it by setting a search path; plain pg_restore fails",
-    "orphans": "a full restore needs --not-valid",
-    "check": "a full restore needs --not-valid",
-}
+_BY_PATH = "Quiesce can restore it by setting a search path; plain pg_restore fails"
 
 
 @handles(s.ExportSnapshot)
@@ -50,7 +44,9 @@ def dump(step: s.DumpDatabase, run: Run) -> str:
     )
     draft.doubts.append(outcome.doubt(database.key, seen))
     for obstacle in record.obstacles:
-        run.ports.sink.warn(f"{step.database}: {obstacle.fact}; {_WAYS[obstacle.kind]}")
+        flag = flag_for(obstacle, record.server_version)
+        way = f"a full restore needs {flag}" if flag else _BY_PATH
+        run.ports.sink.warn(f"{step.database}: {obstacle.fact}; {way}")
     draft.files.append((step.file, "database", step.database))
     if record.settings:
         file = settings_file(step.database)
