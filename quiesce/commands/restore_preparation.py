@@ -237,7 +237,10 @@ def restore_outcome(source: RestoreSource, run: Run, seconds: float) -> RestoreO
             for found in (run.compared, run.loaded)
             for key, (tables, rows) in found.items()
         ),
-        volumes=tuple(RestoredVolume(key, *size) for key, size in run.staged.items()),
+        volumes=tuple(
+            RestoredVolume(key, *size, run.stack.volume(key).noun)
+            for key, size in run.staged.items()
+        ),
         seconds=seconds,
         downtime=run.downtime.result(),
         safety_set=safety[0] if safety else None,

@@ -171,7 +171,7 @@ def restore_done(outcome: RestoreOutcome) -> list[Block]:
         )
         for database in outcome.databases
     ]
-    rows += [(f"volume {v.key}", Cell(_files(v.files, v.bytes))) for v in outcome.volumes]
+    rows += [(f"{v.noun} {v.key}", Cell(_files(v.files, v.bytes))) for v in outcome.volumes]
     if outcome.downtime:
         rows += _downtime(outcome.downtime)
     if outcome.safety_set:

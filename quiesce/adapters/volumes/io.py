@@ -142,6 +142,7 @@ class VolumeFiles:
             functools.partial(self._writing, volume, place),
         )
         with translate_write_errors(directory):
+            (directory / stem).parent.mkdir(mode=0o700, exist_ok=True)
             if level == 0:
                 archived, self._zero[volume.name] = archiver.level_zero()
             else:
