@@ -129,7 +129,9 @@ def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Pla
         for state in doomed
     )
     if owners:
-        body = (RemoveServices(owners, "a volume in use cannot be removed"), *body)
+        removed = any(not state.is_folder for state in doomed)
+        reason = "a volume in use cannot be removed" if removed else "their data is removed"
+        body = (RemoveServices(owners, reason), *body)
     nodes = stopped_or_as_before(stack, observed, units, why, body) if doomed else ()
     return _plan(stack, observed, run, "nuke", f"remove the databases of {_name(stack)}", nodes)
 

@@ -44,8 +44,8 @@ def create_here(folder: Path) -> bool:
 
 
 def create_on_engine(engine: HelperEngine, run: str, volume: VolumeState) -> None:
-    """Create a folder and its parents on the engine's machine, as the engine itself does for a
-    mount in the short form."""
+    """Create a folder and its parents on the engine's machine, as the engine itself does when it
+    starts a container with a mount in the short form."""
     api: Any = engine.api()
     image = engine.image(run)
     with translate_helper_errors(f"creating folder {volume.name}"):
@@ -54,11 +54,16 @@ def create_on_engine(engine: HelperEngine, run: str, volume: VolumeState) -> Non
         )
         made = api.create_container(
             image,
-            entrypoint=["/quiesce/never-started"],
+            # Without an input it ends at once.
+            entrypoint=["cat"],
+            command=[],
             host_config=host,
             labels=helper_labels(run, engine.project),
         )["Id"]
-        remove_container(api, made)
+        try:
+            api.start(made)
+        finally:
+            remove_container(api, made)
 
 
 def mounts_below(place: Place) -> tuple[bytes, ...]:
