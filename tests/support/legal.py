@@ -80,7 +80,7 @@ LEGAL: dict[str, Legal] = {
         rows="--not-valid",
         by_hand=False,
     ),
-    "a check against the time": Legal(
+    "a check against the current time": Legal(
         """CREATE TABLE offer (id int PRIMARY KEY, until timestamptz CHECK (until > now()));
         SET session_replication_role = replica;
         ALTER TABLE offer DROP CONSTRAINT offer_until_check;
@@ -121,7 +121,7 @@ LEGAL: dict[str, Legal] = {
         newer=(18, "--not-valid"),
         by_hand=False,
     ),
-    "an index by a function": Legal(
+    "an index on a function": Legal(
         f"""{READS}
         CREATE TABLE item (id int PRIMARY KEY, kind int);
         CREATE INDEX by_label ON item (label_of(kind));
@@ -131,7 +131,7 @@ LEGAL: dict[str, Legal] = {
         ("names", "names"),
         by_hand=False,
     ),
-    "a generated column by a function": Legal(
+    "a generated column that calls a function": Legal(
         f"""{READS}
         CREATE TABLE item (id int PRIMARY KEY, kind int,
             label text GENERATED ALWAYS AS (label_of(kind)) STORED);
@@ -139,7 +139,7 @@ LEGAL: dict[str, Legal] = {
         ("names",),
         by_hand=False,
     ),
-    "a generated column that is strict": Legal(
+    "a generated column whose function fails without a row": Legal(
         """CREATE TABLE zone (id int PRIMARY KEY, label text); INSERT INTO zone VALUES (1, 'a');
         CREATE FUNCTION zone_of(k int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
             'DECLARE l text; BEGIN SELECT label INTO STRICT l FROM zone WHERE id = k;
@@ -150,7 +150,7 @@ LEGAL: dict[str, Legal] = {
         ("names",),
         by_hand=False,
     ),
-    "partitions by a function": Legal(
+    "a partition key that calls a function": Legal(
         f"""{READS}
         CREATE TABLE item (id int, kind int) PARTITION BY LIST (label_of(kind));
         CREATE TABLE item_one PARTITION OF item FOR VALUES IN ('one');
@@ -159,7 +159,7 @@ LEGAL: dict[str, Legal] = {
         ("names",),
         by_hand=False,
     ),
-    "materialized views by functions": Legal(
+    "materialized views that call functions": Legal(
         f"""{READS}
         ALTER FUNCTION label_of SET search_path = public;
         CREATE SCHEMA later;
@@ -180,7 +180,7 @@ LEGAL: dict[str, Legal] = {
         rows="--skip-broken",
         by_hand=False,
     ),
-    "a trigger that compares a type": Legal(
+    "a trigger that compares values of an extension's type": Legal(
         """CREATE SCHEMA ext; CREATE EXTENSION hstore SCHEMA ext; SET search_path = public, ext;
         CREATE TABLE doc (id int PRIMARY KEY, h hstore, touched int DEFAULT 0);
         CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
@@ -192,7 +192,7 @@ LEGAL: dict[str, Legal] = {
         by_hand=False,
         needs="hstore",
     ),
-    "earth and distance": Legal(
+    "an index that needs earthdistance": Legal(
         """CREATE SCHEMA geo; CREATE EXTENSION cube SCHEMA geo; CREATE EXTENSION earthdistance
             SCHEMA geo; SET search_path = public, geo;
         CREATE TABLE place (id int PRIMARY KEY, lat float8, lng float8);
@@ -212,7 +212,7 @@ LEGAL: dict[str, Legal] = {
         ("names",),
         by_hand=False,
     ),
-    "domains inside of types": Legal(
+    "domains inside types": Legal(
         """CREATE DOMAIN positive AS int CHECK (VALUE > 0) NOT NULL;
         CREATE TYPE pair AS (a positive, b text); CREATE DOMAIN good_pair AS pair
             CHECK ((VALUE).b <> '');
@@ -220,7 +220,7 @@ LEGAL: dict[str, Legal] = {
         CREATE TABLE t (id int PRIMARY KEY, p pair, g good_pair, ps pair[], d positive[], s span);
         INSERT INTO t VALUES (1, (1, 'x'), (2, 'y'), ARRAY[(3, 'z')::pair], '{4,5}', '[1,5)');""",
     ),
-    "exclusions and deferred keys": Legal(
+    "exclusion constraints and deferred keys": Legal(
         """CREATE FUNCTION span_of(a int) RETURNS int4range IMMUTABLE LANGUAGE plpgsql AS
             'BEGIN RETURN int4range(a, a + width()); END';
         CREATE FUNCTION width() RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 5';
@@ -231,7 +231,7 @@ LEGAL: dict[str, Legal] = {
         ("names",),
         by_hand=False,
     ),
-    "checks that are inherited": Legal(
+    "inherited checks": Legal(
         f"""{READS}
         CREATE TABLE base (id int, kind int, CONSTRAINT known_kind CHECK (known(kind)),
             CONSTRAINT own CHECK (id > 0) NO INHERIT);
@@ -243,7 +243,7 @@ LEGAL: dict[str, Legal] = {
         ("names", "names"),
         by_hand=False,
     ),
-    "partitions with other columns": Legal(
+    "partitions whose columns differ in order": Legal(
         """CREATE TABLE ev (gone text, id int, at date, v text) PARTITION BY RANGE (at);
         ALTER TABLE ev DROP COLUMN gone;
         CREATE TABLE ev_1 (v text, at date, extra int, id int); ALTER TABLE ev_1 DROP COLUMN extra;
@@ -253,7 +253,7 @@ LEGAL: dict[str, Legal] = {
         INSERT INTO ev VALUES (1, '2020-02-02', 'a'), (2, '2022-02-02', 'b');
         CREATE INDEX ON ev_1 (v);""",
     ),
-    "bodies in SQL": Legal(
+    "functions with SQL bodies (BEGIN ATOMIC)": Legal(
         """CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 5), (2, 6);
         CREATE FUNCTION half(x int) RETURNS int IMMUTABLE LANGUAGE sql
             BEGIN ATOMIC SELECT CASE WHEN x % 2 = 0 THEN x / 2 ELSE CASE x WHEN 1 THEN 0 ELSE 1 END
@@ -277,7 +277,7 @@ LEGAL: dict[str, Legal] = {
         ("names",),
         by_hand=False,
     ),
-    "two tables of one name": Legal(
+    "two tables with the same name": Legal(
         """CREATE SCHEMA one; CREATE SCHEMA two;
         CREATE TABLE one.kind (id int PRIMARY KEY); CREATE TABLE two.kind (id int PRIMARY KEY);
         INSERT INTO two.kind VALUES (7);
@@ -290,7 +290,7 @@ LEGAL: dict[str, Legal] = {
         ("names",),
         by_hand=False,
     ),
-    "types and their operators": Legal(
+    "types with their own operators": Legal(
         """CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE m (v mood); INSERT INTO m
             VALUES ('sad'); ALTER TYPE mood RENAME VALUE 'sad' TO 'it''s "low"';
         ALTER TYPE mood ADD VALUE 'high' BEFORE 'ok';
@@ -309,7 +309,7 @@ LEGAL: dict[str, Legal] = {
         CREATE INDEX ON money (c by_cents);
         INSERT INTO money VALUES (1, ROW(5)), (2, ROW(3));""",
     ),
-    "collations and searching": Legal(
+    "collations and text search": Legal(
         """CREATE COLLATION plain (LOCALE = 'C');
         CREATE TEXT SEARCH DICTIONARY nothing (TEMPLATE = pg_catalog.simple);
         CREATE TEXT SEARCH CONFIGURATION own (COPY = pg_catalog.simple);
@@ -319,7 +319,7 @@ LEGAL: dict[str, Legal] = {
         CREATE INDEX ON doc USING gin (to_tsvector('own', body));
         INSERT INTO doc (id, body) VALUES (1, 'Hello there'), (2, NULL);""",
     ),
-    "circles of objects": Legal(
+    "objects that depend on each other": Legal(
         """CREATE TABLE t (id int PRIMARY KEY);
         CREATE FUNCTION next_of(t) RETURNS int LANGUAGE sql AS 'SELECT max(id) + 1 FROM t';
         ALTER TABLE t ADD COLUMN n int DEFAULT 5; ALTER TABLE t ALTER n SET DEFAULT 6;
@@ -332,7 +332,7 @@ LEGAL: dict[str, Legal] = {
         CREATE RULE copy AS ON INSERT TO v DO INSTEAD INSERT INTO t (id) VALUES (NEW.id);
         INSERT INTO t VALUES (1), (2);""",
     ),
-    "an unique index that is none": Legal(
+    "a unique index with duplicates": Legal(
         """CREATE TABLE u (id int, v text); CREATE INDEX once ON u (id);
         INSERT INTO u VALUES (1, 'a'), (1, 'b');
         COMMENT ON INDEX once IS 'only once';
@@ -351,7 +351,7 @@ LEGAL: dict[str, Legal] = {
         INSERT INTO item VALUES (1, 1, 2, 3), (2, 2, 3, 4);""",
         since=14,
     ),
-    "a key that compares by a function": Legal(
+    "a foreign key between different types": Legal(
         """CREATE TABLE parent (id text PRIMARY KEY); CREATE TABLE child (parent varchar(9)
             REFERENCES parent ON DELETE SET NULL ON UPDATE CASCADE);
         INSERT INTO parent VALUES ('a'); INSERT INTO child VALUES ('a'), (NULL);
@@ -373,8 +373,8 @@ def table() -> str:
     """Return `docs/schemas.md`."""
     found = {
         "names": "functions that name something without its schema",
-        "orphans": "foreign keys that rows break",
-        "check": "checks that rows break",
+        "orphans": "foreign keys that rows violate",
+        "check": "checks that rows violate",
     }
 
     def way(flag: Flag) -> str:
