@@ -13,7 +13,14 @@ from datetime import datetime
 from pathlib import Path
 
 from quiesce.errors import QuiesceError
-from quiesce.model import ClusterRecord, DatabaseRecord, Member, MemberKind, VolumeRecord
+from quiesce.model import (
+    ClusterRecord,
+    DatabaseRecord,
+    LeftOutFile,
+    Member,
+    MemberKind,
+    VolumeRecord,
+)
 from quiesce.observed import Activity
 from quiesce.plan.steps import OpenSet
 from quiesce.ports import Measured
@@ -45,6 +52,7 @@ class Draft:
     doubts: list[str] = field(default_factory=list)
     rest: Activity | None = None
     ignored: tuple[str, ...] = ()
+    stack_left_out: tuple[LeftOutFile, ...] = ()
     _thread: threading.Thread | None = None
 
     def finished(self) -> list[Finished]:

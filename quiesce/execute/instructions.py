@@ -49,8 +49,22 @@ def restore_instructions(manifest: Manifest) -> str:
         "passwords), and the stack's code. `stack/` contains the description of the stack, "
         "without secrets. `databases/globals*.sql` contains the roles, without passwords unless "
         "`roles: with-passwords` was set; set a password with ALTER ROLE … PASSWORD.\n"
+        f"{_definition(manifest)}"
     )
     return "\n".join(parts)
+
+
+def _definition(manifest: Manifest) -> str:
+    """Return which files of the stack's definition are there, and which are not as they are."""
+    lines = "".join(
+        f"- `{entry.file.replace('`', ' ')}`: {entry.reason}\n" for entry in manifest.stack_left_out
+    )
+    if not lines:
+        return ""
+    return (
+        "\n`stack/files/` contains the files that define the stack, relative to its folder. These "
+        f"are missing there, or were changed:\n\n{lines}"
+    )
 
 
 def _settings_of(manifest: Manifest, record: DatabaseRecord) -> str:

@@ -218,6 +218,23 @@ class ClusterRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOutFile:
+    """A file of the stack's definition that a set does not have as it is, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StackFiles:
+    """The files that define a stack: content by name below `stack/` of a set, and what is left
+    out. None of them contains a secret."""
+
+    kept: Mapping[str, bytes] = field(default_factory=dict)
+    left_out: tuple[LeftOutFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Downtime:
     """From the stop request until healthy again, per service; `overall` is from the first stop
     until the last service is back."""
@@ -233,6 +250,7 @@ class Manifest:
     `encryption` is `age` or `gpg` if the members are encrypted, otherwise "". `doubt` says what
     could not be proven about `consistent`, "" if it is proven. `safety` marks a safety set: a
     restore made it of the data that it was about to replace. Neither name nor label decide that.
+    `stack_left_out` are files of the stack's definition that `stack/` does not have as they are.
     """
 
     format: int
@@ -261,6 +279,7 @@ class Manifest:
     encryption: str = ""
     doubt: str = ""
     safety: bool = False
+    stack_left_out: tuple[LeftOutFile, ...] = ()
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from quiesce.model import (
+    StackFiles,
     Volume,
 )
 from quiesce.observed import (
@@ -153,6 +154,11 @@ class Runtime(Protocol):
     def description(self) -> Mapping[str, bytes]:
         """Return files that describe the stack (file name → content): the resolved model with
         every secret replaced. It contains no value of an environment variable."""
+        ...
+
+    def stack_files(self) -> StackFiles:
+        """Return the files from which the stack is defined, without any that may contain a secret;
+        these are named. Only files of this machine."""
         ...
 
     def images(self) -> Mapping[str, str]:

@@ -237,3 +237,19 @@ def test_a_set_is_restored_by_hand(stack: FolderStack, tmp_path: Path) -> None:
     live = describe(stack.photos)
     assert restored[b"albums/by hand"] == live[b"albums/by hand"]
     assert b"thumbs/summer" not in restored
+
+
+def test_a_set_keeps_the_files_that_define_the_stack(stack: FolderStack) -> None:
+    """The Compose file and a single mounted file as they are; of the env file the names."""
+    (stack.folder / "secret.txt").write_text("s3cret-of-the-stack")
+    stack.succeed("backup", "--only", "photos")
+    made = stack.sets()[-1]
+    assert (made / "stack/files/config.yml").read_text() == "answer: 42\n"
+    assert "quiesce" in (made / "stack/files/compose.yaml").read_text()
+    assert (made / "stack/variables.txt").read_text() == "DB_PASSWORD\n"
+    named = {entry["file"] for entry in stack.manifest(made)["stack_left_out"]}
+    assert ".env" in named
+    assert "- `.env`: an env file" in (made / "RESTORE.md").read_text()
+    for path in made.rglob("*"):
+        assert not path.is_file() or b"s3cret-of-the-stack" not in path.read_bytes(), path
+    assert stack.inv("verify").returncode == 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,17 +73,18 @@ class Folders:
         self,
         connection: EngineConnection,
         project: str,
-        wanted: Sequence[Volume],
-        images: Sequence[str],
+        declared: Sequence[Volume],
+        images: Callable[[], Sequence[str]],
     ) -> tuple[VolumeState, ...]:
-        """Return the state of the folders of these paths, with the external containers that use
-        them. Raise RequestError for one that is not a folder."""
+        """Return the state of the folders among these sources, with the external containers that
+        use them. Raise RequestError for one that is not a folder."""
+        wanted = [volume for volume in declared if volume.folder is not None]
         if not wanted:
             return ()
         with translate_engine_errors("the containers that use folders cannot be listed"):
             everyone = connection.api.containers(all=True)
         others = [entry for entry in everyone if not _is_own(entry, project)]
-        return tuple(self._state(connection, entry, others, images) for entry in wanted)
+        return tuple(self._state(connection, entry, others, images()) for entry in wanted)
 
     def _state(
         self,
@@ -129,6 +130,8 @@ class Folders:
     def refuse_overlaps(self, connection: EngineConnection, model: ComposeModel) -> None:
         """Raise RequestError for paths that share files with each other or with a volume, or have
         the key of a volume."""
+        if not self.declared:
+            return
         devices = _devices(model)
         docker = Path(str(connection.info.get("DockerRootDir") or "/var/lib/docker"))
         seen: dict[Path, str] = {}

@@ -32,10 +32,11 @@ from quiesce.adapters.compose.project_candidates import Traces, find_traces
 from quiesce.adapters.compose.project_lock import lock_project, make_place, unlock_project
 from quiesce.adapters.compose.relay import RelayHelpers
 from quiesce.adapters.compose.server_containers import probe_command
+from quiesce.adapters.compose.stack_files import collect
 from quiesce.adapters.compose.start import ComposeStarter
 from quiesce.adapters.compose.tool_container import Tool, remove_orphan_helpers, run_beside
 from quiesce.errors import QuiesceError
-from quiesce.model import Stack, Volume
+from quiesce.model import Stack, StackFiles, Volume
 from quiesce.observed import Engine, Service, Unit, VolumeState
 from quiesce.ports import Endpoint, StopResult
 
@@ -90,8 +91,7 @@ class ComposeRuntime:
         """Return the services of the active profiles in declaration order, then strays.
 
         A stray is a container of this project whose service is not among them (another profile, or
-        no longer declared): it runs, mounts and writes like the others. The actual mounts of a
-        container are added to what its service declares.
+        no longer declared). The actual mounts of a container are added to those of its service.
         """
         model = self._model()
         found = inventory.services_of(model, self._units.containers())
@@ -117,12 +117,10 @@ class ComposeRuntime:
         """
         model, project = self._model(), self._instance.project
         found = inventory.volume_states(self._connection, project, model, declared)
-        folders = [volume for volume in declared if volume.folder is not None]
-        if not folders:
-            return found
         if self._found is None:
             self._folders.refuse_overlaps(self._connection, model)
-        return (*found, *self._folders.states(self._connection, project, folders, self.image_ids()))
+        images = self.image_ids
+        return (*found, *self._folders.states(self._connection, project, declared, images))
 
     def volume_labels(self, key: str) -> Mapping[str, str]:
         """Return the labels that Compose gives to this volume when it makes it."""
@@ -166,14 +164,17 @@ class ComposeRuntime:
         """Return what a set keeps of the stack; see `description`."""
         return describe(self._compose)
 
+    def stack_files(self) -> StackFiles:
+        """Return the files that define the stack; see `stack_files`."""
+        return collect(self._compose, self._stack, self._model(), local=self.engine().local)
+
     # ---------------------------------------------------------------------------------- changing
 
     def up(self, services: Sequence[str], *, build: bool) -> None:
         """Create and start these services (all active ones if none is named).
 
-        Compose recreates a container when its configuration or image changed. It must not do so
-        because a dependency was not named: Compose (before 2.30) then drops the dependency from the
-        configuration, and takes this for a change. A service that cannot be started only keeps down
+        Compose recreates a container when its configuration or image changed, and (before 2.30) when a
+        dependency is not named, which it must not. A service that cannot be started only keeps down
         those that depend on it.
         """
         self._require(services)
@@ -216,10 +217,10 @@ class ComposeRuntime:
         """Wait until each unit is as healthy as it was when observed.
 
         Healthy means that the engine says so or, while it still says `starting`, that the
-        container's own health command, run here every 250 ms, succeeds: the engine runs it only
-        once per interval. A unit without a health check, or one that was not healthy, is accepted
-        after running for a second without a restart. A unit that was not running is not waited for,
-        and a one-shot (others wait for its end) may have exited with 0.
+        container's own health command, run here every 250 ms, succeeds. A unit without a health
+        check, or one that was not healthy, is accepted after running for a second without a
+        restart. A unit that was not running is not waited for, and a one-shot (others wait for its
+        end) may have exited with 0.
         """
         model = self._model_if_readable()
         one_shots = model.completing if model else frozenset[str]()

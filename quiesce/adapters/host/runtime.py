@@ -27,7 +27,7 @@ from quiesce.adapters.process import program
 from quiesce.adapters.process.child import PATIENCE
 from quiesce.adapters.redaction import is_secret
 from quiesce.errors import NotDeclared, QuiesceError, RequestError, ServiceFailed
-from quiesce.model import HostService, Stack, Volume
+from quiesce.model import HostService, Stack, StackFiles, Volume
 from quiesce.observed import Dependency, Engine, Mount, Service, Unit, VolumeState
 from quiesce.ports import DIRECTORY, Endpoint, StopResult
 from quiesce.suggest import suggest
@@ -127,6 +127,10 @@ class HostRuntime:
     def description(self) -> Mapping[str, bytes]:
         """Return `services.yaml`: the services as declared, with their literals redacted."""
         return {"services.yaml": describe(self._stack)}
+
+    def stack_files(self) -> StackFiles:
+        """Return none: stack.yaml, which is kept, is all."""
+        return StackFiles()
 
     # ---------------------------------------------------------------------------------- changing
 
