@@ -173,9 +173,9 @@ class ComposeRuntime:
     def up(self, services: Sequence[str], *, build: bool) -> None:
         """Create and start these services (all active ones if none is named).
 
-        Compose recreates a container when its configuration or image changed, and (before 2.30) when a
-        dependency is not named, which it must not. A service that cannot be started only keeps down
-        those that depend on it.
+        Compose recreates a container when its configuration or image changed; it must not when a
+        dependency was not named, as it does before 2.30. A service that cannot be started only
+        keeps down those that depend on it.
         """
         self._require(services)
         self.engine()
