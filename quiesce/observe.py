@@ -38,6 +38,7 @@ def observe(stack: Stack, runtime: Runtime, databases: DatabaseAdmin) -> Observe
         databases=tuple(states[database.key] for database in stack.databases),
         undeclared_databases=databases.undeclared(reachable),
         free_bytes=free_bytes(stack.backups),
+        other_projects=runtime.other_projects(),
     )
 
 

@@ -294,6 +294,32 @@ class ProjectResources:
 
 
 @dataclass(frozen=True, slots=True)
+class Traces:
+    """What an engine has of one Compose project.
+
+    `containers`: some were created from this stack's Compose files; `running`: and run now.
+    `others` are Compose files of this machine from which its other containers were created.
+    `volumes`: some have keys of this stack.
+    """
+
+    containers: bool = False
+    running: bool = False
+    others: tuple[str, ...] = ()
+    volumes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OtherProject:
+    """A project that runs from this stack's Compose files and is not declared as an instance.
+
+    `alone`: the instance's own project has no containers, so this may be the stack that is meant.
+    """
+
+    project: str
+    alone: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ShadowedFolder:
     """A non-empty folder of an image that a bind mount hides.
 
@@ -316,6 +342,7 @@ class Observed:
     databases: tuple[DatabaseState, ...]
     undeclared_databases: tuple[str, ...]
     free_bytes: int
+    other_projects: tuple[OtherProject, ...] = ()
 
     def with_volumes(self, volumes: tuple[VolumeState, ...]) -> Observed:
         """Return a copy with volumes that were created or removed since."""

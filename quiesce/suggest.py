@@ -11,6 +11,11 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return next(iter(_alike(word, known, 1)), None)
 
 
+def did_you_mean(*names: str) -> str:
+    """Return the question that offers these names."""
+    return f"did you mean {' or '.join(map(_quoted, names))}?"
+
+
 def suggest(
     word: str,
     known: Iterable[str],
@@ -26,7 +31,7 @@ def suggest(
     """
     names = sorted(known) if isinstance(known, set | frozenset) else list(known)
     if alike := _alike(word, names, most):
-        return f"did you mean {' or '.join(map(_quoted, alike))}?"
+        return did_you_mean(*alike)
     if not names and none is not None:
         return none
     return f"known: {', '.join(names) or 'none'}" if unlike is None else unlike

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from quiesce.app import last_config
 from quiesce.app.backups_folder import runs_folder
+from quiesce.app.passwords import with_passwords
 from quiesce.app.project import resolve_project
 from quiesce.app.run_log import rotate_log
 from quiesce.app.session import Options, Session
@@ -42,7 +43,7 @@ def open_app(
         loaded = last_config.load_anyhow(file, instance, options.environ, reporter.warn)
     else:
         loaded = load_stack(_stack_file(start, named), instance, options.environ)
-    loaded = resolve_project(loaded, anyhow=anyhow)
+    loaded = with_passwords(resolve_project(loaded, anyhow=anyhow))
     rotate_log(loaded)
     reporter.use_zone(ZoneInfo(loaded.timezone))
     return Session(loaded, reporter, options)
@@ -58,7 +59,10 @@ def engines_of(start: Path, stack: str | None) -> Mapping[str, tuple[str, str]]:
 def _stack_file(start: Path, named: str | None) -> Path:
     file = Path(named).expanduser() if named else start / "stack.yaml"
     if not file.is_file():
-        raise RequestError(f"there is no {file}", "name it with --stack PATH or QUIESCE_STACK")
+        hint = "name it with --stack PATH or QUIESCE_STACK"
+        if not named:
+            hint = f"write one with 'inv init' in the folder of the Compose file, or {hint}"
+        raise RequestError(f"there is no {file}", hint)
     return file.absolute()
 
 

@@ -102,6 +102,8 @@ def _body(document: Mapping[str, Any]) -> str:
             lines.append(f"HINT: {error['hint']}")
     for made in document.get("sets", ()):
         lines.append(f"set {made['name']}, {words.size(made['bytes'])}")
+    for one in document.get("undeclared", ())[:_MOST_DETAILS]:
+        lines.append(f"NOT in the set: {one['kind']} {one['name']} {one['fact']}")
     downtime = (document.get("downtime_seconds") or {}).get("overall")
     if downtime:
         lines.append(f"downtime {words.duration(downtime)}")

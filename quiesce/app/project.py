@@ -15,32 +15,25 @@ if TYPE_CHECKING:
 def resolve_project(stack: Stack, *, anyhow: bool = False, patient: bool = False) -> Stack:
     """Return the stack with its project name on the engine.
 
-    The engine is asked only if stack.yaml names no project and Compose would choose another name
-    than Quiesce. An engine that does not answer is an error only for `patient`; others that need it
-    report that themselves. With `anyhow`, an unclear name becomes that of a new stack: a recovery
-    uses what its run stopped.
+    The engine is asked unless stack.yaml names the project. An engine that does not answer is an
+    error only for `patient`; others that need it report that themselves. With `anyhow`, an unclear
+    name becomes that of a new stack: a recovery uses what its run stopped.
     """
     instance = stack.instance
-    others = instance.other_projects
-    if not others:
+    if instance.runtime != "compose" or instance.project_from == "stack.yaml":
         return stack
     from quiesce.app.wiring import compose_of
 
+    names = (instance.project, *instance.other_projects)
     try:
         with compose_of(stack) as runtime:
-            traces = runtime.project_traces((instance.project, *others))
+            traces = runtime.project_traces(names)
     except QuiesceError as error:
         if patient and error.lost_engine:
             raise
         return stack
-
-    def there_is(name: str, kind: str) -> bool:
-        found = traces[name]
-        # Volumes of another stack's project say nothing about this one.
-        return found.containers if kind == "containers" else found.volumes and not found.others
-
     try:
-        project = choose_project(instance.name, instance.project, others, there_is)
+        project = choose_project(instance.name, names, traces, instance.siblings)
     except RequestError:
         if not anyhow:
             raise

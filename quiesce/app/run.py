@@ -61,6 +61,8 @@ class Changing:
     wait: float = 0.0
     held: lock.Held | None = None
     task: str = ""
+    #: The last run that was executed, also if it failed.
+    last: Run | None = None
     #: Pending work of this and earlier runs, as of the last try.
     pending: tuple[Pending, ...] = ()
     _claimed: bool = False
@@ -75,7 +77,7 @@ class Changing:
     ) -> Run:
         """Execute the plan with a journal; return the run with its results. Raises as the
         executor."""
-        run = Run(plan.run, self.stack, observed, self.ports, sources or {})
+        run = self.last = Run(plan.run, self.stack, observed, self.ports, sources or {})
         journal = Journal(runs_folder(self.stack), plan.run)
         if self.held is not None:
             # Planning and questions take time. If the lock file was removed, another run may have a

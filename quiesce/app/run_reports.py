@@ -137,6 +137,11 @@ def run_facts(run: Run) -> dict[str, Any]:
             key: {"tables": tables, "rows": rows} for key, (tables, rows) in run.compared.items()
         },
         "uncompared": {key: list(tables) for key, tables in run.uncompared.items()},
+        "undeclared": [
+            {"set": s.name, "kind": one.kind, "name": one.name, "fact": one.fact}
+            for s in run.published
+            for one in s.manifest.undeclared
+        ],
     }
 
 
@@ -230,6 +235,7 @@ def _for_people(stack: Stack, document: dict[str, Any], started: datetime) -> st
     lines += [f"set      {s['name']}, {words.size(s['bytes'])}" for s in document.get("sets", ())]
     if downtime := document.get("downtime_seconds", {}).get("overall"):
         lines.append(f"downtime {words.duration(downtime)}")
+    lines += [f"NOT in it {one['kind']} {one['name']}" for one in document.get("undeclared", ())]
     for key, found in document.get("compared", {}).items():
         counted = ", ".join(document.get("uncompared", {}).get(key, ()))
         told = f"compared {key}: {found['tables']} tables, {found['rows']:,} rows equal"

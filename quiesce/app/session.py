@@ -16,11 +16,12 @@ from quiesce.app.confirm import require_yes
 from quiesce.app.leftovers import leftovers, require_services
 from quiesce.app.run import changing
 from quiesce.app.wiring import SystemClock, check_recipients, connect, disconnect, open_store
-from quiesce.errors import RecoveryPending, Refused, RequestError
+from quiesce.errors import CheckFailed, RecoveryPending, Refused, RequestError
 from quiesce.observe import observe
 from quiesce.observed import Engine, Observed
 from quiesce.plan import naming
 from quiesce.plan.foreign_mounts import refuse_foreign_mounts
+from quiesce.plan.project_name import refuse_other_projects
 from quiesce.plan.steps import EncryptSet, ExportSnapshot, steps_of
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class Session:
         self.options = options
         self.clock = SystemClock()
         self._pending: RecoveryPending | None = None
+        #: The sets that the last change published, also if it failed afterwards.
+        self.published: tuple[BackupSet, ...] = ()
 
     def change(
         self,
@@ -92,6 +95,7 @@ class Session:
             ports = self.connect(run_id)
             try:
                 seen = observe(self.stack, ports.runtime, ports.databases)
+                refuse_other_projects(self.stack, seen)
                 made = planner(ports, seen, run_id)
                 refuse_foreign_mounts(seen, made)
                 self.reporter.plan(made)
@@ -112,6 +116,7 @@ class Session:
             if work.settled:
                 account.facts["recovered"] = list(work.settled)
             seen = work.observe()
+            refuse_other_projects(self.stack, seen)
             plan = planner(work.ports, seen, run_id)
             refuse_foreign_mounts(seen, plan)
             self._require_holdable(work.ports, seen, plan)
@@ -125,7 +130,11 @@ class Session:
                 confirm(work.ports, seen, plan)
             account.source, account.note = ", ".join(sources or ()), note
             account.begin_restore(self.clock.now())
-            run = work.execute(plan, seen, sources)
+            try:
+                run = work.execute(plan, seen, sources)
+            except CheckFailed:
+                self._keep_published(work, account)
+                raise
             if sources:
                 work.retry_services()
             account.facts.update(run_reports.run_facts(run))
@@ -133,6 +142,12 @@ class Session:
         if done:
             self.reporter.done(done, {})
         return run
+
+    def _keep_published(self, work: Changing, account: run_reports.Account) -> None:
+        """Record in the report what a run published before a check failed."""
+        if work.last is not None:
+            self.published = tuple(work.last.published)
+            account.facts.update(run_reports.run_facts(work.last))
 
     def _leave(self, work: Changing, account: run_reports.Account) -> None:
         """Record pending work in the report."""

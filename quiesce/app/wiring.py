@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quiesce.execute.run import Ports
-from quiesce.model import Stack
+from quiesce.model import Instance, Stack
 from quiesce.ports import BackupStore, EventSink, Project, Runtime, VolumeIO
 
 if TYPE_CHECKING:
+    from quiesce.adapters.compose.discovery import ComposeDiscovery
     from quiesce.adapters.compose.runtime import ComposeRuntime
 
 
@@ -85,6 +86,13 @@ def compose_of(stack: Stack) -> Iterator[ComposeRuntime]:
         yield runtime
     finally:
         runtime.close()
+
+
+def discovery_of(instance: Instance) -> ComposeDiscovery:
+    """Return what reads the Compose files of an instance; its project's name may be empty."""
+    from quiesce.adapters.compose.discovery import ComposeDiscovery
+
+    return ComposeDiscovery(instance)
 
 
 def signing_key_file(stack: Stack) -> Path:

@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from quiesce.app.coverage import left_databases, undeclared_now, warn_of
 from quiesce.app.lock_conflict import reason_for_window, remember_window
 from quiesce.app.prepared import require_dumpable
 from quiesce.app.session import Session
 from quiesce.app.surveying import left_out_of_backup
 from quiesce.commands.retention import with_pruning
-from quiesce.errors import StepFailed
+from quiesce.errors import CheckFailed, StepFailed
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.backup_db import BackupDbRequest, plan_backup_db
 from quiesce.plan.cold import plan_cold
@@ -33,7 +34,8 @@ def run_backup(session: Session, request: BackupRequest) -> BackupSet | None:
     """Make and verify a backup set, with services stopped as briefly as possible.
 
     Return the set, or None for a dry run. Raise CheckFailed if a set was published that is not
-    consistent, or that kept services down for longer than `max_downtime`.
+    consistent, kept services down for longer than `max_downtime`, or lacks data that stack.yaml
+    does not mention.
     """
 
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
@@ -50,8 +52,13 @@ def run_backup(session: Session, request: BackupRequest) -> BackupSet | None:
                     f"{state.noun} {state.key} is also used by {others}, outside of the project: "
                     "a backup cannot stop that container"
                 )
+        left = left_databases(session.stack, ports)
+        missing = undeclared_now(session.stack, seen, request.complete_in, left)
+        warn_of(ports, missing)
         known = replace(
             request,
+            undeclared=missing,
+            left_databases=left,
             in_window=reason_for_window(session.stack),
             recent_downtime=recent,
             left_out=_left_out(session, ports, seen, request),
@@ -65,6 +72,9 @@ def run_backup(session: Session, request: BackupRequest) -> BackupSet | None:
 
     try:
         run = session.change("backup", plan)
+    except CheckFailed:
+        show_published(session)
+        raise
     except StepFailed as failure:
         if remember_window(session.stack, failure):
             session.reporter.note("the next backup will dump databases while services are stopped")
@@ -73,6 +83,14 @@ def run_backup(session: Session, request: BackupRequest) -> BackupSet | None:
         return None
     session.reporter.backup_done(run.published[-1])
     return run.published[-1]
+
+
+def show_published(session: Session) -> None:
+    """Show the set that was published before a check failed, unless it is damaged."""
+    names = [backup.name for backup in session.published]
+    for backup in session.local_sets():
+        if backup.name in names and backup.state.verified_good:
+            session.reporter.backup_done(backup)
 
 
 def _left_out(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Collection, Iterator
-from pathlib import Path
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from quiesce.errors import CheckFailed
@@ -21,21 +18,24 @@ from quiesce.commands.recover import interrupted
 from quiesce.errors import QuiesceError
 from quiesce.execute.run import Ports
 from quiesce.findings import Finding
-from quiesce.model import DatabaseRecord, PathEntry, Stack
-from quiesce.observed import Mount, Observed
+from quiesce.model import DatabaseRecord, Stack
+from quiesce.observed import Observed
 from quiesce.obstacles import flag_for
 from quiesce.plan.foreign_mounts import foreign_hint
+from quiesce.plan.project_name import other_project_findings
 from quiesce.plan.services import ordered
 from quiesce.report import words
 from quiesce.suggest import suggest
+from quiesce.undeclared import find_undeclared
 
 
 def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Finding, ...]:
     """Compare stack.yaml with the Compose model and the servers, and return the findings."""
     left = leftovers(stack, ports)
-    found = [*_services(stack, observed), *_volumes(stack, observed)]
-    found += _databases(stack, observed, {one.database for one in left})
-    found += _folders(stack, observed)
+    found = [*other_project_findings(stack, observed), *_services(stack, observed)]
+    found += _volumes(stack, observed)
+    found += _databases(observed)
+    found += _undeclared(stack, observed, {one.database for one in left})
     found += restorable(stack, ports, observed)
     found += _foreign_mounts(observed)
     found += _obstacles(stack, ports, observed)
@@ -86,16 +86,7 @@ def _services(stack: Stack, observed: Observed) -> list[Finding]:
 
 def _volumes(stack: Stack, observed: Observed) -> list[Finding]:
     declared = {volume.key for volume in stack.volumes} | set(stack.excluded_volumes)
-    found = [
-        Finding(
-            "error",
-            volume.key,
-            "exists in the Compose model, but stack.yaml neither lists nor excludes it",
-            f"add to volumes:  {volume.key}: {{purpose: …, priority: critical}}",
-        )
-        for volume in observed.volumes
-        if volume.key not in declared
-    ]
+    found = []
     writing = {m.container for s in observed.services for m in s.foreign_mounts}
     used = {mount.volume for service in observed.services for mount in service.mounts}
     kept = {volume.key for volume in stack.volumes if volume.backup == "files"}
@@ -119,87 +110,6 @@ def _volumes(stack: Stack, observed: Observed) -> list[Finding]:
                 )
             )
     return found
-
-
-def _folders(stack: Stack, observed: Observed) -> list[Finding]:
-    """Return findings about bind mounts whose data is not backed up.
-
-    Only folders that a service can write to: files and read-only mounts come with the code.
-    Folders of an engine on another machine cannot be checked.
-    """
-    if not observed.engine.local:
-        return []
-    taken = {entry.key for entry in stack.paths} | {volume.key for volume in stack.volumes}
-    taken |= set(stack.excluded_volumes) | {volume.key for volume in observed.volumes}
-    found = []
-    for source, service in _writable_folders(observed):
-        if any(_lists(stack, entry, source) for entry in stack.paths) or not _has_data(source):
-            continue
-        key = _free_key(source, taken)
-        taken.add(key)
-        found.append(
-            Finding(
-                "error",
-                str(source),
-                f"is mounted into {service} and contains data, but stack.yaml does not list it",
-                f"add to paths:  {key}: {{path: {_shown(stack, source)}, backup: files}}; or with "
-                "'backup: never' if it need not be backed up",
-            )
-        )
-    return found
-
-
-def _lists(stack: Stack, entry: PathEntry, source: Path) -> bool:
-    """Whether an entry of `paths` covers a mounted folder. One that is never kept and contains the
-    stack itself says nothing about the folders in it."""
-    if entry.backup == "never" and stack.directory.is_relative_to(entry.path):
-        return source == entry.path
-    return source.is_relative_to(entry.path) or _real(source).is_relative_to(_real(entry.path))
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
-
-
-def _shown(stack: Stack, source: Path) -> str:
-    """Return a folder as stack.yaml should name it: relative to its own folder if it is inside."""
-    if source.is_relative_to(stack.directory):
-        return f"./{source.relative_to(stack.directory)}"
-    return str(_real(source))
-
-
-def _free_key(source: Path, taken: Collection[str]) -> str:
-    """Return a key for `paths` from the folder's name, which is not taken."""
-    base = re.sub("[^a-z0-9_-]+", "-", source.name.lower()).strip("-_") or "root"
-    key, number = base, 1
-    while key in taken:
-        number += 1
-        key = f"{base}-{number}"
-    return key
-
-
-def _writable_folders(observed: Observed) -> Iterator[tuple[Path, str]]:
-    seen: set[str] = set()
-    for service in observed.services:
-        for mount in service.mounts:
-            if _is_writable_bind(mount) and mount.source not in seen:
-                seen.add(mount.source)
-                yield Path(mount.source), service.name
-
-
-def _is_writable_bind(mount: Mount) -> bool:
-    return mount.volume is None and mount.writable and mount.source.startswith("/")
-
-
-def _has_data(folder: Path) -> bool:
-    try:
-        with os.scandir(folder) as entries:
-            return any(True for _ in entries)
-    except NotADirectoryError:
-        return False
-    except OSError:
-        # Unreadable: assume that it contains data.
-        return folder.is_dir()
 
 
 def _obstacles(stack: Stack, ports: Ports, observed: Observed) -> list[Finding]:
@@ -239,24 +149,23 @@ def _newest(stack: Stack, ports: Ports, key: str) -> list[tuple[str, DatabaseRec
     return [max(found, key=lambda one: one[0])[1:]] if found else []
 
 
-def _databases(stack: Stack, observed: Observed, left: Collection[str]) -> list[Finding]:
-    """Return findings about undeclared and unreachable databases; `left` are those that a run could
-    not drop."""
-    found = [
+def _databases(observed: Observed) -> list[Finding]:
+    """Return findings about unreachable databases."""
+    return [
         Finding("error", state.key, f"cannot be reached: {state.problem}", state.remedy)
         for state in observed.databases
         if state.remedy
     ]
-    return found + [
-        Finding(
-            "error",
-            name,
-            "exists on the server, but stack.yaml neither lists nor excludes it",
-            f"add it to 'databases', or exclude it with exclude_databases: [{name}]",
-        )
-        for name in observed.undeclared_databases
-        if name not in stack.excluded_databases and name not in left
-    ]
+
+
+def _undeclared(stack: Stack, observed: Observed, left: Collection[str]) -> list[Finding]:
+    """Return findings about data that no set contains; `left` are databases that a run could not
+    drop."""
+    names = [name for name in observed.undeclared_databases if name not in left]
+    found = find_undeclared(
+        stack, observed.services, observed.volumes, names, local=observed.engine.local
+    )
+    return [Finding("error", one.name, one.fact, one.hint) for one in found]
 
 
 def _foreign_mounts(observed: Observed) -> list[Finding]:

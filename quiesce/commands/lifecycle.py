@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from quiesce.app.session import Session
 from quiesce.plan import services
+from quiesce.plan.steps import WaitServices, steps_of
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports
@@ -15,10 +16,18 @@ if TYPE_CHECKING:
 
 
 def run_up(session: Session, names: Sequence[str], *, build: bool = False) -> None:
-    """Create and start services, in order, and wait until they are healthy.
+    """Create and start services, in order, and wait until they are up.
 
     Asks before running services are recreated.
     """
+    words = bring_up(session, names, build=build)
+    if words:
+        session.reporter.done(words, {})
+
+
+def bring_up(session: Session, names: Sequence[str], *, build: bool = False) -> str:
+    """Do what `up` does; return the result in words, "" for a dry run."""
+    made: list[Plan] = []
     recreated: dict[str, str] = {}
 
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
@@ -26,14 +35,37 @@ def run_up(session: Session, names: Sequence[str], *, build: bool = False) -> No
             recreated.update(ports.project.outdated(wanted))
             return recreated
 
-        return services.plan_up(session.stack, seen, run, names, build=build, outdated=outdated)
+        made.append(
+            services.plan_up(session.stack, seen, run, names, build=build, outdated=outdated)
+        )
+        return made[-1]
 
     def confirm(*_: object) -> None:
         if recreated:
             listed = ", ".join(f"{name} ({why})" for name, why in recreated.items())
             session.require_yes(f"these running services will be recreated: {listed}; continue?")
 
-    session.change("up", plan, "up and healthy", confirm=confirm)
+    done = session.change("up", plan, confirm=confirm)
+    return "" if done is None else _up_words(made[-1], done.unasked)
+
+
+def _up_words(plan: Plan, unasked: Collection[str]) -> str:
+    """Return what is up, and how that was checked. `unasked` servers refused the declared user."""
+    waits = [step for _, step in steps_of(plan.nodes) if isinstance(step, WaitServices)]
+    found = []
+    for wait in waits:
+        others = (*wait.answering, *wait.running)
+        healthy = [name for name in wait.services if name not in others]
+        if not others and not unasked:
+            return "up and healthy"
+        for names, what in (
+            (healthy, "healthy"),
+            ([name for name in wait.answering if name not in unasked], "answering SQL"),
+            (sorted(set(wait.answering) & set(unasked)), "running, but not asked"),
+            (wait.running, "running, without a health check"),
+        ):
+            found += [f"{what}: {', '.join(names)}"] if names else []
+    return "; ".join(["up", *found])
 
 
 def run_start(session: Session, names: Sequence[str]) -> None:
@@ -66,7 +98,7 @@ def run_rebuild(session: Session, names: Sequence[str]) -> None:
     session.change(
         "rebuild",
         lambda _, seen, run: services.plan_rebuild(session.stack, seen, run, names),
-        "rebuilt and healthy",
+        "rebuilt and up",
     )
 
 

@@ -107,7 +107,7 @@ def _page_facts(
             ScheduleRow(entry.timing.text, entry.due, entry.done, entry.overdue)
             for entry in overdue(session, own)
         ),
-        uncovered=(*_uncovered(session.stack), *ALWAYS_UNCOVERED),
+        uncovered=(*_undeclared(own), *_uncovered(session.stack), *ALWAYS_UNCOVERED),
         policy=_policy(session.stack.retention),
     )
 
@@ -179,6 +179,13 @@ def _restores(stack: Stack) -> Iterator[RestoreRecord]:
                 )
         except (ValueError, KeyError, TypeError):
             continue
+
+
+def _undeclared(sets: Sequence[BackupSet]) -> Iterator[Uncovered]:
+    """Yield what the newest full set lacks although nobody decided so."""
+    full = [s for s in sets if s.manifest.kind == "full" and not s.manifest.safety]
+    for one in full[-1].manifest.undeclared if full else ():
+        yield Uncovered(one.kind, one.name, f"NOT DECIDED: {one.fact}")
 
 
 def _uncovered(stack: Stack) -> Iterator[Uncovered]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quiesce.app import importing, set_ref
 from quiesce.app import probes as asking
 from quiesce.app.confirm import from_other_instance, require_phrase
+from quiesce.app.coverage import left_behind
 from quiesce.app.run_reports import checked_note
 from quiesce.app.session import Session
 from quiesce.commands.restore_preparation import (
@@ -65,12 +67,14 @@ def run_restore(
 
     green: list[Probe] = []
     afterwards: list[str] = []
+    behind: list[str] = []
     sources: dict[str, RestoreSource] = {source.name: source}
 
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
         sources[source.name] = read = readable(ports, run, source, session.identity())
         prepared = prepare_restore(session.stack, ports, seen, read, request)
         afterwards.extend(prepared.afterwards)
+        behind.extend(left_behind(session.stack, ports, seen, read, request))
         if session.stack.probes and request.restart and not session.options.dry_run:
             green.extend(asking.answered(session.stack, ports))
         safety_set = session.new_set_name(ports, SAFETY)
@@ -95,7 +99,7 @@ def run_restore(
     run = session.change("restore", plan, confirm=confirm, sources=sources, note=note)
     if run is None:
         return None
-    outcome = _restored(session, source, request, run, began)
+    outcome = _restored(session, source, request, run, began, behind)
     for text in afterwards:
         session.reporter.warn(text)
     _require_answers(session, green)
@@ -118,9 +122,15 @@ def _require_answers(session: Session, probes: Sequence[Probe]) -> None:
 
 
 def _restored(
-    session: Session, source: RestoreSource, request: RestoreRequest, run: Run, began: float
+    session: Session,
+    source: RestoreSource,
+    request: RestoreRequest,
+    run: Run,
+    began: float,
+    behind: Sequence[str] = (),
 ) -> RestoreOutcome:
     outcome = restore_outcome(source, run, session.clock.monotonic() - began)
+    outcome = replace(outcome, left_behind=tuple(behind))
     session.reporter.restore_done(outcome)
     if name := request.beside:
         advice = "drop it when you no longer need it, or add it to stack.yaml"

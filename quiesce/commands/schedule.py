@@ -183,7 +183,10 @@ def _task(timing: Timing) -> tuple[str, ...]:
 def _call(
     stack: Stack, environ: Mapping[str, str], arguments: Sequence[str], *, absolute: bool = False
 ) -> timers.Call:
-    """Return the call of `inv`: the one in the stack's folder, or the one in use."""
+    """Return the call of `inv`: the one in the stack's folder, or the one in use.
+
+    `quiesce` where no `tasks.py` in the folder has the tasks.
+    """
     host = environ.get("DOCKER_HOST", "")
     named = stack.instance.runtime == "compose" and stack.instance.context is None
     variables = {"PATH": PATH}
@@ -191,11 +194,23 @@ def _call(
         variables["DOCKER_HOST"] = host
     program = str(stack.directory / "inv") if absolute else "./inv"
     if not os.access(stack.directory / "inv", os.X_OK):
-        program = str(Path(sys.executable).parent / "inv")
+        scripts = Path(sys.executable).parent
+        own = (scripts / "quiesce").exists() and not _has_tasks(stack.directory)
+        program = str(scripts / ("quiesce" if own else "inv"))
     options = ["--instance", stack.instance.name]
     if stack.file.name != "stack.yaml":
         options += ["--stack", str(stack.file)]
     return timers.Call((program, *arguments, *options), variables)
+
+
+def _has_tasks(folder: Path) -> bool:
+    """Whether `inv` finds the tasks of Quiesce here: a `tasks.py` may be another program's."""
+    for entry in (folder / "tasks.py", folder / "tasks" / "__init__.py"):
+        try:
+            return b"quiesce" in entry.read_bytes()
+        except OSError:
+            continue
+    return False
 
 
 def _for_shell(call: timers.Call) -> str:

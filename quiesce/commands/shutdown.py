@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from quiesce.app.coverage import left_databases, undeclared_now
 from quiesce.app.prepared import require_dumpable
 from quiesce.app.session import Session
 from quiesce.errors import Interrupted, QuiesceError
@@ -24,7 +26,10 @@ def run_shutdown(session: Session, request: ShutdownRequest) -> None:
 
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
         stopped[:] = _names(_going_down(session, seen, request))
-        made = plan_shutdown(session.stack, seen, request, run, session.new_set_name(ports))
+        left = left_databases(session.stack, ports)
+        found = undeclared_now(session.stack, seen, ("volume", "path", "database"), left)
+        known = replace(request, undeclared=found, left_databases=left)
+        made = plan_shutdown(session.stack, seen, known, run, session.new_set_name(ports))
         return require_dumpable(session.stack, ports, seen, made)
 
     try:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from quiesce.config.compose_name import declared_name, normalised
+from quiesce.config.compose_name import ProjectName, names_of_compose
 from quiesce.config.findings import YamlPath
 from quiesce.config.schema import (
     CommandSection,
@@ -107,13 +107,15 @@ def build_stack(
 def _instance(name: str, sections: StackFile, directory: Path, variables: Variables) -> Instance:
     section = sections.instances[name]
     files = tuple(_below(directory, entry) for entry in section.files)
-    project, others = _text(section.project), tuple[str, ...]()
-    if project is None and section.runtime == "compose":
-        project, others = _project(name, sections, directory, files, variables)
+    siblings = _siblings(name, sections)
+    given = _text(section.project)
+    names: tuple[ProjectName, ...] = (ProjectName(given or name, "stack.yaml"),)
+    if given is None and section.runtime == "compose":
+        names = _projects(name, sections, siblings, (directory, files, variables))
     return Instance(
         name=name,
         runtime=section.runtime,
-        project=project or name,
+        project=names[0].name,
         directory=directory,
         env_file=variables.env_file,
         files=files,
@@ -122,29 +124,42 @@ def _instance(name: str, sections: StackFile, directory: Path, variables: Variab
         profiles=_texts(section.profiles),
         state=directory / ".quiesce" / name,
         environment=variables.values,
-        other_projects=others,
+        project_from=names[0].source,
+        other_projects=tuple(entry.name for entry in names[1:]),
+        siblings=siblings,
     )
 
 
-def _project(
-    name: str, sections: StackFile, directory: Path, files: tuple[Path, ...], variables: Variables
-) -> tuple[str, tuple[str, ...]]:
-    """Return the project name of a new stack, and other names that this one may have on its engine.
-
-    If several instances share a Compose file with a name, each gets its own name instead.
-    """
-    declared = declared_name(directory, files, variables.values, variables.environ)
-    taken = {
-        str(entry.project or other)
+def _siblings(name: str, sections: StackFile) -> tuple[str, ...]:
+    """Return the projects of the other instances, `*` for one that its env file defines."""
+    return tuple(
+        other if entry.project is None else str(entry.project) or "*"
         for other, entry in sections.instances.items()
         if other != name and entry.runtime == "compose"
-    }
-    unnamed = [e for e in sections.instances.values() if e.runtime == "compose" and not e.project]
-    preferred = declared if declared and declared not in taken and len(unnamed) == 1 else name
-    # Compose uses the folder's name only if no file sets a name.
-    known = (name, declared or normalised(directory.name))
-    others = dict.fromkeys(n for n in known if n and n != preferred and n not in taken)
-    return preferred, tuple(others)
+    )
+
+
+def _projects(
+    name: str,
+    sections: StackFile,
+    siblings: tuple[str, ...],
+    where: tuple[Path, tuple[Path, ...], Variables],
+) -> tuple[ProjectName, ...]:
+    """Return the project name of a new stack, then other names that this one may have on its
+    engine.
+
+    If several instances have no project, each gets its own name: Compose's would be the same for
+    all.
+    """
+    directory, files, variables = where
+    found = names_of_compose(directory, files, variables.values, variables.environ)
+    own = ProjectName(name, "instance")
+    unnamed = [
+        e for e in sections.instances.values() if e.runtime == "compose" and e.project is None
+    ]
+    ranked = (own, *found) if len(unnamed) > 1 else (*found, own)
+    names = {entry.name: entry for entry in reversed(ranked) if entry.name not in siblings}
+    return tuple(entry for entry in ranked if names.get(entry.name) is entry) or (own,)
 
 
 def _databases(
@@ -159,6 +174,7 @@ def _databases(
             password=secrets.get(("databases", key)),
             port=entry.port,
             role_passwords=entry.roles == "with-passwords",
+            password_from=_text(entry.password_from) or "",
             migrations=None if entry.migrations is None else _below(directory, entry.migrations),
         )
         for key, entry in sections.databases.items()

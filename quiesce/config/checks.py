@@ -21,7 +21,7 @@ from quiesce.config.findings import (
 from quiesce.config.host_checks import check_host_services
 from quiesce.config.path_checks import check_by_dump, check_paths
 from quiesce.config.scalars import Unresolved, show
-from quiesce.config.schema import InstanceSection, StackFile
+from quiesce.config.schema import DatabaseSection, InstanceSection, StackFile
 from quiesce.config.store_checks import check_stores
 from quiesce.config.yaml_nodes import Value
 from quiesce.model import Secret
@@ -171,6 +171,18 @@ def _check_databases(subject: Subject) -> None:
         if name in subject.stack.exclude_databases:
             _note_excluded(subject, path, "exclude_databases")
         _check_password(subject, path, entry.password, entry.password_file)
+        if entry.password_from is not None:
+            _check_password_from(subject, path, entry)
+
+
+def _check_password_from(subject: Subject, path: YamlPath, entry: DatabaseSection) -> None:
+    place = (*path, "password_from")
+    for other in ("password", "password_file"):
+        if getattr(entry, other) is not None:
+            subject.findings.add(place, f"'{other}' is also given", "keep one of them")
+    if subject.chosen and subject.chosen.runtime == "host":
+        fact = "applies to 'runtime: compose' only"
+        subject.findings.add(place, fact, "use 'password' or 'password_file'")
 
 
 def _check_volumes(subject: Subject) -> None:

@@ -1,7 +1,7 @@
 """The project name that Compose itself would use, if stack.yaml sets none.
 
-Compose uses COMPOSE_PROJECT_NAME, else `name:` of its files, else the folder's name. Which name is
-used also depends on what exists on the engine; see `app/project.py`.
+Compose uses COMPOSE_PROJECT_NAME, else `name:` of its files, else the name of the folder that
+contains them. Which name is used also depends on what exists on the engine; see `app/project.py`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import yaml
 
 from quiesce.template import Missing, TemplateError, expand, parse_template
 
+_VARIABLE = "COMPOSE_PROJECT_NAME"
 #: The files that Compose looks for: the first of these, and its override.
 _FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 _OVERRIDES = (
@@ -26,19 +28,35 @@ _OVERRIDES = (
 )
 
 
-def declared_name(
-    directory: Path, files: Sequence[Path], variables: Mapping[str, str], environ: Mapping[str, str]
-) -> str:
-    """Return the name set by an env file or the Compose files, "" for none.
+@dataclass(frozen=True, slots=True)
+class ProjectName:
+    """A project name and what sets it."""
 
-    COMPOSE_PROJECT_NAME of a shell is ignored, because cron does not have it.
+    name: str
+    source: str
+
+
+def names_of_compose(
+    directory: Path, files: Sequence[Path], variables: Mapping[str, str], environ: Mapping[str, str]
+) -> tuple[ProjectName, ...]:
+    """Return the names that Compose would use, in its own precedence; the last is the folder's.
+
+    A variable of the environment precedes an env file, as in Compose. cron has no such variable:
+    `check` reports a name that comes from there.
     """
-    if name := normalised(variables.get("COMPOSE_PROJECT_NAME", "")):
-        return name
-    found = ""
-    for path in files or _looked_up(directory, variables, environ):
-        found = _name_in(path, variables) or found
-    return found
+    paths = files or _looked_up(directory, variables, environ)
+    named = ""
+    for path in paths:
+        named = _name_in(path, variables) or named
+    # Compose's folder is that of the first file.
+    folder = Path(os.path.abspath(paths[0])).parent if paths else directory  # noqa: PTH100
+    found = (
+        ProjectName(normalised(environ.get(_VARIABLE, "")), "environment"),
+        ProjectName(normalised(variables.get(_VARIABLE, "")), "env file"),
+        ProjectName(named, "Compose file"),
+        ProjectName(normalised(folder.name), "folder"),
+    )
+    return tuple(entry for entry in found if entry.name)
 
 
 def normalised(name: str) -> str:

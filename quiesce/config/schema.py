@@ -71,6 +71,11 @@ class DatabaseSection(Section):
     password_file: kind.Text | None = Field(
         None, description="A file that contains the password, instead of `password`."
     )
+    password_from: kind.VariableName | None = Field(
+        None,
+        description="The variable of the service's environment in the Compose file that contains "
+        "the password, instead of `password`.",
+    )
     port: kind.Port = Field(5432, description="The port of the server inside its service.")
     migrations: kind.Text | None = Field(None, description="The Alembic ini file of this database.")
     roles: kind.RolesWord = Field(

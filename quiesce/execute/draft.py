@@ -19,6 +19,7 @@ from quiesce.model import (
     LeftOutFile,
     Member,
     MemberKind,
+    Undeclared,
     VolumeRecord,
 )
 from quiesce.observed import Activity
@@ -50,6 +51,7 @@ class Draft:
     clusters: list[ClusterRecord] = field(default_factory=list)
     inconsistencies: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    undeclared: tuple[Undeclared, ...] = ()
     rest: Activity | None = None
     ignored: tuple[str, ...] = ()
     stack_left_out: tuple[LeftOutFile, ...] = ()

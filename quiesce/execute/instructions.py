@@ -7,6 +7,7 @@ import shlex
 
 from quiesce.model import DatabaseRecord, Manifest, SetKind, VolumeRecord
 from quiesce.obstacles import flag_for
+from quiesce.plan.coverage import what_it_covers
 from quiesce.plan.naming import connection_name
 
 _PROVIDERS_SINCE = 15
@@ -44,6 +45,18 @@ def restore_instructions(manifest: Manifest) -> str:
                 if record.obstacles and manifest.kind == "full":
                     parts.append(_obstacles(record))
     parts += [_volume(record) for record in manifest.volumes]
+    missing = "".join(
+        f"- {one.words}: stack.yaml did not mention it when the set was made\n"
+        for one in manifest.undeclared
+    )
+    if missing:
+        parts.append(f"## What is MISSING in this set\n\n{missing}")
+    if len(manifest.sources) > 1 and manifest.consistent:
+        doubt = f" This is not proven: {manifest.doubt}." if manifest.doubt else ""
+        parts.append(
+            f"## As of one moment\n\nThe set shows {what_it_covers(manifest)} as of one moment."
+            f"{doubt}\n"
+        )
     parts.append(
         "## What is not in this set\n\nImages, the values of the environment files (including "
         "passwords), and the stack's code. `stack/` contains the description of the stack, "

@@ -97,6 +97,8 @@ class Run:
     not_started: set[str] = field(default_factory=set)
     #: Services that are no longer declared and have no containers.
     undeclared: set[str] = field(default_factory=set)
+    #: Servers that run and refuse the declared user.
+    unasked: set[str] = field(default_factory=set)
     #: What was restored differently in a database, in words.
     eased: dict[str, tuple[str, ...]] = field(default_factory=dict)
 

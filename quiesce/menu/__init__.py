@@ -21,9 +21,11 @@ from quiesce.menu.clean import clean, clean_all, clean_cache, clean_containers, 
 from quiesce.menu.demo import demo
 from quiesce.menu.drill import drill
 from quiesce.menu.enter import db_shell, exec_, logs, shell
+from quiesce.menu.init import init
 from quiesce.menu.keep import keep, prune, unkeep
 from quiesce.menu.lifecycle import down, rebuild, restart, start, stop, up
 from quiesce.menu.migrate import migrate, migrations
+from quiesce.menu.near_misses import install as install_hints
 from quiesce.menu.report import report
 from quiesce.menu.restore import recover, restore, undo_restore
 from quiesce.menu.schedule import schedule
@@ -31,6 +33,7 @@ from quiesce.menu.shutdown import shutdown
 from quiesce.menu.stores import pull, push
 
 TASKS: tuple[Task[Any], ...] = (
+    init,
     up,
     start,
     stop,
@@ -88,6 +91,7 @@ def compose(own: Mapping[str, Any]) -> Collection:
     return collection
 
 
+install_hints()
 namespace = compose({})
 
 __all__ = [
@@ -108,6 +112,7 @@ __all__ = [
     "down",
     "drill",
     "exec_",
+    "init",
     "keep",
     "logs",
     "migrate",

@@ -18,8 +18,11 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import Task, task
 
+from quiesce.menu.called import called_as, folder_of_stack
+
 if TYPE_CHECKING:
     from quiesce.app import Session
+    from quiesce.commands.init import Place
     from quiesce.errors import QuiesceError
 
 #: Errors of a machine that is full or faulty, or that denies access.
@@ -88,19 +91,23 @@ def command(
     changes: bool = True,
     phrase: bool = False,
     stack: bool = True,
+    place: bool = False,
     everywhere: bool = False,
     name: str | None = None,
     **help_texts: str,
 ) -> Callable[[Callable[..., None]], Task[Any]]:
     """Make a task of `function(session, **own options)`.
 
-    Without `stack` no stack.yaml is read, and the function gets the reporter instead. `changes`
+    Without `stack` no stack.yaml is read, and the function gets the reporter instead; with `place`
+    none has to exist, and it gets the folder. `changes`
     adds `--dry-run`, `--yes` and `--wait`; `phrase` adds `--confirm`, `everywhere`
     `--all-instances`. `name` is the task's name if it differs from the function's. `help_texts`
     describe the function's own options.
     """
     common = dict(_CHANGING if changes else _LOOKING) | (_CONFIRM if phrase else {})
     common |= _EVERYWHERE if everywhere else {}
+    if place:
+        common = {key: common[key] for key in common if key not in ("instance", "wait")}
     if not stack:
         common = {name: common[name] for name in ("json", "log_format", "debug")}
 
@@ -110,7 +117,7 @@ def command(
         def body(context: Context, **given: Any) -> None:
             # As a task's `pre`, or called by another task, it gets no options.
             shared = {name: given.pop(name, default) for name, (default, _) in common.items()}
-            _run(context, function, given, shared)
+            _run(context, function, given, shared, place=place)
 
         body.__name__ = function.__name__
         body.__doc__ = function.__doc__
@@ -158,6 +165,8 @@ def _run(
     function: Callable[..., None],
     own: Mapping[str, Any],
     shared: Mapping[str, Any],
+    *,
+    place: bool = False,
 ) -> None:
     from quiesce.errors import Interrupted, QuiesceError
     from quiesce.report import make_reporter
@@ -171,6 +180,7 @@ def _run(
         stdin=sys.stdin,
         environ=os.environ,
         log_format=shared["log_format"] or os.environ.get("QUIESCE_LOG_FORMAT", ""),
+        program=called_as(),
     )
     debug = shared["debug"] or bool(os.environ.get("QUIESCE_DEBUG"))
     failure: QuiesceError
@@ -180,6 +190,8 @@ def _run(
         code = 0
         if shared.get("all_instances"):
             code = _everywhere(context, name, {**own, **shared}, reporter)
+        elif place:
+            function(_place(context, reporter, shared), **own)
         else:
             app = _open(context, name, reporter, shared) if "stack" in shared else None
             function(app or reporter, **own)
@@ -214,7 +226,8 @@ def _everywhere(context: Context, task: str, given: Mapping[str, Any], reporter:
 
 
 def _folder(context: Context) -> Path:
-    return Path(getattr(context.config, "_project_prefix", None) or Path.cwd())
+    loaded_from = getattr(context.config, "_project_prefix", None)
+    return Path(loaded_from) if loaded_from else folder_of_stack(Path.cwd())
 
 
 def _require_log_format(word: str) -> None:
@@ -235,6 +248,24 @@ def _refuse_second_change() -> None:
             "command",
             f"run 'inv {announced[0]}' first, then the other",
         )
+
+
+def _place(context: Context, reporter: Any, shared: Mapping[str, Any]) -> Place:
+    from quiesce.app import Options
+    from quiesce.commands.init import Place
+
+    folder = Path(getattr(context.config, "_project_prefix", None) or Path.cwd())
+    named = shared["stack"] or os.environ.get("QUIESCE_STACK")
+    file = (Path(named).expanduser() if named else folder / "stack.yaml").absolute()
+    return Place(
+        folder=file.parent,
+        file=file,
+        reporter=reporter,
+        options=Options(
+            dry_run=shared["dry_run"] or bool(context.config.run.dry), yes=shared["yes"]
+        ),
+        interactive=bool(sys.stdin and sys.stdin.isatty()),
+    )
 
 
 def _open(context: Context, task: str, reporter: Any, shared: Mapping[str, Any]) -> Session:

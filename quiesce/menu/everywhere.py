@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quiesce.menu.called import called_as
+
 if TYPE_CHECKING:
     from quiesce.report import Reporter
 
@@ -80,7 +82,7 @@ def _by_engine(folder: Path, stack: str | None) -> list[list[str]]:
 
 def _run(arguments: Sequence[str], folder: Path, instance: str, as_json: bool) -> Ended:
     ended = subprocess.run(
-        [sys.executable, "-m", "invoke", "--search-root", str(folder), *arguments],
+        [*_program(folder), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE if as_json else None,
         check=False,
@@ -94,6 +96,13 @@ def _run(arguments: Sequence[str], folder: Path, instance: str, as_json: bool) -
     # Ended by a signal: the exit code that a shell would report.
     code = ended.returncode if ended.returncode >= 0 else 128 - ended.returncode
     return Ended(instance, code, document)
+
+
+def _program(folder: Path) -> list[str]:
+    if called_as() == "inv":
+        return [sys.executable, "-m", "invoke", "--search-root", str(folder)]
+    # The current folder, or one above it, is the stack's; no module may come from there.
+    return [sys.executable, "-P", "-m", "quiesce"]
 
 
 def _badness(code: int) -> int:

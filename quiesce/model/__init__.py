@@ -6,6 +6,7 @@ Units: sizes in bytes, durations in seconds, times as aware datetimes.
 
 from __future__ import annotations
 
+from quiesce.model.gaps import LeftOutFile, StackFiles, Undeclared, UndeclaredKind
 from quiesce.model.sets import (
     BackupSet,
     Check,
@@ -14,7 +15,6 @@ from quiesce.model.sets import (
     DatabaseSwap,
     Downtime,
     ExtensionRecord,
-    LeftOutFile,
     Level,
     Manifest,
     Member,
@@ -26,7 +26,6 @@ from quiesce.model.sets import (
     SequenceRecord,
     SetKind,
     SetState,
-    StackFiles,
     TableRecord,
     VolumeRecord,
 )
@@ -47,6 +46,7 @@ from quiesce.model.stack import (
     Event,
     HostService,
     Instance,
+    LateSecret,
     Notify,
     Noun,
     OffsiteStore,
@@ -64,6 +64,7 @@ from quiesce.model.stack import (
     Trust,
     Volume,
     VolumeBackup,
+    is_sibling,
     without_query,
 )
 
@@ -86,6 +87,7 @@ __all__ = [
     "ImportedDatabase",
     "ImportedVolume",
     "Instance",
+    "LateSecret",
     "LeftOutFile",
     "Level",
     "Manifest",
@@ -117,9 +119,12 @@ __all__ = [
     "TableRecord",
     "Timing",
     "Trust",
+    "Undeclared",
+    "UndeclaredKind",
     "Volume",
     "VolumeBackup",
     "VolumeRecord",
+    "is_sibling",
     "rows_record",
     "without_query",
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from quiesce.exclusion import LeftOut
+from quiesce.model.gaps import LeftOutFile, Undeclared
 from quiesce.model.stack import Noun, RuntimeKind
 from quiesce.obstacles import Obstacle
 
@@ -218,23 +219,6 @@ class ClusterRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOutFile:
-    """A file of the stack's definition that a set does not have as it is, and why."""
-
-    file: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class StackFiles:
-    """The files that define a stack: content by name below `stack/` of a set, and what is left
-    out. None of them contains a secret."""
-
-    kept: Mapping[str, bytes] = field(default_factory=dict)
-    left_out: tuple[LeftOutFile, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Downtime:
     """From the stop request until healthy again, per service; `overall` is from the first stop
     until the last service is back."""
@@ -280,6 +264,8 @@ class Manifest:
     doubt: str = ""
     safety: bool = False
     stack_left_out: tuple[LeftOutFile, ...] = ()
+    #: What the set lacks although nobody decided so; see `quiesce/undeclared.py`.
+    undeclared: tuple[Undeclared, ...] = ()
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,11 @@ Noun = Literal["volume", "path"]
 #: `foreign`: signed with another key. `changed`: it differs from what was signed or recorded.
 #: `unknown`: there is neither a key nor a record here.
 Trust = Literal["signed", "noted", "unsigned", "foreign", "changed", "unknown"]
+
+
+def is_sibling(project: str, siblings: Sequence[str]) -> bool:
+    """Whether a project may be another instance's; `*` in a sibling stands for any text."""
+    return any(fnmatchcase(project, sibling) for sibling in siblings)
 
 
 def without_query(path: str) -> str:
@@ -47,6 +53,28 @@ class Secret:
         return hash(self._value)
 
 
+class LateSecret(Secret):
+    """A value that is looked up when it is first needed, and may then raise QuiesceError."""
+
+    __slots__ = ("_found", "_look_up")
+
+    def __init__(self, look_up: Callable[[], str]) -> None:
+        super().__init__("")
+        self._look_up = look_up
+        self._found: str | None = None
+
+    def reveal(self) -> str:
+        if self._found is None:
+            self._found = self._look_up()
+        return self._found
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
     """One place where the stack runs.
@@ -67,8 +95,13 @@ class Instance:
     profiles: tuple[str, ...]
     state: Path
     environment: Mapping[str, str] = field(repr=False)
+    #: What sets the project: `stack.yaml`, `environment`, `env file`, `Compose file`, `folder` or
+    #: `instance` (several instances without a project).
+    project_from: str = "stack.yaml"
     #: If stack.yaml sets no project: other names that the project may have on its engine.
     other_projects: tuple[str, ...] = ()
+    #: The projects of the other instances; `*` stands for text that only their env file defines.
+    siblings: tuple[str, ...] = ()
     #: A temporary copy, which is removed in any case: it needs no watchdog and no recovery.
     throwaway: bool = False
 
@@ -128,6 +161,8 @@ class Database:
     migrations: Path | None
     #: Whether sets contain the password hashes of its server's roles.
     role_passwords: bool = False
+    #: The variable of the service's environment that contains the password; see `LateSecret`.
+    password_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)

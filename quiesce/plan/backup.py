@@ -16,8 +16,9 @@ from types import MappingProxyType
 
 from quiesce.errors import RequestError
 from quiesce.exclusion import LeftOut
-from quiesce.model import Database, Mode, SetKind, Stack, Volume
+from quiesce.model import Database, Mode, SetKind, Stack, Undeclared, UndeclaredKind, Volume
 from quiesce.observed import Observed, Unit
+from quiesce.plan import coverage
 from quiesce.plan.outcome import downtime_words
 from quiesce.plan.services import quiet, with_dependents
 from quiesce.plan.steps import (
@@ -61,6 +62,14 @@ class BackupRequest:
     recent_downtime: tuple[float, ...] = ()
     #: What `exclude` leaves out, by volume key.
     left_out: Mapping[str, tuple[LeftOut, ...]] = field(default_factory=dict)
+    #: What stack.yaml does not mention, and databases that do not count.
+    undeclared: tuple[Undeclared, ...] = ()
+    left_databases: tuple[str, ...] = ()
+
+    @property
+    def complete_in(self) -> tuple[UndeclaredKind, ...]:
+        """The kinds of data of which the set is to contain everything."""
+        return coverage.kinds_of(self.kind, self.mode, self.only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,7 @@ def plan_backup(
         ),
         *dumped,
         RecordStack(set_name, "so that the set documents its origin"),
+        *looking(stack, request, set_name),
         *sealing(stack, set_name, "every member is complete"),
     )
     discard: tuple[Node, ...] = (
@@ -327,7 +337,14 @@ def judgement(
     if stops and stack.max_downtime is not None:
         why = downtime_words(stack.max_downtime, request.recent_downtime)
         nodes.append(CheckDowntime(set_name, stack.max_downtime, why))
-    return tuple(nodes)
+    return (*nodes, *coverage.checking(stack, set_name, request.complete_in))
+
+
+def looking(stack: Stack, request: BackupRequest, set_name: str) -> tuple[Node, ...]:
+    """Return the step that looks again for what stack.yaml does not mention."""
+    return coverage.finding(
+        stack, set_name, request.complete_in, request.undeclared, request.left_databases
+    )
 
 
 def _worth_stopping(selection: Selection) -> bool:

@@ -22,6 +22,7 @@ from quiesce.plan.backup import (
     archive,
     check_stopped,
     judgement,
+    looking,
     refuse_server,
     require_folders,
     sealing,
@@ -87,6 +88,7 @@ def plan_cold(
             watch=watch(observed) if units else (),
         ),
         RecordStack(set_name, "so that the set documents its origin"),
+        *looking(stack, request, set_name),
         *sealing(stack, set_name, "every member is complete"),
     )
     nodes: tuple[Node, ...] = (

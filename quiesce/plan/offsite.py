@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from quiesce.errors import RequestError
 from quiesce.model import BackupSet, OffsiteSet, OffsiteStore, Stack, Trust
+from quiesce.plan.coverage import at_the_end
 from quiesce.plan.retention import Candidate
 from quiesce.plan.set_ref import SetRef
 from quiesce.plan.steps import Node, Plan, PruneStore, PullSet, PushSet, VerifySet
@@ -57,7 +58,8 @@ def with_pushing(stack: Stack, sets: Sequence[BackupSet], plan: Plan, name: str)
         nodes.append(PushSet(name, store.name, WHY))
     at = next(index for index, node in enumerate(plan.nodes) if isinstance(node, VerifySet))
     pruned = tuple(_prune(stack))
-    return replace(plan, nodes=(*plan.nodes[: at + 1], *nodes, *plan.nodes[at + 1 :], *pruned))
+    pushed = replace(plan, nodes=(*plan.nodes[: at + 1], *nodes, *plan.nodes[at + 1 :]))
+    return replace(pushed, nodes=at_the_end(pushed, pruned))
 
 
 def plan_push(

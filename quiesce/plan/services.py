@@ -209,11 +209,30 @@ def plan_up(
     why = "requested, with their dependencies" + (f"; {recreated}" if recreated else "")
     nodes = (
         UpServices(in_order, build, why),
-        WaitServices(
-            in_order, stack.restart.health_timeout, "'up' waits until services are healthy"
-        ),
+        wait_services(stack, observed, in_order, "'up' waits until services are healthy"),
     )
     return _plan(stack, observed, run, "up", names, nodes)
+
+
+def wait_services(
+    stack: Stack,
+    observed: Observed,
+    names: Sequence[str],
+    why: str,
+    *,
+    keep_going: bool = False,
+) -> WaitServices:
+    """Return the step that waits for these services; it says for each what is checked."""
+    servers = {database.service for database in stack.databases}
+    unchecked = [name for name in names if not observed.service(name).has_health]
+    return WaitServices(
+        tuple(names),
+        stack.restart.health_timeout,
+        why,
+        keep_going=keep_going,
+        answering=tuple(name for name in unchecked if name in servers),
+        running=tuple(name for name in unchecked if name not in servers),
+    )
 
 
 def plan_start(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:
@@ -236,14 +255,8 @@ def plan_start(stack: Stack, observed: Observed, run: str, names: Sequence[str])
     for wave in order.start_waves(asleep, observed.services, ordered(stack, observed)):
         named = tuple(dict.fromkeys(unit.service for unit in wave))
         nodes.append(StartServices(wave, stack.restart.stop_timeout, "requested", keep_going=True))
-        nodes.append(
-            WaitServices(
-                named,
-                stack.restart.health_timeout,
-                "'start' waits until services are healthy",
-                keep_going=True,
-            )
-        )
+        why = "'start' waits until services are healthy"
+        nodes.append(wait_services(stack, observed, named, why, keep_going=True))
     if nodes:
         nodes.append(CheckStarted("one failure does not stop independent services from starting"))
     return _plan(stack, observed, run, "start", names, tuple(nodes))
@@ -293,9 +306,7 @@ def plan_rebuild(stack: Stack, observed: Observed, run: str, names: Sequence[str
     units, why = with_dependents(stack, observed, dependents)
     replaced: tuple[Node, ...] = (
         UpServices(in_order, False, "containers are recreated from the new images"),
-        WaitServices(
-            in_order, stack.restart.health_timeout, "'up' waits until services are healthy"
-        ),
+        wait_services(stack, observed, in_order, "'up' waits until services are healthy"),
     )
     nodes = (
         # Before services stop: building takes long, and may fail.

@@ -11,9 +11,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from quiesce.errors import RequestError
-from quiesce.model import SetKind, Stack
+from quiesce.model import SetKind, Stack, Undeclared
 from quiesce.observed import Observed, Unit
-from quiesce.plan import order
+from quiesce.plan import coverage, order
 from quiesce.plan.backup import (
     Selection,
     check_idle,
@@ -46,6 +46,9 @@ class ShutdownRequest:
     full: bool = False
     keep_running: tuple[str, ...] = ()
     force: bool = False
+    #: What stack.yaml does not mention, and databases that do not count.
+    undeclared: tuple[Undeclared, ...] = ()
+    left_databases: tuple[str, ...] = ()
 
 
 def plan_shutdown(
@@ -78,7 +81,7 @@ def plan_shutdown(
     backup = Bracket(
         f"set {set_name}",
         (opened,),
-        _body(stack, selection, set_name, kind, checked=not kept_writers),
+        _body(stack, selection, set_name, request, kind, checked=not kept_writers),
         on_failure=(
             *(ReleaseSnapshot(d.key, "clean up after a failed run") for d in selection.databases),
             DiscardStaging("clean up after a failed run"),
@@ -141,7 +144,13 @@ def _require_databases(selection: Selection, observed: Observed) -> None:
 
 
 def _body(
-    stack: Stack, selection: Selection, set_name: str, kind: SetKind, *, checked: bool
+    stack: Stack,
+    selection: Selection,
+    set_name: str,
+    request: ShutdownRequest,
+    kind: SetKind,
+    *,
+    checked: bool,
 ) -> tuple[Node, ...]:
     archives = (
         ArchiveVolume(
@@ -155,6 +164,13 @@ def _body(
         *archives,
         *dumps(set_name, selection.databases, kind),
         RecordStack(set_name, "so that the set documents its origin"),
+        *coverage.finding(
+            stack,
+            set_name,
+            coverage.kinds_of(kind, "consistent", ()),
+            request.undeclared,
+            request.left_databases,
+        ),
         *sealing(stack, set_name, "every member is complete"),
     )
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from quiesce.exclusion import LeftOut
-from quiesce.model import DatabaseSwap, Mode, Noun, SetKind
+from quiesce.model import DatabaseSwap, Mode, Noun, SetKind, Undeclared, UndeclaredKind
 from quiesce.observed import Unit
 
 
@@ -126,7 +126,8 @@ class StartServices(Step):
 
 @dataclass(frozen=True, slots=True)
 class WaitHealthy(Step):
-    """Every unit is as healthy as when observed: healthy if it was, otherwise running."""
+    """Every unit is as healthy as when observed: healthy if it was, otherwise running. Servers of
+    declared databases answer SQL."""
 
     units: tuple[Unit, ...]
     timeout: float
@@ -138,7 +139,8 @@ class WaitHealthy(Step):
 
 @dataclass(frozen=True, slots=True)
 class WaitServices(Step):
-    """Every named service runs and, if it has a health check, is healthy.
+    """Every named service runs and, if it has a health check, is healthy. Servers of declared
+    databases answer SQL.
 
     `keep_going`: `CheckStarted` reports at the end of the plan which ones failed.
     """
@@ -146,10 +148,18 @@ class WaitServices(Step):
     services: tuple[str, ...]
     timeout: float
     keep_going: bool = field(default=False, kw_only=True)
+    #: Those of them without a health check: servers of declared databases, and others.
+    answering: tuple[str, ...] = field(default=(), kw_only=True)
+    running: tuple[str, ...] = field(default=(), kw_only=True)
     why: str
 
     def sentence(self) -> str:
-        return f"wait until healthy: {_listed(self.services, 'every service')}"
+        others = (*self.answering, *self.running)
+        rest = tuple(name for name in self.services if name not in others)
+        parts = [f"healthy: {_listed(rest, 'every service')}"] if rest or not self.services else []
+        parts += [f"answering SQL: {', '.join(self.answering)}"] if self.answering else []
+        parts += [f"running: {', '.join(self.running)}"] if self.running else []
+        return f"wait until {'; '.join(parts)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,6 +441,22 @@ class RecordStack(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class FindUndeclared(Step):
+    """The set records data of these kinds that stack.yaml neither names nor excludes: what was
+    found `before`, while services ran, and what is there now. `ignored` are databases that an
+    earlier run could not drop."""
+
+    set: str
+    data: tuple[UndeclaredKind, ...]
+    before: tuple[Undeclared, ...]
+    ignored: tuple[str, ...]
+    why: str
+
+    def sentence(self) -> str:
+        return "look for data that stack.yaml does not mention"
+
+
+@dataclass(frozen=True, slots=True)
 class EncryptSet(Step):
     """Every member of the set is encrypted with public keys, and the plaintext is deleted."""
 
@@ -472,6 +498,17 @@ class CheckConsistent(Step):
 
     def sentence(self) -> str:
         return f"check that set {self.set} is consistent"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckUndeclared(Step):
+    """The published set lacks nothing that stack.yaml neither names nor excludes."""
+
+    set: str
+    why: str
+
+    def sentence(self) -> str:
+        return f"check that set {self.set} leaves nothing out unnoticed"
 
 
 @dataclass(frozen=True, slots=True)

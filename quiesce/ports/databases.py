@@ -81,6 +81,16 @@ class DatabaseAdmin(Protocol):
         with a `problem`, never an exception."""
         ...
 
+    def await_answer(self, database: Database, seconds: float, still_up: Callable[[], None]) -> str:
+        """Wait until the server of this database answers a query, and return "".
+
+        The server is reached as clients reach it, so the temporary server of an image's first
+        start, which listens on its socket only, does not count. Return why if the server refuses
+        the declared user: it answers, but cannot be asked. `still_up` is called between attempts
+        and may raise. Raise QuiesceError if it does not answer within so many seconds.
+        """
+        ...
+
     def undeclared(self, databases: Sequence[Database]) -> tuple[str, ...]:
         """Return the databases on these servers that are neither declared nor PostgreSQL's own."""
         ...

@@ -15,6 +15,7 @@ from quiesce.model import (
 )
 from quiesce.observed import (
     Engine,
+    OtherProject,
     ProjectResources,
     Service,
     ShadowedFolder,
@@ -60,6 +61,11 @@ class Runtime(Protocol):
 
         Raise RequestError when the declaration itself is wrong (bad Compose file).
         """
+        ...
+
+    def other_projects(self) -> tuple[OtherProject, ...]:
+        """Return the projects that run from this stack's Compose files, without this one and those
+        of other instances."""
         ...
 
     def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:

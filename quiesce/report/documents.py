@@ -57,6 +57,9 @@ def backup_set(backup: BackupSet, now: datetime | None = None) -> Document:
         "pinned": state.pinned,
         "consistent": manifest.consistent,
         "inconsistency": manifest.inconsistency,
+        "undeclared": [
+            {"kind": one.kind, "name": one.name, "fact": one.fact} for one in manifest.undeclared
+        ],
         "bytes": backup.bytes,
         "duration_seconds": manifest.duration_seconds,
         "downtime_seconds": downtime(manifest.downtime_seconds),
@@ -158,6 +161,7 @@ def restore(outcome: RestoreOutcome) -> Document:
             "safety_set": outcome.safety_set,
             # Only if a flag allowed it.
             **({"not_as_before": list(outcome.eased)} if outcome.eased else {}),
+            "left_behind": list(outcome.left_behind),
         }
     }
 

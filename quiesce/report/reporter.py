@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from quiesce.report.clock import Clock, ThisMachine
+from quiesce.report.program import Program
 from quiesce.report.renderer import Failure, Instant, Renderer, Running
 from quiesce.report.streams import Outlet, Stream
 
@@ -34,20 +35,6 @@ if TYPE_CHECKING:
 _RESERVED = ("ok", "task", "error")
 
 
-class _Clock(Protocol):
-    def now(self) -> datetime: ...
-
-    def monotonic(self) -> float: ...
-
-
-class _ThisMachine:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-
 def make_reporter(
     *,
     task: str,
@@ -56,19 +43,20 @@ def make_reporter(
     stderr: TextIO | None,
     environ: Mapping[str, str],
     stdin: TextIO | None = None,
-    clock: _Clock | None = None,
+    clock: Clock | None = None,
     zone: tzinfo | None = None,
     plain: bool | None = None,
     columns: int | None = None,
     background: bool = True,
     log_format: str = "text",
+    program: str = "inv",
 ) -> Reporter:
     """Return the command's reporter. `task` is its name, for documents.
 
     A terminal on stdout gets the console renderer, unless `plain` is given. `zone` is the time zone
     of plain lines; None is this machine's (`use_zone` sets it later). With `log_format` `json`,
-    events are printed as one JSON object per line on stderr. `columns` fixes the width. Without
-    `background`, the calling thread writes everything, and may have to wait for the terminal.
+    events are printed as one JSON object per line on stderr. `columns` fixes the width, `program`
+    the command that hints name. Without `background`, the calling thread writes everything.
     """
     from quiesce.report.plain import PlainRenderer
 
@@ -98,8 +86,9 @@ def make_reporter(
         err=err,
         stdin=stdin,
         json=json,
-        clock=clock or _ThisMachine(),
+        clock=clock or ThisMachine(),
         background=background,
+        words=Program(program),
     )
 
 
@@ -110,8 +99,7 @@ class Reporter:
     Several results of a command are merged in it; `ok` is true if all of them are.
 
     Calls during a run return at once and never raise. Results and errors wait until they are
-    written; a closed pipe (`| head`) is not an error.
-    """
+    written; a closed pipe is no error."""
 
     def __init__(
         self,
@@ -122,10 +110,11 @@ class Reporter:
         err: Stream,
         stdin: TextIO | None,
         json: bool,
-        clock: _Clock,
+        clock: Clock,
         background: bool,
+        words: Program,
     ) -> None:
-        self._task = task
+        self._task, self._words = task, words
         self.json = json
         self._face = renderer
         self._out = out
@@ -189,10 +178,10 @@ class Reporter:
         self._render(self._face.progress, threading.get_ident(), text, done)
 
     def note(self, text: str) -> None:
-        self._render(self._face.note, text)
+        self._render(self._face.note, self._words.of(text))
 
     def warn(self, text: str) -> None:
-        self._render(self._face.warn, text)
+        self._render(self._face.warn, self._words.of(text))
 
     def _render(self, action: Callable[..., None], *arguments: object) -> None:
         self._outlet.post(partial(action, *arguments, self._instant()))
@@ -203,6 +192,10 @@ class Reporter:
     def _tick(self) -> None:
         self._face.tick(self._instant())
 
+    def named(self, text: str) -> str:
+        """Return a text in which calls of `inv` are calls of the command that was called."""
+        return self._words.of(text)
+
     # ------------------------------------------------------------------------------------ results
 
     def result(self, document: Mapping[str, Any]) -> None:
@@ -212,6 +205,7 @@ class Reporter:
 
     def _show(self, document: Mapping[str, Any], blocks: Sequence[Block]) -> None:
         self.result(document)
+        blocks = [self._words.of_block(block) for block in blocks]
         if self.json:
             self._unshown += blocks
         else:
@@ -346,6 +340,7 @@ class Reporter:
         from quiesce.report import documents
 
         trace = _trace(error) if debug else ""
+        self._words.of_error(error)
         failure = Failure(error.fact, error.details, error.hint, trace)
         self.result(documents.error(error))
         self._outlet.run(partial(self._face.failure, failure))

@@ -124,3 +124,5 @@ class RestoreOutcome:
     safety_set: str | None = None
     #: What was restored differently, in words.
     eased: tuple[str, ...] = ()
+    #: What it did not bring back although it exists here, or existed when the set was made.
+    left_behind: tuple[str, ...] = ()

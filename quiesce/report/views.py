@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from quiesce.plan.coverage import what_it_covers
 from quiesce.report import words
 from quiesce.report.blocks import Block, Cell, Column, Facts, Headline, Mark, Remark, Table, Tone
 from quiesce.report.values import MigrationRow, RestoredDatabase, RestoreOutcome, RunRecord
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from quiesce.findings import Finding
-    from quiesce.model import BackupSet, Downtime
+    from quiesce.model import BackupSet, Downtime, Manifest
 
 _FAINT_NONE = Cell("-", "faint")
 
@@ -99,6 +100,8 @@ def _kind(backup: BackupSet) -> Cell:
         return Cell(f"{manifest.kind}, {manifest.mode}")
     if not manifest.consistent:
         return Cell(f"{manifest.kind}, NOT consistent", "warning")
+    if manifest.undeclared:
+        return Cell(f"{manifest.kind}, NOT complete", "warning")
     return Cell(manifest.kind)
 
 
@@ -142,6 +145,7 @@ def backup_done(backup: BackupSet) -> list[Block]:
         (f"{record.noun} {record.key}", Cell(_files(record.files, record.bytes)))
         for record in manifest.volumes
     ]
+    rows += _one_moment(manifest)
     rows += _downtime(manifest.downtime_seconds)
     rows += [("label", Cell(manifest.label))] if manifest.label else []
     if backup.state.pinned or manifest.pinned:
@@ -159,7 +163,21 @@ def backup_done(backup: BackupSet) -> list[Block]:
     blocks: list[Block] = [Headline(text, "good", event=True), Facts(tuple(rows))]
     if not manifest.consistent:
         blocks.append(Remark("warning", "not consistent", manifest.inconsistency))
+    blocks += [
+        Remark("warning", f"NOT in the set: {one.words}", one.fact, one.hint)
+        for one in manifest.undeclared
+    ]
     return blocks
+
+
+def _one_moment(manifest: Manifest) -> list[tuple[str, Cell]]:
+    """Return what a consistent set shows as of one moment, by name."""
+    several = len(manifest.databases) + len(manifest.volumes) > 1
+    if manifest.mode == "live" or not manifest.consistent or not several:
+        return []
+    covered = what_it_covers(manifest)
+    doubt = f" (not proven: {manifest.doubt})" if manifest.doubt else ""
+    return [("as of one moment", Cell(covered + doubt))]
 
 
 def restore_done(outcome: RestoreOutcome) -> list[Block]:
@@ -180,6 +198,7 @@ def restore_done(outcome: RestoreOutcome) -> list[Block]:
     text = f"restored {outcome.source} in {words.duration(outcome.seconds)}"
     blocks: list[Block] = [Headline(text, "good", event=True), Facts(tuple(rows))]
     blocks += [Remark("warning", "restored differently", line) for line in outcome.eased]
+    blocks += [Remark("warning", "not brought back", line) for line in outcome.left_behind]
     return blocks
 
 

@@ -26,6 +26,8 @@ FILES = ("file_errors", "private_files")
 # One reader of env files, for stack.yaml and for the credentials of stores: adapters may not import
 # config, so it stands below both.
 ENV_FILES = ("env_file", "template")
+# Reads folders, but knows only nouns.
+UNDECLARED = ("undeclared",)
 # What a verb puts together.
 COORDINATED = ("config", "execute", "observe", "plan", "ports", "report")
 # What a part of quiesce may import from the others. A part is a module or a folder; a deeper name
@@ -49,14 +51,16 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "ports": (*NOUNS, "plan"),
     "config": (*NOUNS, *ENV_FILES, "file_errors", "plan.order", "plan.schedule"),
     "observe": (*NOUNS, "plan", "ports"),
-    "execute": (*NOUNS, *FILES, "plan", "ports"),
+    "undeclared": ("model", "observed"),
+    "execute": (*NOUNS, *FILES, *UNDECLARED, "plan", "ports"),
     "report": (*NOUNS, "plan", "ports"),
     "adapters": (*NOUNS, *FILES, "env_file", "ports", "plan.naming"),
-    "app": (*NOUNS, *FILES, "adapters", *COORDINATED),
-    "commands": (*NOUNS, *FILES, "adapters", "app", *COORDINATED),
+    "app": (*NOUNS, *FILES, *UNDECLARED, "adapters", *COORDINATED),
+    "commands": (*NOUNS, *FILES, *UNDECLARED, "adapters", "app", *COORDINATED),
     "demo": (*NOUNS, "app", "commands", "config", "execute", "plan", "ports", "report"),
+    "__main__": ("menu",),
     "guard": ("app", "commands", "config", "errors", "report"),
-    "menu": ("__init__", "app", "commands", "demo", "errors", "file_errors", "report"),
+    "menu": ("__init__", "app", "commands", "demo", "errors", "file_errors", "report", "suggest"),
 }
 # Where a third-party package may be imported. A new one needs a row here and in pyproject.toml.
 HOMES: dict[str, tuple[str, ...]] = {

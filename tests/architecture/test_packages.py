@@ -15,7 +15,7 @@ from tests.support.trees import ROOT, is_for_type_checking, parse, texts
 #: The modules of each package that other packages and layers may import. All others are private.
 PUBLIC: Mapping[str, frozenset[str]] = {
     "compose": frozenset(
-        "runtime engine sandbox_model helper_container exec_stream copy_files".split()
+        "runtime discovery engine sandbox_model helper_container exec_stream copy_files".split()
     ),
     "host": frozenset("runtime project orphans embedded_postgres".split()),
     "postgres": frozenset(

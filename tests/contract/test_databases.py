@@ -33,6 +33,8 @@ class World:
     write: Callable[[str, str], None]
     names: Callable[[], dict[str, bool]]
     stop: Callable[[], None]
+    #: Do not answer until somebody has looked.
+    start_slowly: Callable[[], object]
 
 
 @pytest.fixture(params=["fake", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -44,6 +46,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
 def _fake() -> Iterator[World]:
     rows = FakeDatabase(tables={"notes": ("one", "two")})
     fake = FakeDatabases({"db": {LIVE: rows}}, RUN)
+    fake.refusals["nobody"] = "db has no user nobody"
 
     def write(name: str, row: str) -> None:
         there = fake.servers["db"][name]
@@ -56,6 +59,7 @@ def _fake() -> Iterator[World]:
         write,
         lambda: {name: there.is_open for name, there in fake.servers["db"].items()},
         lambda: fake.down.add("db"),
+        lambda: fake.starting.update({"db": 1}),
     )
 
 
@@ -74,6 +78,7 @@ def _real(folder: Path) -> Iterator[World]:
             database,
             lambda name, row: server.run(f"INSERT INTO notes VALUES ('{row}')", name) and None,
             lambda: {str(name): bool(open_) for name, open_ in server.run(names)},
+            lambda: setattr(runtime, "running", False),
             lambda: setattr(runtime, "running", False),
         )
         admin.close()
@@ -128,6 +133,30 @@ def test_what_was_dumped_and_loaded_is_what_the_record_says(world: World, tmp_pa
     assert contents.tables == record.tables
     assert contents.sequences == record.sequences
     assert [table.rows for table in contents.tables] == [2]
+
+
+def test_a_server_is_waited_for_until_it_answers(world: World) -> None:
+    """Whoever waits is told when it is over: at once, refused, or never."""
+    looks: list[str] = []
+    assert world.admin.await_answer(world.database, 10.0, lambda: looks.append("again")) == ""
+    assert looks == []
+    stranger = replace(world.database, user="nobody")
+    assert "nobody" in world.admin.await_answer(stranger, 10.0, lambda: looks.append("again"))
+    assert looks == []
+    world.stop()
+    with pytest.raises(QuiesceError):
+        world.admin.await_answer(world.database, 0.0, lambda: looks.append("again"))
+
+
+def test_a_server_that_ends_meanwhile_is_not_waited_for(world: World) -> None:
+    """The error of the one who looks ends the wait, however much time is left."""
+
+    def look() -> None:
+        raise QuiesceError("it has ended")
+
+    world.start_slowly()
+    with pytest.raises(QuiesceError, match="it has ended"):
+        world.admin.await_answer(world.database, 3600.0, look)
 
 
 def test_a_held_snapshot_does_not_see_what_is_written_later(world: World, tmp_path: Path) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import wheel
+
 STACK = """\
 version: 1
 default_instance: mine
@@ -25,27 +25,9 @@ volumes:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with quiesce as `pip install` of its wheel puts it there, and nothing else."""
     folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    source.mkdir()
-    for name in ("quiesce", "pyproject.toml", "LICENSE", "README.md"):
-        if (ROOT / name).is_dir():
-            skip = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / name, source / name, ignore=skip)
-        elif (ROOT / name).exists():
-            shutil.copy2(ROOT / name, source / name)
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    built = subprocess.run(
-        [*pip, "wheel", "--no-deps", "--wheel-dir", folder, source],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if built.returncode and "No matching distribution" in built.stderr:
-        pytest.skip("the build needs setuptools from a package index")
-    assert built.returncode == 0, built.stderr
-    (wheel,) = folder.glob("quiesce-*.whl")
+    built = wheel.build(folder)
     target = folder / "site"
-    subprocess.run([*pip, "install", "--no-deps", "--target", target, wheel], check=True)
+    wheel.run_pip(Path(sys.executable), "install", "--no-deps", "--target", str(target), str(built))
     return target
 
 

@@ -51,7 +51,9 @@ class FakeDatabases:
     (`hold:rulesdb`, `create:rulesdb__new_ab12`, `swap:db`); `fail_on[call] = n` lets the next n
     such calls fail before they do anything (-1: always), `fail_after` after they did it.
     `on_call` is told of every call before it happens and may raise (a crash). `down` services
-    cannot be reached; `problems` is what `check_loadable` finds, `unready` what `preparing` does.
+    cannot be reached; `starting[service] = n` answers after n attempts, `refusals[user]` says
+    why it does not let a user in; `problems` is what `check_loadable` finds, `unready` what
+    `preparing` does.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class FakeDatabases:
         self.down: set[str] = set()
         self.problems: tuple[str, ...] = ()
         self.unready: tuple[str, ...] = ()
+        self.starting: dict[str, int] = {}
+        self.refusals: dict[str, str] = {}
         self.held: dict[str, FakeDatabase] = {}
         self.sessions: dict[str, list[str]] = {}
         self.closed = False
@@ -89,6 +93,14 @@ class FakeDatabases:
             size = sum(len(row) for rows in there.tables.values() for row in rows) if there else 0
             states.append(DatabaseState(key, name, True, there is not None, "0.0", revision, size))
         return tuple(states)
+
+    def await_answer(self, database: Database, seconds: float, still_up: Callable[[], None]) -> str:
+        with self._call(f"answer:{database.service}"):
+            while (left := self.starting.get(database.service, 0)) > 0:
+                self.starting[database.service] = left - 1
+                still_up()
+            self._server(database.service)
+            return self.refusals.get(database.user, "")
 
     def undeclared(self, databases: Sequence[Database]) -> tuple[str, ...]:
         declared = {(database.service, database.name) for database in databases}

@@ -15,6 +15,7 @@ from quiesce.observed import (
     Engine,
     Health,
     Mount,
+    OtherProject,
     Service,
     Unit,
     UnitState,
@@ -117,6 +118,7 @@ class FakeRuntime:
         self.tool: Tool | None = None
         self.claimed: tuple[Path, str] | None = None
         self.started: list[str] | None = None
+        self.others: tuple[OtherProject, ...] = ()
 
     # ------------------------------------------------------------------------------------ asking
 
@@ -130,6 +132,9 @@ class FakeRuntime:
             replace(service, units=tuple(u for u in self._units.values() if u.service == name))
             for name, service in self._declared.items()
         )
+
+    def other_projects(self) -> tuple[OtherProject, ...]:
+        return self.others
 
     def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
         self._reach()

@@ -533,7 +533,11 @@ def test_a_stack_without_a_project_is_found_by_what_runs(folder: Path):
 
     def settled(preferred: str, *others: str, file: str = "docker-compose.yml") -> str:
         instance = replace(
-            stack.instance, project=preferred, other_projects=others, files=(folder / file,)
+            stack.instance,
+            project=preferred,
+            project_from="folder",
+            other_projects=others,
+            files=(folder / file,),
         )
         return resolve_project(replace(stack, instance=instance)).instance.project
 
@@ -541,4 +545,9 @@ def test_a_stack_without_a_project_is_found_by_what_runs(folder: Path):
     with pytest.raises(RequestError) as caught:
         settled("core", PROJECT)
     assert f"add 'project: {PROJECT}'" in caught.value.hint
+    with pytest.raises(RequestError) as caught:
+        settled("core")
+    assert f"add 'project: {PROJECT}'" in caught.value.hint
     assert settled("core", PROJECT, file="another.yml") == "core"
+    with pytest.raises(RequestError, match="is another stack"):
+        settled(PROJECT, file="another.yml")

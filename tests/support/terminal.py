@@ -11,7 +11,8 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,18 @@ from tests.support.patience import DEADLINE
 def inv_in_terminal(
     checkout: Checkout, arguments: Sequence[str], typed: Sequence[tuple[str, str]] = ()
 ) -> tuple[int, str]:
-    """Run `inv` in a terminal; whenever a text has appeared, type its answer.
+    """Run `inv` of a checkout in a terminal; see `in_terminal`."""
+    call = [sys.executable, "-m", "invoke", *arguments]
+    return in_terminal(call, checkout.folder, checkout.environment, typed)
+
+
+def in_terminal(
+    call: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    typed: Sequence[tuple[str, str]] = (),
+) -> tuple[int, str]:
+    """Run a program in a terminal; whenever a text has appeared, type its answer.
 
     Return the exit code and all that was shown.
     """
@@ -30,9 +42,9 @@ def inv_in_terminal(
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 40, 160, 0, 0))
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "invoke", *arguments],
-            cwd=checkout.folder,
-            env={**checkout.environment, "TERM": "xterm-256color"},
+            call,
+            cwd=folder,
+            env={**environment, "TERM": "xterm-256color"},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

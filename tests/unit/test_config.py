@@ -164,8 +164,10 @@ def test_a_stack_never_prints_a_secret(folder: Path) -> None:
 
 def test_what_may_be_left_out_has_a_default(tmp_path: Path) -> None:
     """The smallest file is enough."""
-    stack = load_stack(write(tmp_path, SMALLEST), None, {})
-    assert (stack.instance.project, stack.instance.runtime) == ("core", "compose")
+    folder = tmp_path / "app"
+    folder.mkdir()
+    stack = load_stack(write(folder, SMALLEST), None, {})
+    assert (stack.instance.project, stack.instance.runtime) == ("app", "compose")
     assert (stack.instance.files, stack.instance.env_file) == ((), None)
     assert (stack.instance.context, stack.instance.profiles) == (None, ())
     assert stack.instance.environment == {}

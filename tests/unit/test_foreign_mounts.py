@@ -43,7 +43,9 @@ class Engine:
         return self._volumes.get(name, {"Driver": "local", "Options": None})
 
 
-def _running(name: str, *mounts: tuple[str, str], project: str = "", **labels: str) -> dict:
+def _running(
+    name: str, *mounts: tuple[str, str], project: str = "", target: str = "/x", **labels: str
+) -> dict:
     """A container as the engine lists it; each mount is a volume, or a path and a mode."""
     found = [
         {
@@ -51,6 +53,7 @@ def _running(name: str, *mounts: tuple[str, str], project: str = "", **labels: s
             "Name": "" if source.startswith("/") else source,
             "Source": source if source.startswith("/") else f"/engine/volumes/{source}/_data",
             "RW": mode == "rw",
+            "Destination": target,
         }
         for source, mode in mounts
     ]
@@ -125,9 +128,25 @@ def test_a_folder_of_the_machine_is_a_data_directory_as_well(target: str) -> Non
     alias = {"Driver": "local", "Options": options}
     assert _found("db", folder, _running("twin", ("named", "rw")), named=alias) == ["twin"]
     assert _found("db", folder, _running("twin", ("named", "rw"))) == []
-    assert _found("backend", folder, _running("twin", ("/srv/pg", "rw"))) == []
+    # An image of a server whose database is not declared is a server all the same.
+    assert _found("mystery", folder, _running("twin", ("/srv/pg", "rw"))) == ["twin"]
+    sources = replace(folder, target="/app")
+    assert _found("backend", sources, _running("twin", ("/srv/pg", "rw"))) == []
     scripts = Mount(None, "/srv/init", "/docker-entrypoint-initdb.d", True)
     assert _found("db", scripts, _running("twin", ("/srv/init", "rw"))) == []
+
+
+def test_a_data_directory_is_known_by_a_link_and_by_parts_of_it(tmp_path: Path) -> None:
+    """A file manager that was given the whole tree is no second server."""
+    (tmp_path / "real" / "pg").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    folder = Mount(None, f"{tmp_path}/real/pg", DATA, True)
+    assert _found("db", folder, _running("twin", (f"{tmp_path}/link/pg", "rw"))) == ["twin"]
+    assert _found("db", folder, _running("twin", (f"{tmp_path}/real/pg/base", "rw"))) == ["twin"]
+    assert _found("db", folder, _running("twin", (f"{tmp_path}/real/pg2", "rw"))) == []
+    assert _found("db", folder, _running("manager", (str(tmp_path), "rw"))) == []
+    around = _running("twin", (f"{tmp_path}/real", "rw"), target="/var/lib/postgresql")
+    assert _found("db", folder, around) == ["twin"]
 
 
 def test_a_volume_is_known_by_whatever_it_is_reached_through() -> None:

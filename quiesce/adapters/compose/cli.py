@@ -154,7 +154,8 @@ class ComposeCommand:
 
     def _options(self, profiles: Sequence[str]) -> list[str]:
         options = ["--ansi", "never", "--progress", "plain"]
-        options += ["--project-name", self._instance.project]
+        # Without a name Compose chooses it: for a folder that has no stack.yaml yet.
+        options += ["--project-name", self._instance.project] if self._instance.project else []
         options += ["--project-directory", str(self._instance.directory)]
         for path in self._instance.files:
             options += ["--file", str(self._instance.directory / path)]

@@ -7,8 +7,10 @@ process that does not exist here. So no service is started beside such a contain
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from quiesce.adapters.compose.engine import (
@@ -29,6 +31,19 @@ _DATA_FOLDERS = (
     "/var/lib/pgsql",
     "/bitnami/postgresql",
     "/home/postgres",
+)
+
+
+#: Data folders of database servers that no image uses for anything else. They count for services
+#: without a declared database, too.
+_ONLY_SERVERS = (
+    "/var/lib/postgresql",
+    "/var/lib/pgsql",
+    "/var/lib/mysql",
+    "/data/db",
+    "/bitnami/postgresql",
+    "/bitnami/mariadb",
+    "/bitnami/mysql",
 )
 
 
@@ -83,8 +98,9 @@ class ForeignWriters:
         for mount in mounts:
             if not mount.writable:
                 continue
-            server = service in self._servers and (
-                mount.volume in self._by_dump or _holds_data(mount.target, data_folder)
+            server = _is_in(mount.target, _ONLY_SERVERS) or (
+                service in self._servers
+                and (mount.volume in self._by_dump or _holds_data(mount.target, data_folder))
             )
             declared = model.volumes.get(mount.volume) if model and mount.volume else None
             if declared is not None:
@@ -135,7 +151,7 @@ class ForeignWriters:
             inside_volume = not place.name.startswith("/") and source.endswith(
                 f"/volumes/{place.name}/_data"
             )
-            return inside_volume or (place.device != "" and source == place.device)
+            return inside_volume or (place.device != "" and _is_same(mount, source, place))
         name = str(mount.get("Name") or "")
         if mount.get("Type") != "volume" or not name:
             return False
@@ -175,6 +191,22 @@ def _holds_data(target: str, data_folder: str) -> bool:
         inner.startswith(f"{folder.rstrip('/')}/") or f"{folder.rstrip('/')}/".startswith(inner)
         for folder in folders
     )
+
+
+def _is_in(target: str, folders: Collection[str]) -> bool:
+    """Whether a path in a container is one of these folders, or below it."""
+    return any(f"{target.rstrip('/')}/".startswith(f"{folder}/") for folder in folders)
+
+
+def _is_same(mount: Mapping[str, Any], source: str, place: Place) -> bool:
+    """Whether a mounted folder is the place. For a database server also if it is a folder inside,
+    or one around it that another server uses as its data directory: others, such as a file manager,
+    are given whole trees on purpose."""
+    theirs, own = Path(os.path.realpath(source)), Path(os.path.realpath(place.device))
+    if theirs == own or not place.server:
+        return theirs == own
+    around = own.is_relative_to(theirs) and _is_in(str(mount.get("Destination")), _ONLY_SERVERS)
+    return theirs.is_relative_to(own) or around
 
 
 def device_of(driver: object, options: Mapping[str, str]) -> str:

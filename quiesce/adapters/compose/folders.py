@@ -32,11 +32,18 @@ _AWAKE = ("running", "restarting")
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """The folders of declared paths. `local`: the engine may share this machine's files, so links
-    in them are followed here."""
+    """The folders of declared paths, on the engine of one project. `images` returns images that
+    are on that engine."""
 
     declared: tuple[Volume, ...]
-    local: bool
+    connection: EngineConnection
+    project: str
+    images: Callable[[], Sequence[str]]
+
+    @property
+    def local(self) -> bool:
+        """Whether the engine may share this machine's files: then links are followed here."""
+        return self.connection.engine().local
 
     def real(self, path: str) -> Path:
         """Return a folder without links."""
@@ -70,33 +77,26 @@ class Folders:
         return list(found)
 
     def states(
-        self,
-        connection: EngineConnection,
-        project: str,
-        declared: Sequence[Volume],
-        images: Callable[[], Sequence[str]],
+        self, sources: Sequence[Volume], model: ComposeModel | None
     ) -> tuple[VolumeState, ...]:
         """Return the state of the folders among these sources, with the external containers that
-        use them. Raise RequestError for one that is not a folder."""
-        wanted = [volume for volume in declared if volume.folder is not None]
+        use them. Raise RequestError for one that is not a folder or, with `model`, that shares
+        files with another source."""
+        wanted = [volume for volume in sources if volume.folder is not None]
         if not wanted:
             return ()
+        if model is not None:
+            self.refuse_overlaps(model)
         with translate_engine_errors("the containers that use folders cannot be listed"):
-            everyone = connection.api.containers(all=True)
-        others = [entry for entry in everyone if not _is_own(entry, project)]
-        return tuple(self._state(connection, entry, others, images()) for entry in wanted)
+            everyone = self.connection.api.containers(all=True)
+        others = [entry for entry in everyone if not _is_own(entry, self.project)]
+        return tuple(self._state(entry, others) for entry in wanted)
 
-    def _state(
-        self,
-        connection: EngineConnection,
-        entry: Volume,
-        others: Sequence[Mapping[str, Any]],
-        images: Sequence[str],
-    ) -> VolumeState:
+    def _state(self, entry: Volume, others: Sequence[Mapping[str, Any]]) -> VolumeState:
         folder = self.real(str(entry.folder))
         there = _is_there(entry.key, folder) if self.local else None
         if there is None:
-            there = _is_on_engine(connection, folder, images)
+            there = _is_on_engine(self.connection, folder, self.images())
         uses = [
             (str((other.get("Names") or [other["Id"]])[0]).removeprefix("/"), other, mount)
             for other in others
@@ -127,13 +127,11 @@ class Folders:
             folder.is_relative_to(mounted) and bool(mount.get("RW"))
         )
 
-    def refuse_overlaps(self, connection: EngineConnection, model: ComposeModel) -> None:
+    def refuse_overlaps(self, model: ComposeModel) -> None:
         """Raise RequestError for paths that share files with each other or with a volume, or have
         the key of a volume."""
-        if not self.declared:
-            return
         devices = _devices(model)
-        docker = Path(str(connection.info.get("DockerRootDir") or "/var/lib/docker"))
+        docker = Path(str(self.connection.info.get("DockerRootDir") or "/var/lib/docker"))
         seen: dict[Path, str] = {}
         for entry in self.declared:
             folder = self.real(str(entry.folder))

@@ -11,6 +11,7 @@ from typing import Any
 from quiesce.adapters.compose.cli import ComposeCommand
 from quiesce.adapters.compose.engine import EngineConnection
 from quiesce.adapters.compose.model import ComposeModel, declaration_order, parse_model
+from quiesce.adapters.compose.redact import redact
 from quiesce.adapters.compose.unused_volumes import with_unused
 from quiesce.errors import QuiesceError, RequestError
 
@@ -41,6 +42,17 @@ class ModelReader:
         if key not in self._models:
             self._models = {key: self._read(files)}
         return self._models[key]
+
+    def description(self) -> Mapping[str, bytes]:
+        """Return `compose.yaml`: the model before interpolation, with its literals redacted."""
+        import yaml
+
+        done = self._command.run("config", "--no-interpolate", profiles=("*",))
+        model = redact(yaml.safe_load(done.stdout) or {})
+        text = yaml.safe_dump(model, sort_keys=True, allow_unicode=True)
+        for value in self._command.secrets():
+            text = text.replace(value, "***")
+        return {"compose.yaml": text.encode()}
 
     def _read(self, files: Sequence[Path]) -> ComposeModel:
         try:

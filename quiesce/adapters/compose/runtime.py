@@ -19,7 +19,6 @@ from quiesce.adapters.compose import inventory
 from quiesce.adapters.compose.address import find_address
 from quiesce.adapters.compose.cli import ComposeCommand
 from quiesce.adapters.compose.containers import ComposeUnits
-from quiesce.adapters.compose.description import describe
 from quiesce.adapters.compose.endpoint import WAYS, ComposeReach, Relay, Way
 from quiesce.adapters.compose.engine import EngineConnection
 from quiesce.adapters.compose.events import StartsListener, who_started
@@ -28,7 +27,7 @@ from quiesce.adapters.compose.inspected import Inspected, service_of
 from quiesce.adapters.compose.model import ComposeModel
 from quiesce.adapters.compose.model_cache import ModelReader
 from quiesce.adapters.compose.project import ComposeProject
-from quiesce.adapters.compose.project_candidates import Traces, find_traces
+from quiesce.adapters.compose.project_candidates import find_traces, other_projects
 from quiesce.adapters.compose.project_lock import lock_project, make_place, unlock_project
 from quiesce.adapters.compose.relay import RelayHelpers
 from quiesce.adapters.compose.server_containers import probe_command
@@ -37,7 +36,7 @@ from quiesce.adapters.compose.start import ComposeStarter
 from quiesce.adapters.compose.tool_container import Tool, remove_orphan_helpers, run_beside
 from quiesce.errors import QuiesceError
 from quiesce.model import Stack, StackFiles, Volume
-from quiesce.observed import Engine, Service, Unit, VolumeState
+from quiesce.observed import Engine, OtherProject, Service, Traces, Unit, VolumeState
 from quiesce.ports import Endpoint, StopResult
 
 if TYPE_CHECKING:
@@ -73,10 +72,8 @@ class ComposeRuntime:
     # ------------------------------------------------------------------------------------ asking
 
     def engine(self) -> Engine:
-        """Return the engine's identity; `local` as far as can be told without a container.
-
-        `local` here means that nothing contradicts it; `is_local` proves it.
-        """
+        """Return the engine's identity; its `local` means that nothing contradicts that, and
+        `is_local` proves it."""
         return self._connection.engine()
 
     def is_local(self) -> bool:
@@ -102,8 +99,14 @@ class ComposeRuntime:
         return self._connection.api
 
     def project_traces(self, names: Collection[str]) -> Mapping[str, Traces]:
-        """Return the engine's traces of each of these projects; see `project_candidates`."""
-        return find_traces(self._connection, self._stack, names)
+        """Return the engine's traces of these projects; see `project_candidates`."""
+        files, directory = self._compose.files(), self._instance.directory
+        return find_traces(self._connection, directory, files, names, self._keys)
+
+    def other_projects(self) -> tuple[OtherProject, ...]:
+        """Return the undeclared projects that run from this stack's Compose files."""
+        own = self._instance.project
+        return other_projects(self.project_traces([own]), own, self._instance.siblings)
 
     def image_ids(self) -> tuple[str, ...]:
         """Return the images of the project's containers."""
@@ -112,20 +115,16 @@ class ComposeRuntime:
     def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
         """Return the volumes of the Compose model, declared ones first, then the declared paths.
 
-        `outside` names the containers that mount one and do not belong to this project's services,
-        including one-offs (`compose run`). `mountpoint` is None unless the engine may be local.
+        `outside` names containers that mount one and are no units of this project. `mountpoint` is
+        None unless the engine may be local.
         """
         model, project = self._model(), self._instance.project
         found = inventory.volume_states(self._connection, project, model, declared)
-        if self._found is None:
-            self._folders.refuse_overlaps(self._connection, model)
-        images = self.image_ids
-        return (*found, *self._folders.states(self._connection, project, declared, images))
+        return (*found, *self._folders.states(declared, None if self._found else model))
 
     def volume_labels(self, key: str) -> Mapping[str, str]:
         """Return the labels that Compose gives to this volume when it makes it."""
-        version = self._compose.version()
-        project = self._instance.project
+        version, project = self._compose.version(), self._instance.project
         return inventory.volume_labels(self._model_if_readable(), project, key, version)
 
     def endpoint(self, service: str, port: int) -> Endpoint:
@@ -161,8 +160,8 @@ class ComposeRuntime:
         return {service_of(entry): str(entry["Config"]["Image"]) for entry in every}
 
     def description(self) -> Mapping[str, bytes]:
-        """Return what a set keeps of the stack; see `description`."""
-        return describe(self._compose)
+        """Return `compose.yaml`: the model before interpolation, with its literals redacted."""
+        return self._reader.description()
 
     def stack_files(self) -> StackFiles:
         """Return the files that define the stack; see `stack_files`."""
@@ -322,7 +321,8 @@ class ComposeRuntime:
 
     @cached_property
     def _folders(self) -> Folders:
-        return Folders(self._stack.folders, self.engine().local)
+        folders, project = self._stack.folders, self._instance.project
+        return Folders(folders, self._connection, project, self.image_ids)
 
     @cached_property
     def _compose(self) -> ComposeCommand:

@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 from quiesce.adapters.host import procfs
+from quiesce.adapters.host.folders import folder_mounts, folder_states
 from quiesce.adapters.host.health import HostHealth
 from quiesce.adapters.host.procfs import MARK_RUN, MARK_STATE
 from quiesce.adapters.host.redact import describe
@@ -28,7 +29,15 @@ from quiesce.adapters.process.child import PATIENCE
 from quiesce.adapters.redaction import is_secret
 from quiesce.errors import NotDeclared, QuiesceError, RequestError, ServiceFailed
 from quiesce.model import HostService, Stack, StackFiles, Volume
-from quiesce.observed import Dependency, Engine, Mount, Service, Unit, VolumeState
+from quiesce.observed import (
+    Dependency,
+    Engine,
+    Mount,
+    OtherProject,
+    Service,
+    Unit,
+    VolumeState,
+)
 from quiesce.ports import DIRECTORY, Endpoint, StopResult
 from quiesce.suggest import suggest
 
@@ -58,6 +67,10 @@ class HostRuntime:
             version=f"{platform.system()} {platform.release()}",
             local=True,
         )
+
+    def other_projects(self) -> tuple[OtherProject, ...]:
+        """Return none: this runtime has no projects."""
+        return ()
 
     def services(self) -> tuple[Service, ...]:
         """Return the declared services, then those that run and are no longer declared.
@@ -98,11 +111,7 @@ class HostRuntime:
                 fact = f"no service of {self._stack.instance.name} has a volume {volume.key}"
                 raise RequestError(fact, suggest(volume.key, known))
         keys = dict.fromkeys([*(volume.key for volume in named), *used])
-        folders = {v.key: v.folder for v in declared if v.folder is not None}
-        return (
-            *(self._volume(key) for key in keys),
-            *(self._folder(key, folder) for key, folder in folders.items()),
-        )
+        return (*(self._volume(key) for key in keys), *folder_states(declared))
 
     def endpoint(self, service: str, port: int) -> Endpoint:
         """Return the port on this machine."""
@@ -301,12 +310,7 @@ class HostRuntime:
                     Mount(key, str(self._units.volume(key)), variable, writable=True)
                     for key, variable in declared.volumes.items()
                 ),
-                # Any program may write to a folder of this machine.
-                *(
-                    Mount(entry.key, str(entry.folder), str(entry.folder), writable=True)
-                    for entry in self._stack.folders
-                    if not declared.postgres
-                ),
+                *(() if declared.postgres else folder_mounts(self._stack)),
             ),
             units=units,
             image=EMBEDDED if declared.postgres else declared.command[0],
@@ -324,15 +328,6 @@ class HostRuntime:
             mountpoint=folder,
             outside=(),
         )
-
-    def _folder(self, key: str, folder: Path) -> VolumeState:
-        real = Path(os.path.realpath(folder))
-        if real.exists() and not real.is_dir():
-            raise RequestError(
-                f"path {key} is not a folder: {real}",
-                f"remove {key} from paths in stack.yaml; only folders can be kept there",
-            )
-        return VolumeState(key, str(real), real.is_dir(), "bind", {}, real, ())
 
     def _begin_with_needs(
         self,

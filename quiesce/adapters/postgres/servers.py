@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from quiesce.adapters.postgres.client import Client
-from quiesce.adapters.postgres.session import NoDatabase, Session, end_sessions, open_session
+from quiesce.adapters.postgres.session import (
+    NoDatabase,
+    Session,
+    SessionError,
+    Unreachable,
+    end_sessions,
+    open_session,
+)
 from quiesce.errors import QuiesceError
 from quiesce.model import Database
 from quiesce.ports import Runtime
 
 MAINTENANCE = ("postgres", "template1")
+#: Seconds between two attempts to reach a server that is starting.
+ASK_EVERY = 0.1
 
 
 class Servers:
@@ -42,6 +52,23 @@ class Servers:
             return self._open(database, first)
         except NoDatabase:
             return self._open(database, second)
+
+    def await_answer(self, database: Database, seconds: float, still_up: Callable[[], None]) -> str:
+        """Wait until the server answers a query; see `ports.DatabaseAdmin`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                with self._maintenance(database) as session:
+                    session.run("SELECT 1")
+            except QuiesceError as error:
+                if isinstance(error, SessionError) and not isinstance(error, Unreachable):
+                    return error.fact
+                if error.lost_engine or time.monotonic() >= deadline:
+                    raise
+            else:
+                return ""
+            time.sleep(ASK_EVERY)
+            still_up()
 
     def _of(self, service: str) -> Database:
         for database in self._databases:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from quiesce.errors import CheckFailed, QuiesceError
+from quiesce.errors import Busy, CheckFailed, Interrupted, QuiesceError
 from quiesce.execute.handlers.registry import handles
 from quiesce.execute.run import Run
 from quiesce.model import Manifest
 from quiesce.plan import outcome
 from quiesce.plan import steps as s
+from quiesce.plan.coverage import of_kinds, undeclared_words
+from quiesce.undeclared import find_undeclared
 
 
 @handles(s.CheckIdle)
@@ -71,6 +73,48 @@ def consistent(step: s.CheckConsistent, run: Run) -> str:
             f"{step.set} is published, but is not consistent: {manifest.inconsistency}",
             "stop that writer and back up again; if its writes do not matter, add it to "
             "writers.ignore in stack.yaml",
+        )
+    return ""
+
+
+@handles(s.FindUndeclared)
+def find(step: s.FindUndeclared, run: Run) -> str:
+    """Look again, now that services run again. If that fails, what was found before counts."""
+    draft, ports = run.drafts[step.set], run.ports
+    draft.undeclared = step.before
+    askable = [d for d in run.stack.databases if run.observed.database(d.key).reachable]
+    try:
+        now = find_undeclared(
+            run.stack,
+            ports.runtime.services(),
+            [state for state in ports.runtime.volumes(run.stack.volumes) if state.exists],
+            [
+                name
+                for name in (ports.databases.undeclared(askable) if "database" in step.data else ())
+                if name not in step.ignored
+            ],
+            local=run.observed.engine.local,
+        )
+    except (Busy, Interrupted):
+        raise
+    except QuiesceError as error:
+        ports.sink.warn(
+            f"cannot look again for data that stack.yaml does not mention: {error.fact}"
+        )
+        return ""
+    draft.undeclared = of_kinds((*step.before, *now), step.data)
+    return undeclared_words(draft.undeclared)
+
+
+@handles(s.CheckUndeclared)
+def undeclared(step: s.CheckUndeclared, run: Run) -> str:
+    found = _published(step.set, run).undeclared
+    if found:
+        raise CheckFailed(
+            f"{step.set} is published, but does not contain {undeclared_words(found)}: stack.yaml "
+            "does not mention that data",
+            f"{found[0].hint}; 'inv check' lists everything with its line for stack.yaml",
+            details=[f"{one.words} {one.fact}" for one in found],
         )
     return ""
 

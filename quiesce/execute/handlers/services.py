@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from quiesce.errors import NotDeclared, QuiesceError, ServiceFailed, translate_errors
+from quiesce.execute.answering import wait_until_up
 from quiesce.execute.handlers.registry import handles
 from quiesce.execute.run import Run
 from quiesce.observed import Health, Unit
@@ -156,12 +157,9 @@ def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
     began = run.ports.clock.monotonic()
     waited: Mapping[str, float] = {}
     try:
-        waited = run.ports.runtime.wait_healthy(
-            # Services that are known to be down were reported already, so do not wait for them.
-            [u for u in step.units if u.service not in run.undeclared | run.not_started],
-            step.timeout,
-            lambda name: run.ports.sink.progress(f"waiting for {name}", 0),
-        )
+        # Services that are known to be down were reported already, so do not wait for them.
+        down = run.undeclared | run.not_started
+        waited = wait_until_up(run, [u for u in step.units if u.service not in down], step.timeout)
     except ServiceFailed as error:
         waited = error.waited
         raise
@@ -173,7 +171,7 @@ def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
 
 @handles(s.WaitServices)
 def wait_services(step: s.WaitServices, run: Run) -> str:
-    """Look up the units now, because this run created them, and wait until they are healthy."""
+    """Look up the units now, because this run created them, and wait until they are up."""
     wanted = []
     for service in run.ports.runtime.services():
         if service.name not in step.services or service.name in run.failed:
@@ -189,9 +187,7 @@ def wait_services(step: s.WaitServices, run: Run) -> str:
     rank = {name: index for index, name in enumerate(step.services)}
     wanted.sort(key=lambda unit: rank[unit.service])
     try:
-        run.ports.runtime.wait_healthy(
-            wanted, step.timeout, lambda name: run.ports.sink.progress(f"waiting for {name}", 0)
-        )
+        wait_until_up(run, wanted, step.timeout, report=True)
     except ServiceFailed as error:
         if not step.keep_going:
             raise

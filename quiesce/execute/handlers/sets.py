@@ -124,6 +124,7 @@ def _manifest(draft: Draft, run: Run) -> Manifest:
         doubt="; ".join(filter(None, draft.doubts)),
         safety=opened.safety,
         stack_left_out=draft.stack_left_out,
+        undeclared=draft.undeclared,
     )
     return private_facts.without_private_facts(manifest) if encrypted else manifest
 

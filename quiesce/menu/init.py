@@ -1,0 +1,21 @@
+"""Tasks: init, completion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quiesce.menu.command import command, listed
+
+if TYPE_CHECKING:
+    from quiesce.commands.init import Place
+
+
+@command(
+    place=True,
+    files="Compose files, comma-separated (default: those that Compose finds)",
+)
+def init(place: Place, files: str | None = None) -> None:
+    """Write stack.yaml for this folder's Compose file, or show what it lacks."""
+    from quiesce.commands.init import run_init
+
+    run_init(place, listed(files))

@@ -1,0 +1,88 @@
+"""Hints for words on the command line that Invoke does not know.
+
+Invoke says "No idea what 'latest' is!" and no more. It has no hook for that, so its parser's method
+for errors is replaced.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import NoReturn, Protocol
+
+from invoke.exceptions import ParseError
+from invoke.parser.parser import ParseMachine
+
+from quiesce.suggest import did_you_mean, nearest
+
+_UNKNOWN = re.compile(r"No idea what '(.*)' is!", re.DOTALL)
+#: Options by what other tools call them.
+_SAME = {
+    "-y": "--yes",
+    "--assume-yes": "--yes",
+    "-n": "--dry-run",
+    "--simulate": "--dry-run",
+    "-f": "--file",
+    "--set": "--file",
+    "--from": "--file",
+    "--backup": "--file",
+    "--db": "--database",
+    "--dbname": "--database",
+    "--include": "--only",
+    "--volume": "--only",
+    "--volumes": "--only",
+    "--env": "--instance",
+    "--environment": "--instance",
+    "--profile": "--instance",
+    "--config": "--stack",
+    "--rev": "--revision",
+    "--destination": "--store",
+}
+#: Options that a value without a name is probably for, the likeliest first.
+_FOR_VALUES = ("--file", "--service", "--database", "--store", "--revision", "--only", "--phase")
+
+
+class _Context(Protocol):
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def flags(self) -> Collection[str]: ...
+
+
+def hint(token: str, task: str | None, options: Collection[str], tasks: Collection[str]) -> str:
+    """Return what was probably meant by a word that is neither a task nor an option of `task`."""
+    if task is None:
+        meant = nearest(token, tasks)
+        return did_you_mean(f"inv {meant}") if meant else "'inv --list' shows every task"
+    if token.startswith("-"):
+        same = _SAME.get(token)
+        meant = same if same in options else nearest(token, options)
+        if meant:
+            return did_you_mean(meant)
+        return f"'inv --help {task}' shows every option of {task}"
+    for option in _FOR_VALUES:
+        if option in options and not _is_nearly(token, tasks):
+            return did_you_mean(f"inv {task} {option} {token}")
+    if meant := nearest(token, tasks):
+        return did_you_mean(meant)
+    return f"{task} takes options only; 'inv --help {task}' shows them"
+
+
+def _is_nearly(token: str, tasks: Collection[str]) -> bool:
+    """Whether a word is a task with a letter or two wrong, rather than a value."""
+    meant = nearest(token, tasks)
+    return meant is not None and token[:1] == meant[:1] and abs(len(token) - len(meant)) <= 1
+
+
+def install() -> None:
+    """Add a hint to what Invoke says of an unknown word."""
+
+    def error(machine: ParseMachine, msg: str) -> NoReturn:
+        context: _Context | None = machine.context
+        if found := _UNKNOWN.fullmatch(msg):
+            task = None if context is None else context.name
+            options = () if context is None else list(context.flags)
+            msg += f"\nHINT: {hint(found[1], task, options, list(machine.contexts))}"
+        raise ParseError(msg, machine.context)
+
+    ParseMachine.error = error  # type: ignore[assignment, method-assign]

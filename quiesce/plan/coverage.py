@@ -1,0 +1,84 @@
+"""The steps of a backup that find data which stack.yaml neither names nor excludes. Pure.
+
+The set is published, verified and pushed anyway, and counts for retention. Then the run ends with
+exit code 7, until that data is declared or excluded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from quiesce.model import Manifest, Mode, SetKind, Stack, Undeclared, UndeclaredKind
+from quiesce.plan.steps import CheckUndeclared, FindUndeclared, Node, Plan
+
+_MOST_NAMED = 5
+
+
+def kinds_of(kind: SetKind, mode: Mode, only: Sequence[str]) -> tuple[UndeclaredKind, ...]:
+    """Return the kinds of data of which a set is to contain everything.
+
+    Sets of a selection contain what was asked for, sets without files only databases, and cold
+    copies whole servers with all their databases.
+    """
+    if only:
+        return ()
+    if kind != "full":
+        return ("database",)
+    return ("volume", "path") if mode == "cold" else ("volume", "path", "database")
+
+
+def of_kinds(
+    found: Iterable[Undeclared], kinds: Sequence[UndeclaredKind]
+) -> tuple[Undeclared, ...]:
+    """Return what is of these kinds, each once."""
+    return tuple(dict.fromkeys(one for one in found if one.kind in kinds))
+
+
+def finding(
+    stack: Stack,
+    set_name: str,
+    kinds: Sequence[UndeclaredKind],
+    before: Sequence[Undeclared],
+    ignored: Sequence[str] = (),
+) -> tuple[Node, ...]:
+    """Return the step that looks again before the set is published: `before` was found at the
+    start. None in a temporary copy of a stack, whose original is looked at."""
+    if not kinds or stack.instance.throwaway:
+        return ()
+    found = of_kinds(before, kinds)
+    why = "what stack.yaml does not mention is in no set"
+    return (FindUndeclared(set_name, tuple(kinds), found, tuple(ignored), why),)
+
+
+def checking(stack: Stack, set_name: str, kinds: Sequence[UndeclaredKind]) -> tuple[Node, ...]:
+    """Return the last step of a backup: it fails if something was found."""
+    if not kinds or stack.instance.throwaway:
+        return ()
+    return (CheckUndeclared(set_name, "nothing is left out without a decision"),)
+
+
+def at_the_end(plan: Plan, nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """Return the nodes of a plan and others after them, but before the check of what is undeclared,
+    which must not prevent anything else."""
+    last = tuple(node for node in plan.nodes[-1:] if isinstance(node, CheckUndeclared))
+    rest = plan.nodes[: len(plan.nodes) - len(last)]
+    return (*rest, *nodes, *last)
+
+
+def undeclared_words(found: Sequence[Undeclared]) -> str:
+    """Return a list of what was found."""
+    named = [one.words for one in found[:_MOST_NAMED]]
+    more = len(found) - len(named)
+    return ", ".join([*named, *([f"and {more} more"] if more else [])])
+
+
+def what_it_covers(manifest: Manifest) -> str:
+    """Return what a set contains, for sentences that claim something about it."""
+    databases = [record.key for record in manifest.databases]
+    volumes = [record.key for record in manifest.volumes]
+    parts = [
+        f"{noun if len(keys) == 1 else f'{noun}s'} {', '.join(keys)}"
+        for noun, keys in (("database", databases), ("volume", volumes))
+        if keys
+    ]
+    return " and ".join(parts) or "nothing"

@@ -1,0 +1,106 @@
+"""PostgreSQL servers among the services of a resolved Compose model. Pure; writes no value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from quiesce.observed import Mount
+from quiesce.plan.found import FoundServer
+from quiesce.plan.known_images import DATA_OF_POSTGRES, is_postgres
+
+_USERS = ("POSTGRES_USER", "POSTGRESQL_USERNAME", "POSTGRESQL_USER")
+_NAMES = ("POSTGRES_DB", "POSTGRESQL_DATABASE", "POSTGRESQL_DB")
+_PASSWORDS = ("POSTGRES_PASSWORD", "POSTGRESQL_PASSWORD", "POSTGRESQL_POSTGRES_PASSWORD")
+_REFERENCE = re.compile(r"\$(?:(?P<bare>\w+)|\{(?P<name>\w+)(?::?\?[^${}]*)?\})")
+
+
+def environment_of(service: Mapping[str, Any]) -> dict[str, str]:
+    """Return a service's environment, written as a map or as a list."""
+    entries = service.get("environment") or {}
+    if isinstance(entries, Mapping):
+        return {str(key): str(value) for key, value in entries.items() if value is not None}
+    return dict(str(entry).partition("=")[::2] for entry in entries if "=" in str(entry))
+
+
+def find_server(
+    name: str,
+    image: str,
+    mounts: Collection[Mount],
+    *,
+    service: Mapping[str, Any],
+    written: Mapping[str, Any],
+    secrets: Mapping[str, Mapping[str, Any]],
+    defined: Collection[str],
+    shown: Callable[[str], str],
+) -> FoundServer | None:
+    """Return the server that runs in a service, None if there is none.
+
+    `service` is resolved, `written` has references to variables. `defined` are the variables of env
+    files that are not empty; `shown` returns how stack.yaml names a path.
+    """
+    has = environment_of(service)
+    data = [m.target for m in mounts if m.target.startswith(DATA_OF_POSTGRES)]
+    configured = any(key in has or f"{key}_FILE" in has for key in _PASSWORDS)
+    trusts = has.get("POSTGRES_HOST_AUTH_METHOD") == "trust"
+    if not is_postgres(image) and not (data and (configured or trusts)):
+        return None
+    user = next((has[key] for key in _USERS if has.get(key)), "postgres")
+    database = next((has[key] for key in _NAMES if has.get(key)), user)
+    password = None
+    if not trusts:
+        password = _password(has, environment_of(written), service, secrets, defined, shown)
+    return FoundServer(
+        service=name,
+        user=user.replace("$$", "$"),
+        databases=(database.replace("$$", "$"),),
+        password=password,
+        data=min(data, key=len) if data else DATA_OF_POSTGRES[0],
+    )
+
+
+def _password(
+    has: Mapping[str, str],
+    written: Mapping[str, str],
+    service: Mapping[str, Any],
+    secrets: Mapping[str, Mapping[str, Any]],
+    defined: Collection[str],
+    shown: Callable[[str], str],
+) -> tuple[str, str] | None:
+    """Return the key of `databases:` and its value: where the password is, and not what it is."""
+    for key in _PASSWORDS:
+        if f"{key}_FILE" in has:
+            return _of_file(has[f"{key}_FILE"], service, secrets, defined, shown)
+        if not has.get(key):
+            continue
+        found = _REFERENCE.fullmatch(written.get(key, ""))
+        variable = (found["bare"] or found["name"]) if found else ""
+        if variable in defined:
+            return "password", f"${{{variable}}}"
+        return "password_from", key
+    return None
+
+
+def _of_file(
+    target: str,
+    service: Mapping[str, Any],
+    secrets: Mapping[str, Mapping[str, Any]],
+    defined: Collection[str],
+    shown: Callable[[str], str],
+) -> tuple[str, str] | None:
+    """Return where the secret comes from that is mounted at a path."""
+    for entry in service.get("secrets") or ():
+        source = str(entry.get("source") or "")
+        where = str(entry.get("target") or source)
+        if target not in (where, f"/run/secrets/{where}"):
+            continue
+        secret = secrets.get(source) or {}
+        if secret.get("file"):
+            return "password_file", shown(str(secret["file"]))
+        if secret.get("environment") in defined:
+            return "password", f"${{{secret['environment']}}}"
+    for mount in service.get("volumes") or ():
+        if mount.get("type") == "bind" and mount.get("target") == target:
+            return "password_file", shown(str(mount["source"]))
+    return None

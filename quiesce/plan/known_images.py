@@ -1,0 +1,90 @@
+"""What images and mount paths of well-known software say about the data in them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+#: The last part of an image's name, and what the image stores.
+_STORES: Mapping[str, str] = {
+    **dict.fromkeys(("mariadb", "mysql", "percona", "percona-server", "mariadb-galera"), "MariaDB"),
+    **dict.fromkeys(("mongo", "mongodb", "mongodb-community-server"), "MongoDB"),
+    **dict.fromkeys(
+        ("redis", "valkey", "keydb", "dragonfly", "redis-stack", "redis-stack-server"), "Redis"
+    ),
+    "memcached": "memcached",
+    **dict.fromkeys(("clickhouse", "clickhouse-server"), "ClickHouse"),
+    **dict.fromkeys(("elasticsearch", "opensearch"), "search index"),
+    **dict.fromkeys(("meilisearch", "typesense"), "search index"),
+    **dict.fromkeys(("influxdb", "victoria-metrics", "prometheus"), "time series"),
+}
+#: Images of PostgreSQL under other names; a name that merely mentions it may be a tool.
+_POSTGRES = frozenset(
+    "postgres postgresql pgvector postgis timescaledb timescaledb-ha pgvecto-rs paradedb "
+    "vectorchord-postgres spilo citus postgres-ssl".split()
+)
+DATA_OF_POSTGRES = ("/var/lib/postgresql", "/bitnami/postgresql", "/home/postgres/pgdata")
+#: The last folder of a mount path whose content is made again.
+_CACHES = frozenset(
+    "cache .cache caches model-cache models-cache transcodes transcode transcoding tmp temp "
+    "node_modules __pycache__ thumbs-cache".split()
+)
+_LOGS = frozenset("log logs".split())
+_ROOTS_OF_CACHES = ("/var/cache/", "/tmp/", "/root/.cache/", "/var/tmp/")  # noqa: S108
+_ROOTS_OF_LOGS = ("/var/log/",)
+#: Where a machine keeps itself: never an application's data.
+SYSTEM = ("/proc", "/sys", "/dev", "/run", "/var/run", "/etc", "/usr", "/lib", "/bin", "/boot")
+#: Ports on which no HTTP server listens.
+NOT_HTTP = frozenset(
+    {21, 22, 25, 53, 110, 143, 389, 465, 587, 636, 993, 995, 1883, 2222, 3306, 5432, 5353, 6379}
+    | {8883, 9042, 11211, 27017, 51820}
+)
+
+
+def base_name(image: str) -> str:
+    """Return the last part of an image's name, without registry, tag and digest."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
+
+
+def is_postgres(image: str) -> bool:
+    """Whether this is an image of a PostgreSQL server."""
+    return base_name(image) in _POSTGRES
+
+
+def stores(image: str) -> str:
+    """Return which kind of store an image is, "" for an application."""
+    return _STORES.get(base_name(image), "")
+
+
+def why_never(target: str) -> str:
+    """Return why the content of a mount path needs no backup, "" if it does."""
+    path = PurePosixPath(target)
+    below = f"{path}/"
+    if path.name.lower() in _CACHES or below.startswith(_ROOTS_OF_CACHES):
+        return "cache"
+    if path.name.lower() in _LOGS or below.startswith(_ROOTS_OF_LOGS):
+        return "logs"
+    return ""
+
+
+def is_system(source: str) -> bool:
+    """Whether a path of the host belongs to the machine and not to an application."""
+    return source == "/" or any(source == root or source.startswith(f"{root}/") for root in SYSTEM)
+
+
+_URL = re.compile(
+    r"http://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\])(?::(?P<port>\d{1,5}))?"
+    r"(?P<path>/[A-Za-z0-9._~/-]*)?(?=[\s\"'|&;)]|$)"
+)
+
+
+def url_of(command: str) -> tuple[int, str] | None:
+    """Return port and path of the URL that a health check requests from its own service.
+
+    None without one, or if it has a query: that may be a secret.
+    """
+    found = _URL.search(command)
+    if found is None:
+        return None
+    return int(found["port"] or 80), found["path"] or "/"

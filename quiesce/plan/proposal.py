@@ -1,0 +1,336 @@
+"""Turns what was found in a folder into entries of `stack.yaml`. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from quiesce.observed import Mount
+from quiesce.plan.found import FoundFolder, FoundProbe, FoundServer, FoundService, FoundStack
+from quiesce.plan.known_images import is_system, why_never
+
+#: What cannot be a key is replaced by a dash.
+_NOT_A_KEY = re.compile(r"[^A-Za-z0-9._-]+")
+#: Whether sets can contain folders of this machine.
+PATHS_ARE_KEPT = False
+_REASONS = {
+    "cache": "a cache: it is filled again",
+    "logs": "logs",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of a section. `comments` are lines above it. `fields` are keys and their texts."""
+
+    section: str
+    key: str
+    fields: tuple[tuple[str, str], ...]
+    comments: tuple[str, ...] = ()
+
+    def field(self, name: str) -> str:
+        """Return the text of a field, "" if it is not there."""
+        return dict(self.fields).get(name, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What stack.yaml should say. `asides` are comments about what no section lists, by section."""
+
+    found: FoundStack
+    databases: tuple[Entry, ...]
+    volumes: tuple[Entry, ...]
+    paths: tuple[Entry, ...]
+    order: tuple[str, ...]
+    probes: tuple[FoundProbe, ...]
+    asides: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return (*self.databases, *self.volumes, *self.paths)
+
+
+def propose(found: FoundStack) -> Proposal:
+    """Return the entries for everything that was found, each with its reason."""
+    paths, asides = _paths(found)
+    return Proposal(
+        found=found,
+        databases=tuple(_databases(found)),
+        volumes=tuple(_volumes(found)),
+        paths=tuple(paths),
+        order=_order(found.services),
+        probes=tuple(probe for service in found.services for probe in service.probes),
+        asides=(*_idle_servers(found), *asides),
+    )
+
+
+# ------------------------------------------------------------------------------------- databases
+
+
+def _databases(found: FoundStack) -> Iterator[Entry]:
+    taken: set[str] = set()
+    for server in _servers(found):
+        for name in server.databases:
+            key = _unique(_key(name, server.service), server.service, taken)
+            fields = [("service", server.service)]
+            fields += [("name", name)] if key != name else []
+            fields += [("user", server.user)] if server.user != "postgres" else []
+            fields += [server.password] if server.password else []
+            yield Entry("databases", key, tuple(fields), _about_server(server, name))
+
+
+def _servers(found: FoundStack) -> list[FoundServer]:
+    """Return the servers whose databases can be dumped: those that run when the stack does."""
+    return [s.server for s in found.services if s.server and (s.active or s.running)]
+
+
+def _about_server(server: FoundServer, name: str) -> tuple[str, ...]:
+    if name != server.databases[0]:
+        return ()
+    if server.asked:
+        return (f"{server.service}: these are the databases of the running server",)
+    why = f": {server.problem}" if server.problem else ", which does not run"
+    return (
+        f"{server.service}: from the service's environment; the server was not asked{why}.",
+        "Run 'init' again when it runs: it shows the databases that are missing here.",
+    )
+
+
+def _idle_servers(found: FoundStack) -> Iterator[tuple[str, str]]:
+    for service in found.services:
+        if service.server and not service.active and not service.running:
+            yield (
+                "databases",
+                f"{service.name} is a PostgreSQL server of the profile "
+                f"{', '.join(service.profiles)}, which is not active: add its databases here, and "
+                "the profile to the instance, if you use it",
+            )
+
+
+# --------------------------------------------------------------------------------------- volumes
+
+
+def _volumes(found: FoundStack) -> Iterator[Entry]:
+    for volume in found.volumes:
+        users = [
+            (service, mount)
+            for service in found.services
+            for mount in service.mounts
+            if mount.volume == volume
+        ]
+        way, about = _kind(users)
+        fields = [("purpose", about.purpose), ("priority", about.priority)]
+        fields += [("backup", way)] if way != "files" else []
+        comments = [*about.comments]
+        if volume in found.external:
+            comments.append("declared as external in the Compose file; other stacks may use it")
+        yield Entry("volumes", volume, tuple(fields), tuple(comments))
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    purpose: str
+    priority: str
+    comments: tuple[str, ...] = ()
+
+
+def _kind(users: Collection[tuple[FoundService, Mount]]) -> tuple[str, _About]:
+    """Return how something that is mounted like this is backed up, and what it is."""
+    for service, mount in users:
+        if service.server and _is_data(service.server, mount.target):
+            return _kind_of_data(service)
+    if not users:
+        return "files", _About("mounted by no service", "important")
+    names = ", ".join(dict.fromkeys(service.name for service, _ in users))
+    reasons = {why_never(mount.target) for _, mount in users}
+    if len(reasons) == 1 and (reason := reasons.pop()):
+        target = users_target(users)
+        comment = f"not backed up: {target} of {names} is {_REASONS[reason]}"
+        priority = "regenerable" if reason == "cache" else "optional"
+        return "never", _About(f"{reason.capitalize()} of {names}", priority, (comment,))
+    store = next((service.stores for service, _ in users if service.stores), "")
+    if store == "memcached":
+        return "never", _About(f"memcached of {names}", "regenerable", ("not backed up: a cache",))
+    if store:
+        comment = f"{store} has no dump here: its files are archived while {names} is stopped"
+        return "files", _About(f"{store} data of {names}", "important", (comment,))
+    return "files", _About(f"{users_target(users)} of {names}", "important")
+
+
+def _kind_of_data(service: FoundService) -> tuple[str, _About]:
+    purpose = f"PostgreSQL data of {service.name}"
+    if service.active or service.running:
+        return "by-dump", _About(purpose, "critical")
+    comment = f"{service.name} does not run: its profile is not active"
+    return "files", _About(purpose, "important", (comment,))
+
+
+def _is_data(server: FoundServer, target: str) -> bool:
+    inner, outer = PurePosixPath(target), PurePosixPath(server.data)
+    return inner == outer or outer in inner.parents or inner in outer.parents
+
+
+def users_target(users: Collection[tuple[FoundService, Mount]]) -> str:
+    """Return the mount path that most of the users have."""
+    targets = [mount.target for _, mount in users]
+    return max(targets, key=targets.count)
+
+
+# ----------------------------------------------------------------------------------------- paths
+
+
+def _paths(found: FoundStack) -> tuple[list[Entry], list[tuple[str, str]]]:
+    """Return the entries for mounted folders, and comments about what is mounted besides."""
+    entries: list[Entry] = []
+    asides: list[tuple[str, str]] = []
+    taken: set[str] = set()
+    mounted: dict[str, list[tuple[FoundService, Mount]]] = {}
+    for service in found.services:
+        for mount in service.mounts:
+            if mount.volume is None and mount.source in found.folders:
+                mounted.setdefault(mount.source, []).append((service, mount))
+    for source, users in sorted(mounted.items()):
+        folder = found.folders[source]
+        names = ", ".join(dict.fromkeys(service.name for service, _ in users))
+        above = next((other for other in mounted if _holds(other, source, mounted, found)), None)
+        if aside := _not_listed(source, folder, users, found, above):
+            if aside != "-":
+                asides.append(("paths", f"{folder.shown} of {names}: {aside}"))
+            continue
+        key = _unique(_key(PurePosixPath(source).name, "path"), names.split(",")[0], taken)
+        way, about = _kind(users)
+        comments = [f"{users_target(users)} of {names}{_size(folder)}", *about.comments]
+        if not PATHS_ARE_KEPT and way != "never":
+            dumped = "its databases are dumped" if way == "by-dump" else ""
+            comments.append(dumped or "NOT BACKED UP: sets contain named volumes only")
+            way = "never"
+        entries.append(
+            Entry("paths", key, (("path", folder.shown), ("backup", way)), tuple(comments))
+        )
+    return entries, asides
+
+
+def _holds(
+    other: str,
+    source: str,
+    mounted: dict[str, list[tuple[FoundService, Mount]]],
+    found: FoundStack,
+) -> bool:
+    """Whether a folder that is listed contains this one."""
+    outer = PurePosixPath(other)
+    writable = any(mount.writable for _, mount in mounted[other])
+    kind = found.folders[other].kind
+    listed = writable and kind in ("folder", "missing") and not is_system(other)
+    return listed and other not in found.reserved and outer in PurePosixPath(source).parents
+
+
+def _not_listed(
+    source: str,
+    folder: FoundFolder,
+    users: Collection[tuple[FoundService, Mount]],
+    found: FoundStack,
+    above: str | None,
+) -> str:
+    """Return why a mounted path is not listed, "-" if nobody needs to know, "" if it is listed."""
+    if folder.kind == "special" or is_system(source):
+        return "-"
+    if not PATHS_ARE_KEPT and not folder.inside:
+        return "outside of this folder; NOT BACKED UP: sets contain named volumes only"
+    if folder.kind == "file":
+        return "a single file, which belongs to the files of the stack"
+    if not any(mount.writable for _, mount in users):
+        return "mounted read-only, so it is not data of this stack"
+    if source in found.reserved:
+        return "contains the files of the stack itself; decide what of it is data"
+    if above is not None:
+        return f"inside of {found.folders[above].shown}"
+    return ""
+
+
+def _size(folder: FoundFolder) -> str:
+    if folder.kind == "missing":
+        return ": does not exist yet"
+    if folder.files is None or folder.bytes is None:
+        return ": size unknown"
+    over = "more than " if folder.more else ""
+    files = "1 file" if folder.files == 1 else f"{folder.files:,} files"
+    return f": {over}{human_bytes(folder.bytes)} in {files}"
+
+
+def human_bytes(count: int) -> str:
+    """Return a number of bytes in decimal units."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+# ------------------------------------------------------------------------------------------ names
+
+
+def _key(name: str, otherwise: str) -> str:
+    key = _NOT_A_KEY.sub("-", name).strip("-.")[:60]
+    return key or otherwise
+
+
+def _unique(key: str, owner: str, taken: set[str]) -> str:
+    """Return the key, or one that names its owner, or one with a number. Case does not count."""
+    candidates = [key, f"{owner}-{key}", *(f"{owner}-{key}-{number}" for number in range(2, 1000))]
+    chosen = next(one for one in candidates if one.lower() not in taken)
+    taken.add(chosen.lower())
+    return chosen
+
+
+def _order(services: Iterable[FoundService]) -> tuple[str, ...]:
+    """Return the active services, each after those that it depends on, else as declared.
+
+    Nothing if no service depends on another.
+    """
+    there = {service.name: service for service in services if service.active or service.running}
+    if not any(set(service.depends_on) & set(there) for service in there.values()):
+        return ()
+    done: dict[str, None] = {}
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in done or name in path or name not in there:
+            return
+        for other in there[name].depends_on:
+            visit(other, (*path, name))
+        done[name] = None
+
+    for name in there:
+        visit(name, ())
+    return tuple(done)
+
+
+# -------------------------------------------------------------------------------- what is missing
+
+
+def missing(
+    proposal: Proposal,
+    databases: Collection[tuple[str, str]],
+    volumes: Collection[str],
+    paths: Collection[str],
+) -> Proposal:
+    """Return the entries that a stack.yaml lacks which names these databases (service and name),
+    volumes and absolute paths."""
+    shown = {folder.shown: source for source, folder in proposal.found.folders.items()}
+
+    def is_listed(entry: Entry) -> bool:
+        source = PurePosixPath(shown[entry.field("path")])
+        return any(source == PurePosixPath(p) or PurePosixPath(p) in source.parents for p in paths)
+
+    return replace(
+        proposal,
+        databases=tuple(
+            entry
+            for entry in proposal.databases
+            if (entry.field("service"), entry.field("name") or entry.key) not in databases
+        ),
+        volumes=tuple(entry for entry in proposal.volumes if entry.key not in volumes),
+        paths=tuple(entry for entry in proposal.paths if not is_listed(entry)),
+    )

@@ -1,0 +1,46 @@
+"""Names the command that was called in texts that tell the user to run one.
+
+Texts everywhere say `inv backup`. Who called `quiesce`, or has no `tasks.py`, must be able to
+follow a hint literally.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from quiesce.report.blocks import Headline, Remark
+
+if TYPE_CHECKING:
+    from quiesce.errors import QuiesceError
+    from quiesce.report.blocks import Block
+
+#: `inv` before a task or an option; not a part of a path or of a longer word.
+_CALL = re.compile(r"(?<![\w./-])(?:\./)?inv(?= (?:--)?[a-z])")
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The command that was called."""
+
+    name: str
+
+    def of(self, text: str) -> str:
+        """Return the text with the calls that it names as calls of this command."""
+        return text if self.name == "inv" else _CALL.sub(self.name, text)
+
+    def of_block(self, block: Block) -> Block:
+        """Return a block with such calls in its sentences; tables and files stay as they are."""
+        match block:
+            case Remark():
+                return replace(block, fact=self.of(block.fact), hint=self.of(block.hint))
+            case Headline():
+                return replace(block, text=self.of(block.text))
+            case _:
+                return block
+
+    def of_error(self, error: QuiesceError) -> None:
+        """Rewrite an error that is about to be shown."""
+        error.fact, error.hint = self.of(error.fact), self.of(error.hint)
+        error.details = tuple(self.of(line) for line in error.details)

@@ -1,0 +1,305 @@
+"""What `init` proposes, from facts and from Compose models; no engine, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quiesce.config import load_stack
+from quiesce.errors import ConfigError
+from quiesce.observed import Mount
+from quiesce.plan.draft_yaml import additions, draft, quoted
+from quiesce.plan.found import FoundFolder, FoundProbe, FoundServer, FoundService, FoundStack
+from quiesce.plan.found_servers import find_server
+from quiesce.plan.known_images import is_postgres, stores, url_of, why_never
+from quiesce.plan.proposal import Entry, missing, propose
+
+DATA = "/var/lib/postgresql/data"
+
+
+def a_mount(source: str, target: str, *, writable: bool = True) -> Mount:
+    """A bind mount for an absolute source, else a volume."""
+    volume = None if source.startswith("/") else source
+    return Mount(volume, source, target, writable)
+
+
+def a_service(name: str, *mounts: Mount, **facts: Any) -> FoundService:
+    """A service of an application."""
+    return FoundService(name, facts.pop("image", "example/app:1"), mounts=mounts, **facts)
+
+
+def a_database(**facts: Any) -> FoundService:
+    """A PostgreSQL server with its data in the volume `pgdata`."""
+    server = FoundServer(
+        "db", "app", facts.pop("names", ("app",)), ("password", "${DB_PASSWORD}"), **facts
+    )
+    return a_service("db", a_mount("pgdata", DATA), image="postgres:17", server=server)
+
+
+def found(*services: FoundService, **facts: Any) -> FoundStack:
+    """What was found in a folder with these services."""
+    volumes = dict.fromkeys(m.volume for s in services for m in s.mounts if m.volume)
+    return FoundStack("app", "compose.yaml", services, tuple(volumes), **facts)
+
+
+def loaded(text: str, folder: Path, env: str = "DB_PASSWORD=secret\n") -> Any:
+    """The text as Quiesce reads it, which it has to do without a mistake."""
+    (folder / ".env").write_text(env)
+    return load_stack(folder / "stack.yaml", None, {}, content=text.encode())
+
+
+def fields(entries: Sequence[Entry]) -> Mapping[str, Mapping[str, str]]:
+    """The fields of entries by key."""
+    return {entry.key: dict(entry.fields) for entry in entries}
+
+
+def test_the_whole_text_is_a_valid_stack(tmp_path: Path) -> None:
+    """Everything there is, in one file that loads; a comment says why."""
+    web = a_service(
+        "web",
+        a_mount("uploads", "/app/uploads"),
+        a_mount("thumbs", "/app/.cache"),
+        a_mount("/srv/app/logs", "/var/log/app"),
+        depends_on=("db", "redis"),
+        probes=(FoundProbe("web", 8080, "/health", "web: from its health check"),),
+    )
+    redis = a_service("redis", a_mount("redis", "/data"), image="redis:7", stores="Redis")
+    folders = {"/srv/app/logs": FoundFolder("./logs", "folder", files=3, bytes=2_500_000)}
+    stack = found(web, a_database(asked=True), redis, folders=folders, timezone="Europe/Berlin")
+    text = draft(propose(stack))
+    read = loaded(text, tmp_path)
+    assert read.timezone == "Europe/Berlin"
+    (database,) = read.databases
+    assert (database.name, database.service, database.user) == ("app", "db", "app")
+    assert database.password.reveal() == "secret"
+    assert {v.key: v.backup for v in read.volumes} == {
+        "uploads": "files",
+        "thumbs": "never",
+        "pgdata": "by-dump",
+        "redis": "files",
+    }
+    assert read.restart.order == ("db", "redis", "web")
+    assert read.probes[0].path == "/health"
+    assert "# not backed up: /app/.cache of web is a cache" in text
+    assert "# /var/log/app of web: 2.5 MB in 3 files" in text
+    assert "secret" not in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_each_database_of_a_server_has_its_entry(tmp_path: Path) -> None:
+    """Names that are no keys, names that two servers share, names that differ in case only."""
+    one = a_database(names=("app", "App", "my db", "-odd"))
+    server = FoundServer("db2", "postgres", ("app",), None)
+    two = a_service("db2", server=server, image="postgres:17")
+    text = draft(propose(found(one, two)))
+    read = loaded(text, tmp_path)
+    named = {(d.service, d.name) for d in read.databases}
+    assert named == {("db", "app"), ("db", "App"), ("db", "my db"), ("db", "-odd"), ("db2", "app")}
+    assert len({d.key.lower() for d in read.databases}) == 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a", "two words", "{x}", "a, b", "it's", 'say "x"', "#x", "a: b", "$HOME", "${X", "true"),
+        *("naïve", "tab\there", "line\nbreak", "\u2028", "- a", "@x", "*x", "&x", "!x", "~", "\\n"),
+    ],
+)
+def test_any_text_survives_as_yaml(text: str, tmp_path: Path) -> None:
+    """Whatever folders and volumes are called; a dollar sign is no reference."""
+    content = "version: 1\ninstances: {a: {retention: r}}\nretention: {r: {keep_last: 1}}\n"
+    content += f"volumes: {{v: {{purpose: {quoted(text)}}}}}\n"
+    try:
+        read = loaded(content, tmp_path)
+    except ConfigError as error:
+        # Refused for what it is, never read as something else.
+        assert "purpose" in str(error)  # noqa: PT017
+        return
+    assert read.volumes[0].purpose == text
+
+
+def test_a_hostile_name_stays_a_comment() -> None:
+    """A folder's name may contain a line break; what follows it is no key of stack.yaml."""
+    folders = {"/srv/x\nversion: 2": FoundFolder("./x\nversion: 2", "file")}
+    web = a_service("web", a_mount("/srv/x\nversion: 2", "/x"))
+    lines = draft(propose(found(web, folders=folders))).splitlines()
+    assert [line for line in lines if line.startswith("version")] == ["version: 1"]
+
+
+def test_what_cannot_run_is_not_declared_as_running(tmp_path: Path) -> None:
+    """A server of a profile that is not active is a comment, and its files are kept."""
+    idle = replace(a_database(), active=False, profiles=("tools",))
+    text = draft(propose(found(idle)))
+    read = loaded(text, tmp_path)
+    assert read.databases == ()
+    assert read.volumes[0].backup == "files"
+    assert "profile tools, which is not active" in " ".join(text.replace("#", "").split())
+
+
+def test_folders_that_are_no_data_are_not_listed() -> None:
+    """Sockets, the machine's own, read-only ones, single files, and what another one contains."""
+    mounts = {
+        "/var/run/docker.sock": FoundFolder("/var/run/docker.sock", "special", inside=False),
+        "/etc/localtime": FoundFolder("/etc/localtime", "file", inside=False),
+        "/srv/app/conf": FoundFolder("./conf", "folder"),
+        "/srv/app/conf.yml": FoundFolder("./conf.yml", "file"),
+        "/srv/app/data": FoundFolder("./data", "folder", files=1, bytes=5),
+        "/srv/app/data/sub": FoundFolder("./data/sub", "folder"),
+        "/srv/app": FoundFolder("./.", "folder"),
+    }
+    web = a_service(
+        "web",
+        *(a_mount(source, source, writable=source != "/srv/app/conf") for source in mounts),
+    )
+    made = propose(found(web, folders=mounts, reserved=frozenset({"/srv/app"})))
+    assert list(fields(made.paths)) == ["data"]
+    said = " ".join(text for _, text in made.asides)
+    assert "./conf of web: mounted read-only" in said
+    assert "./conf.yml of web: a single file" in said
+    assert "./data/sub of web: inside of ./data" in said
+    assert "decide what of it is data" in said
+    assert "docker.sock" not in said
+
+
+def test_lines_to_add_are_those_that_are_missing() -> None:
+    """By the database on its server, the volume and the folder, whatever they are called here."""
+    web = a_service("web", a_mount("old", "/a"), a_mount("new", "/b"), a_mount("/srv/d/x", "/d"))
+    folders = {"/srv/d/x": FoundFolder("./d/x", "folder")}
+    made = propose(found(web, a_database(names=("app", "more")), folders=folders))
+    lacking = missing(made, {("db", "app")}, {"old", "pgdata"}, ["/srv/d"])
+    assert [entry.key for entry in lacking.entries] == ["more", "new"]
+    text = additions(lacking)
+    assert text.startswith("databases:\n")
+    assert "volumes:\n  new: {" in text
+    assert additions(missing(lacking, {("db", "more")}, {"new"}, ["/srv/d"])) == ""
+
+
+# ------------------------------------------------------------------------------- from the model
+
+
+def a_server(
+    environment: Mapping[str, str],
+    written: Mapping[str, str] | Sequence[str],
+    defined: Sequence[str] = (),
+    **service: Any,
+) -> FoundServer | None:
+    """What is found in a service with this environment, resolved and as written."""
+    return find_server(
+        "db",
+        service.pop("image", "postgres:17"),
+        [a_mount("pgdata", DATA)],
+        service={"environment": environment, **service},
+        written={"environment": written},
+        secrets={
+            "pw": {"file": "/srv/app/pw.txt"},
+            "var": {"environment": "PW"},
+            "far": {"external": True},
+        },
+        defined=defined,
+        shown=lambda path: path.replace("/srv/app/", "./"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "password"),
+    [
+        ("${DB_PASSWORD}", ("password", "${DB_PASSWORD}")),
+        ("$DB_PASSWORD", ("password", "${DB_PASSWORD}")),
+        ("${DB_PASSWORD:?set it}", ("password", "${DB_PASSWORD}")),
+        # A default, a literal, a variable that only the shell has: Compose is asked each time.
+        ("${DB_PASSWORD:-hunter2}", ("password_from", "POSTGRES_PASSWORD")),
+        ("hunter2", ("password_from", "POSTGRES_PASSWORD")),
+        ("${OTHER}", ("password_from", "POSTGRES_PASSWORD")),
+        ("a${DB_PASSWORD}", ("password_from", "POSTGRES_PASSWORD")),
+    ],
+)
+def test_a_password_is_a_reference(written: str, password: tuple[str, str]) -> None:
+    """And never its value."""
+    for form in ({"POSTGRES_PASSWORD": written}, [f"POSTGRES_PASSWORD={written}"]):
+        server = a_server({"POSTGRES_PASSWORD": "hunter2"}, form, ["DB_PASSWORD"])
+        assert server is not None
+        assert server.password == password
+        assert "hunter2" not in repr(server)
+
+
+def test_a_password_file_is_found_behind_its_secret() -> None:
+    """The file of the secret, the variable of the secret; nothing where Compose knows neither."""
+    for source, expected in (
+        ("pw", ("password_file", "./pw.txt")),
+        ("var", ("password", "${PW}")),
+        ("far", None),
+    ):
+        server = a_server(
+            {"POSTGRES_PASSWORD_FILE": f"/run/secrets/{source}"},
+            {},
+            ["PW"],
+            secrets=[{"source": source}],
+        )
+        assert server is not None
+        assert server.password == expected
+
+
+def test_user_and_database_are_those_of_the_image() -> None:
+    """The database is called as the user where nothing else is said; without a password with
+    `trust`."""
+    server = a_server({"POSTGRES_USER": "gitea", "POSTGRES_HOST_AUTH_METHOD": "trust"}, {})
+    assert server is not None
+    assert (server.user, server.databases, server.password) == ("gitea", ("gitea",), None)
+    bitnami = a_server({"POSTGRESQL_USERNAME": "u", "POSTGRESQL_DATABASE": "d"}, {})
+    assert bitnami is not None
+    assert (bitnami.user, bitnami.databases) == ("u", ("d",))
+
+
+def test_a_built_server_is_found_by_its_data() -> None:
+    """An image of one's own has any name; an application with the same variables has no data."""
+    has = {"POSTGRES_PASSWORD": "x"}
+    assert a_server(has, has, image="mine-db") is not None
+    web = find_server(
+        "web",
+        "example/app",
+        [a_mount("up", "/data")],
+        service={"environment": has},
+        written={},
+        secrets={},
+        defined=(),
+        shown=str,
+    )
+    assert web is None
+
+
+def test_images_and_paths_are_known() -> None:
+    """Servers and not their tools; caches and logs and not what merely sounds like one."""
+    known = ("postgres:17", "docker.io/pgvector/pgvector:pg17@sha256:0", "ghcr.io/x/postgres:14")
+    assert all(map(is_postgres, known))
+    tools = ("prodrigestivill/postgres-backup-local", "dpage/pgadmin4", "bitnami/pgbouncer")
+    assert not any(map(is_postgres, tools))
+    assert stores("docker.io/valkey/valkey:8-bookworm") == "Redis"
+    assert stores("lscr.io/linuxserver/mariadb:latest") == "MariaDB"
+    assert [why_never(path) for path in ("/cache", "/app/logs", "/var/log/x", "/data")] == [
+        "cache",
+        "logs",
+        "logs",
+        "",
+    ]
+    assert why_never("/logbook") == why_never("/cachet") == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "url"),
+    [
+        ("CMD curl -f http://localhost:2283/api/health", (2283, "/api/health")),
+        ('CMD-SHELL wget -q "http://127.0.0.1/health" || exit 1', (80, "/health")),
+        ("CMD-SHELL curl -fs http://localhost:8080", (8080, "/")),
+        ("CMD curl http://localhost/x?token=abc", None),
+        ("CMD curl http://db:80/x", None),
+        ("CMD-SHELL curl https://localhost:8443/", None),
+        ("CMD pg_isready", None),
+    ],
+)
+def test_a_health_check_names_its_url(command: str, url: tuple[int, str] | None) -> None:
+    """Only one of the service itself, and never a query, which may be a secret."""
+    assert url_of(command) == url

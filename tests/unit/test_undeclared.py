@@ -1,0 +1,198 @@
+"""Data that stack.yaml neither names nor excludes: found, recorded in the set, and exit code 7."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quiesce.app.coverage import left_behind
+from quiesce.errors import CheckFailed, QuiesceError
+from quiesce.execute.handlers import HANDLERS
+from quiesce.execute.instructions import restore_instructions
+from quiesce.model import PathEntry, Stack, Undeclared
+from quiesce.observed import Mount, Service
+from quiesce.plan import coverage
+from quiesce.plan import steps as s
+from quiesce.plan.restore_request import RestoreRequest
+from quiesce.report import views
+from quiesce.undeclared import find_undeclared
+from tests.support.builders import a_set, a_stack, a_world
+
+STRAY = Undeclared("database", "stray", "exists", "add it")
+KINDS = ("volume", "path", "database")
+
+
+def _service(name: str, *mounts: Mount) -> Service:
+    return Service(name, (), mounts, (), "image", has_health=False)
+
+
+def _bind(source: Path, *, writable: bool = True) -> Mount:
+    return Mount(None, str(source), "/data", writable)
+
+
+def _found(stack: Stack, *services: Service, **more: Any) -> list[tuple[str, str]]:
+    given: dict[str, Any] = {"volumes": (), "databases": (), "local": True} | more
+    return [(one.kind, one.name) for one in find_undeclared(stack, services, **given)]
+
+
+def test_volumes_folders_and_databases_are_found(tmp_path: Path) -> None:
+    """Only what somebody writes to, what contains something, and what nobody decided about."""
+    stack = a_stack(tmp_path, excluded_databases=("known",), excluded_volumes=("cache",))
+    for name in ("data", "code", "empty", "listed"):
+        (tmp_path / name).mkdir()
+    for name in ("data", "code", "listed"):
+        (tmp_path / name / "file").write_text("x")
+    (tmp_path / "config.yml").write_text("x")
+    stack = replace(stack, paths=(PathEntry("listed", tmp_path / "listed", "never", None),))
+    web = _service(
+        "web",
+        *(_bind(tmp_path / name) for name in ("data", "empty", "listed", "config.yml", "none")),
+        _bind(tmp_path / "code", writable=False),
+    )
+    world = a_world(stack=stack)
+    first = world.volumes[0]
+    volumes = (first, replace(first, key="more"), replace(first, key="cache"))
+    found = _found(stack, web, volumes=volumes, databases=("stray", "known"))
+    assert found == [("volume", "more"), ("path", f"{tmp_path}/data"), ("database", "stray")]
+    # The folders of another machine cannot be read.
+    assert _found(stack, web, local=False) == []
+
+
+def test_a_volume_by_dump_of_which_no_database_is_declared_is_found() -> None:
+    """Its files are not copied, and nobody dumps it."""
+    stack = a_stack()
+    (volume,) = [v for v in a_world(stack=stack).volumes if v.key == "postgres-data"]
+    mount = Mount("postgres-data", "v", "/var/lib/postgresql/data", writable=True)
+    assert _found(stack, _service("db", mount), volumes=[volume]) == []
+    assert _found(stack, _service("other", mount), volumes=[volume]) == [
+        ("volume", "postgres-data")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "only", "kinds"),
+    [
+        ("full", "consistent", (), KINDS),
+        ("full", "live", (), KINDS),
+        ("full", "cold", (), ("volume", "path")),
+        ("data", "consistent", (), ("database",)),
+        ("schema", "consistent", (), ("database",)),
+        ("full", "consistent", ("rulesdb",), ()),
+    ],
+)
+def test_a_set_has_to_contain_everything_of_what_it_is_for(
+    kind: Any, mode: Any, only: tuple[str, ...], kinds: tuple[str, ...]
+) -> None:
+    """Whoever asks for one database gets that; a cold copy has all databases of its servers."""
+    assert coverage.kinds_of(kind, mode, only) == kinds
+
+
+def test_a_temporary_copy_is_not_looked_at() -> None:
+    """Its folders are elsewhere, and its original is looked at."""
+    stack = a_stack()
+    copy = replace(stack, instance=replace(stack.instance, throwaway=True))
+    assert len(coverage.finding(stack, "set", KINDS, (STRAY,))) == 1
+    assert len(coverage.checking(stack, "set", KINDS)) == 1
+    assert coverage.finding(copy, "set", KINDS, (STRAY,)) == ()
+    assert coverage.checking(copy, "set", KINDS) == ()
+
+
+class _World:
+    """What the handlers ask: a runtime and servers that answer, or fail."""
+
+    def __init__(self, *names: str, fails: bool = False) -> None:
+        self.names, self.fails, self.warned = names, fails, []
+        self.stack, self.observed = a_stack(), a_world()
+        self.ports = self.runtime = self.databases = self.sink = self
+        self.drafts: dict[str, Any] = {}
+        self.undeclared: Any = self._databases
+        self.published = [replace(a_set(), path=Path("/backups/set"))]
+
+    def services(self) -> tuple[Service, ...]:
+        if self.fails:
+            raise QuiesceError("the engine is gone")
+        return ()
+
+    def volumes(self, declared: object) -> tuple[()]:
+        return ()
+
+    def _databases(self, databases: object) -> tuple[str, ...]:
+        return self.names
+
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
+
+
+def _find(world: _World, before: tuple[Undeclared, ...]) -> list[str]:
+    step = s.FindUndeclared("set", KINDS, before, ("left",), "why")
+    draft = type("Draft", (), {"undeclared": ()})()
+    world.drafts = {"set": draft}
+    HANDLERS[s.FindUndeclared](step, world)  # type: ignore[arg-type]
+    return [one.name for one in draft.undeclared]
+
+
+def test_what_was_there_before_and_what_came_meanwhile_are_recorded() -> None:
+    """Each once, and nothing that a run could not drop."""
+    early = find_undeclared(a_stack(), (), (), ("early",), local=True)
+    assert _find(_World("early", "late", "left"), early) == ["early", "late"]
+
+
+def test_a_second_look_that_fails_costs_no_set() -> None:
+    """The first look counts, and somebody is told."""
+    world = _World(fails=True)
+    assert _find(world, (STRAY,)) == ["stray"]
+    assert "the engine is gone" in world.warned[0]
+
+
+def test_the_check_names_what_the_published_set_lacks() -> None:
+    """With a line for stack.yaml; a set that lacks nothing passes."""
+    world = _World()
+    step = s.CheckUndeclared("set", "why")
+    HANDLERS[s.CheckUndeclared](step, world)  # type: ignore[arg-type]
+    full = world.published[0]
+    world.published = [replace(full, manifest=replace(full.manifest, undeclared=(STRAY,)))]
+    with pytest.raises(CheckFailed, match="does not contain database stray") as failed:
+        HANDLERS[s.CheckUndeclared](step, world)  # type: ignore[arg-type]
+    assert failed.value.exit_code == 7
+    assert failed.value.hint.startswith("add it")
+
+
+def test_a_set_says_what_it_lacks_and_what_it_claims() -> None:
+    """In RESTORE.md, the summary and the list."""
+    made = a_set()
+    lacking = replace(made.manifest, undeclared=(STRAY,))
+    assert "MISSING" not in restore_instructions(made.manifest)
+    text = restore_instructions(lacking)
+    assert "database stray" in text[text.index("## What is MISSING") :]
+    covered = coverage.what_it_covers(made.manifest)
+    assert covered.startswith("databases rulesdb, memorydb and volume")
+    assert f"The set shows {covered} as of one moment." in text
+    shown = str(views.backup_done(replace(made, manifest=lacking)))
+    assert "NOT in the set: database stray" in shown
+    assert "as of one moment" in shown
+    assert "NOT complete" in str(
+        views.sets([replace(made, manifest=lacking)], made.manifest.created_at, None, ())
+    )
+
+
+WHOLE = RestoreRequest()
+
+
+def test_a_restore_says_what_it_did_not_bring_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the set lacks, what lives and is not in the set, and what is in no set at all."""
+    monkeypatch.setattr("quiesce.app.coverage.leftovers", lambda stack, ports: ())
+    stack = a_stack()
+    made = a_set()
+    lacking = replace(made, manifest=replace(made.manifest, undeclared=(STRAY,)))
+    seen = replace(a_world(), undeclared_databases=("stray", "newer"))
+    ports: Any = None
+    lines = left_behind(stack, ports, seen, lacking, WHOLE)
+    assert "database stray was not in stack.yaml when the set was made" in lines
+    assert "volume backend-static is not in the set and stays as it is" in lines
+    assert "database newer is not in stack.yaml, and so in no set" in lines
+    assert not any("memorydb" in line or "backend-media" in line for line in lines)
+    # Whoever chooses knows that the rest stays.
+    assert left_behind(stack, ports, seen, lacking, replace(WHOLE, only=("rulesdb",))) == ()
