@@ -19,6 +19,7 @@ from quiesce.exclusion import LeftOut
 from quiesce.model import Database, Mode, SetKind, Stack, Undeclared, UndeclaredKind, Volume
 from quiesce.observed import Observed, Unit
 from quiesce.plan import coverage
+from quiesce.plan.folders import refuse_server, require_folders
 from quiesce.plan.outcome import downtime_words
 from quiesce.plan.services import quiet, with_dependents
 from quiesce.plan.steps import (
@@ -213,17 +214,6 @@ def select(stack: Stack, observed: Observed, only: Sequence[str], kind: SetKind)
     return selection
 
 
-def require_folders(volumes: Sequence[Volume], observed: Observed) -> None:
-    """Raise RequestError for a path whose folder does not exist: its disk may not be mounted."""
-    for volume in volumes:
-        if volume.folder is not None and not observed.volume(volume.key).exists:
-            raise RequestError(
-                f"path {volume.key} does not exist: there is no folder {volume.folder}",
-                "if it is on a disk of its own, mount that; otherwise create the folder, or "
-                f"correct paths.{volume.key} in stack.yaml",
-            )
-
-
 def require_databases(databases: Sequence[Database], observed: Observed) -> None:
     """Raise RequestError unless every database exists and can be reached."""
     for database in databases:
@@ -272,15 +262,6 @@ def reasons(stack: Stack, observed: Observed, selection: Selection) -> dict[str,
     for name in own:
         found.pop(name, None)
     return found
-
-
-def refuse_server(stack: Stack, service: str, key: str) -> RequestError:
-    """Return the error for files that a database server may write: it keeps running."""
-    noun = stack.volume(key).noun
-    hint = f"mark {noun} {key} 'backup: by-dump' or 'backup: never' in stack.yaml"
-    if noun == "path":
-        hint += f"; if {service} only reads it, mount it read-only (':ro') in the Compose file"
-    return RequestError(f"{service} is a database server and writes to {noun} {key}", hint)
 
 
 def check_idle(stack: Stack, set_name: str, selection: Selection) -> tuple[Node, ...]:

@@ -23,11 +23,10 @@ from quiesce.plan.backup import (
     check_stopped,
     judgement,
     looking,
-    refuse_server,
-    require_folders,
     sealing,
     watch,
 )
+from quiesce.plan.folders import refuse_server, require_folders
 from quiesce.plan.services import ordered, quiet
 from quiesce.plan.steps import (
     ArchiveVolume,
