@@ -15,7 +15,7 @@ from quiesce.menu import compose
     help={
         "long": "also run the tests that take minutes",
         "quick": "only unit, golden and architecture tests, with fewer random examples",
-        "mutants": "only small changes to plans, execution and the change scan: a test must fail",
+        "mutants": "only the mutants: after each small change to the code, a test has to fail",
         "provision": "install and start a Docker Engine if there is none (as CI=true does)",
         "only": "stages, comma-separated (default: all)",
         "expression": "only tests whose names match, as pytest -k",

@@ -23,12 +23,13 @@ def left_out_of_backup(
         for pattern in survey.unmatched:
             anywhere = "" if "/" in pattern else f"; '**/{pattern}' would match in every folder"
             ports.sink.warn(
-                f"{volume.noun} {volume.key}: exclude '{pattern}' matches nothing, counted from "
-                f"its root{anywhere}"
+                f"{volume.noun} {volume.key}: exclude '{pattern}' matches nothing, relative to the "
+                f"{volume.noun}'s root{anywhere}"
             )
         if found[volume.key] and not survey.kept.files:
             ports.sink.warn(
-                f"{volume.noun} {volume.key}: exclude leaves out everything that it contains now"
+                f"{volume.noun} {volume.key}: exclude matches everything that the {volume.noun} "
+                "contains now"
             )
     return found
 

@@ -165,19 +165,19 @@ class RetentionSection(Section):
         None, description="Keep every set younger than this, for example `7d`."
     )
     keep_hourly: kind.Count | None = Field(
-        None, description="The newest set of each of so many hours."
+        None, description="Keep the newest set of each hour, for this many hours."
     )
     keep_daily: kind.Count | None = Field(
-        None, description="The newest set of each of so many days."
+        None, description="Keep the newest set of each day, for this many days."
     )
     keep_weekly: kind.Count | None = Field(
-        None, description="The newest set of each of so many weeks."
+        None, description="Keep the newest set of each week, for this many weeks."
     )
     keep_monthly: kind.Count | None = Field(
-        None, description="The newest set of each of so many months."
+        None, description="Keep the newest set of each month, for this many months."
     )
     keep_yearly: kind.Count | None = Field(
-        None, description="The newest set of each of so many years."
+        None, description="Keep the newest set of each year, for this many years."
     )
 
 
@@ -344,7 +344,9 @@ class StackFile(Section):
         [], description="Commands to run before services stop for a backup."
     )
     after: list[CommandSection] = Field(
-        [], description="Commands to run once services are back, even after a failure; maybe twice."
+        [],
+        description="Commands to run once services are back, even after a failure. "
+        "They may run twice.",
     )
     probes: list[ProbeSection] = Field(
         [], description="Checks that must pass after a restore and in drills."

@@ -23,7 +23,10 @@ def require_folders(volumes: Sequence[Volume], observed: Observed) -> None:
 def refuse_server(stack: Stack, service: str, key: str) -> RequestError:
     """Return the error for files that a database server may write: it keeps running."""
     noun = stack.volume(key).noun
-    hint = f"mark {noun} {key} 'backup: by-dump' or 'backup: never' in stack.yaml"
+    hint = (
+        f"mark {noun} {key} 'backup: by-dump' in stack.yaml if it contains only declared "
+        "databases; 'backup: never' leaves it out of every set"
+    )
     if noun == "path":
         hint += f"; if {service} only reads it, mount it read-only (':ro') in the Compose file"
     return RequestError(f"{service} is a database server and writes to {noun} {key}", hint)
