@@ -115,9 +115,7 @@ class PathSection(VolumeSection):
         ..., description="The folder: absolute, or relative to the folder of this file."
     )
     backup: kind.BackupWord = Field(
-        ...,
-        description="`files`: archived. `by-dump`: the data directory of a database server, "
-        "covered by the dumps of `databases:`. `never`: not backed up.",
+        ..., description="`files`: archived. `by-dump`: of a database server. `never`: not kept."
     )
 
 
