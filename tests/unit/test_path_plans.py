@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from quiesce.adapters.volumes.folder_root import require_unmoved
+from quiesce.app import drill_markers
 from quiesce.app.immutable import refuse_mount_points
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.execute.instructions import restore_instructions
@@ -151,3 +152,20 @@ def test_a_store_counts_the_bytes_of_folders() -> None:
     entries = [SimpleNamespace(file=f"paths/photos.{n}.tar.zst", bytes=10) for n in (0, 1)]
     found = cast(Any, SimpleNamespace(objects=entries))
     assert _stored_bytes(found) == {"paths/photos": 20}
+
+
+def test_a_drills_marker_is_written_into_the_folder() -> None:
+    """Not beside it, where a service has a folder around it mounted."""
+    world = a_world_with_folders()
+    mounts = (
+        Mount("photos", "/mnt", "/all", True),
+        Mount("previews", "/stack/previews/a", "/a", True),
+    )
+    services = tuple(
+        replace(s, mounts=mounts if s.name == "backend" else ()) for s in world.services
+    )
+    ports = cast(Ports, SimpleNamespace(runtime=SimpleNamespace(services=lambda: services)))
+    assert drill_markers._writable(a_stack_with_folders(), ports) == [
+        ("photos", "backend", "/all/photos/quiesce-drill.txt"),
+        ("previews", "backend", "/a/quiesce-drill.txt"),
+    ]

@@ -167,7 +167,14 @@ class VolumeFiles:
 
     def _writing(self, volume: VolumeState, place: Place) -> Writing:
         """Return the files that are open for writing in the volume: seen from here, or from beside
-        its writers."""
+        its writers. A file system that is mounted in a folder may have times of any kind."""
+        writing = self._seen_writing(volume, place)
+        if volume.is_folder and not writing.unseen and (points := mounts_below(place)):
+            first = points[0].decode(errors="backslashreplace")
+            writing.unseen = f"{first} is a mount point, and its file system may date writes late"
+        return writing
+
+    def _seen_writing(self, volume: VolumeState, place: Place) -> Writing:
         if self._helper is None:
             return seen_writing(Path(place.root), whole_machine=False)
         if self._helper.is_local():
