@@ -19,7 +19,7 @@ from tests.integration.volumes_support import (
 
 @needs_root
 def test_a_mount_in_a_folder_is_named_archived_and_never_trusted(tmp_path: Path) -> None:
-    """Its content is in the set, but level 1 is whole: its times may be those of another machine."""
+    """Its content is in the set, but level 1 is whole: its times may be another machine's."""
     root, inner, made = tmp_path / "photos", tmp_path / "photos/a b/disk", tmp_path / "set"
     inner.mkdir(parents=True)
     made.mkdir()
