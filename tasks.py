@@ -55,6 +55,10 @@ def test(
         "stores": (
             "measure sending a set to an S3 server and back, compared with rclone; --full: 10 GB"
         ),
+        "window": (
+            "measure the window of a backup of the example stack, compared with the longest chain "
+            "of stop, start and healthy"
+        ),
         "rounds": "how many rounds to measure",
         "json": "print one JSON document to standard output",
     },
@@ -64,13 +68,21 @@ def bench(
     full: bool = False,
     databases: bool = False,
     stores: bool = False,
+    window: bool = False,
     rounds: int = 3,
     json: bool = False,
 ) -> None:
     """Compare the speed of Quiesce with tar, restic and borg on this machine."""
     from benchmarks import command
 
-    code = command.main(full=full, rounds=rounds, as_json=json, databases=databases, stores=stores)
+    code = command.main(
+        full=full,
+        rounds=rounds,
+        as_json=json,
+        databases=databases,
+        stores=stores,
+        window=window,
+    )
     if code:
         raise Exit(code=code)
 

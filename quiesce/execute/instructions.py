@@ -256,6 +256,12 @@ def _volume(record: VolumeRecord) -> str:
         for part in record.excluded
     )
     was = "it was the folder" if folder else "the volume's name was"
+    left_out += "".join(
+        f"SQLite database: `{one.file}`, {len(one.tables)} tables, {sum(one.tables.values())} rows"
+        f"{'; it was damaged: ' + one.problems[0] if one.problems else ''}. Its `-wal` and "
+        "`-journal` files belong to it.\n"
+        for one in record.sqlite or ()
+    )
     return (
         f"## {record.noun.capitalize()} {record.key}\n\n{record.files} entries, {record.bytes} "
         f"bytes; {was} `{record.name}`. Unpack it as root, with GNU tar, into an empty "

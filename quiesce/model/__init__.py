@@ -26,6 +26,7 @@ from quiesce.model.sets import (
     SequenceRecord,
     SetKind,
     SetState,
+    SqliteRecord,
     TableRecord,
     VolumeRecord,
 )
@@ -114,6 +115,7 @@ __all__ = [
     "SequenceRecord",
     "SetKind",
     "SetState",
+    "SqliteRecord",
     "Stack",
     "StackFiles",
     "TableRecord",
