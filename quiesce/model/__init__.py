@@ -26,7 +26,6 @@ from quiesce.model.sets import (
     SequenceRecord,
     SetKind,
     SetState,
-    SqliteRecord,
     TableRecord,
     VolumeRecord,
 )
@@ -38,6 +37,7 @@ from quiesce.model.sources import (
     RowsRecord,
     rows_record,
 )
+from quiesce.model.sqlite import SqliteRecord
 from quiesce.model.stack import (
     UNREAD,
     CleanGroup,
