@@ -33,7 +33,7 @@ from quiesce.plan.steps import OpenSet, Plan, SealSet, steps_of
 from quiesce.report.overview import newer, newest
 from quiesce.report.page.sentences import headline
 from tests.support.builders import NOW, RUN, a_set, a_stack, a_world
-from tests.support.page import nothing_yet
+from tests.support.page import half_a_year
 from tests.support.sets import publish_a_set
 
 LABEL = "before restore"
@@ -280,7 +280,7 @@ def test_status_and_page_agree_on_the_newest_sets() -> None:
     assert newer((*SETS, rows), last) == rows
     assert newer(SETS, last) == SETS[3]
     assert newer(SETS[:3], last) is None
-    texts = [v.text for v in headline(replace(nothing_yet(), sets=(*SETS, rows)))]
+    texts = [v.text for v in headline(replace(half_a_year(), sets=(*SETS, rows)))]
     assert any(t.startswith(f"newest verified full set: {SETS[2].name},") for t in texts)
     assert any(t.startswith(f"newest set: data set {rows.name},") for t in texts)
 
