@@ -120,11 +120,11 @@ class Journal:
             self._descriptor = None
 
     def abandon(self) -> None:
-        """Remove the journal of a run that did not start."""
+        """Remove the journal of a run that did not start, unless another run has it."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-        self.path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

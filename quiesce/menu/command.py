@@ -264,7 +264,8 @@ def _place(context: Context, reporter: Any, shared: Mapping[str, Any]) -> Place:
         file=file,
         reporter=reporter,
         options=Options(
-            dry_run=shared["dry_run"] or bool(context.config.run.dry), yes=shared["yes"]
+            dry_run=shared.get("dry_run", False) or bool(context.config.run.dry),
+            yes=shared.get("yes", False),
         ),
         interactive=bool(sys.stdin and sys.stdin.isatty()),
     )

@@ -177,6 +177,29 @@ class DatabaseRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class SqliteRecord:
+    """An SQLite database among archived files, as a copy from the archive was checked.
+
+    `file` is its path below the root; bytes that are no UTF-8 are hexadecimal escapes in it.
+    `tables` are rows by table, empty if it could not be read. `problems` are the findings of an
+    integrity check, none for a good one. `orphans` is the number of rows that violate a foreign
+    key, which is no damage. `unchecked` says why the check was not possible, "" if it was.
+    """
+
+    file: str
+    bytes: int
+    tables: Mapping[str, int] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    orphans: int = 0
+    unchecked: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it was checked and nothing was found."""
+        return not self.problems and not self.unchecked
+
+
+@dataclass(frozen=True, slots=True)
 class VolumeRecord:
     """What a set records of one volume: its contents after a restore, and what is left out."""
 
@@ -190,6 +213,8 @@ class VolumeRecord:
     excluded: tuple[LeftOut, ...] = ()
     #: Entries and bytes of level 0 alone, to limit what is unpacked; None in older sets.
     level_0: tuple[int, int] | None = None
+    #: None in sets of earlier versions, which did not look for them.
+    sqlite: tuple[SqliteRecord, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,13 @@ MUTATED = ("quiesce/plan", "quiesce/execute", "quiesce/adapters/volumes/changes.
 TESTS = (
     *("tests/unit", "tests/golden"),
     *("tests/crash/test_every_step.py", "tests/crash/test_pending.py", "tests/crash/test_ends.py"),
+    "tests/integration/test_journal.py",
 )
 #: How many are tried, and for how many seconds, without --long.
 SAMPLE = 300
 SECONDS = 300.0
-#: A mutant that takes this many seconds goes in circles.
+#: A mutant that computes for this many seconds goes in circles, and one that does hardly anything
+#: for so long waits for something that does not come.
 PATIENCE = 30.0
 _LINE = re.compile(r"- (anything|`.+?`: (?:`.+?` → `.*?`(?: \(\d+\))?|anything)): \S.*")
 
@@ -65,20 +67,27 @@ def is_known(path: str, name: str, known: Collection[tuple[str, str]]) -> bool:
     return any((path, listed) in known for listed in (name, f"{function}: anything", "anything"))
 
 
-def main(*, long: bool) -> int:
+def main(*, long: bool, only: Collection[str] = (), tests: Collection[str] = ()) -> int:
     """Try mutants, print those that survive; return 1 where one is not in the list, else 0.
 
-    Without `long`, a sample of them, chosen by the seed that is printed, and a bounded time.
+    Without `long`, a sample of them, chosen by the seed that is printed, and a bounded time. `only`
+    names the modules and folders whose mutants are tried, `tests` those that may notice; all by
+    default.
     """
-    files = paths()
+    files = [path for path in paths() if not only or any(_is_in(path, one) for one in only)]
     count = sum(len(mutants(path, (ROOT / path).read_text("utf-8"))) for path in files)
     numbers = list(range(count))
     random.Random(f"{sampling.choose_seed()} mutants").shuffle(numbers)
     print(f"seed of the samples: {sampling.SEED}={sampling.choose_seed()}")
-    results = _run(files, numbers if long else numbers[:SAMPLE], None if long else SECONDS)
+    chosen, seconds = (numbers, None) if long else (numbers[:SAMPLE], SECONDS)
+    results = _run(files, chosen, seconds, tests or TESTS)
     if results is None:
         return 1
     return _report(results, count, read_survivors(SURVIVORS.read_text("utf-8")))
+
+
+def _is_in(path: str, place: str) -> bool:
+    return path == place or path.startswith(f"{place.rstrip('/')}/")
 
 
 def _report(
@@ -110,7 +119,7 @@ def _report(
 
 
 def _run(
-    files: list[str], numbers: list[int], seconds: float | None
+    files: list[str], numbers: list[int], seconds: float | None, tests: Collection[str]
 ) -> dict[str, list[list[str]]] | None:
     """Run the plugin in a copy of this folder; return what became of each mutant."""
     with tempfile.TemporaryDirectory(prefix="quiesce-mutants-") as name:
@@ -132,7 +141,7 @@ def _run(
         options = ["-q", "-p", "tests.mutants.plugin", "-p", "no:cacheprovider", "--quick"]
         options += ["-p", "no:xdist", "-p", "no:rerunfailures", "--hypothesis-seed=0"]
         options += [f"--basetemp={folder / 'tests'}", "-m", "not engine and not postgres"]
-        command = [sys.executable, "-m", "pytest", *options, *TESTS]
+        command = [sys.executable, "-m", "pytest", *options, *tests]
         code = subprocess.run(command, cwd=copy, env=environment, check=False).returncode
         results = folder / "results.json"
         if not results.is_file():

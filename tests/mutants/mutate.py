@@ -32,6 +32,8 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitOr: ast.BitAnd,
     ast.BitAnd: ast.BitOr,
 }
+#: The builtin that functions call before each of their statements, once they are `noting`.
+NOTE = "quiesce_note_lines"
 _CALLS = {"any": "all", "all": "any", "min": "max", "max": "min"}
 
 
@@ -82,6 +84,39 @@ def compiled(mutant: Mutant, text: str, file: str) -> CodeType:
     changed = list(_changes(node))[mutant.choice]
     made = _Exchange(node, changed).visit(tree)
     return compile(ast.fix_missing_locations(made), file, "exec")
+
+
+def noting(path: str, text: str, file: str) -> CodeType:
+    """Return the module compiled, its functions calling `NOTE` with the path and the first and the
+    last line of each statement that they come to."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            _note(node, path)
+    return compile(ast.fix_missing_locations(tree), file, "exec")
+
+
+def _note(block: ast.AST, path: str) -> None:
+    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+        found: list[ast.AST] = []
+        for one in getattr(block, name, ()):
+            if isinstance(one, ast.stmt):
+                found.append(_call_note(one, path))
+            if not isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                _note(one, path)
+            found.append(one)
+        if found:
+            setattr(block, name, found)
+
+
+def _call_note(statement: ast.stmt, path: str) -> ast.stmt:
+    """Of a statement with others inside, only its first lines are come to with it."""
+    last = statement.end_lineno or statement.lineno
+    if not isinstance(statement, ast.Match) and (body := getattr(statement, "body", None)):
+        last = max(statement.lineno, body[0].lineno - 1)
+    arguments = [ast.Constant(value) for value in (path, statement.lineno, last)]
+    call = ast.Expr(ast.Call(ast.Name(NOTE, ast.Load()), arguments, []))
+    return ast.copy_location(call, statement)
 
 
 class _Exchange(ast.NodeTransformer):

@@ -7,32 +7,29 @@ mutant takes a few hundredths of a second. Nothing is written into any file of t
 
 from __future__ import annotations
 
+import builtins
 import errno
 import gc
+import importlib
 import json
 import os
 import signal
-import sys
-import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType, FrameType, FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
 
-from tests.mutants.mutate import Mutant, compiled, mutants
+from tests.mutants.mutate import NOTE, Mutant, compiled, mutants, noting
 
 #: A test that takes longer is no fast one.
 SLOW = 5.0
 SURVIVED, KILLED, UNTRIED = 0, 1, 2
 _ENDS = {SURVIVED: "survived", UNTRIED: "untried"}
 
-#: So often a test's way through a function is followed. It takes as long as ten without that.
-ENOUGH = 30
 #: In place of the seconds of a test that fails without any mutant: it is not asked.
 BROKEN = float("inf")
 
@@ -54,9 +51,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     root = Path(asked["root"])
     texts = {path: (root / path).read_text(encoding="utf-8") for path in asked["paths"]}
     _separate_folders(session, "first")
-    lines, seconds = _first_run(session, {str(root / path): path for path in texts})
+    lines, seconds = _first_run(session, root, texts)
     until = time.monotonic() + asked["seconds"] if asked["seconds"] else None
-    _collect_functions({str(root / path) for path in texts})
     # What is here now is never freed: a fork copies no page only because it was looked at.
     gc.collect()
     gc.freeze()
@@ -80,7 +76,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
         return _fork(lambda: _try(session, one, texts[one.path], root / one.path, numbers))
 
     waiting = iter(chosen)
-    running: dict[int, tuple[Mutant, float]] = {}
+    running: dict[int, tuple[Mutant, _Watch]] = {}
     while True:
         while len(running) < asked["processes"]:
             one = next(waiting, None)
@@ -89,7 +85,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
             if until is not None and time.monotonic() > until:
                 results["left"].append((one.path, one.name))
             elif (child := begin(one)) is not None:
-                running[child] = (one, time.monotonic() + asked["patience"])
+                running[child] = (one, _Watch(child, asked["patience"]))
         if not running:
             break
         for child, end in _ended(running):
@@ -113,10 +109,29 @@ def _require_innocence(session: pytest.Session, seconds: list[float]) -> None:
         pytest.exit("tests fail in a fork without any mutant", 1)
 
 
-def _ended(running: Mapping[int, tuple[Mutant, float]]) -> Iterator[tuple[int, str]]:
-    for child, (_, deadline) in list(running.items()):
+class _Watch:
+    """Tells when a fork has computed for too long, or done hardly anything for as long: on a busy
+    machine the time that passes says nothing."""
+
+    def __init__(self, child: int, patience: float) -> None:
+        self._child, self._patience = child, patience
+        self._since, self._before = time.monotonic(), 0.0
+
+    def is_over(self) -> bool:
+        if time.monotonic() < self._since + self._patience:
+            return False
+        text = Path(f"/proc/{self._child}/stat").read_text(encoding="utf-8", errors="replace")
+        ticks = sum(map(int, text.rpartition(")")[2].split()[11:15]))
+        spent = ticks / os.sysconf("SC_CLK_TCK")
+        idle = spent < self._before + self._patience / 30
+        self._since, self._before = time.monotonic(), spent
+        return idle or spent > self._patience
+
+
+def _ended(running: Mapping[int, tuple[Mutant, _Watch]]) -> Iterator[tuple[int, str]]:
+    for child, (_, watch) in list(running.items()):
         done, status = os.waitpid(child, os.WNOHANG)
-        if not done and time.monotonic() > deadline:
+        if not done and watch.is_over():
             os.killpg(child, signal.SIGKILL)
             done, status = os.waitpid(child, 0)
         if done:
@@ -221,6 +236,7 @@ def _exchange(module: CodeType, file: str) -> int:
 
 
 def _collect_functions(files: Collection[str]) -> None:
+    _functions.clear()
     for thing in gc.get_objects():
         if isinstance(thing, FunctionType) and thing.__code__.co_filename in files:
             code = thing.__code__
@@ -228,47 +244,35 @@ def _collect_functions(files: Collection[str]) -> None:
 
 
 def _first_run(
-    session: pytest.Session, files: Mapping[str, str]
+    session: pytest.Session, root: Path, texts: Mapping[str, str]
 ) -> tuple[Mapping[tuple[str, int], set[int]], list[float]]:
-    """Run every test once as it is; return which came along each line, and the seconds of each."""
+    """Run every test once as it is; return which came along each line, and the seconds of each.
+
+    The functions note their lines themselves: to trace a process takes several times as long.
+    """
     global failed  # noqa: PLW0603  of the next one nothing has failed yet
     lines: dict[tuple[str, int], set[int]] = defaultdict(set)
     seconds: list[float] = []
+
+    def note(path: str, first: int, last: int) -> None:
+        for line in range(first, last + 1):
+            lines[path, line].add(len(seconds))
+
+    setattr(builtins, NOTE, note)
+    files = {str(root / path): path for path in texts}
+    for path in texts:
+        # Only functions that are there can be exchanged.
+        name = path.removesuffix(".py").removesuffix("/__init__")
+        importlib.import_module(name.replace("/", "."))
+    _collect_functions(files)
+    for file, path in files.items():
+        _exchange(noting(path, texts[path], file), file)
     for number in range(len(session.items)):
         begun = time.monotonic()
-        with _traced(files, number, lines):
-            _run(session, number)
+        _run(session, number)
         seconds.append(BROKEN if failed else time.monotonic() - begun)
         failed = False
+    _collect_functions(files)
+    for file, path in files.items():
+        _exchange(compile(texts[path], file, "exec"), file)
     return lines, seconds
-
-
-@contextmanager
-def _traced(
-    files: Mapping[str, str], number: int, lines: dict[tuple[str, int], set[int]]
-) -> Iterator[None]:
-    entered: Counter[CodeType] = Counter()
-
-    def enter(frame: FrameType, _: str, __: Any) -> Any:
-        path = files.get(frame.f_code.co_filename)
-        if path is None:
-            return None
-        entered[frame.f_code] += 1
-        if entered[frame.f_code] > ENOUGH:
-            return None
-
-        def each(frame: FrameType, event: str, _: Any) -> Any:
-            if event == "line":
-                lines[path, frame.f_lineno].add(number)
-            return each
-
-        return each
-
-    before = sys.gettrace()
-    sys.settrace(enter)
-    threading.settrace(enter)
-    try:
-        yield
-    finally:
-        sys.settrace(before)
-        threading.settrace(None)  # type: ignore[arg-type]

@@ -159,3 +159,20 @@ def test_a_journal_of_an_earlier_version_is_settled_as_it_was() -> None:
     pending = _in_window(plan)
     assert with_all_that_ran(STACK, _world(AFTER, **ALL_DOWN), plan, pending) == pending
     assert _starts(pending) == ["redis", "backend", "frontend", "proxy"]
+
+
+def test_who_runs_under_another_name_or_id_is_not_missing() -> None:
+    """Renamed, or recreated: only what does not run at all is started."""
+    plan = _plan(only=("backend-media",))
+    stopped = {"backend": "exited", "frontend": "exited", "proxy": "exited"}
+    seen = _world(BEFORE, **stopped)  # type: ignore[arg-type]
+    for fields in ({"name": "renamed"}, {"id": "recreated"}):
+        services = tuple(
+            replace(one, units=tuple(replace(u, **fields) for u in one.units))  # type: ignore[arg-type]
+            if one.name == "redis"
+            else one
+            for one in seen.services
+        )
+        now = replace(seen, services=services)
+        starts = _starts(with_all_that_ran(STACK, now, plan, _in_window(plan)))
+        assert starts == ["backend", "frontend", "proxy"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from quiesce.plan import steps as s
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.recover import Progress, completed, pending_nodes
@@ -133,3 +135,47 @@ def test_a_run_did_what_it_was_for_once_every_outermost_bracket_has_its_body_don
     assert completed(plan, Progress(body_done={"/0", "/1"}))
     assert not completed(plan, Progress(body_done={"/1"}))
     assert not completed(Plan(RUN, "x", "core", "x", "0", "ENGINE", ()), Progress())
+
+
+def check(name: str) -> s.CheckStarted:
+    """A step that is told from others by its reason."""
+    return s.CheckStarted(name)
+
+
+INNER = Bracket("inner", (), (check("i0"), check("i1")), always=(check("i2"),), forward_from=1)
+OUTER = Bracket("outer", (), (INNER, check("o1")), on_failure=(check("o2"),))
+NESTED = Plan(RUN, "x", "core", "x", "0", "ENGINE", (check("0"), OUTER, check("2"), check("3")))
+
+
+def _whys(progress: Progress, plan: Plan = NESTED) -> list[str]:
+    return [node.why for node in pending_nodes(plan, progress)]
+
+
+def test_what_is_in_use_inside_of_a_settled_bracket_carries_the_plan_on() -> None:
+    """With the steps that have not ended, and without those that have."""
+    pending = {"/1", "/1/body/0"}
+    used = Progress(pending=pending, settled={"/1"}, begun={"/1/body/0/body/1"}, ended={"/0", "/3"})
+    assert _whys(used) == ["i0", "i1", "i2", "2"]
+    unused = replace(used, begun={"/1/body/0/body/0"})
+    assert _whys(unused) == ["i2"]
+
+
+def test_a_settled_bracket_carries_the_plan_on_only_if_it_can_be_in_use() -> None:
+    """One with `forward_from` that has its body done: nothing of it is undone."""
+    done = Progress(pending={"/1"}, settled={"/1"}, body_done={"/1"})
+    assert _whys(done) == []
+    forward = replace(OUTER, forward_from=0)
+    plan = replace(NESTED, nodes=(check("0"), forward, check("2")))
+    assert _whys(done, plan) == ["0", "2"]
+    assert _whys(replace(done, body_done=()), plan) == []
+    assert completed(plan, done)
+
+
+def test_a_bracket_in_use_is_finished_and_one_that_is_not_is_undone() -> None:
+    """By the first step from `forward_from` on that has begun."""
+    plan = replace(NESTED, nodes=(INNER, check("1")))
+    used = Progress(pending={"/0"}, begun={"/0/body/0", "/0/body/1"}, ended={"/0/body/0"})
+    assert _whys(used, plan) == ["i1", "i2", "1"]
+    assert _whys(replace(used, begun={"/0/body/0"}), plan) == ["i2"]
+    assert completed(plan, used)
+    assert not completed(plan, replace(used, begun={"/0/body/0"}))

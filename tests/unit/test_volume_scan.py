@@ -293,3 +293,12 @@ def test_records_that_are_cut_off_are_an_error(tmp_path: Path) -> None:
         list(records(path))
     path.write_bytes(b"x" * (1 << 20) + b"\0y\0")
     assert [len(record) for record in records(path)] == [1 << 20, 1]
+
+
+def test_what_comes_after_an_excluded_entry_is_compared_all_the_same() -> None:
+    """Only that entry is passed over."""
+    now = [ROOT, entry("./a", inode=3), entry("./b", inode=4), entry("./c", inode=5)]
+    taken, dropped, found = compare(in_level_zero(ROOT, SAME), now, "a")
+    assert taken == [".", "./b", "./c"]
+    assert dropped == ["./a"]
+    assert found.files == 2

@@ -79,7 +79,7 @@ class ComposeRuntime:
     def is_local(self) -> bool:
         """Whether the engine sees this machine's file systems; tested once per process.
 
-        Needs an image of the project, and one `docker create`.
+        Needs one of the stack's images, and one `docker create`.
         """
         return self._connection.is_local(next(iter(self.image_ids()), None))
 

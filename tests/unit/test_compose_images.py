@@ -1,0 +1,51 @@
+"""Which images a helper may use while no container of the project exists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from docker.errors import APIError, ImageNotFound
+
+from quiesce.adapters.compose.inventory import images_there
+from quiesce.adapters.compose.model import parse_model
+from quiesce.errors import QuiesceError
+
+MODEL = parse_model(
+    {"services": {n: {"image": f"{n}:1"} for n in ("web", "db", "gone")}}, ("web",), ()
+)
+
+
+class Engine:
+    """An engine with two images."""
+
+    @property
+    def api(self) -> Any:
+        """The SDK's client."""
+        return self
+
+    def inspect_image(self, name: str) -> dict[str, str]:
+        """What the SDK does."""
+        if name.startswith("gone"):
+            raise ImageNotFound("no such image")
+        return {"Id": f"sha256:{name}"}
+
+
+class Broken(Engine):
+    """One that has trouble."""
+
+    def inspect_image(self, name: str) -> dict[str, str]:
+        """Fail."""
+        raise APIError(f"{name}: disk full")
+
+
+def test_the_images_of_services_that_are_there() -> None:
+    """A restore on an empty machine, and the copy of a verification, have no container yet."""
+    assert images_there(Engine(), MODEL) == ("sha256:web:1", "sha256:db:1")  # type: ignore[arg-type]
+    assert images_there(Engine(), None) == ()  # type: ignore[arg-type]
+
+
+def test_an_engine_in_trouble_is_not_one_without_images() -> None:
+    """Its error is reported."""
+    with pytest.raises(QuiesceError):
+        images_there(Broken(), MODEL)  # type: ignore[arg-type]
