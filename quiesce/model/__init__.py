@@ -25,7 +25,6 @@ from quiesce.model.sets import (
     SequenceRecord,
     SetKind,
     SetState,
-    SqliteRecord,
     TableRecord,
     Undeclared,
     UndeclaredKind,
@@ -39,6 +38,7 @@ from quiesce.model.sources import (
     RowsRecord,
     rows_record,
 )
+from quiesce.model.sqlite import SqliteRecord
 from quiesce.model.stack import (
     UNREAD,
     CleanGroup,

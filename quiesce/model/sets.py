@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from quiesce.exclusion import LeftOut
+from quiesce.model.sqlite import SqliteRecord
 from quiesce.model.stack import RuntimeKind
 from quiesce.obstacles import Obstacle
 
@@ -174,29 +175,6 @@ class DatabaseRecord:
     populated: tuple[str, ...] = ()
     search_path: tuple[str, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SqliteRecord:
-    """An SQLite database among archived files, as a copy from the archive was checked.
-
-    `file` is its path below the root; bytes that are no UTF-8 are hexadecimal escapes in it.
-    `tables` are rows by table, empty if it could not be read. `problems` are the findings of an
-    integrity check, none for a good one. `orphans` is the number of rows that violate a foreign
-    key, which is no damage. `unchecked` says why the check was not possible, "" if it was.
-    """
-
-    file: str
-    bytes: int
-    tables: Mapping[str, int] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
-    orphans: int = 0
-    unchecked: str = ""
-
-    @property
-    def is_good(self) -> bool:
-        """Whether it was checked and nothing was found."""
-        return not self.problems and not self.unchecked
 
 
 @dataclass(frozen=True, slots=True)
