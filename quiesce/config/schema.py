@@ -1,7 +1,6 @@
 """The shape of `stack.yaml`. The descriptions are what editors show, through the JSON Schema.
 
-Rules that need more than one value are in `checks.py`.
-"""
+Rules that need more than one value are in `checks.py`."""
 
 from __future__ import annotations
 
