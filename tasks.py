@@ -15,7 +15,7 @@ from quiesce.menu import compose
     help={
         "long": "also run the tests that take minutes",
         "quick": "only unit, golden and architecture tests, with fewer random examples",
-        "mutants": "only small changes to plans, execution and the change scan: a test must fail",
+        "mutants": "only the mutants: after each small change to the code, a test has to fail",
         "provision": "install and start a Docker Engine if there is none (as CI=true does)",
         "only": "stages, comma-separated (default: all)",
         "expression": "only tests whose names match, as pytest -k",
@@ -55,6 +55,10 @@ def test(
         "stores": (
             "measure sending a set to an S3 server and back, compared with rclone; --full: 10 GB"
         ),
+        "window": (
+            "measure the window of a backup of the example stack, compared with the longest chain "
+            "of stop, start and healthy"
+        ),
         "rounds": "how many rounds to measure",
         "json": "print one JSON document to standard output",
     },
@@ -64,13 +68,21 @@ def bench(
     full: bool = False,
     databases: bool = False,
     stores: bool = False,
+    window: bool = False,
     rounds: int = 3,
     json: bool = False,
 ) -> None:
     """Compare the speed of Quiesce with tar, restic and borg on this machine."""
     from benchmarks import command
 
-    code = command.main(full=full, rounds=rounds, as_json=json, databases=databases, stores=stores)
+    code = command.main(
+        full=full,
+        rounds=rounds,
+        as_json=json,
+        databases=databases,
+        stores=stores,
+        window=window,
+    )
     if code:
         raise Exit(code=code)
 

@@ -17,6 +17,7 @@ from benchmarks.contestants import InTheWindow, Plain, Quiesce, Result, in_the_w
 from benchmarks.databases import measure
 from benchmarks.stack import FULL, SMALL, Bench, is_reachable
 from benchmarks.stores import measure as measure_stores
+from benchmarks.window import measure as measure_window
 
 OURS = "quiesce"
 OUR_BARE = "quiesce restart"
@@ -25,7 +26,13 @@ CLASSIC = "stop, docker run tar czf, start"
 
 
 def main(
-    *, full: bool, rounds: int, as_json: bool, databases: bool = False, stores: bool = False
+    *,
+    full: bool,
+    rounds: int,
+    as_json: bool,
+    databases: bool = False,
+    stores: bool = False,
+    window: bool = False,
 ) -> int:
     """Measure, print, and return the exit code: 0, or 2 where nothing can be measured."""
     if not stores and (reason := is_reachable()):
@@ -35,6 +42,8 @@ def main(
     try:
         if stores:
             facts = measure_stores(folder, full=full, rounds=rounds, tell=_tell)
+        elif window:
+            facts = measure_window(folder, rounds=rounds, tell=_tell)
         elif databases:
             facts = measure(folder, full=full, rounds=rounds, tell=_tell)
         else:

@@ -39,12 +39,14 @@ class Mistake:
 class EnvFile:
     """The variables of an env file, and its mistakes in the order of lines.
 
-    `is_text` is false for content that is no text at all; it then has no variables.
+    `is_text` is false for content that is no text at all; it then has no variables. `lines` are
+    the lines that define them.
     """
 
     values: Mapping[str, str] = field(repr=False)
     mistakes: tuple[Mistake, ...] = ()
     is_text: bool = True
+    lines: Mapping[str, int] = field(default_factory=dict)
 
 
 def parse_env_file(
@@ -86,6 +88,7 @@ class _Reader:
         self._references = references
         self._values: dict[str, str] = {}
         self._mistakes: list[Mistake] = []
+        self._lines: dict[str, int] = {}
 
     def read(self) -> EnvFile:
         while self._line < len(self._rest):
@@ -93,7 +96,7 @@ class _Reader:
             self._line += 1
             if line and not line.startswith("#"):
                 self._statement(line, self._line)
-        return EnvFile(self._values, tuple(self._mistakes))
+        return EnvFile(self._values, tuple(self._mistakes), lines=self._lines)
 
     def _statement(self, line: str, number: int) -> None:
         found = _NAME.match(line)
@@ -102,6 +105,7 @@ class _Reader:
             self._mistakes.append(Mistake(number, "", "not a variable", hint))
             return
         name = found["name"]
+        self._lines[name] = number
         if not found["sign"]:
             if name in self._environ:
                 self._values[name] = self._environ[name]

@@ -88,7 +88,7 @@ def _check_header(known: Mapping[str, Database], name: str, key: str, header: st
     if others and header != known[key].name:
         raise RequestError(
             f"{name} is for database {key}, but its header names database {header}",
-            f"to restore it into {others[0]}, rename it to begin with {others[0]}-",
+            f"to restore it into {others[0]}, give it a name that begins with {others[0]}-",
         )
 
 

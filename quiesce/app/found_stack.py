@@ -116,13 +116,20 @@ def _service(
         running=name in running,
         stores=kind,
         server=server,
-        probes=() if server or kind or not declared.active else tuple(_probes(name, resolved)),
+        probes=()
+        if server or kind or not declared.active
+        else tuple(_probes(name, resolved, seen.written.get(name) or {})),
     )
 
 
-def _probes(name: str, service: Mapping[str, Any]) -> Iterable[FoundProbe]:
-    """Return the URL of the health check, else each published port that may speak HTTP."""
-    test = (service.get("healthcheck") or {}).get("test") or []
+def _probes(
+    name: str, service: Mapping[str, Any], written: Mapping[str, Any]
+) -> Iterable[FoundProbe]:
+    """Return the URL of the health check, else the first published port that may speak HTTP.
+
+    The health check is read as it is `written`: the value of a variable in it may be a secret.
+    """
+    test = (written.get("healthcheck") or {}).get("test") or []
     command = " ".join(map(str, test)) if isinstance(test, list) else str(test)
     if (url := url_of(command)) is not None:
         yield FoundProbe(name, *url, f"{name}: from its health check")
@@ -146,9 +153,9 @@ def _profiles(services: Iterable[FoundService], active: Collection[str]) -> tupl
 
 
 def _shown(path: str, folder: Path) -> str:
-    """Return a path as stack.yaml names it: relative inside of its folder."""
-    inner = Path(path)
-    return f"./{inner.relative_to(folder)}" if inner.is_relative_to(folder) else path
+    """Return a path as stack.yaml names it: relative inside of its folder, and without links."""
+    real, home = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
+    return f"./{real.relative_to(home)}" if real.is_relative_to(home) else os.fspath(real)
 
 
 def _contains(source: str, path: Path) -> bool:

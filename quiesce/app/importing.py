@@ -186,7 +186,7 @@ class _Found:
             raise RequestError(
                 f"{name} is for volume {named} according to legacy in stack.yaml, but --only says "
                 f"{wanted}",
-                f"leave --only out, or rename the file if it is one of {wanted}",
+                f"leave --only out, or rename the file if it belongs to {wanted}",
             )
         key = wanted or named
         if key is None:

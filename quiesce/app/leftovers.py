@@ -128,7 +128,8 @@ def leftovers(stack: Stack, ports: Ports) -> tuple[Leftover, ...]:
                 path.name,
                 path.name,
                 fact,
-                "see what it lists, do that by hand, then remove the file",
+                "run 'inv recover' with the version of Quiesce that wrote it; if it is damaged, "
+                "check services and databases with 'inv status', then move it away",
             )
         )
     return tuple(found)

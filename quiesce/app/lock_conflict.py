@@ -23,7 +23,10 @@ def reason_for_window(stack: Stack) -> str:
         told = read_private(_file(stack)).decode(errors="replace").strip()
     except OSError:
         return ""
-    return f"locks blocked an earlier dump ({told}); remove {_FILE} in {_file(stack).parent.name}"
+    return (
+        f"locks blocked an earlier dump ({told}); once they no longer do, remove {_FILE} in "
+        f"{_file(stack).parent}"
+    )
 
 
 def remember_window(stack: Stack, failure: StepFailed) -> bool:

@@ -33,9 +33,12 @@ def backup_request(
             "--data-only and --schema-only cannot be combined", "use only one of them"
         )
     if any(not character.isprintable() for character in label) or len(label) > 200:
-        raise RequestError("the label is not a single printable line", "use at most 200 characters")
+        raise RequestError(
+            "the label is not a single printable line", "use one line of at most 200 characters"
+        )
     if mode == "cold" and (data_only or schema_only):
-        raise RequestError("a cold backup copies whole servers", "leave out --data-only")
+        option = "--data-only" if data_only else "--schema-only"
+        raise RequestError("a cold backup copies whole servers", f"leave out {option}")
     kind: SetKind = "data" if data_only else "schema" if schema_only else "full"
     return BackupRequest(only, "live" if kind != "full" else mode, kind, label, keep)  # type: ignore[arg-type]
 

@@ -109,8 +109,8 @@ def resume_words(database: Database, ties: Ties) -> list[str]:
         quoted = '"' + name.replace('"', '""') + '"'
         found.append(
             f"subscription {name} of {database.name} is disabled now, while its slot at the "
-            "publisher keeps WAL. To resume with a new copy, empty its tables, then run in "
-            f"{database.name}: ALTER SUBSCRIPTION {quoted} ENABLE; "
+            "publisher keeps WAL. To resume with a new copy, empty the tables that it "
+            f"replicates, then run in {database.name}: ALTER SUBSCRIPTION {quoted} ENABLE; "
             f"ALTER SUBSCRIPTION {quoted} REFRESH PUBLICATION"
         )
     for name, plugin in ties.slots:

@@ -118,8 +118,9 @@ class Changing:
         notes, strange = pending.read_all(folder)
         for path in strange:
             sink.warn(
-                f"{path} cannot be read, so its pending work is not done; see what it lists, "
-                "do that by hand, then remove the file"
+                f"{path} cannot be read, so its pending work is not done; run 'inv recover' with "
+                "the version of Quiesce that wrote it; if it is damaged, check services and "
+                "databases with 'inv status', then move it away"
             )
         done = [self._finish(dead) for dead in journals.unfinished(folder)]
         for note in notes:

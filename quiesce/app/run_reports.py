@@ -184,7 +184,8 @@ def checked_note(note: str) -> str:
     """Return the note for the log. Raise RequestError unless it is one printable line."""
     if len(note) > LONGEST_NOTE or any(not character.isprintable() for character in note):
         raise RequestError(
-            "the note is not a single printable line", f"use at most {LONGEST_NOTE} characters"
+            "the note is not a single printable line",
+            f"use one line of at most {LONGEST_NOTE} characters",
         )
     return note
 

@@ -58,7 +58,7 @@ def isolated(stack: Stack, run: str, *, network_open: bool = False) -> Iterator[
     if stack.instance.runtime != "compose":
         raise RequestError(
             "services of the host runtime have fixed ports, so they cannot run twice",
-            "drill on the instance itself with --destructive",
+            "use 'inv drill --destructive' on a test instance: it removes and restores databases",
         )
     folder = isolated_folder(stack) / run
     secure(stack)

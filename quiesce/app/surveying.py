@@ -23,12 +23,12 @@ def left_out_of_backup(
         for pattern in survey.unmatched:
             anywhere = "" if "/" in pattern else f"; '**/{pattern}' would match in every folder"
             ports.sink.warn(
-                f"volume {volume.key}: exclude '{pattern}' matches nothing, counted from the "
+                f"volume {volume.key}: exclude '{pattern}' matches nothing, relative to the "
                 f"volume's root{anywhere}"
             )
         if found[volume.key] and not survey.kept.files:
             ports.sink.warn(
-                f"volume {volume.key}: exclude leaves out everything that it contains now"
+                f"volume {volume.key}: exclude matches everything that the volume contains now"
             )
     return found
 

@@ -47,7 +47,12 @@ def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Findi
         Finding("error" if one.service else "warning", one.run, one.fact, one.hint) for one in left
     ]
     found += [
-        Finding("warning", name, reason, "move it out of backups/, or delete it")
+        Finding(
+            "warning",
+            name,
+            reason,
+            "correct the cause, or move it out of backups/; another version may be able to read it",
+        )
         for name, reason in ports.store.unreadable()
     ]
     if not any(finding.level == "error" for finding in found):
@@ -127,7 +132,8 @@ def _obstacles(stack: Stack, ports: Ports, observed: Observed) -> list[Finding]:
                 "warning",
                 database.key,
                 f"{obstacle.fact} (in {name})",
-                "correct the rows, or make the constraint NOT VALID; a full restore of "
+                "correct the rows, or drop the constraint and add it again as NOT VALID; a full "
+                "restore of "
                 f"{name} needs {flag_for(obstacle, record.server_version)}",
             )
             for name, record in _newest(stack, ports, database.key)

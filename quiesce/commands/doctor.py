@@ -235,7 +235,7 @@ def _space(stack: Stack, sets: tuple[BackupSet, ...]) -> list[Finding]:
     need = int(max(full, key=lambda s: s.manifest.created_at).bytes * ROOM)
     fact = f"{words.size(free)} free, the next set needs about {words.size(need)}"
     if free < need:
-        hint = f"free some space: du -sh {shlex.quote(str(stack.backups))}/*"
+        hint = f"free some space; du -sh {shlex.quote(str(stack.backups))}/* shows what uses it"
         return [Finding("error", "free space", fact, hint)]
     return [Finding("ok", "free space", fact)]
 

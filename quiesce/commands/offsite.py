@@ -115,7 +115,8 @@ def run_verify_store(session: Session, store: str, file: str, *, everything: boo
     if wrong:
         raise CheckFailed(
             f"store {store}: {wrong[0]}",
-            "remove that set from the store and run 'inv push --file' for it again",
+            "do not rely on that set; if its copy in backups/ passes 'inv verify', remove the one "
+            "in the store, then run 'inv push --file NAME'",
             details=wrong[1:],
         )
     session.reporter.done("verified", {"store": store, "sets": [s.name for s in chosen]})

@@ -19,6 +19,7 @@ from quiesce.commands.restore_preparation import (
     readable,
     restore_outcome,
 )
+from quiesce.commands.restore_servers import find_absent
 from quiesce.errors import CheckFailed, RequestError
 from quiesce.plan.naming import SAFETY
 from quiesce.plan.restore import plan_restore
@@ -64,6 +65,8 @@ def run_restore(
         ref = set_ref.parse(session.stack, session.ask_for_set(own))
     source = set_ref.resolve(session.stack, sets, ref, from_instance)
     check_request(source, request)
+    absent = find_absent(session, source, request)
+    request = absent.request(request)
 
     green: list[Probe] = []
     afterwards: list[str] = []
@@ -78,7 +81,9 @@ def run_restore(
         if session.stack.probes and request.restart and not session.options.dry_run:
             green.extend(asking.answered(session.stack, ports))
         safety_set = session.new_set_name(ports, SAFETY)
-        return plan_restore(session.stack, seen, read, request, prepared.inputs, run, safety_set)
+        before, seen = absent.planned(session, seen, run) or (None, seen)
+        made = plan_restore(session.stack, seen, read, request, prepared.inputs, run, safety_set)
+        return made if before is None else replace(made, nodes=(*before.nodes, *made.nodes))
 
     def confirm(*_: object) -> None:
         if request.in_place and not request.safety:
@@ -96,10 +101,14 @@ def run_restore(
         session.require_yes(f"restore {what} into {session.stack.instance.name}?")
 
     began = session.clock.monotonic()
-    run = session.change("restore", plan, confirm=confirm, sources=sources, note=note)
+    asked = absent.bring_up_servers(session, confirm)
+    run = session.change(
+        "restore", plan, confirm="" if asked else confirm, sources=sources, note=note
+    )
     if run is None:
         return None
     outcome = _restored(session, source, request, run, began, behind)
+    absent.bring_up_rest(session, request)
     for text in afterwards:
         session.reporter.warn(text)
     _require_answers(session, green)

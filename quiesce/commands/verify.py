@@ -13,6 +13,7 @@ from quiesce.app.session import Session
 from quiesce.commands.drill import NeedsMore, try_restore
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
 from quiesce.execute.unpacking import most_unpacked
+from quiesce.plan import sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -211,8 +212,13 @@ class Decoder:
             )
         except QuiesceError as error:
             reading.wrong.append(f"{levels[0]}: {error}")
-        else:
-            reading.wrong += [f"{levels[0]}: {reason}" for reason in refused]
+            return
+        reading.wrong += [f"{levels[0]}: {reason}" for reason in refused]
+        if record.sqlite and not refused:
+            archives = [backup.path / level for level in levels]
+            gone = backup.path / record.gone if record.gone else None
+            found = self._ports.volumes.sqlite(archives, gone, self._ports.sink.progress)
+            reading.wrong += [f"{levels[0]}: {fact}" for fact in sqlite.worse(record.sqlite, found)]
 
     def _dump(self, backup: BackupSet, record: DatabaseRecord, file: str, reading: Reading) -> None:
         from quiesce.adapters.postgres.client_args import decode_arguments

@@ -31,14 +31,16 @@ _NAME_BYTES = 63
 
 
 class Interpolated(str):
-    """Text with variables replaced; `source` is the text in the file."""
+    """Text with variables replaced; `source` is the text in the file, `advice` says where to give
+    its variables a value."""
 
-    __slots__ = ("source",)
+    __slots__ = ("advice", "source")
     source: str
+    advice: str
 
-    def __new__(cls, value: str, source: str) -> Self:
+    def __new__(cls, value: str, source: str, advice: str = "") -> Self:
         text = super().__new__(cls, value)
-        text.source = source
+        text.source, text.advice = source, advice
         return text
 
 
@@ -103,7 +105,7 @@ def _text(value: str) -> str:
     if value:
         return value
     if isinstance(value, Interpolated):
-        raise mistake(f"{show(value)} is empty", "give the variable a value")
+        raise mistake(f"{show(value)} is empty", value.advice or "give the variable a value")
     raise mistake("is empty", "give it a value, or remove the key")
 
 

@@ -5,10 +5,7 @@ Rules that need more than one value are in `checks.py`.
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from quiesce.config import scalars as kind
 from quiesce.config.schema_away import (
@@ -164,19 +161,19 @@ class RetentionSection(Section):
         None, description="Keep every set younger than this, for example `7d`."
     )
     keep_hourly: kind.Count | None = Field(
-        None, description="The newest set of each of so many hours."
+        None, description="Keep the newest set of each hour, for this many hours."
     )
     keep_daily: kind.Count | None = Field(
-        None, description="The newest set of each of so many days."
+        None, description="Keep the newest set of each day, for this many days."
     )
     keep_weekly: kind.Count | None = Field(
-        None, description="The newest set of each of so many weeks."
+        None, description="Keep the newest set of each week, for this many weeks."
     )
     keep_monthly: kind.Count | None = Field(
-        None, description="The newest set of each of so many months."
+        None, description="Keep the newest set of each month, for this many months."
     )
     keep_yearly: kind.Count | None = Field(
-        None, description="The newest set of each of so many years."
+        None, description="Keep the newest set of each year, for this many years."
     )
 
 
@@ -343,7 +340,9 @@ class StackFile(Section):
         [], description="Commands to run before services stop for a backup."
     )
     after: list[CommandSection] = Field(
-        [], description="Commands to run once services are back, even after a failure; maybe twice."
+        [],
+        description="Commands to run once services are back, even after a failure. "
+        "They may run twice.",
     )
     probes: list[ProbeSection] = Field(
         [], description="Checks that must pass after a restore and in drills."
@@ -371,29 +370,3 @@ class StackFile(Section):
     helper_image: kind.ImageName | None = Field(
         None, description="An image with GNU tar, for volumes that cannot be read directly."
     )
-
-
-class _Generator(GenerateJsonSchema):
-    """Omits titles, which editors would show, and null, which is refused."""
-
-    def nullable_schema(self, schema: Any) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
-
-    def default_schema(self, schema: Any) -> JsonSchemaValue:
-        json_schema = super().default_schema(schema)
-        if json_schema.get("default", 0) in (None, [], {}):
-            json_schema.pop("default", None)
-        return json_schema
-
-    def field_title_should_be_set(self, _: Any) -> bool:
-        return False
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of `stack.yaml`, as published in `stack.schema.json`."""
-    body = StackFile.model_json_schema(schema_generator=_Generator)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **body,
-        "title": "stack.yaml",
-    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from quiesce.config.findings import (
@@ -21,6 +21,7 @@ from quiesce.file_errors import hint_for_reading
 from quiesce.suggest import suggest
 from quiesce.template import (
     Missing,
+    Reference,
     Template,
     TemplateError,
     expand,
@@ -34,7 +35,8 @@ class Variables:
     """The variables for `${VAR}`. `values` are those of `.env`, overridden by the env file.
 
     `complete` is false if one of the files could not be read, so that variables may only seem to
-    be undefined. `define_in` is where to define a missing variable.
+    be undefined. `define_in` is where to define a missing variable, `places` says which file and
+    line defines one.
     """
 
     values: Mapping[str, str]
@@ -42,6 +44,17 @@ class Variables:
     env_file: Path | None
     define_in: str
     complete: bool
+    places: Mapping[str, str] = field(default_factory=dict)
+
+    def advice(self, name: str) -> str:
+        """Return where to give an empty variable a value."""
+        if place := self.places.get(name):
+            return f"give {name} a value in {place}"
+        if name in self.environ:
+            return (
+                f"{name} is empty in the environment: give it a value there or in {self.define_in}"
+            )
+        return f"define {name} in {self.define_in}"
 
     def lookup(self, name: str) -> str | None:
         """Return a variable: from the files, or else from the environment."""
@@ -59,35 +72,41 @@ def read_variables(
     it."""
     beside = directory / ".env"
     values: Mapping[str, str] | None = {}
+    places: dict[str, str] = {}
     if is_there(beside.exists):
         try:
-            values = read_env_file(beside, {}, environ, findings)
+            values = read_env_file(beside, {}, environ, findings, places)
         except OSError as error:
             findings.add_elsewhere(shown(beside), 0, "", f"cannot be read: {error.strerror}")
             values = None
-    base = Variables(values or {}, environ, None, shown(beside), values is not None)
+    base = Variables(values or {}, environ, None, shown(beside), values is not None, places)
     path: YamlPath = ("instances", instance, "env_file")
     named = _value_at(data, path)
     if named is None:
         return base
     written = _expand_quietly(named, base)
     if written is None:
-        return Variables(base.values, environ, None, base.define_in, complete=False)
+        return Variables(base.values, environ, None, base.define_in, complete=False, places=places)
     file = directory / written
     try:
-        over = read_env_file(file, base.values, environ, findings)
+        over = read_env_file(file, base.values, environ, findings, places)
     except OSError as error:
         _note_unreadable(path, file, Interpolated(written, named), error, findings)
         over = None
     merged = {**base.values, **(over or {})}
     complete = base.complete and over is not None
-    return Variables(merged, environ, file, shown(file), complete)
+    return Variables(merged, environ, file, shown(file), complete, places)
 
 
 def read_env_file(
-    file: Path, outer: Mapping[str, str], environ: Mapping[str, str], findings: Findings
+    file: Path,
+    outer: Mapping[str, str],
+    environ: Mapping[str, str],
+    findings: Findings,
+    places: dict[str, str] | None = None,
 ) -> Mapping[str, str] | None:
-    """Return the variables of an env file and note its mistakes; None when it is no text.
+    """Return the variables of an env file and note its mistakes and the `places` of variables; None
+    when it is no text.
 
     Raise OSError when the file cannot be opened.
     """
@@ -98,6 +117,8 @@ def read_env_file(
             fact += f": {clip(mistake.missing.message)}" if mistake.missing.message else ""
             hint = suggest(mistake.missing.name, mistake.known, unlike=hint)
         findings.add_elsewhere(shown(file), mistake.line, mistake.name, fact, hint)
+    if places is not None:
+        places.update({name: f"{shown(file)}:{line}" for name, line in parsed.lines.items()})
     return parsed.values if parsed.is_text else None
 
 
@@ -168,7 +189,10 @@ class _Interpolation:
         text = expand(template, self._variables.lookup, missing)
         for entry in missing:
             self._note(entry, path)
-        return Unresolved() if missing else Interpolated(text, value)
+        if missing:
+            return Unresolved()
+        named = next((part.name for part in template if isinstance(part, Reference)), "")
+        return Interpolated(text, value, self._variables.advice(named) if named else "")
 
     def _concerns_instance(self, path: YamlPath) -> bool:
         if self._instance is None or (path[0] == "services" and not self._is_host):
@@ -183,6 +207,9 @@ class _Interpolation:
         fact = f"variable '{entry.name}' is {'empty' if entry.empty else 'not defined'}"
         if entry.message:
             fact += f": {clip(entry.message)}"
+        if entry.empty:
+            self._findings.add(path, fact, variables.advice(entry.name))
+            return
         define = f"define it in {variables.define_in}"
         meant = suggest(entry.name, variables.values, unlike="")
         self._findings.add(path, fact, "; ".join(filter(None, (define, meant))))

@@ -24,6 +24,7 @@ from quiesce.execute.interrupts import Interrupts
 from quiesce.execute.journal import Journal
 from quiesce.execute.run import Run
 from quiesce.file_errors import hint_for, reason
+from quiesce.plan.phases import phases_of
 from quiesce.plan.steps import Bracket, Node, Plan, Step
 
 Handlers = Mapping[type[Any], Callable[[Any, Run], str]]
@@ -55,6 +56,7 @@ class Executor:
         self._sink = run.ports.sink
         self._unsettled: list[BaseException] = []
         self._shielded = False
+        self._phases: Mapping[str, str] = {}
 
     def execute(self, plan: Plan) -> None:
         """Execute the whole plan.
@@ -63,6 +65,7 @@ class Executor:
         something is left to recover, CheckFailed (7) if only a check found something bad,
         Interrupted if a signal ended the run and everything was put back.
         """
+        self._phases = phases_of(plan)
         failure: BaseException | None = None
         try:
             self._nodes(plan.nodes, "", 0)
@@ -160,7 +163,7 @@ class Executor:
     def _step(self, step: Step, at: str, depth: int) -> None:
         words = step.sentence()
         self._record("begin", at)
-        self._sink.step_begins(at, words, step.why, depth)
+        self._sink.step_begins(at, words, step.why, depth, self._phases.get(at, ""))
         began = self._run.ports.clock.monotonic()
         try:
             result = self._handlers[type(step)](step, self._run)

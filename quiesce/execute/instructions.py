@@ -239,6 +239,12 @@ def _volume(record: VolumeRecord) -> str:
         f"Excluded from the set: `{part.pattern}` ({part.files} entries, {part.bytes} bytes).\n"
         for part in record.excluded
     )
+    left_out += "".join(
+        f"SQLite database: `{one.file}`, {len(one.tables)} tables, {sum(one.tables.values())} rows"
+        f"{'; it was damaged: ' + one.problems[0] if one.problems else ''}. Its `-wal` and "
+        "`-journal` files belong to it.\n"
+        for one in record.sqlite or ()
+    )
     return (
         f"## Volume {record.key}\n\n{record.files} entries, {record.bytes} bytes; the volume's "
         f"name was `{record.name}`. Unpack it as root, with GNU tar, into an empty "

@@ -21,7 +21,7 @@ from quiesce.menu.clean import clean, clean_all, clean_cache, clean_containers, 
 from quiesce.menu.demo import demo
 from quiesce.menu.drill import drill
 from quiesce.menu.enter import db_shell, exec_, logs, shell
-from quiesce.menu.init import init
+from quiesce.menu.init import completion, init
 from quiesce.menu.keep import keep, prune, unkeep
 from quiesce.menu.lifecycle import down, rebuild, restart, start, stop, up
 from quiesce.menu.migrate import migrate, migrations
@@ -73,6 +73,7 @@ TASKS: tuple[Task[Any], ...] = (
     check,
     doctor,
     demo,
+    completion,
 )
 
 
@@ -105,6 +106,7 @@ __all__ = [
     "clean_cache",
     "clean_containers",
     "clean_logs",
+    "completion",
     "compose",
     "db_shell",
     "demo",

@@ -55,6 +55,7 @@ _CHANGING = {
     "dry_run": (False, "print the plan and change nothing"),
     "yes": (False, "answer yes to questions, but not to those that ask for a typed phrase"),
     "wait": (0, "seconds to wait for another run to end"),
+    "verbose": (False, "show every step on a terminal; logs and reports always do"),
 }
 _EVERYWHERE = {
     "all_instances": (
@@ -181,6 +182,7 @@ def _run(
         environ=os.environ,
         log_format=shared["log_format"] or os.environ.get("QUIESCE_LOG_FORMAT", ""),
         program=called_as(),
+        verbose=shared.get("verbose", False),
     )
     debug = shared["debug"] or bool(os.environ.get("QUIESCE_DEBUG"))
     failure: QuiesceError
@@ -262,7 +264,8 @@ def _place(context: Context, reporter: Any, shared: Mapping[str, Any]) -> Place:
         file=file,
         reporter=reporter,
         options=Options(
-            dry_run=shared["dry_run"] or bool(context.config.run.dry), yes=shared["yes"]
+            dry_run=shared.get("dry_run", False) or bool(context.config.run.dry),
+            yes=shared.get("yes", False),
         ),
         interactive=bool(sys.stdin and sys.stdin.isatty()),
     )

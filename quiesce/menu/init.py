@@ -19,3 +19,16 @@ def init(place: Place, files: str | None = None) -> None:
     from quiesce.commands.init import run_init
 
     run_init(place, listed(files))
+
+
+@command(
+    place=True,
+    changes=False,
+    values="print the values that this flag may have, for the script",
+    words="the command line so far, for --values",
+)
+def completion(place: Place, values: str | None = None, words: str = "") -> None:
+    """Print the script that completes tasks, flags and their values in bash."""
+    from quiesce.commands.completion import run_completion
+
+    run_completion(place, values, words.split())

@@ -38,6 +38,7 @@ from quiesce.model.sources import (
     RowsRecord,
     rows_record,
 )
+from quiesce.model.sqlite import SqliteRecord
 from quiesce.model.stack import (
     UNREAD,
     CleanGroup,
@@ -112,6 +113,7 @@ __all__ = [
     "SequenceRecord",
     "SetKind",
     "SetState",
+    "SqliteRecord",
     "Stack",
     "TableRecord",
     "Timing",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from quiesce.exclusion import LeftOut
+from quiesce.model.sqlite import SqliteRecord
 from quiesce.model.stack import RuntimeKind
 from quiesce.obstacles import Obstacle
 
@@ -190,6 +191,8 @@ class VolumeRecord:
     excluded: tuple[LeftOut, ...] = ()
     #: Entries and bytes of level 0 alone, to limit what is unpacked; None in older sets.
     level_0: tuple[int, int] | None = None
+    #: None in sets of earlier versions, which did not look for them.
+    sqlite: tuple[SqliteRecord, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

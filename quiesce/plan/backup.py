@@ -18,7 +18,7 @@ from quiesce.errors import RequestError
 from quiesce.exclusion import LeftOut
 from quiesce.model import Database, Mode, SetKind, Stack, Undeclared, UndeclaredKind, Volume
 from quiesce.observed import Observed, Unit
-from quiesce.plan import coverage
+from quiesce.plan import coverage, sqlite
 from quiesce.plan.outcome import downtime_words
 from quiesce.plan.services import quiet, with_dependents
 from quiesce.plan.steps import (
@@ -138,6 +138,7 @@ def plan_backup(
             watch=watch(observed) if two_levels else (),
         ),
         *dumped,
+        *sqlite.checking(set_name, selection.volumes),
         RecordStack(set_name, "so that the set documents its origin"),
         *looking(stack, request, set_name),
         *sealing(stack, set_name, "every member is complete"),
@@ -149,6 +150,7 @@ def plan_backup(
     nodes: tuple[Node, ...] = (
         Bracket(f"set {set_name}", (opened,), body, on_failure=discard),
         VerifySet(set_name, "every member is read back and compared with the manifest"),
+        *sqlite.requiring(set_name, selection.volumes if consistent else ()),
         *judgement(
             stack,
             request,
@@ -251,7 +253,8 @@ def reasons(stack: Stack, observed: Observed, selection: Selection) -> dict[str,
         if mounted and service.name in own:
             raise RequestError(
                 f"{service.name} is a database server and writes to volume {mounted[0]}",
-                f"mark volume {mounted[0]} 'backup: by-dump' or 'backup: never' in stack.yaml",
+                f"mark volume {mounted[0]} 'backup: by-dump' in stack.yaml if it contains only "
+                "declared databases; 'backup: never' leaves it out of every set",
             )
         if mounted:
             found[service.name] = f"writes to {mounted[0]}"

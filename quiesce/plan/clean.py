@@ -107,7 +107,8 @@ def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Pla
         if state.external:
             raise RequestError(
                 f"volume {state.key} is external and is not removed with the stack",
-                f"remove it yourself: docker volume rm {state.name}",
+                "if no other project uses it and its data may be lost, remove it yourself: docker "
+                f"volume rm {state.name}",
             )
     reasons = {
         service.name: f"uses {mount.volume}"

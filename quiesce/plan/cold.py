@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from quiesce.errors import RequestError
 from quiesce.model import Stack, Volume
 from quiesce.observed import Observed
-from quiesce.plan import order
+from quiesce.plan import order, sqlite
 from quiesce.plan.backup import (
     BackupRequest,
     archive,
@@ -85,6 +85,7 @@ def plan_cold(
             commands=True,
             watch=watch(observed) if units else (),
         ),
+        *sqlite.checking(set_name, plain),
         RecordStack(set_name, "so that the set documents its origin"),
         *looking(stack, request, set_name),
         *sealing(stack, set_name, "every member is complete"),
@@ -97,6 +98,7 @@ def plan_cold(
             on_failure=(DiscardStaging("clean up after a failed run"),),
         ),
         VerifySet(set_name, "every member is read back and compared with the manifest"),
+        *sqlite.requiring(set_name, plain),
         *judgement(stack, request, set_name, checked=True, stops=bool(units)),
     )
     instance = stack.instance.name
@@ -151,7 +153,8 @@ def database_volumes(
         elif servers:
             raise RequestError(
                 f"{servers[0]} is a database server and writes to volume {volume.key}",
-                f"mark volume {volume.key} 'backup: by-dump' or 'backup: never' in stack.yaml",
+                f"mark volume {volume.key} 'backup: by-dump' in stack.yaml if it contains only "
+                "declared databases; 'backup: never' leaves it out of every set",
             )
     return tuple(found)
 

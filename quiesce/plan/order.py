@@ -99,21 +99,33 @@ def in_stop_order(units: Iterable[Unit], order: Sequence[str]) -> tuple[Unit, ..
 
 
 def start_waves(
-    units: Iterable[Unit], services: Sequence[Service], order: Sequence[str]
+    units: Iterable[Unit],
+    services: Sequence[Service],
+    order: Sequence[str],
+    declared: Sequence[str] = (),
 ) -> tuple[tuple[Unit, ...], ...]:
-    """Return the units in start order, split where one has to wait for another to be healthy.
+    """Return the units in as few waves as possible, each of which starts when the one before is
+    healthy.
 
-    A unit starts a new wave if its service depends, with condition `healthy` or `completed`, on
-    one of the wave before it. Compose also waits between such waves on `up`.
+    A service is in a later wave than those that it depends on with condition `healthy` or
+    `completed`, directly or not, as Compose waits for them on `up`. Of the services in `declared`
+    (`restart.order`), none is in an earlier wave than the one before it. Everything else starts
+    together, in `order` within its wave.
     """
-    patient = {
-        service.name: {d.service for d in service.depends_on if d.condition != "started"}
-        for service in services
-    }
-    waves: list[list[Unit]] = []
-    for unit in in_start_order(units, order):
-        current = {other.service for other in waves[-1]} if waves else set()
-        if not waves or patient.get(unit.service, set()) & current:
-            waves.append([])
-        waves[-1].append(unit)
-    return tuple(tuple(wave) for wave in waves)
+    sorted_units = in_start_order(units, order)
+    starting = {unit.service for unit in sorted_units}
+    known = {service.name: service for service in services}
+    wave_of: dict[str, int] = {}
+    declared_so_far = 0
+    for name in dict.fromkeys((*order, *(unit.service for unit in sorted_units))):
+        wave = declared_so_far if name in declared else 0
+        for need in known[name].depends_on if name in known else ():
+            patient = need.condition != "started" and need.service in starting
+            wave = max(wave, wave_of.get(need.service, 0) + patient)
+        wave_of[name] = wave
+        if name in declared and name in starting:
+            declared_so_far = wave
+    waves: dict[int, list[Unit]] = {}
+    for unit in sorted_units:
+        waves.setdefault(wave_of[unit.service], []).append(unit)
+    return tuple(tuple(waves[wave]) for wave in sorted(waves))

@@ -82,10 +82,11 @@ def doubt(key: str, seen: Meanwhile) -> str:
     """Return what cannot be proven about the snapshot of a database, or ""."""
     if not seen.transactions or seen.tables:
         return ""
-    where = ", ".join(seen.unread) if seen.unread else "deleted rows"
+    where = f"changes in {', '.join(seen.unread)}" if seen.unread else "deletions of rows"
     return (
         f"{seen.transactions} transactions ended on the server between the first snapshot and "
-        f"that of {key} without adding rows to it: housekeeping, other databases, or {where}"
+        f"that of {key} without adding rows to it: housekeeping, work in other databases, or "
+        f"{where}"
     )
 
 

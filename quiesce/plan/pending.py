@@ -84,7 +84,10 @@ def describe_leftover(step: Step, run: str, backups: str) -> tuple[str, str]:
         name = step.name.replace('"', '""')
         return f"database {step.name}", f'DROP DATABASE "{name}" WITH (FORCE);'
     if isinstance(step, UnmarkDatabase):
-        return f"the marker of run {run} in the comment of {step.name}", "none: it is harmless"
+        return (
+            f"the marker of run {run} in the comment of {step.name}",
+            "not needed, because it is harmless",
+        )
     if isinstance(step, FinishSwap):
         folder = f".quiesce-{run}"
         return (
@@ -93,7 +96,7 @@ def describe_leftover(step: Step, run: str, backups: str) -> tuple[str, str]:
         )
     if isinstance(step, ReleaseSnapshot):
         session = f"a session of run {run} in database {step.database}"
-        return session, "none: it ends with its process"
+        return session, "not needed, because it ends with its process"
     folder = f"{backups}/.staging/{run}"
     return f"folder {folder}", f"rm -r {quote(folder)}"
 

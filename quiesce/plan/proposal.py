@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import PurePosixPath
 
+from quiesce.model import Volume
 from quiesce.observed import Mount
 from quiesce.plan.found import FoundFolder, FoundProbe, FoundServer, FoundService, FoundStack
 from quiesce.plan.known_images import is_system, why_never
 
 #: What cannot be a key is replaced by a dash.
 _NOT_A_KEY = re.compile(r"[^A-Za-z0-9._-]+")
-#: Whether sets can contain folders of this machine.
-PATHS_ARE_KEPT = False
+#: Whether sets can contain folders of this machine: a source of files then has a folder.
+PATHS_ARE_KEPT = any(one.name == "folder" for one in fields(Volume))
 _REASONS = {
     "cache": "a cache: it is filled again",
     "logs": "logs",
@@ -74,11 +75,11 @@ def _databases(found: FoundStack) -> Iterator[Entry]:
     for server in _servers(found):
         for name in server.databases:
             key = _unique(_key(name, server.service), server.service, taken)
-            fields = [("service", server.service)]
-            fields += [("name", name)] if key != name else []
-            fields += [("user", server.user)] if server.user != "postgres" else []
-            fields += [server.password] if server.password else []
-            yield Entry("databases", key, tuple(fields), _about_server(server, name))
+            values = [("service", server.service)]
+            values += [("name", name)] if key != name else []
+            values += [("user", server.user)] if server.user != "postgres" else []
+            values += [server.password] if server.password else []
+            yield Entry("databases", key, tuple(values), _about_server(server, name))
 
 
 def _servers(found: FoundStack) -> list[FoundServer]:
@@ -121,12 +122,12 @@ def _volumes(found: FoundStack) -> Iterator[Entry]:
             if mount.volume == volume
         ]
         way, about = _kind(users)
-        fields = [("purpose", about.purpose), ("priority", about.priority)]
-        fields += [("backup", way)] if way != "files" else []
+        values = [("purpose", about.purpose), ("priority", about.priority)]
+        values += [("backup", way)] if way != "files" else []
         comments = [*about.comments]
         if volume in found.external:
             comments.append("declared as external in the Compose file; other stacks may use it")
-        yield Entry("volumes", volume, tuple(fields), tuple(comments))
+        yield Entry("volumes", volume, tuple(values), tuple(comments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,73 +181,69 @@ def users_target(users: Collection[tuple[FoundService, Mount]]) -> str:
 
 # ----------------------------------------------------------------------------------------- paths
 
+_Users = list[tuple[FoundService, Mount]]
+
 
 def _paths(found: FoundStack) -> tuple[list[Entry], list[tuple[str, str]]]:
     """Return the entries for mounted folders, and comments about what is mounted besides."""
-    entries: list[Entry] = []
-    asides: list[tuple[str, str]] = []
-    taken: set[str] = set()
-    mounted: dict[str, list[tuple[FoundService, Mount]]] = {}
+    mounted: dict[str, _Users] = {}
     for service in found.services:
         for mount in service.mounts:
             if mount.volume is None and mount.source in found.folders:
                 mounted.setdefault(mount.source, []).append((service, mount))
+    # Volumes and paths share one namespace.
+    taken = {volume.lower() for volume in found.volumes}
+    kept: dict[str, str] = {}
+    entries: list[Entry] = []
+    asides: list[tuple[str, str]] = []
+    # An outer folder comes before those inside of it.
     for source, users in sorted(mounted.items()):
         folder = found.folders[source]
         names = ", ".join(dict.fromkeys(service.name for service, _ in users))
-        above = next((other for other in mounted if _holds(other, source, mounted, found)), None)
-        if aside := _not_listed(source, folder, users, found, above):
-            if aside != "-":
-                asides.append(("paths", f"{folder.shown} of {names}: {aside}"))
-            continue
-        key = _unique(_key(PurePosixPath(source).name, "path"), names.split(",")[0], taken)
+        aside = _not_listed(source, folder, users, found)
         way, about = _kind(users)
-        comments = [f"{users_target(users)} of {names}{_size(folder)}", *about.comments]
-        if not PATHS_ARE_KEPT and way != "never":
-            dumped = "its databases are dumped" if way == "by-dump" else ""
-            comments.append(dumped or "NOT BACKED UP: sets contain named volumes only")
-            way = "never"
-        entries.append(
-            Entry("paths", key, (("path", folder.shown), ("backup", way)), tuple(comments))
-        )
+        outer = next((one for one in kept if _is_inside(source, one)), None)
+        if aside is None and outer is not None:
+            aside = f"inside of {kept[outer]}"
+        if aside is not None:
+            asides += [("paths", f"{folder.shown} of {names}: {aside}")] if aside else []
+            continue
+        if way != "never":
+            kept[source] = folder.shown
+        key = _unique(_key(PurePosixPath(source).name, "path"), users[0][0].name, taken)
+        entries.append(_path_entry(key, folder, way, about, f"{users_target(users)} of {names}"))
     return entries, asides
 
 
-def _holds(
-    other: str,
-    source: str,
-    mounted: dict[str, list[tuple[FoundService, Mount]]],
-    found: FoundStack,
-) -> bool:
-    """Whether a folder that is listed contains this one."""
-    outer = PurePosixPath(other)
-    writable = any(mount.writable for _, mount in mounted[other])
-    kind = found.folders[other].kind
-    listed = writable and kind in ("folder", "missing") and not is_system(other)
-    return listed and other not in found.reserved and outer in PurePosixPath(source).parents
+def _path_entry(key: str, folder: FoundFolder, way: str, about: _About, where: str) -> Entry:
+    comments = [f"{where}{_size(folder)}", *about.comments]
+    values = [("path", folder.shown)]
+    if PATHS_ARE_KEPT:
+        values += [("purpose", about.purpose), ("priority", about.priority)]
+    elif way != "never":
+        dumped = "its databases are dumped" if way == "by-dump" else ""
+        comments.append(dumped or "NOT BACKED UP: sets contain named volumes only")
+        way = "never"
+    return Entry("paths", key, (*values, ("backup", way)), tuple(comments))
 
 
-def _not_listed(
-    source: str,
-    folder: FoundFolder,
-    users: Collection[tuple[FoundService, Mount]],
-    found: FoundStack,
-    above: str | None,
-) -> str:
-    """Return why a mounted path is not listed, "-" if nobody needs to know, "" if it is listed."""
+def _is_inside(source: str, outer: str) -> bool:
+    return PurePosixPath(outer) in PurePosixPath(source).parents
+
+
+def _not_listed(source: str, folder: FoundFolder, users: _Users, found: FoundStack) -> str | None:
+    """Return why a mounted path is not listed, "" if nobody needs to know, None if it is listed."""
     if folder.kind == "special" or is_system(source):
-        return "-"
-    if not PATHS_ARE_KEPT and not folder.inside:
-        return "outside of this folder; NOT BACKED UP: sets contain named volumes only"
+        return ""
     if folder.kind == "file":
         return "a single file, which belongs to the files of the stack"
     if not any(mount.writable for _, mount in users):
         return "mounted read-only, so it is not data of this stack"
     if source in found.reserved:
         return "contains the files of the stack itself; decide what of it is data"
-    if above is not None:
-        return f"inside of {found.folders[above].shown}"
-    return ""
+    if not PATHS_ARE_KEPT and not folder.inside:
+        return "outside of this folder; NOT BACKED UP: sets contain named volumes only"
+    return None
 
 
 def _size(folder: FoundFolder) -> str:

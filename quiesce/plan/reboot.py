@@ -43,7 +43,8 @@ def with_all_that_ran(
     names = tuple(dict.fromkeys(unit.service for unit in plan.running))
 
     def nodes(units: tuple[Unit, ...]) -> tuple[Node, ...]:
-        return coming_back(stack, order.start_waves(units, observed.services, names), why)
+        waves = order.start_waves(units, observed.services, names, names)
+        return coming_back(stack, waves, why)
 
     return (*nodes(before), *pending, *nodes(after))
 

@@ -106,10 +106,12 @@ def choose(stack: Stack, source: RestoreSource, request: RestoreRequest) -> Chos
     declared |= {volume.key for volume in stack.volumes}
     unknown = sorted((wanted & set(held)) - declared)
     if unknown:
+        rest = ",".join(sorted(wanted - set(unknown)))
         raise RequestError(
             f"{source.name} contains {', '.join(unknown)}, which {stack.file.name} does not "
             "declare",
-            f"declare it, or choose with --only {','.join(sorted(wanted - set(unknown)))}",
+            f"declare it in {stack.file.name}"
+            + (f", or choose with --only {rest}" if rest else ""),
         )
     return Chosen(
         tuple(d for d in stack.databases if d.key in wanted & set(databases)),

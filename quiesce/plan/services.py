@@ -28,6 +28,9 @@ from quiesce.plan.steps import (
 )
 from quiesce.suggest import suggest
 
+#: The bracket in which services are stopped.
+WINDOW = "services stopped"
+
 
 def ordered(stack: Stack, observed: Observed) -> tuple[str, ...]:
     """Return every service of the stack in start order."""
@@ -78,7 +81,9 @@ def start_nodes(
 ) -> tuple[Node, ...]:
     """Return the steps that start these units in dependency order, each wave healthy before the
     next."""
-    waves = order.start_waves(units, observed.services, ordered(stack, observed))
+    waves = order.start_waves(
+        units, observed.services, ordered(stack, observed), stack.restart.order
+    )
     return coming_back(stack, waves, why)
 
 
@@ -166,7 +171,7 @@ def quiet(
     if loops or held:
         always = (FreeRestart((*loops, *held), "as it was before"), *always)
     enter = (*first, *before, *stop)
-    window = Bracket("services stopped", enter, body, always=(*always, *after))
+    window = Bracket(WINDOW, enter, body, always=(*always, *after))
     return (window,) if loops else (*watch, window)
 
 
@@ -252,7 +257,10 @@ def plan_start(stack: Stack, observed: Observed, run: str, names: Sequence[str])
         if not unit.runs and (name in names or not _is_done(observed, unit))
     ]
     nodes: list[Node] = []
-    for wave in order.start_waves(asleep, observed.services, ordered(stack, observed)):
+    waves = order.start_waves(
+        asleep, observed.services, ordered(stack, observed), stack.restart.order
+    )
+    for wave in waves:
         named = tuple(dict.fromkeys(unit.service for unit in wave))
         nodes.append(StartServices(wave, stack.restart.stop_timeout, "requested", keep_going=True))
         why = "'start' waits until services are healthy"

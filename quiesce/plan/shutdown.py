@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from quiesce.errors import RequestError
 from quiesce.model import SetKind, Stack, Undeclared
 from quiesce.observed import Observed, Unit
-from quiesce.plan import coverage, order
+from quiesce.plan import coverage, order, sqlite
 from quiesce.plan.backup import (
     Selection,
     check_idle,
@@ -163,6 +163,7 @@ def _body(
         *(check_idle(stack, set_name, selection) if checked else ()),
         *archives,
         *dumps(set_name, selection.databases, kind),
+        *sqlite.checking(set_name, selection.volumes),
         RecordStack(set_name, "so that the set documents its origin"),
         *coverage.finding(
             stack,

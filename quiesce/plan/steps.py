@@ -426,6 +426,30 @@ class ArchiveVolume(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class CheckSqlite(Step):
+    """The set records every SQLite database in the archives of these volumes, with what a check of
+    a copy found."""
+
+    set: str
+    volumes: tuple[str, ...]
+    why: str
+
+    def sentence(self) -> str:
+        return "check the SQLite databases among the archived files"
+
+
+@dataclass(frozen=True, slots=True)
+class RequireSqlite(Step):
+    """The SQLite databases in the published set are good."""
+
+    set: str
+    why: str
+
+    def sentence(self) -> str:
+        return f"check that the SQLite databases in {self.set} are good"
+
+
+@dataclass(frozen=True, slots=True)
 class RecordStack(Step):
     """`stack.yaml`, the Compose model without secrets and the image digests are in the set."""
 

@@ -285,7 +285,11 @@ class Project(Protocol):
 class EventSink(Protocol):
     """Receives the events of a run. Never raises, never blocks a run."""
 
-    def step_begins(self, position: str, sentence: str, why: str, depth: int) -> None: ...
+    def step_begins(
+        self, position: str, sentence: str, why: str, depth: int, phase: str = ""
+    ) -> None:
+        """A step begins; `phase` is the part of the run that it belongs to, "" for none."""
+        ...
 
     def step_ends(self, position: str, sentence: str, seconds: float, result: str) -> None: ...
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from quiesce.exclusion import LeftOut
 from quiesce.model import (
     ClusterRecord,
+    SqliteRecord,
     VolumeRecord,
 )
 from quiesce.observed import (
@@ -86,6 +87,14 @@ class VolumeIO(Protocol):
     def check(self, archives: Sequence[Path], most: VolumeSize | None = None) -> tuple[str, ...]:
         """Return every member that must not be unpacked, with the reason. Reads the whole archive,
         but stops when it exceeds `most`, which is a reason too."""
+        ...
+
+    def sqlite(
+        self, archives: Sequence[Path], gone: Path | None, progress: Progress
+    ) -> tuple[SqliteRecord, ...]:
+        """Return every SQLite database in these archives, unpacked one over the other, with what a
+        check of a copy found. Nothing live is opened. Raise QuiesceError for an archive that cannot
+        be read."""
         ...
 
     def create(self, volume: VolumeState) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from quiesce.report import words
 from quiesce.report.blocks import Block, Cell, Facts, Headline, Mark, Outline, Remark, Table
+from quiesce.report.phases import Phases
 from quiesce.report.plain import failure_lines
 from quiesce.report.renderer import Failure, Instant, Running, Steps
 from quiesce.report.streams import Stream
@@ -85,7 +86,8 @@ class _OutputBuffer:
 class ConsoleRenderer:
     """Steps and results to the terminal `out`; warnings and failures to `err`.
 
-    `columns` fixes the width; otherwise it is the terminal's width when printing.
+    `columns` fixes the width; otherwise it is the terminal's width when printing. With `phases`,
+    steps that belong to a phase share one line, which is printed when the phase ends.
     """
 
     def __init__(
@@ -94,7 +96,10 @@ class ConsoleRenderer:
         err: Stream,
         environ: Mapping[str, str],
         columns: int | None = None,
+        *,
+        phases: bool = True,
     ) -> None:
+        self._phases = Phases(phases)
         self._out = out
         self._err = err
         self._environ = environ
@@ -114,11 +119,15 @@ class ConsoleRenderer:
     # ------------------------------------------------------------------------------------ events
 
     def begins(self, step: Running, at: Instant) -> None:
+        self._end_phase(self._phases.begins(step, at.clock))
         self._steps.add(step)
         self._began[step.position] = at.clock
 
     def ends(self, position: str, sentence: str, seconds: float, result: str, at: Instant) -> None:
         step = self._steps.remove(position)
+        if self._phases.covers(step, at.clock):
+            self.tick(at)
+            return
         line = self._step_line("good", sentence, step)
         line.append(f"  {words.duration(seconds)}", "cyan")
         if result:
@@ -129,6 +138,7 @@ class ConsoleRenderer:
         self.tick(at)
 
     def fails(self, position: str, sentence: str, reason: str, at: Instant) -> None:
+        self._phases.fails()
         line = self._step_line("bad", sentence, self._steps.remove(position))
         line.append(self._flat(f" — {reason}"))
         self._print(self._out, line)
@@ -168,7 +178,9 @@ class ConsoleRenderer:
     def _live_line(self, step: Running, elapsed: float) -> Text:
         frames = _SPINNER if self._unicode else _ASCII_SPINNER
         line = self._joined((frames[int(elapsed / DRAW_EVERY) % len(frames)], "cyan"))
-        line.append(f" {'  ' * step.depth}{self._flat(step.sentence)}", "bold")
+        phase = self._phases.of(step)
+        shown = f"{'  ' * step.depth}{self._flat(step.sentence)}"
+        line.append(f" {self._flat(phase)}: {shown.strip()}" if phase else f" {shown}", "bold")
         if elapsed >= TIME_AFTER:
             line.append(f"  {words.duration(int(elapsed)).replace('.0 s', ' s')}", "cyan")
         if step.done:
@@ -178,13 +190,23 @@ class ConsoleRenderer:
         return line
 
     def leave(self) -> None:
+        self._end_phase(self._phases.ends())
+
+    def _end_phase(self, ended: tuple[str, float] | None) -> None:
+        self._erase()
+        if ended is None:
+            return
+        line = self._step_line("good", ended[0], None)
+        self._print(self._out, line.append(f"  {words.duration(ended[1])}", "cyan"))
+
+    def _erase(self) -> None:
         if self._drawn:
             self._out.write(_erasing(self._drawn))
             self._drawn, self._drawn_at = 0, float("-inf")
 
     def _print(self, stream: Stream, *parts: object, soft: bool = False) -> None:
         """Print above the live lines, which are drawn again with the next tick."""
-        self.leave()
+        self._erase()
         stream.write(self._buffer(stream).render(*parts, soft=soft))
 
     # ----------------------------------------------------------------------------------- results
@@ -192,6 +214,7 @@ class ConsoleRenderer:
     def show(self, blocks: Sequence[Block], _at: Instant) -> None:
         from rich.text import Text
 
+        self.leave()
         parts: list[object] = []
         for index, block in enumerate(blocks):
             if index and isinstance(block, Table):
@@ -231,6 +254,7 @@ class ConsoleRenderer:
         ]
 
     def failure(self, failure: Failure) -> None:
+        self.leave()
         styles = {"error:": "bold red", "HINT:": "cyan"}
         lines = [
             self._text(line, styles.get(line.partition(" ")[0], ""), keep=True)
@@ -239,6 +263,7 @@ class ConsoleRenderer:
         self._print(self._err, *lines, soft=True)
 
     def prompt(self, question: str, banner: Sequence[str]) -> None:
+        self.leave()
         lines = [self._text(line, "bold yellow", keep=True) for line in banner]
         self._print(self._err, *lines, soft=True)
         question = self._buffer(self._err).render(self._text(question, "bold"), soft=True)

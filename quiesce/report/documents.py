@@ -82,6 +82,18 @@ def backup_set(backup: BackupSet, now: datetime | None = None) -> Document:
                     {"pattern": part.pattern, "files": part.files, "bytes": part.bytes}
                     for part in record.excluded
                 ],
+                "sqlite": [
+                    {
+                        "file": one.file,
+                        "bytes": one.bytes,
+                        "tables": len(one.tables),
+                        "rows": sum(one.tables.values()),
+                        "problems": list(one.problems),
+                        "unchecked": one.unchecked or None,
+                        "orphans": one.orphans,
+                    }
+                    for one in record.sqlite or ()
+                ],
             }
             for record in manifest.volumes
         ],

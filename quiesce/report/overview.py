@@ -63,7 +63,7 @@ def status(
     blocks: list[Block] = [
         Headline(f"{title}, {engine.kind} {engine.version}".rstrip()),
         _services(observed.services, now),
-        _databases(observed),
+        _databases(stack, observed),
         _volumes(stack, observed, sizes),
         Headline(""),
         Facts(
@@ -173,21 +173,22 @@ def _health(service: Service) -> Cell:
     return Cell(text, "warning" if "starting" in states else "good")
 
 
-def _databases(observed: Observed) -> Table:
+def _databases(stack: Stack, observed: Observed) -> Table:
     columns = (
         Column("database"),
         Column("server"),
         Column("size", numeric=True),
         Column("revision", wraps=10),
     )
-    rows = [_database(state) for state in observed.databases]
+    unmanaged = {database.key for database in stack.databases if database.migrations is None}
+    rows = [_database(state, migrated=state.key not in unmanaged) for state in observed.databases]
     for name in observed.undeclared_databases:
         row = (Cell(name), Cell(""), Cell(""), Cell("not declared in stack.yaml", "warning"))
         rows.append(row)
     return Table("databases", columns, tuple(rows))
 
 
-def _database(state: DatabaseState) -> tuple[Cell, ...]:
+def _database(state: DatabaseState, *, migrated: bool) -> tuple[Cell, ...]:
     name = Cell(state.key if state.key == state.name else f"{state.key} ({state.name})")
     if state.problem or not state.reachable:
         problem = Cell(state.problem or "not reachable", "bad")
@@ -195,7 +196,8 @@ def _database(state: DatabaseState) -> tuple[Cell, ...]:
     if not state.exists:
         return name, Cell(state.server_version), Cell(""), Cell("does not exist", "warning")
     revision = ", ".join(state.revision)
-    shown = Cell(revision) if revision else Cell("not migrated", "faint")
+    # Without migrations in stack.yaml there is nothing that it could be migrated to.
+    shown = Cell(revision) if revision else Cell("not migrated" if migrated else "-", "faint")
     return name, Cell(state.server_version), Cell(words.size(state.bytes)), shown
 
 

@@ -31,6 +31,8 @@ class Running:
     why: str
     depth: int
     thread: int
+    #: The part of the run that it belongs to, "" for none.
+    phase: str = ""
     text: str = ""
     done: int = 0
     reported_at: float | None = None

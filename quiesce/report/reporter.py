@@ -50,13 +50,15 @@ def make_reporter(
     background: bool = True,
     log_format: str = "text",
     program: str = "inv",
+    verbose: bool = False,
 ) -> Reporter:
     """Return the command's reporter. `task` is its name, for documents.
 
     A terminal on stdout gets the console renderer, unless `plain` is given. `zone` is the time zone
     of plain lines; None is this machine's (`use_zone` sets it later). With `log_format` `json`,
     events are printed as one JSON object per line on stderr. `columns` fixes the width, `program`
-    the command that hints name. Without `background`, the calling thread writes everything.
+    the command that hints name. With `verbose`, a terminal shows every step, not phases.
+    Without `background`, the calling thread writes everything.
     """
     from quiesce.report.plain import PlainRenderer
 
@@ -77,7 +79,7 @@ def make_reporter(
     else:
         from quiesce.report.console import ConsoleRenderer
 
-        renderer = ConsoleRenderer(out, err, environ, columns)
+        renderer = ConsoleRenderer(out, err, environ, columns, phases=not verbose)
     renderer.zone = zone
     return Reporter(
         task=task,
@@ -164,8 +166,10 @@ class Reporter:
 
     # ----------------------------------------------------------------- events, while a run works
 
-    def step_begins(self, position: str, sentence: str, why: str, depth: int) -> None:
-        step = Running(position, sentence, why, depth, threading.get_ident())
+    def step_begins(
+        self, position: str, sentence: str, why: str, depth: int, phase: str = ""
+    ) -> None:
+        step = Running(position, sentence, why, depth, threading.get_ident(), phase)
         self._render(self._face.begins, step)
 
     def step_ends(self, position: str, sentence: str, seconds: float, result: str) -> None:

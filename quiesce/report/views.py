@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from quiesce.findings import Finding
-    from quiesce.model import BackupSet, Downtime, Manifest
+    from quiesce.model import BackupSet, Downtime, Manifest, VolumeRecord
 
 _FAINT_NONE = Cell("-", "faint")
 
@@ -142,7 +142,7 @@ def backup_done(backup: BackupSet) -> list[Block]:
         for record in manifest.databases
     ]
     rows += [
-        (f"volume {record.key}", Cell(_files(record.files, record.bytes)))
+        (f"volume {record.key}", Cell(_files(record.files, record.bytes) + _sqlite(record)))
         for record in manifest.volumes
     ]
     rows += _one_moment(manifest)
@@ -168,6 +168,17 @@ def backup_done(backup: BackupSet) -> list[Block]:
         for one in manifest.undeclared
     ]
     return blocks
+
+
+def _sqlite(record: VolumeRecord) -> str:
+    """Return how many SQLite databases are among the files."""
+    if not record.sqlite:
+        return ""
+    count = words.counted(len(record.sqlite), "SQLite database")
+    bad = sum(1 for one in record.sqlite if one.problems)
+    unknown = sum(1 for one in record.sqlite if one.unchecked)
+    parts = [*([f"{bad} DAMAGED"] if bad else []), *([f"{unknown} not checked"] if unknown else [])]
+    return f", {count}" + (f" ({', '.join(parts)})" if parts else ", good")
 
 
 def _one_moment(manifest: Manifest) -> list[tuple[str, Cell]]:

@@ -10,9 +10,15 @@ from tests.support.checkout import Checkout
 
 
 @pytest.fixture(scope="module")
-def core(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """The example stack, up and migrated; one for all tests of a module."""
-    checkout = Checkout.make(tmp_path_factory.mktemp("stack") / "app")
+def core(
+    engine: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Checkout]:
+    """The example stack, up and migrated; one for all tests of a module.
+
+    A module that says `SMALL_STACK = True` has no frontend and no proxy.
+    """
+    small = getattr(request.module, "SMALL_STACK", False)
+    checkout = Checkout.make(tmp_path_factory.mktemp("stack") / "app", small=small)
     try:
         checkout.succeed("up", "--build")
         checkout.succeed("migrate")

@@ -16,6 +16,7 @@ import pytest
 from tests.support.checkout import Checkout, wait_until
 
 pytestmark = pytest.mark.engine
+SMALL_STACK = True
 
 
 @pytest.fixture(scope="module")

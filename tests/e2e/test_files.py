@@ -10,6 +10,7 @@ import pytest
 from tests.support.checkout import Checkout
 
 pytestmark = pytest.mark.engine
+SMALL_STACK = True
 
 
 def test_files_are_written_for_people_and_pipes(core: Checkout) -> None:

@@ -14,6 +14,7 @@ import pytest
 from tests.support.checkout import Checkout
 
 pytestmark = pytest.mark.engine
+SMALL_STACK = True
 
 
 @pytest.fixture(scope="module")

@@ -101,6 +101,14 @@ def test_pipx_and_uvx_give_it_too(
         assert done.stdout == "Quiesce 0.1.0\n", done.stderr
 
 
+def test_readme_says_how_before_all_else() -> None:
+    """In its first screen, with the commands that are tried here."""
+    first = (wheel.ROOT / "README.md").read_text().splitlines()[:40]
+    for words in ("pipx install .", "pip install .", "uvx --from . quiesce", "./inv --list"):
+        assert any(words in line for line in first), words
+    assert any("quiesce init" in line for line in first)
+
+
 def test_a_folder_needs_no_tasks_file(command: Path, tmp_path: Path) -> None:
     """A backup and a restore where only stack.yaml is; below that folder too."""
     (tmp_path / "stack.yaml").write_text(ONE_VOLUME)

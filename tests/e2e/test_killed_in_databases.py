@@ -10,6 +10,7 @@ import pytest
 from tests.support.checkout import Checkout, wait_until
 
 pytestmark = pytest.mark.engine
+SMALL_STACK = True
 
 #: Enough for a load that can be hit in its middle.
 FILLED = """

@@ -67,15 +67,14 @@ def test_everybody_is_told(stack: Checkout) -> None:
     file = stack.folder / "stack.yaml"
     text = file.read_text()
     with a_listener() as listener:
-        notify = f'notify: [{{url: "json://{listener.url}/notify", on: [failure]}}]\n'
-        file.write_text(text + notify)
-        told = stack.inv("backup")
+        file.write_text(text + 'notify: [{url: "${NOTIFY_URL}", on: [failure]}]\n')
+        told = stack.inv("backup", NOTIFY_URL=f"json://{listener.url}/notify")
         file.write_text(text)
         assert told.code == 7
         (_, body) = listener.heard[-1]
         assert all(f"NOT in the set: {kind} " in body for kind, _ in _missing(stack))
     assert "NOT in the set: volume forgotten" in told.out
-    assert "HINT: add to volumes:  forgotten:" in told.err
+    assert "HINT: add to volumes: forgotten:" in told.err
     report = max(stack.folder.glob("backups/.reports/core/*-backup.txt")).read_text()
     assert "NOT in it volume forgotten" in report
     assert "set      core-" in report

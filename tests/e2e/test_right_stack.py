@@ -74,7 +74,7 @@ def test_a_name_in_the_compose_file_is_the_project(small: Small) -> None:
         {"top": "name: NAMEtwin\n"},
         pytest.param({"top": "name: NAMEtwin\n", "data": "./pg"}, marks=pytest.mark.long),
         pytest.param({}, marks=pytest.mark.long),
-        {"project": "NAME"},
+        pytest.param({"project": "NAME"}, marks=pytest.mark.long),
         {"project": "NAME", "shared": False},
     ],
     indirect=True,

@@ -11,6 +11,7 @@ import pytest
 from tests.support.checkout import Checkout
 
 pytestmark = pytest.mark.engine
+SMALL_STACK = True
 
 
 def in_databases(core: Checkout) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def test_rows_are_put_in_place_and_can_be_taken_back(
         "restore", "--file", made.name, "--in-place", "--only", "rulesdb", "--dry-run"
     ).out
     assert "replace the rows of rulesdb with databases/rulesdb.dump" in plan
-    assert plan.index("stop proxy") < plan.index("replace the rows") < plan.index("start backend")
+    assert plan.index("stop backend") < plan.index("replace the rows") < plan.index("start backend")
     core.succeed("restore", "--file", made.name, "--in-place", "--only", "rulesdb", "--yes")
     now = in_databases(core)
     assert (now["projects"], now["rules"]) == (before["projects"], before["rules"])

@@ -22,6 +22,9 @@ from .machine import (
 )
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
+#: For each container it starts, the daemon runs a dozen short Go programs, itself three times. They
+#: need not collect garbage before they end.
+_LESS_COLLECTING = {"GOGC": "800"}
 
 
 def chosen_host() -> str:
@@ -86,7 +89,7 @@ def start_daemon() -> None:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=with_system_paths(os.environ),
+            env=with_system_paths({**os.environ, **_LESS_COLLECTING}),
             start_new_session=True,
             cwd="/",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -19,7 +20,7 @@ from quiesce.app.project import resolve_project
 from quiesce.app.wiring import connect, disconnect
 from quiesce.errors import QuiesceError, RequestError, ServiceFailed
 from quiesce.model import Database
-from quiesce.observed import Unit
+from quiesce.observed import OtherProject, Unit
 from tests.contract.runtime_worlds import compose_stack, docker, remove_project
 from tests.support.builders import a_volume
 
@@ -305,6 +306,24 @@ def test_a_volume_that_a_restore_makes_has_the_labels_that_compose_gives(folder:
     assert by_us["Labels"] == {key: by_compose["Labels"][key] for key in unhashed}
 
 
+def test_volumes_are_measured_when_no_container_is_left(folder: Path):
+    """After `down`, by the images of the services, which are still there."""
+    name = f"{PROJECT}-left"
+    lines = (folder / "core.env").read_text().splitlines()
+    variables = dict(line.split("=", 1) for line in lines)
+    stack = compose_stack(folder, name, folder / "core.env", variables, profiles=("debug",))
+    ports = connect(stack, "20260101000000-0002", cast(Any, None))
+    try:
+        ports.runtime.up(["debug"], build=False)
+        docker("exec", f"{name}-debug-1", "sh", "-c", "echo 12345 > /traces/file")
+        ports.runtime.remove(["debug"])
+        state = next(s for s in ports.runtime.volumes([]) if s.key == "traces")
+        assert ports.volumes.measure(state).bytes == 6
+    finally:
+        disconnect(ports, "20260101000000-0002")
+        remove_project(name, folder)
+
+
 def test_a_running_service_of_another_profile_is_seen(runtime: ComposeRuntime, folder: Path):
     """It was begun with `--profile debug`; it writes all the same."""
     assert "debug" not in {service.name for service in runtime.services()}
@@ -545,6 +564,11 @@ def test_a_stack_without_a_project_is_found_by_what_runs(folder: Path):
     with pytest.raises(RequestError) as caught:
         settled("core", PROJECT)
     assert f"add 'project: {PROJECT}'" in caught.value.hint
+    with contextlib.closing(ComposeRuntime(stack)) as another:
+        assert another.other_projects() == (OtherProject(PROJECT, alone=True),)
+    siblings = replace(stack, instance=replace(stack.instance, siblings=("qcompose-*",)))
+    with contextlib.closing(ComposeRuntime(siblings)) as declared:
+        assert declared.other_projects() == ()
     with pytest.raises(RequestError) as caught:
         settled("core")
     assert f"add 'project: {PROJECT}'" in caught.value.hint

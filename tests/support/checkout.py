@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -36,6 +37,8 @@ _COPIED = (
     "quiesce",
 )
 _IMAGES = ("POSTGRES_IMAGE", "REDIS_IMAGE", "NGINX_IMAGE", "PYTHON_IMAGE", "NODE_IMAGE")
+#: Left out of a small stack, with the volumes that only they use.
+_LARGE = ("frontend", "proxy")
 _PORTS = ("DB_PORT", "REDIS_PORT", "BACKEND_PORT", "PROXY_PORT")
 
 
@@ -72,9 +75,15 @@ class Checkout:
     ports: dict[str, int]
     environment: dict[str, str] = field(default_factory=dict)
 
+    #: The port through which a user's browser comes.
+    entrance: str = "PROXY_PORT"
+
     @classmethod
-    def make(cls, folder: Path) -> Checkout:
-        """Copy what a user has, and write the env file a user would write."""
+    def make(cls, folder: Path, *, small: bool = False) -> Checkout:
+        """Copy what a user has, and write the env file a user would write.
+
+        A small one is database, cache and backend: half the processor time of the whole stack.
+        """
         folder.mkdir(parents=True)
         # What is compiled goes along: `invoke` itself writes none, so that each `inv` would compile
         # all of Quiesce again.
@@ -109,7 +118,11 @@ class Checkout:
             "DOCKER_HOST": os.environ["DOCKER_HOST"],
             "HOME": str(folder),
         }
-        return cls(folder, stack, ports, environment)
+        if small:
+            for name in ("docker-compose.yml", "stack.yaml"):
+                path = folder / name
+                path.write_text(_made_small(path.read_text()))
+        return cls(folder, stack, ports, environment, "BACKEND_PORT" if small else "PROXY_PORT")
 
     # ----------------------------------------------------------------------------------- inv
 
@@ -193,9 +206,9 @@ class Checkout:
         return self.docker("inspect", "--format", form, *self.containers()).splitlines()
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        """Call the backend's API through the proxy, as a user's browser would."""
+        """Call the backend's API through the proxy (if there is one), as a user's browser would."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        url = f"http://127.0.0.1:{self.ports['PROXY_PORT']}{path}"
+        url = f"http://127.0.0.1:{self.ports[self.entrance]}{path}"
         request = urllib.request.Request(url, data=data, method=method)
         try:
             with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
@@ -271,6 +284,16 @@ class Checkout:
                 self.docker(kind, "rm", *names, check=False)
         for name in ("db", "backend", "frontend", "proxy"):
             self.docker("image", "rm", f"{self.stack}-{name}", check=False)
+
+
+def _made_small(text: str) -> str:
+    """Take the parts of `_LARGE` out of a Compose file or stack.yaml."""
+    for name in _LARGE:
+        text = re.sub(rf"(?m)^  {name}:\n(    .*\n|\n)+", "", text)
+        text = re.sub(rf"(?m)^  {name}-[a-z-]+:.*\n(    .*\n)*", "", text)
+        text = text.replace(f", {name}", "")
+    assert not any(f"{name}:" in text or f"{name}-" in text for name in _LARGE)
+    return text
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib
 import inspect
 import json
@@ -26,6 +27,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -195,6 +197,10 @@ def serve() -> None:
     """Fork a program for each request, report how each ended, until the client is gone."""
     for name in MODULES:
         importlib.import_module(name)
+    # What is imported stays: a program that looks through it for garbage, at its end if not before,
+    # copies all of it, which took 0.45 s of a processor.
+    gc.collect()
+    gc.freeze()
     requests = socket.socket(fileno=os.dup(0))
     waiting = selectors.DefaultSelector()
     waiting.register(requests, selectors.EVENT_READ)
@@ -260,7 +266,26 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
         setattr(sys, f"__{name}__", text)
     sys.path[0] = request["cwd"]
     sys.argv = ["-m", *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as end:
+        if end.code is not None and not isinstance(end.code, int):
+            raise  # a message, which Python prints
+        code = end.code or 0
+    _end(code)
+
+
+def _end(code: int) -> None:
+    """End as Python does, but without freeing everything that was imported: 0.1 s."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        sys.exit(code)  # Python's own end says what is wrong, and with which exit code
+    os._exit(code & 0xFF)
 
 
 if __name__ == "__main__":

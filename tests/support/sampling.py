@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 SEED = "QUIESCE_TEST_SEED"
 #: So many points at the beginning and at the end are always tried: there each one is another thing.
-EDGE = 6
+EDGE = 4
 #: Between them one of so many.
-EVERY = 4
+EVERY = 10
 
 
 def choose_seed() -> str:

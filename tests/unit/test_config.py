@@ -212,6 +212,19 @@ def test_services_of_the_host_runtime_arrive_with_their_text_as_it_is_written(
     assert "pw" not in repr(web).replace("postgres_password", "")
 
 
+@pytest.mark.parametrize("needs", ["${ZONE}", "${ZONE:?where}"])
+def test_an_empty_variable_is_told_with_the_line_that_sets_it(tmp_path: Path, needs: str) -> None:
+    """Of the file that counts, which is the env file if both define it."""
+    (tmp_path / ".env").write_text("ZONE=\n")
+    text = f"{SMALLEST}timezone: {needs}\n"
+    with pytest.raises(ConfigError, match=r"give ZONE a value in \S*/\.env:1\)$"):
+        load_stack(write(tmp_path, text), None, {})
+    (tmp_path / "core.env").write_text("# for one instance\n\nZONE=''\n")
+    text = text.replace("retention: r}", "retention: r, env_file: core.env}", 1)
+    with pytest.raises(ConfigError, match=r"give ZONE a value in \S*/core\.env:3\)$"):
+        load_stack(write(tmp_path, text), None, {})
+
+
 def test_the_env_file_goes_over_dot_env_and_both_over_the_environment(tmp_path: Path) -> None:
     """The order of Compose itself, with the environment last."""
     (tmp_path / ".env").write_text("A=dot\nB=dot\nFROM_DOT=${A}\n")

@@ -486,9 +486,14 @@ ADDED = {
     ),
     "needed and empty": (
         "timezone: ${EMPTY:?where are you}",
-        "6: timezone: variable 'EMPTY' is empty: where are you (define it in .env)",
+        "6: timezone: variable 'EMPTY' is empty: where are you (EMPTY is empty in the "
+        "environment: give it a value there or in .env)",
     ),
-    "empty": ("timezone: ${EMPTY}", "6: timezone: '${EMPTY}' is empty (give the variable a value)"),
+    "empty": (
+        "timezone: ${EMPTY}",
+        "6: timezone: '${EMPTY}' is empty (EMPTY is empty in the environment: give it a value "
+        "there or in .env)",
+    ),
     "value of a variable": (
         "max_downtime: ${SECRET}",
         f"6: max_downtime: '${{SECRET}}' is not a duration ({DURATION})",

@@ -146,9 +146,9 @@ def test_what_is_done_is_said_with_its_depth_time_and_result() -> None:
     world.fail(StepFailed, Bracket("b", (), steps("b1"), (), (), steps("a1")))
     words = step("").sentence()
     assert world.said == [
-        ("begins", "/0/body/0", words, "b1", 1),
+        ("begins", "/0/body/0", words, "b1", 1, "start services"),
         ("fails", "/0/body/0", words, "no"),
-        ("begins", "/0/always/0", words, "a1", 1),
+        ("begins", "/0/always/0", words, "a1", 1, "start services"),
         ("ends", "/0/always/0", words, 2.5, "result of a1"),
     ]
 

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quiesce.errors import RequestError
+from quiesce.observed import Condition
 from quiesce.plan import order
+from tests.fakes.runtime import make_service
 from tests.strategies import acyclic_needs
 from tests.support.builders import ORDER, a_world
 
@@ -61,3 +63,45 @@ def test_units_are_started_in_waves_that_wait_for_health() -> None:
     waves = order.start_waves(world.running, world.services, ORDER)
     names = [[unit.service for unit in wave] for wave in waves]
     assert names == [["db", "redis"], ["backend"], ["frontend"], ["proxy"]]
+
+
+def _waves(
+    needs: dict[str, dict[str, Condition]],
+    declared: tuple[str, ...] = (),
+    absent: tuple[str, ...] = (),
+) -> list[str]:
+    services = [make_service(name, needs=need) for name, need in needs.items()]
+    units = [unit for s in services if s.name not in absent for unit in s.units]
+    names = order.start_order(order.dependencies(services), declared)
+    waves = order.start_waves(units, services, names, declared)
+    return ["".join(unit.service for unit in wave) for wave in waves]
+
+
+CHAINS: dict[str, dict[str, Condition]] = {
+    "a": {},
+    "b": {"a": "healthy"},
+    "c": {},
+    "d": {"c": "healthy"},
+    "e": {"b": "started"},
+}
+
+
+def test_chains_that_do_not_depend_on_each_other_start_together() -> None:
+    """Each service waits for what it needs, and not for what happens to be sorted before it."""
+    assert _waves(CHAINS) == ["ac", "bde"]
+    assert _waves(CHAINS, absent=("a",)) == ["bce", "d"]
+
+
+def test_a_wave_respects_the_declared_order() -> None:
+    """What restart.order names later is not started in an earlier wave."""
+    assert _waves(CHAINS, declared=("a", "b", "c")) == ["a", "bce", "d"]
+
+
+def test_a_completed_job_between_two_services_is_waited_through() -> None:
+    """It does not run again, but what it needed is healthy before what needs it."""
+    needs: dict[str, dict[str, Condition]] = {
+        "db": {},
+        "job": {"db": "healthy"},
+        "web": {"job": "completed"},
+    }
+    assert _waves(needs, absent=("job",)) == ["db", "web"]

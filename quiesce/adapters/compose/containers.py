@@ -31,9 +31,12 @@ from quiesce.ports import StopResult
 
 #: The engine's default for a container without a stop timeout.
 DEFAULT_STOP_TIMEOUT = 10
-#: Seconds between two polls, and between two runs of a health command.
+#: Seconds between two polls, and between two runs of a health command, at the beginning of a wait.
 LOOK_EVERY = 0.1
 PROBE_EVERY = 0.25
+#: Later, so much of the time waited so far: what is slow to start needs its processor for itself.
+LOOK_SHARE, LONGEST_LOOK = 0.1, 0.4
+PROBE_SHARE, LONGEST_PROBE = 0.4, 2.0
 #: A unit without a health check counts as healthy after running this long without a restart.
 STEADY = 1.0
 
@@ -45,6 +48,7 @@ class _Watch:
     observed: Unit
     since: str = ""
     steady_from: float = 0.0
+    begun: float = 0.0
     probe: str = ""
     probed_at: float = field(default=-math.inf)
     last: str = "has no container"
@@ -159,7 +163,7 @@ class ComposeUnits:
     ) -> Mapping[str, float]:
         """Wait until every unit is as healthy as observed; see `ComposeRuntime.wait_healthy`."""
         begun = time.monotonic()
-        pending = [_Watch(unit) for unit in units if unit.runs]
+        pending = [_Watch(unit, begun=begun) for unit in units if unit.runs]
         seconds = {unit.service: 0.0 for unit in units}
         failures: dict[str, QuiesceError] = {}
         named = ""
@@ -186,7 +190,9 @@ class ComposeUnits:
                     failures.setdefault(watch.observed.service, late)
                 pending = []
             if pending:
-                time.sleep(LOOK_EVERY)
+                time.sleep(
+                    _pause(LOOK_EVERY, LOOK_SHARE * (time.monotonic() - begun), LONGEST_LOOK)
+                )
         if failures:
             failed = ServiceFailed.of(failures)
             failed.waited = {n: took for n, took in seconds.items() if n not in failures}
@@ -279,8 +285,11 @@ class ComposeUnits:
                         return None
                     watch.probe = ""
                     return time.monotonic() if seen["ExitCode"] == 0 else None
-                if time.monotonic() - watch.probed_at >= PROBE_EVERY:
-                    watch.probed_at = time.monotonic()
+                at = time.monotonic()
+                later = PROBE_SHARE * (watch.probed_at - watch.begun)
+                pause = _pause(PROBE_EVERY, later, LONGEST_PROBE)
+                if at - watch.probed_at >= pause:
+                    watch.probed_at = at
                     watch.probe = api.exec_create(now["Id"], command)["Id"]
                     # Detached, so that a health command that hangs does not block the wait.
                     api.exec_start(watch.probe, detach=True)
@@ -314,6 +323,10 @@ class ComposeUnits:
             details=lines,
             services=(service,),
         )
+
+
+def _pause(shortest: float, later: float, longest: float) -> float:
+    return min(max(shortest, later), longest)
 
 
 def _own_health_command(container: Inspected) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,32 @@ def image_name(connection: EngineConnection, container: Inspected) -> str:
             return f"{name} ({identity})"
     digests = image.get("RepoDigests") or []
     return str(digests[0]) if digests else f"{name} ({identity})"
+
+
+def images_there(
+    connection: EngineConnection,
+    containers: Sequence[Inspected],
+    model: Callable[[], ComposeModel | None],
+) -> tuple[str, ...]:
+    """Return the images of the containers or, without any, those of services that are on the
+    engine."""
+    if containers:
+        return tuple(dict.fromkeys(str(entry["Image"]) for entry in containers))
+    declared = model()
+    names = dict.fromkeys(service.image for service in declared.services) if declared else ()
+    return tuple(found for name in names if (found := _image_id(connection, name)))
+
+
+def _image_id(connection: EngineConnection, name: str) -> str:
+    """Return the id of an image, "" if it is not on the engine."""
+    api: Any = connection.api
+    with translate_engine_errors(f"image {name} cannot be inspected"):
+        try:
+            return str(api.inspect_image(name)["Id"])
+        except Exception as error:
+            if not absent(error):
+                raise
+            return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,11 @@ class ComposeModel:
             return self.volumes[key]
         raise RequestError(
             f"there is no volume {key}, neither in the Compose file nor on the engine",
-            suggest(key, self.volumes, none="declare it under volumes, or remove it here"),
+            suggest(
+                key,
+                self.volumes,
+                none="declare it in the Compose file, or remove it from stack.yaml",
+            ),
         )
 
     def require(self, names: Collection[str]) -> None:

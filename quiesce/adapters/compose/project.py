@@ -88,7 +88,8 @@ class ComposeProject:
                 users = api.containers(all=True, filters={"volume": name})
                 named = ", ".join(sorted(map(_name_of, users))) or "another container"
                 raise QuiesceError(
-                    f"volume {name} is in use by {named}", "stop and remove it, then try again"
+                    f"volume {name} is in use by {named}",
+                    "if it is no longer needed, stop and remove it, then try again",
                 ) from None
 
     def shadowed_folders(self) -> tuple[ShadowedFolder, ...]:

@@ -79,10 +79,9 @@ class ComposeRuntime:
     def is_local(self) -> bool:
         """Whether the engine sees this machine's file systems; tested once per process.
 
-        Needs the image of a container of the project, and one `docker create`.
+        Needs one of the stack's images, and one `docker create`.
         """
-        containers = self._units.containers()
-        return self._connection.is_local(containers[0]["Image"] if containers else None)
+        return self._connection.is_local(next(iter(self.image_ids()), None))
 
     def services(self) -> tuple[Service, ...]:
         """Return the services of the active profiles in declaration order, then strays.
@@ -109,8 +108,9 @@ class ComposeRuntime:
         return other_projects(self.project_traces([own]), own, self._instance.siblings)
 
     def image_ids(self) -> tuple[str, ...]:
-        """Return the images of the project's containers, which are therefore on the engine."""
-        return tuple(dict.fromkeys(entry["Image"] for entry in self._units.containers()))
+        """Return images of the project that are on the engine, of its containers if it has any."""
+        found, model = self._units.containers(), self._model_if_readable
+        return inventory.images_there(self._connection, found, model)
 
     def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
         """Return the declared volumes, then the others of the Compose model.
@@ -219,10 +219,10 @@ class ComposeRuntime:
         """Wait until each unit is as healthy as it was when observed.
 
         Healthy means that the engine says so or, while it still says `starting`, that the
-        container's own health command, run here every 250 ms, succeeds: the engine runs it only
-        once per interval. A unit without a health check, or one that was not healthy, is accepted
-        after running for a second without a restart. A unit that was not running is not waited for,
-        and a one-shot (others wait for its end) may have exited with 0.
+        container's own health command, run here every 250 ms and later less often, succeeds: the
+        engine runs it only once per interval. A unit without a health check, or one that was not
+        healthy, is accepted after running for a second without a restart. A unit that was not
+        running is not waited for, and a one-shot (others wait for its end) may have exited with 0.
         """
         model = self._model_if_readable()
         one_shots = model.completing if model else frozenset[str]()

@@ -63,7 +63,8 @@ def _service(
     if mode and not mode.startswith("service:") and mode not in ("none", "bridge"):
         raise RequestError(
             f"service {name} shares a network with others (network_mode: {mode})",
-            "a copy of it cannot be isolated; drill on the instance itself with --destructive",
+            "a copy of it cannot be isolated; use 'inv drill --destructive' on a test instance: it "
+            "removes and restores the databases",
         )
     if name in images:
         made["image"] = images[name]
@@ -87,7 +88,8 @@ def _mount(name: str, mount: Any, copied: Callable[[str], str]) -> Any:
     if source in _SOCKETS or source.endswith("/docker.sock"):
         raise RequestError(
             f"service {name} mounts the engine's socket ({source})",
-            "a copy of it could control the engine; drill with --destructive on a spare machine",
+            "a copy of it could control the engine; use 'inv drill --destructive' on a spare "
+            "machine: it removes and restores the databases",
         )
     return mount if mount.get("read_only") else {**mount, "source": copied(source)}
 

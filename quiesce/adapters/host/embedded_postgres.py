@@ -233,7 +233,7 @@ def controldata(binaries: Binaries, data: Path) -> ControlData:
     if ended.returncode != 0 or ended.stderr.strip() or state is None:
         raise CheckFailed(
             f"the control data of {data} cannot be trusted",
-            "restore this database from a backup, or look at the details",
+            "see the details; if the directory is damaged, restore its databases from a backup",
             details=last_lines(ended.stderr or ended.stdout),
         )
     return ControlData(

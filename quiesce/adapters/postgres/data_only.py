@@ -198,7 +198,7 @@ def _empty(session: Session, targets: Sequence[TableShape]) -> None:
     except SessionError as problem:
         raise QuiesceError(
             f"the tables of {session.where} cannot be emptied: {problem.fact}",
-            problem.hint or "find the sessions that use them with 'inv db-shell', then try again",
+            problem.hint or "end the sessions that use them (see pg_stat_activity), then try again",
             details=problem.details,
         ) from problem
 

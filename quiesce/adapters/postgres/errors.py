@@ -73,13 +73,13 @@ def no_session(
     if re.search(r"password authentication failed|no password supplied|authentication", text):
         return SessionError(
             f"service {service} does not accept the password of user {user}",
-            f"set databases.{database.key}.password to the password that the server was "
-            "initialized with",
+            f"correct the value that databases.{database.key}.password or password_file refers to; "
+            "a new value there does not change the password on the server",
         )
     if re.search(r'database ".*" does not exist', text, re.DOTALL):
         return NoDatabase(
             f"service {service} has no database {name}",
-            f"create it with 'inv up', or correct databases.{database.key}",
+            f"create it with CREATE DATABASE, or correct databases.{database.key}",
         )
     if re.search(r'role ".*" does not exist', text, re.DOTALL):
         return SessionError(
@@ -88,7 +88,8 @@ def no_session(
     if "not currently accepting connections" in text:
         return SessionError(
             f"database {name} is closed to connections",
-            "an exchange was interrupted: run 'inv recover'",
+            "if a restore was interrupted, run 'inv recover'; if not, ask who set "
+            "ALLOW_CONNECTIONS false",
         )
     if re.search(
         r"refused|timeout|timed out|could not|closed the connection|reset|starting up|"

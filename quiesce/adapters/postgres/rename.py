@@ -247,6 +247,6 @@ def _require_no_prepared(session: Session, names: Sequence[str]) -> None:
 def _taken(one: DatabaseSwap) -> QuiesceError:
     return QuiesceError(
         f"databases {one.live}, {one.side} and {one.aside or 'one more'} exist at the same time",
-        "compare them in 'inv db-shell', rename away the one that is not needed, then run "
-        "'inv recover'",
+        "compare them, give the one that is not needed an unused name (ALTER DATABASE … RENAME "
+        "TO …), then run 'inv recover'",
     )

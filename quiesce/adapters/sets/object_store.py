@@ -125,7 +125,7 @@ class ObjectStore:
         def translation(error: Exception) -> QuiesceError | None:
             if isinstance(error, FileNotFoundError):
                 fact = f"store {self._name}: {what}: it does not exist"
-                return QuiesceError(fact, "run 'inv backups --store' again")
+                return QuiesceError(fact, f"run 'inv backups --store {self._name}' again")
             if isinstance(error, BaseError | OSError | ValueError):
                 fact = f"store {self._name}: {what}: {_reason(error)}"
                 hint = "check its url, its credentials and the network, then try again"

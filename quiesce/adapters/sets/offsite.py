@@ -198,8 +198,8 @@ class OffsiteStores:
         if not there.describes(backup) or not (trust in ("signed", "noted", "unknown") or older):
             raise CheckFailed(
                 f"store {store}: the stored {backup.name} was not pushed from here",
-                f"find out who put {self._place(backup.name, INDEX)} there; remove it from the "
-                "store, then run 'inv push' again",
+                f"find out who put {self._place(backup.name, INDEX)} there and whether anybody "
+                "needs it; once it is out of the store, run 'inv push' again",
             )
 
     def _signed(self, index: OffsiteSet) -> bytes:
@@ -252,7 +252,7 @@ class OffsiteStores:
         if wrong := verify(read_set(folder), progress, sums):
             raise CheckFailed(
                 f"store {store}: {name} differs from what was pushed: {wrong[0]}",
-                "pull another one; 'inv backups --store' lists them",
+                f"pull another set; 'inv backups --store {store}' lists them",
                 details=wrong[1:],
             )
         files.sync_folders(folder)
@@ -292,7 +292,7 @@ class OffsiteStores:
         if digest.hexdigest() != entry.sha256:
             raise CheckFailed(
                 f"store {store}: {there.name}/{entry.file}: its content has changed",
-                "pull another set; 'inv backups --store' lists them",
+                f"pull another set; 'inv backups --store {store}' lists them",
             )
         if there.encryption:
             try:
@@ -336,14 +336,14 @@ class OffsiteStores:
 
     def _index_bytes(self, store: str, name: str) -> bytes:
         if not SET_NAME.fullmatch(name):
-            raise CheckFailed(f"{name!r} is not the name of a set", "remove it from the store")
+            raise CheckFailed(f"{name!r} is not the name of a set", "use another set")
         if (store, name) in self._indexes:
             return self._indexes[store, name]
         content = bytearray()
         for chunk in self._objects(store).read(self._place(name, INDEX)):
             content += chunk
             if len(content) > LARGEST_INDEX:
-                raise CheckFailed(f"{name}: {INDEX} is too large", "remove it from the store")
+                raise CheckFailed(f"{name}: {INDEX} is too large", "use another set")
         self._indexes[store, name] = bytes(content)
         return self._indexes[store, name]
 

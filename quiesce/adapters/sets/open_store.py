@@ -33,7 +33,10 @@ def _credentials(file: Path, store: str) -> Mapping[str, str]:
     try:
         parsed = parse_env_file(file.read_bytes(), {}, {}, references=False)
     except OSError as error:
-        raise RequestError(f"{what} cannot be read", f"make {file} readable") from error
+        raise RequestError(
+            f"{what} cannot be read",
+            f"make {file} readable for the user that runs this, and for nobody else",
+        ) from error
     for mistake in parsed.mistakes:
         if mistake.name or not parsed.is_text:
             name = f"{mistake.name}: " if mistake.name else ""

@@ -33,11 +33,12 @@ from quiesce.adapters.volumes.open_files import Writing, seen_writing
 from quiesce.adapters.volumes.open_files_helper import seen_beside_writers
 from quiesce.adapters.volumes.pg_control import find_clusters
 from quiesce.adapters.volumes.remote import RemotePlace
+from quiesce.adapters.volumes.sqlite_files import check_archived
 from quiesce.adapters.volumes.tar_check import check_archives
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.exclusion import Exclusion
 from quiesce.file_errors import hint_for, reason, translate_write_errors
-from quiesce.model import ClusterRecord, VolumeRecord
+from quiesce.model import ClusterRecord, SqliteRecord, VolumeRecord
 from quiesce.observed import VolumeState
 from quiesce.ports import Progress, VolumeSize, VolumeSurvey
 
@@ -178,6 +179,12 @@ class VolumeFiles:
 
     def check(self, archives: Sequence[Path], most: VolumeSize | None = None) -> tuple[str, ...]:
         return check_archives(archives, allow_devices=self._allow_devices, most=most)
+
+    def sqlite(
+        self, archives: Sequence[Path], gone: Path | None, progress: Progress
+    ) -> tuple[SqliteRecord, ...]:
+        with translate_write_errors(self._staging):
+            return check_archived(archives, gone, self._staging / "sqlite", progress)
 
     def create(self, volume: VolumeState) -> None:
         if self._helper is not None:

@@ -41,13 +41,21 @@ _KNOWN = _REGULAR | _DEVICES | {_HARD, _SYMBOLIC, _DIRECTORY, b"6"}
 @dataclass(frozen=True, slots=True)
 class Header:
     """One member: its type's letter, its name, its link target, its stored bytes, and those of the
-    unpacked file, which are more if it has holes."""
+    unpacked file, which are more if it has holes. `sparse`: what is stored is not its content."""
 
     type: bytes
     name: bytes
     link: bytes
     size: int
     unpacked: int = 0
+    sparse: bool = False
+
+
+@dataclass(slots=True)
+class Taken:
+    """How many bytes of the current member's content were read by whoever reads the headers."""
+
+    count: int = 0
 
 
 class Damaged(Exception):
@@ -82,15 +90,15 @@ def check_archives(
     judge = Judge(allow_devices)
     for path in archives:
         try:
-            with _opened(path) as stream:
+            with opened(path) as stream:
                 for header in read_headers(stream):
                     judge.hear(header)
-                    files += bool(_components(header.name))
+                    files += bool(components(header.name))
                     size += header.unpacked
                     if most is not None and (files > most.files or size > most.bytes):
                         return (*judge.verdict(), _too_much(path, most))
                 _read_to_end(stream)
-        except _unreadable() as error:
+        except unreadable() as error:
             raise QuiesceError(
                 f"{path.name} is not a readable tar archive: {error}",
                 "restore another set; 'inv verify' shows whether this one was changed",
@@ -134,8 +142,8 @@ class Judge:
                 shown = header.name.decode(errors="backslashreplace")
                 self._reasons.append(f"{shown!r}: {reason}")
             return
-        name = b"/".join(_components(header.name))
-        target = b"/".join(_components(header.link))
+        name = b"/".join(components(header.name))
+        target = b"/".join(components(header.link))
         if header.type == _SYMBOLIC or (header.type == _HARD and target in self._links):
             self._links.add(name)
         else:
@@ -146,12 +154,12 @@ class Judge:
         return (*self._reasons, *([f"and {more} more"] if more else []))
 
     def _reason(self, header: Header) -> str:
-        components = _components(header.name)
-        if reason := self._reason_of_name(header.name, components):
+        parts = components(header.name)
+        if reason := self._reason_of_name(header.name, parts):
             return reason
-        if not components and header.type != _DIRECTORY:
+        if not parts and header.type != _DIRECTORY:
             return "is the root, but not a directory"
-        if components[:1] and is_run_folder(components[0].decode("latin-1")):
+        if parts[:1] and is_run_folder(parts[0].decode("latin-1")):
             return "has a name that is reserved for Quiesce"
         if header.type not in _KNOWN:
             return f"is of the unknown type {header.type!r}"
@@ -162,37 +170,42 @@ class Judge:
         return self._reason_of_target(header.link) if header.type == _HARD else ""
 
     def _reason_of_target(self, link: bytes) -> str:
-        target = _components(link)
+        target = components(link)
         reason = self._reason_of_name(link, target)
         if not reason and not target:
             reason = "is the root"
         return f"is a hard link whose target {reason}" if reason else ""
 
-    def _reason_of_name(self, name: bytes, components: Sequence[bytes]) -> str:
+    def _reason_of_name(self, name: bytes, parts: Sequence[bytes]) -> str:
         if not name:
             return "has no name"
         if name.startswith(b"/"):
             return "is absolute"
-        if b".." in components:
+        if b".." in parts:
             return "leads out of the volume"
         if self._links:
-            for depth in range(1, len(components)):
-                parent = b"/".join(components[:depth])
+            for depth in range(1, len(parts)):
+                parent = b"/".join(parts[:depth])
                 if parent in self._links:
                     shown = parent.decode(errors="backslashreplace")
                     return f"passes through the symbolic link {shown!r}"
         return ""
 
 
-def _components(name: bytes) -> list[bytes]:
+def components(name: bytes) -> list[bytes]:
+    """Return the parts of a member's name."""
     return [part for part in name.split(b"/") if part not in (b"", b".")]
 
 
 # --------------------------------------------------------------------------------- the headers
 
 
-def read_headers(stream: IO[bytes]) -> Iterator[Header]:
-    """Yield the members of a tar archive: v7, ustar, pax and GNU, sparse files of every kind."""
+def read_headers(stream: IO[bytes], taken: Taken | None = None) -> Iterator[Header]:
+    """Yield the members of a tar archive: v7, ustar, pax and GNU, sparse files of every kind.
+
+    After each, the first `size` bytes of the stream are its content. Whoever reads some of them
+    adds their number to `taken`.
+    """
     shared: dict[bytes, bytes] = {}
     own: dict[bytes, bytes] = {}
     extended = 0
@@ -224,8 +237,10 @@ def read_headers(stream: IO[bytes]) -> Iterator[Header]:
         if letter == b"S":
             hollow.append(_number(block[483:495]))
             _skip_sparse_map(stream, block)
-        yield Header(letter, name, link, size, max(size, *hollow) if hollow else size)
-        _skip(stream, -(-size // _BLOCK) * _BLOCK)
+        yield Header(letter, name, link, size, max([size, *hollow]), bool(hollow))
+        _skip(stream, -(-size // _BLOCK) * _BLOCK - (taken.count if taken else 0))
+        if taken:
+            taken.count = 0
         own, extended = {}, 0
     # Tar ends every archive with empty blocks: without them, it may be cut off.
     raise Damaged("it has no end")
@@ -305,7 +320,8 @@ def _skip(stream: IO[bytes], count: int) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open an archive for reading, decompressed."""
     kind = compression_of(path)
     with path.open("rb") as raw:
         if kind == "zstd":
@@ -318,5 +334,6 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             yield raw
 
 
-def _unreadable() -> tuple[type[Exception], ...]:
+def unreadable() -> tuple[type[Exception], ...]:
+    """Return the errors of an archive that is damaged or cannot be read."""
     return (OSError, EOFError, Damaged, zlib.error, zstd.module().ZstdError)

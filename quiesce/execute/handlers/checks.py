@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+
 from quiesce.errors import Busy, CheckFailed, Interrupted, QuiesceError
 from quiesce.execute.handlers.registry import handles
 from quiesce.execute.run import Run
 from quiesce.model import Manifest
-from quiesce.plan import outcome
+from quiesce.plan import outcome, sqlite
 from quiesce.plan import steps as s
 from quiesce.plan.coverage import of_kinds, undeclared_words
 from quiesce.undeclared import find_undeclared
@@ -73,6 +75,20 @@ def consistent(step: s.CheckConsistent, run: Run) -> str:
             f"{step.set} is published, but is not consistent: {manifest.inconsistency}",
             "stop that writer and back up again; if its writes do not matter, add it to "
             "writers.ignore in stack.yaml",
+        )
+    return ""
+
+
+@handles(s.RequireSqlite)
+def require_sqlite(step: s.RequireSqlite, run: Run) -> str:
+    if wrong := sqlite.damaged(_published(step.set, run)):
+        key, one = wrong[0]
+        raise CheckFailed(
+            f"{step.set} is published, but an SQLite database was damaged before the backup: "
+            f"{one.file} of volume {key}: {one.problems[0]}",
+            f"restore it from an older set: inv restore --file SET --only {key} --path "
+            f"{shlex.quote(one.file)}",
+            details=[f"{one.file} of volume {key}: {one.problems[0]}" for key, one in wrong[1:]],
         )
     return ""
 

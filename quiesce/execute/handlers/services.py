@@ -53,20 +53,24 @@ def start(step: s.StartServices, run: Run) -> str:
     except QuiesceError as error:
         if error.lost_engine:
             raise
-        failures = _one_by_one(wanted, error, run)
         run.not_started -= {unit.service for unit in wanted}
+        failures = _one_by_one(wanted, error, run, keep_going=step.keep_going)
         run.not_started |= failures.keys()
         if not step.keep_going and failures:
             raise ServiceFailed.of(failures) from error
-        run.failed.update(failures)
     else:
         run.not_started -= {unit.service for unit in wanted}
     return ""
 
 
-def _one_by_one(units: tuple[Unit, ...], first: QuiesceError, run: Run) -> dict[str, QuiesceError]:
+def _one_by_one(
+    units: tuple[Unit, ...], first: QuiesceError, run: Run, *, keep_going: bool
+) -> dict[str, QuiesceError]:
+    """Start each; with `keep_going`, note failures in the run and leave out what needs one."""
     failures: dict[str, QuiesceError] = {}
     for unit in units:
+        if keep_going and _lacks_something(unit.service, run):
+            continue
         try:
             if len(units) == 1:
                 raise first
@@ -79,6 +83,9 @@ def _one_by_one(units: tuple[Unit, ...], first: QuiesceError, run: Run) -> dict[
             if error.lost_engine:
                 raise
             failures.setdefault(unit.service, error)
+            if keep_going:
+                run.failed.setdefault(unit.service, error)
+                run.not_started.add(unit.service)
     return failures
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from quiesce.errors import QuiesceError
 from quiesce.execute.handlers.registry import handles
 from quiesce.execute.run import Run
 from quiesce.execute.unpacking import most_unpacked
-from quiesce.model import ImportedVolume, VolumeRecord
+from quiesce.model import ImportedVolume, SqliteRecord, VolumeRecord
+from quiesce.plan import sqlite
 from quiesce.plan import steps as s
 from quiesce.ports import VolumeSize
 
@@ -32,6 +35,34 @@ def archive(step: s.ArchiveVolume, run: Run) -> str:
     return f"{record.files} files"
 
 
+@handles(s.CheckSqlite)
+def check_sqlite(step: s.CheckSqlite, run: Run) -> str:
+    """Check copies from the archives, and warn of each that is damaged or cannot be checked."""
+    draft, volumes = run.drafts[step.set], run.ports.volumes
+    every: list[SqliteRecord] = []
+    for key in step.volumes:
+        record = draft.volumes[key]
+        archives = [draft.directory / file for file in record.levels]
+        gone = draft.directory / record.gone if record.gone else None
+        found = volumes.sqlite(archives, gone, run.ports.sink.progress)
+        if draft.opened.mode == "live":
+            found = tuple(map(_copied_while_written, found))
+        for one in found:
+            for fact in (*one.problems[:1], *filter(None, [one.unchecked])):
+                run.ports.sink.warn(f"volume {key}: SQLite database {one.file}: {fact}")
+        draft.volumes[key] = replace(record, sqlite=found)
+        every += found
+    return sqlite.in_words(every)
+
+
+def _copied_while_written(found: SqliteRecord) -> SqliteRecord:
+    """A copy of a database that is written to may be damaged although the database is not."""
+    if not found.problems:
+        return found
+    said = f"copied while services ran: {found.problems[0]}"
+    return replace(found, problems=(), unchecked=said)
+
+
 @handles(s.CreateVolume)
 def create(step: s.CreateVolume, run: Run) -> str:
     run.ports.volumes.create(run.observed.volume(step.volume))
@@ -50,6 +81,9 @@ def stage(step: s.StageVolume, run: Run) -> str:
         gone = source.path / record.gone if record.gone else None
     most = most_unpacked(record, run.observed.free_bytes if run.observed.engine.local else None)
     _refuse_unsafe(step.volume, run.ports.volumes.check(archives, most))
+    if isinstance(record, VolumeRecord) and record.sqlite:
+        found = run.ports.volumes.sqlite(archives, gone, run.ports.sink.progress)
+        _refuse_worse(step, sqlite.worse(record.sqlite, found))
     state = run.observed.volume(step.volume)
     size = run.ports.volumes.stage(state, run.id, archives, gone, most)
     if isinstance(record, VolumeRecord) and size != VolumeSize(record.files, record.bytes):
@@ -70,6 +104,15 @@ def _refuse_unsafe(volume: str, unsafe: tuple[str, ...]) -> None:
             f"the archive of volume {volume} has members that must not be unpacked",
             "restore another set; this one was changed, or not made by Quiesce",
             details=unsafe[:20],
+        )
+
+
+def _refuse_worse(step: s.StageVolume, wrong: tuple[str, ...]) -> None:
+    if wrong:
+        raise QuiesceError(
+            f"an SQLite database of volume {step.volume} is damaged in {step.set}: {wrong[0]}",
+            f"run 'inv verify --file {step.set} --deep', or restore an older set",
+            details=wrong[1:],
         )
 
 

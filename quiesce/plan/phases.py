@@ -1,0 +1,66 @@
+"""The phases of a plan: what a terminal shows of a run instead of every step. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from quiesce.plan import steps as s
+from quiesce.plan.services import WINDOW
+
+#: Steps of a failed run come from these parts of a bracket.
+PUTTING_BACK = "put back what was changed"
+_NAMES: Mapping[str, tuple[type[s.Step], ...]] = {
+    "copy files while services run": (s.OpenSet, s.ArchiveVolume, s.WatchStarts),
+    "export snapshots": (s.ExportSnapshot, s.CheckIdle, s.CheckStopped),
+    "dump databases": (s.DumpDatabase, s.DumpGlobals, s.ReleaseSnapshot, s.WriteScript),
+    "publish the set": (
+        *(s.CheckSqlite, s.RecordStack, s.FindUndeclared, s.EncryptSet, s.SealSet),
+    ),
+    "verify the set": (
+        *(s.VerifySet, s.RequireSqlite, s.CheckConsistent, s.CheckDowntime, s.CheckUndeclared),
+    ),
+    "copy sets to stores": (s.PushSet, s.PruneStore),
+    "remove expired sets": (s.RemoveSet, s.RemoveExpired),
+    "build and check new copies": (
+        *(s.CreateRoles, s.CreateDatabase, s.LoadDump, s.CheckDatabase, s.MigrateDatabase),
+        *(s.LoadScript, s.CopySchema, s.ReplaceRows, s.FinishDatabase, s.CreateVolume),
+        *(s.StageVolume, s.UnmarkDatabase),
+    ),
+    "exchange with the live data": (
+        *(s.BlockConnections, s.SwapDatabases, s.SwapVolume),
+        *(s.PutBackDatabases, s.PutBackVolume),
+    ),
+    "remove the previous data": (s.DropDatabase, s.FinishSwap, s.DiscardStaging),
+    "stop services": (s.StopServices, s.HoldRestart),
+    "start services": (
+        *(s.UpServices, s.StartServices, s.FreeRestart, s.WaitHealthy, s.WaitServices),
+        *(s.CheckStarted, s.CheckAddresses),
+    ),
+}
+_BY_KIND = {kind: name for name, kinds in _NAMES.items() for kind in kinds}
+
+
+def phases_of(plan: s.Plan) -> Mapping[str, str]:
+    """Return the phase of each step, by position. Consecutive steps of a phase are one phase; "" is
+    a step that stands for itself."""
+    windows = dict(_windows(plan.nodes))
+    found = {}
+    for position, step in s.steps_of(plan.nodes):
+        # The clean-up of a plan that succeeded may be in the same bracket as its way back.
+        if "/on_failure/" in position:
+            found[position] = PUTTING_BACK
+            continue
+        inside = (name for at, name in windows.items() if position.startswith(f"{at}/"))
+        alone = isinstance(step, s.MigrateDatabase) and plan.verb == "migrate"
+        usual = "migrate databases" if alone else _BY_KIND.get(type(step), "")
+        found[position] = next(inside, usual)
+    return found
+
+
+def _windows(nodes: tuple[s.Node, ...]) -> Iterator[tuple[str, str]]:
+    """Yield position and name of every time in which services are stopped."""
+    for position, node in s.walk(nodes):
+        if isinstance(node, s.Bracket) and node.why == WINDOW:
+            stops = [step for step in node.enter if isinstance(step, s.StopServices)]
+            names = s.names(tuple(unit for step in stops for unit in step.units))
+            yield position, f"services stopped: {names}" if names else WINDOW

@@ -1,0 +1,62 @@
+"""The steps of a backup that check the SQLite databases among archived files. Pure.
+
+They need no stopped service: copies from the archives are checked once services run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from quiesce.model import Manifest, SqliteRecord, Volume
+from quiesce.plan.steps import CheckSqlite, Node, RequireSqlite
+
+
+def checking(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
+    """Return the step that checks what is in the archives of these volumes."""
+    if not volumes:
+        return ()
+    why = "a damaged database is found now, not after a restore"
+    return (CheckSqlite(set_name, tuple(volume.key for volume in volumes), why),)
+
+
+def requiring(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
+    """Return the step that fails if one is damaged; the set stays published."""
+    if not volumes:
+        return ()
+    return (RequireSqlite(set_name, "a copy of a damaged database is damaged, too"),)
+
+
+def damaged(manifest: Manifest) -> tuple[tuple[str, SqliteRecord], ...]:
+    """Return each damaged database of a set, with the key of its volume."""
+    return tuple(
+        (record.key, one)
+        for record in manifest.volumes
+        for one in record.sqlite or ()
+        if one.problems
+    )
+
+
+def worse(recorded: Iterable[SqliteRecord], found: Iterable[SqliteRecord]) -> tuple[str, ...]:
+    """Return what is wrong with databases that were good when they were recorded."""
+    now = {one.file: one for one in found}
+    wrong = []
+    for one in recorded:
+        if not one.is_good:
+            continue
+        if one.file not in now:
+            wrong.append(f"{one.file} is not an SQLite database")
+        elif now[one.file].problems:
+            wrong.append(f"{one.file}: {now[one.file].problems[0]}")
+        elif now[one.file].is_good and now[one.file].tables != one.tables:
+            wrong.append(f"{one.file} has other rows than recorded")
+    return tuple(wrong)
+
+
+def in_words(records: Iterable[SqliteRecord]) -> str:
+    """Return how many databases were found, and how many of them are good."""
+    found = list(records)
+    if not found:
+        return ""
+    good = sum(one.is_good for one in found)
+    noun = "database" if len(found) == 1 else "databases"
+    return f"{len(found)} {noun}, {good} good"
