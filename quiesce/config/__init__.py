@@ -16,8 +16,8 @@ from pathlib import Path
 from quiesce.config.build import build_stack
 from quiesce.config.checks import Subject, check_stack, check_timezone
 from quiesce.config.findings import Findings, read_bounded, shown
+from quiesce.config.json_schema import json_schema
 from quiesce.config.scalars import Unresolved, show
-from quiesce.config.schema import json_schema
 from quiesce.config.shape import validate_shape
 from quiesce.config.variables import Variables, interpolate, no_variables, read_variables
 from quiesce.config.yaml_nodes import Value, read_document

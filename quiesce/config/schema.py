@@ -1,14 +1,10 @@
 """The shape of `stack.yaml`. The descriptions are what editors show, through the JSON Schema.
 
-Rules that need more than one value are in `checks.py`.
-"""
+Rules that need more than one value are in `checks.py`."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from quiesce.config import scalars as kind
 from quiesce.config.schema_away import (
@@ -108,15 +104,14 @@ class VolumeSection(Section):
     )
 
 
-class PathSection(Section):
-    """A bind-mounted folder of the stack that the clean tasks may empty."""
+class PathSection(VolumeSection):
+    """A folder of the engine's machine that services mount."""
 
-    path: kind.Text = Field(..., description="A path below the folder of this file.")
-    backup: kind.PathBackupWord = Field(
-        ..., description="`never`: paths are not part of sets; only named volumes can be."
+    path: kind.Text = Field(
+        ..., description="The folder: absolute, or relative to the folder of this file."
     )
-    clean: kind.CleanWord | None = Field(
-        None, description="The task that empties it: `clean-logs` or `clean-cache`."
+    backup: kind.BackupWord = Field(
+        ..., description="`files`: archived. `by-dump`: of a database server. `never`: not kept."
     )
 
 
@@ -307,7 +302,7 @@ class StackFile(Section):
         [], description="Volume keys of the Compose file that Quiesce deliberately ignores."
     )
     paths: dict[kind.PathKey, PathSection] = Field(
-        {}, description="Bind-mounted folders that the clean tasks may empty."
+        {}, description="Bind-mounted folders. Their keys must not be keys of volumes."
     )
     writers: WritersSection = Field(
         {},
@@ -373,29 +368,3 @@ class StackFile(Section):
     helper_image: kind.ImageName | None = Field(
         None, description="An image with GNU tar, for volumes that cannot be read directly."
     )
-
-
-class _Generator(GenerateJsonSchema):
-    """Omits titles, which editors would show, and null, which is refused."""
-
-    def nullable_schema(self, schema: Any) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
-
-    def default_schema(self, schema: Any) -> JsonSchemaValue:
-        json_schema = super().default_schema(schema)
-        if json_schema.get("default", 0) in (None, [], {}):
-            json_schema.pop("default", None)
-        return json_schema
-
-    def field_title_should_be_set(self, _: Any) -> bool:
-        return False
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of `stack.yaml`, as published in `stack.schema.json`."""
-    body = StackFile.model_json_schema(schema_generator=_Generator)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **body,
-        "title": "stack.yaml",
-    }

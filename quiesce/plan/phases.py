@@ -13,8 +13,12 @@ _NAMES: Mapping[str, tuple[type[s.Step], ...]] = {
     "copy files while services run": (s.OpenSet, s.ArchiveVolume, s.WatchStarts),
     "export snapshots": (s.ExportSnapshot, s.CheckIdle, s.CheckStopped),
     "dump databases": (s.DumpDatabase, s.DumpGlobals, s.ReleaseSnapshot, s.WriteScript),
-    "publish the set": (s.RecordStack, s.FindUndeclared, s.EncryptSet, s.SealSet),
-    "verify the set": (s.VerifySet, s.CheckConsistent, s.CheckDowntime, s.CheckUndeclared),
+    "publish the set": (
+        *(s.CheckSqlite, s.RecordStack, s.FindUndeclared, s.EncryptSet, s.SealSet),
+    ),
+    "verify the set": (
+        *(s.VerifySet, s.RequireSqlite, s.CheckConsistent, s.CheckDowntime, s.CheckUndeclared),
+    ),
     "copy sets to stores": (s.PushSet, s.PruneStore),
     "remove expired sets": (s.RemoveSet, s.RemoveExpired),
     "build and check new copies": (

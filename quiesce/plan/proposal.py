@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import PurePosixPath
 
+from quiesce.model import Volume
 from quiesce.observed import Mount
 from quiesce.plan.found import FoundFolder, FoundProbe, FoundServer, FoundService, FoundStack
 from quiesce.plan.known_images import is_system, why_never
 
 #: What cannot be a key is replaced by a dash.
 _NOT_A_KEY = re.compile(r"[^A-Za-z0-9._-]+")
-#: Whether sets can contain folders of this machine.
-PATHS_ARE_KEPT = False
+#: Whether sets can contain folders of this machine: a source of files then has a folder.
+PATHS_ARE_KEPT = any(one.name == "folder" for one in fields(Volume))
 _REASONS = {
     "cache": "a cache: it is filled again",
     "logs": "logs",
@@ -74,11 +75,11 @@ def _databases(found: FoundStack) -> Iterator[Entry]:
     for server in _servers(found):
         for name in server.databases:
             key = _unique(_key(name, server.service), server.service, taken)
-            fields = [("service", server.service)]
-            fields += [("name", name)] if key != name else []
-            fields += [("user", server.user)] if server.user != "postgres" else []
-            fields += [server.password] if server.password else []
-            yield Entry("databases", key, tuple(fields), _about_server(server, name))
+            values = [("service", server.service)]
+            values += [("name", name)] if key != name else []
+            values += [("user", server.user)] if server.user != "postgres" else []
+            values += [server.password] if server.password else []
+            yield Entry("databases", key, tuple(values), _about_server(server, name))
 
 
 def _servers(found: FoundStack) -> list[FoundServer]:
@@ -121,12 +122,12 @@ def _volumes(found: FoundStack) -> Iterator[Entry]:
             if mount.volume == volume
         ]
         way, about = _kind(users)
-        fields = [("purpose", about.purpose), ("priority", about.priority)]
-        fields += [("backup", way)] if way != "files" else []
+        values = [("purpose", about.purpose), ("priority", about.priority)]
+        values += [("backup", way)] if way != "files" else []
         comments = [*about.comments]
         if volume in found.external:
             comments.append("declared as external in the Compose file; other stacks may use it")
-        yield Entry("volumes", volume, tuple(fields), tuple(comments))
+        yield Entry("volumes", volume, tuple(values), tuple(comments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,14 +217,14 @@ def _paths(found: FoundStack) -> tuple[list[Entry], list[tuple[str, str]]]:
 
 def _path_entry(key: str, folder: FoundFolder, way: str, about: _About, where: str) -> Entry:
     comments = [f"{where}{_size(folder)}", *about.comments]
-    fields = [("path", folder.shown)]
+    values = [("path", folder.shown)]
     if PATHS_ARE_KEPT:
-        fields += [("purpose", about.purpose), ("priority", about.priority)]
+        values += [("purpose", about.purpose), ("priority", about.priority)]
     elif way != "never":
         dumped = "its databases are dumped" if way == "by-dump" else ""
         comments.append(dumped or "NOT BACKED UP: sets contain named volumes only")
         way = "never"
-    return Entry("paths", key, (*fields, ("backup", way)), tuple(comments))
+    return Entry("paths", key, (*values, ("backup", way)), tuple(comments))
 
 
 def _is_inside(source: str, outer: str) -> bool:

@@ -9,9 +9,21 @@ from __future__ import annotations
 import pytest
 
 LONGEST_FIRST: tuple[str, ...] = (
+    "e2e/test_cleaning",
+    "e2e/test_docker",
+    "e2e/test_remote",
     "crash/test_service_faults",
+    "e2e/test_lifecycle",
+    "e2e/test_drill",
+    "e2e/test_wrapper",
+    "e2e/test_rows",
+    "e2e/test_demo",
+    "e2e/test_readme",
+    "e2e/test_foreign",
+    "integration/test_volumes_levels",
     "crash/test_system_calls",
     "crash/test_real_kills",
+    "crash/test_docker_kills",
     "integration/test_volumes_exchange",
 )
 _PLACES = {name: place for place, name in enumerate(LONGEST_FIRST)}

@@ -8,7 +8,7 @@ import pytest
 from docker.errors import APIError, ImageNotFound
 
 from quiesce.adapters.compose.inventory import images_there
-from quiesce.adapters.compose.model import parse_model
+from quiesce.adapters.compose.model import ComposeModel, parse_model
 from quiesce.errors import QuiesceError
 
 MODEL = parse_model(
@@ -39,13 +39,24 @@ class Broken(Engine):
         raise APIError(f"{name}: disk full")
 
 
+def there(engine: Engine, model: ComposeModel | None, *containers: str) -> tuple[str, ...]:
+    """The images of these containers, or of the model's services."""
+    made = [{"Image": image} for image in containers]
+    return images_there(engine, made, lambda: model)  # type: ignore[arg-type]
+
+
 def test_the_images_of_services_that_are_there() -> None:
     """A restore on an empty machine, and the copy of a verification, have no container yet."""
-    assert images_there(Engine(), MODEL) == ("sha256:web:1", "sha256:db:1")  # type: ignore[arg-type]
-    assert images_there(Engine(), None) == ()  # type: ignore[arg-type]
+    assert there(Engine(), MODEL) == ("sha256:web:1", "sha256:db:1")
+    assert there(Engine(), None) == ()
+
+
+def test_containers_know_their_images_themselves() -> None:
+    """Each once, and no service is asked about."""
+    assert there(Broken(), MODEL, "sha256:b", "sha256:a", "sha256:b") == ("sha256:b", "sha256:a")
 
 
 def test_an_engine_in_trouble_is_not_one_without_images() -> None:
     """Its error is reported."""
-    with pytest.raises(QuiesceError):
-        images_there(Broken(), MODEL)  # type: ignore[arg-type]
+    with pytest.raises(QuiesceError, match="image web:1 cannot be inspected"):
+        there(Broken(), MODEL)

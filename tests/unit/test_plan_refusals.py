@@ -137,7 +137,7 @@ REFUSALS: dict[str, tuple[Callable[[], object], str, str]] = {
     "files of a server": (
         lambda: backup(stack=marked(postgres_data="files")),
         "db is a database server and writes to volume postgres-data",
-        "mark volume postgres-data 'backup: by-dump' or 'backup: never'",
+        "mark volume postgres-data 'backup: by-dump' in stack.yaml",
     ),
     "one database in a cold backup": (
         lambda: cold("rulesdb"),
@@ -502,9 +502,13 @@ def test_kinds_of_steps_are_known_by_their_names_of_now_and_of_before() -> None:
     ("step", "what", "how"),
     [
         (s.DropDatabase("d", 'a"b', "x", ""), 'database a"b', 'DROP DATABASE "a""b" WITH (FORCE);'),
-        (s.UnmarkDatabase("d", "a", ""), "the marker of run r in the comment of a", "none: "),
+        (s.UnmarkDatabase("d", "a", ""), "the marker of run r in the comment of a", "not needed"),
         (s.FinishSwap("v", ""), "folder .quiesce-r in volume v", "as root, rm -r .quiesce-r in"),
-        (s.ReleaseSnapshot("d", ""), "a session of run r in database d", "none: it ends"),
+        (
+            s.ReleaseSnapshot("d", ""),
+            "a session of run r in database d",
+            "not needed, because it ends",
+        ),
         (s.DiscardStaging(""), "folder /my b/.staging/r", "rm -r '/my b/.staging/r'"),
     ],
 )
