@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from quiesce.model.stack import Noun
+
 UnitState = Literal["running", "paused", "restarting", "created", "exited", "dead", "removing"]
 Health = Literal["healthy", "unhealthy", "starting", "none"]
 Condition = Literal["started", "healthy", "completed"]
@@ -52,7 +54,11 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A volume or folder inside a service. `volume` is the volume's key, or None for a bind."""
+    """A volume or folder inside a service. `volume` is the volume's key, or None for a bind.
+
+    A mount through which a service reaches an entry of `paths`, whole or in part, occurs once more
+    with that entry's key in `volume`.
+    """
 
     volume: str | None
     source: str
@@ -128,6 +134,8 @@ class VolumeState:
     """A volume on the engine. `name` is its real name, `outside` are containers outside of the
     project that use it, `outside_writers` those of them that run and can write to it.
 
+    Of an entry of `paths`, `name` is the absolute path of its folder, without links.
+
     `external`: it is declared as external in the Compose file. `project` is the project in its
     label, "" without a label.
     """
@@ -142,6 +150,16 @@ class VolumeState:
     external: bool = False
     project: str = ""
     outside_writers: tuple[str, ...] = ()
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is an entry of `paths`."""
+        return self.name.startswith("/")
+
+    @property
+    def noun(self) -> Noun:
+        """What people call it."""
+        return "path" if self.is_folder else "volume"
 
 
 @dataclass(frozen=True, slots=True)

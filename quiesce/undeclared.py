@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from quiesce.model import Stack, Undeclared
+from quiesce.model import PathEntry, Stack, Undeclared
 from quiesce.observed import Mount, Service, VolumeState
 
 
@@ -52,7 +53,7 @@ def _volumes(
             users = [s.name for s in services if any(m.volume == state.key for m in s.mounts)]
             if users and not servers.intersection(users):
                 yield Undeclared(
-                    "volume",
+                    state.noun,
                     state.key,
                     f"is marked 'backup: by-dump', but no database of {users[0]} is declared",
                     f"add the databases of {users[0]} to databases:, or mark {state.key} "
@@ -63,19 +64,50 @@ def _volumes(
 def _folders(stack: Stack, services: Sequence[Service]) -> Iterator[Undeclared]:
     """Yield folders that a service can write to and that contain data: files and read-only mounts
     come with the code."""
-    listed = [entry.path for entry in stack.paths]
+    taken = {entry.key for entry in stack.paths} | {volume.key for volume in stack.volumes}
+    taken |= set(stack.excluded_volumes)
+    taken |= {m.volume for service in services for m in service.mounts if m.volume is not None}
     for source, service in _writable_folders(services):
-        if any(source.is_relative_to(path) for path in listed) or not _has_data(source):
+        if any(_lists(stack, entry, source) for entry in stack.paths) or not _has_data(source):
             continue
-        shown = os.path.relpath(source, stack.directory)
-        key = source.name.lower() or "root"
+        key = _free_key(source, taken)
+        taken.add(key)
         yield Undeclared(
             "path",
             str(source),
             f"is mounted into {service} and contains data, but stack.yaml does not list it",
-            f"add to paths:  {key}: {{path: {shown}, backup: never}}; sets contain named "
-            "volumes only, so move data that must be backed up into a named volume",
+            f"add to paths:  {key}: {{path: {_shown(stack, source)}, backup: files}}; or with "
+            "'backup: never' if it need not be backed up",
         )
+
+
+def _lists(stack: Stack, entry: PathEntry, source: Path) -> bool:
+    """Whether an entry of `paths` covers a mounted folder. One that is never kept and contains the
+    stack itself says nothing about the folders in it."""
+    if entry.backup == "never" and stack.directory.is_relative_to(entry.path):
+        return source == entry.path
+    return source.is_relative_to(entry.path) or _real(source).is_relative_to(_real(entry.path))
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _shown(stack: Stack, source: Path) -> str:
+    """Return a folder as stack.yaml should name it: relative to its own folder if it is inside."""
+    if source.is_relative_to(stack.directory):
+        return f"./{source.relative_to(stack.directory)}"
+    return str(_real(source))
+
+
+def _free_key(source: Path, taken: Collection[str]) -> str:
+    """Return a key for `paths` from the folder's name, which is not taken."""
+    base = re.sub("[^a-z0-9_-]+", "-", source.name.lower()).strip("-_") or "root"
+    key, number = base, 1
+    while key in taken:
+        number += 1
+        key = f"{base}-{number}"
+    return key
 
 
 def _databases(stack: Stack, names: Iterable[str]) -> Iterator[Undeclared]:

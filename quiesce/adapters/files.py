@@ -73,7 +73,9 @@ def sum_and_sync(path: Path) -> tuple[str, int]:
 
 def write_synced(path: Path, content: bytes) -> None:
     """Write a new 0600 file and sync it, replacing any file of this name."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # One after the other: mkdir sets the mode only of the last one.
+    for parent in reversed([one for one in path.parents if not one.exists()]):
+        parent.mkdir(mode=0o700, exist_ok=True)
     # Removed, not opened: a link or a FIFO of this name would lead elsewhere.
     path.unlink(missing_ok=True)
     with new_private(path) as file:

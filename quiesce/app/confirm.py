@@ -89,7 +89,7 @@ def losses(stack: Stack, observed: Observed, keys: Sequence[str], sizes: Sizes) 
         elif declared is not None and declared.backup == "by-dump":
             sources = databases_in(stack, observed, state.key)
         files, size = sizes.get(state.key) or (None, None)
-        what = f"volume {state.key}" + (f" ({', '.join(about)})" if about else "")
+        what = f"{state.noun} {state.key}" + (f" ({', '.join(about)})" if about else "")
         found.append(Loss(what, files, size, sources))
     return tuple(found)
 

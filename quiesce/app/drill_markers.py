@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from quiesce.adapters.process import program
@@ -14,7 +16,8 @@ from quiesce.model import without_query
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports
-    from quiesce.model import DrillWrite, Stack
+    from quiesce.model import DrillWrite, Stack, Volume
+    from quiesce.observed import Mount
 
 FILE = "quiesce-drill.txt"
 _WRITE = 'printf %s "$1" > "$2"'
@@ -91,8 +94,19 @@ def _writable(stack: Stack, ports: Ports) -> list[tuple[str, str, str]]:
         for mount in service.mounts:
             if mount.volume in kept and mount.writable and service.running:
                 key = str(mount.volume)
-                found.setdefault(key, (key, service.name, f"{mount.target}/{FILE}"))
+                folder = _inside(stack.volume(key), mount)
+                found.setdefault(key, (key, service.name, f"{folder}/{FILE}"))
     return list(found.values())
+
+
+def _inside(volume: Volume, mount: Mount) -> str:
+    """Return where a service sees the volume or, of a folder, the part of it that is mounted."""
+    if volume.folder is None:
+        return mount.target
+    folder, source = Path(os.path.realpath(volume.folder)), Path(os.path.realpath(mount.source))
+    if folder.is_relative_to(source):
+        return str(PurePosixPath(mount.target) / folder.relative_to(source))
+    return mount.target
 
 
 def _in_service(ports: Ports, service: str, argv: Sequence[str]) -> str:

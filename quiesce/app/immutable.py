@@ -1,4 +1,5 @@
-"""Refuses immutable files before a plan that would have to rename or remove them."""
+"""Refuses immutable files and mount points before a plan that would have to rename or remove
+them."""
 
 from __future__ import annotations
 
@@ -27,10 +28,33 @@ def refuse_immutable(ports: Ports, states: Iterable[VolumeState], path: str = ""
         if names:
             shown = [name.decode(errors="backslashreplace") for name in names]
             raise RequestError(
-                f"volume {state.key} contains entries that nobody can rename or remove, not even "
-                f"root: {shown[0]} is immutable or append-only",
+                f"{state.noun} {state.key} contains entries that nobody can rename or remove, not "
+                f"even root: {shown[0]} is immutable or append-only",
                 f"check it with 'lsattr -d' in {state.mountpoint or 'the volume'}; if the "
                 "attribute is not needed, remove it with 'chattr -i -a', then try again",
+                details=shown[1:20],
+            )
+
+
+def refuse_mount_points(ports: Ports, states: Iterable[VolumeState], path: str = "") -> None:
+    """Raise RequestError naming the mount points in these folders, which cannot be exchanged; with
+    `path`, only those in it or around it."""
+    for state in states:
+        if not state.exists or not state.is_folder:
+            continue
+        names = [os.fsencode(name) for name in ports.volumes.mount_points(state)]
+        wanted = b"./" + os.fsencode(path) + b"/"
+        found = [
+            name
+            for name in names
+            if not path or wanted.startswith(name + b"/") or (name + b"/").startswith(wanted)
+        ]
+        if found:
+            shown = [name.decode(errors="backslashreplace") for name in found]
+            raise RequestError(
+                f"path {state.key} contains a mount point, whose content cannot be exchanged: "
+                f"{shown[0]}",
+                "restore what is beside it with --path, or unmount it first",
                 details=shown[1:20],
             )
 

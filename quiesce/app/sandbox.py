@@ -3,6 +3,7 @@
     backups/.isolated/<run>/compose.json     the copy's model; 0600, and removed with it
     backups/.isolated/<run>/lock             locked while the copy is in use
     backups/.isolated/<run>/project          the copy's name on the engine
+    backups/.isolated/<run>/binds            its folders; see `sandbox_folders`
 
 A copy whose lock is free was left by a run that died, or by a drill's `setup` that keeps it: the
 latter has a file `kept`, and is removed by `verify`, by the next drill, or after 24 hours.
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from quiesce.adapters.compose.sandbox_model import isolate
 from quiesce.app.backups_folder import secure
+from quiesce.app.sandbox_folders import CopiedFolders, with_places, write_places
 from quiesce.app.wiring import compose_of
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.plan.naming import suffix_of
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from quiesce.model import Stack
 
 KEPT_SECONDS = 24 * 3600.0
-#: A larger folder that services may write to is empty in a copy.
-MOST_COPIED = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def copied_stack(stack: Stack, folder: Path, project: str) -> Stack:
     )
     file = folder / "stack.yaml"
     return replace(
-        stack,
+        with_places(stack, folder),
         file=file,
         instance=instance,
         max_downtime=None,
@@ -181,12 +181,17 @@ def copied_stack(stack: Stack, folder: Path, project: str) -> Stack:
 
 
 def _write_model(stack: Stack, folder: Path, run: str, *, network_open: bool) -> None:
+    kept = {entry.key: entry.folder for entry in stack.folders if entry.folder is not None}
+    folders = CopiedFolders(folder / "binds", kept)
     with compose_of(stack) as runtime:
+        resolved = runtime.resolved_model()
+        write_places(folder, folders.places(resolved))
         model = isolate(
-            runtime.resolved_model(),
+            resolved,
             runtime.image_names(),
             run,
-            copied=lambda source: str(_copied(Path(source), folder / "binds")),
+            copied=folders.of,
+            kept=folders.is_kept,
             network_open=network_open,
         )
     (folder / "stack.yaml").write_bytes(stack.file.read_bytes())
@@ -195,34 +200,6 @@ def _write_model(stack: Stack, folder: Path, run: str, *, network_open: bool) ->
     with os.fdopen(descriptor, "w") as out:
         # Compose interpolates the model again, so dollar signs are escaped.
         json.dump(model, out, indent=1)
-
-
-def _copied(source: Path, into: Path) -> Path:
-    """Copy a path that a service may write to, with owner and mode, and with its content unless it
-    is large."""
-    into.mkdir(mode=0o711, exist_ok=True)
-    target = into / f"{len(list(into.iterdir()))}-{source.name}"
-    if not source.exists():
-        target.mkdir()
-        return target
-    whole = source.is_file() or _size(source) <= MOST_COPIED
-    if source.is_file():
-        shutil.copy2(source, target)
-    elif whole:
-        shutil.copytree(source, target, symlinks=True, ignore_dangling_symlinks=True)
-    else:
-        target.mkdir()
-    for path in (target, *(target.rglob("*") if target.is_dir() else ())):
-        was = (source / path.relative_to(target)) if path != target else source
-        if os.geteuid() == 0 and not path.is_symlink():
-            os.chown(path, was.stat().st_uid, was.stat().st_gid)
-    if not whole:
-        target.chmod(source.stat().st_mode & 0o7777)
-    return target
-
-
-def _size(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
 
 
 def _folders(stack: Stack) -> list[Path]:

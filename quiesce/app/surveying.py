@@ -23,12 +23,13 @@ def left_out_of_backup(
         for pattern in survey.unmatched:
             anywhere = "" if "/" in pattern else f"; '**/{pattern}' would match in every folder"
             ports.sink.warn(
-                f"volume {volume.key}: exclude '{pattern}' matches nothing, relative to the "
-                f"volume's root{anywhere}"
+                f"{volume.noun} {volume.key}: exclude '{pattern}' matches nothing, relative to the "
+                f"{volume.noun}'s root{anywhere}"
             )
         if found[volume.key] and not survey.kept.files:
             ports.sink.warn(
-                f"volume {volume.key}: exclude matches everything that the volume contains now"
+                f"{volume.noun} {volume.key}: exclude matches everything that the {volume.noun} "
+                "contains now"
             )
     return found
 
@@ -51,7 +52,7 @@ def lost_by_restore(
             for part in lost
         )
         ports.sink.warn(
-            f"volume {volume.key}: the restore removes what exclude leaves out, and no set "
+            f"{volume.noun} {volume.key}: the restore removes what exclude leaves out, and no set "
             f"contains it: {parts}; copy what you need first"
         )
     return found

@@ -36,6 +36,6 @@ def _size(ports: Ports, state: VolumeState) -> tuple[int, int] | None:
     try:
         size = ports.volumes.measure(state)
     except QuiesceError as error:
-        ports.sink.warn(f"volume {state.key} cannot be measured: {error}")
+        ports.sink.warn(f"{state.noun} {state.key} cannot be measured: {error}")
         return None
     return size.files, size.bytes

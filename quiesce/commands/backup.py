@@ -49,8 +49,8 @@ def run_backup(session: Session, request: BackupRequest) -> BackupSet | None:
             if state.outside and state.key in kept:
                 others = ", ".join(state.outside)
                 ports.sink.warn(
-                    f"volume {state.key} is also used by {others}, outside of the project: a "
-                    "backup cannot stop that container"
+                    f"{state.noun} {state.key} is also used by {others}, outside of the project: "
+                    "a backup cannot stop that container"
                 )
         left = left_databases(session.stack, ports)
         missing = undeclared_now(session.stack, seen, request.complete_in, left)

@@ -13,7 +13,7 @@ from quiesce.app.confirm import (
     require_yes,
     suggestion,
 )
-from quiesce.app.immutable import refuse_immutable
+from quiesce.app.immutable import refuse_immutable, refuse_mount_points
 from quiesce.app.session import Session
 from quiesce.app.volume_sizes import measure
 from quiesce.errors import RequestError
@@ -45,7 +45,9 @@ def run_empty(session: Session, group: CleanGroup) -> None:
 
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
         keys = {volume.key for volume in clean.marked(session.stack, group)[0]}
-        refuse_immutable(ports, [state for state in seen.volumes if state.key in keys])
+        states = [state for state in seen.volumes if state.key in keys]
+        refuse_immutable(ports, states)
+        refuse_mount_points(ports, states)
         return clean.plan_empty(session.stack, seen, run, group)
 
     def confirm(ports: Ports, seen: Observed, _: Plan) -> None:
@@ -73,13 +75,16 @@ def run_empty(session: Session, group: CleanGroup) -> None:
 
 
 def run_nuke(session: Session, *, force: bool) -> None:
-    """Remove the volumes of the databases, after the phrase; the next `up` starts empty."""
+    """Remove the volumes of the databases, and empty their folders, after the phrase; the next
+    `up` starts empty."""
     _require_named_instance(session, "nuke")
     phrase = f"NUKE {_name(session)}"
 
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
         keys = {volume.key for volume in session.stack.volumes if volume.backup == "by-dump"}
-        refuse_immutable(ports, [state for state in seen.volumes if state.key in keys])
+        states = [state for state in seen.volumes if state.key in keys]
+        refuse_immutable(ports, states)
+        refuse_mount_points(ports, states)
         return clean.plan_nuke(session.stack, seen, run, force=force)
 
     def confirm(ports: Ports, seen: Observed, _: Plan) -> None:
@@ -106,7 +111,9 @@ def run_clean_all(session: Session, *, force: bool) -> None:
 
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
         owned = ports.project.resources()
-        refuse_immutable(ports, clean.doomed_volumes(seen))
+        states = clean.doomed_volumes(session.stack, seen)
+        refuse_immutable(ports, states)
+        refuse_mount_points(ports, states)
         return clean.plan_clean_all(session.stack, seen, owned, run, force=force)
 
     def confirm(ports: Ports, seen: Observed, _: Plan) -> None:
@@ -139,19 +146,22 @@ def _require_named_instance(session: Session, task: str) -> None:
 
 def _everything(session: Session, ports: Ports, seen: Observed) -> list[str]:
     owned = ports.project.resources()
-    keys = [state.key for state in clean.doomed_volumes(seen)]
+    keys = [state.key for state in clean.doomed_volumes(session.stack, seen)]
     names = {state.name for state in seen.volumes}
     strays = [name for name in owned.volumes if name not in names]
     kept = [state.name for state in seen.volumes if state.external and state.exists]
+    doomed = set(keys)
+    folders = [s.name for s in seen.volumes if s.is_folder and s.exists and s.key not in doomed]
     return [
         f"THIS PERMANENTLY REMOVES EVERYTHING OF INSTANCE {_name(session)}:",
         *_losses(session, ports, seen, keys),
         *(f"  volume {name}, which is no longer in the Compose file" for name in strays),
-        *(f"  the contents of {entry.path}" for entry in session.stack.paths if entry.clean),
+        *(f"  the contents of {e.path}" for e in session.stack.unkept_paths if e.clean),
         *_counted(owned.containers, "container"),
         *_counted(owned.networks, "network"),
         *_unseen(session, seen),
         *(f"kept: external volume {name}" for name in kept),
+        *(f"kept: folder {folder}" for folder in folders),
         f"kept: {words.counted(len(_own_sets(session, ports)), 'backup set')} "
         f"in {session.stack.backups}",
         suggestion(session.stack),

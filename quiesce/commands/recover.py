@@ -74,10 +74,14 @@ def run_recover(
 def lose_everything(
     session: Session,
 ) -> None:
-    """Remove all containers, networks and volumes of a throwaway copy: the disaster of a drill."""
+    """Remove all containers, networks and volumes of a throwaway copy, and the content of its
+    folders: the disaster of a drill."""
     if not session.stack.instance.throwaway:
         raise RequestError("only a throwaway copy can be destroyed this way", "use 'inv clean-all'")
-    with session.observed() as (ports, _):
+    with session.observed() as (ports, seen):
+        for state in seen.volumes:
+            if state.is_folder and state.exists:
+                ports.volumes.empty(state)
         ports.project.remove_project()
         for name in ports.project.resources().volumes:
             ports.project.remove_volume(name)

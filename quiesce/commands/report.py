@@ -129,7 +129,7 @@ def _made(documents: Sequence[dict[str, Any]], sets: Sequence[BackupSet]) -> tup
     """Every backup in reports and sets, oldest first; the set takes precedence."""
     found: dict[str, MadeSet] = {}
     for document in documents:
-        if document["task"] != "backup":
+        if document["task"] not in ("backup", "shutdown"):
             continue
         for made in document.get("sets", ()):
             found[made["name"]] = MadeSet(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from quiesce.app.immutable import refuse_immutable
+from quiesce.app.immutable import refuse_immutable, refuse_mount_points
 from quiesce.app.restore_checks import made_roles, require_untied, resume_words, wanted_roles
 from quiesce.app.surveying import lost_by_restore
 from quiesce.commands.restore_rows import rows_targets
 from quiesce.errors import RequestError
 from quiesce.execute.run import Ports, Run
 from quiesce.model import BackupSet, Database, ImportSource, RestoreSource, Stack
+from quiesce.observe import free_bytes
 from quiesce.observed import Observed
 from quiesce.obstacles import NOT_VALID, SKIP_BROKEN, flag_for
 from quiesce.plan.restore_request import (
@@ -124,7 +125,10 @@ def prepare_restore(
     )
     if chosen.volumes and isinstance(source, BackupSet) and not request.beside:
         _require_room(observed, source)
-    refuse_immutable(ports, [observed.volume(v.key) for v in chosen.volumes], request.path)
+        _require_room_in_folders(observed, source, chosen)
+    states = [observed.volume(volume.key) for volume in chosen.volumes]
+    refuse_immutable(ports, states, request.path)
+    refuse_mount_points(ports, states, request.path)
     lost = lost_by_restore(ports, observed, chosen.volumes, request.path)
     taken = (
         *(d.name for d in observed.databases),
@@ -214,13 +218,29 @@ def _require_room(observed: Observed, source: BackupSet) -> None:
     """Raise RequestError if space is clearly insufficient for staged copies and the safety set."""
     if not observed.engine.local:
         return
-    needed = int(sum(volume.bytes for volume in source.manifest.volumes) * _ROOM)
+    volumes = (record for record in source.manifest.volumes if record.noun == "volume")
+    needed = int(sum(record.bytes for record in volumes) * _ROOM)
     if observed.free_bytes < needed:
         raise RequestError(
             f"unpacking {source.name} needs {needed} bytes, but only {observed.free_bytes} are "
             "free",
             "free some space, or restore less with --only",
         )
+
+
+def _require_room_in_folders(observed: Observed, source: BackupSet, chosen: Chosen) -> None:
+    """Raise RequestError if a folder's own disk clearly lacks the space for a staged copy."""
+    for volume in chosen.volumes:
+        state = observed.volume(volume.key)
+        if not state.is_folder or state.mountpoint is None:
+            continue
+        needed, room = source.volume(volume.key).bytes, free_bytes(state.mountpoint)
+        if room < needed:
+            raise RequestError(
+                f"unpacking path {volume.key} needs {needed} bytes in {state.name}, but only "
+                f"{room} are free there",
+                "free some space there, or restore a part of it with --path",
+            )
 
 
 def restore_outcome(source: RestoreSource, run: Run, seconds: float) -> RestoreOutcome:
@@ -235,7 +255,10 @@ def restore_outcome(source: RestoreSource, run: Run, seconds: float) -> RestoreO
             for found in (run.compared, run.loaded)
             for key, (tables, rows) in found.items()
         ),
-        volumes=tuple(RestoredVolume(key, *size) for key, size in run.staged.items()),
+        volumes=tuple(
+            RestoredVolume(key, *size, run.stack.volume(key).noun)
+            for key, size in run.staged.items()
+        ),
         seconds=seconds,
         downtime=run.downtime.result(),
         safety_set=safety[0] if safety else None,

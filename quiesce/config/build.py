@@ -14,6 +14,7 @@ from quiesce.config.schema import (
     RestartSection,
     ServiceSection,
     StackFile,
+    VolumeSection,
 )
 from quiesce.config.schema_away import PingSection
 from quiesce.config.variables import Variables
@@ -78,7 +79,7 @@ def build_stack(
         is_default=sections.default_instance in (None, instance),
         databases=_databases(sections, directory, secrets),
         excluded_databases=_texts(sections.exclude_databases),
-        volumes=_volumes(sections),
+        volumes=_volumes(sections, directory),
         excluded_volumes=_texts(sections.exclude_volumes),
         paths=tuple(
             PathEntry(key, _below(directory, entry.path), entry.backup, entry.clean)
@@ -180,18 +181,24 @@ def _databases(
     )
 
 
-def _volumes(sections: StackFile) -> tuple[Volume, ...]:
-    return tuple(
-        Volume(
-            key=key,
-            purpose=_text(entry.purpose) or "",
-            priority=entry.priority,
-            backup=entry.backup,
-            clean=entry.clean,
-            exclude=_texts(entry.exclude),
-            max_size=entry.max_size,
-        )
-        for key, entry in sections.volumes.items()
+def _volumes(sections: StackFile, directory: Path) -> tuple[Volume, ...]:
+    kept = {key: entry for key, entry in sections.paths.items() if entry.backup != "never"}
+    return (
+        *(_volume(key, entry, None) for key, entry in sections.volumes.items()),
+        *(_volume(key, entry, _below(directory, entry.path)) for key, entry in kept.items()),
+    )
+
+
+def _volume(key: str, entry: VolumeSection, folder: Path | None) -> Volume:
+    return Volume(
+        key=key,
+        purpose=_text(entry.purpose) or "",
+        priority=entry.priority,
+        backup=entry.backup,
+        clean=entry.clean,
+        exclude=_texts(entry.exclude),
+        max_size=entry.max_size,
+        folder=folder,
     )
 
 

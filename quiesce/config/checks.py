@@ -10,16 +10,16 @@ import os
 import zoneinfo
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from quiesce.config.findings import (
     Findings,
     YamlPath,
-    clip,
     is_there,
     read_bounded,
 )
 from quiesce.config.host_checks import check_host_services
+from quiesce.config.path_checks import check_by_dump, check_paths
 from quiesce.config.scalars import Unresolved, show
 from quiesce.config.schema import DatabaseSection, InstanceSection, StackFile
 from quiesce.config.store_checks import check_stores
@@ -68,7 +68,13 @@ def check_stack(subject: Subject) -> None:
     _check_instances(subject)
     _check_databases(subject)
     _check_volumes(subject)
-    _check_paths(subject)
+    check_paths(
+        subject.stack,
+        subject.names("databases"),
+        subject.directory,
+        _own_files(subject),
+        subject.findings,
+    )
     _check_retention(subject)
     _check_schedule(subject)
     _check_probes(subject)
@@ -186,13 +192,8 @@ def _check_volumes(subject: Subject) -> None:
             _note_excluded(subject, path, "exclude_volumes")
         if entry.backup != "by-dump":
             continue
-        if not subject.names("databases"):
-            fact = "'by-dump' without any declared database: this volume would not be backed up"
-            hint = "declare its databases in 'databases:', or use 'backup: files'"
-            subject.findings.add((*path, "backup"), fact, hint)
-        if entry.clean:
-            fact = "the volume of a database cannot be cleaned"
-            subject.findings.add((*path, "clean"), fact, "remove 'clean'")
+        databases, cleaned = subject.names("databases"), entry.clean is not None
+        check_by_dump(cleaned, databases, path, "volume", subject.findings)
 
 
 def _note_excluded(subject: Subject, path: YamlPath, section: str) -> None:
@@ -223,36 +224,13 @@ def _check_password(
     subject.secrets[path] = Secret(text)
 
 
-def _check_paths(subject: Subject) -> None:
-    directory = subject.directory
-    kept = [subject.file.name, "backups", ".quiesce", ".env"]
-    kept += subject.chosen.files if subject.chosen else []
-    kept += [entry.migrations for entry in subject.stack.databases.values() if entry.migrations]
-    kept += [str(subject.env_file)] if subject.env_file else []
-    keep = [Path(os.path.normpath(directory / name)) for name in kept]
-    for key, entry in subject.stack.paths.items():
-        if isinstance(entry.path, Unresolved):
-            continue
-        if fact := _refuse_path(entry.path, directory, keep):
-            hint = "give a folder below the folder of this file, such as 'backend/logs'"
-            subject.findings.add(("paths", key, "path"), f"{show(entry.path)} {fact}", hint)
-
-
-def _refuse_path(text: str, directory: Path, keep: Iterable[Path]) -> str | None:
-    """Why a path must not be cleaned, or None. Its contents are checked when it is cleaned."""
-    pure = PurePosixPath(text)
-    if pure.is_absolute() or ".." in pure.parts or not pure.parts:
-        return "is not below the folder of this file"
-    path = directory / pure
-    for other in keep:
-        if path == other or path in other.parents or other in path.parents:
-            return f"cannot be cleaned without '{clip(other.name)}': one contains the other"
-    for part in [path, *path.parents]:
-        if part == directory:
-            break
-        if is_there(part.is_symlink):
-            return "contains a symbolic link"
-    return None
+def _own_files(subject: Subject) -> list[Path]:
+    """Return the files and folders that no entry of `paths` may contain, or be inside of."""
+    own = [subject.file.name, "backups", ".quiesce", ".env"]
+    own += subject.chosen.files if subject.chosen else []
+    own += [entry.migrations for entry in subject.stack.databases.values() if entry.migrations]
+    own += [str(subject.env_file)] if subject.env_file else []
+    return [Path(os.path.normpath(subject.directory / name)) for name in own]
 
 
 def _check_retention(subject: Subject) -> None:
@@ -265,7 +243,8 @@ def _check_retention(subject: Subject) -> None:
 
 def _check_schedule(subject: Subject) -> None:
     stack = subject.stack
-    files = [key for key, volume in stack.volumes.items() if volume.backup == "files"]
+    sources = (*stack.volumes.items(), *stack.paths.items())
+    files = [key for key, source in sources if source.backup == "files"]
     names = [*subject.names("databases"), *files]
     for index, text in enumerate(stack.schedule):
         if isinstance(text, Unresolved):
@@ -280,7 +259,9 @@ def _check_schedule(subject: Subject) -> None:
             elif name in names:
                 continue
             else:
-                fact = f"{show(name)} is not a task, a database or a volume that is backed up"
+                fact = (
+                    f"{show(name)} is not a task, nor a database, volume or path that is backed up"
+                )
                 hint = suggest(name, [*TASKS, *names])
             subject.findings.add(("schedule", index), fact, hint)
 

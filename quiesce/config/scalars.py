@@ -138,13 +138,6 @@ def _choice(*words: str) -> Kind:
     return _scalar(check, {"type": "string", "enum": list(words)})
 
 
-def _path_backup(value: str) -> str:
-    if value != "never":
-        hint = "write 'never', or make it a named volume in the Compose file"
-        raise mistake(f"{show(value)} is not supported by this version", hint)
-    return value
-
-
 def _whole(least: int, most: int) -> Kind:
     def check(value: str) -> int:
         if not re.fullmatch("0|[1-9][0-9]{0,9}", value):
@@ -310,7 +303,6 @@ Version = Annotated[int, _scalar(_version, {"const": 1})]
 RuntimeWord = Annotated[RuntimeKind, _choice("compose", "host")]
 PriorityWord = Annotated[Priority, _choice("critical", "important", "regenerable", "optional")]
 BackupWord = Annotated[VolumeBackup, _choice("files", "by-dump", "never")]
-PathBackupWord = Annotated[VolumeBackup, _scalar(_path_backup, {"const": "never"})]
 CleanWord = Annotated[CleanGroup, _choice("logs", "cache")]
 StoreName = Annotated[
     str, _named(r"[a-z][a-z0-9_-]*", "the name of a store", _PLAIN_RULE, longest=40)

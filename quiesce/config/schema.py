@@ -1,7 +1,6 @@
 """The shape of `stack.yaml`. The descriptions are what editors show, through the JSON Schema.
 
-Rules that need more than one value are in `checks.py`.
-"""
+Rules that need more than one value are in `checks.py`."""
 
 from __future__ import annotations
 
@@ -105,15 +104,14 @@ class VolumeSection(Section):
     )
 
 
-class PathSection(Section):
-    """A bind-mounted folder of the stack that the clean tasks may empty."""
+class PathSection(VolumeSection):
+    """A folder of the engine's machine that services mount."""
 
-    path: kind.Text = Field(..., description="A path below the folder of this file.")
-    backup: kind.PathBackupWord = Field(
-        ..., description="`never`: paths are not part of sets; only named volumes can be."
+    path: kind.Text = Field(
+        ..., description="The folder: absolute, or relative to the folder of this file."
     )
-    clean: kind.CleanWord | None = Field(
-        None, description="The task that empties it: `clean-logs` or `clean-cache`."
+    backup: kind.BackupWord = Field(
+        ..., description="`files`: archived. `by-dump`: of a database server. `never`: not kept."
     )
 
 
@@ -304,7 +302,7 @@ class StackFile(Section):
         [], description="Volume keys of the Compose file that Quiesce deliberately ignores."
     )
     paths: dict[kind.PathKey, PathSection] = Field(
-        {}, description="Bind-mounted folders that the clean tasks may empty."
+        {}, description="Bind-mounted folders. Their keys must not be keys of volumes."
     )
     writers: WritersSection = Field(
         {},

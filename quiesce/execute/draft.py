@@ -16,6 +16,7 @@ from quiesce.errors import QuiesceError
 from quiesce.model import (
     ClusterRecord,
     DatabaseRecord,
+    LeftOutFile,
     Member,
     MemberKind,
     Undeclared,
@@ -53,6 +54,7 @@ class Draft:
     undeclared: tuple[Undeclared, ...] = ()
     rest: Activity | None = None
     ignored: tuple[str, ...] = ()
+    stack_left_out: tuple[LeftOutFile, ...] = ()
     _thread: threading.Thread | None = None
 
     def finished(self) -> list[Finished]:

@@ -62,8 +62,22 @@ def restore_instructions(manifest: Manifest) -> str:
         "passwords), and the stack's code. `stack/` contains the description of the stack, "
         "without secrets. `databases/globals*.sql` contains the roles, without passwords unless "
         "`roles: with-passwords` was set; set a password with ALTER ROLE … PASSWORD.\n"
+        f"{_definition(manifest)}"
     )
     return "\n".join(parts)
+
+
+def _definition(manifest: Manifest) -> str:
+    """Return which files of the stack's definition are there, and which are not as they are."""
+    lines = "".join(
+        f"- `{entry.file.replace('`', ' ')}`: {entry.reason}\n" for entry in manifest.stack_left_out
+    )
+    if not lines:
+        return ""
+    return (
+        "\n`stack/files/` contains the files that define the stack, relative to its folder. These "
+        f"are missing there, or were changed:\n\n{lines}"
+    )
 
 
 def _settings_of(manifest: Manifest, record: DatabaseRecord) -> str:
@@ -223,8 +237,10 @@ def _obstacles(record: DatabaseRecord) -> str:
 
 
 def _volume(record: VolumeRecord) -> str:
+    folder = record.noun == "path"
+    place = "folder" if folder else "mountpoint of the volume"
     lines = [
-        f"into={shlex.quote('restored/' + record.key)}    # or the empty mountpoint of the volume",
+        f"into={shlex.quote('restored/' + record.key)}    # or the empty {place}",
         'mkdir -p -- "$into"',
         f'tar -x {_TAR} -C "$into" -I zstd -f {shlex.quote(record.levels[0])}',
     ]
@@ -239,6 +255,7 @@ def _volume(record: VolumeRecord) -> str:
         f"Excluded from the set: `{part.pattern}` ({part.files} entries, {part.bytes} bytes).\n"
         for part in record.excluded
     )
+    was = "it was the folder" if folder else "the volume's name was"
     left_out += "".join(
         f"SQLite database: `{one.file}`, {len(one.tables)} tables, {sum(one.tables.values())} rows"
         f"{'; it was damaged: ' + one.problems[0] if one.problems else ''}. Its `-wal` and "
@@ -246,7 +263,7 @@ def _volume(record: VolumeRecord) -> str:
         for one in record.sqlite or ()
     )
     return (
-        f"## Volume {record.key}\n\n{record.files} entries, {record.bytes} bytes; the volume's "
-        f"name was `{record.name}`. Unpack it as root, with GNU tar, into an empty "
+        f"## {record.noun.capitalize()} {record.key}\n\n{record.files} entries, {record.bytes} "
+        f"bytes; {was} `{record.name}`. Unpack it as root, with GNU tar, into an empty "
         f"folder:\n\n```sh\n{commands}\n```\n{left_out}"
     )

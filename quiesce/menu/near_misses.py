@@ -13,6 +13,7 @@ from typing import NoReturn, Protocol
 from invoke.exceptions import ParseError
 from invoke.parser.parser import ParseMachine
 
+from quiesce.menu.called import called_as
 from quiesce.suggest import did_you_mean, nearest
 
 _UNKNOWN = re.compile(r"No idea what '(.*)' is!", re.DOTALL)
@@ -53,19 +54,23 @@ def hint(token: str, task: str | None, options: Collection[str], tasks: Collecti
     """Return what was probably meant by a word that is neither a task nor an option of `task`."""
     if task is None:
         meant = nearest(token, tasks)
-        return did_you_mean(f"inv {meant}") if meant else "'inv --list' shows every task"
+        return (
+            did_you_mean(f"{called_as()} {meant}")
+            if meant
+            else f"'{called_as()} --list' shows every task"
+        )
     if token.startswith("-"):
         same = _SAME.get(token)
         meant = same if same in options else nearest(token, options)
         if meant:
             return did_you_mean(meant)
-        return f"'inv --help {task}' shows every option of {task}"
+        return f"'{called_as()} --help {task}' shows every option of {task}"
     for option in _FOR_VALUES:
         if option in options and not _is_nearly(token, tasks):
-            return did_you_mean(f"inv {task} {option} {token}")
+            return did_you_mean(f"{called_as()} {task} {option} {token}")
     if meant := nearest(token, tasks):
         return did_you_mean(meant)
-    return f"{task} takes options only; 'inv --help {task}' shows them"
+    return f"{task} takes options only; '{called_as()} --help {task}' shows them"
 
 
 def _is_nearly(token: str, tasks: Collection[str]) -> bool:

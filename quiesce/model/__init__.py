@@ -6,6 +6,7 @@ Units: sizes in bytes, durations in seconds, times as aware datetimes.
 
 from __future__ import annotations
 
+from quiesce.model.gaps import LeftOutFile, StackFiles, Undeclared, UndeclaredKind
 from quiesce.model.sets import (
     BackupSet,
     Check,
@@ -26,8 +27,6 @@ from quiesce.model.sets import (
     SetKind,
     SetState,
     TableRecord,
-    Undeclared,
-    UndeclaredKind,
     VolumeRecord,
 )
 from quiesce.model.sources import (
@@ -50,6 +49,7 @@ from quiesce.model.stack import (
     Instance,
     LateSecret,
     Notify,
+    Noun,
     OffsiteStore,
     PathEntry,
     Ping,
@@ -89,12 +89,14 @@ __all__ = [
     "ImportedVolume",
     "Instance",
     "LateSecret",
+    "LeftOutFile",
     "Level",
     "Manifest",
     "Member",
     "MemberKind",
     "Mode",
     "Notify",
+    "Noun",
     "OffsiteObject",
     "OffsiteSet",
     "OffsiteStore",
@@ -115,6 +117,7 @@ __all__ = [
     "SetState",
     "SqliteRecord",
     "Stack",
+    "StackFiles",
     "TableRecord",
     "Timing",
     "Trust",

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from quiesce.exclusion import LeftOut
+from quiesce.model.gaps import LeftOutFile, Undeclared
 from quiesce.model.sqlite import SqliteRecord
-from quiesce.model.stack import RuntimeKind
+from quiesce.model.stack import Noun, RuntimeKind
 from quiesce.obstacles import Obstacle
 
 SetKind = Literal["full", "data", "schema"]
@@ -179,7 +180,8 @@ class DatabaseRecord:
 
 @dataclass(frozen=True, slots=True)
 class VolumeRecord:
-    """What a set records of one volume: its contents after a restore, and what is left out."""
+    """What a set records of one volume, or of a folder in `paths`, whose `name` is then an absolute
+    path: its contents after a restore, and what is left out."""
 
     key: str
     name: str
@@ -193,6 +195,11 @@ class VolumeRecord:
     level_0: tuple[int, int] | None = None
     #: None in sets of earlier versions, which did not look for them.
     sqlite: tuple[SqliteRecord, ...] | None = None
+
+    @property
+    def noun(self) -> Noun:
+        """What people call it."""
+        return "path" if self.name.startswith("/") else "volume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,28 +221,6 @@ class ClusterRecord:
     checkpoint: str
 
 
-UndeclaredKind = Literal["volume", "path", "database"]
-
-
-@dataclass(frozen=True, slots=True)
-class Undeclared:
-    """Data of the stack that stack.yaml neither names nor excludes, so that no set contains it.
-
-    `name` is a volume's key, the path of a folder, or a database's name on its server; `hint` says
-    how to declare it.
-    """
-
-    kind: UndeclaredKind
-    name: str
-    fact: str
-    hint: str = ""
-
-    @property
-    def words(self) -> str:
-        """Return what it is called in a sentence."""
-        return f"{'folder' if self.kind == 'path' else self.kind} {self.name}"
-
-
 @dataclass(frozen=True, slots=True)
 class Downtime:
     """From the stop request until healthy again, per service; `overall` is from the first stop
@@ -252,6 +237,7 @@ class Manifest:
     `encryption` is `age` or `gpg` if the members are encrypted, otherwise "". `doubt` says what
     could not be proven about `consistent`, "" if it is proven. `safety` marks a safety set: a
     restore made it of the data that it was about to replace. Neither name nor label decide that.
+    `stack_left_out` are files of the stack's definition that `stack/` does not have as they are.
     """
 
     format: int
@@ -280,6 +266,7 @@ class Manifest:
     encryption: str = ""
     doubt: str = ""
     safety: bool = False
+    stack_left_out: tuple[LeftOutFile, ...] = ()
     #: What the set lacks although nobody decided so; see `quiesce/undeclared.py`.
     undeclared: tuple[Undeclared, ...] = ()
 

@@ -12,6 +12,8 @@ RuntimeKind = Literal["compose", "host"]
 Priority = Literal["critical", "important", "regenerable", "optional"]
 VolumeBackup = Literal["files", "by-dump", "never"]
 CleanGroup = Literal["logs", "cache"]
+#: The two kinds of sources of files, as plans and messages call them.
+Noun = Literal["volume", "path"]
 #: The origin of a set in a store. `signed`: signed with this installation's key. `noted`: its index
 #: is the one that was recorded here when it was uploaded. `unsigned`: it has no signature.
 #: `foreign`: signed with another key. `changed`: it differs from what was signed or recorded.
@@ -165,7 +167,11 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A named volume. `key` is Compose's volume key; its real name is looked up when observed."""
+    """A source of files: a named volume, or an entry of `paths` that sets contain.
+
+    `key` is Compose's volume key, whose real name is looked up when observed; or the key in
+    `paths`, and then `folder` is the folder on the engine's machine.
+    """
 
     key: str
     purpose: str
@@ -174,11 +180,25 @@ class Volume:
     clean: CleanGroup | None
     exclude: tuple[str, ...]
     max_size: int | None
+    folder: Path | None = None
+
+    @property
+    def noun(self) -> Noun:
+        """What people call it."""
+        return "volume" if self.folder is None else "path"
+
+    @property
+    def stem(self) -> str:
+        """The beginning of the names of its archives, relative to the set."""
+        return f"{self.noun}s/{self.key}"
 
 
 @dataclass(frozen=True, slots=True)
 class PathEntry:
-    """A bind-mounted path in the stack's folder that the clean tasks may empty."""
+    """A folder of the engine's machine that services mount: an entry of `paths`.
+
+    One that sets contain is also in `Stack.volumes`.
+    """
 
     key: str
     path: Path
@@ -310,6 +330,7 @@ class Stack:
     instance_names: tuple[str, ...]
     databases: tuple[Database, ...]
     excluded_databases: tuple[str, ...]
+    #: The named volumes, then the paths that sets contain.
     volumes: tuple[Volume, ...]
     excluded_volumes: tuple[str, ...]
     paths: tuple[PathEntry, ...]
@@ -356,6 +377,16 @@ class Stack:
 
     def database(self, key: str) -> Database:
         return next(entry for entry in self.databases if entry.key == key)
+
+    @property
+    def folders(self) -> tuple[Volume, ...]:
+        """The sources of files that are folders, not volumes."""
+        return tuple(entry for entry in self.volumes if entry.folder is not None)
+
+    @property
+    def unkept_paths(self) -> tuple[PathEntry, ...]:
+        """The entries of `paths` that no set contains."""
+        return tuple(entry for entry in self.paths if entry.backup == "never")
 
     def volume(self, key: str) -> Volume:
         return next(entry for entry in self.volumes if entry.key == key)

@@ -19,6 +19,7 @@ from quiesce.exclusion import LeftOut
 from quiesce.model import Database, Mode, SetKind, Stack, Undeclared, UndeclaredKind, Volume
 from quiesce.observed import Observed, Unit
 from quiesce.plan import coverage, sqlite
+from quiesce.plan.folders import refuse_server, require_folders
 from quiesce.plan.outcome import downtime_words
 from quiesce.plan.services import quiet, with_dependents
 from quiesce.plan.steps import (
@@ -182,11 +183,16 @@ def select(stack: Stack, observed: Observed, only: Sequence[str], kind: SetKind)
         if declared is not None:
             how = "by dump" if declared.backup == "by-dump" else "never"
             raise RequestError(
-                f"volume {name} is backed up {how}",
-                f"name databases or volumes: {', '.join([*databases, *kept])}",
+                f"{declared.noun} {name} is backed up {how}",
+                f"name databases, volumes or paths: {', '.join([*databases, *kept])}",
+            )
+        if name in {entry.key for entry in stack.unkept_paths}:
+            raise RequestError(
+                f"path {name} is backed up never",
+                f"name databases, volumes or paths: {', '.join([*databases, *kept])}",
             )
         raise RequestError(
-            f"there is no database or volume {name}",
+            f"there is no database, volume or path {name}",
             suggest(name, [*databases, *kept]),
         )
     wanted = tuple(only) or (*databases, *kept)
@@ -199,6 +205,7 @@ def select(stack: Stack, observed: Observed, only: Sequence[str], kind: SetKind)
                 f"leave {', '.join(named)} out, or make a full backup",
             )
         volumes = ()
+    require_folders(volumes, observed)
     present = tuple(volume for volume in volumes if observed.volume(volume.key).exists)
     absent = [volume.key for volume in volumes if volume.key in only and volume not in present]
     if absent:
@@ -251,11 +258,7 @@ def reasons(stack: Stack, observed: Observed, selection: Selection) -> dict[str,
             found[service.name] = f"uses {min(needed)}"
         mounted = [m.volume for m in service.mounts if m.writable and m.volume in keys]
         if mounted and service.name in own:
-            raise RequestError(
-                f"{service.name} is a database server and writes to volume {mounted[0]}",
-                f"mark volume {mounted[0]} 'backup: by-dump' in stack.yaml if it contains only "
-                "declared databases; 'backup: never' leaves it out of every set",
-            )
+            raise refuse_server(stack, service.name, mounted[0])
         if mounted:
             found[service.name] = f"writes to {mounted[0]}"
     for name in own:
@@ -349,8 +352,9 @@ def archive(
     if level == 0 and last:
         why = f"{volume.priority}: {volume.purpose}" if volume.purpose else volume.priority
     parts = left_out.get(volume.key, ())
-    file = f"volumes/{volume.key}"
-    return ArchiveVolume(set_name, volume.key, level, file, why, left_out=parts)
+    return ArchiveVolume(
+        set_name, volume.key, level, volume.stem, why, left_out=parts, noun=volume.noun
+    )
 
 
 def dumps(

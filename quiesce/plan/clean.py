@@ -2,8 +2,11 @@
 
     clean, clean-containers   remove containers and networks, keep all volumes
     clean-logs, clean-cache   empty what stack.yaml marks, while its users are stopped
-    nuke                      remove the volumes that contain the databases
+    nuke                      remove the volumes, or empty the folders, that contain the databases
     clean-all                 remove containers, networks and volumes of the instance, keep backups
+
+A folder of `paths` is never removed. It is emptied only if it is marked `clean`, or contains
+databases (`by-dump`).
 
 If a plan fails, the services that ran are started again, as far as they still exist. A recovery
 never removes anything.
@@ -44,12 +47,13 @@ def plan_clean(
 
 
 def marked(stack: Stack, group: CleanGroup) -> tuple[tuple[Volume, ...], tuple[PathEntry, ...]]:
-    """Return the volumes and paths that are marked `clean: <group>`.
+    """Return the sources of files, and the paths that no set contains, that are marked
+    `clean: <group>`.
 
     Raise RequestError when there is none.
     """
     volumes = tuple(volume for volume in stack.volumes if volume.clean == group)
-    paths = tuple(entry for entry in stack.paths if entry.clean == group)
+    paths = tuple(entry for entry in stack.unkept_paths if entry.clean == group)
     if not volumes and not paths:
         raise RequestError(
             f"no volume or path in {stack.file.name} is marked 'clean: {group}'",
@@ -79,7 +83,7 @@ def plan_empty(stack: Stack, observed: Observed, run: str, group: CleanGroup) ->
                 reasons.setdefault(service.name, f"uses {used[0]}")
     units, why = with_dependents(stack, observed, reasons)
     body: tuple[Node, ...] = (
-        *(EmptyVolume(volume.key, f"marked 'clean: {group}'") for volume in there),
+        *(EmptyVolume(v.key, f"marked 'clean: {group}'", noun=v.noun) for v in there),
         *(_empty_path(stack, entry, f"marked 'clean: {group}'") for entry in paths),
     )
     nodes = quiet(stack, observed, units, why, body) if body else ()
@@ -89,7 +93,8 @@ def plan_empty(stack: Stack, observed: Observed, run: str, group: CleanGroup) ->
 
 
 def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Plan:
-    """Return the plan that removes the volumes of the databases; their users stay down.
+    """Return the plan that removes the volumes of the databases, and empties their folders; their
+    users stay down.
 
     Raise RequestError if no volume is marked as containing databases, if one is external, or
     (without `force`) if a server contains a database that `stack.yaml` does not declare.
@@ -119,11 +124,15 @@ def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Pla
     units, why = with_dependents(stack, observed, reasons)
     owners = tuple(name for name in reasons if observed.service(name).units)
     body: tuple[Node, ...] = tuple(
-        RemoveVolume(state.name, f"{_purpose(stack, state)}; 'inv up' creates it again, empty")
+        EmptyVolume(state.key, _purpose(stack, state), noun="path")
+        if state.is_folder
+        else RemoveVolume(state.name, f"{_purpose(stack, state)}; 'inv up' creates it again, empty")
         for state in doomed
     )
     if owners:
-        body = (RemoveServices(owners, "a volume in use cannot be removed"), *body)
+        removed = any(not state.is_folder for state in doomed)
+        reason = "a volume in use cannot be removed" if removed else "their data is removed"
+        body = (RemoveServices(owners, reason), *body)
     nodes = stopped_or_as_before(stack, observed, units, why, body) if doomed else ()
     return _plan(stack, observed, run, "nuke", f"remove the databases of {_name(stack)}", nodes)
 
@@ -134,16 +143,18 @@ def plan_clean_all(
     """Return the plan that removes everything of the instance except its backups.
 
     This means everything with the project's label, the volumes of the Compose file, and the
-    contents of paths marked `clean`; never an external volume. Raise RequestError if a container
-    outside of the project uses one of the volumes, or (without `force`) if a server contains a
-    database that `stack.yaml` does not declare.
+    contents of paths marked `clean` or `by-dump`; never an external volume. Raise RequestError if
+    a container outside of the project uses one of the volumes, or (without `force`) if a server
+    contains a database that `stack.yaml` does not declare.
     """
     refuse_undeclared(stack, observed, force=force)
-    doomed = doomed_volumes(observed)
-    for state in doomed:
+    every = doomed_volumes(stack, observed)
+    for state in every:
         refuse_shared(stack, state, resources.containers)
+    doomed = [state for state in every if not state.is_folder]
+    folders = [state for state in every if state.is_folder]
     named = [state.name for state in doomed]
-    kept = [state.name for state in observed.volumes if state.external]
+    kept = [state.name for state in observed.volumes if state.external or state.is_folder]
     unknown = [name for name in resources.volumes if name not in (*named, *kept)]
     units = _in_order(stack, observed)
     body: list[Node] = []
@@ -151,10 +162,11 @@ def plan_clean_all(
         body.append(RemoveProject("everything that belongs to the instance is removed"))
     body += [RemoveVolume(state.name, _purpose(stack, state)) for state in doomed]
     body += [RemoveVolume(name, "has the project's label") for name in unknown]
-    if body:
+    if body or folders:
+        body += [EmptyVolume(s.key, _purpose(stack, s), noun="path") for s in folders]
         body += [
             _empty_path(stack, entry, f"marked 'clean: {entry.clean}'")
-            for entry in stack.paths
+            for entry in stack.unkept_paths
             if entry.clean
         ]
     nodes = stopped_or_as_before(
@@ -170,9 +182,15 @@ def plan_clean_all(
     )
 
 
-def doomed_volumes(observed: Observed) -> tuple[VolumeState, ...]:
-    """Return the existing volumes of the instance, without external ones."""
-    return tuple(state for state in observed.volumes if state.exists and not state.external)
+def doomed_volumes(stack: Stack, observed: Observed) -> tuple[VolumeState, ...]:
+    """Return the existing volumes of the instance, without external ones, and the folders that may
+    be emptied with them."""
+    emptied = {v.key for v in stack.folders if v.clean is not None or v.backup == "by-dump"}
+    return tuple(
+        state
+        for state in observed.volumes
+        if state.exists and not state.external and (not state.is_folder or state.key in emptied)
+    )
 
 
 def refuse_undeclared(stack: Stack, observed: Observed, *, force: bool) -> None:
@@ -191,7 +209,7 @@ def refuse_shared(stack: Stack, state: VolumeState, own: Sequence[str]) -> None:
     others = [name for name in state.outside if name not in own]
     if others:
         raise RequestError(
-            f"volume {state.key} ({state.name}) is also used by {', '.join(others)}",
+            f"{state.noun} {state.key} ({state.name}) is also used by {', '.join(others)}",
             f"it does not belong to this project; if {others[0]} is no longer needed, stop and "
             "remove it, then try again",
         )
@@ -211,7 +229,8 @@ def _units(observed: Observed) -> bool:
 
 
 def _empty_path(stack: Stack, entry: PathEntry, why: str) -> EmptyPath:
-    return EmptyPath(str(entry.path.relative_to(stack.directory)), why)
+    inside = entry.path.is_relative_to(stack.directory)
+    return EmptyPath(str(entry.path.relative_to(stack.directory) if inside else entry.path), why)
 
 
 def _overlap(source: str, path: PurePath) -> bool:

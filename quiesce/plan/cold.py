@@ -26,6 +26,7 @@ from quiesce.plan.backup import (
     sealing,
     watch,
 )
+from quiesce.plan.folders import refuse_server, require_folders
 from quiesce.plan.services import ordered, quiet
 from quiesce.plan.steps import (
     ArchiveVolume,
@@ -117,10 +118,13 @@ def select_volumes(stack: Stack, observed: Observed, only: Sequence[str]) -> tup
                 f"name volumes: {', '.join(keys)}; or use --mode consistent",
             )
         if name not in keys:
-            raise RequestError(f"there is no volume {name} to back up", suggest(name, keys))
+            raise RequestError(f"there is no volume or path {name} to back up", suggest(name, keys))
+    wanted = [volume for volume in kept if volume.key in (only or keys)]
+    require_folders(wanted, observed)
+    for name in only:
         if not observed.volume(name).exists:
             raise RequestError(f"volume {name} does not exist yet", "run 'inv up' first")
-    chosen = tuple(v for v in kept if v.key in (only or keys) and observed.volume(v.key).exists)
+    chosen = tuple(v for v in wanted if observed.volume(v.key).exists)
     if not chosen:
         raise RequestError("there is nothing to back up", "run 'inv up' first")
     return chosen
@@ -145,17 +149,13 @@ def database_volumes(
         if volume.backup == "by-dump":
             if not servers:
                 raise RequestError(
-                    f"volume {volume.key} is marked 'backup: by-dump', but no database's service "
-                    "uses it",
+                    f"{volume.noun} {volume.key} is marked 'backup: by-dump', but no database's "
+                    "service uses it",
                     "correct databases in stack.yaml",
                 )
             found.append((servers[0], volume))
         elif servers:
-            raise RequestError(
-                f"{servers[0]} is a database server and writes to volume {volume.key}",
-                f"mark volume {volume.key} 'backup: by-dump' in stack.yaml if it contains only "
-                "declared databases; 'backup: never' leaves it out of every set",
-            )
+            raise refuse_server(stack, servers[0], volume.key)
     return tuple(found)
 
 
@@ -163,13 +163,22 @@ def copies(set_name: str, servers: Sequence[tuple[str, Volume]]) -> tuple[Node, 
     """Return the steps that check stopped servers and archive their volumes."""
     checks = tuple(
         CheckShutdown(
-            set_name, service, volume.key, "a copy of a killed server's files may be corrupt"
+            set_name,
+            service,
+            volume.key,
+            "a copy of a killed server's files may be corrupt",
+            noun=volume.noun,
         )
         for service, volume in servers
     )
     archives = tuple(
         ArchiveVolume(
-            set_name, volume.key, 0, f"volumes/{volume.key}", f"the whole server of {service}"
+            set_name,
+            volume.key,
+            0,
+            volume.stem,
+            f"the whole server of {service}",
+            noun=volume.noun,
         )
         for service, volume in servers
     )

@@ -166,11 +166,11 @@ def _candidate(
 
 
 def _stored_bytes(found: OffsiteSet) -> dict[str, int]:
-    """Return the bytes in the store, by database and volume."""
+    """Return the bytes in the store, by database, volume and path."""
     amounts: dict[str, int] = {}
     for entry in found.objects:
         folder, _, file = entry.file.partition("/")
-        if folder in ("databases", "volumes") and file:
+        if folder in ("databases", "volumes", "paths") and file:
             key = f"{folder}/{file.partition('.')[0]}"
             amounts[key] = amounts.get(key, 0) + entry.bytes
     return amounts

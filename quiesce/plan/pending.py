@@ -91,7 +91,7 @@ def describe_leftover(step: Step, run: str, backups: str) -> tuple[str, str]:
     if isinstance(step, FinishSwap):
         folder = f".quiesce-{run}"
         return (
-            f"folder {folder} in volume {step.volume}",
+            f"folder {folder} in {step.noun} {step.volume}",
             f"as root, rm -r {folder} in the mountpoint that 'inv volumes' shows",
         )
     if isinstance(step, ReleaseSnapshot):

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from quiesce.model import Volume
 from quiesce.observed import Mount
 from quiesce.plan.found import FoundFolder, FoundProbe, FoundServer, FoundService, FoundStack
 from quiesce.plan.known_images import is_system, why_never
 
 #: What cannot be a key is replaced by a dash.
 _NOT_A_KEY = re.compile(r"[^A-Za-z0-9._-]+")
-#: Whether sets can contain folders of this machine: a source of files then has a folder.
-PATHS_ARE_KEPT = any(one.name == "folder" for one in fields(Volume))
 _REASONS = {
     "cache": "a cache: it is filled again",
     "logs": "logs",
@@ -217,13 +214,7 @@ def _paths(found: FoundStack) -> tuple[list[Entry], list[tuple[str, str]]]:
 
 def _path_entry(key: str, folder: FoundFolder, way: str, about: _About, where: str) -> Entry:
     comments = [f"{where}{_size(folder)}", *about.comments]
-    values = [("path", folder.shown)]
-    if PATHS_ARE_KEPT:
-        values += [("purpose", about.purpose), ("priority", about.priority)]
-    elif way != "never":
-        dumped = "its databases are dumped" if way == "by-dump" else ""
-        comments.append(dumped or "NOT BACKED UP: sets contain named volumes only")
-        way = "never"
+    values = [("path", folder.shown), ("purpose", about.purpose), ("priority", about.priority)]
     return Entry("paths", key, (*values, ("backup", way)), tuple(comments))
 
 
@@ -241,8 +232,6 @@ def _not_listed(source: str, folder: FoundFolder, users: _Users, found: FoundSta
         return "mounted read-only, so it is not data of this stack"
     if source in found.reserved:
         return "contains the files of the stack itself; decide what of it is data"
-    if not PATHS_ARE_KEPT and not folder.inside:
-        return "outside of this folder; NOT BACKED UP: sets contain named volumes only"
     return None
 
 

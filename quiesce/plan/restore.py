@@ -104,7 +104,7 @@ def plan_restore(
     )
     clear: tuple[Node, ...] = (
         *(_drop(swap.database, swap.side, run) for swap in swaps),
-        *(FinishSwap(v.key, "clean up after a failed restore") for v in chosen.volumes),
+        *(_finish(v, "clean up after a failed restore") for v in chosen.volumes),
         DiscardStaging("clean up after a failed restore"),
     )
     after: tuple[Node, ...] = (
@@ -114,14 +114,15 @@ def plan_restore(
             if not swap.aside
         ),
         *(_drop(swap.database, swap.aside, run) for swap in swaps if swap.aside),
-        *(FinishSwap(v.key, "the restored content works") for v in chosen.volumes),
+        *(_finish(v, "the restored content works") for v in chosen.volumes),
         DiscardStaging("clean up"),
     )
     # In the bracket: otherwise previous copies would stay forever after a crash in these steps.
     nodes = (Bracket(f"restore {source.name}", (), body, on_failure=clear, on_success=after),)
     what = f"the rows of {source.name}" if only_rows else source.name
     if request.path:
-        what = f"{request.path} of volume {chosen.volumes[0].key} from {source.name}"
+        (volume,) = chosen.volumes
+        what = f"{request.path} of {volume.noun} {volume.key} from {source.name}"
     words = f"restore {what} into {stack.instance.name}"
     return Plan(
         run,
@@ -167,10 +168,11 @@ def users(stack: Stack, observed: Observed, chosen: Chosen) -> tuple[tuple[Unit,
         needed = servers & {entry.service for entry in service.depends_on}
         if needed:
             reasons[service.name] = f"uses {min(needed)}"
-        mounted = [mount.volume for mount in service.mounts if mount.volume in keys]
+        mounted = [m.volume for m in service.mounts if m.volume is not None and m.volume in keys]
         if mounted and service.name in servers:
+            noun = stack.volume(mounted[0]).noun
             raise RequestError(
-                f"{service.name} is a database server and uses volume {mounted[0]}",
+                f"{service.name} is a database server and uses {noun} {mounted[0]}",
                 f"restore them one after the other with --only {mounted[0]}",
             )
         if mounted:
@@ -200,9 +202,9 @@ def _stage(
     nodes: list[Node] = []
     for volume in chosen.volumes:
         if not observed.volume(volume.key).exists:
-            nodes.append(CreateVolume(volume.key, "it does not exist yet"))
+            nodes.append(CreateVolume(volume.key, "it does not exist yet", noun=volume.noun))
         why = "unpacked beside the live content and checked"
-        nodes.append(StageVolume(source.name, volume.key, why, path=path))
+        nodes.append(StageVolume(source.name, volume.key, why, path=path, noun=volume.noun))
     return tuple(nodes)
 
 
@@ -246,7 +248,7 @@ def _safety(
         *copies(name, servers),
         *(
             ArchiveVolume(
-                name, v.key, 0, f"volumes/{v.key}", "the services that use it are stopped"
+                name, v.key, 0, v.stem, "the services that use it are stopped", noun=v.noun
             )
             for v in volumes
             if v not in whole
@@ -287,6 +289,7 @@ def _exchange(
                 "by renaming; the previous content is kept until success",
                 path=request.path,
                 lost=inputs.lost.get(v.key, ()),
+                noun=v.noun,
             )
             for v in chosen.volumes
         ),
@@ -305,7 +308,7 @@ def _exchange(
             else ()
         ),
         *(
-            PutBackVolume(v.key, "the previous content was kept", path=request.path)
+            PutBackVolume(v.key, "the previous content was kept", path=request.path, noun=v.noun)
             for v in chosen.volumes
         ),
         *(PutBackDatabases(name, of, "the previous databases were kept") for name, of in servers),
@@ -328,6 +331,10 @@ def _by_server(
         (server, tuple(swap for swap in swaps if service_of[swap.database] == server))
         for server in servers
     )
+
+
+def _finish(volume: Volume, why: str) -> FinishSwap:
+    return FinishSwap(volume.key, why, noun=volume.noun)
 
 
 def _drop(database: str, name: str, run: str) -> DropDatabase:

@@ -92,8 +92,9 @@ def choose(stack: Stack, source: RestoreSource, request: RestoreRequest) -> Chos
     volumes = set(source.volume_keys)
     if rows_alone(source, request):
         if named := sorted(volumes & set(only)):
+            noun = next((v.noun for v in stack.volumes if v.key == named[0]), "volume")
             raise RequestError(
-                f"--data-only restores rows, and {named[0]} is a volume",
+                f"--data-only restores rows, and {named[0]} is a {noun}",
                 f"omit {named[0]}, or omit --data-only",
             )
         volumes = set()
@@ -136,9 +137,10 @@ def refuse_external_users(chosen: Chosen, observed: Observed) -> None:
     for volume in chosen.volumes:
         if others := observed.volume(volume.key).outside:
             raise RequestError(
-                f"volume {volume.key} is also used by {', '.join(others)}, outside of the project",
+                f"{volume.noun} {volume.key} is also used by {', '.join(others)}, outside of the "
+                "project",
                 f"if {others[0]} is no longer needed, stop and remove it first; or leave the "
-                "volume out with --only",
+                f"{volume.noun} out with --only",
             )
 
 
@@ -152,23 +154,30 @@ def check_path(
         or request.beside
         or rows_alone(source, request)
     ):
-        raise RequestError("--path needs exactly one volume", "name only that volume with --only")
+        raise RequestError(
+            "--path needs exactly one volume or path", "name only that one with --only"
+        )
     (volume,) = chosen.volumes
     parts = request.path.split("/")
     plain = not {"", ".", ".."} & set(parts) and not set("\0\n") & set(request.path)
     if not plain or is_run_folder(parts[0]):
         raise RequestError(
-            f"{request.path!r} is not a valid path in a volume",
-            "give it relative to the root of the volume, like a/b",
+            f"{request.path!r} is not a valid path in a {_inside(volume)}",
+            f"give it relative to the root of the {_inside(volume)}, like a/b",
         )
     if volume.key in {cluster.volume for cluster in source.clusters}:
         raise RequestError(
-            f"volume {volume.key} is a PostgreSQL data directory, which can only be restored as "
-            "a whole",
+            f"{volume.noun} {volume.key} is a PostgreSQL data directory, which can only be "
+            "restored as a whole",
             "omit --path",
         )
     if not observed.volume(volume.key).exists:
         raise RequestError(
-            f"volume {volume.key} does not exist, so {request.path} cannot be restored into it",
-            "omit --path to restore the whole volume",
+            f"{volume.noun} {volume.key} does not exist, so {request.path} cannot be restored into "
+            "it",
+            f"omit --path to restore the whole {_inside(volume)}",
         )
+
+
+def _inside(volume: Volume) -> str:
+    return "volume" if volume.folder is None else "folder"

@@ -216,7 +216,7 @@ def with_block(table: bytes, name: str, lines: Sequence[str]) -> bytes:
         block = [begin + b"\n", *block, end + b"\n"]
     if begin in bare:
         at, after = bare.index(begin), bare.index(end) + 1
-        if at > after:
+        if at >= after:
             raise NotATiming(
                 f"the markers of {name} in the crontab are in the wrong order",
                 "correct them with 'crontab -e'",

@@ -154,7 +154,7 @@ def _body(
 ) -> tuple[Node, ...]:
     archives = (
         ArchiveVolume(
-            set_name, v.key, 0, f"volumes/{v.key}", "its writers are stopped and stay stopped"
+            set_name, v.key, 0, v.stem, "its writers are stopped and stay stopped", noun=v.noun
         )
         for v in selection.volumes
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from quiesce.exclusion import LeftOut
-from quiesce.model import DatabaseSwap, Mode, SetKind, Undeclared, UndeclaredKind
+from quiesce.model import DatabaseSwap, Mode, Noun, SetKind, Undeclared, UndeclaredKind
 from quiesce.observed import Unit
 
 
@@ -212,15 +212,17 @@ class EmptyVolume(Step):
     """The volume is empty. Its root keeps owner and mode."""
 
     volume: str
+    noun: Noun = field(default="volume", kw_only=True)
     why: str
 
     def sentence(self) -> str:
-        return f"empty volume {self.volume}"
+        return f"empty {self.noun} {self.volume}"
 
 
 @dataclass(frozen=True, slots=True)
 class EmptyPath(Step):
-    """This folder below the stack's folder is empty. The folder itself is kept."""
+    """This folder is empty: below the stack's folder, or with an absolute path. The folder itself
+    is kept."""
 
     path: str
     why: str
@@ -346,10 +348,11 @@ class CheckShutdown(Step):
     set: str
     service: str
     volume: str
+    noun: Noun = field(default="volume", kw_only=True)
     why: str
 
     def sentence(self) -> str:
-        return f"check that {self.service} shut down cleanly in volume {self.volume}"
+        return f"check that {self.service} shut down cleanly in {self.noun} {self.volume}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,13 +419,14 @@ class ArchiveVolume(Step):
     level: int
     file: str
     left_out: tuple[LeftOut, ...] = field(default=(), kw_only=True)
+    noun: Noun = field(default="volume", kw_only=True)
     why: str
 
     def sentence(self) -> str:
         what = "everything" if self.level == 0 else "changes"
         if self.left_out:
             what = f"everything except {_patterns(self.left_out)}"
-        return f"archive volume {self.volume}, level {self.level} ({what})"
+        return f"archive {self.noun} {self.volume}, level {self.level} ({what})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -868,10 +872,11 @@ class CreateVolume(Step):
     """The volume exists, with the labels that Compose itself would set."""
 
     volume: str
+    noun: Noun = field(default="volume", kw_only=True)
     why: str
 
     def sentence(self) -> str:
-        return f"create volume {self.volume}"
+        return f"create {self.noun} {self.volume}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -882,6 +887,7 @@ class StageVolume(Step):
     set: str
     volume: str
     path: str = field(default="", kw_only=True)
+    noun: Noun = field(default="volume", kw_only=True)
     why: str
 
     def sentence(self) -> str:
@@ -897,6 +903,7 @@ class SwapVolume(Step):
 
     volume: str
     path: str = field(default="", kw_only=True)
+    noun: Noun = field(default="volume", kw_only=True)
     lost: tuple[LeftOut, ...] = field(default=(), kw_only=True)
     why: str
 
@@ -911,6 +918,7 @@ class PutBackVolume(Step):
 
     volume: str
     path: str = field(default="", kw_only=True)
+    noun: Noun = field(default="volume", kw_only=True)
     why: str
 
     def sentence(self) -> str:
@@ -924,10 +932,11 @@ class FinishSwap(Step):
     former: ClassVar[str] = "SettleVolume"
 
     volume: str
+    noun: Noun = field(default="volume", kw_only=True)
     why: str
 
     def sentence(self) -> str:
-        return f"remove staged and previous content from volume {self.volume}"
+        return f"remove staged and previous content from {self.noun} {self.volume}"
 
 
 # -------------------------------------------------------------------------------------- structure
@@ -1012,7 +1021,8 @@ def _listed(values: tuple[str, ...], otherwise: str) -> str:
 
 
 def _content(step: StageVolume | SwapVolume | PutBackVolume) -> str:
-    return f"{step.path} of volume {step.volume}" if step.path else f"volume {step.volume}"
+    whole = f"{step.noun} {step.volume}"
+    return f"{step.path} of {whole}" if step.path else whole
 
 
 def _patterns(parts: tuple[LeftOut, ...]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from quiesce.model import (
+    StackFiles,
     Volume,
 )
 from quiesce.observed import (
@@ -69,7 +70,9 @@ class Runtime(Protocol):
 
     def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
         """Return every declared volume with its state on the engine, then undeclared volumes of
-        the Compose model. Raise RequestError for a declared volume that is not in the model."""
+        the Compose model, then the declared paths. Raise RequestError for a declared volume that
+        is not in the model, and for a path that is not a folder or shares files with another
+        source."""
         ...
 
     def up(self, services: Sequence[str], *, build: bool) -> None:
@@ -157,6 +160,11 @@ class Runtime(Protocol):
     def description(self) -> Mapping[str, bytes]:
         """Return files that describe the stack (file name → content): the resolved model with
         every secret replaced. It contains no value of an environment variable."""
+        ...
+
+    def stack_files(self) -> StackFiles:
+        """Return the files from which the stack is defined, without any that may contain a secret;
+        these are named. Only files of this machine."""
         ...
 
     def images(self) -> Mapping[str, str]:

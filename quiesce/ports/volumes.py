@@ -1,4 +1,4 @@
-"""What Quiesce needs from volumes."""
+"""What Quiesce needs from volumes, and from folders in `paths`, which are volumes to this port."""
 
 from __future__ import annotations
 
@@ -54,6 +54,11 @@ class VolumeIO(Protocol):
         surrogates in them, as in every name that Python has from the file system."""
         ...
 
+    def mount_points(self, volume: VolumeState) -> tuple[str, ...]:
+        """Entries (`./a/b`) below the root that are mount points on the engine's machine: nobody
+        may rename or remove them, and their content is of another file system."""
+        ...
+
     def remarks(self, volume: VolumeState) -> tuple[str, ...]:
         """Return warnings about the last `archive` of this volume."""
         ...
@@ -98,7 +103,7 @@ class VolumeIO(Protocol):
         ...
 
     def create(self, volume: VolumeState) -> None:
-        """The volume exists, as Compose itself would have made it."""
+        """The volume exists, as Compose itself would have made it; a folder with its parents."""
         ...
 
     def stage(

@@ -16,6 +16,7 @@ from quiesce.report.phases import Phases
 from quiesce.report.plain import failure_lines
 from quiesce.report.renderer import Failure, Instant, Running, Steps
 from quiesce.report.streams import Stream
+from quiesce.report.wrapping import glued, unglued, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,11 +73,18 @@ class _OutputBuffer:
         return self._fixed or self._stream.columns
 
     def render(self, *parts: object, soft: bool = False) -> str:
-        """Return the parts as text with the terminal's codes, one below the other."""
+        """Return the parts as text with the terminal's codes, one below the other. Lines of text
+        are wrapped unless they are `soft`."""
+        from rich.text import Text
+
         self.console.width = self.columns
         for part in parts:
-            self.console.print(part, soft_wrap=soft)
-        text = self._page.getvalue()
+            if isinstance(part, Text) and not soft:
+                for line in wrapped(part, self.columns):
+                    self.console.print(line, soft_wrap=True)
+            else:
+                self.console.print(part, soft_wrap=soft or getattr(part, "prewrapped", False))
+        text = unglued(self._page.getvalue())
         self._page.seek(0)
         self._page.truncate()
         # Rich fills tables up to the terminal's width, which is noise in what is copied.
@@ -232,7 +240,7 @@ class ConsoleRenderer:
             return tables.table(self._shown(block), self._buffer(self._out).columns)
         if isinstance(block, Facts):
             rows = tuple((self._flat(name), self._cell(cell)) for name, cell in block.rows)
-            return [tables.facts(rows)]
+            return [tables.facts(rows, self._buffer(self._out).columns)]
         if isinstance(block, Remark):
             return self._remark(block)
         if isinstance(block, Outline):
@@ -260,7 +268,8 @@ class ConsoleRenderer:
             self._text(line, styles.get(line.partition(" ")[0], ""), keep=True)
             for line in failure_lines(failure)
         ]
-        self._print(self._err, *lines, soft=True)
+        # In a file, the fact and the hint stay one line each.
+        self._print(self._err, *lines, soft=not self._err.terminal)
 
     def prompt(self, question: str, banner: Sequence[str]) -> None:
         self.leave()
@@ -318,7 +327,7 @@ class ConsoleRenderer:
         return self._shaped(before + flat)
 
     def _shaped(self, text: str) -> str:
-        return words.legible(words.printable(text), self._out.encoding)
+        return glued(words.legible(words.printable(text), self._out.encoding))
 
     def _buffer(self, stream: Stream) -> _OutputBuffer:
         if id(stream) not in self._papers:

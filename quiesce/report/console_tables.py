@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from rich.console import Group
-from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 from rich.tree import Tree
 
 from quiesce.report import words
 from quiesce.report.blocks import Cell, Table
+from quiesce.report.wrapping import widest_word, wrapped
 
 STYLES = {"plain": "", "good": "green", "bad": "bold red", "warning": "yellow", "faint": "dim"}
 
@@ -24,7 +24,7 @@ def table(block: Table, columns: int) -> list[object]:
     if not block.rows:
         return [Text.assemble((f"{block.title}: " if block.title else "", "bold"), block.empty)]
     if _least_width(block) > columns:
-        return [*title, *(_record(block, row) for row in block.rows)]
+        return [*title, *(_record(block, row, columns) for row in block.rows)]
     body = RichTable(box=None, header_style="dim", padding=(0, _GAP, 0, 0), pad_edge=False)
     for index, column in enumerate(block.columns):
         body.add_column(
@@ -32,16 +32,22 @@ def table(block: Table, columns: int) -> list[object]:
             justify="right" if column.numeric else "left",
             no_wrap=not column.wraps,
             overflow="fold",
-            min_width=min(column.wraps, _widest(block, index)) or None,
+            min_width=_least(block, index) or None,
         )
     for row in block.rows:
         body.add_row(*(_styled(cell) for cell in row))
     return [*title, body]
 
 
-def facts(rows: Sequence[tuple[str, Cell]]) -> object:
+class Lines(Group):
+    """Lines of text that are wrapped already."""
+
+    prewrapped = True
+
+
+def facts(rows: Sequence[tuple[str, Cell]], columns: int) -> object:
     """Return names and values in two columns, indented."""
-    return Padding(_pairs(rows), (0, 0, 0, 2))
+    return Lines(*_pairs(rows, columns))
 
 
 def outline(text: str, shaped: Callable[[str], str]) -> object:
@@ -74,35 +80,46 @@ def outline(text: str, shaped: Callable[[str], str]) -> object:
 def _least_width(block: Table) -> int:
     total = 0
     for index, column in enumerate(block.columns):
-        widest = _widest(block, index)
-        if column.wraps:
-            widest = min(widest, column.wraps)
-        total += max(widest, words.width(column.title)) + _GAP
+        least = _least(block, index) if column.wraps else _widest(block, index)
+        total += max(least, words.width(column.title)) + _GAP
     return total - _GAP
+
+
+def _least(block: Table, index: int) -> int:
+    """Return the width that a column needs so that it breaks only between words, 0 if it never
+    breaks."""
+    wraps = block.columns[index].wraps
+    if not wraps:
+        return 0
+    longest = max(widest_word(row[index].text) for row in block.rows)
+    return max(longest, min(wraps, _widest(block, index)))
 
 
 def _widest(block: Table, index: int) -> int:
     return max(words.width(row[index].text) for row in block.rows)
 
 
-def _record(block: Table, row: Sequence[Cell]) -> object:
+def _record(block: Table, row: Sequence[Cell], columns: int) -> object:
     head, *rest = row
     pairs = [
         (column.title, cell)
         for column, cell in zip(block.columns[1:], rest, strict=True)
         if cell.text != "-"
     ]
-    name = Text(head.text, STYLES[head.tone] or "bold", overflow="fold")
-    return Group(name, Padding(_pairs(pairs), (0, 0, 0, 2)))
+    return Lines(Text(head.text, STYLES[head.tone] or "bold"), *_pairs(pairs, columns))
 
 
-def _pairs(rows: Sequence[tuple[str, Cell]]) -> RichTable:
-    grid = RichTable.grid(padding=(0, _GAP, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
+def _pairs(rows: Sequence[tuple[str, Cell]], columns: int) -> list[Text]:
+    names = max((words.width(name) for name, _ in rows), default=0)
+    before = _GAP + names + _GAP
+    lines = []
     for name, cell in rows:
-        grid.add_row(name, _styled(cell))
-    return grid
+        first, *more = wrapped(_styled(cell), max(1, columns - before)) or [Text()]
+        lines.append(
+            Text.assemble(" " * _GAP, (words.padded(name, names), "dim"), " " * _GAP, first)
+        )
+        lines += [Text.assemble(" " * before, line) for line in more]
+    return lines
 
 
 def _styled(cell: Cell) -> Text:

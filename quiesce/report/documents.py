@@ -190,6 +190,7 @@ def status(
     last_restore: LastRestore | None = None,
     last_drill: DrillRecord | None = None,
     left: Sequence[Leftover] = (),
+    later: BackupSet | None = None,
 ) -> Document:
     """Return everything `status` shows."""
     engine = observed.engine
@@ -215,6 +216,7 @@ def status(
         "undeclared_databases": list(observed.undeclared_databases),
         **volumes(stack, observed, sizes),
         "last_backup": backup_set(last, now) if last else None,
+        "newest_set": backup_set(later or last, now) if last else None,
         "last_verified": backup_set(verified, now) if verified else None,
         "last_restore": {
             "request": last_restore.request,

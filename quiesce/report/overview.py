@@ -43,6 +43,21 @@ def newest(sets: Iterable[BackupSet], instance: str, *, verified: bool) -> Backu
     return max(wanted, key=rank, default=None)
 
 
+def newer(sets: Iterable[BackupSet], than: BackupSet | None) -> BackupSet | None:
+    """Return the newest set of the same instance that is newer than the one that `newest` named,
+    because that is a full one: a set of rows, such as a shutdown makes, or a safety set."""
+    if than is None:
+        return None
+    own = [s for s in sets if s.manifest.instance == than.manifest.instance]
+    last = max(own, key=lambda s: s.manifest.created_at, default=than)
+    return last if last.manifest.created_at > than.manifest.created_at else None
+
+
+def kind_words(backup: BackupSet) -> str:
+    """Return what kind of set it is."""
+    return "safety set" if backup.manifest.safety else f"{backup.manifest.kind} set"
+
+
 def status(
     stack: Stack,
     observed: Observed,
@@ -56,6 +71,7 @@ def status(
     last_restore: LastRestore | None = None,
     last_drill: DrillRecord | None = None,
     left: Sequence[Leftover] = (),
+    later: BackupSet | None = None,
 ) -> list[Block]:
     """Return services, databases, volumes, backups and pending recoveries."""
     instance, engine = stack.instance, observed.engine
@@ -69,6 +85,7 @@ def status(
         Facts(
             (
                 ("last backup", _backup(last, now, none="never", good=True)),
+                *_later(later, now),
                 ("last verified", _backup(last_verified, now, none="never", good=False)),
                 ("last restore", _restore(last_restore, now)),
                 ("last drill", _drill(last_drill, now)),
@@ -84,6 +101,14 @@ def status(
     for one in left:
         blocks.append(Remark("bad" if one.service else "warning", one.run, one.fact, one.hint))
     return [*blocks, *(_shadowed(folder) for folder in covered)]
+
+
+def _later(backup: BackupSet | None, now: datetime) -> list[tuple[str, Cell]]:
+    """Describe the newest set if it is not the last backup."""
+    if backup is None:
+        return []
+    text = f"{kind_words(backup)}, {_backup(backup, now, none='', good=True).text}"
+    return [("newest set", Cell(text))]
 
 
 def _restore(last: LastRestore | None, now: datetime) -> Cell:

@@ -284,10 +284,13 @@ class Reporter:
         good = overview.newest(sets, stack.instance.name, verified=True)
         zone = self._face.zone
         proofs = (last_restore, last_drill, left)
+        later = overview.newer(sets, last)
         self._show(
-            documents.status(stack, observed, last, good, now, unfinished, sizes, covered, *proofs),
+            documents.status(
+                stack, observed, last, good, now, unfinished, sizes, covered, *proofs, later
+            ),
             overview.status(
-                stack, observed, last, good, now, unfinished, sizes, zone, covered, *proofs
+                stack, observed, last, good, now, unfinished, sizes, zone, covered, *proofs, later
             ),
         )
 

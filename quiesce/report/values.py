@@ -12,7 +12,7 @@ Sizes = Mapping[str, tuple[int, int] | None]
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from quiesce.model import Downtime
+    from quiesce.model import Downtime, Noun
 
 
 class UnfinishedRun(NamedTuple):
@@ -104,11 +104,12 @@ class RestoredDatabase:
 
 @dataclass(frozen=True, slots=True)
 class RestoredVolume:
-    """A restored volume: entries and bytes of its live content."""
+    """A restored volume or path: entries and bytes of its live content."""
 
     key: str
     files: int
     bytes: int
+    noun: Noun = "volume"
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ def backup_done(backup: BackupSet) -> list[Block]:
         for record in manifest.databases
     ]
     rows += [
-        (f"volume {record.key}", Cell(_files(record.files, record.bytes) + _sqlite(record)))
+        (f"{record.noun} {record.key}", Cell(_files(record.files, record.bytes) + _sqlite(record)))
         for record in manifest.volumes
     ]
     rows += _one_moment(manifest)
@@ -200,7 +200,7 @@ def restore_done(outcome: RestoreOutcome) -> list[Block]:
         )
         for database in outcome.databases
     ]
-    rows += [(f"volume {v.key}", Cell(_files(v.files, v.bytes))) for v in outcome.volumes]
+    rows += [(f"{v.noun} {v.key}", Cell(_files(v.files, v.bytes))) for v in outcome.volumes]
     if outcome.downtime:
         rows += _downtime(outcome.downtime)
     if outcome.safety_set:

@@ -130,11 +130,47 @@ class RemoteWorld(HelperWorld):
     local = False
 
 
-WORLDS = {"helper": HelperWorld, "mixed": MixedWorld, "remote": RemoteWorld}
+class FolderWorld(HelperWorld):
+    """Folders in `paths` instead of volumes: the engine's, and this machine's to look at."""
+
+    def state(self, key: str) -> VolumeState:
+        folder = self.base / "folders" / key
+        return VolumeState(key, str(folder), folder.is_dir(), "bind", {}, folder, ())
+
+
+class MixedFolderWorld(FolderWorld):
+    """The same read directly."""
+
+    def direct(self, state: VolumeState) -> Path | None:
+        return state.mountpoint
+
+
+class RemoteFolderWorld(FolderWorld):
+    """The same streamed."""
+
+    local = False
+
+
+WORLDS = {
+    "helper": HelperWorld,
+    "mixed": MixedWorld,
+    "remote": RemoteWorld,
+    "folder": FolderWorld,
+    "mixed-folder": MixedFolderWorld,
+    "remote-folder": RemoteFolderWorld,
+}
+#: What differs in nothing but where another world differs, too.
+LONG = ("mixed-folder", "remote-folder")
 
 
 @pytest.fixture(
-    params=["direct", *(pytest.param(name, marks=pytest.mark.engine) for name in WORLDS)]
+    params=[
+        "direct",
+        *(
+            pytest.param(name, marks=[pytest.mark.engine, *([pytest.mark.long] * (name in LONG))])
+            for name in WORLDS
+        ),
+    ]
 )
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """One way to the bytes; nothing of it is left afterwards."""
@@ -223,7 +259,7 @@ def test_a_second_level_one_describes_the_volume_anew(world: World) -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("machine", ["helper", "remote"])
+@pytest.mark.parametrize("machine", ["helper", "remote", "folder", "remote-folder"])
 def test_what_a_container_holds_open_for_writing_is_in_level_1(
     machine: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -240,7 +276,13 @@ def test_what_a_container_holds_open_for_writing_is_in_level_1(
         entrypoint=["sh", "-c"],
         command=["exec 3<>/data/held; echo; exec sleep 600"],
         host_config=world.api.create_host_config(
-            mounts=[Mount("/data", world.state("media").name, "volume")]
+            mounts=[
+                Mount(
+                    "/data",
+                    world.state("media").name,
+                    "bind" if world.state("media").is_folder else "volume",
+                )
+            ]
         ),
     )
     try:

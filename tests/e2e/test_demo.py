@@ -16,7 +16,9 @@ import pytest
 
 from tests.support.checkout import wait_until
 from tests.support.patience import TASK
+from tests.support.sampling import require_in_sample
 
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 ROOT = Path(__file__).resolve().parents[2]
 _COPIED = (
     "inv",
@@ -112,9 +114,12 @@ def test_two_demos_at_once_come_out_identical_and_leave_nothing(home: Path) -> N
     assert _tree() == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_cleans_up_after_itself(home: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize("number", INTERRUPTS)
+def test_an_interrupted_demo_cleans_up_after_itself(
+    home: Path, number: signal.Signals, everything: bool
+) -> None:
     """Ctrl-C while services run: their processes and the folder are gone when it ends."""
+    require_in_sample("demo", number, INTERRUPTS, 1, all_of_them=everything)
     process = _start(home)
     _wait_for_backup(home)
     process.send_signal(number)

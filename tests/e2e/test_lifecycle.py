@@ -206,7 +206,7 @@ def test_the_doctor_finds_what_is_wrong_and_how_to_mend_it(core: Checkout) -> No
         assert not {"backend", "frontend"} & set(found)
         assert any("/usr/share" in fact and "hides" in fact for fact in facts)
         assert hidden["hint"]
-        assert "paths:  hiding: {path: hiding, backup: never}" in nosy["hint"]
+        assert "paths:  hiding: {path: ./hiding, backup: files}" in nosy["hint"]
         assert nosy["level"] == "error"
         assert found["backups"]["hint"] == f"chmod 0700 {core.folder / 'backups'}"
         assert all(f["hint"] for f in found.values())

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from quiesce.errors import Busy, QuiesceError, RequestError, ServiceFailed
-from quiesce.model import Volume
+from quiesce.model import StackFiles, Volume
 from quiesce.observed import (
     Condition,
     Dependency,
@@ -149,6 +149,9 @@ class FakeRuntime:
     def logs(self, service: str, lines: int) -> str:
         self._known(service)
         return "\n".join(self.log_lines.get(service, [])[-lines:])
+
+    def stack_files(self) -> StackFiles:
+        return StackFiles()
 
     def description(self) -> Mapping[str, bytes]:
         return dict(self.documents)

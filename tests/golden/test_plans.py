@@ -35,7 +35,9 @@ from tests.support.builders import (
     a_cold_set,
     a_set,
     a_stack,
+    a_stack_with_folders,
     a_world,
+    a_world_with_folders,
     restarting_always,
 )
 
@@ -153,6 +155,30 @@ PLANS: dict[str, Callable[[], Plan]] = {
     ),
     "restore_without_safety_or_restart": lambda: _restore(
         RestoreRequest(safety=False, restart=False)
+    ),
+    "backup_with_paths": lambda: plan_backup(
+        a_stack_with_folders(), a_world_with_folders(), EVERYTHING, RUN, NAME
+    ),
+    "backup_cold_with_paths": lambda: plan_cold(
+        a_stack_with_folders(), a_world_with_folders(), BackupRequest(mode="cold"), RUN, NAME
+    ),
+    "restore_one_path": lambda: plan_restore(
+        a_stack_with_folders(),
+        a_world_with_folders(),
+        a_set(volumes=("redis-data", "photos")),
+        RestoreRequest(only=("photos",)),
+        NOTHING_FOUND,
+        RUN,
+        f"{NAME}-safety",
+    ),
+    "clean_all_with_paths": lambda: plan_clean_all(
+        a_stack_with_folders(), a_world_with_folders(), OWNED, RUN, force=False
+    ),
+    "clean_cache_with_paths": lambda: plan_empty(
+        a_stack_with_folders(), a_world_with_folders(), RUN, "cache"
+    ),
+    "nuke_with_paths": lambda: plan_nuke(
+        a_stack_with_folders(), a_world_with_folders(), RUN, force=False
     ),
     "up": lambda: services.plan_up(a_stack(), a_world(), RUN, ("backend",)),
     "start": lambda: services.plan_start(a_stack(), a_world(ASLEEP), RUN, ()),

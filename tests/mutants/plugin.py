@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import signal
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -212,9 +213,8 @@ def _run(session: pytest.Session, number: int) -> None:
 def _separate_folders(session: pytest.Session, name: str) -> None:
     """Forks must not share the folders that tests are given."""
     factory: Any = session.config._tmp_path_factory  # type: ignore[attr-defined]
-    folder = factory.getbasetemp() / name
-    folder.mkdir()
-    factory._basetemp = folder
+    # Not the name alone: that of a fork is its number, which comes again after an hour.
+    factory._basetemp = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=factory.getbasetemp()))
 
 
 def _exchange(module: CodeType, file: str) -> int:

@@ -113,6 +113,52 @@ def a_cleanable_stack(folder: Path = Path("/stack"), **fields: object) -> Stack:
     return replace(stack, volumes=volumes, paths=(logs,), **fields)  # type: ignore[arg-type]
 
 
+def a_stack_with_folders(folder: Path = Path("/stack"), **fields: object) -> Stack:
+    """The example stack with folders besides its volumes: one that is kept, one that is also a
+    cache, one of a database server, and one that is neither."""
+    photos = Path("/mnt/photos")
+    return replace(
+        a_stack(folder),
+        volumes=(
+            a_volume("redis-data"),
+            a_volume("photos", folder=photos, priority="critical"),
+            a_volume("previews", folder=folder / "previews", clean="cache"),
+            a_volume("pgdata", folder=folder / "pgdata", backup="by-dump"),
+        ),
+        paths=(
+            PathEntry("photos", photos, "files", None),
+            PathEntry("previews", folder / "previews", "files", "cache"),
+            PathEntry("pgdata", folder / "pgdata", "by-dump", None),
+            PathEntry("code", folder, "never", None),
+        ),
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def a_world_with_folders(states: Mapping[str, UnitState | None] | None = None) -> Observed:
+    """The stack of `a_stack_with_folders`: the backend writes to a part of the kept folder, the
+    proxy reads it, the database server has its own."""
+    stack = a_stack_with_folders()
+    world = a_world(states, stack=stack)
+    mounts = {
+        "redis": (Mount("redis-data", "app-redis-data", "/data", True),),
+        "db": (Mount("pgdata", "/stack/pgdata", "/var/lib/postgresql/data", True),),
+        "backend": (
+            Mount("photos", "/mnt/photos/new", "/new", True),
+            Mount("previews", "/stack/previews", "/previews", True),
+        ),
+        "proxy": (Mount("photos", "/mnt/photos", "/photos", False),),
+    }
+    return replace(
+        world,
+        services=tuple(replace(s, mounts=mounts.get(s.name, ())) for s in world.services),
+        volumes=tuple(
+            replace(state, name=str(volume.folder), driver="bind") if volume.folder else state
+            for state, volume in zip(world.volumes, stack.volumes, strict=True)
+        ),
+    )
+
+
 def a_service(name: str, state: UnitState | None = "running") -> Service:
     """A service of the example stack with one unit in this state (None: no container)."""
     unit = Unit(

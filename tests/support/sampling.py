@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import pytest
 
 SEED = "QUIESCE_TEST_SEED"
 #: So many points at the beginning and at the end are always tried: there each one is another thing.
@@ -24,6 +26,14 @@ def choose_seed() -> str:
 def chance(name: str) -> random.Random:
     """Return the random numbers of one test, the same for one seed in whatever order tests run."""
     return random.Random(f"{choose_seed()} {name}")
+
+
+def require_in_sample(
+    name: str, point: object, points: Sequence[object], count: int, *, all_of_them: bool
+) -> None:
+    """Skip the test of this point unless it is one of the `count` points that this run tries."""
+    if not all_of_them and point not in chance(name).sample(list(points), count):
+        pytest.skip("not in the sample of this run; --long tries all")
 
 
 def each_kill(name: str, try_one: Callable[[int], bool], *, all_of_them: bool) -> int:

@@ -35,10 +35,6 @@ LITERAL = (
     "a password must not be in this file "
     "(write '${NAME}' and define NAME in the env file, or use password_file)"
 )
-NOT_BELOW = (
-    "is not below the folder of this file "
-    "(give a folder below the folder of this file, such as 'backend/logs')"
-)
 DATABASE = (
     "use letters, digits, _ - . and $, at most 63, not - . or $ first; 'name:' takes any name"
 )
@@ -416,11 +412,6 @@ ADDED = {
         "databases: {a: {service: db, migrations: {service: web}}}",
         "6: databases.a.migrations: expected text, found a mapping",
     ),
-    "path in the set": (
-        "paths: {a: {path: a, backup: files}}",
-        "6: paths.a.backup: 'files' is not supported by this version "
-        "(write 'never', or make it a named volume in the Compose file)",
-    ),
     # passwords
     "literal": (
         "databases: {a: {service: db, password: hunter2}}",
@@ -535,36 +526,68 @@ ADDED = {
         "6: databases.a.migrations: 'alembic.ini' does not exist (paths are relative to FOLDER/)",
     ),
     # paths
-    "path outside": (
-        "paths: {a: {path: ../x, backup: never}}",
-        f"6: paths.a.path: '../x' {NOT_BELOW}",
+    "path without a way of backup": (
+        "paths: {a: {path: a}}",
+        "6: paths.a.backup: is missing (add 'backup:')",
     ),
-    "absolute path": (
-        "paths: {a: {path: /var, backup: never}}",
-        f"6: paths.a.path: '/var' {NOT_BELOW}",
-    ),
-    "path of the stack": (
-        "paths: {a: {path: ., backup: never}}",
-        f"6: paths.a.path: '.' {NOT_BELOW}",
+    "path of home": (
+        "paths: {a: {path: ~/x, backup: files}}",
+        "6: paths.a.path: '~/x' starts with '~' (write the whole path of the folder)",
     ),
     **{
-        f"path {path}": (
-            f"paths: {{a: {{path: {path}, backup: never}}}}",
-            f"6: paths.a.path: '{path}' cannot be cleaned without '{name}': one contains the other "
-            "(give a folder below the folder of this file, such as 'backend/logs')",
+        f"path {path}, {way}": (
+            f"paths: {{a: {{path: {path}, {way}}}}}",
+            f"6: paths.a.path: '{path}' cannot be {done} without '{name}': one contains the other "
+            "(give a folder that contains data only, such as './data')",
         )
         for path, name in (
+            (".", "stack.yaml"),
+            ("..", "stack.yaml"),
+            ("/", "stack.yaml"),
             ("backups", "backups"),
             ("backups/core", "backups"),
             ("stack.yaml", "stack.yaml"),
             (".quiesce/core", ".quiesce"),
             (".env", ".env"),
         )
+        for way, done in (
+            ("backup: files", "kept"),
+            ("backup: never, clean: logs", "cleaned"),
+        )
     },
     "linked path": (
-        "paths: {a: {path: link/x, backup: never}}",
+        "paths: {a: {path: link/x, backup: files}}",
         "6: paths.a.path: 'link/x' contains a symbolic link "
-        "(give a folder below the folder of this file, such as 'backend/logs')",
+        "(write the folder that it leads to: /var/x)",
+    ),
+    "path that is a volume": (
+        "volumes: {a: {}}\npaths:\n  a: {path: a, backup: files}",
+        "8: paths.a: is also in 'volumes' in line 6 (give the path another key, such as a-folder)",
+    ),
+    "path that is an excluded volume": (
+        "exclude_volumes: [a]\npaths:\n  a: {path: a, backup: files}",
+        "8: paths.a: is also in 'exclude_volumes' in line 6 "
+        "(give the path another key, such as a-folder)",
+    ),
+    "path by dump without databases": (
+        "paths: {a: {path: a, backup: by-dump}}",
+        "6: paths.a.backup: 'by-dump' without any declared database: this path would not be "
+        "backed up (declare its databases in 'databases:', or use 'backup: files')",
+    ),
+    "path in a path": (
+        "paths:\n  a: {path: a, backup: files}\n  b: {path: a/b, backup: files}",
+        "8: paths.b.path: one of 'a/b' and path 'a' in line 7 contains the other "
+        "(remove 'b', or move its folder out of that of 'a')",
+    ),
+    "path around a path": (
+        "paths:\n  a: {path: a/c/d, backup: never}\n  b: {path: ./a, backup: files}",
+        "8: paths.b.path: one of './a' and path 'a' in line 7 contains the other "
+        "(remove 'a', and add 'exclude: [c/d/*]' to 'b')",
+    ),
+    "path twice": (
+        "paths:\n  a: {path: a, backup: files}\n  b: {path: ./a/, backup: never, clean: logs}",
+        "8: paths.b.path: one of './a/' and path 'a' in line 7 contains the other "
+        "(keep one of them)",
     ),
 }
 
@@ -890,10 +913,12 @@ def test_a_path_that_holds_the_env_file_or_a_compose_file_is_refused(folder: Pat
     content = GOOD.replace(
         "{retention", "{env_file: env/core.env, files: [docker/compose.yml], retention"
     )
-    content += "paths:\n  a: {path: env, backup: never}\n  b: {path: docker, backup: never}\n"
+    content += (
+        "paths:\n  a: {path: env, backup: never, clean: logs}\n  b: {path: docker, backup: files}\n"
+    )
     assert [problem.fact for problem in problems_of(content)] == [
         "'env' cannot be cleaned without 'core.env': one contains the other",
-        "'docker' cannot be cleaned without 'compose.yml': one contains the other",
+        "'docker' cannot be kept without 'compose.yml': one contains the other",
     ]
 
 

@@ -19,6 +19,7 @@ from quiesce.errors import (
     RequestError,
 )
 from quiesce.model import (
+    LeftOutFile,
     Member,
     OffsiteObject,
     OffsiteSet,
@@ -27,6 +28,7 @@ from quiesce.model import (
     Recipients,
     Retention,
     SetState,
+    StackFiles,
     Undeclared,
 )
 from quiesce.plan import steps as s
@@ -42,11 +44,16 @@ def test_the_description_of_the_stack_is_in_the_clear_only_in_a_set_that_is(
 ) -> None:
     """`stack.yaml` may contain anything."""
     (tmp_path / "stack.yaml").write_bytes(b"format: 1\n")
-    world = World(runtime__description={"compose.yaml": b"services:\n"})
+    left_out = (LeftOutFile(".env", "it contains values"),)
+    files = StackFiles({"files/app.conf": b"x"}, left_out)
+    described = {"compose.yaml": b"services:\n"}
+    world = World(runtime__description=described, runtime__stack_files=files)
     world.run.stack = a_stack(tmp_path)
     draft = world.draft()
     world.do(s.RecordStack(SET, ""))
+    assert draft.stack_left_out == left_out
     assert draft.documents == {
+        "stack/files/app.conf": b"x",
         "stack/stack.yaml": b"format: 1\n",
         "stack/compose.yaml": b"services:\n",
     }
@@ -57,10 +64,12 @@ def test_the_description_of_the_stack_is_in_the_clear_only_in_a_set_that_is(
     world.do(s.RecordStack(SET, ""))
     assert draft.documents == {}
     assert world.asked("store.write") == [
+        (RUN, SET, "stack/files/app.conf", b"x"),
         (RUN, SET, "stack/stack.yaml", b"format: 1\n"),
         (RUN, SET, "stack/compose.yaml", b"services:\n"),
     ]
-    assert draft.files == [("stack/stack.yaml", "stack", ""), ("stack/compose.yaml", "stack", "")]
+    names = ("files/app.conf", "stack.yaml", "compose.yaml")
+    assert draft.files == [(f"stack/{name}", "stack", "") for name in names]
 
 
 def encrypted(run: str, name: str, plain: Measured, recipients: Recipients) -> Measured:

@@ -92,16 +92,16 @@ REFUSALS: dict[str, tuple[Callable[[], object], str, str]] = {
     "a volume that is backed up otherwise": (
         lambda: backup("postgres-data"),
         "volume postgres-data is backed up by dump",
-        "name databases or volumes: rulesdb, memorydb, redis-data",
+        "name databases, volumes or paths: rulesdb, memorydb, redis-data",
     ),
     "a volume that is never backed up": (
         lambda: backup("rulesdb", "proxy-logs"),
         "volume proxy-logs is backed up never",
-        "name databases or volumes: ",
+        "name databases, volumes or paths: ",
     ),
     "an unknown name": (
         lambda: backup("rulesd"),
-        "there is no database or volume rulesd",
+        "there is no database, volume or path rulesd",
         "rulesdb",
     ),
     "a volume in a backup of databases": (
@@ -146,7 +146,7 @@ REFUSALS: dict[str, tuple[Callable[[], object], str, str]] = {
     ),
     "an unknown volume in a cold backup": (
         lambda: cold("redis-dat"),
-        "there is no volume redis-dat to back up",
+        "there is no volume or path redis-dat to back up",
         "redis-data",
     ),
     "a volume that is not there in a cold backup": (

@@ -122,10 +122,12 @@ def test_any_text_survives_as_yaml(text: str, tmp_path: Path) -> None:
     assert read.volumes[0].purpose == text
 
 
-def test_a_hostile_name_stays_a_comment() -> None:
-    """A folder's name may contain a line break; what follows it is no key of stack.yaml."""
-    folders = {"/srv/x\nversion: 2": FoundFolder("./x\nversion: 2", "file")}
-    web = a_service("web", a_mount("/srv/x\nversion: 2", "/x"))
+@pytest.mark.parametrize("line_break", ["\n", "\r", "\x85", "\u2028"])
+def test_a_hostile_name_stays_a_comment(line_break: str) -> None:
+    """A folder's name may contain what YAML takes for a line break; no key comes after it."""
+    name = f"x{line_break}version: 2"
+    folders = {f"/srv/{name}": FoundFolder(f"./{name}", "file")}
+    web = a_service("web", a_mount(f"/srv/{name}", "/x"))
     lines = draft(propose(found(web, folders=folders))).splitlines()
     assert [line for line in lines if line.startswith("version")] == ["version: 1"]
 

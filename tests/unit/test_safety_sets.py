@@ -30,8 +30,10 @@ from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
 from quiesce.plan.retention import candidate
 from quiesce.plan.set_ref import SetRef
 from quiesce.plan.steps import OpenSet, Plan, SealSet, steps_of
-from quiesce.report.overview import newest
+from quiesce.report.overview import newer, newest
+from quiesce.report.page.sentences import headline
 from tests.support.builders import NOW, RUN, a_set, a_stack, a_world
+from tests.support.page import half_a_year
 from tests.support.sets import publish_a_set
 
 LABEL = "before restore"
@@ -268,6 +270,19 @@ def test_the_newest_set_is_an_ordinary_one() -> None:
     """A safety set only where there is no other."""
     assert newest(SETS, "core", verified=True) == SETS[2]
     assert newest((SETS[1], SETS[3]), "core", verified=True) == SETS[3]
+
+
+def test_status_and_page_agree_on_the_newest_sets() -> None:
+    """The last backup is a full set that is no safety set; what is newer is named beside it."""
+    rows = aged("core-20261121-030000", -0.1, kind="data")
+    last = newest((*SETS, rows), "core", verified=False)
+    assert last == SETS[2]
+    assert newer((*SETS, rows), last) == rows
+    assert newer(SETS, last) == SETS[3]
+    assert newer(SETS[:3], last) is None
+    texts = [v.text for v in headline(replace(half_a_year(), sets=(*SETS, rows)))]
+    assert any(t.startswith(f"newest verified full set: {SETS[2].name},") for t in texts)
+    assert any(t.startswith(f"newest set: data set {rows.name},") for t in texts)
 
 
 def test_a_safety_set_is_no_backup_in_time() -> None:

@@ -206,3 +206,14 @@ def test_the_zone_of_a_time_is_kept() -> None:
     found = last_before("0 8 * * *", NOW.replace(tzinfo=UTC))
     assert found is not None
     assert found.tzinfo is UTC
+
+
+def test_a_block_of_a_crontab_is_whole_and_once_or_refused() -> None:
+    """Two of them, or one whose end comes first."""
+    block = with_block(b"", "core", ["x"])
+    with pytest.raises(NotATiming):
+        with_block(block + block, "core", ["y"])
+    begin, line, end = block.splitlines(keepends=True)
+    with pytest.raises(NotATiming, match="wrong order"):
+        with_block(end + begin, "core", ["y"])
+    assert with_block(begin + end + line, "core", []) == line

@@ -301,4 +301,55 @@ def test_what_comes_after_an_excluded_entry_is_compared_all_the_same() -> None:
     taken, dropped, found = compare(in_level_zero(ROOT, SAME), now, "a")
     assert taken == [".", "./b", "./c"]
     assert dropped == ["./a"]
-    assert found.files == 2
+    assert (found.files, found.dropped) == (2, 1)
+    (left_out,) = found.tally.result()
+    assert (left_out.pattern, left_out.files, left_out.bytes) == ("a", 1, 1)
+
+
+def test_what_was_open_for_writing_is_taken_whatever_its_times_are() -> None:
+    """By device and inode."""
+    taken: list[bytes] = []
+    before = in_level_zero(SAME, entry("./b", inode=8))
+    Difference(taken.append, taken.append).compare(
+        before, [SAME, entry("./b", inode=8)], T0 - 2, Exclusion(()), {(b"1", b"8")}
+    )
+    assert taken == [exchanged(b"./b")]
+
+
+def test_a_folder_with_attributes_that_was_replaced_is_made_anew() -> None:
+    """With all that is in it; the root cannot be, and has no name to remove."""
+    old = [entry(".", "d", inode=2), entry("./d", "d", inode=3), entry("./d/f", inode=4)]
+    before = in_level_zero(*old, attributes=True)
+    now = [entry(".", "d", inode=9), entry("./d", "d", inode=5), entry("./d/f", inode=4)]
+    taken, dropped, _ = compare(before, now)
+    assert dropped == ["./d"]
+    assert taken == [".", "./d", "./d/f"]
+    assert compare(before, old)[:2] == ([".", "./d"], [])
+
+
+def test_a_line_of_tar_that_is_not_certain_is_no_proof() -> None:
+    """Two paths may be meant; the certain line counts, whichever comes first."""
+    known = b"f 1 %d.0000000000 0 0 " % (T0 - 1000) + exchanged(b"./a")
+    unsure = b"0 0 ?" + known[1:]
+    for listed in ([unsure, b"0 0 " + known], [b"0 0 " + known, unsure]):
+        assert compare(list(level_zero_records(listed, [SAME])), [SAME])[:2] == ([], [])
+    assert compare(list(level_zero_records([unsure], [SAME])), [SAME])[0] == ["./a"]
+    link = b"0 0 h 0 5.0 0 0 " + exchanged(b"./gone")
+    assert list(level_zero_records([link], [SAME])) == [b"0 0 ? 0 0 0 0 " + exchanged(b"./gone")]
+    other = b"0 0 " + entry("./a", size=5).split(b" ", 2)[2]
+    assert compare(list(level_zero_records([other], [SAME])), [SAME])[1] == []
+
+
+def test_a_listing_says_folders_devices_and_attributes() -> None:
+    """A device has no size; a link without a target is a name."""
+    lines = [
+        b"drwxr-xr-x  root/root 0 2026-11-21 01:02:03 ./sub/\n",
+        b"drwxr-xr-x* root/root 0 2026-11-21 01:02:03 ./\n",
+        b"crw-r--r--  root/root 1,3 2026-11-21 01:02:03 ./null\n",
+        b"lrwxrwxrwx  root/root 0 2026-11-21 01:02:03 ./bare\n",
+    ]
+    sub, root, null, bare = parse_listing(lines)
+    assert (sub.path, root.path) == (b"./sub", b".")
+    assert (null.type, null.size) == (b"c", 0)
+    assert (bare.path, bare.target) == (b"./bare", b"")
+    assert [next(listing_records(one))[:3] for one in (sub, root)] == [b"0 0", b"0 x"]

@@ -139,6 +139,10 @@ class ComposeCommand:
         variable = self.setting("COMPOSE_PROFILES").split(",")
         return frozenset(filter(None, (*self._instance.profiles, *map(str.strip, variable))))
 
+    def variables(self) -> Collection[str]:
+        """Return the names of the env file's variables."""
+        return tuple(self._instance.environment)
+
     def secrets(self) -> Collection[str]:
         """Return the values of the env file that must not be printed."""
         return tuple(

@@ -104,7 +104,7 @@ class ForeignWriters:
             )
             declared = model.volumes.get(mount.volume) if model and mount.volume else None
             if declared is not None:
-                device = _device(declared.driver, declared.options)
+                device = device_of(declared.driver, declared.options)
                 found.append(Place(declared.key, declared.name, device, server))
             elif mount.source.startswith("/"):
                 if server:
@@ -167,7 +167,9 @@ class ForeignWriters:
                     if not absent(error):
                         raise
                 else:
-                    self._devices[volume] = _device(found.get("Driver"), found.get("Options") or {})
+                    self._devices[volume] = device_of(
+                        found.get("Driver"), found.get("Options") or {}
+                    )
         return self._devices[volume]
 
 
@@ -207,7 +209,7 @@ def _is_same(mount: Mapping[str, Any], source: str, place: Place) -> bool:
     return theirs.is_relative_to(own) or around
 
 
-def _device(driver: object, options: Mapping[str, str]) -> str:
+def device_of(driver: object, options: Mapping[str, str]) -> str:
     """Return the folder behind a bind volume of the local driver."""
     device = str(options.get("device", "")).rstrip("/")
     plain = driver == "local" and device.startswith("/") and "bind" in str(options.get("o", ""))

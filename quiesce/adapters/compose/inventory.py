@@ -24,6 +24,7 @@ from quiesce.adapters.compose.inspected import (
     unit_of,
 )
 from quiesce.adapters.compose.model import ComposeModel, DeclaredVolume
+from quiesce.model import Volume
 from quiesce.observed import Mount, Service, VolumeState
 
 _LABEL_VOLUME = "com.docker.compose.volume"
@@ -32,11 +33,14 @@ _AWAKE = ("running", "restarting")
 
 
 def volume_states(
-    connection: EngineConnection, project: str, volumes: Sequence[DeclaredVolume]
+    connection: EngineConnection, project: str, model: ComposeModel, declared: Sequence[Volume]
 ) -> tuple[VolumeState, ...]:
-    """Return the state of each volume on the engine, and its external users."""
+    """Return the state of each volume on the engine, declared ones first, and its external users.
+    Raise RequestError for a declared one that is not in the model."""
     uses = _outside_uses(connection, project)
-    return tuple(_state(connection, volume, uses.get(volume.name, ())) for volume in volumes)
+    keys = [model.volume(volume.key).key for volume in declared if volume.folder is None]
+    chosen = [model.volumes[key] for key in dict.fromkeys((*keys, *model.volumes))]
+    return tuple(_state(connection, volume, uses.get(volume.name, ())) for volume in chosen)
 
 
 def found_model(connection: EngineConnection, project: str, keys: Sequence[str]) -> ComposeModel:

@@ -22,6 +22,7 @@ from quiesce.adapters.compose.containers import ComposeUnits
 from quiesce.adapters.compose.endpoint import WAYS, ComposeReach, Relay, Way
 from quiesce.adapters.compose.engine import EngineConnection
 from quiesce.adapters.compose.events import StartsListener, who_started
+from quiesce.adapters.compose.folders import Folders
 from quiesce.adapters.compose.inspected import Inspected, service_of
 from quiesce.adapters.compose.model import ComposeModel
 from quiesce.adapters.compose.model_cache import ModelReader
@@ -30,10 +31,11 @@ from quiesce.adapters.compose.project_candidates import find_traces, other_proje
 from quiesce.adapters.compose.project_lock import lock_project, make_place, unlock_project
 from quiesce.adapters.compose.relay import RelayHelpers
 from quiesce.adapters.compose.server_containers import probe_command
+from quiesce.adapters.compose.stack_files import collect
 from quiesce.adapters.compose.start import ComposeStarter
 from quiesce.adapters.compose.tool_container import Tool, remove_orphan_helpers, run_beside
 from quiesce.errors import QuiesceError
-from quiesce.model import Stack, Volume
+from quiesce.model import Stack, StackFiles, Volume
 from quiesce.observed import Engine, OtherProject, Service, Traces, Unit, VolumeState
 from quiesce.ports import Endpoint, StopResult
 
@@ -60,7 +62,7 @@ class ComposeRuntime:
         self._servers = frozenset(database.service for database in stack.databases)
         self._stack = stack
         self._instance = stack.instance
-        self._keys = tuple(volume.key for volume in stack.volumes)
+        self._keys = tuple(volume.key for volume in stack.volumes if volume.folder is None)
         self._outer = dict(os.environ if environment is None else environment)
         self._ways = tuple(ways)
         self._found: ComposeModel | None = None
@@ -70,10 +72,8 @@ class ComposeRuntime:
     # ------------------------------------------------------------------------------------ asking
 
     def engine(self) -> Engine:
-        """Return the engine's identity; `local` as far as can be told without a container.
-
-        `local` here means that nothing contradicts it; `is_local` proves it.
-        """
+        """Return the engine's identity; its `local` means that nothing contradicts that, and
+        `is_local` proves it."""
         return self._connection.engine()
 
     def is_local(self) -> bool:
@@ -87,11 +87,11 @@ class ComposeRuntime:
         """Return the services of the active profiles in declaration order, then strays.
 
         A stray is a container of this project whose service is not among them (another profile, or
-        no longer declared): it runs, mounts and writes like the others. The actual mounts of a
-        container are added to what its service declares.
+        no longer declared). The actual mounts of a container are added to those of its service.
         """
-        found = inventory.services_of(self._model(), self._units.containers())
-        return self._starter.with_foreign_mounts(found)
+        model = self._model()
+        found = inventory.services_of(model, self._units.containers())
+        return self._starter.with_foreign_mounts(self._folders.with_mounts(found, model))
 
     def api(self) -> APIClient:
         """Return the SDK's client of this engine; it is closed with the runtime."""
@@ -113,22 +113,18 @@ class ComposeRuntime:
         return inventory.images_there(self._connection, found, model)
 
     def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
-        """Return the declared volumes, then the others of the Compose model.
+        """Return the volumes of the Compose model, declared ones first, then the declared paths.
 
-        `outside` names the containers that mount a volume and do not belong to this project's
-        services, including one-offs of this project (`compose run`). `mountpoint` is None unless
-        the engine may be local.
+        `outside` names containers that mount one and are no units of this project. `mountpoint` is
+        None unless the engine may be local.
         """
-        model = self._model()
-        keys = [model.volume(volume.key).key for volume in declared]
-        keys += [key for key in model.volumes if key not in keys]
-        chosen = [model.volumes[key] for key in keys]
-        return inventory.volume_states(self._connection, self._instance.project, chosen)
+        model, project = self._model(), self._instance.project
+        found = inventory.volume_states(self._connection, project, model, declared)
+        return (*found, *self._folders.states(declared, None if self._found else model))
 
     def volume_labels(self, key: str) -> Mapping[str, str]:
         """Return the labels that Compose gives to this volume when it makes it."""
-        version = self._compose.version()
-        project = self._instance.project
+        version, project = self._compose.version(), self._instance.project
         return inventory.volume_labels(self._model_if_readable(), project, key, version)
 
     def endpoint(self, service: str, port: int) -> Endpoint:
@@ -160,24 +156,25 @@ class ComposeRuntime:
 
     def image_names(self) -> Mapping[str, str]:
         """Return the image name that each service's container was created from."""
-        found: dict[str, str] = {}
-        for entry in self._units.containers():
-            found.setdefault(service_of(entry), str(entry["Config"]["Image"]))
-        return found
+        every = reversed(self._units.containers())
+        return {service_of(entry): str(entry["Config"]["Image"]) for entry in every}
 
     def description(self) -> Mapping[str, bytes]:
         """Return `compose.yaml`: the model before interpolation, with its literals redacted."""
         return self._reader.description()
+
+    def stack_files(self) -> StackFiles:
+        """Return the files that define the stack; see `stack_files`."""
+        return collect(self._compose, self._stack, self._model(), local=self.engine().local)
 
     # ---------------------------------------------------------------------------------- changing
 
     def up(self, services: Sequence[str], *, build: bool) -> None:
         """Create and start these services (all active ones if none is named).
 
-        Compose recreates a container when its configuration or image changed. It must not do so
-        because a dependency was not named: Compose (before 2.30) then drops the dependency from the
-        configuration, and takes this for a change. A service that cannot be started only keeps down
-        those that depend on it.
+        Compose recreates a container when its configuration or image changed; it must not when a
+        dependency was not named, as it does before 2.30. A service that cannot be started only
+        keeps down those that depend on it.
         """
         self._require(services)
         self.engine()
@@ -219,10 +216,10 @@ class ComposeRuntime:
         """Wait until each unit is as healthy as it was when observed.
 
         Healthy means that the engine says so or, while it still says `starting`, that the
-        container's own health command, run here every 250 ms and later less often, succeeds: the
-        engine runs it only once per interval. A unit without a health check, or one that was not
-        healthy, is accepted after running for a second without a restart. A unit that was not
-        running is not waited for, and a one-shot (others wait for its end) may have exited with 0.
+        container's own health command, run here every 250 ms and later less often, succeeds. A unit
+        without a health check, or one that was not healthy, is accepted after running for a second
+        without a restart. A unit that was not running is not waited for, and a one-shot (others
+        wait for its end) may have exited with 0.
         """
         model = self._model_if_readable()
         one_shots = model.completing if model else frozenset[str]()
@@ -271,7 +268,7 @@ class ComposeRuntime:
         if self._listener is None:
             return ()
         events, model = self._listener.events(), self._model()
-        names = {model.volume(key).name for key in volumes}
+        names = {model.volume(key).name for key in volumes if key in model.volumes}
         return who_started(events, self._instance.project, services, names)
 
     def lock_project(self, folder: Path, run: str, earlier: Collection[str]) -> None:
@@ -321,6 +318,11 @@ class ComposeRuntime:
     def _connection(self) -> EngineConnection:
         address = find_address(self._instance.context, self._outer, Path.home())
         return EngineConnection(address, self._open_tunnel, self._engine_of_command_line)
+
+    @cached_property
+    def _folders(self) -> Folders:
+        folders, project = self._stack.folders, self._instance.project
+        return Folders(folders, self._connection, project, self.image_ids)
 
     @cached_property
     def _compose(self) -> ComposeCommand:

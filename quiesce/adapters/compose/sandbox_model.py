@@ -24,12 +24,14 @@ def isolate(
     mark: str,
     *,
     copied: Callable[[str], str],
+    kept: Callable[[str], bool] = lambda _: False,
     network_open: bool = False,
 ) -> dict[str, Any]:
     """Return the model of a copy: own volumes and networks, no ports, no fixed names.
 
     `images` are those that the services run now; nothing is built or pulled. `copied` copies a host
-    path that a service may write to and returns the path of the copy; read-only paths are shared.
+    path that a service may write to and returns the path of the copy. Read-only paths are shared,
+    except those for which `kept` says that sets contain them.
     Every container, volume and network gets `mark` as its label. Raise RequestError for what cannot
     be isolated.
     """
@@ -37,7 +39,7 @@ def isolate(
         name: copy.deepcopy(model[name]) for name in ("secrets", "configs") if name in model
     }
     made["services"] = {
-        name: _service(name, service, images, mark, str(model.get("name") or ""), copied)
+        name: _service(name, service, images, mark, str(model.get("name") or ""), (copied, kept))
         for name, service in (model.get("services") or {}).items()
     }
     made["volumes"] = {key: {"labels": {LABEL: mark}} for key in model.get("volumes") or {}}
@@ -54,7 +56,7 @@ def _service(
     images: Mapping[str, str],
     mark: str,
     project: str,
-    copied: Callable[[str], str],
+    binds: tuple[Callable[[str], str], Callable[[str], bool]],
 ) -> dict[str, Any]:
     made = copy.deepcopy(dict(service))
     for key in ("ports", "container_name", "external_links", "build", "hostname", "mac_address"):
@@ -74,14 +76,14 @@ def _service(
     made["pull_policy"] = "never"
     made["restart"] = "no"
     made["labels"] = {**_labels(made.get("labels")), LABEL: mark}
-    made["volumes"] = [_mount(name, mount, copied) for mount in made.get("volumes") or ()]
+    made["volumes"] = [_mount(name, mount, *binds) for mount in made.get("volumes") or ()]
     if isinstance(made.get("networks"), dict):
         # Fixed addresses and aliases are only for the original.
         made["networks"] = {key: _aliases(value) for key, value in made["networks"].items()}
     return made
 
 
-def _mount(name: str, mount: Any, copied: Callable[[str], str]) -> Any:
+def _mount(name: str, mount: Any, copied: Callable[[str], str], kept: Callable[[str], bool]) -> Any:
     if not isinstance(mount, Mapping) or mount.get("type") != "bind":
         return mount
     source = str(mount.get("source") or "")
@@ -91,7 +93,9 @@ def _mount(name: str, mount: Any, copied: Callable[[str], str]) -> Any:
             "a copy of it could control the engine; use 'inv drill --destructive' on a spare "
             "machine: it removes and restores the databases",
         )
-    return mount if mount.get("read_only") else {**mount, "source": copied(source)}
+    if mount.get("read_only") and not kept(source):
+        return mount
+    return {**mount, "source": copied(source)}
 
 
 def _labels(labels: Any) -> dict[str, str]:

@@ -30,7 +30,9 @@ class HostProject:
     def resources(self) -> ProjectResources:
         """Return the folders of its volumes under the names `volumes` gives them."""
         states = self._runtime.volumes(self._stack.volumes)
-        return ProjectResources(volumes=tuple(state.name for state in states if state.exists))
+        return ProjectResources(
+            volumes=tuple(state.name for state in states if state.exists and not state.is_folder)
+        )
 
     def build(self, services: Sequence[str]) -> None:
         """Do nothing: processes are started from existing programs."""

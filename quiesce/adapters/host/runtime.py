@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 from quiesce.adapters.host import procfs
+from quiesce.adapters.host.folders import folder_mounts, folder_states
 from quiesce.adapters.host.health import HostHealth
 from quiesce.adapters.host.procfs import MARK_RUN, MARK_STATE
 from quiesce.adapters.host.redact import describe
@@ -27,7 +28,7 @@ from quiesce.adapters.process import program
 from quiesce.adapters.process.child import PATIENCE
 from quiesce.adapters.redaction import is_secret
 from quiesce.errors import NotDeclared, QuiesceError, RequestError, ServiceFailed
-from quiesce.model import HostService, Stack, Volume
+from quiesce.model import HostService, Stack, StackFiles, Volume
 from quiesce.observed import (
     Dependency,
     Engine,
@@ -103,13 +104,14 @@ class HostRuntime:
         A volume that no service of this runtime uses does not exist.
         """
         used = [key for service in self._units.services.values() for key in service.volumes]
+        named = [volume for volume in declared if volume.folder is None]
         known = dict.fromkeys([*used, *(volume.key for volume in self._stack.volumes)])
-        for volume in declared:
+        for volume in named:
             if volume.key not in known:
                 fact = f"no service of {self._stack.instance.name} has a volume {volume.key}"
                 raise RequestError(fact, suggest(volume.key, known))
-        keys = dict.fromkeys([*(volume.key for volume in declared), *used])
-        return tuple(self._volume(key) for key in keys)
+        keys = dict.fromkeys([*(volume.key for volume in named), *used])
+        return (*(self._volume(key) for key in keys), *folder_states(declared))
 
     def endpoint(self, service: str, port: int) -> Endpoint:
         """Return the port on this machine."""
@@ -134,6 +136,10 @@ class HostRuntime:
     def description(self) -> Mapping[str, bytes]:
         """Return `services.yaml`: the services as declared, with their literals redacted."""
         return {"services.yaml": describe(self._stack)}
+
+    def stack_files(self) -> StackFiles:
+        """Return none: stack.yaml, which is kept, is all."""
+        return StackFiles()
 
     # ---------------------------------------------------------------------------------- changing
 
@@ -299,9 +305,12 @@ class HostRuntime:
                 for other in declared.depends_on
                 if other in services
             ),
-            mounts=tuple(
-                Mount(key, str(self._units.volume(key)), variable, writable=True)
-                for key, variable in declared.volumes.items()
+            mounts=(
+                *(
+                    Mount(key, str(self._units.volume(key)), variable, writable=True)
+                    for key, variable in declared.volumes.items()
+                ),
+                *(() if declared.postgres else folder_mounts(self._stack)),
             ),
             units=units,
             image=EMBEDDED if declared.postgres else declared.command[0],

@@ -20,13 +20,13 @@ def folder_of(volume: VolumeState) -> Path | None:
 def folders_of_engine(is_local: Callable[[], bool]) -> Direct:
     """Return the rule for volumes of a Docker engine.
 
-    Root may read a plain volume of the driver `local` where `is_local` proves that the engine
-    shares this machine's file systems. A volume with options is mounted only while a container
-    uses it: once the services have stopped, its folder is empty.
+    Root may read a folder, or a plain volume of the driver `local`, where `is_local` proves that
+    the engine shares this machine's file systems. A volume with options is mounted only while a
+    container uses it: once the services have stopped, its folder is empty.
     """
 
     def direct(volume: VolumeState) -> Path | None:
-        plain = volume.driver == "local" and not volume.options
+        plain = volume.is_folder or (volume.driver == "local" and not volume.options)
         if not plain or volume.mountpoint is None or os.geteuid() != 0:
             return None
         # Last, because the proof costs a container.

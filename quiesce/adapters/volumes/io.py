@@ -21,6 +21,12 @@ from quiesce.adapters.volumes import swap_path
 from quiesce.adapters.volumes.archive import COMPRESSION, Archived, Archiver, LevelZero
 from quiesce.adapters.volumes.direct import Direct
 from quiesce.adapters.volumes.empty_folder import NotPermitted, empty_folder
+from quiesce.adapters.volumes.folder_root import (
+    create_here,
+    create_on_engine,
+    mounts_below,
+    require_unmoved,
+)
 from quiesce.adapters.volumes.helper import HelperEngine, HelperPlace
 from quiesce.adapters.volumes.immutable import immutable_at, immutable_in_folder
 from quiesce.adapters.volumes.location import (
@@ -101,6 +107,10 @@ class VolumeFiles:
                 found = immutable_at(place)
         return tuple(map(os.fsdecode, found))
 
+    def mount_points(self, volume: VolumeState) -> tuple[str, ...]:
+        with self._place(volume, writable=True) as place:
+            return tuple(map(os.fsdecode, mounts_below(place)))
+
     def remarks(self, volume: VolumeState) -> tuple[str, ...]:
         return self._remarks.get(volume.name, ())
 
@@ -133,6 +143,7 @@ class VolumeFiles:
             functools.partial(self._writing, volume, place),
         )
         with translate_write_errors(directory):
+            (directory / stem).parent.mkdir(mode=0o700, exist_ok=True)
             if level == 0:
                 archived, self._zero[volume.name] = archiver.level_zero()
             else:
@@ -157,7 +168,14 @@ class VolumeFiles:
 
     def _writing(self, volume: VolumeState, place: Place) -> Writing:
         """Return the files that are open for writing in the volume: seen from here, or from beside
-        its writers."""
+        its writers. A file system that is mounted in a folder may have times of any kind."""
+        writing = self._seen_writing(volume, place)
+        if volume.is_folder and not writing.unseen and (points := mounts_below(place)):
+            first = points[0].decode(errors="backslashreplace")
+            writing.unseen = f"{first} is a mount point, and its file system may date writes late"
+        return writing
+
+    def _seen_writing(self, volume: VolumeState, place: Place) -> Writing:
         if self._helper is None:
             return seen_writing(Path(place.root), whole_machine=False)
         if self._helper.is_local():
@@ -187,12 +205,18 @@ class VolumeFiles:
             return check_archived(archives, gone, self._staging / "sqlite", progress)
 
     def create(self, volume: VolumeState) -> None:
+        here = self._helper is None or self._helper.is_local()
+        if volume.is_folder and here and create_here(Path(volume.name)):
+            return
+        if self._helper is not None and volume.is_folder:
+            create_on_engine(self._helper, self._run, volume)
+            return
         if self._helper is not None:
             self._helper.create_volume(volume)
             return
         folder = self._direct(volume)
         if folder is None:
-            raise QuiesceError(f"volume {volume.name} has no folder", "see 'inv volumes'")
+            raise QuiesceError(f"{volume.noun} {volume.name} has no folder", "see 'inv volumes'")
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -308,11 +332,13 @@ class VolumeFiles:
     def _direct_place(self, volume: VolumeState, folder: Path) -> Place:
         if not folder.is_dir():
             raise RequestError(
-                f"volume {volume.name} does not exist: there is no folder {folder}",
+                f"{volume.noun} {volume.key} does not exist: there is no folder {folder}",
                 "see 'inv volumes'; a restore creates it",
             )
         if not self._has_programs():
             raise refuse_unsuitable("this machine")
+        if volume.is_folder:
+            require_unmoved(volume.name)
         return DirectPlace(volume.name, folder, self._staging)
 
     def _helper_place(
@@ -324,6 +350,8 @@ class VolumeFiles:
             return RemotePlace(
                 self._helper, self._run, volume.name, self._staging, writable=writable
             )
+        if volume.is_folder:
+            require_unmoved(volume.name)
         return HelperPlace(
             self._helper,
             self._run,

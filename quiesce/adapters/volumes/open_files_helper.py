@@ -71,7 +71,9 @@ def seen_beside_writers(
 def _writers(api: Any, volume: str) -> Iterator[Mapping[str, Any]]:
     """Yield the running containers that mount the volume, or a folder that contains it,
     writable."""
-    place = str(api.inspect_volume(volume).get("Mountpoint") or "")
+    place = volume
+    if not volume.startswith("/"):
+        place = str(api.inspect_volume(volume).get("Mountpoint") or "")
     for container in api.containers():
         mounts = container.get("Mounts") or ()
         if LABEL_HELPER not in (container.get("Labels") or {}) and any(

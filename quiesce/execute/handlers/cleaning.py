@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from quiesce.execute.handlers.registry import handles
@@ -33,7 +34,11 @@ def empty_volume(step: s.EmptyVolume, run: Run) -> str:
 
 @handles(s.EmptyPath)
 def empty_path(step: s.EmptyPath, run: Run) -> str:
-    gone = run.ports.volumes.empty_folder(run.stack.directory, Path(step.path))
+    folder = Path(step.path)
+    base = run.stack.directory
+    if folder.is_absolute():
+        base, folder = Path(os.path.realpath(folder.parent)), Path(folder.name)
+    gone = run.ports.volumes.empty_folder(base, folder)
     return f"{gone} entries"
 
 

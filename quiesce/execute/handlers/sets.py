@@ -30,7 +30,13 @@ def open_set(step: s.OpenSet, run: Run) -> str:
 @handles(s.RecordStack)
 def record_stack(step: s.RecordStack, run: Run) -> str:
     draft = run.drafts[step.set]
-    described = {"stack.yaml": run.stack.file.read_bytes(), **run.ports.runtime.description()}
+    files = run.ports.runtime.stack_files()
+    draft.stack_left_out = files.left_out
+    described = {
+        **files.kept,
+        "stack.yaml": run.stack.file.read_bytes(),
+        **run.ports.runtime.description(),
+    }
     for name, content in described.items():
         file = f"stack/{name}"
         if not run.stack.recipients:
@@ -117,6 +123,7 @@ def _manifest(draft: Draft, run: Run) -> Manifest:
         encryption=run.stack.recipients.method if encrypted else "",
         doubt="; ".join(filter(None, draft.doubts)),
         safety=opened.safety,
+        stack_left_out=draft.stack_left_out,
         undeclared=draft.undeclared,
     )
     return private_facts.without_private_facts(manifest) if encrypted else manifest

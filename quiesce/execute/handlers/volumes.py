@@ -30,7 +30,7 @@ def archive(step: s.ArchiveVolume, run: Run) -> str:
         run.ports.sink.progress,
     )
     for remark in run.ports.volumes.remarks(state):
-        run.ports.sink.warn(f"volume {step.volume}: {remark}")
+        run.ports.sink.warn(f"{step.noun} {step.volume}: {remark}")
     draft.volumes[step.volume] = record
     return f"{record.files} files"
 
@@ -50,7 +50,9 @@ def check_sqlite(step: s.CheckSqlite, run: Run) -> str:
             found = tuple(map(_copied_while_written, found))
         for one in found:
             for fact in (*one.problems[:1], *filter(None, [one.unchecked])):
-                run.ports.sink.warn(f"volume {key}: SQLite database {one.file}: {fact}")
+                run.ports.sink.warn(
+                    f"{run.stack.volume(key).noun} {key}: SQLite {one.file}: {fact}"
+                )
         draft.volumes[key] = replace(record, sqlite=found)
         every += found
     return sqlite.in_words(every)
@@ -81,7 +83,7 @@ def stage(step: s.StageVolume, run: Run) -> str:
         archives = [source.path / file for file in record.levels]
         gone = source.path / record.gone if record.gone else None
     most = most_unpacked(record, run.observed.free_bytes if run.observed.engine.local else None)
-    _refuse_unsafe(step.volume, run.ports.volumes.check(archives, most))
+    _refuse_unsafe(step.noun, step.volume, run.ports.volumes.check(archives, most))
     if isinstance(record, VolumeRecord) and record.sqlite:
         found = run.ports.volumes.sqlite(archives, gone, run.ports.sink.progress)
         _refuse_worse(step, sqlite.worse(record.sqlite, found))
@@ -89,8 +91,8 @@ def stage(step: s.StageVolume, run: Run) -> str:
     size = run.ports.volumes.stage(state, run.id, archives, gone, most)
     if isinstance(record, VolumeRecord) and size != VolumeSize(record.files, record.bytes):
         raise QuiesceError(
-            f"volume {step.volume} unpacked to {size.files} entries with {size.bytes} bytes, but "
-            f"the set recorded {record.files} with {record.bytes}",
+            f"{step.noun} {step.volume} unpacked to {size.files} entries with {size.bytes} bytes, "
+            f"but the set recorded {record.files} with {record.bytes}",
             f"run 'inv verify --file {step.set}', or restore an older set",
         )
     if step.path:
@@ -99,10 +101,10 @@ def stage(step: s.StageVolume, run: Run) -> str:
     return f"{size.files} files"
 
 
-def _refuse_unsafe(volume: str, unsafe: tuple[str, ...]) -> None:
+def _refuse_unsafe(noun: str, volume: str, unsafe: tuple[str, ...]) -> None:
     if unsafe:
         raise QuiesceError(
-            f"the archive of volume {volume} has members that must not be unpacked",
+            f"the archive of {noun} {volume} has members that must not be unpacked",
             "restore another set; this one was changed, or not made by Quiesce",
             details=unsafe[:20],
         )
@@ -111,7 +113,7 @@ def _refuse_unsafe(volume: str, unsafe: tuple[str, ...]) -> None:
 def _refuse_worse(step: s.StageVolume, wrong: tuple[str, ...]) -> None:
     if wrong:
         raise QuiesceError(
-            f"an SQLite database of volume {step.volume} is damaged in {step.set}: {wrong[0]}",
+            f"an SQLite database of {step.noun} {step.volume} is damaged in {step.set}: {wrong[0]}",
             f"run 'inv verify --file {step.set} --deep', or restore an older set",
             details=wrong[1:],
         )
@@ -123,7 +125,7 @@ def refuse_foreign_writers(key: str, run: Run) -> None:
         if state.key == key and state.outside_writers:
             raise QuiesceError(
                 f"container {state.outside_writers[0]}, outside of the project, now writes to "
-                f"volume {key}",
+                f"{state.noun} {key}",
                 f"stop {state.outside_writers[0]} first, then try again",
             )
 

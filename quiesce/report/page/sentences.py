@@ -7,6 +7,8 @@ from datetime import datetime
 
 from quiesce.model import BackupSet
 from quiesce.report import words
+from quiesce.report.overview import kind_words, newer
+from quiesce.report.overview import newest as newest_set
 from quiesce.report.page.values import PageFacts
 
 
@@ -23,19 +25,25 @@ def headline(facts: PageFacts) -> tuple[Verdict, ...]:
     """Return the most important statements, the worst first."""
     found: list[Verdict] = []
     newest = facts.sets[-1] if facts.sets else None
-    good = next((s for s in reversed(facts.sets) if s.state.verified_good), None)
+    # As `status`: full sets come first, and safety sets last.
+    good = newest_set(facts.sets, facts.instance, verified=True)
     if newest is None:
         found.append(_bad("there is no backup set"))
     elif good is None:
         found.append(_bad("no backup set has been verified"))
     else:
         age = words.age(good.manifest.created_at, facts.now)
-        found.append(_good(f"newest verified set: {good.name}, made {age}"))
+        found.append(_good(f"newest verified {kind_words(good)}: {good.name}, made {age}"))
+        if later := newer(facts.sets, good):
+            age = words.age(later.manifest.created_at, facts.now)
+            found.append(_good(f"newest set: {kind_words(later)} {later.name}, made {age}"))
     found += [_bad(f"{backup.name} is damaged") for backup in facts.sets if _is_damaged(backup)]
     found += [_bad(f"overdue: {row.entry}") for row in facts.schedule if row.overdue]
-    last = next((run for run in facts.runs if run.task == "backup"), None)
+    last = next((run for run in facts.runs if run.task in ("backup", "shutdown")), None)
     if last is not None and not last.ok:
-        found.append(_bad(f"the last backup failed: {last.fact or f'exit code {last.exit_code}'}"))
+        found.append(
+            _bad(f"the last {last.task} failed: {last.fact or f'exit code {last.exit_code}'}")
+        )
     if not facts.schedule:
         found.append(_warning("no backups are scheduled: they are made by hand only"))
     found.append(drill_sentence(facts))
