@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from quiesce.exclusion import Exclusion
-from quiesce.model import Manifest, SqliteRecord, Volume
+from quiesce.model import SqliteRecord, Volume, VolumeRecord
 from quiesce.plan.steps import CheckSqlite, Node, RequireSqlite
 
 
@@ -28,13 +28,10 @@ def requiring(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
     return (RequireSqlite(set_name, "a copy of a damaged database is damaged, too"),)
 
 
-def damaged(manifest: Manifest) -> tuple[tuple[str, SqliteRecord], ...]:
-    """Return each damaged database of a set, with the key of its volume."""
+def damaged(volumes: Iterable[VolumeRecord]) -> tuple[tuple[str, SqliteRecord], ...]:
+    """Return each damaged database in these volumes of a set, with the key of its volume."""
     return tuple(
-        (record.key, one)
-        for record in manifest.volumes
-        for one in record.sqlite or ()
-        if one.problems
+        (record.key, one) for record in volumes for one in record.sqlite or () if one.problems
     )
 
 

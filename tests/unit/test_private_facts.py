@@ -9,7 +9,7 @@ import pytest
 
 from quiesce.codec import encode
 from quiesce.errors import QuiesceError
-from quiesce.model import Plain
+from quiesce.model import Plain, SqliteRecord
 from quiesce.private_facts import (
     PRIVATE,
     private_facts,
@@ -26,13 +26,17 @@ def test_sums_and_digests_of_an_encrypted_set_are_not_in_its_manifest() -> None:
         replace(m, file=f"{m.file}.age", plain=Plain(m.file, m.bytes, f"{number:064x}"))
         for number, m in enumerate(manifest.members, 1)
     )
-    manifest = replace(manifest, members=members, encryption="age")
-    content = private_facts(members, manifest.databases)
+    found = SqliteRecord("of alice.db", 9, {"diary": 3}, ("page 3",), 2, "too old")
+    volumes = tuple(replace(record, sqlite=(found,)) for record in manifest.volumes)
+    manifest = replace(manifest, members=members, encryption="age", volumes=volumes)
+    content = private_facts(members, manifest.databases, manifest.volumes)
     without = without_private_facts(manifest)
     text = json.dumps(encode(without))
     for member in members:
         assert member.plain is not None
         assert member.plain.sha256 not in text
+    assert "alice" not in text
+    assert "diary" not in text
     assert all(not t.digest for record in without.databases for t in record.tables)
     assert with_private_facts(without, content) == manifest
     assert with_private_facts(manifest, private_facts((), ())) == manifest

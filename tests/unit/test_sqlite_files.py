@@ -189,11 +189,31 @@ def test_a_database_with_holes_is_found(tmp_path: Path) -> None:
     assert found(tmp_path, file)["app.db"].tables == {"a": 1}
 
 
-def test_an_endless_check_ends(tmp_path: Path) -> None:
-    """A view or a trigger does not run, and a table that is slow to count has a limit."""
-    path = make(tmp_path / "app.db", 20000)
-    checked = sqlite.check(path, most_seconds=-1)
-    assert (checked.problems, "took more than" in checked.unchecked) == ([], True)
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("while True: pass", "did not end within"),
+        ("import os; os.kill(os.getpid(), 11)", "the check ended with 139"),
+        ("raise SystemExit(3)", "the check ended with 3"),
+    ],
+)
+def test_a_check_that_does_not_end_well_says_nothing(
+    tmp_path: Path, program: str, said: str
+) -> None:
+    """Whatever a hostile file does to SQLite, the run goes on."""
+    path = make(tmp_path / "app.db", 1)
+    (tmp_path / "child.py").write_text(program)
+    found = sqlite.check(path, "app.db", 1, most_seconds=1, child=tmp_path / "child.py")
+    assert found.problems == ()
+    assert said in found.unchecked
+
+
+def test_a_foreign_key_to_no_key_is_no_damage(tmp_path: Path) -> None:
+    """SQLite refuses to check such a schema, and applications live with it."""
+    tree = tmp_path / "tree"
+    more = "CREATE TABLE b (a TEXT REFERENCES a (text)); INSERT INTO b VALUES ('y');"
+    make(tree / "app.db", 3, more=more)
+    assert found(tmp_path, archive(tree, tmp_path / "0.tar"))["app.db"].is_good
 
 
 def test_an_archive_that_is_cut_off_is_refused(tmp_path: Path) -> None:
@@ -218,6 +238,17 @@ def test_a_full_disk_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("tempfile.mkstemp", on_a_full_disk)
     result = found(tmp_path, file)["app.db"]
     assert result.unchecked == "there was no space for a copy of it"
+
+
+def test_copies_leave_room_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The set that is being made needs it more."""
+    tree = tmp_path / "tree"
+    size = make(tree / "app.db", 20).stat().st_size
+    file = archive(tree, tmp_path / "0.tar")
+    for free, said in ((size + (64 << 20), ""), (size, "there was no space for a copy of it")):
+        usage = shutil._ntuple_diskusage(1 << 40, 0, free)
+        monkeypatch.setattr("shutil.disk_usage", lambda _, usage=usage: usage)
+        assert found(tmp_path, file)["app.db"].unchecked == said
 
 
 GOOD = SqliteRecord("a", 1, {"t": 1})

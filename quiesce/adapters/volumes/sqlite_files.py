@@ -35,6 +35,8 @@ from quiesce.ports import Progress
 _COMPANIONS = (b"-wal", b"-journal")
 _CHUNK = 1 << 20
 _REGULAR = frozenset({b"0", b"\0", b"7", b"S"})
+#: What copies leave free for everybody else on the disk.
+_RESERVE = 64 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 #: A page is at least this large, and a database is a number of pages.
 _PAGE = 512
@@ -144,6 +146,8 @@ def _is_wanted(name: bytes, start: bytes) -> bool:
 
 def _copy(folder: Path, size: int, start: bytes, more: Callable[[], bytes]) -> _Copy:
     """Write the content into a new file, whose name does not come from the archive."""
+    if shutil.disk_usage(folder).free < size + _RESERVE:
+        return _Copy(None, size)
     descriptor, name = tempfile.mkstemp(dir=folder)
     path = Path(name)
     try:
@@ -192,15 +196,8 @@ def _checked(name: bytes, shown: str, copies: dict[bytes, _Copy]) -> SqliteRecor
     for ending, part in parts.items():
         if part is not None and part.path is not None:
             part.path.rename(copy.path.with_name(copy.path.name + ending))
-    result = check(copy.path)
+    record = check(copy.path, shown, copy.bytes)
     # Its space is needed for the next one.
     for ending in ("", "-wal", "-journal", "-shm"):
         copy.path.with_name(copy.path.name + ending).unlink(missing_ok=True)
-    return SqliteRecord(
-        shown,
-        copy.bytes,
-        result.tables,
-        tuple(result.problems),
-        result.orphans,
-        result.unchecked,
-    )
+    return record

@@ -81,7 +81,7 @@ def consistent(step: s.CheckConsistent, run: Run) -> str:
 
 @handles(s.RequireSqlite)
 def require_sqlite(step: s.RequireSqlite, run: Run) -> str:
-    if wrong := sqlite.damaged(_published(step.set, run)):
+    if wrong := sqlite.damaged(run.drafts[step.set].volumes.values()):
         key, one = wrong[0]
         raise CheckFailed(
             f"{step.set} is published, but an SQLite database was damaged before the backup: "

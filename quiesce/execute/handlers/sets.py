@@ -53,7 +53,9 @@ def encrypt(step: s.EncryptSet, run: Run) -> str:
     draft, store = run.drafts[step.set], run.ports.store
     _encrypt_finished(draft, run)
     count = len(draft.members())
-    facts = private_facts.private_facts(draft.members(), draft.databases)
+    facts = private_facts.private_facts(
+        draft.members(), draft.databases, tuple(draft.volumes.values())
+    )
     store.write(run.id, step.set, private_facts.PRIVATE, facts)
     draft.files.append((private_facts.PRIVATE, "document", ""))
     _encrypt_finished(draft, run)
