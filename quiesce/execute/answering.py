@@ -43,6 +43,7 @@ def wait_until_up(
             continue
         own = [unit for unit in units if unit.service == service]
         _waiting(run, service)
+        asked = clock.monotonic()
         left = max(0.0, began + timeout - clock.monotonic())
         try:
             refusal = run.ports.databases.await_answer(
@@ -54,7 +55,8 @@ def wait_until_up(
             waited.pop(service, None)
             silent[service] = _late(run, service, timeout, error)
             continue
-        waited[service] = clock.monotonic() - began
+        # Not since the beginning: another service of the wave may have taken long.
+        waited[service] = waited.get(service, 0.0) + clock.monotonic() - asked
         if refusal:
             run.unasked.add(service)
         if refusal and report:

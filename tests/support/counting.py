@@ -65,10 +65,9 @@ services:
 """
 #: On another machine our file cannot be mounted.
 _FAR = (
-    ("./counter.py:/counter.py:ro", "unused:/unused"),
+    (', "./counter.py:/counter.py:ro"]', "]"),
     ("/counter.py]", """-c, "import base64, os; exec(base64.b64decode(os.environ['COUNTER']))"]"""),
     ("COUNT_DIR: /numbers}", 'COUNT_DIR: /numbers, COUNTER: "${COUNTER}"}'),
-    ("  numbers: {name", "  unused: {}\n  numbers: {name"),
     (
         "    healthcheck: {test: [CMD, pg",
         '    ports: ["5432:5432"]\n    healthcheck: {test: [CMD, pg',
