@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -12,9 +13,18 @@ import pytest
 
 from tests.support import wheel
 from tests.support.place import ONE_VOLUME
-from tests.support.sampling import chance
 
 TASKS = {"init", "backup", "restore", "clean-all", "db-shell", "exec", "doctor"}
+
+
+#: pip's settings in uv's variables, and what separates several values there.
+_UV = {
+    "index-url": ("UV_DEFAULT_INDEX", " "),
+    "extra-index-url": ("UV_INDEX", " "),
+    "find-links": ("UV_FIND_LINKS", ","),
+    "constraint": ("UV_CONSTRAINT", " "),
+    "cert": ("SSL_CERT_FILE", " "),
+}
 
 
 @pytest.fixture(scope="module")
@@ -80,30 +90,41 @@ def test_pip_gives_the_command(command: Path, tmp_path: Path) -> None:
     assert "HINT: write one with 'quiesce init'" in empty.stderr
 
 
-def test_pipx_and_uvx_give_it_too(
-    built: Path, tools: Path, tmp_path: Path, everything: bool
-) -> None:
-    """Each in an environment of its own, which README names beside pip; one of them in a short
-    run."""
-    places = {"PIPX_HOME": str(tmp_path / "pipx"), "PIPX_BIN_DIR": str(tmp_path / "bin")}
-    # The package index of this machine: these find no settings below this HOME.
+def index_settings() -> dict[str, str]:
+    """How pip reaches the package index here, in variables for pip and for uv, which reads none of
+    pip's files."""
     network = ("PIP_", "UV_", "SSL_", "REQUESTS_CA", "HTTPS_PROXY", "https_proxy")
-    places |= {name: value for name, value in os.environ.items() if name.startswith(network)}
-    only = "" if everything else chance("installed").choice(["pipx", "uvx"])
-    if only != "uvx":
-        made = run(tools / "pipx", "install", str(built), cwd=tmp_path, **places)
-        assert made.returncode == 0, made.stderr
-        done = run(tmp_path / "bin" / "quiesce", "--version", cwd=tmp_path)
-        assert done.stdout == "Quiesce 0.1.0\n", done.stderr
-    if only != "pipx":
-        call = ("--from", str(built), "quiesce", "--version")
-        done = run(tools / "uvx", *call, cwd=tmp_path, **places)
-        assert done.stdout == "Quiesce 0.1.0\n", done.stderr
+    found = {name: value for name, value in os.environ.items() if name.startswith(network)}
+    call = [sys.executable, "-m", "pip", "config", "list"]
+    listed = subprocess.run(call, check=True, capture_output=True, text=True).stdout
+    for line in listed.splitlines():
+        key, _, value = line.partition("=")
+        name, value = key.rpartition(".")[2], value.strip("'")
+        found.setdefault(f"PIP_{name.upper().replace('-', '_')}", value)
+        if name in _UV:
+            variable, separator = _UV[name]
+            found.setdefault(variable, separator.join(value.split()))
+    return {"UV_SYSTEM_CERTS": "1", **found}
+
+
+@pytest.mark.long
+def test_pipx_and_uvx_give_it_too(built: Path, tools: Path, tmp_path: Path) -> None:
+    """Each in an environment of its own, which README names beside pip."""
+    places = {"PIPX_HOME": str(tmp_path / "pipx"), "PIPX_BIN_DIR": str(tmp_path / "bin")}
+    places |= index_settings()
+    made = run(tools / "pipx", "install", str(built), cwd=tmp_path, **places)
+    assert made.returncode == 0, made.stderr
+    done = run(tmp_path / "bin" / "quiesce", "--version", cwd=tmp_path)
+    assert done.stdout == "Quiesce 0.1.0\n", done.stderr
+    call = ("--from", str(built), "quiesce", "--version")
+    done = run(tools / "uvx", *call, cwd=tmp_path, **places)
+    assert done.stdout == "Quiesce 0.1.0\n", done.stderr
 
 
 def test_readme_says_how_before_all_else() -> None:
-    """In its first screen, with the commands that are tried here."""
-    first = (wheel.ROOT / "README.md").read_text().splitlines()[:40]
+    """Before the demo, with the commands that are tried here."""
+    first = (wheel.ROOT / "README.md").read_text().partition("\n## Quick start")[0].splitlines()
+    assert len(first) < 60
     for words in ("pipx install .", "pip install .", "uvx --from . quiesce", "./inv --list"):
         assert any(words in line for line in first), words
     assert any("quiesce init" in line for line in first)
