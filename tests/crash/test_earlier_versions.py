@@ -69,6 +69,10 @@ def _with_units(value: Any, units: dict[str, Any]) -> Any:
     return value
 
 
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
 def _put_in_place(counting: Counting, recorded: Path) -> set[str]:
     """Put the recorded journal in the place of the dead run's; return the steps' names in it."""
     (dead,) = journal.unfinished(runs_folder(counting.session().stack))
@@ -76,8 +80,9 @@ def _put_in_place(counting: Counting, recorded: Path) -> set[str]:
     new = json.loads(own.read_text().splitlines()[0])
     text = recorded.read_text()
     old = json.loads(text.splitlines()[0])
+    # Each name once: plans of later versions name a set in more steps.
     sets = [
-        re.findall(r'"set":"(core-[^"]+)"', json.dumps(p["plan"], separators=(",", ":")))
+        [*dict.fromkeys(re.findall(r'"set":"(core-[^"]+)"', _compact(p["plan"])))]
         for p in (old, new)
     ]
     same = {
@@ -91,7 +96,7 @@ def _put_in_place(counting: Counting, recorded: Path) -> set[str]:
         text = text.replace(was, same[was])
     first, *rest = text.splitlines(keepends=True)
     begun = _with_units(json.loads(first), _units(new)) | {"pid": new["pid"], "at": new["at"]}
-    own.write_text(json.dumps(begun, separators=(",", ":")) + "\n" + "".join(rest))
+    own.write_text(_compact(begun) + "\n" + "".join(rest))
     return set(re.findall(r'"step":"(\w+)"', text))
 
 
