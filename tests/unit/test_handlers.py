@@ -245,7 +245,7 @@ def test_a_server_is_up_once_it_answers_and_counts_as_down_until_then() -> None:
     for name in ("db", "redis"):
         world.run.downtime.stopping(name, 0.0)
     world.do(s.WaitHealthy(UNITS[:2], 9.0, ""))
-    assert world.run.downtime.result() == Downtime(3.0, {"db": 3.0, "redis": 2.0})
+    assert world.run.downtime.result() == Downtime(4.0, {"db": 4.0, "redis": 2.0})
     ((asked, left, require_up),) = world.asked("databases.await_answer")
     assert (asked, left) == (database(), 9.0)
     world.calls.clear()
