@@ -38,6 +38,7 @@ def _raises_another(block: ast.Try) -> bool:
     )
 
 
+@pytest.mark.thorough
 def test_errors_are_translated_by_one_context_manager() -> None:
     """Which error becomes which differs from system to system; how it is done does not."""
     found = [

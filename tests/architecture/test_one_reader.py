@@ -40,6 +40,7 @@ def splits_pairs(tree: ast.AST) -> Iterator[int]:
             yield node.lineno
 
 
+@pytest.mark.thorough
 def test_nobody_else_splits_lines_into_names_and_values() -> None:
     """A second, simpler reader takes `"pa$word"` for a password with quotes."""
     found = {path for path, text in texts().items() if any(splits_pairs(parse(text, path)))}

@@ -162,6 +162,7 @@ def test_every_package_has_its_row_and_its_sentence() -> None:
             assert f"`{module}`" in text, f"{folder}/__init__.py does not name {module}"
 
 
+@pytest.mark.thorough
 def test_adapters_are_constructed_in_the_composition_root_alone() -> None:
     """Everybody else takes a port, so a test can give another one."""
     found = modules()

@@ -159,17 +159,20 @@ def templates_of_pages() -> str:
     return "\n".join(path.read_text() for path in pages if path.suffix in (".j2", ".html"))
 
 
+@pytest.mark.thorough
 def test_every_method_of_a_port_is_called_outside_the_adapters() -> None:
     """Else two adapters and a fake implement it for nobody."""
     found = trees("quiesce/adapters/", "quiesce/ports/")
     assert uncalled(found) == []
 
 
+@pytest.mark.thorough
 def test_every_name_is_used() -> None:
     """By something that is not a test."""
     assert unused(trees(), templates_of_pages()) == []
 
 
+@pytest.mark.thorough
 def test_every_function_of_a_module_is_called_from_outside_itself() -> None:
     """Also where another module has one of the same name."""
     assert unreferenced(trees()) == []

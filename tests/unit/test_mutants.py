@@ -116,6 +116,7 @@ def test_a_line_without_a_reason_is_refused(text: str) -> None:
         command.read_survivors(text)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="names are those of Python 3.11")
 def test_the_list_of_this_repository_names_what_there_is() -> None:
     """A mutant that is not there any more is no survivor."""

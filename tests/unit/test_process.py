@@ -90,6 +90,7 @@ def test_a_missing_program_is_a_request_error_with_a_hint():
     assert caught.value.hint == "install no-such-program and make sure that it is on PATH"
 
 
+@pytest.mark.thorough
 def test_a_program_that_takes_too_long_is_ended_with_all_it_started():
     """After the timeout nothing of the group is left, grandchildren included."""
     # A length of its own: another run of these tests may be going on beside this one.
@@ -110,6 +111,7 @@ def _sleeping(seconds: str) -> list[int]:
     return [pid for pid in found if _lives(pid)]
 
 
+@pytest.mark.thorough
 def test_an_exception_in_the_waiting_thread_ends_the_group():
     """What a signal handler raises while we wait leaves no child behind."""
 
@@ -129,6 +131,7 @@ def test_an_exception_in_the_waiting_thread_ends_the_group():
     assert _sleeping("986") == []
 
 
+@pytest.mark.thorough
 def test_a_child_that_ignores_term_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Patience ends with SIGKILL."""
     monkeypatch.setattr(process, "PATIENCE", 0.2)
@@ -158,6 +161,7 @@ def test_a_child_leads_a_session_of_its_own():
     assert session == pid != os.getsid(0)
 
 
+@pytest.mark.thorough
 def test_a_daemon_left_behind_does_not_hold_up_the_result():
     """Who keeps stderr open after the program ended is not waited for."""
     done = process.run(["sh", "-c", "sleep 983 >/dev/null & echo done"], timeout=30)

@@ -18,6 +18,9 @@ from quiesce.errors import QuiesceError
 from quiesce.model import SqliteRecord
 from quiesce.plan.sqlite import in_words, without_excluded_parts, worse
 
+#: Each check is a process.
+pytestmark = pytest.mark.thorough
+
 
 def nothing(text: str, count: int) -> None:
     """Nobody watches."""

@@ -62,6 +62,7 @@ def test_of_two_that_are_equally_alike_it_is_always_the_same() -> None:
     assert suggest("webx", ("weba", "webb")) == suggest("webx", ("webb", "weba"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", sorted((ROOT / "quiesce").rglob("*.py")), ids=str)
 def test_nobody_else_makes_such_hints(path: Path) -> None:
     """And no list of names ends in a question mark."""
