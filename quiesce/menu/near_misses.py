@@ -10,7 +10,8 @@ import re
 from collections.abc import Collection
 from typing import NoReturn, Protocol
 
-from invoke.exceptions import ParseError
+from invoke.exceptions import Exit, ParseError
+from invoke.parser import ParserContext
 from invoke.parser.parser import ParseMachine
 
 from quiesce.menu.called import called_as
@@ -79,8 +80,18 @@ def _is_nearly(token: str, tasks: Collection[str]) -> bool:
     return meant is not None and token[:1] == meant[:1] and abs(len(token) - len(meant)) <= 1
 
 
+class WrongRequest(ParseError, Exit):
+    """A command line that Invoke cannot parse. It ends with 2, like any other wrong request."""
+
+    def __init__(self, message: str, context: ParserContext | None) -> None:
+        ParseError.__init__(self, message, context)
+        # Invoke prints a ParseError, and takes the code of an Exit.
+        Exit.__init__(self, None, 2)
+        self.args = (message,)
+
+
 def install() -> None:
-    """Add a hint to what Invoke says of an unknown word."""
+    """Add a hint to what Invoke says of an unknown word, and the exit code of a wrong request."""
 
     def error(machine: ParseMachine, msg: str) -> NoReturn:
         context: _Context | None = machine.context
@@ -88,6 +99,6 @@ def install() -> None:
             task = None if context is None else context.name
             options = () if context is None else list(context.flags)
             msg += f"\nHINT: {hint(found[1], task, options, list(machine.contexts))}"
-        raise ParseError(msg, machine.context)
+        raise WrongRequest(msg, machine.context)
 
     ParseMachine.error = error  # type: ignore[assignment, method-assign]

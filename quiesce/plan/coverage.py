@@ -75,10 +75,11 @@ def undeclared_words(found: Sequence[Undeclared]) -> str:
 def what_it_covers(manifest: Manifest) -> str:
     """Return what a set contains, for sentences that claim something about it."""
     databases = [record.key for record in manifest.databases]
-    volumes = [record.key for record in manifest.volumes]
+    volumes = [record.key for record in manifest.volumes if record.noun == "volume"]
+    paths = [record.key for record in manifest.volumes if record.noun == "path"]
     parts = [
         f"{noun if len(keys) == 1 else f'{noun}s'} {', '.join(keys)}"
-        for noun, keys in (("database", databases), ("volume", volumes))
+        for noun, keys in (("database", databases), ("volume", volumes), ("path", paths))
         if keys
     ]
     return " and ".join(parts) or "nothing"

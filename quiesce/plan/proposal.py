@@ -89,7 +89,7 @@ def _about_server(server: FoundServer, name: str) -> tuple[str, ...]:
         return ()
     if server.asked:
         return (f"{server.service}: these are the databases of the running server",)
-    why = f": {server.problem}" if server.problem else ", which does not run"
+    why = f": {server.problem}" if server.problem else ", because it does not run"
     return (
         f"{server.service}: from the service's environment; the server was not asked{why}.",
         "Run 'init' again when it runs: it shows the databases that are missing here.",

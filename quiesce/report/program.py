@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from quiesce.report.blocks import Headline, Remark
+from quiesce.report.blocks import Cell, Facts, Headline, Remark
 
 if TYPE_CHECKING:
     from quiesce.errors import QuiesceError
@@ -31,14 +31,22 @@ class Program:
         return text if self.name == "inv" else _CALL.sub(self.name, text)
 
     def of_block(self, block: Block) -> Block:
-        """Return a block with such calls in its sentences; tables and files stay as they are."""
+        """Return a block with such calls in its sentences; tables stay as they are."""
         match block:
             case Remark():
                 return replace(block, fact=self.of(block.fact), hint=self.of(block.hint))
             case Headline():
                 return replace(block, text=self.of(block.text))
+            case Facts():
+                rows = tuple((name, self._of_cell(cell)) for name, cell in block.rows)
+                return replace(block, rows=rows)
             case _:
                 return block
+
+    def _of_cell(self, cell: Cell) -> Cell:
+        """Only calls in quotes: a value may be anybody's words."""
+        calls = "'inv " in cell.text
+        return replace(cell, text=self.of(cell.text)) if calls else cell
 
     def of_error(self, error: QuiesceError) -> None:
         """Rewrite an error that is about to be shown."""

@@ -7,6 +7,7 @@ from invoke.exceptions import ParseError
 from invoke.parser import Parser, ParserContext
 
 from quiesce.menu import namespace
+from quiesce.menu.near_misses import WrongRequest
 
 MISSES = [
     ("restore latest", "'latest'", "did you mean 'inv restore --file latest'?"),
@@ -28,10 +29,12 @@ MISSES = [
 
 @pytest.mark.parametrize(("line", "unknown", "hint"), MISSES)
 def test_an_unknown_word_gets_a_hint(line: str, unknown: str, hint: str) -> None:
-    """By Invoke's own parser, which prints the message and exits with 1."""
+    """By Invoke's own parser, whose program prints the message; it ends with 2."""
     parser = Parser(contexts=namespace.to_contexts(), initial=ParserContext())
     with pytest.raises(ParseError) as told:
         parser.parse_argv(line.split())
     fact, _, advice = str(told.value).partition("\nHINT: ")
     assert unknown in fact
     assert advice.endswith(hint)
+    assert isinstance(told.value, WrongRequest)
+    assert (told.value.code, told.value.message) == (2, None)

@@ -169,6 +169,10 @@ def test_a_set_says_what_it_lacks_and_what_it_claims() -> None:
     assert "database stray" in text[text.index("## What is MISSING") :]
     covered = coverage.what_it_covers(made.manifest)
     assert covered.startswith("databases rulesdb, memorydb and volume")
+    (first, *others) = made.manifest.volumes
+    folder = replace(first, key="photos", name="/srv/photos")
+    with_path = replace(made.manifest, volumes=(folder, *others))
+    assert coverage.what_it_covers(with_path).endswith("and path photos")
     assert f"The set shows {covered} as of one moment." in text
     shown = str(views.backup_done(replace(made, manifest=lacking)))
     assert "NOT in the set: database stray" in shown
