@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import NoReturn, Protocol
 
 from invoke.exceptions import Exit, ParseError
-from invoke.parser import ParserContext
+from invoke.parser.context import ParserContext
 from invoke.parser.parser import ParseMachine
 
 from quiesce.menu.called import called_as
