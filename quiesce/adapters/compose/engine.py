@@ -260,19 +260,28 @@ def _prove(api: APIClient, image: str) -> bool:
         return _read_through_container(api, image, Path(folder)) == word
 
 
+def create_looking(api: Any, image: str, folder: Path, purpose: str) -> str:
+    """Create a container that mounts the folder read-only at `/quiesce` and never starts; return
+    its id. Raise the SDK's APIError if the engine has no such image or folder."""
+    import docker
+
+    mount = docker.types.Mount("/quiesce", str(folder), type="bind", read_only=True)
+    made = api.create_container(
+        image,
+        entrypoint=["/quiesce/never-started"],
+        host_config=api.create_host_config(mounts=[mount], network_mode="none"),
+        labels=helper_labels(purpose),
+    )
+    return str(made["Id"])
+
+
 def _read_through_container(api: APIClient, image: str, folder: Path) -> bytes:
     """Return `folder/word` as a container of the engine sees it, b"" if it does not."""
     import docker
 
-    mount = docker.types.Mount("/quiesce", str(folder), type="bind", read_only=True)
     made = ""
     try:
-        made = api.create_container(
-            image,
-            entrypoint=["/quiesce/never-started"],
-            host_config=api.create_host_config(mounts=[mount], network_mode="none"),
-            labels=helper_labels("locality"),
-        )["Id"]
+        made = create_looking(api, image, folder, "locality")
         chunks, _ = api.get_archive(made, "/quiesce/word")
         with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
             content = archive.extractfile("word")

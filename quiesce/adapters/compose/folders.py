@@ -17,7 +17,7 @@ from quiesce.adapters.compose.engine import (
     LABEL_HELPER,
     LABEL_PROJECT,
     EngineConnection,
-    helper_labels,
+    create_looking,
     translate_engine_errors,
 )
 from quiesce.adapters.compose.external_users import device_of
@@ -204,15 +204,9 @@ def _is_on_engine(connection: EngineConnection, folder: Path, images: Sequence[s
     import docker
 
     api: Any = connection.api
-    mount = docker.types.Mount("/quiesce/folder", str(folder), type="bind", read_only=True)
     for image in images:
         try:
-            made = api.create_container(
-                image,
-                entrypoint=["/quiesce/never-started"],
-                host_config=api.create_host_config(mounts=[mount], network_mode="none"),
-                labels=helper_labels("looking"),
-            )["Id"]
+            made = create_looking(api, image, folder, "looking")
         except docker.errors.ImageNotFound:
             continue
         except docker.errors.APIError as error:

@@ -14,6 +14,8 @@ from quiesce.observed import OtherProject, Traces
 
 _LABEL_FILES = "com.docker.compose.project.config_files"
 _LABEL_FOLDER = "com.docker.compose.project.working_dir"
+#: What may write now, or after a moment: one that was created only, exited or died does not.
+_RUNNING = frozenset({"running", "paused", "restarting"})
 _LABEL_VOLUME = "com.docker.compose.volume"
 
 
@@ -45,7 +47,7 @@ def find_traces(
             continue
         project = labels[LABEL_PROJECT_NAME]
         if _is_ours(directory, files, labels):
-            ours[project] = ours.get(project, False) or entry.get("State") != "exited"
+            ours[project] = ours.get(project, False) or entry.get("State") in _RUNNING
         else:
             others.setdefault(project, []).extend(_files_here(labels))
     return {
