@@ -28,11 +28,9 @@ def requiring(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
     return (RequireSqlite(set_name, "a copy of a damaged database is damaged, too"),)
 
 
-def damaged(volumes: Iterable[VolumeRecord]) -> tuple[tuple[str, SqliteRecord], ...]:
-    """Return each damaged database in these volumes of a set, with the key of its volume."""
-    return tuple(
-        (record.key, one) for record in volumes for one in record.sqlite or () if one.problems
-    )
+def damaged(volumes: Iterable[VolumeRecord]) -> tuple[tuple[VolumeRecord, SqliteRecord], ...]:
+    """Return each damaged database in these volumes and paths of a set, and where it is."""
+    return tuple((record, one) for record in volumes for one in record.sqlite or () if one.problems)
 
 
 def worse(recorded: Iterable[SqliteRecord], found: Iterable[SqliteRecord]) -> tuple[str, ...]:

@@ -82,13 +82,14 @@ def consistent(step: s.CheckConsistent, run: Run) -> str:
 @handles(s.RequireSqlite)
 def require_sqlite(step: s.RequireSqlite, run: Run) -> str:
     if wrong := sqlite.damaged(run.drafts[step.set].volumes.values()):
-        key, one = wrong[0]
+        facts = [f"{one.file} of {v.noun} {v.key}: {one.problems[0]}" for v, one in wrong]
+        where, first = wrong[0]
         raise CheckFailed(
             f"{step.set} is published, but an SQLite database was damaged before the backup: "
-            f"{one.file} of volume {key}: {one.problems[0]}",
-            f"restore it from an older set: inv restore --file SET --only {key} --path "
-            f"{shlex.quote(one.file)}",
-            details=[f"{one.file} of volume {key}: {one.problems[0]}" for key, one in wrong[1:]],
+            f"{facts[0]}",
+            f"restore it from an older set: inv restore --file SET --only {where.key} --path "
+            f"{shlex.quote(first.file)}",
+            details=facts[1:],
         )
     return ""
 
