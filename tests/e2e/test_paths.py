@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.volumes_support import describe
 from tests.support.byhand import paste
-from tests.support.folder_stack import FolderStack, wait_until
+from tests.support.folder_stack import FolderStack
 
 pytestmark = pytest.mark.engine
 
@@ -22,13 +22,7 @@ def stack(engine: str) -> Iterator[FolderStack]:
     """The stack, up, with files in its folders; one for all tests of this module."""
     made = FolderStack.make()
     try:
-        (made.photos / "albums/summer").write_text("beach")
-        (made.photos / "thumbs/summer").write_text("small")
-        (made.outside / "from afar").write_text("seen")
-        os.chown(made.photos / "albums/summer", 1234, 1234)
-        made.succeed("up")
-        wait_until((made.photos / "n").exists, "the service to write")
-        made.sql("CREATE TABLE kept AS SELECT 1 AS n")
+        made.begin()
         yield made
     finally:
         made.destroy()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.folder_stack import FolderStack, wait_until
+from tests.support.folder_stack import FolderStack
 
 pytestmark = pytest.mark.engine
 
@@ -17,12 +17,7 @@ def stack(engine: str) -> Iterator[FolderStack]:
     """The stack, up, with a row and a file; one for all tests of this module, in their order."""
     made = FolderStack.make()
     try:
-        (made.photos / "albums/summer").write_text("beach")
-        (made.photos / "thumbs/summer").write_text("small")
-        (made.outside / "from afar").write_text("seen")
-        made.succeed("up")
-        wait_until((made.photos / "n").exists, "the service to write")
-        made.sql("CREATE TABLE kept AS SELECT 1 AS n")
+        made.begin()
         yield made
     finally:
         made.destroy()

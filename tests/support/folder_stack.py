@@ -156,6 +156,16 @@ class FolderStack(Place):
         plan: dict[str, Any] = json.loads(newest.read_text().splitlines()[0])["plan"]
         return plan
 
+    def begin(self) -> None:
+        """Put files into the folders, bring the stack up, and wait until it writes."""
+        (self.photos / "albums/summer").write_text("beach")
+        (self.photos / "thumbs/summer").write_text("small")
+        (self.outside / "from afar").write_text("seen")
+        os.chown(self.photos / "albums/summer", 1234, 1234)
+        self.succeed("up")
+        wait_until((self.photos / "n").exists, "the service to write")
+        self.sql("CREATE TABLE kept AS SELECT 1 AS n")
+
     def destroy(self) -> None:
         """Remove all of it, by its exact project."""
         self.docker("compose", "-p", self.project, "down", "--volumes", "-t", "1", check=False)
