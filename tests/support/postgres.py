@@ -27,6 +27,7 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 
+from quiesce.adapters.postgres.waiting import waiting
 from quiesce.adapters.process import program
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import Database, Secret
@@ -106,15 +107,16 @@ class PostgresServer:
 
     def connect(self, name: str = "postgres", **more: object) -> psycopg2.extensions.connection:
         """A plain connection in autocommit; a hostile schema's statement_timeout is beaten."""
-        connection = psycopg2.connect(
-            host="127.0.0.1",
-            port=self.port,
-            user="postgres",
-            password=PASSWORD,
-            dbname=name,
-            options="-c statement_timeout=0 -c datestyle=ISO",
-            **more,
-        )
+        with waiting():
+            connection = psycopg2.connect(
+                host="127.0.0.1",
+                port=self.port,
+                user="postgres",
+                password=PASSWORD,
+                dbname=name,
+                options="-c statement_timeout=0 -c datestyle=ISO",
+                **more,
+            )
         connection.autocommit = True
         return connection
 
@@ -122,7 +124,7 @@ class PostgresServer:
         """Run statements in a database and return the rows of the last one."""
         connection = self.connect(name)
         try:
-            with connection.cursor() as cursor:
+            with waiting(), connection.cursor() as cursor:
                 cursor.execute(statements)
                 return cursor.fetchall() if cursor.description else []
         finally:

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import select
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn, Protocol, Self
+from typing import Any, Protocol, Self
 
 import psycopg2
 import psycopg2.extensions as driver
@@ -29,6 +27,7 @@ from quiesce.adapters.postgres.errors import (
     no_session,
     translate_driver_errors,
 )
+from quiesce.adapters.postgres.waiting import copying, waiting
 from quiesce.errors import QuiesceError
 from quiesce.model import Database
 from quiesce.ports import Endpoint
@@ -92,19 +91,6 @@ COPY_BYTES = 1024 * 1024
 Row = tuple[Any, ...]
 Statement = str | Composable
 
-_waiting = threading.local()
-
-
-class _Copying:
-    """Counts the threads that are copying."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.count = 0
-
-
-_copying = _Copying()
-
 
 class Readable(Protocol):
     """The source of COPY: returns at most so many bytes per call, none at the end."""
@@ -166,7 +152,7 @@ class Session:
     def rows(self, statement: Statement, values: Sequence[Any] | None = None) -> list[Row]:
         """Run one statement and return its rows, if it has any."""
         try:
-            with translate_driver_errors(self.where), self._connection.cursor() as cursor:
+            with self._asking() as cursor:
                 cursor.execute(statement, values)
                 return cursor.fetchall() if cursor.description is not None else []
         except UnicodeDecodeError as problem:
@@ -189,7 +175,7 @@ class Session:
 
     def run_bytes(self, statement: bytes) -> None:
         """Run a statement as bytes, in the session's client encoding."""
-        with translate_driver_errors(self.where), self._connection.cursor() as cursor:
+        with self._asking() as cursor:
             cursor.execute(statement)
 
     def copy_bytes(self, statement: bytes, rows: Readable) -> None:
@@ -208,10 +194,19 @@ class Session:
             cursor.copy_expert(statement, rows, COPY_BYTES)
 
     @contextlib.contextmanager
+    def _asking(self) -> Iterator[driver.cursor]:
+        with (
+            translate_driver_errors(self.where),
+            waiting(),
+            self._connection.cursor() as cursor,
+        ):
+            yield cursor
+
+    @contextlib.contextmanager
     def _copying(self) -> Iterator[driver.cursor]:
         with (
             translate_driver_errors(self.where),
-            _without_waiting(),
+            copying(),
             self._connection.cursor() as cursor,
         ):
             yield cursor
@@ -239,15 +234,12 @@ def open_session(database: Database, name: str, endpoint: Endpoint, application:
     Raise `NoDatabase`, `Unreachable` or another SessionError if that fails.
     """
     parameters = connection_parameters(database, name, endpoint, application)
-    _count_copying(0)
-    _waiting.until = time.monotonic() + CONNECT_SECONDS
     try:
-        connection = psycopg2.connect(**parameters)
+        with waiting(CONNECT_SECONDS):
+            connection = psycopg2.connect(**parameters)
         connection.autocommit = True
     except psycopg2.Error as problem:
         raise no_session(problem, database, name, endpoint) from problem
-    finally:
-        _waiting.until = None
     session = Session(
         connection,
         f"database {name}",
@@ -333,55 +325,6 @@ def _apply_settings(session: Session) -> None:
         # The server notices a dead client within seconds, on platforms that support it.
         with contextlib.suppress(SessionError):
             session.run("SET client_connection_check_interval = '10s'")
-
-
-def _wait(connection: driver.connection) -> None:
-    """Wait for the server so that a signal's exception is raised and cancels the statement."""
-    until = getattr(_waiting, "until", None)
-    try:
-        while True:
-            state = connection.poll()
-            if state == driver.POLL_OK:
-                return
-            poller = select.poll()
-            poller.register(
-                connection.fileno(),
-                select.POLLIN if state == driver.POLL_READ else select.POLLOUT,
-            )
-            left = None if until is None else max(0.0, until - time.monotonic()) * 1000
-            if not poller.poll(left):
-                _give_up()
-    except psycopg2.Error:
-        raise
-    except BaseException:
-        with contextlib.suppress(psycopg2.Error):
-            connection.cancel()
-        raise
-
-
-@contextlib.contextmanager
-def _without_waiting() -> Iterator[None]:
-    """Run without the wait callback, which all sessions share and with which the driver cannot
-    COPY.
-
-    A signal's exception is still raised when COPY requests its next chunk. Threads may copy at the
-    same time: the callback is restored when the last of them has finished.
-    """
-    _count_copying(1)
-    try:
-        yield
-    finally:
-        _count_copying(-1)
-
-
-def _count_copying(more: int) -> None:
-    with _copying.lock:
-        _copying.count += more
-        driver.set_wait_callback(None if _copying.count else _wait)
-
-
-def _give_up() -> NoReturn:
-    raise psycopg2.OperationalError("timeout expired")
 
 
 def _is_address(host: str) -> bool:
