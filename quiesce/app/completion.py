@@ -12,6 +12,8 @@ from quiesce.errors import QuiesceError
 if TYPE_CHECKING:
     from quiesce.model import Stack
 
+#: The shells that have a script.
+SHELLS = ("bash", "zsh", "fish")
 #: Flags that take any text: no candidate, and no task either.
 _FREE = frozenset(
     "as assume-revision confirm expression label lines max-size note path revision wait".split()
@@ -20,6 +22,7 @@ _WORDS: Mapping[str, Sequence[str]] = {
     "mode": ("consistent", "live", "cold"),
     "phase": ("setup", "cycle", "verify", "all"),
     "log-format": ("text", "json"),
+    "shell": SHELLS,
 }
 
 

@@ -1,4 +1,4 @@
-# Completion of quiesce, inv and ./inv for bash; zsh reads it after `bashcompinit`.
+# Completion of quiesce, inv and ./inv for bash.
 #
 #     source <(quiesce completion)
 #

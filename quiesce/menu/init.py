@@ -21,14 +21,17 @@ def init(place: Place, files: str | None = None) -> None:
     run_init(place, listed(files))
 
 
-@command(
+@command(  # noqa: S604 - a flag named shell
     place=True,
     changes=False,
+    shell="bash (the default), zsh or fish",
     values="print the values that this flag may have, for the script",
     words="the command line so far, for --values",
 )
-def completion(place: Place, values: str | None = None, words: str = "") -> None:
-    """Print the script that completes tasks, flags and their values in bash."""
+def completion(
+    place: Place, shell: str = "bash", values: str | None = None, words: str = ""
+) -> None:
+    """Print the script that completes tasks, flags and their values in your shell."""
     from quiesce.commands.completion import run_completion
 
-    run_completion(place, values, words.split())
+    run_completion(place, shell, values, words.split())

@@ -1,4 +1,4 @@
-"""Completion in bash, as the shell calls it: of `quiesce`, `inv` and `./inv`."""
+"""Completion in bash, zsh and fish, as the shells call it: of `quiesce`, `inv` and `./inv`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.app.completion import load_here, values_of
+from quiesce.app.completion import SHELLS, load_here, values_of
 from tests.support.place import ONE_VOLUME
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +39,25 @@ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
 _quiesce_complete
 printf '%s\\n' "${COMPREPLY[@]}"
 """
+#: zsh completes only where somebody types: in a terminal of its own, in which what is offered goes
+#: to a file instead of the screen.
+ASK_ZSH = """\
+zmodload zsh/zpty
+found=$(mktemp)
+zpty shell "zsh -f -i"
+zpty -w shell "source $SCRIPT
+compadd() {
+    local -a all; builtin compadd -O all \"\\$@\"
+    (( \\$#all )) && print -rl -- \\$^all > $found.new
+}
+_default() { : }
+finish() { zle complete-word; mv $found.new $found.all 2>/dev/null || : > $found.all; exit }
+zle -N finish
+bindkey '^G' finish"
+zpty -w -n shell "$LINE"$'\\a'
+while [[ ! -e $found.all ]] && zpty -r shell line; do :; done
+[[ ! -e $found.all ]] || cat $found.all
+"""
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +76,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             place.parent.mkdir(exist_ok=True)
             place.write_text(f'#!/bin/sh\nexec {sys.executable} -m {module} "$@"\n')
             place.chmod(0o755)
-    run = subprocess.run(
-        [made / "bin" / "quiesce", "completion"],
-        cwd=made,
-        env=environment(made),
-        check=True,
-        capture_output=True,
-    )
-    (made / "script").write_bytes(run.stdout)
+    for shell in SHELLS:
+        run = subprocess.run(
+            [made / "bin" / "quiesce", "completion", "--shell", shell],
+            cwd=made,
+            env=environment(made),
+            check=True,
+            capture_output=True,
+        )
+        (made / f"script.{shell}").write_bytes(run.stdout)
     backup_set(made)
     return made
 
@@ -88,21 +108,30 @@ def environment(folder: Path) -> dict[str, str]:
     return {"PATH": path, "PYTHONPATH": str(ROOT), "HOME": str(folder)}
 
 
-def offered(folder: Path, *words: str) -> set[str]:
-    """What bash offers for the last of these words."""
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("there is no bash")
+def offered(folder: Path, *words: str, shell: str = "bash") -> set[str]:
+    """What a shell offers for the last of these words, each as what would stand there then."""
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"there is no {shell}")
+    script = {
+        "bash": (ASK, "bash", *words),
+        "zsh": (ASK_ZSH,),
+        "fish": ('source $SCRIPT; complete -C "$LINE"',),
+    }[shell]
     done = subprocess.run(
-        [bash, "-c", ASK, "bash", *words],
+        [program, *(("-f",) if shell == "zsh" else ()), "-c", *script],
         cwd=folder,
-        env={**environment(folder), "SCRIPT": str(folder / "script")},
+        env={
+            **environment(folder),
+            "SCRIPT": str(folder / f"script.{shell}"),
+            "LINE": " ".join(words),
+        },
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return set(done.stdout.split())
+    return {line.split("\t")[0] for line in done.stdout.replace("\r", "").split("\n") if line}
 
 
 @pytest.mark.parametrize("program", ["quiesce", "inv", "./inv"])
@@ -128,6 +157,44 @@ def test_values_of_a_stack(folder: Path) -> None:
     assert "restore" in offered(folder, "quiesce", "backup", "--yes", "re")
 
 
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_the_other_shells_offer_the_same(folder: Path, shell: str) -> None:
+    """Tasks, flags, and values of each kind, for all three commands."""
+    for line in (
+        ("quiesce", "rest"),
+        ("inv", "dep"),
+        ("./inv", "dep"),
+        ("quiesce", "backup-db", "--d"),
+        ("quiesce", "backup", "--yes", "re"),
+        ("quiesce", "restore", "--file", ""),
+        ("./inv", "status", "--instance", "s"),
+    ):
+        assert offered(folder, *line, shell=shell) == offered(folder, *line) != set(), line
+    # These shells take --flag=value and the last one of a list as one word.
+    whole = shell == "fish"
+    assert offered(folder, "quiesce", "backup", "--only", "rules,m", shell=shell) == (
+        {"rules,media", "rules,memory"} if whole else {"media", "memory"}
+    )
+    assert offered(folder, "quiesce", "status", "--instance=s", shell=shell) == (
+        {"--instance=second"} if whole else {"second"}
+    )
+
+
+def test_a_shell_without_a_script_is_refused(folder: Path) -> None:
+    """With the names of those that have one."""
+    done = subprocess.run(
+        [folder / "bin" / "quiesce", "completion", "--shell", "ksh"],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "there is no completion for ksh" in done.stderr
+    assert "HINT: use bash, zsh, fish" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("flag", "values"),
     [
@@ -147,7 +214,7 @@ def test_each_flag_has_its_values(folder: Path, flag: str, values: list[str] | N
 
 def test_a_broken_stack_completes_tasks_all_the_same(folder: Path, tmp_path: Path) -> None:
     """And says nothing while somebody types."""
-    for name in ("bin", "script"):
+    for name in ("bin", "script.bash"):
         os.symlink(folder / name, tmp_path / name)
     (tmp_path / "stack.yaml").write_text("version: [")
     assert offered(tmp_path, "quiesce", "backup", "--only", "") == set()

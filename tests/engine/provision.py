@@ -10,6 +10,8 @@ from .images import ensure_images
 from .machine import Unavailable, alone, find_program
 
 _ENGINE_PACKAGES = ("docker.io", "containerd", "runc", "iptables")
+# For the tests of shell completion, which are skipped where a shell is missing.
+_SHELLS = ("zsh", "fish")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ def ensure_engine(*, provision: bool) -> EngineReport:
         started = False
         if not daemon.engine_answers():
             _refuse_to_start(provision=provision)
-            debian.install_packages(_with_client(_ENGINE_PACKAGES))
+            debian.install_packages(_with_client((*_ENGINE_PACKAGES, *_SHELLS)))
             # Where an init system is at work, the package has started the engine already.
             if not daemon.engine_answers():
                 daemon.start_daemon()
