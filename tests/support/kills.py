@@ -52,6 +52,11 @@ def inv(
 def positions(counting: Counting, task: str) -> dict[str, str]:
     """Every step that the task would do when nothing goes wrong: position and kind."""
     ended = inv(counting, "never", "-", *TASKS[task], "--dry-run", "--json")
+    return positions_of(json.loads(ended.stdout)["plan"])
+
+
+def positions_of(plan: dict[str, Any]) -> dict[str, str]:
+    """Every step of a plan that is done when nothing goes wrong: position and kind."""
     found: dict[str, str] = {}
 
     def visit(nodes: list[dict[str, Any]], at: str) -> None:
@@ -62,7 +67,7 @@ def positions(counting: Counting, task: str) -> dict[str, str]:
             for part in ("enter", "body", "on_success", "always"):
                 visit(node[part], f"{at}/{index}/{part}")
 
-    visit(json.loads(ended.stdout)["plan"]["nodes"], "")
+    visit(plan["nodes"], "")
     return found
 
 
