@@ -21,7 +21,10 @@ dockerd)
     ;;
 podman)
     # crun refuses a machine whose cgroups are v1 and v2 at once.
+    # It also asks for higher limits than this process may set.
     cat >"$data/state/containers.conf" <<EOF
+[containers]
+default_ulimits = ["nofile=$(ulimit -Hn):$(ulimit -Hn)", "nproc=$(ulimit -Hp):$(ulimit -Hp)"]
 [engine]
 cgroup_manager = "cgroupfs"
 runtime = "runc"
