@@ -40,7 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"engine unavailable: {reason}", file=sys.stderr)
         return UNAVAILABLE
     say(f"ready after {time.monotonic() - begun:.1f} s")
-    print(json.dumps(dataclasses.asdict(report), indent=2))
+    shown = report.report if chosen.json else dataclasses.asdict(report)
+    print(json.dumps(shown, indent=2))
     return 0
 
 
@@ -51,7 +52,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     up.add_argument(
         "name", nargs="?", choices=NAMES, help=f"default: one like {MACHINE}, any version"
     )
-    up.add_argument("--json", action="store_true", help="print JSON, not lines for a shell")
+    up.add_argument("--json", action="store_true", help="print JSON for a program")
     down = commands.add_parser("down", help="stop the engine that 'up' started, and no other")
     down.add_argument("name", nargs="?", choices=NAMES)
     inside = commands.add_parser("run", help="run a command as a client of an engine")

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .daemon import end_process, engine_answers, last_complaint
+from .daemon import end_process, engine_answers, engine_version, last_complaint
 from .images import VARIABLES, ensure_images
 from .machine import (
     ProcessMark,
@@ -87,7 +87,6 @@ class EnclosedEngine:
             "started": self.started,
             "variables": self.variables,
             "entering": self.entering,
-            "images": self.images,
         }
 
     @property
@@ -115,6 +114,8 @@ def start_enclosed(name: str, *, provision: bool) -> EnclosedEngine:
         started = mark is None
         if mark is None:
             mark = _start(engine, root, data, socket)
+        if not (found := engine_version(f"unix://{socket}")).startswith(engine.version):
+            raise Unavailable(f"the root of {name} has version {found}; name what it is now")
         client = _client(data, root)
         with _talking_to(socket, client):
             images = ensure_images(may_bootstrap=True)

@@ -21,6 +21,17 @@ class EngineReport:
     compose: str
     images: dict[str, str]
 
+    @property
+    def report(self) -> dict[str, object]:
+        """What `tests.command` reads."""
+        host = {"QUIESCE_TEST_ENGINE": "1", "DOCKER_HOST": self.docker_host}
+        return {
+            "docker_host": self.docker_host,
+            "started": self.started,
+            "variables": host | self.images,
+            "entering": [],
+        }
+
 
 def ensure_engine(*, provision: bool, version: str | None = None) -> EngineReport:
     """Return the engine that is there, or with `provision` the one made now.
