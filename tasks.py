@@ -19,6 +19,7 @@ from quiesce.menu import compose
         "provision": "install and start a Docker Engine if there is none (as CI=true does)",
         "only": "stages, comma-separated (default: all)",
         "expression": "only tests whose names match, as pytest -k",
+        "engine": "only tests that need an engine, on this one: docker-28.5, podman-5.8, …",
     },
 )
 def test(
@@ -29,6 +30,7 @@ def test(
     provision: bool = False,
     only: str = "",
     expression: str = "",
+    engine: str = "",
 ) -> None:
     """Check format and types, and run the tests."""
     from tests import command
@@ -40,6 +42,7 @@ def test(
         provision=provision,
         only=only,
         expression=expression,
+        engine=engine,
     )
     if code:
         raise Exit(code=code)

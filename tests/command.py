@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from tests.engine.named import MACHINE, NAMES, NEWEST
 from tests.outcome import Outcome, count_files, count_tests, print_summary
 from tests.spending import measured_processors, print_spending
 
@@ -44,6 +45,8 @@ PARALLEL = ["--numprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"]
 PARALLEL_QUICK = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"]
 # A test that ran into its time limit (nothing else) is tried once more, and both runs are shown: on
 # a shared machine that stood still for minutes that says nothing about what is tested.
+# What `--long` runs on each named engine, and of which the normal run takes those of mark `sample`.
+ON_ENGINES = ("contract", "e2e")
 AGAIN = ["--reruns=1", "--only-rerun=Timeout >", "--only-rerun=TimeoutExpired"]
 
 
@@ -53,7 +56,9 @@ class Engine:
 
     docker_host: str
     started: bool
-    images: dict[str, str]
+    variables: dict[str, str]
+    entering: list[str]
+    """What a command has to follow to be a client of it."""
 
 
 def main(
@@ -64,6 +69,7 @@ def main(
     provision: bool = False,
     only: str = "",
     expression: str = "",
+    engine: str = "",
 ) -> int:
     """Run the stages named in `only` (comma-separated, all by default); return the exit code.
 
@@ -71,7 +77,8 @@ def main(
     examples, no engine, in seconds. `long` adds the tests that take minutes, `expression` is
     pytest's -k and leaves out format, lint and types, `provision` installs and starts a Docker
     Engine where there is none, as CI=true does. `mutants` runs nothing else: it breaks the code in
-    small ways that a test has to notice (a sample, all of them with `long`). 0 means that something
+    small ways that a test has to notice (a sample, all of them with `long`). `engine` runs only the
+    tests that need an engine, on that of this name. 0 means that something
     ran and all of it passed, 1 that something failed or nothing ran, 2 that the request was wrong
     or the tools could not be installed.
     """
@@ -85,12 +92,21 @@ def main(
         return _refuse(
             f"no stage of this name: {', '.join(unknown)}", f"use {', '.join([*CHECKS, *groups])}"
         )
+    if engine and (quick or mutants):
+        return _refuse("--quick and --mutants need no engine", "give --engine without them")
+    if engine and engine not in NAMES:
+        return _refuse(f"no engine of this name: {engine}", f"use {', '.join(NAMES)}")
     if quick and not chosen:
         chosen = list(QUICK)
-    checks = [] if expression else [name for name in CHECKS if not chosen or name in chosen]
+    checks = (
+        [] if expression or engine else [name for name in CHECKS if not chosen or name in chosen]
+    )
     groups = [name for name in groups if not chosen or name in chosen]
     outcomes: list[Outcome] = []
+    if engine:
+        groups = [name for name in groups if name not in QUICK]
     options = ["--long"] if long else ["--quick"] if quick else []
+    options += ["-m", "engine"] if engine else []
     with _ending_on_sigterm():
         if not _install_tools():
             return _refuse(
@@ -101,7 +117,11 @@ def main(
             return _try_mutants(long=long)
         outcomes += map(_check, checks)
         if groups:
-            outcomes += _test(groups, options, provision=provision, expression=expression)
+            outcomes += _test(
+                groups, options, provision=provision, expression=expression, name=engine
+            )
+        if not (engine or expression) and (on_engines := [*filter(groups.count, ON_ENGINES)]):
+            outcomes += _test_on_engines(on_engines, long=long, provision=provision)
     return print_summary(outcomes, tests_wanted=bool(groups))
 
 
@@ -168,9 +188,17 @@ def _check(name: str) -> Outcome:
 
 
 def _test(
-    groups: Sequence[str], options: Sequence[str], *, provision: bool, expression: str
+    groups: Sequence[str],
+    options: Sequence[str],
+    *,
+    provision: bool,
+    expression: str,
+    name: str = "",
 ) -> list[Outcome]:
-    """Run the groups in one pytest process, with an engine if there is one and they need it."""
+    """Run the groups in one pytest process, with an engine if there is one and they need it.
+
+    An engine that was asked for by its name and cannot be had is a failure.
+    """
     in_ci = os.environ.get("CI") == "true"
     environment = _clean_environment()
     # Copies of this folder take along what is compiled here.
@@ -180,25 +208,62 @@ def _test(
     outcomes = []
     _announce("engine")
     begun = time.monotonic()
-    engine, reason = _find_engine(provision=provision or in_ci)
+    engine, reason = _find_engine(name, provision=provision or in_ci)
+    entering: list[str] = []
     if engine is None:
         print(f"no engine: {reason}", flush=True)
         environment["QUIESCE_TEST_NO_ENGINE"] = reason
-        if in_ci:
+        if in_ci or name:
             outcomes.append(Outcome("engine", failed=1, seconds=time.monotonic() - begun))
     else:
         print(f"using {engine.docker_host}", flush=True)
-        environment |= {"QUIESCE_TEST_ENGINE": "1", "DOCKER_HOST": engine.docker_host}
-        environment |= engine.images
+        environment |= engine.variables
+        entering = engine.entering
     try:
-        return outcomes + _run_pytest(groups, options, environment, expression)
+        return outcomes + _run_pytest(groups, options, environment, expression, entering)
     finally:
-        if engine is not None and engine.started and in_ci:
-            _run([sys.executable, "-m", "tests.engine", "down"], os.environ)
+        if engine is not None and engine.started and (in_ci or entering):
+            _stop_engine(name)
+
+
+def _test_on_engines(groups: Sequence[str], *, long: bool, provision: bool) -> list[Outcome]:
+    """Run what all engines have in common on each named one; unless `long`, a sample on one.
+
+    Where such an engine cannot be had, that is one test skipped, with the reason.
+    """
+    outcomes = []
+    for name in [name for name in NAMES if name != MACHINE] if long else [NEWEST]:
+        _announce(name)
+        outcome = Outcome(name)
+        outcomes.append(outcome)
+        begun = time.monotonic()
+        engine, reason = _find_engine(name, provision=provision or os.environ.get("CI") == "true")
+        if engine is None:
+            print(f"no engine: {reason}", flush=True)
+            outcome.skipped, outcome.skips = 1, [(name, reason)]
+            continue
+        options = ["-m", "engine", "--long"] if long else ["-m", "sample"]
+        environment = _clean_environment() | engine.variables
+        try:
+            for part in _run_pytest(groups, options, environment, "", engine.entering):
+                outcome.add(part)
+        finally:
+            if engine.started:
+                _stop_engine(name)
+        outcome.seconds = time.monotonic() - begun
+    return outcomes
+
+
+def _stop_engine(name: str) -> None:
+    _run([sys.executable, "-m", "tests.engine", "down", *filter(None, [name])], os.environ)
 
 
 def _run_pytest(
-    groups: Sequence[str], options: Sequence[str], environment: Mapping[str, str], expression: str
+    groups: Sequence[str],
+    options: Sequence[str],
+    environment: Mapping[str, str],
+    expression: str,
+    entering: Sequence[str] = (),
 ) -> list[Outcome]:
     _announce(", ".join(groups))
     with tempfile.TemporaryDirectory(prefix="quiesce-test-") as folder:
@@ -210,14 +275,15 @@ def _run_pytest(
         # The last stages take longest, so they begin first and the others fill what is left.
         folders = [f"tests/{name}" for name in reversed(groups)]
         with measured_processors() as took:
-            code = _run([*command, *folders], environment)
+            code = _run([*entering, *command, *folders], environment)
         print_spending(took, count_files(record))
         return count_tests(record, groups, pytest_code=code)
 
 
-def _find_engine(*, provision: bool) -> tuple[Engine | None, str]:
-    """Return the engine for the tests, or None and the reason in one line."""
-    command = [sys.executable, "-m", "tests.engine", "up", *(["--provision"] * provision)]
+def _find_engine(name: str, *, provision: bool) -> tuple[Engine | None, str]:
+    """Return the engine of this name, or by default the machine's; or None and a line why not."""
+    command = [sys.executable, "-m", "tests.engine", "up", "--json", *filter(None, [name])]
+    command += ["--provision"] * provision
     line = ""
     with tempfile.TemporaryFile("w+") as answer:
         process = _start(command, os.environ, stdout=answer, stderr=subprocess.PIPE, text=True)
@@ -227,7 +293,7 @@ def _find_engine(*, provision: bool) -> tuple[Engine | None, str]:
         if process.returncode == 0:
             answer.seek(0)
             report = json.load(answer)
-            return Engine(report["docker_host"], report["started"], report["images"]), ""
+            return Engine(**report), ""
     reason = line.strip() or f"tests.engine ended with {process.returncode}"
     return None, reason.removeprefix("engine unavailable: ")
 

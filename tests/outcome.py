@@ -27,6 +27,14 @@ class Outcome:
     cpu: float = 0.0
     skips: list[tuple[str, str]] = field(default_factory=list)
 
+    def add(self, part: Outcome) -> None:
+        """Count what `part` counted as well."""
+        self.passed += part.passed
+        self.failed += part.failed
+        self.skipped += part.skipped
+        self.cpu += part.cpu
+        self.skips += part.skips
+
 
 def count_tests(record: Path, groups: Sequence[str], *, pytest_code: int) -> list[Outcome]:
     """Given the file of pytest's --junitxml, return one outcome per group.

@@ -248,6 +248,7 @@ def test_after_nuke_the_databases_are_empty_and_a_set_brings_them_back(core: Che
     assert core.sql("rulesdb", "SELECT name FROM projects")[-1] == "before the nuke"
 
 
+@pytest.mark.sample
 def test_clean_all_of_one_instance_leaves_the_other_alone(core: Checkout, other: Checkout) -> None:
     """Typed in a terminal. The other's containers are the same, and its data is there."""
     other.docker("exec", container(other, "redis"), "redis-cli", "SET", "mine", "1")

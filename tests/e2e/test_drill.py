@@ -118,6 +118,7 @@ def test_what_a_set_needs_and_the_image_lacks_is_not_called_damage(
         shutil.rmtree(forged)
 
 
+@pytest.mark.sample
 def test_a_drill_proves_that_all_comes_back(core: Checkout, made: str) -> None:
     """From the set to a whole stack, marked, backed up, lost, restored, asked; the instance is
     untouched throughout, and the figures are in the report and the log."""

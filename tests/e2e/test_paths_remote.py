@@ -36,6 +36,7 @@ def inside(stack: FolderStack, command: str) -> str:
     return stack.docker("exec", stack.container("web"), "sh", "-c", command)
 
 
+@pytest.mark.sample
 def test_a_folder_of_another_machine_is_kept_and_comes_back(stack: FolderStack) -> None:
     """The folder of this machine that has the same path is not touched."""
     (stack.photos / "here").write_text("here")

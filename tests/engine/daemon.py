@@ -39,8 +39,13 @@ def chosen_host() -> str:
 
 def engine_answers(host: str | None = None) -> bool:
     """Tell whether an engine answers on `host`, or to the docker client as it is set up now."""
+    return bool(engine_version(host))
+
+
+def engine_version(host: str | None = None) -> str:
+    """Return the version of the engine on `host`, or of the client's; nothing if none answers."""
     if find_program("docker") is None:
-        return False
+        return ""
     client = ["docker", "-H", host] if host else ["docker"]
     try:
         answer = subprocess.run(
@@ -52,8 +57,8 @@ def engine_answers(host: str | None = None) -> bool:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return False
-    return answer.returncode == 0 and bool(answer.stdout.strip())
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
 def compose_version() -> str | None:

@@ -79,16 +79,16 @@ def has_candidate(name: str) -> bool:
     return "Candidate:" in policy and "Candidate: (none)" not in policy
 
 
-def later_release_source() -> str:
-    """Return the one line of apt source for the later release, on the machine's own mirror."""
+def later_release_source(release: str = RELEASE) -> str:
+    """Return the one line of apt source for a later release, on the machine's own mirror."""
     codename = _read_release().get("VERSION_CODENAME", "")
     wanted = "$(REPO_URI)|$(RELEASE)|$(CODENAME)|$(COMPONENT)|$(LABEL)"
     command = ["apt-get", "indextargets", "Created-By: Packages", "--format", wanted]
     for line in run(command, extra_environment=_APT).splitlines():
-        uri, release, name, component, label = line.split("|")
-        if (label, component) == ("Debian", "main") and codename in (release, name):
+        uri, suite, name, component, label = line.split("|")
+        if (label, component) == ("Debian", "main") and codename in (suite, name):
             signed = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
-            return f"deb {signed}{uri} {RELEASE} main"
+            return f"deb {signed}{uri} {release} main"
     raise Unavailable("the machine's apt sources name no Debian mirror")
 
 

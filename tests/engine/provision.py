@@ -23,11 +23,23 @@ class EngineReport:
     compose: str
     images: dict[str, str]
 
+    @property
+    def report(self) -> dict[str, object]:
+        """What `tests.command` reads."""
+        host = {"QUIESCE_TEST_ENGINE": "1", "DOCKER_HOST": self.docker_host}
+        return {
+            "docker_host": self.docker_host,
+            "started": self.started,
+            "variables": host | self.images,
+            "entering": [],
+        }
 
-def ensure_engine(*, provision: bool) -> EngineReport:
+
+def ensure_engine(*, provision: bool, version: str | None = None) -> EngineReport:
     """Return the engine that is there, or with `provision` the one made now.
 
-    Safe to call twice and from two processes at once. Raise `Unavailable` with the reason.
+    With `version` another one is refused whose version does not begin with it. Safe to call twice
+    and from two processes at once. Raise `Unavailable` with the reason.
     """
     with alone():
         started = False
@@ -38,6 +50,8 @@ def ensure_engine(*, provision: bool) -> EngineReport:
             if not daemon.engine_answers():
                 daemon.start_daemon()
                 started = True
+        if version and not (found := daemon.engine_version()).startswith(version):
+            raise Unavailable(f"the engine here is {found}, and {version}x was asked for")
         compose = daemon.compose_version()
         if compose is None:
             compose = _provide_compose(provision=provision)

@@ -34,6 +34,7 @@ from .machine import (
 )
 
 _PROJECT = Path(__file__).parents[2]
+_SCRIPTS = Path(__file__).parent / "scripts"
 _FOLDERS_OF_PEOPLE = tuple(Path(name) for name in ("/home", "/root", "/tmp", "/srv", "/mnt"))
 _LINK = "eth0"
 _PORT = 2375
@@ -42,11 +43,12 @@ _OWNER = "owner.json"
 #: Lies in the daemon's data when it is to begin anew.
 _RESTART = "restart"
 
-# $1 is the folder of the data, $2 the address to listen on; folders to hide follow.
+# $1 is the folder of the data, $2 the address to listen on, $3 the root of a named engine if the
+# tests run on one, so that both are alike; folders to hide follow.
 _BECOME_DAEMON = f"""
 set -eu
-data=$1 address=$2
-shift 2
+data=$1 address=$2 root=$3
+shift 3
 tries=200
 until ip link show {_LINK} >/dev/null 2>&1; do
     tries=$((tries - 1))
@@ -56,8 +58,18 @@ done
 ip address add "$address/30" dev {_LINK}
 ip link set {_LINK} up
 ip link set lo up
-mkdir -p /var/lib/docker /etc/docker
-mount --bind "$data" /var/lib/docker
+mkdir -p "$root/var/lib/docker" "$root/etc/docker"
+if [ -n "$root" ]; then
+    . {_SCRIPTS}/enter.sh
+    prepare "$root"
+fi
+mount --bind "$data" "$root/var/lib/docker"
+if [ -n "$root" ]; then
+    enter "$root"
+    # Nothing of this machine is in there.
+    set --
+    PATH=/usr/sbin:/usr/bin:/sbin:/bin
+fi
 mount -t tmpfs -o mode=0755 none /run
 # The engine's ID comes from a key in there; with the first one's it would pass for the first.
 mount -t tmpfs -o mode=0755 none /etc/docker
@@ -122,12 +134,15 @@ def second_engine(
     programs = ("docker", "dockerd", "unshare", "setpriv", "nsenter", "ip")
     if os.geteuid() != 0 or not all(find_program(name) for name in programs):
         raise Unavailable("a second engine needs root, dockerd, util-linux and iproute2")
+    root = os.environ.get("QUIESCE_TEST_ENGINE_ROOT", "")
+    if root and not Path(root, "usr/sbin/dockerd").exists():
+        raise Unavailable(f"{os.environ.get('QUIESCE_TEST_ENGINE_NAME')} cannot be a second engine")
     with alone():
         _remove_leftovers()
         network = _free_network()
         say(f"starting a second dockerd on {network}.2")
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=cache_directory()))
-        process = _start(folder, f"{network}.2", hide)
+        process = _start(folder, f"{network}.2", root, hide)
         mark = mark_process(process.pid)
         if mark is None:
             raise Unavailable("the second dockerd ended at once")
@@ -146,11 +161,11 @@ def second_engine(
         shutil.rmtree(folder)
 
 
-def _start(folder: Path, address: str, hide: Sequence[Path]) -> subprocess.Popen[bytes]:
+def _start(folder: Path, address: str, root: str, hide: Sequence[Path]) -> subprocess.Popen[bytes]:
     (folder / "data").mkdir(mode=0o711)
     hidden = [str(path) for path in hide if path.is_dir()]
     become = ["setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "--net"]
-    script = ["sh", "-c", _BECOME_DAEMON, "sh", f"{folder}/data", address, *hidden]
+    script = ["sh", "-c", _BECOME_DAEMON, "sh", f"{folder}/data", address, root, *hidden]
     with (folder / "dockerd.log").open("wb") as log:
         return subprocess.Popen(
             [*become, *script],

@@ -1,0 +1,49 @@
+"""The engines that tests run on by name, and what each is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+#: The engine of Debian bookworm, which `ensure_engine` provides on the machine itself.
+MACHINE = "docker-20.10"
+#: The one that the normal run takes a sample on.
+NEWEST = "docker-28.5"
+
+_COMMON = ("docker-cli", "docker-compose", "iptables", "iproute2", "mount", "kmod", "procps")
+_DOCKER = ("docker.io", "containerd", "runc", "ca-certificates", *_COMMON)
+_PODMAN = (
+    *("podman", "crun", "runc", "conmon", "netavark", "aardvark-dns", "catatonit", "nftables"),
+    *("ca-certificates", *_COMMON),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedEngine:
+    """An engine in a root of its own: a suite of Debian, its packages, and how it is started."""
+
+    name: str
+    suite: str
+    version: str
+    """What the engine's version begins with."""
+    packages: tuple[str, ...] = _DOCKER
+    program: str = "dockerd"
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+ENGINES = {
+    engine.name: engine
+    for engine in (
+        NamedEngine("docker-26.1", "trixie", "26.1."),
+        NamedEngine(NEWEST, "sid", "28.5."),
+        NamedEngine(
+            f"{NEWEST}-min-api-1.44",
+            "sid",
+            "28.5.",
+            # What Engine 29 does by default: older clients are refused.
+            environment={"DOCKER_MIN_API_VERSION": "1.44"},
+        ),
+        NamedEngine("podman-5.8", "sid", "5.8.", packages=_PODMAN, program="podman"),
+    )
+}
+NAMES = (MACHINE, *ENGINES)
