@@ -244,7 +244,7 @@ class Project(Protocol):
         ...
 
     def outdated(self, services: Sequence[str]) -> Mapping[str, str]:
-        """Return which of these running services `up` would recreate, and why."""
+        """Return which of these running services `up` would recreate, or may recreate, and why."""
         ...
 
     def services_ignoring_stop_signal(self) -> Mapping[str, str]:

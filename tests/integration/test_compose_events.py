@@ -24,7 +24,7 @@ REMEMBERED = 256
 def connection(tmp_path) -> Iterator[EngineConnection]:
     """A connection to the engine of the tests."""
     address = find_address(None, os.environ, tmp_path)
-    made = EngineConnection(address, lambda: tmp_path, lambda: "")
+    made = EngineConnection(address, lambda: tmp_path, lambda *_: "")
     yield made
     made.close()
 

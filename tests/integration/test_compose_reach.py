@@ -196,7 +196,7 @@ def test_an_engine_over_ssh_is_reached_through_the_command_line(forwarded: Path)
     first = Address(os.environ["DOCKER_HOST"], "")
     far = replace(first, host="ssh://nobody@nowhere")
     identity = docker("info", "--format", "{{.ID}}")
-    connection = EngineConnection(far, lambda: forwarded, lambda: identity)
+    connection = EngineConnection(far, lambda: forwarded, lambda *_: identity)
     assert connection.engine().id == identity
     assert connection.engine().local is False
     assert connection.api.containers(all=True) is not None
@@ -206,7 +206,7 @@ def test_an_engine_over_ssh_is_reached_through_the_command_line(forwarded: Path)
 def test_two_engines_at_one_address_are_refused(forwarded: Path):
     """What the SDK stops and what Compose starts would be two worlds."""
     address = Address(os.environ["DOCKER_HOST"], "")
-    connection = EngineConnection(address, lambda: forwarded, lambda: "ANOTHER:ENGINE")
+    connection = EngineConnection(address, lambda: forwarded, lambda *_: "ANOTHER:ENGINE")
     with pytest.raises(RequestError, match="reach different engines"):
         connection.engine()
     connection.close()

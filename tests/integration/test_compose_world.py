@@ -459,6 +459,33 @@ def test_what_up_would_make_anew_is_known_beforehand(runtime: ComposeRuntime, fo
         changed.close()
 
 
+def test_an_env_file_and_shared_networks_make_nothing_outdated(folder: Path):
+    """Compose's two hashes of such a service differ; it would recreate it only for a change."""
+    (folder / "web.env").write_text("FROM_FILE=1\n")
+    (folder / "more.yml").write_text(
+        "services:\n"
+        "  web: {env_file: web.env}\n"
+        "  beside: {image: '${TINY_IMAGE}', network_mode: 'service:web', init: true}\n"
+        "  none: {image: '${TINY_IMAGE}', deploy: {replicas: 0}}\n"
+        "  perhaps:\n"
+        "    image: '${TINY_IMAGE}'\n"
+        "    init: true\n"
+        "    depends_on: {none: {condition: service_started, required: false}}\n"
+    )
+    made = runtime_of(folder, files=(folder / "docker-compose.yml", folder / "more.yml"))
+    names = ["web", "beside", "perhaps"]
+    remove_project(PROJECT, folder)
+    try:
+        made.up(names, build=False)
+        assert "none" not in {service.name for service in made.services()}
+        assert made.project().outdated(names) == {}
+        (folder / "web.env").write_text("FROM_FILE=2\n")
+        assert made.project().outdated(["web"]) == {"web": "its configuration differs"}
+    finally:
+        made.close()
+        remove_project(PROJECT, folder)
+
+
 def test_another_image_of_the_same_name_is_noticed(folder: Path):
     """As after a pull or a build."""
     name = f"{PROJECT}-web"

@@ -193,6 +193,16 @@ def test_a_selection_is_closed_when_it_holds_all_it_needs():
     assert not found.is_closed(["web"])
 
 
+@pytest.mark.parametrize(
+    ("required", "replicas", "closed"), [(True, 0, False), (False, 0, True), (False, 1, False)]
+)
+def test_an_optional_dependency_without_containers_is_not_needed(required, replicas, closed):
+    """Compose leaves it out; without `--no-deps`, its hash of the container stays the same."""
+    need = {"idle": {"condition": "service_started", "required": required}}
+    found = model({"idle": {"deploy": {"replicas": replicas}}, "web": {"depends_on": need}})
+    assert found.is_closed(["web"]) is closed
+
+
 def test_declaration_order_reads_keys_only(tmp_path: Path):
     """Interpolation, tags and later files do not matter; a file that is none adds nothing."""
     first, second = tmp_path / "a.yml", tmp_path / "b.yml"
@@ -201,3 +211,10 @@ def test_declaration_order_reads_keys_only(tmp_path: Path):
     (tmp_path / "broken.yml").write_text("services: [")
     files = [first, tmp_path / "broken.yml", second, tmp_path / "missing.yml"]
     assert declaration_order(files) == ("zeta", "alpha", "beta")
+
+
+@pytest.mark.parametrize("none", [{"deploy": {"replicas": 0}}, {"scale": 0}])
+def test_a_service_without_replicas_is_not_active(none: dict):
+    """Compose makes no container of it, so nothing waits for one."""
+    found = model({"idle": none, "web": {"deploy": {"replicas": 2}, "scale": 2}})
+    assert [service.active for service in found.services] == [False, True]

@@ -51,9 +51,10 @@ class ComposeCommand:
         profiles: Sequence[str] | None = None,
         hint: str = "",
         more_files: Sequence[str] = (),
+        lines: int = 20,
     ) -> program.Completed:
         """Run `docker compose` with these arguments and return the result. `more_files` are Compose
-        files that are added after those of the instance.
+        files that are added after those of the instance; the last `lines` of stderr are kept.
 
         Raise RequestError if Compose v2 is not installed, QuiesceError if the command fails.
         """
@@ -72,6 +73,7 @@ class ComposeCommand:
             what=f"docker compose {arguments[0]}",
             hint=hint,
             secrets=self.secrets(),
+            lines=lines,
         )
 
     def docker(self, *arguments: str, timeout: float) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quiesce.adapters.compose.address import Address
+from quiesce.adapters.compose.identity import Ask, identity_of, kind_of
 from quiesce.errors import LostEngine, QuiesceError, RequestError, SilentEngine, translate_errors
 from quiesce.observed import Engine
 
@@ -58,12 +59,10 @@ class EngineConnection:
     """The SDK's client for an address, the engine's `info`, and whether the engine is local.
 
     `tunnel` opens a connection to an engine that the SDK cannot reach directly (ssh) and returns
-    the path of a unix socket; `command_line` asks the CLI for the id of the engine that it reaches.
+    the path of a unix socket; `command_line` runs `docker` with some arguments against the address.
     """
 
-    def __init__(
-        self, address: Address, tunnel: Callable[[], Path], command_line: Callable[[], str]
-    ) -> None:
+    def __init__(self, address: Address, tunnel: Callable[[], Path], command_line: Ask) -> None:
         self.address = address
         self._tunnel = tunnel
         self._command_line = command_line
@@ -93,15 +92,16 @@ class EngineConnection:
         """Return the engine's identity, after checking that the CLI reaches the same one."""
         if self._engine is None:
             info = self.info
-            if self._command_line() != info["ID"]:
+            identity = identity_of(self.api, info, self._command_line)
+            if not identity:
                 raise RequestError(
                     "the docker command and the SDK reach different engines at "
                     f"{self.address.host}",
                     "see 'docker context ls' and DOCKER_HOST, and set the instance's context",
                 )
             self._engine = Engine(
-                id=str(info["ID"]),
-                kind="docker",
+                id=identity,
+                kind=kind_of(self.api.version(api_version=False)),
                 version=str(info.get("ServerVersion", "")),
                 local=self._seems_local(),
             )

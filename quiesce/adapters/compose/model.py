@@ -24,7 +24,11 @@ CONDITIONS: Mapping[str, Condition] = {
 
 @dataclass(frozen=True, slots=True)
 class DeclaredService:
-    """A service in the resolved Compose model. `active` depends on the chosen profiles."""
+    """A service in the resolved Compose model.
+
+    `active` depends on the chosen profiles, and on `replicas`: 0 means that Compose makes no
+    container. `optional` are the dependencies that are not `required`.
+    """
 
     name: str
     image: str
@@ -32,6 +36,7 @@ class DeclaredService:
     mounts: tuple[Mount, ...]
     has_health: bool
     active: bool
+    optional: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +86,17 @@ class ComposeModel:
                 )
 
     def is_closed(self, names: Collection[str]) -> bool:
-        """Whether all dependencies of these services are among them."""
-        needs = (need.service for s in self.services if s.name in names for need in s.depends_on)
-        return set(needs) <= set(names)
+        """Whether all dependencies of these services are among them. One that is optional and not
+        active does not count."""
+        active = {service.name for service in self.services if service.active}
+        needs = {
+            need.service
+            for service in self.services
+            if service.name in names
+            for need in service.depends_on
+            if need.service in active or need.service not in service.optional
+        }
+        return needs <= set(names)
 
     @property
     def completing(self) -> frozenset[str]:
@@ -115,7 +128,13 @@ def parse_model(
                 depends_on=dependencies_of(services[name]),
                 mounts=mounts_of(name, services),
                 has_health=_has_health(services[name].get("healthcheck")),
-                active=_is_active(services[name].get("profiles") or (), profiles),
+                active=_is_active(services[name].get("profiles") or (), profiles)
+                and not _has_no_replicas(services[name]),
+                optional=frozenset(
+                    other
+                    for other, entry in (services[name].get("depends_on") or {}).items()
+                    if (entry or {}).get("required") is False
+                ),
             )
             for name in names
         ),
@@ -199,6 +218,11 @@ def _has_health(check: Mapping[str, Any] | None) -> bool:
 
 def _is_active(wanted: Collection[str], chosen: Collection[str]) -> bool:
     return not wanted or "*" in chosen or not set(wanted).isdisjoint(chosen)
+
+
+def _has_no_replicas(service: Mapping[str, Any]) -> bool:
+    own = service.get("scale")
+    return (own if own is not None else (service.get("deploy") or {}).get("replicas")) == 0
 
 
 def declaration_order(files: Sequence[Path]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from quiesce.adapters.compose.engine import (
     translate_engine_errors,
 )
 from quiesce.adapters.compose.inspected import LABEL_PROJECT_NAME, Inspected, service_of
+from quiesce.adapters.compose.outdated import outdated
 from quiesce.adapters.compose.server_containers import is_bare_server, orphaning_check
 from quiesce.adapters.process.exec import run_in_service
 from quiesce.adapters.process.signals import signal_number
@@ -27,8 +28,6 @@ from quiesce.ports import CommandLine
 
 #: How many names of a shadowed folder are shown.
 _NAMES = 3
-#: The label that Compose compares before it recreates a container.
-_LABEL_HASH = "com.docker.compose.config-hash"
 _ALIVE = ("running", "paused", "restarting")
 _PROC_STATUS = ("cat", "/proc/1/status")
 
@@ -101,18 +100,7 @@ class ComposeProject:
         return tuple(found)
 
     def outdated(self, services: Sequence[str]) -> Mapping[str, str]:
-        done = self.command.run("config", "--hash", "*")
-        wanted = dict(line.split() for line in done.stdout.decode().splitlines())
-        found: dict[str, str] = {}
-        for container in self.units.containers():
-            name = service_of(container)
-            if name not in services or container["State"]["Status"] not in _ALIVE:
-                continue
-            if container["Config"]["Labels"].get(_LABEL_HASH) != wanted.get(name):
-                found[name] = "its configuration differs"
-            elif container["Image"] != self._image_now(container["Config"]["Image"]):
-                found[name] = "its image tag refers to another image"
-        return found
+        return outdated(self.connection, self.command, self.units.containers(), services)
 
     def services_ignoring_stop_signal(self) -> Mapping[str, str]:
         found: dict[str, str] = {}
@@ -242,17 +230,6 @@ class ComposeProject:
             del error
             return ""
         return bytes(output).decode("ascii", "replace")
-
-    def _image_now(self, image: str) -> str:
-        """Return the id of the image that currently has this name, "" if none."""
-        import docker
-
-        api: Any = self.connection.api
-        with translate_engine_errors(f"image {image} cannot be inspected"):
-            try:
-                return str(api.inspect_image(image)["Id"])
-            except docker.errors.ImageNotFound:
-                return ""
 
     def _running(self, service: str) -> Inspected:
         for container in self.units.containers():

@@ -317,7 +317,7 @@ class ComposeRuntime:
     @cached_property
     def _connection(self) -> EngineConnection:
         address = find_address(self._instance.context, self._outer, Path.home())
-        return EngineConnection(address, self._open_tunnel, self._engine_of_command_line)
+        return EngineConnection(address, self._open_tunnel, self._ask_command_line)
 
     @cached_property
     def _folders(self) -> Folders:
@@ -370,8 +370,8 @@ class ComposeRuntime:
         self._tunnel = self._relay(["system", "dial-stdio"])
         return self._tunnel.listen_on_socket()
 
-    def _engine_of_command_line(self) -> str:
-        return self._compose.docker("info", "--format", "{{.ID}}", timeout=60)
+    def _ask_command_line(self, *arguments: str) -> str:
+        return self._compose.docker(*arguments, timeout=60)
 
     def _model(self) -> ComposeModel:
         if self._found is not None:

@@ -57,7 +57,9 @@ class Reader:
             raise TimeoutError
 
 
-def tail(content: bytes, secrets: Collection[str] = ()) -> tuple[str, ...]:
+def tail(
+    content: bytes, secrets: Collection[str] = (), lines_kept: int = TAIL_LINES
+) -> tuple[str, ...]:
     """Return the last lines of a program's output, without control characters and secrets."""
     text = content.decode("utf-8", "replace")
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
@@ -66,7 +68,7 @@ def tail(content: bytes, secrets: Collection[str] = ()) -> tuple[str, ...]:
         "".join(letter if letter.isprintable() else " " for letter in line).rstrip()
         for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     ]
-    return tuple(line for line in lines if line)[-TAIL_LINES:]
+    return tuple(line for line in lines if line)[-lines_kept:]
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:

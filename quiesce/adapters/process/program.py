@@ -27,6 +27,7 @@ from typing import IO, TypedDict, Unpack
 from quiesce.adapters.process.child import (
     PATIENCE,
     TAIL_BYTES,
+    TAIL_LINES,
     Reader,
     signal_group,
     tail,
@@ -62,8 +63,8 @@ class Options(TypedDict, total=False):
     `environment` is the complete environment (default: that of this process); `stdin` is bytes or
     an open file (default: empty). Output goes to the open file `stdout_to` or, up to 64 MiB, into
     the result. `timeout` is in seconds; `accept` are the accepted exit codes (default: 0). `what`
-    names the command in errors instead of the program, `hint` is the hint of a failure, and
-    `secrets` are masked in the output.
+    names the command in errors instead of the program, `hint` is the hint of a failure, `secrets`
+    are masked in the output, and the last `lines` of stderr are kept (default: 20).
     """
 
     environment: Mapping[str, str]
@@ -75,6 +76,7 @@ class Options(TypedDict, total=False):
     what: str
     hint: str
     secrets: Collection[str]
+    lines: int
 
 
 def run(argv: Sequence[str], **options: Unpack[Options]) -> Completed:
@@ -102,8 +104,7 @@ def pipe(commands: Sequence[Sequence[str]], **options: Unpack[Options]) -> tuple
         running.append(_Running(commands[-1], options, _source(running, options), output))
         for child in running[:-1]:
             child.let_go_of_output()  # or a writer never learns that its reader died
-        secrets = options.get("secrets", ())
-        results = tuple(child.finish(begun, deadline, secrets) for child in running)
+        results = tuple(child.finish(begun, deadline, options) for child in running)
     except BaseException:
         for child in running:
             child.end()
@@ -173,7 +174,7 @@ class _Running:
         if self.popen.stdout is not None and not self.captures:
             self.popen.stdout.close()
 
-    def finish(self, begun: float, deadline: float | None, secrets: Collection[str]) -> Completed:
+    def finish(self, begun: float, deadline: float | None, options: Options) -> Completed:
         try:
             self.popen.wait(_remaining(deadline))
             # A process that inherited its output may still be writing.
@@ -189,7 +190,9 @@ class _Running:
         return Completed(
             exit_code=128 - code if code < 0 else code,
             stdout=self.output.content,
-            stderr=tail(self.errors.content, secrets),
+            stderr=tail(
+                self.errors.content, options.get("secrets", ()), options.get("lines", TAIL_LINES)
+            ),
             seconds=time.monotonic() - begun,
         )
 

@@ -1,0 +1,49 @@
+"""Whether the SDK and the command line reach the same engine, and what that engine is called.
+
+Docker has an ID that it keeps for ever. Podman's Docker API makes up a new one for each call, so
+there an engine is known by its machine and its data folder, and two answers come from the same
+engine only if they have containers in common, or neither has any: their ids are random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+_FORMAT = "{{.Name}}:{{.DockerRootDir}}"
+#: Containers may come and go between two questions.
+_ATTEMPTS = 3
+
+#: Runs the docker command with these arguments and returns what it prints.
+Ask = Callable[..., str]
+
+
+def identity_of(api: Any, info: Mapping[str, Any], ask: Ask) -> str:
+    """Return the identity of the engine behind `api`, "" if the command line reaches another one.
+
+    It stays the same from one process to the next, and as long as the engine keeps its data.
+    """
+    stated = str(info["ID"])
+    if (told := ask("info", "--format", "{{.ID}}")) == stated:
+        return stated
+    if stated == str(api.info()["ID"]) or told == ask("info", "--format", "{{.ID}}"):
+        return ""
+    place = f"{info.get('Name', '')}:{info.get('DockerRootDir', '')}"
+    if ask("info", "--format", _FORMAT) != place or not _same_containers(api, ask):
+        return ""
+    return f"{kind_of(api.version(api_version=False))}:{place}"
+
+
+def kind_of(version: Mapping[str, Any]) -> str:
+    """Return `podman` or `docker`, from an engine's answer about its version."""
+    names = [str(part.get("Name", "")) for part in version.get("Components") or ()]
+    return "podman" if any(name.startswith("Podman") for name in names) else "docker"
+
+
+def _same_containers(api: Any, ask: Ask) -> bool:
+    for _ in range(_ATTEMPTS):
+        seen: Collection[str] = {str(entry["Id"]) for entry in api.containers(all=True)}
+        told = set(ask("ps", "--all", "--quiet", "--no-trunc").split())
+        if not told.isdisjoint(seen) or not (told or seen):
+            return True
+    return False
