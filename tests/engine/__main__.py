@@ -24,11 +24,12 @@ def main(arguments: list[str] | None = None) -> int:
     begun = time.monotonic()
     try:
         if chosen.command == "down":
-            stop = stop_enclosed(chosen.name) if chosen.name in ENGINES else stop_engine()
+            named = ENGINES.get(chosen.name)
+            stop = stop_enclosed(named) if named else stop_engine()
             say("stopped the engine" if stop else "no engine of ours was running")
             return 0
         if chosen.name in ENGINES:
-            engine = start_enclosed(chosen.name, provision=chosen.provision)
+            engine = start_enclosed(ENGINES[chosen.name], provision=chosen.provision)
             say(f"ready after {time.monotonic() - begun:.1f} s")
             if chosen.command == "up":
                 print(json.dumps(engine.report, indent=2) if chosen.json else engine.shell)
