@@ -11,6 +11,7 @@ import grp
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -147,6 +148,7 @@ def stop_enclosed(engine: NamedEngine) -> bool:
         if child := _CHILDREN.pop(name, None):
             child.wait()
         _end_those_in(namespace)
+        shutil.rmtree(_SOCKETS / name, ignore_errors=True)
         _memory(name).unlink(missing_ok=True)
         return True
 
