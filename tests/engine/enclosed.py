@@ -51,7 +51,7 @@ _INSIDE = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "GOGC":
 class EnclosedEngine:
     """An engine that runs in a root of its own."""
 
-    name: str
+    kind: NamedEngine
     pid: int
     root: Path
     socket: Path
@@ -68,8 +68,9 @@ class EnclosedEngine:
             "DOCKER_HOST": f"unix://{self.socket}",
             "DOCKER_CONFIG": str(self.client),
             "QUIESCE_TEST_ENGINE": "1",
-            "QUIESCE_TEST_ENGINE_NAME": self.name,
+            "QUIESCE_TEST_ENGINE_NAME": self.kind.name,
             "QUIESCE_TEST_ENGINE_ROOT": str(self.root),
+            **self.kind.client,
             **self.images,
         }
 
@@ -128,7 +129,7 @@ def start_enclosed(
         if with_images:
             with _talking_to(socket, client):
                 images = ensure_images(may_bootstrap=True)
-        return EnclosedEngine(name, mark.pid, root, socket, client, images, started)
+        return EnclosedEngine(engine, mark.pid, root, socket, client, images, started)
 
 
 def stop_enclosed(engine: NamedEngine) -> bool:
