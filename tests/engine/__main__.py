@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 import time
 
@@ -35,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
                 print(json.dumps(engine.report, indent=2) if chosen.json else engine.shell)
                 return 0
             command = [*engine.entering, *(chosen.program or ["sh"])]
-            return subprocess.call(command, env={**os.environ, **engine.variables})
+            # In the place of this process: a signal that ends this ends the command.
+            os.execvpe(command[0], command, {**os.environ, **engine.variables})
         report = ensure_engine(provision=chosen.provision, version=chosen.name and "20.10.")
     except Unavailable as reason:
         print(f"engine unavailable: {reason}", file=sys.stderr)

@@ -72,6 +72,15 @@ def test_a_client_finds_the_docker_command_and_the_compose_of_its_suite(
     assert subprocess.run(version, capture_output=True, text=True, check=True).stdout == before
 
 
+def test_a_client_sees_the_network_of_the_engine(enclosed: EnclosedEngine) -> None:
+    """In /sys as well, which shows the network it was mounted in."""
+    look = "ls /sys/class/net; echo; sed -n 's/^ *\\([^:]*\\):.*/\\1/p' /proc/net/dev | sort"
+    command = [*enclosed.entering, "sh", "-c", look]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    listed, known = shown.split("\n\n")
+    assert sorted(listed.split()) == sorted(known.split())
+
+
 def test_it_ends_alone_and_whole(engine: str, named: NamedEngine, enclosed: EnclosedEngine) -> None:
     """The other engine's containers run on; nothing that it started is left."""
     running = ask(engine, "info", "--format", "{{.ID}}")
