@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 import time
 
@@ -24,17 +23,19 @@ def main(arguments: list[str] | None = None) -> int:
     begun = time.monotonic()
     try:
         if chosen.command == "down":
-            stop = stop_enclosed(chosen.name) if chosen.name in ENGINES else stop_engine()
+            named = ENGINES.get(chosen.name)
+            stop = stop_enclosed(named) if named else stop_engine()
             say("stopped the engine" if stop else "no engine of ours was running")
             return 0
         if chosen.name in ENGINES:
-            engine = start_enclosed(chosen.name, provision=chosen.provision)
+            engine = start_enclosed(ENGINES[chosen.name], provision=chosen.provision)
             say(f"ready after {time.monotonic() - begun:.1f} s")
             if chosen.command == "up":
                 print(json.dumps(engine.report, indent=2) if chosen.json else engine.shell)
                 return 0
             command = [*engine.entering, *(chosen.program or ["sh"])]
-            return subprocess.call(command, env={**os.environ, **engine.variables})
+            # In the place of this process: a signal that ends this ends the command.
+            os.execvpe(command[0], command, {**os.environ, **engine.variables})
         report = ensure_engine(provision=chosen.provision, version=chosen.name and "20.10.")
     except Unavailable as reason:
         print(f"engine unavailable: {reason}", file=sys.stderr)

@@ -11,6 +11,7 @@ import grp
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -32,13 +33,17 @@ from .machine import (
     state_directory,
     with_system_paths,
 )
-from .named import ENGINES, NamedEngine
+from .named import NamedEngine
 from .roots import engines_directory, ensure_root
 
 _PROJECT = Path(__file__).parents[2]
 _SCRIPTS = Path(__file__).parent / "scripts"
 _SHARED = tuple(Path(name) for name in ("/tmp", "/home", "/root", "/srv", "/mnt"))
 _SOCKETS = Path("/run/quiesce-engines")
+#: Not the lock of the machine's engine: making a root takes a minute and touches nothing of it.
+_LOCK = "engines.lock"
+#: Engines that this process started and has to wait for when they end.
+_CHILDREN: dict[str, subprocess.Popen[bytes]] = {}
 _INSIDE = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "GOGC": "800"}
 
 
@@ -46,7 +51,7 @@ _INSIDE = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "GOGC":
 class EnclosedEngine:
     """An engine that runs in a root of its own."""
 
-    name: str
+    kind: NamedEngine
     pid: int
     root: Path
     socket: Path
@@ -63,8 +68,9 @@ class EnclosedEngine:
             "DOCKER_HOST": f"unix://{self.socket}",
             "DOCKER_CONFIG": str(self.client),
             "QUIESCE_TEST_ENGINE": "1",
-            "QUIESCE_TEST_ENGINE_NAME": self.name,
+            "QUIESCE_TEST_ENGINE_NAME": self.kind.name,
             "QUIESCE_TEST_ENGINE_ROOT": str(self.root),
+            **self.kind.client,
             **self.images,
         }
 
@@ -96,16 +102,18 @@ class EnclosedEngine:
         return "\n".join([*lines, f"# clients: {shlex.join(self.entering)} COMMAND"])
 
 
-def start_enclosed(name: str, *, provision: bool) -> EnclosedEngine:
-    """Return the engine of this name, started if it does not run, with the tests' images in it.
+def start_enclosed(
+    engine: NamedEngine, *, provision: bool, with_images: bool = True
+) -> EnclosedEngine:
+    """Return the engine, started if it does not run, with the tests' images in it.
 
     Raise `Unavailable` with the reason.
     """
-    engine = ENGINES[name]
+    name = engine.name
     programs = ("unshare", "nsenter", "docker")
     if os.geteuid() != 0 or not all(find_program(program) for program in programs):
         raise Unavailable(f"{name} needs root, util-linux and a docker command")
-    with alone():
+    with alone(_LOCK):
         root = ensure_root(engine, provision=provision)
         data = engines_directory() / name
         data.mkdir(mode=0o711, exist_ok=True)
@@ -117,25 +125,31 @@ def start_enclosed(name: str, *, provision: bool) -> EnclosedEngine:
         if not (found := engine_version(f"unix://{socket}")).startswith(engine.version):
             raise Unavailable(f"the root of {name} has version {found}; name what it is now")
         client = _client(data, root)
-        with _talking_to(socket, client):
-            images = ensure_images(may_bootstrap=True)
-        return EnclosedEngine(name, mark.pid, root, socket, client, images, started)
+        images: dict[str, str] = {}
+        if with_images:
+            with _talking_to(socket, client):
+                images = ensure_images(may_bootstrap=True)
+        return EnclosedEngine(engine, mark.pid, root, socket, client, images, started)
 
 
-def stop_enclosed(name: str) -> bool:
-    """End the engine of this name with its containers; tell whether it ran. No other is touched."""
-    with alone():
+def stop_enclosed(engine: NamedEngine) -> bool:
+    """End the engine with its containers; tell whether it ran. No other is touched."""
+    name = engine.name
+    with alone(_LOCK):
         mark = _running(name)
         if mark is None:
             return False
         namespace = os.readlink(f"/proc/{mark.pid}/ns/mnt")
-        if ENGINES[name].program == "podman":
+        if engine.program == "podman":
             # Its containers do not end with it.
             host = f"unix://{_SOCKETS / name / 'engine.sock'}"
             stop = 'docker -H "$1" ps -q | xargs -r docker -H "$1" stop -t 2'
             run(["sh", "-c", stop, "sh", host], timeout=120)
         end_process(mark, patience=90)
+        if child := _CHILDREN.pop(name, None):
+            child.wait()
         _end_those_in(namespace)
+        shutil.rmtree(_SOCKETS / name, ignore_errors=True)
         _memory(name).unlink(missing_ok=True)
         return True
 
@@ -170,6 +184,7 @@ def _start(engine: NamedEngine, root: Path, data: Path, socket: Path) -> Process
             start_new_session=True,
             cwd="/",
         )
+    _CHILDREN[engine.name] = process
     mark = mark_process(process.pid)
     if mark is None:
         raise Unavailable(f"{engine.name} ended at once: {last_complaint(log)}")

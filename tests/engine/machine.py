@@ -58,9 +58,9 @@ def _make(path: Path) -> Path:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def alone(name: str = "lock") -> Iterator[None]:
     """Hold the lock that lets one provisioning run at a time; say so when waiting for it."""
-    with (state_directory() / "lock").open("w") as lock:
+    with (state_directory() / name).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

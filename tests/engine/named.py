@@ -29,6 +29,9 @@ class NamedEngine:
     packages: tuple[str, ...] = _DOCKER
     program: str = "dockerd"
     environment: Mapping[str, str] = field(default_factory=dict)
+    """Of the engine."""
+    client: Mapping[str, str] = field(default_factory=dict)
+    """What its clients have in their environment besides."""
 
 
 ENGINES = {
@@ -43,7 +46,15 @@ ENGINES = {
             # What Engine 29 does by default: older clients are refused.
             environment={"DOCKER_MIN_API_VERSION": "1.44"},
         ),
-        NamedEngine("podman-5.8", "sid", "5.8.", packages=_PODMAN, program="podman"),
+        NamedEngine(
+            "podman-5.8",
+            "sid",
+            "5.8.",
+            packages=_PODMAN,
+            program="podman",
+            # It has no BuildKit: Compose would fetch one from a registry and run it as a container.
+            client={"DOCKER_BUILDKIT": "0"},
+        ),
     )
 }
 NAMES = (MACHINE, *ENGINES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -42,6 +43,9 @@ def ensure_root(engine: NamedEngine, *, provision: bool) -> Path:
     debian.refuse_unless_installable()
     debian.install_packages(["mmdebstrap"])
     say(f"making a {engine.suite} root for {engine.name} (about a minute)")
+    # What a run that was killed left behind: the caller holds the lock.
+    for left in engines_directory().glob("build-*"):
+        shutil.rmtree(left)
     source = debian.later_release_source(engine.suite)
     with tempfile.TemporaryDirectory(prefix="build-", dir=engines_directory()) as scratch:
         part = Path(scratch) / "root"

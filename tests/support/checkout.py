@@ -117,6 +117,8 @@ class Checkout:
             "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
             "DOCKER_HOST": os.environ["DOCKER_HOST"],
             "HOME": str(folder),
+            # Where the engine has no BuildKit.
+            **{name: os.environ[name] for name in ("DOCKER_BUILDKIT",) if name in os.environ},
         }
         if small:
             for name in ("docker-compose.yml", "stack.yaml"):

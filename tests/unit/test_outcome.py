@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests import command
 from tests.outcome import Outcome, count_files, count_tests, print_summary
 
 RECORD = """<testsuites><testsuite>
@@ -77,3 +79,27 @@ def test_the_slowest_file_comes_first_with_what_it_took_of_the_processors(tmp_pa
     files = [(one.stage, one.seconds, one.cpu) for one in count_files(path)]
     assert files == [("tests/e2e/test_slow", 9.0, 5.0), ("tests/unit/test_quick", 0.1, 0.0)]
     assert [one.cpu for one in count_tests(path, ["unit", "e2e"], pytest_code=0)] == [0.0, 5.0]
+
+
+def test_a_stage_of_several_groups_counts_all_of_them(record: Path) -> None:
+    """As the stage of an engine does."""
+    whole = Outcome("docker-28.5", seconds=9.0)
+    for part in count_tests(record, ["unit", "contract", "e2e"], pytest_code=1):
+        whole.add(part)
+    assert (whole.passed, whole.failed, whole.skipped, whole.seconds) == (1, 3, 1, 9.0)
+    assert [reason for _, reason in whole.skips] == ["no engine"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "hint"),
+    [
+        ({"engine": "docker-1"}, "HINT: use docker-20.10, docker-26.1, docker-28.5, "),
+        ({"engine": "podman-5.8", "quick": True}, "HINT: give --engine without them"),
+    ],
+)
+def test_an_engine_that_cannot_be_meant_is_refused(
+    capsys: pytest.CaptureFixture[str], request_: dict[str, Any], hint: str
+) -> None:
+    """Before anything is installed or run."""
+    assert command.main(**request_) == 2
+    assert hint in capsys.readouterr().err

@@ -11,4 +11,9 @@ for folder in /usr/local/lib /usr/local/libexec /usr/lib /usr/libexec; do
     place=$folder/docker/cli-plugins/docker-compose
     if [ -e "$place" ]; then mount --bind "$root/$compose" "$place"; fi
 done
+# /sys shows the network it was mounted in: without this, the engine's bridges would not be there.
+mount --rbind /sys/fs/cgroup "$root/run"
+mount -t sysfs none /sys
+mount --rbind "$root/run" /sys/fs/cgroup
+umount -l "$root/run"
 exec "$@"
