@@ -285,6 +285,18 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True)
+class Platform:
+    """What runs the containers: versions, the API versions that the engine accepts, and its storage
+    driver. `kind` is `docker` or `podman`."""
+
+    kind: str
+    version: str
+    api: tuple[str, str]
+    compose: str
+    storage: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectResources:
     """Names of everything with the project's label on the engine, declared or not."""
 

@@ -19,6 +19,7 @@ from quiesce.execute.run import Ports
 from quiesce.findings import Finding
 from quiesce.model import Stack
 from quiesce.observed import Observed, ShadowedFolder
+from quiesce.plan.platforms import platform_findings
 from quiesce.report import words
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def examine(
         with looking() as (ports, seen):
             found += find_findings(stack, ports, seen)
             found += _engine(seen)
+            found += _attempt("platform", lambda: platform_findings(ports.project.platform()))
             found += _databases(seen)
             found += _tools(ports)
             found += _attempt("bind mounts", lambda: _shadowed(ports))

@@ -16,6 +16,7 @@ from quiesce.model import (
 from quiesce.observed import (
     Engine,
     OtherProject,
+    Platform,
     ProjectResources,
     Service,
     ShadowedFolder,
@@ -256,6 +257,10 @@ class Project(Protocol):
         """Return services in which a PostgreSQL server is PID 1, which takes an orphaned child
         process for a crashed session. With the part of their health check that may leave such
         children, "" for none."""
+        ...
+
+    def platform(self) -> Platform | None:
+        """Return what runs the containers, None for a runtime without containers."""
         ...
 
     def tools(self) -> Mapping[str, str]:

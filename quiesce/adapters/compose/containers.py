@@ -18,6 +18,7 @@ from quiesce.adapters.compose.inspected import (
     Inspected,
     has_health,
     health_command,
+    labels_of,
     moment,
     policy_of,
     runs_shortly,
@@ -334,8 +335,7 @@ def _own_health_command(container: Inspected) -> list[str]:
 
 
 def _place(container: Inspected) -> tuple[str, int, str]:
-    labels = container["Config"]["Labels"]
-    number = str(labels.get(LABEL_NUMBER, "0"))
+    number = str(labels_of(container).get(LABEL_NUMBER, "0"))
     return service_of(container), int(number) if number.isdigit() else 0, str(container["Name"])
 
 

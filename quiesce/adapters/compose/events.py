@@ -3,6 +3,9 @@
 The engine keeps only its last 256 events, and every health check creates three. So events are read
 as a stream from the start; the engine's history is only used for the last few, which the stream may
 not have delivered yet.
+
+Podman reports no mounts. There, containers that were started are inspected, and one that no longer
+exists counts as one that had every volume mounted.
 """
 
 from __future__ import annotations
@@ -17,8 +20,10 @@ from quiesce.adapters.compose.engine import (
     LABEL_HELPER,
     LABEL_PROJECT,
     EngineConnection,
+    absent,
     translate_engine_errors,
 )
+from quiesce.adapters.compose.identity import kind_of
 from quiesce.adapters.compose.inspected import LABEL_ONEOFF, LABEL_PROJECT_NAME, LABEL_SERVICE
 from quiesce.errors import QuiesceError
 
@@ -27,15 +32,20 @@ _WHAT = "the engine's events cannot be read"
 
 Event = Mapping[str, Any]
 
+#: In place of a volume's name: any volume. No volume can have this name.
+ANY = "*"
+
 
 class StartsListener:
     """Records every container start from its creation until it is closed."""
 
     def __init__(self, connection: EngineConnection) -> None:
         self._api = cast(Any, connection.api)
+        self._podman = False
         self._heard: list[Event] = []
         self._ended = False
         with translate_engine_errors(_WHAT):
+            self._podman = kind_of(self._api.version(api_version=False)) == "podman"
             # By the engine's clock, and before listening, so that no event in between is missed.
             self._since = _now(self._api)
             self._stream = self._api.events(since=self._since, filters=_WANTED, decode=True)
@@ -48,12 +58,13 @@ class StartsListener:
                 since=self._since, until=_now(self._api), filters=_WANTED, decode=True
             )
             latest = list(remembered)
+            mounts = mounts_of_started(self._api, (*self._heard, *latest)) if self._podman else ()
         if self._ended:
             raise QuiesceError(
                 "the engine's event stream ended: containers may have started unnoticed",
                 "check whether Docker was restarted, then run the backup again",
             )
-        return (*self._heard, *latest)
+        return (*self._heard, *latest, *mounts)
 
     def close(self) -> None:
         """Stop listening."""
@@ -67,6 +78,34 @@ class StartsListener:
             for event in self._stream:
                 self._heard.append(event)
         self._ended = True
+
+
+def mounts_of_started(api: Any, events: Iterable[Event]) -> tuple[Event, ...]:
+    """Return the events with which Docker reports the mounts of these starts."""
+    found: list[Event] = []
+    started = dict.fromkeys(e["Actor"]["ID"] for e in events if e["Type"] == "container")
+    for container in started:
+        try:
+            mounts = api.inspect_container(container).get("Mounts") or ()
+        except Exception as error:
+            if not absent(error):
+                raise
+            mounts = ({"Type": "volume", "Name": ANY, "RW": True},)
+        found += [
+            {
+                "Type": "volume",
+                "Actor": {
+                    "ID": mount["Name"],
+                    "Attributes": {
+                        "container": container,
+                        "read/write": "true" if mount.get("RW") else "false",
+                    },
+                },
+            }
+            for mount in mounts
+            if mount.get("Type") == "volume"
+        ]
+    return tuple(found)
 
 
 def _now(api: Any) -> str:
@@ -88,7 +127,7 @@ def who_started(
         about: Mapping[str, str] = actor.get("Attributes") or {}
         if event["Type"] == "container":
             started[actor["ID"]] = about
-        elif about.get("read/write") == "true" and actor["ID"] in volumes:
+        elif about.get("read/write") == "true" and actor["ID"] in (*volumes, ANY):
             writers.add(about.get("container", ""))
     found: dict[str, None] = {}
     for container, about in started.items():

@@ -82,9 +82,14 @@ def moment(text: str) -> datetime | None:
     return datetime.fromisoformat(found[0]).replace(tzinfo=UTC)
 
 
+def labels_of(container: Inspected) -> Mapping[str, str]:
+    """Return the labels of a container. Engines may leave out what is empty, or say null."""
+    return container["Config"].get("Labels") or {}
+
+
 def service_of(container: Inspected) -> str:
     """Return the name of the service a container belongs to."""
-    return str(container["Config"]["Labels"].get(LABEL_SERVICE, ""))
+    return str(labels_of(container).get(LABEL_SERVICE, ""))
 
 
 def has_health(container: Inspected) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from quiesce.adapters.compose.cli import ComposeCommand
 from quiesce.adapters.compose.engine import EngineConnection, absent, translate_engine_errors
-from quiesce.adapters.compose.inspected import Inspected, service_of
+from quiesce.adapters.compose.inspected import Inspected, labels_of, service_of
 from quiesce.errors import QuiesceError, RequestError
 
 CONFIGURATION = "its configuration differs"
@@ -119,7 +119,7 @@ def _why(connection: EngineConnection, container: Inspected, wanted: str | None)
     image = _image(connection, container["Config"]["Image"])
     if image is None or not same_image(container, image):
         return IMAGE
-    same = (container["Config"].get("Labels") or {}).get(LABEL_HASH) == wanted
+    same = labels_of(container).get(LABEL_HASH) == wanted
     return "" if same else CONFIGURATION
 
 

@@ -23,7 +23,7 @@ from quiesce.adapters.process.exec import run_in_service
 from quiesce.adapters.process.signals import signal_number
 from quiesce.errors import QuiesceError
 from quiesce.model import Instance
-from quiesce.observed import Mount, ProjectResources, Service, ShadowedFolder
+from quiesce.observed import Mount, Platform, ProjectResources, Service, ShadowedFolder
 from quiesce.ports import CommandLine
 
 #: How many names of a shadowed folder are shown.
@@ -122,6 +122,18 @@ class ComposeProject:
             for container in self.units.containers()
             if container["State"]["Status"] in _ALIVE and is_bare_server(container, self.servers)
         }
+
+    def platform(self) -> Platform:
+        engine, api = self.connection.engine(), cast(Any, self.connection.api)
+        with translate_engine_errors("the engine's version cannot be read"):
+            version = api.version(api_version=False)
+        return Platform(
+            kind=engine.kind,
+            version=engine.version,
+            api=(str(version.get("MinAPIVersion", "")), str(version.get("ApiVersion", ""))),
+            compose=self.command.version(),
+            storage=str(self.connection.info.get("Driver", "")),
+        )
 
     def tools(self) -> Mapping[str, str]:
         client = self.command.docker("version", "--format", "{{.Client.Version}}", timeout=30)

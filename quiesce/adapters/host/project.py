@@ -72,6 +72,9 @@ class HostProject:
         """Return none: orphaned processes go to the machine's own init."""
         return {}
 
+    def platform(self) -> None:
+        """Return None: there are no containers."""
+
     def tools(self) -> Mapping[str, str]:
         return {"python": platform.python_version()}
 

@@ -1,0 +1,41 @@
+"""Which engines, with which Compose and storage driver, Quiesce was tried on. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from quiesce.findings import Finding
+from quiesce.observed import Platform
+
+#: Engine, its version, the version of Compose, and the storage driver. `docs/platforms.md` says
+#: what was tried on each.
+TRIED = frozenset(
+    {
+        ("docker", "20.10", "2.26", "overlay2"),
+        ("docker", "20.10", "2.40", "overlay2"),
+        ("docker", "28.5", "2.40", "overlay2"),
+        ("podman", "5.8", "2.40", "overlay"),
+    }
+)
+
+
+def platform_findings(platform: Platform | None) -> list[Finding]:
+    """Return what runs the containers, and a warning if nobody has tried this combination."""
+    if platform is None:
+        return []
+    lowest, highest = platform.api
+    fact = (
+        f"{platform.kind} {platform.version} (API {lowest} to {highest}, storage driver "
+        f"{platform.storage or 'unknown'}) with Compose {platform.compose}"
+    )
+    key = (platform.kind, _minor(platform.version), _minor(platform.compose), platform.storage)
+    if key in TRIED:
+        return [Finding("ok", "platform", f"{fact}: tried")]
+    hint = "run 'inv drill' before you rely on a backup; docs/platforms.md lists what was tried"
+    return [Finding("warning", "platform", f"nobody has tried Quiesce on {fact}", hint)]
+
+
+def _minor(version: str) -> str:
+    """Return the first two numbers of a version."""
+    found = re.match(r"\d+\.\d+", version)
+    return found[0] if found else version
