@@ -274,7 +274,7 @@ ProfileName = Annotated[str, _named(_COMPOSE_NAME, "a profile name", _COMPOSE_RU
 VolumeKey = Annotated[str, _named(_COMPOSE_NAME, "a volume key", _COMPOSE_RULE)]
 ExcludedVolume = Annotated[
     str,
-    _named(rf"{_COMPOSE_NAME}(:/[ -~]+)?", "a volume key", _COMPOSE_RULE, longest=1000),
+    _named(rf"{_COMPOSE_NAME}(:/[^\x00-\x1f\x7f]+)?", "a volume key", _COMPOSE_RULE, longest=1000),
 ]
 PathKey = Annotated[str, _named(_COMPOSE_NAME, "a name for a path", _COMPOSE_RULE)]
 RetentionName = Annotated[str, _named(_COMPOSE_NAME, "a name for a profile", _COMPOSE_RULE)]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from quiesce.app.coverage import left_behind
+from quiesce.app.coverage import left_behind, undeclared_now
 from quiesce.errors import CheckFailed, Interrupted, QuiesceError
 from quiesce.execute.handlers import HANDLERS
 from quiesce.execute.instructions import restore_instructions
@@ -297,3 +298,25 @@ def test_a_restore_says_what_it_did_not_bring_back(monkeypatch: pytest.MonkeyPat
     assert not any("memorydb" in line or "backend-media" in line for line in lines)
     # Whoever chooses knows that the rest stays.
     assert left_behind(stack, ports, seen, lacking, replace(WHOLE, only=("rulesdb",))) == ()
+
+
+def test_both_looks_of_a_backup_and_a_restore_read_anonymous_volumes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """But not for a set of databases alone."""
+    monkeypatch.setattr("quiesce.app.coverage.leftovers", lambda stack, ports: ())
+    inside = _Contents({FIRST: 3})
+    web = _service("web", _anonymous(FIRST, "/data"))
+    world = _World()
+    monkeypatch.setattr(world, "services", lambda: (web,))
+    ports: Any = SimpleNamespace(runtime=world, databases=world, sink=world, volumes=inside)
+    world.ports = ports
+    assert _find(world, ()) == ["web:/data"]
+    seen = replace(a_world(), services=(web,))
+    (found,) = undeclared_now(a_stack(), ports, seen, KINDS)
+    assert found.name == "web:/data"
+    behind = left_behind(a_stack(), ports, seen, replace(a_set(), path=Path("/set")), WHOLE)
+    assert "volume web:/data is not in stack.yaml, and so in no set" in behind
+    looks = len(inside.asked)
+    assert undeclared_now(a_stack(), ports, seen, ("database",)) == ()
+    assert len(inside.asked) == looks
