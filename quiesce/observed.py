@@ -57,13 +57,15 @@ class Mount:
     """A volume or folder inside a service. `volume` is the volume's key, or None for a bind.
 
     A mount through which a service reaches an entry of `paths`, whole or in part, occurs once more
-    with that entry's key in `volume`.
+    with that entry's key in `volume`. An anonymous volume has no key; `source` is its real name,
+    "" before its container exists, and `mountpoint` is its folder on the engine's machine.
     """
 
     volume: str | None
     source: str
     target: str
     writable: bool
+    mountpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,47 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 
-from quiesce.model import PathEntry, Stack, Undeclared
+from quiesce.errors import Busy, Interrupted, QuiesceError
+from quiesce.model import PathEntry, Stack, StackFiles, Undeclared
 from quiesce.observed import Mount, Service, VolumeState
+from quiesce.plan.known_images import DATA_OF_POSTGRES, is_system, why_never
+from quiesce.ports import Runtime, VolumeIO
+
+#: The engine's name of a volume that nobody named.
+_ANONYMOUS = re.compile("[0-9a-f]{64}")
+#: Why sets never contain a file, whoever mounts it: each set names it with this reason.
+_BY_RULE = ("a secret", "an env file")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Reads what is in anonymous volumes, and which files sets keep with the stack. Nothing is
+    read before it is asked for."""
+
+    runtime: Runtime
+    volumes: VolumeIO
+
+    @cached_property
+    def stack_files(self) -> StackFiles:
+        """Return the files that every set contains below `stack/`."""
+        return self.runtime.stack_files()
+
+    def has_data(self, key: str, mount: Mount) -> bool:
+        """Whether a volume contains a file that is not empty. One that cannot be read does."""
+        place = Path(mount.mountpoint) if mount.mountpoint else None
+        state = VolumeState(key, mount.source, True, "local", {}, place, ())
+        try:
+            return self.volumes.measure(state).bytes > 0
+        except (Busy, Interrupted):
+            raise
+        except QuiesceError:
+            return True
 
 
 def find_undeclared(
@@ -21,15 +57,20 @@ def find_undeclared(
     databases: Iterable[str],
     *,
     local: bool,
+    contents: Contents | None,
 ) -> tuple[Undeclared, ...]:
-    """Return the undeclared volumes, mounted folders with data, and databases.
+    """Return the undeclared volumes, mounted folders and files with data, and databases.
 
-    `databases` are the names of undeclared databases on the servers. Folders of an engine on
-    another machine (not `local`) cannot be read, so they are not looked at.
+    `databases` are the names of undeclared databases on the servers. Folders and files of an engine
+    on another machine (not `local`) cannot be read, so they are not looked at. Without `contents`,
+    anonymous volumes and single files are not.
     """
+    taken = _taken(stack, services)
     return (
         *_volumes(stack, services, volumes),
-        *(_folders(stack, services) if local else ()),
+        *(_anonymous(stack, services, contents) if contents else ()),
+        *(_folders(stack, services, taken) if local else ()),
+        *(_files(stack, services, contents, taken) if local and contents else ()),
         *_databases(stack, databases),
     )
 
@@ -61,13 +102,93 @@ def _volumes(
                 )
 
 
-def _folders(stack: Stack, services: Sequence[Service]) -> Iterator[Undeclared]:
-    """Yield folders that a service can write to and that contain data: files and read-only mounts
-    come with the code."""
+def anonymous_volumes(
+    stack: Stack, services: Sequence[Service]
+) -> Iterator[tuple[Service, Mount, str]]:
+    """Yield each anonymous volume that a service can write to, with `SERVICE:/path`, by which
+    stack.yaml can exclude it: its own name is random.
+
+    Not those of caches and logs, nor the data of a server whose databases are dumped.
+    """
+    servers = {database.service for database in stack.databases}
+    for service in services:
+        for mount in service.mounts:
+            if mount.volume is None and mount.writable and _ANONYMOUS.fullmatch(mount.source):
+                dumped = service.name in servers and _is_data_of_postgres(mount.target)
+                if not dumped and not why_never(mount.target):
+                    yield service, mount, f"{service.name}:{mount.target.rstrip('/')}"
+
+
+def _is_data_of_postgres(target: str) -> bool:
+    inner = PurePosixPath(target)
+    return any(inner.is_relative_to(outer) for outer in DATA_OF_POSTGRES)
+
+
+def _anonymous(
+    stack: Stack, services: Sequence[Service], contents: Contents
+) -> Iterator[Undeclared]:
+    found: set[str] = set()
+    for _, mount, key in anonymous_volumes(stack, services):
+        # Each container of a service has a volume of its own.
+        if key in found or key in stack.excluded_volumes or not contents.has_data(key, mount):
+            continue
+        found.add(key)
+        yield Undeclared(
+            "volume",
+            key,
+            "is an anonymous volume and contains data, which no set can contain",
+            f"if it need not be backed up, add to exclude_volumes:  {key}; otherwise, before the "
+            "container is removed, copy it into a folder of 'paths' as docs/volumes.md says",
+        )
+
+
+def _files(
+    stack: Stack, services: Sequence[Service], contents: Contents, taken: set[str]
+) -> Iterator[Undeclared]:
+    for source, service, reason in unkept_files(stack, services, contents):
+        key = _free_key(source, taken)
+        taken.add(key)
+        yield Undeclared(
+            "file",
+            str(source),
+            f"is mounted into {service}, which may write to it, and no set contains it"
+            + (f": {reason}" if reason else ""),
+            f"if it need not be backed up, add to paths:  {key}: {{path: {_shown(stack, source)}, "
+            "backup: never}; otherwise move it into a folder of 'paths' as docs/volumes.md says",
+        )
+
+
+def unkept_files(
+    stack: Stack, services: Sequence[Service], contents: Contents
+) -> Iterator[tuple[Path, str, str]]:
+    """Yield the single files that a service can write to and that no set contains: the file, the
+    service, and why it is not kept with the stack's files ("" for one elsewhere)."""
+    home = _real(stack.directory)
+    for source, service in _writable_binds(services):
+        if any(_lists(stack, entry, source) for entry in stack.paths):
+            continue
+        if is_system(str(source)) or not _is_file_with_data(source):
+            continue
+        real = _real(source)
+        name = str(real.relative_to(home)) if real.is_relative_to(home) else str(source)
+        if f"files/{name}" in contents.stack_files.kept:
+            continue
+        reasons = {one.file: one.reason for one in contents.stack_files.left_out}
+        if (reason := reasons.get(name, "")) not in _BY_RULE:
+            yield source, service, reason
+
+
+def _taken(stack: Stack, services: Sequence[Service]) -> set[str]:
+    """Return the keys that a new entry of `paths` cannot have."""
     taken = {entry.key for entry in stack.paths} | {volume.key for volume in stack.volumes}
     taken |= set(stack.excluded_volumes)
-    taken |= {m.volume for service in services for m in service.mounts if m.volume is not None}
-    for source, service in _writable_folders(services):
+    return taken | {m.volume for s in services for m in s.mounts if m.volume is not None}
+
+
+def _folders(stack: Stack, services: Sequence[Service], taken: set[str]) -> Iterator[Undeclared]:
+    """Yield folders that a service can write to and that contain data: files and read-only mounts
+    come with the code."""
+    for source, service in _writable_binds(services):
         if any(_lists(stack, entry, source) for entry in stack.paths) or not _has_data(source):
             continue
         key = _free_key(source, taken)
@@ -121,7 +242,7 @@ def _databases(stack: Stack, names: Iterable[str]) -> Iterator[Undeclared]:
             )
 
 
-def _writable_folders(services: Sequence[Service]) -> Iterator[tuple[Path, str]]:
+def _writable_binds(services: Sequence[Service]) -> Iterator[tuple[Path, str]]:
     seen: set[str] = set()
     for service in services:
         for mount in service.mounts:
@@ -143,3 +264,11 @@ def _has_data(folder: Path) -> bool:
     except OSError:
         # Unreadable: assume that it contains data.
         return folder.is_dir()
+
+
+def _is_file_with_data(path: Path) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size > 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from quiesce.app.leftovers import leftovers
 from quiesce.model import BackupSet
 from quiesce.plan.coverage import of_kinds
-from quiesce.undeclared import find_undeclared
+from quiesce.undeclared import Contents, find_undeclared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +24,11 @@ def left_databases(stack: Stack, ports: Ports) -> tuple[str, ...]:
 
 
 def undeclared_now(
-    stack: Stack, seen: Observed, kinds: Sequence[UndeclaredKind], left: Sequence[str] = ()
+    stack: Stack,
+    ports: Ports,
+    seen: Observed,
+    kinds: Sequence[UndeclaredKind],
+    left: Sequence[str] = (),
 ) -> tuple[Undeclared, ...]:
     """Return existing data of these kinds that stack.yaml neither names nor excludes. `left` are
     databases that do not count. Nothing in a temporary copy of a stack."""
@@ -36,6 +40,7 @@ def undeclared_now(
         [volume for volume in seen.volumes if volume.exists],
         [name for name in seen.undeclared_databases if name not in left],
         local=seen.engine.local,
+        contents=Contents(ports.runtime, ports.volumes) if "file" in kinds else None,
     )
     return of_kinds(found, kinds)
 
@@ -61,10 +66,10 @@ def left_behind(
     lines = [f"{one.words} was not in stack.yaml when the set was made" for one in lacking]
     lines += _not_in(stack, seen, source, request)
     known = {(one.kind, one.name) for one in lacking}
-    kinds: tuple[UndeclaredKind, ...] = ("volume", "path", "database")
+    kinds: tuple[UndeclaredKind, ...] = ("volume", "path", "file", "database")
     lines += [
         f"{one.words} is not in stack.yaml, and so in no set"
-        for one in undeclared_now(stack, seen, kinds, left_databases(stack, ports))
+        for one in undeclared_now(stack, ports, seen, kinds, left_databases(stack, ports))
         if (one.kind, one.name) not in known
     ]
     return tuple(lines)

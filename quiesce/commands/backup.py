@@ -53,7 +53,7 @@ def run_backup(session: Session, request: BackupRequest) -> BackupSet | None:
                     "a backup cannot stop that container"
                 )
         left = left_databases(session.stack, ports)
-        missing = undeclared_now(session.stack, seen, request.complete_in, left)
+        missing = undeclared_now(session.stack, ports, seen, request.complete_in, left)
         warn_of(ports, missing)
         known = replace(
             request,

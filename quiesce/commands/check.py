@@ -26,7 +26,7 @@ from quiesce.plan.project_name import other_project_findings
 from quiesce.plan.services import ordered
 from quiesce.report import words
 from quiesce.suggest import suggest
-from quiesce.undeclared import find_undeclared
+from quiesce.undeclared import Contents, find_undeclared
 
 
 def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Finding, ...]:
@@ -35,7 +35,7 @@ def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Findi
     found = [*other_project_findings(stack, observed), *_services(stack, observed)]
     found += _volumes(stack, observed)
     found += _databases(observed)
-    found += _undeclared(stack, observed, {one.database for one in left})
+    found += _undeclared(stack, ports, observed, {one.database for one in left})
     found += restorable(stack, ports, observed)
     found += _foreign_mounts(observed)
     found += _obstacles(stack, ports, observed)
@@ -164,12 +164,19 @@ def _databases(observed: Observed) -> list[Finding]:
     ]
 
 
-def _undeclared(stack: Stack, observed: Observed, left: Collection[str]) -> list[Finding]:
+def _undeclared(
+    stack: Stack, ports: Ports, observed: Observed, left: Collection[str]
+) -> list[Finding]:
     """Return findings about data that no set contains; `left` are databases that a run could not
     drop."""
     names = [name for name in observed.undeclared_databases if name not in left]
     found = find_undeclared(
-        stack, observed.services, observed.volumes, names, local=observed.engine.local
+        stack,
+        observed.services,
+        observed.volumes,
+        names,
+        local=observed.engine.local,
+        contents=Contents(ports.runtime, ports.volumes),
     )
     return [Finding("error", one.name, one.fact, one.hint) for one in found]
 

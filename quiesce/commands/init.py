@@ -20,6 +20,7 @@ from quiesce.errors import QuiesceError, Refused, RequestError
 from quiesce.plan.draft_yaml import additions, draft
 from quiesce.plan.found import FoundServer, FoundStack
 from quiesce.plan.proposal import Proposal, missing, propose
+from quiesce.undeclared import Contents, anonymous_volumes, unkept_files
 
 if TYPE_CHECKING:
     from quiesce.app.session import Options, Session
@@ -117,13 +118,27 @@ def _asked(place: Place, found: FoundStack) -> FoundStack:
             if (server := service.server) and service.running
         }
         passing = {(p.service, p.port, p.path) for p in answered(stack, ports)}
+        contents = Contents(ports.runtime, ports.volumes)
+        seen, local = ports.runtime.services(), ports.runtime.engine().local
+        unkept = {
+            str(source): reason or "it is not in the stack's folder"
+            for source, _, reason in (unkept_files(stack, seen, contents) if local else ())
+        }
+        anonymous = [(s.name, mount.target) for s, mount, _ in anonymous_volumes(stack, seen)]
     finally:
         disconnect(ports, run)
     return replace(
         found,
+        folders={
+            source: replace(folder, unkept=unkept.get(source, ""))
+            for source, folder in found.folders.items()
+        },
         services=tuple(
             replace(
                 service,
+                anonymous=tuple(
+                    dict.fromkeys(target for name, target in anonymous if name == service.name)
+                ),
                 server=asked.get(service.name, service.server),
                 probes=tuple(
                     probe
@@ -205,6 +220,7 @@ def _summary(proposal: Proposal) -> str:
     kept = [e for e in proposal.entries if e.field("backup") in ("", "files")]
     databases = ", ".join(e.key for e in proposal.databases) or "none"
     never = [e.key for e in proposal.entries if e.field("backup") == "never"]
+    never += proposal.excluded
     left = f"; not backed up: {', '.join(never)}" if never else ""
     files = ", ".join(e.key for e in kept if e.section != "databases") or "none"
     return f"databases: {databases}; files: {files}{left}"
@@ -243,6 +259,7 @@ def _show_additions(place: Place) -> None:
         databases=_listed_databases(stack),
         volumes={*(volume.key for volume in stack.volumes), *stack.excluded_volumes},
         paths=[os.fspath(entry.path) for entry in stack.paths],
+        excluded=stack.excluded_volumes,
     )
     text = additions(lacking)
     place.reporter.result({"add": text})

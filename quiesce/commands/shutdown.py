@@ -9,6 +9,7 @@ from quiesce.app.coverage import left_databases, undeclared_now
 from quiesce.app.prepared import require_dumpable
 from quiesce.app.session import Session
 from quiesce.errors import Interrupted, QuiesceError
+from quiesce.plan.coverage import kinds_of
 from quiesce.plan.shutdown import ShutdownRequest, going_down, plan_shutdown, plan_stop_all
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def run_shutdown(session: Session, request: ShutdownRequest) -> None:
     def plan(ports: Ports, seen: Observed, run: str) -> Plan:
         stopped[:] = _names(_going_down(session, seen, request))
         left = left_databases(session.stack, ports)
-        found = undeclared_now(session.stack, seen, ("volume", "path", "database"), left)
+        found = undeclared_now(session.stack, ports, seen, kinds_of("full", "consistent", ()), left)
         known = replace(request, undeclared=found, left_databases=left)
         made = plan_shutdown(session.stack, seen, known, run, session.new_set_name(ports))
         return require_dumpable(session.stack, ports, seen, made)

@@ -272,6 +272,10 @@ ProjectName = Annotated[str, _named(r"[a-z0-9][a-z0-9_-]*", "a Compose project n
 ServiceName = Annotated[str, _named(_COMPOSE_NAME, "a service name", _COMPOSE_RULE)]
 ProfileName = Annotated[str, _named(_COMPOSE_NAME, "a profile name", _COMPOSE_RULE)]
 VolumeKey = Annotated[str, _named(_COMPOSE_NAME, "a volume key", _COMPOSE_RULE)]
+ExcludedVolume = Annotated[
+    str,
+    _named(rf"{_COMPOSE_NAME}(:/[^\x00-\x1f\x7f]+)?", "a volume key", _COMPOSE_RULE, longest=1000),
+]
 PathKey = Annotated[str, _named(_COMPOSE_NAME, "a name for a path", _COMPOSE_RULE)]
 RetentionName = Annotated[str, _named(_COMPOSE_NAME, "a name for a profile", _COMPOSE_RULE)]
 ContextName = Annotated[

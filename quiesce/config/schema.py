@@ -298,8 +298,10 @@ class StackFile(Section):
     volumes: dict[kind.VolumeKey, VolumeSection] = Field(
         {}, description="The named volumes, by their keys in the Compose file."
     )
-    exclude_volumes: list[kind.VolumeKey] = Field(
-        [], description="Volume keys of the Compose file that Quiesce deliberately ignores."
+    exclude_volumes: list[kind.ExcludedVolume] = Field(
+        [],
+        description="Volume keys of the Compose file that Quiesce deliberately ignores, and "
+        "anonymous volumes as `SERVICE:/path`.",
     )
     paths: dict[kind.PathKey, PathSection] = Field(
         {}, description="Bind-mounted folders. Their keys must not be keys of volumes."

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-UndeclaredKind = Literal["volume", "path", "database"]
+UndeclaredKind = Literal["volume", "path", "file", "database"]
 
 
 @dataclass(frozen=True, slots=True)
 class Undeclared:
     """Data of the stack that stack.yaml neither names nor excludes, so that no set contains it.
 
-    `name` is a volume's key, the path of a folder, or a database's name on its server; `hint` says
-    how to declare it.
+    `name` is a volume's key, the path of a folder or file, or a database's name on its server;
+    `SERVICE:/path` is an anonymous volume. `hint` says how to declare it.
     """
 
     kind: UndeclaredKind

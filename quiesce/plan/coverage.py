@@ -24,7 +24,8 @@ def kinds_of(kind: SetKind, mode: Mode, only: Sequence[str]) -> tuple[Undeclared
         return ()
     if kind != "full":
         return ("database",)
-    return ("volume", "path") if mode == "cold" else ("volume", "path", "database")
+    files: tuple[UndeclaredKind, ...] = ("volume", "path", "file")
+    return files if mode == "cold" else (*files, "database")
 
 
 def of_kinds(

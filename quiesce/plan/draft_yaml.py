@@ -39,6 +39,8 @@ def draft(proposal: Proposal) -> str:
     ]
     for section in ("databases", "volumes", "paths"):
         lines += _section(proposal, section)
+        if section == "volumes" and proposal.excluded:
+            lines += [*_excluded(proposal), ""]
     if proposal.order:
         lines += [
             *_comment("Services start in this order, and stop in the reverse (from depends_on)."),
@@ -81,6 +83,8 @@ def additions(lacking: Proposal) -> str:
         entries = [entry for entry in lacking.entries if entry.section == section]
         if entries:
             lines += [f"{section}:", *(line for entry in entries for line in _entry(entry))]
+        if section == "volumes" and lacking.excluded:
+            lines += _excluded(lacking)
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -112,6 +116,14 @@ def _section(proposal: Proposal, section: str) -> list[str]:
     if entries:
         lines += [f"{section}:", *(line for entry in entries for line in _entry(entry))]
     return [*lines, ""]
+
+
+def _excluded(proposal: Proposal) -> list[str]:
+    why = (
+        "Anonymous volumes of caches, which no set contains. To keep one, see docs/volumes.md of "
+        "Quiesce."
+    )
+    return [*_comment(why), *_wrapped("exclude_volumes: [", proposal.excluded, "]")]
 
 
 def _entry(entry: Entry) -> list[str]:

@@ -40,7 +40,10 @@ class FoundProbe:
 
 @dataclass(frozen=True, slots=True)
 class FoundService:
-    """A service: `stores` is the kind of store it is, such as `MariaDB`, if its image is known."""
+    """A service: `stores` is the kind of store it is, such as `MariaDB`, if its image is known.
+
+    `anonymous` are the paths in its container at which it has anonymous volumes.
+    """
 
     name: str
     image: str
@@ -51,6 +54,7 @@ class FoundService:
     running: bool = False
     stores: str = ""
     server: FoundServer | None = None
+    anonymous: tuple[str, ...] = ()
     probes: tuple[FoundProbe, ...] = ()
 
 
@@ -59,6 +63,7 @@ class FoundFolder:
     """A path of this machine that is mounted. `shown` is what stack.yaml calls it.
 
     `files` and `bytes` are None if they could not be counted; `more`: counting was ended early.
+    `unkept` is why sets do not contain a single file that a service can write to.
     """
 
     shown: str
@@ -67,6 +72,7 @@ class FoundFolder:
     files: int | None = None
     bytes: int | None = None
     more: bool = False
+    unkept: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from quiesce.plan.known_images import is_system, why_never
 
 #: What cannot be a key is replaced by a dash.
 _NOT_A_KEY = re.compile(r"[^A-Za-z0-9._-]+")
+#: Without a named volume, they are used as caches: `docker compose down` already empties them.
+_STORES_OF_CACHES = ("Redis", "memcached")
 _REASONS = {
     "cache": "a cache: it is filled again",
     "logs": "logs",
@@ -35,7 +37,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What stack.yaml should say. `asides` are comments about what no section lists, by section."""
+    """What stack.yaml should say. `asides` are comments about what no section lists, by section.
+    `excluded` are anonymous volumes for `exclude_volumes`."""
 
     found: FoundStack
     databases: tuple[Entry, ...]
@@ -44,6 +47,7 @@ class Proposal:
     order: tuple[str, ...]
     probes: tuple[FoundProbe, ...]
     asides: tuple[tuple[str, str], ...] = ()
+    excluded: tuple[str, ...] = ()
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -53,6 +57,7 @@ class Proposal:
 def propose(found: FoundStack) -> Proposal:
     """Return the entries for everything that was found, each with its reason."""
     paths, asides = _paths(found)
+    excluded, unnamed = _anonymous(found)
     return Proposal(
         found=found,
         databases=tuple(_databases(found)),
@@ -60,7 +65,8 @@ def propose(found: FoundStack) -> Proposal:
         paths=tuple(paths),
         order=_order(found.services),
         probes=tuple(probe for service in found.services for probe in service.probes),
-        asides=(*_idle_servers(found), *asides),
+        asides=(*_idle_servers(found), *unnamed, *asides),
+        excluded=excluded,
     )
 
 
@@ -176,6 +182,22 @@ def users_target(users: Collection[tuple[FoundService, Mount]]) -> str:
     return max(targets, key=targets.count)
 
 
+def _anonymous(found: FoundStack) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Return the anonymous volumes that need not be kept, and comments about the others."""
+    every = [(service, target) for service in found.services for target in service.anonymous]
+    caches = tuple(f"{s.name}:{target}" for s, target in every if s.stores in _STORES_OF_CACHES)
+    others = tuple(
+        (
+            "volumes",
+            f"{service.name}:{target} is an anonymous volume, which no set contains. If it need "
+            "not be backed up, add it to exclude_volumes; otherwise see docs/volumes.md",
+        )
+        for service, target in every
+        if service.stores not in _STORES_OF_CACHES
+    )
+    return caches, others
+
+
 # ----------------------------------------------------------------------------------------- paths
 
 _Users = list[tuple[FoundService, Mount]]
@@ -198,7 +220,7 @@ def _paths(found: FoundStack) -> tuple[list[Entry], list[tuple[str, str]]]:
         folder = found.folders[source]
         names = ", ".join(dict.fromkeys(service.name for service, _ in users))
         aside = _not_listed(source, folder, users, found)
-        way, about = _kind(users)
+        way, about = _kind_of_path(folder, users, names)
         outer = next((one for one in kept if _is_inside(source, one)), None)
         if aside is None and outer is not None:
             aside = f"inside of {kept[outer]}"
@@ -210,6 +232,13 @@ def _paths(found: FoundStack) -> tuple[list[Entry], list[tuple[str, str]]]:
         key = _unique(_key(PurePosixPath(source).name, "path"), users[0][0].name, taken)
         entries.append(_path_entry(key, folder, way, about, f"{users_target(users)} of {names}"))
     return entries, asides
+
+
+def _kind_of_path(folder: FoundFolder, users: _Users, names: str) -> tuple[str, _About]:
+    if folder.kind != "file":
+        return _kind(users)
+    comment = f"a single file: {folder.unkept}; keep a copy of it elsewhere"
+    return "never", _About(f"{users_target(users)} of {names}", "important", (comment,))
 
 
 def _path_entry(key: str, folder: FoundFolder, way: str, about: _About, where: str) -> Entry:
@@ -226,6 +255,8 @@ def _not_listed(source: str, folder: FoundFolder, users: _Users, found: FoundSta
     """Return why a mounted path is not listed, "" if nobody needs to know, None if it is listed."""
     if folder.kind == "special" or is_system(source):
         return ""
+    if folder.kind == "file" and folder.unkept:
+        return None if "secret" in folder.unkept else _lacking(folder, users)
     if folder.kind == "file":
         return "a single file, which belongs to the files of the stack"
     if not any(mount.writable for _, mount in users):
@@ -235,7 +266,16 @@ def _not_listed(source: str, folder: FoundFolder, users: _Users, found: FoundSta
     return None
 
 
+def _lacking(folder: FoundFolder, users: _Users) -> str:
+    return (
+        f"a single file that no set contains ({folder.unkept}). Move it into a folder that "
+        f"{users[0][0].name} mounts, as docs/volumes.md says, or list it with 'backup: never'"
+    )
+
+
 def _size(folder: FoundFolder) -> str:
+    if folder.kind == "file":
+        return ""
     if folder.kind == "missing":
         return ": does not exist yet"
     if folder.files is None or folder.bytes is None:
@@ -301,6 +341,7 @@ def missing(
     databases: Collection[tuple[str, str]],
     volumes: Collection[str],
     paths: Collection[str],
+    excluded: Collection[str] = (),
 ) -> Proposal:
     """Return the entries that a stack.yaml lacks which names these databases (service and name),
     volumes and absolute paths."""
@@ -319,4 +360,5 @@ def missing(
         ),
         volumes=tuple(entry for entry in proposal.volumes if entry.key not in volumes),
         paths=tuple(entry for entry in proposal.paths if not is_listed(entry)),
+        excluded=tuple(key for key in proposal.excluded if key not in excluded),
     )

@@ -26,7 +26,7 @@ FILES = ("file_errors", "private_files")
 # One reader of env files, for stack.yaml and for the credentials of stores: adapters may not import
 # config, so it stands below both.
 ENV_FILES = ("env_file", "template")
-# Reads folders, but knows only nouns.
+# Reads folders, and asks ports what volumes contain.
 UNDECLARED = ("undeclared",)
 # What a verb puts together.
 COORDINATED = ("config", "execute", "observe", "plan", "ports", "report")
@@ -51,7 +51,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "ports": (*NOUNS, "plan"),
     "config": (*NOUNS, *ENV_FILES, "file_errors", "plan.order", "plan.schedule"),
     "observe": (*NOUNS, "plan", "ports"),
-    "undeclared": ("model", "observed"),
+    "undeclared": ("errors", "model", "observed", "ports", "plan.known_images"),
     "execute": (*NOUNS, *FILES, *UNDECLARED, "plan", "ports"),
     "report": (*NOUNS, "plan", "ports"),
     "adapters": (*NOUNS, *FILES, "env_file", "ports", "plan.naming"),

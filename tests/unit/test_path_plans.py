@@ -127,7 +127,7 @@ def test_a_folder_that_is_never_kept_around_the_stack_covers_nothing_in_it(tmp_p
     service = replace(
         a_service("backend"), mounts=tuple(Mount(None, str(p), f"/{p.name}", True) for p in places)
     )
-    found = find_undeclared(stack, [service], (), (), local=True)
+    found = find_undeclared(stack, [service], (), (), local=True, contents=None)
     assert [one.name for one in found] == [str(tmp_path / "data"), str(tmp_path / "photos")]
     assert found[0].hint.startswith("add to paths:  data: {path: ./data, backup: files}")
     assert "photos-2: {path: ./photos" in found[1].hint

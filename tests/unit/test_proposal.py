@@ -305,3 +305,37 @@ def test_images_and_paths_are_known() -> None:
 def test_a_health_check_names_its_url(command: str, url: tuple[int, str] | None) -> None:
     """Only one of the service itself, and never a query, which may be a secret."""
     assert url_of(command) == url
+
+
+def test_anonymous_volumes_of_caches_are_excluded_and_others_left_to_the_person(
+    tmp_path: Path,
+) -> None:
+    """`docker compose down` empties a Redis without a volume anyway. What is listed is no longer
+    proposed."""
+    redis = a_service("redis", image="redis:7", stores="Redis", anonymous=("/data",))
+    app = a_service("app", anonymous=("/state",))
+    proposal = propose(found(redis, app))
+    text = draft(proposal)
+    assert 'exclude_volumes: ["redis:/data"]' in text
+    assert loaded(text, tmp_path).excluded_volumes == ("redis:/data",)
+    assert "# - app:/state is an anonymous volume" in text
+    assert 'exclude_volumes: ["redis:/data"]' in additions(proposal)
+    assert additions(missing(proposal, (), (), (), excluded=("redis:/data",))) == ""
+
+
+def test_a_single_file_that_sets_lack_is_listed_if_it_is_a_secret_and_else_named() -> None:
+    """Whether data need not be kept is for a person to decide."""
+    names = ("config.yml", "key", "state.db")
+    folders = {
+        "/app/config.yml": FoundFolder("./config.yml", "file"),
+        "/app/key": FoundFolder("./key", "file", unkept="its name is that of a secret"),
+        "/app/state.db": FoundFolder("./state.db", "file", unkept="a SQLite database"),
+    }
+    app = a_service("app", *(a_mount(f"/app/{name}", f"/{name}") for name in names))
+    proposal = propose(found(app, folders=folders))
+    assert fields(proposal.paths)["key"]["backup"] == "never"
+    assert [entry.key for entry in proposal.paths] == ["key"]
+    text = " ".join(draft(proposal).replace("#", "").split())
+    assert "/key of app a single file: its name is that of a secret; keep a copy" in text
+    assert "./state.db of app: a single file that no set contains (a SQLite database)" in text
+    assert "./config.yml of app: a single file, which belongs to the files of the stack" in text

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from quiesce.app.coverage import left_behind
-from quiesce.errors import CheckFailed, QuiesceError
+from quiesce.app.coverage import left_behind, undeclared_now
+from quiesce.errors import CheckFailed, Interrupted, QuiesceError
 from quiesce.execute.handlers import HANDLERS
 from quiesce.execute.instructions import restore_instructions
-from quiesce.model import PathEntry, Stack, Undeclared
-from quiesce.observed import Mount, Service
+from quiesce.model import LeftOutFile, PathEntry, Stack, StackFiles, Undeclared
+from quiesce.observed import Mount, Service, VolumeState
 from quiesce.plan import coverage
 from quiesce.plan import steps as s
 from quiesce.plan.restore_request import RestoreRequest
+from quiesce.ports import VolumeSize
 from quiesce.report import views
-from quiesce.undeclared import find_undeclared
+from quiesce.undeclared import Contents, find_undeclared
 from tests.support.builders import a_set, a_stack, a_world
 
 STRAY = Undeclared("database", "stray", "exists", "add it")
-KINDS = ("volume", "path", "database")
+KINDS = ("volume", "path", "file", "database")
 
 
 def _service(name: str, *mounts: Mount) -> Service:
@@ -34,7 +36,7 @@ def _bind(source: Path, *, writable: bool = True) -> Mount:
 
 
 def _found(stack: Stack, *services: Service, **more: Any) -> list[tuple[str, str]]:
-    given: dict[str, Any] = {"volumes": (), "databases": (), "local": True} | more
+    given: dict[str, Any] = {"volumes": (), "databases": (), "local": True, "contents": None} | more
     return [(one.kind, one.name) for one in find_undeclared(stack, services, **given)]
 
 
@@ -72,12 +74,108 @@ def test_a_volume_by_dump_of_which_no_database_is_declared_is_found() -> None:
     ]
 
 
+class _Contents:
+    """Volumes by their real names with bytes, or an error; and the files that sets keep."""
+
+    def __init__(self, volumes: dict[str, int | Exception], **files: str) -> None:
+        self.sizes, self.files, self.asked = volumes, files, list[str]()
+
+    def measure(self, volume: VolumeState) -> VolumeSize:
+        self.asked.append(volume.name)
+        size = self.sizes[volume.name]
+        if isinstance(size, Exception):
+            raise size
+        return VolumeSize(1, size)
+
+    def stack_files(self) -> StackFiles:
+        kept = {f"files/{name}": b"x" for name, why in self.files.items() if not why}
+        left = tuple(LeftOutFile(name, why) for name, why in self.files.items() if why)
+        return StackFiles(kept, left)
+
+    @property
+    def contents(self) -> Any:
+        given: Any = self
+        return Contents(given, given)
+
+
+FIRST, SECOND, EMPTY = "a" * 64, "b" * 64, "c" * 64
+
+
+def _anonymous(name: str, target: str, *, writable: bool = True) -> Mount:
+    return Mount(None, name, target, writable, f"/volumes/{name}")
+
+
+def test_an_anonymous_volume_with_data_is_found_by_its_service_and_path() -> None:
+    """Once per service and path; not an empty one, a cache, or a server that is dumped."""
+    stack = a_stack(excluded_volumes=("web:/decided",))
+    server = stack.databases[0].service
+    inside = _Contents({FIRST: 3, SECOND: 3, EMPTY: 0})
+    services = (
+        _service("web", _anonymous(FIRST, "/data/"), _anonymous(SECOND, "/data")),
+        _service("web", _anonymous(FIRST, "/decided"), _anonymous(FIRST, "/app/.cache")),
+        _service("web", _anonymous(EMPTY, "/empty"), _anonymous(FIRST, "/ro", writable=False)),
+        _service("web", Mount(None, "", "/not-yet", writable=True)),
+        _service("web", Mount(None, "of-another-project", "/shared", writable=True)),
+        _service(server, _anonymous(FIRST, "/var/lib/postgresql/data")),
+        _service("idle", _anonymous(FIRST, "/var/lib/postgresql/data")),
+    )
+    found = find_undeclared(stack, services, (), (), local=False, contents=inside.contents)
+    names = ["web:/data", "idle:/var/lib/postgresql/data"]
+    assert [(one.kind, one.name) for one in found] == [("volume", name) for name in names]
+    assert "add to exclude_volumes:  web:/data;" in found[0].hint
+    assert _found(stack, *services) == []
+
+
+def test_an_anonymous_volume_that_cannot_be_read_counts_as_one_with_data() -> None:
+    """Unless the person wants to end."""
+    mount = _anonymous(FIRST, "/data")
+    inside = _Contents({FIRST: QuiesceError("no image has tar")})
+    assert _found(a_stack(), _service("web", mount), contents=inside.contents) == [
+        ("volume", "web:/data")
+    ]
+    inside.sizes[FIRST] = Interrupted(2)
+    with pytest.raises(Interrupted):
+        _found(a_stack(), _service("web", mount), contents=inside.contents)
+
+
+def test_a_single_file_is_found_if_sets_do_not_contain_it(tmp_path: Path) -> None:
+    """Not one that is kept with the stack, is never kept by rule, is empty or read-only."""
+    home, away = tmp_path / "stack", tmp_path / "away"
+    home.mkdir()
+    away.mkdir()
+    inside = _Contents({}, conf="", state="it is larger", env="an env file", secret="a secret")
+    for name in ("conf", "state", "env", "secret", "fixed", "listed", "empty"):
+        (home / name).write_text("" if name == "empty" else "x")
+    (away / "state").write_text("x")
+    stack = a_stack(home)
+    stack = replace(stack, paths=(PathEntry("listed", home / "listed", "never", None),))
+    web = _service(
+        "web",
+        *(_bind(home / name) for name in ("conf", "state", "env", "secret", "listed", "empty")),
+        _bind(home / "fixed", writable=False),
+        _bind(home / "none"),
+        _bind(away / "state"),
+        _bind(Path("/etc/passwd")),
+    )
+    found = find_undeclared(stack, [web], (), (), local=True, contents=inside.contents)
+    assert [(one.kind, one.name) for one in found] == [
+        ("file", f"{home}/state"),
+        ("file", f"{away}/state"),
+    ]
+    assert found[0].fact.endswith("no set contains it: it is larger")
+    assert "add to paths:  state: {path: ./state, backup: never}" in found[0].hint
+    assert f"state-2: {{path: {away}/state, backup: never}}" in found[1].hint
+    assert found[0].words == f"file {home}/state"
+    # The files of another machine cannot be read.
+    assert _found(stack, web, local=False, contents=inside.contents) == []
+
+
 @pytest.mark.parametrize(
     ("kind", "mode", "only", "kinds"),
     [
         ("full", "consistent", (), KINDS),
         ("full", "live", (), KINDS),
-        ("full", "cold", (), ("volume", "path")),
+        ("full", "cold", (), ("volume", "path", "file")),
         ("data", "consistent", (), ("database",)),
         ("schema", "consistent", (), ("database",)),
         ("full", "consistent", ("rulesdb",), ()),
@@ -136,7 +234,7 @@ def _find(world: _World, before: tuple[Undeclared, ...]) -> list[str]:
 
 def test_what_was_there_before_and_what_came_meanwhile_are_recorded() -> None:
     """Each once, and nothing that a run could not drop."""
-    early = find_undeclared(a_stack(), (), (), ("early",), local=True)
+    early = find_undeclared(a_stack(), (), (), ("early",), local=True, contents=None)
     assert _find(_World("early", "late", "left"), early) == ["early", "late"]
 
 
@@ -192,7 +290,7 @@ def test_a_restore_says_what_it_did_not_bring_back(monkeypatch: pytest.MonkeyPat
     made = a_set()
     lacking = replace(made, manifest=replace(made.manifest, undeclared=(STRAY,)))
     seen = replace(a_world(), undeclared_databases=("stray", "newer"))
-    ports: Any = None
+    ports: Any = _World()
     lines = left_behind(stack, ports, seen, lacking, WHOLE)
     assert "database stray was not in stack.yaml when the set was made" in lines
     assert "volume backend-static is not in the set and stays as it is" in lines
@@ -200,3 +298,25 @@ def test_a_restore_says_what_it_did_not_bring_back(monkeypatch: pytest.MonkeyPat
     assert not any("memorydb" in line or "backend-media" in line for line in lines)
     # Whoever chooses knows that the rest stays.
     assert left_behind(stack, ports, seen, lacking, replace(WHOLE, only=("rulesdb",))) == ()
+
+
+def test_both_looks_of_a_backup_and_a_restore_read_anonymous_volumes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """But not for a set of databases alone."""
+    monkeypatch.setattr("quiesce.app.coverage.leftovers", lambda stack, ports: ())
+    inside = _Contents({FIRST: 3})
+    web = _service("web", _anonymous(FIRST, "/data"))
+    world = _World()
+    monkeypatch.setattr(world, "services", lambda: (web,))
+    ports: Any = SimpleNamespace(runtime=world, databases=world, sink=world, volumes=inside)
+    world.ports = ports
+    assert _find(world, ()) == ["web:/data"]
+    seen = replace(a_world(), services=(web,))
+    (found,) = undeclared_now(a_stack(), ports, seen, KINDS)
+    assert found.name == "web:/data"
+    behind = left_behind(a_stack(), ports, seen, replace(a_set(), path=Path("/set")), WHOLE)
+    assert "volume web:/data is not in stack.yaml, and so in no set" in behind
+    looks = len(inside.asked)
+    assert undeclared_now(a_stack(), ports, seen, ("database",)) == ()
+    assert len(inside.asked) == looks

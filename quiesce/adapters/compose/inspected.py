@@ -119,10 +119,16 @@ def mounts_seen(container: Inspected, keys: Mapping[str, str]) -> tuple[Mount, .
             source=str(entry["Name"] if entry["Type"] == "volume" else entry["Source"]),
             target=str(entry["Destination"]),
             writable=bool(entry.get("RW", True)),
+            mountpoint=_mountpoint(entry) if entry.get("Name") not in keys else "",
         )
         for entry in container.get("Mounts") or ()
         if entry["Type"] in ("volume", "bind")
     )
+
+
+def _mountpoint(entry: Mapping[str, Any]) -> str:
+    """Return the folder of a mounted volume on the engine's machine, "" if it has none."""
+    return str(entry.get("Source") or "") if entry["Type"] == "volume" else ""
 
 
 def _health_of(container: Inspected) -> Health:

@@ -91,18 +91,19 @@ def joined(service: Service, containers: Sequence[Inspected], model: ComposeMode
     """Return the service with its units, and with their actual mounts and health checks."""
     keys = {volume.name: key for key, volume in model.volumes.items()}
     known = {(mount.volume or mount.source, mount.target) for mount in service.mounts}
-    # An anonymous volume is declared without a source, but has a name once it exists.
-    unnamed = {mount.target for mount in service.mounts if not mount.source}
     more: dict[tuple[str, str], Mount] = {}
     for container in containers:
         for mount in mounts_seen(container, keys):
             place = (mount.volume or mount.source, mount.target)
-            if place not in known and mount.target not in unnamed:
+            if place not in known:
                 more.setdefault(place, mount)
+    # An anonymous volume is declared without a source, but has a name once it exists.
+    there = {mount.target for mount in more.values()}
+    declared = tuple(m for m in service.mounts if m.source or m.target not in there)
     return replace(
         service,
         units=tuple(unit_of(container) for container in containers),
-        mounts=(*service.mounts, *more.values()),
+        mounts=(*declared, *more.values()),
         has_health=service.has_health or any(map(has_health, containers)),
     )
 

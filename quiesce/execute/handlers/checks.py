@@ -11,7 +11,7 @@ from quiesce.model import Manifest
 from quiesce.plan import outcome, sqlite
 from quiesce.plan import steps as s
 from quiesce.plan.coverage import of_kinds, undeclared_words
-from quiesce.undeclared import find_undeclared
+from quiesce.undeclared import Contents, find_undeclared
 
 
 @handles(s.CheckIdle)
@@ -111,6 +111,7 @@ def find(step: s.FindUndeclared, run: Run) -> str:
                 if name not in step.ignored
             ],
             local=run.observed.engine.local,
+            contents=Contents(ports.runtime, ports.volumes) if "file" in step.data else None,
         )
     except (Busy, Interrupted):
         raise
