@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.sqlite import JOURNAL_HEADER
+from quiesce.adapters import sqlite
+from quiesce.adapters.volumes import sqlite_live
+from quiesce.adapters.volumes.helper import HelperPlace
 from quiesce.adapters.volumes.io import VolumeFiles
 from quiesce.ports import SqliteCopies, VolumeSize
 from tests.integration.volumes_support import describe, files_of, is_root, silent, volume
@@ -190,6 +192,36 @@ def test_links_lead_nowhere(backup: Backup, tmp_path: Path) -> None:
     assert [asked(path, "SELECT count(*) FROM t") for path in restored.glob("**/app.db")] == [3] * 3
 
 
+def test_one_behind_a_helper_container_is_named(
+    backup: Backup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing runs SQLite there."""
+    make(backup.root / "app.db")
+    monkeypatch.setattr(sqlite_live, "DirectPlace", HelperPlace)
+    copies = backup.made()
+    assert copies.as_they_were == {"app.db": "a helper container reads it"}
+    assert len(copies.record.levels) == 1
+
+
+def test_a_device_is_not_opened_even_if_it_appears_late(tmp_path: Path) -> None:
+    """Where the process looks for it, no device can be opened."""
+    if not is_root():
+        pytest.skip("only root makes devices")
+    make(tmp_path / "app.db")
+    code = (
+        "import os, runpy, sys; child = runpy.run_path(sys.argv[1]); os.mkdir('point')\n"
+        "folder = os.open('.', os.O_RDONLY); child['_confine'](folder, 'point')\n"
+        "os.mknod('/app.db-shm', 0o20666, os.makedev(1, 5))\n"
+        "print(sorted(os.listdir('/')))\n"
+        "open('/app.db-shm')"
+    )
+    child = Path(sqlite.__file__).with_name("sqlite_copy_child.py")
+    command = [sys.executable, "-c", code, str(child)]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.stdout == "['app.db', 'app.db-shm', 'point']\n"
+    assert "PermissionError" in ended.stderr
+
+
 def test_what_has_several_names_is_named(backup: Backup) -> None:
     """A copy under one of them would part them."""
     make(backup.root / "app.db")
@@ -207,7 +239,9 @@ def test_a_half_transaction_is_not_rolled_back_in_the_live_file(backup: Backup) 
     with (backup.root / "app.db-journal").open("ab") as journal:
         total = sum(name)
         journal.write(b"\0\0\0\1" + name)
-        journal.write(len(name).to_bytes(4, "big") + total.to_bytes(4, "big") + JOURNAL_HEADER)
+        journal.write(
+            len(name).to_bytes(4, "big") + total.to_bytes(4, "big") + sqlite.JOURNAL_HEADER
+        )
     live = describe(backup.root)
     copies = backup.made()
     assert copies.as_they_were == {"app.db": "its journal is of a transaction that did not end"}

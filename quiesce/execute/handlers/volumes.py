@@ -89,7 +89,7 @@ def _warn_of_plain(run: Run, key: str, draft: Draft, plain: Iterable[SqliteRecor
         why = f" ({reasons[one.file]})" if one.file in reasons else ""
         run.ports.sink.warn(
             f"{run.stack.volume(key).noun} {key}: SQLite {one.file} was copied as a file while "
-            f"services ran, not through SQLite{why}; its copy was only checked"
+            f"services ran, not through SQLite{why}; it is only checked afterwards"
         )
 
 
