@@ -1,9 +1,11 @@
-"""Recognises SQLite databases, and checks a copy of one in a process of its own."""
+"""Recognises SQLite databases; copies one, and checks a copy, each in a process of its own."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ JOURNAL_HEADER = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 #: For one database. One that takes longer may have been made to take long.
 MOST_SECONDS = 600.0
 _CHILD = Path(__file__).with_name("sqlite_child.py")
+_COPY = Path(__file__).with_name("sqlite_copy_child.py")
 _ANY_END = range(256)
 
 
@@ -52,3 +55,36 @@ def check(
         int(found["orphans"]),
         str(found["unchecked"]),
     )
+
+
+def copy(root: str, file: bytes, target: Path, *, most_seconds: float = MOST_SECONDS) -> str | None:
+    """Copy the database `file` below the folder `root`, which others may write to, into the new
+    file `target` through SQLite's backup. Return "", why there is no copy, or None if the file is
+    no database. The copy is one committed state, and needs no log or journal.
+    """
+    # A name that nobody can foresee, because the process looks for it in the database's folder.
+    with tempfile.TemporaryDirectory(dir=target.parent) as own:
+        made, point = Path(own, "copy"), Path(own, "mount")
+        made.touch(mode=0o600)
+        point.mkdir()
+        try:
+            ended = program.run(
+                [
+                    *(sys.executable, "-I", "-S", "-B", str(_COPY), root),
+                    *(os.fsdecode(file), str(made), str(point)),
+                ],
+                environment={},
+                timeout=most_seconds,
+                accept=_ANY_END,
+                what="the copy",
+            )
+        except QuiesceError as error:
+            return error.fact
+        if ended.exit_code:
+            return f"the copy ended with {ended.exit_code}"
+        found: dict[str, Any] = json.loads(ended.stdout)
+        if not found["database"]:
+            return None
+        if not found["why"]:
+            made.rename(target)
+        return str(found["why"])

@@ -24,7 +24,7 @@ from quiesce.model import (
 )
 from quiesce.observed import Activity
 from quiesce.plan.steps import OpenSet
-from quiesce.ports import Measured
+from quiesce.ports import Measured, SqliteCopies
 
 #: A member before it is measured: its file in the set, what it is, what it is of.
 Finished = tuple[str, MemberKind, str]
@@ -46,6 +46,8 @@ class Draft:
     databases: list[DatabaseRecord] = field(default_factory=list)
     volumes: dict[str, VolumeRecord] = field(default_factory=dict)
     files: list[Finished] = field(default_factory=list)
+    #: What became of the SQLite databases of a volume, in a live backup.
+    copies: dict[str, SqliteCopies] = field(default_factory=dict)
     documents: dict[str, bytes] = field(default_factory=dict)
     measured: dict[str, Measured] = field(default_factory=dict)
     clusters: list[ClusterRecord] = field(default_factory=list)

@@ -129,6 +129,7 @@ def plan_backup(
         within, dumped = dumps(set_name, selection.databases, request.kind, request.in_window), ()
     body: tuple[Node, ...] = (
         *(level_0 if two_levels or not consistent else (*watch(observed), *level_0)),
+        *(sqlite.copying(set_name, selection.volumes) if request.mode == "live" else ()),
         *quiet(
             stack,
             observed,
@@ -151,7 +152,7 @@ def plan_backup(
     nodes: tuple[Node, ...] = (
         Bracket(f"set {set_name}", (opened,), body, on_failure=discard),
         VerifySet(set_name, "every member is read back and compared with the manifest"),
-        *sqlite.requiring(set_name, selection.volumes if consistent else ()),
+        *sqlite.requiring(set_name, selection.volumes),
         *judgement(
             stack,
             request,

@@ -10,7 +10,7 @@ from quiesce.plan.services import WINDOW
 #: Steps of a failed run come from these parts of a bracket.
 PUTTING_BACK = "put back what was changed"
 _NAMES: Mapping[str, tuple[type[s.Step], ...]] = {
-    "copy files while services run": (s.OpenSet, s.ArchiveVolume, s.WatchStarts),
+    "copy files while services run": (*(s.OpenSet, s.ArchiveVolume, s.CopySqlite, s.WatchStarts),),
     "export snapshots": (s.ExportSnapshot, s.CheckIdle, s.CheckStopped),
     "dump databases": (s.DumpDatabase, s.DumpGlobals, s.ReleaseSnapshot, s.WriteScript),
     "publish the set": (

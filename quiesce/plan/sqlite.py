@@ -10,7 +10,15 @@ from dataclasses import replace
 
 from quiesce.exclusion import Exclusion
 from quiesce.model import SqliteRecord, Volume, VolumeRecord
-from quiesce.plan.steps import CheckSqlite, Node, RequireSqlite
+from quiesce.plan.steps import CheckSqlite, CopySqlite, Node, RequireSqlite
+
+
+def copying(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
+    """Return the step of a live backup that replaces what was archived while services wrote."""
+    if not volumes:
+        return ()
+    why = "services write to them, so the archived files may be torn"
+    return (CopySqlite(set_name, tuple(volume.key for volume in volumes), why),)
 
 
 def checking(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:

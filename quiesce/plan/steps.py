@@ -430,6 +430,19 @@ class ArchiveVolume(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class CopySqlite(Step):
+    """The set has every SQLite database in the archives of these volumes as SQLite copies it while
+    services write, or the run's draft says why not."""
+
+    set: str
+    volumes: tuple[str, ...]
+    why: str
+
+    def sentence(self) -> str:
+        return "copy the SQLite databases among the archived files through SQLite"
+
+
+@dataclass(frozen=True, slots=True)
 class CheckSqlite(Step):
     """The set records every SQLite database in the archives of these volumes, with what a check of
     a copy found."""

@@ -27,7 +27,7 @@ from quiesce.ports.runtime import (
     StopResult,
 )
 from quiesce.ports.sets import BackupStore, Measured, Offsite
-from quiesce.ports.volumes import VolumeIO, VolumeSize, VolumeSurvey
+from quiesce.ports.volumes import SqliteCopies, VolumeIO, VolumeSize, VolumeSurvey
 
 __all__ = [
     "DIRECTORY",
@@ -47,6 +47,7 @@ __all__ = [
     "Progress",
     "Project",
     "Runtime",
+    "SqliteCopies",
     "StopResult",
     "VolumeIO",
     "VolumeSize",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +35,16 @@ class VolumeSurvey:
     kept: VolumeSize
     left_out: tuple[LeftOut, ...]
     unmatched: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteCopies:
+    """What became of the SQLite databases of a volume that services write to: the `record` of both
+    levels, which databases were `copied` through SQLite, and why others stay `as_they_were`."""
+
+    record: VolumeRecord
+    as_they_were: Mapping[str, str] = field(default_factory=dict)
+    copied: frozenset[str] = frozenset()
 
 
 class VolumeIO(Protocol):
@@ -82,6 +92,20 @@ class VolumeIO(Protocol):
         Level 1 contains what changed since this run's level 0, by change time; its record
         describes both levels together. A level 1 without level 0 is a level 0.
         """
+        ...
+
+    def copy_sqlite(
+        self,
+        volume: VolumeState,
+        record: VolumeRecord,
+        directory: Path,
+        stem: str,
+        exclude: Sequence[str],
+        progress: Progress,
+    ) -> SqliteCopies:
+        """Add to the level 0 that `record` describes a level 1 with each SQLite database in it, as
+        SQLite's backup copies it while services write: one committed state, without its log and
+        journal. What it cannot copy stays as it is in level 0."""
         ...
 
     def clusters(self, volume: VolumeState) -> tuple[ClusterRecord, ...]:

@@ -13,7 +13,7 @@ from quiesce.commands.verify import Decoder
 from quiesce.errors import CheckFailed
 from quiesce.model import SqliteRecord
 from quiesce.plan import steps as s
-from quiesce.ports import VolumeSize
+from quiesce.ports import SqliteCopies, VolumeSize
 from tests.support.builders import RUN, a_set
 from tests.support.handling import SET, World
 
@@ -89,6 +89,46 @@ def test_a_copy_made_while_services_write_says_nothing_of_the_database() -> None
     (found,) = world.run.drafts[SET].volumes[KEY].sqlite or ()
     assert found.problems == ()
     assert found.unchecked == "copied while services ran: page 3 is broken"
+
+
+def copied(world: World, copies: SqliteCopies, *found: SqliteRecord) -> tuple[SqliteRecord, ...]:
+    """Copy in a live backup, check, and return what the set records."""
+    world.answers |= {"volumes.sqlite": found, "volumes.copy_sqlite": copies}
+    world.draft(mode="live").volumes[KEY] = recorded()
+    world.do(s.CopySqlite(SET, (KEY,), ""))
+    world.do(s.CheckSqlite(SET, (KEY,), ""))
+    return world.run.drafts[SET].volumes[KEY].sqlite or ()
+
+
+def test_what_sqlite_copied_counts_like_a_copy_from_the_stop() -> None:
+    """Its damage is that of the database, and its log was not needed for it."""
+    world = World()
+    kept = replace(world.run.stack.volume(KEY), exclude=("**/*-wal",))
+    rest = tuple(v for v in world.run.stack.volumes if v.key != KEY)
+    world.run.stack = replace(world.run.stack, volumes=(kept, *rest))
+    both = replace(recorded(), levels=("0", "1"), gone="gone")
+    copies = SqliteCopies(both, copied=frozenset({"app.db", "old lib.db"}))
+    assert copied(world, copies, GOOD, DAMAGED) == (GOOD, DAMAGED)
+    assert world.run.drafts[SET].volumes[KEY].levels == ("0", "1")
+    assert world.warned == [f"volume {KEY}: SQLite old lib.db: page 3 is broken"]
+    world.fail(s.RequireSqlite(SET, ""), CheckFailed)
+
+
+def test_what_sqlite_could_not_copy_is_named_even_if_it_is_good() -> None:
+    """With the reason; and if its copy is torn, the database may be whole."""
+    world = World()
+    copies = SqliteCopies(recorded(), {"app.db": "it has several names"})
+    found = copied(world, copies, GOOD, DAMAGED)
+    assert [one.unchecked for one in found] == [
+        "",
+        "copied while services ran: page 3 is broken",
+    ]
+    how = "was copied as a file while services ran, not through SQLite"
+    assert world.warned[:2] == [
+        f"volume {KEY}: SQLite app.db {how} (it has several names); it is only checked afterwards",
+        f"volume {KEY}: SQLite old lib.db {how}; it is only checked afterwards",
+    ]
+    assert world.do(s.RequireSqlite(SET, "")) == ""
 
 
 @pytest.mark.parametrize(

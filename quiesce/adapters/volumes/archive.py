@@ -36,6 +36,8 @@ from quiesce.adapters.volumes.open_files import Writing
 from quiesce.adapters.volumes.tar_listing import Size, is_serious, lines_of
 from quiesce.errors import QuiesceError
 from quiesce.exclusion import RESERVED, RUN_FOLDER, Exclusion, LeftOut, Tally
+from quiesce.model import VolumeRecord
+from quiesce.observed import VolumeState
 from quiesce.ports import Progress
 
 COMPRESSION = "zstd"
@@ -119,6 +121,21 @@ class Archived:
     remarks: tuple[str, ...] = ()
     level_0: tuple[int, int] | None = None
 
+    def record(self, volume: VolumeState, directory: Path) -> VolumeRecord:
+        """Return what a set in this directory records of the volume."""
+        gone = self.gone
+        return VolumeRecord(
+            key=volume.key,
+            name=volume.name,
+            files=self.files,
+            bytes=self.bytes,
+            levels=tuple(str(path.relative_to(directory)) for path in self.levels),
+            gone=str(gone.relative_to(directory)) if gone is not None else None,
+            compression=COMPRESSION,
+            excluded=self.excluded,
+            level_0=self.level_0,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Archiver:
@@ -180,6 +197,16 @@ class Archiver:
                     "see whether it is still mounted, then run the backup again",
                 )
         return self._write_level_one(zero, difference, take, gone)
+
+    def add(self, tree: Path, names: Iterable[bytes]) -> Path:
+        """Write level 1 from these files (`./a/b`) of another folder, which is only ours."""
+        archive, take = self._archive(1), self.place.output("take")
+        take.write_bytes(b"".join(name + b"\0" for name in names))
+        listed = ["--null", "--no-unquote", "--no-recursion"]
+        listed += ["--directory", self.place.see(tree), f"--files-from={self.place.see(take)}"]
+        with _removed_on_failure(archive):
+            self._tar(archive, listed, (0,))
+        return archive
 
     def _everything(self, zero: LevelZero) -> Archived:
         difference, take, _ = self._compare(None)

@@ -18,7 +18,7 @@ from pathlib import Path
 from quiesce.adapters.volumes import exclusion as volume_exclusion
 from quiesce.adapters.volumes import swap as volume_stage
 from quiesce.adapters.volumes import swap_path
-from quiesce.adapters.volumes.archive import COMPRESSION, Archived, Archiver, LevelZero
+from quiesce.adapters.volumes.archive import Archived, Archiver, LevelZero
 from quiesce.adapters.volumes.direct import Direct
 from quiesce.adapters.volumes.empty_folder import NotPermitted, empty_folder
 from quiesce.adapters.volumes.folder_root import (
@@ -40,13 +40,14 @@ from quiesce.adapters.volumes.open_files_helper import seen_beside_writers
 from quiesce.adapters.volumes.pg_control import find_clusters
 from quiesce.adapters.volumes.remote import RemotePlace
 from quiesce.adapters.volumes.sqlite_files import check_archived
+from quiesce.adapters.volumes.sqlite_live import copy_live
 from quiesce.adapters.volumes.tar_check import check_archives
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.exclusion import Exclusion
 from quiesce.file_errors import hint_for, reason, translate_write_errors
 from quiesce.model import ClusterRecord, SqliteRecord, VolumeRecord
 from quiesce.observed import VolumeState
-from quiesce.ports import Progress, VolumeSize, VolumeSurvey
+from quiesce.ports import Progress, SqliteCopies, VolumeSize, VolumeSurvey
 
 
 class VolumeFiles:
@@ -132,16 +133,7 @@ class VolumeFiles:
         exclude: Sequence[str],
         progress: Progress,
     ) -> VolumeRecord:
-        self.begin(volume)
-        place = self._open[volume.name]
-        archiver = Archiver(
-            place,
-            directory / stem,
-            Exclusion(exclude),
-            self._allow_devices,
-            progress,
-            functools.partial(self._writing, volume, place),
-        )
+        archiver = self._archiver(volume, directory / stem, exclude, progress)
         with translate_write_errors(directory):
             (directory / stem).parent.mkdir(mode=0o700, exist_ok=True)
             if level == 0:
@@ -149,7 +141,28 @@ class VolumeFiles:
             else:
                 archived = self._level_one(volume, archiver)
         self._remarks[volume.name] = archived.remarks
-        return _record(volume, directory, archived)
+        return archived.record(volume, directory)
+
+    def copy_sqlite(
+        self,
+        volume: VolumeState,
+        record: VolumeRecord,
+        directory: Path,
+        stem: str,
+        exclude: Sequence[str],
+        progress: Progress,
+    ) -> SqliteCopies:
+        archiver = self._archiver(volume, directory / stem, exclude, progress)
+        with translate_write_errors(directory):
+            return copy_live(archiver, record, directory, self._staging / "sqlite", progress)
+
+    def _archiver(
+        self, volume: VolumeState, stem: Path, exclude: Sequence[str], progress: Progress
+    ) -> Archiver:
+        self.begin(volume)
+        place = self._open[volume.name]
+        writing = functools.partial(self._writing, volume, place)
+        return Archiver(place, stem, Exclusion(exclude), self._allow_devices, progress, writing)
 
     def _level_one(self, volume: VolumeState, archiver: Archiver) -> Archived:
         """Archive level 1; if the volume looks empty, check it through a fresh mount."""
@@ -372,21 +385,6 @@ class VolumeFiles:
     def _has_programs(self) -> bool:
         with self._lock:
             return self._programs
-
-
-def _record(volume: VolumeState, directory: Path, archived: Archived) -> VolumeRecord:
-    gone = archived.gone
-    return VolumeRecord(
-        key=volume.key,
-        name=volume.name,
-        files=archived.files,
-        bytes=archived.bytes,
-        levels=tuple(str(path.relative_to(directory)) for path in archived.levels),
-        gone=str(gone.relative_to(directory)) if gone is not None else None,
-        compression=COMPRESSION,
-        excluded=archived.excluded,
-        level_0=archived.level_0,
-    )
 
 
 def _unreachable(volume: VolumeState) -> RequestError:

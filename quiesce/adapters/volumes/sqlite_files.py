@@ -34,12 +34,12 @@ from quiesce.ports import Progress
 
 _COMPANIONS = (b"-wal", b"-journal")
 _CHUNK = 1 << 20
-_REGULAR = frozenset({b"0", b"\0", b"7", b"S"})
+REGULAR = frozenset({b"0", b"\0", b"7", b"S"})
 #: What copies leave free for everybody else on the disk.
-_RESERVE = 64 << 20
+RESERVE = 64 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 #: A page is at least this large, and a database is a number of pages.
-_PAGE = 512
+PAGE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def check_archived(
     Copies are made in a new folder in `scratch`, which is removed. Raise QuiesceError for an
     archive that cannot be read.
     """
-    with _folder(scratch) as folder:
+    with own_folder(scratch) as folder:
         copies: dict[bytes, _Copy] = {}
         for number, archive in enumerate(archives):
             _unpack(archive, folder, copies)
@@ -75,7 +75,8 @@ def check_archived(
 
 
 @contextmanager
-def _folder(scratch: Path) -> Iterator[Path]:
+def own_folder(scratch: Path) -> Iterator[Path]:
+    """Make a new folder in `scratch`, and remove it with its content."""
     scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="sqlite-", dir=scratch))
     try:
@@ -92,10 +93,10 @@ def _unpack(archive: Path, folder: Path, copies: dict[bytes, _Copy]) -> None:
             for header in read_headers(stream, taken):
                 name = b"/".join(components(header.name))
                 copies.pop(name, None)
-                if header.type not in _REGULAR:
+                if header.type not in REGULAR:
                     continue
                 if header.sparse:
-                    if header.unpacked and header.unpacked % _PAGE == 0:
+                    if header.unpacked and header.unpacked % PAGE == 0:
                         sparse.add(name)
                     continue
                 start = stream.read(min(len(HEADER), header.size))
@@ -146,7 +147,7 @@ def _is_wanted(name: bytes, start: bytes) -> bool:
 
 def _copy(folder: Path, size: int, start: bytes, more: Callable[[], bytes]) -> _Copy:
     """Write the content into a new file, whose name does not come from the archive."""
-    if shutil.disk_usage(folder).free < size + _RESERVE:
+    if shutil.disk_usage(folder).free < size + RESERVE:
         return _Copy(None, size)
     descriptor, name = tempfile.mkstemp(dir=folder)
     path = Path(name)

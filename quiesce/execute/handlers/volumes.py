@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from quiesce.errors import QuiesceError
+from quiesce.execute.draft import Draft
 from quiesce.execute.handlers.registry import handles
 from quiesce.execute.run import Run
 from quiesce.execute.unpacking import most_unpacked
@@ -35,6 +37,24 @@ def archive(step: s.ArchiveVolume, run: Run) -> str:
     return f"{record.files} files"
 
 
+@handles(s.CopySqlite)
+def copy_sqlite(step: s.CopySqlite, run: Run) -> str:
+    """Add the copies to the set, and warn of each database that stays as it was archived."""
+    draft = run.drafts[step.set]
+    for key in step.volumes:
+        volume, record = run.stack.volume(key), draft.volumes[key]
+        copies = run.ports.volumes.copy_sqlite(
+            run.observed.volume(key),
+            record,
+            draft.directory,
+            volume.stem,
+            volume.exclude,
+            run.ports.sink.progress,
+        )
+        draft.volumes[key], draft.copies[key] = copies.record, copies
+    return f"{sum(len(one.copied) for one in draft.copies.values())} copied"
+
+
 @handles(s.CheckSqlite)
 def check_sqlite(step: s.CheckSqlite, run: Run) -> str:
     """Check copies from the archives, and warn of each that is damaged or cannot be checked."""
@@ -45,9 +65,14 @@ def check_sqlite(step: s.CheckSqlite, run: Run) -> str:
         archives = [draft.directory / file for file in record.levels]
         gone = draft.directory / record.gone if record.gone else None
         found = volumes.sqlite(archives, gone, run.ports.sink.progress)
-        found = sqlite.without_excluded_parts(found, run.stack.volume(key).exclude)
+        copied = draft.copies[key].copied if key in draft.copies else ()
+        plain = tuple(one for one in found if one.file not in copied)
+        plain = sqlite.without_excluded_parts(plain, run.stack.volume(key).exclude)
         if draft.opened.mode == "live":
-            found = tuple(map(_copied_while_written, found))
+            _warn_of_plain(run, key, draft, plain)
+            plain = tuple(map(_copied_while_written, plain))
+        judged = {one.file: one for one in plain}
+        found = tuple(judged.get(one.file, one) for one in found)
         for one in found:
             for fact in (*one.problems[:1], *filter(None, [one.unchecked])):
                 run.ports.sink.warn(
@@ -56,6 +81,16 @@ def check_sqlite(step: s.CheckSqlite, run: Run) -> str:
         draft.volumes[key] = replace(record, sqlite=found)
         every += found
     return sqlite.in_words(every)
+
+
+def _warn_of_plain(run: Run, key: str, draft: Draft, plain: Iterable[SqliteRecord]) -> None:
+    reasons = draft.copies[key].as_they_were if key in draft.copies else dict[str, str]()
+    for one in plain:
+        why = f" ({reasons[one.file]})" if one.file in reasons else ""
+        run.ports.sink.warn(
+            f"{run.stack.volume(key).noun} {key}: SQLite {one.file} was copied as a file while "
+            f"services ran, not through SQLite{why}; it is only checked afterwards"
+        )
 
 
 def _copied_while_written(found: SqliteRecord) -> SqliteRecord:
