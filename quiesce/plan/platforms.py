@@ -13,6 +13,7 @@ TRIED = frozenset(
     {
         ("docker", "20.10", "2.26", "overlay2"),
         ("docker", "20.10", "2.40", "overlay2"),
+        ("docker", "26.1", "2.26", "overlay2"),
         ("docker", "28.5", "2.40", "overlay2"),
         ("podman", "5.8", "2.40", "overlay"),
     }
