@@ -22,6 +22,8 @@ _MEMORY = 4 << 30
 #: Of a database without a log, writers wait while so much is copied at once.
 _STEP = 64 << 20
 _MOST_SECONDS = 300.0
+#: How long another process may keep the database locked.
+_PATIENCE = 30.0
 _COMPANIONS = ("-wal", "-shm", "-journal")
 _NEW_USER, _NEW_MOUNTS = 0x10000000, 0x20000
 _BIND, _PRIVATE, _REMOUNT = 0x1000, 0x44000, 0x20
@@ -70,7 +72,10 @@ def _copy(root: str, path: str, target: str, point: str) -> bool:
     _confine(folder, point)
     _opened(os.open("/", os.O_RDONLY | os.O_DIRECTORY), name)
     source = sqlite3.connect(
-        f"file:/{urllib.parse.quote(os.fsencode(name))}?mode=ro", uri=True, isolation_level=None
+        f"file:/{urllib.parse.quote(os.fsencode(name))}?mode=ro",
+        uri=True,
+        isolation_level=None,
+        timeout=0,
     )
     _back_up(source, copied, header)
     copied.close()
@@ -137,11 +142,19 @@ def _back_up(source: sqlite3.Connection, copied: sqlite3.Connection, header: byt
     again after each change."""
     end = time.monotonic() + _MOST_SECONDS
     page = int.from_bytes(header[16:18], "big")
+    patience_ends = time.monotonic() + _PATIENCE
     has_log = header[18] == 2
 
-    def progress(_status: int, remaining: int, _total: int) -> None:
-        if remaining and time.monotonic() > end:
-            raise Refused("it was written to or locked all the time")
+    def progress(status: int, _remaining: int, _total: int) -> None:
+        nonlocal patience_ends
+        now = time.monotonic()
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            if now > patience_ends:
+                raise Refused("another process keeps it locked")
+            return
+        patience_ends = now + _PATIENCE
+        if status != sqlite3.SQLITE_DONE and now > end:
+            raise Refused("it was written to all the time")
 
     step = -1 if has_log else max(1, _STEP // (65536 if page == 1 else max(page, 512)))
     source.backup(copied, pages=step, progress=progress, sleep=0.01)

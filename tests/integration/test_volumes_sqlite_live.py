@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -220,6 +221,35 @@ def test_a_device_is_not_opened_even_if_it_appears_late(tmp_path: Path) -> None:
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.stdout == "['app.db', 'app.db-shm', 'point']\n"
     assert "PermissionError" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ("_PATIENCE = 0", "another process keeps it locked"),
+        ("_MOST_SECONDS = _STEP = 0", "it was written to all the time"),
+    ],
+)
+def test_the_copy_of_a_database_is_given_up_at_last(
+    tmp_path: Path, settings: str, why: str
+) -> None:
+    """If it is locked, or if so much was written that SQLite began again and again."""
+    make(tmp_path / "app.db")
+    locked = sqlite3.connect(tmp_path / "app.db", isolation_level=None)
+    if "PATIENCE" in settings:
+        locked.execute("BEGIN EXCLUSIVE")
+    for name in ("copy", "point"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "copy" / "new").touch()
+    child = Path(sqlite.__file__).with_name("sqlite_copy_child.py")
+    source = tmp_path / "child.py"
+    head, _, tail = child.read_text().partition("_COMPANIONS = ")
+    source.write_text(f"{head}{settings}\n_COMPANIONS = {tail}")
+    places = (source, tmp_path, "app.db", tmp_path / "copy" / "new", tmp_path / "point")
+    command = [sys.executable, *map(str, places)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    locked.close()
+    assert json.loads(ended.stdout) == {"database": True, "why": why}
 
 
 def test_what_has_several_names_is_named(backup: Backup) -> None:
