@@ -1,5 +1,5 @@
 """Shapes that engines answer with, recorded from Docker 20.10, 28.5 and Podman 5.8, and Docker 29's
-as its API describes them."""
+as its release notes describe them."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def _digest(descriptor: Any) -> str:
 
 
 def _dry_run(command: ComposeCommand, services: Iterable[str]) -> dict[str, bool]:
-    """Return what Compose says, nothing if it cannot say it (versions before 2.16, a missing
+    """Return what Compose says, nothing if it cannot say it (a version without it, a missing
     image)."""
     arguments = ("--dry-run", "create", "--no-build", "--pull", "never")
     try:
