@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from quiesce.findings import Finding
     from quiesce.model import BackupSet, Downtime, Stack
     from quiesce.observed import Observed, Service, ShadowedFolder, VolumeState
+    from quiesce.plan.large_sqlite import LargeDatabase
     from quiesce.plan.steps import Plan
 
 Document = dict[str, Any]
@@ -107,8 +108,8 @@ def backup_set(backup: BackupSet, now: datetime | None = None) -> Document:
     }
 
 
-def runs(records: Sequence[RunRecord]) -> Document:
-    """Return the runs that left a report."""
+def runs(records: Sequence[RunRecord], large: Sequence[LargeDatabase]) -> Document:
+    """Return the runs that left a report, and large SQLite databases that change little."""
     return {
         "runs": [
             {
@@ -122,7 +123,17 @@ def runs(records: Sequence[RunRecord]) -> Document:
                 "sets": list(record.sets),
             }
             for record in records
-        ]
+        ],
+        "large_sqlite": [
+            {
+                "volume": one.volume,
+                "file": one.file,
+                "bytes": one.bytes,
+                "changed": round(one.changed, 4),
+                "since": one.since,
+            }
+            for one in large
+        ],
     }
 
 

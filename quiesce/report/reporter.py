@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from quiesce.findings import Finding
     from quiesce.model import BackupSet, OffsiteSet, Stack
     from quiesce.observed import Observed, ShadowedFolder
+    from quiesce.plan.large_sqlite import LargeDatabase
     from quiesce.plan.steps import Plan
     from quiesce.report.blocks import Block
     from quiesce.report.values import (
@@ -257,11 +258,13 @@ class Reporter:
             offsite.blocks(store, sets, now, kept, unreadable),
         )
 
-    def runs(self, records: Sequence[RunRecord], now: datetime) -> None:
-        """Show the runs that left a report, in the order given."""
+    def runs(
+        self, records: Sequence[RunRecord], now: datetime, large: Sequence[LargeDatabase] = ()
+    ) -> None:
+        """Show the runs that left a report, in the order given, and large SQLite databases."""
         from quiesce.report import documents, views
 
-        self._show(documents.runs(records), views.runs(records, now))
+        self._show(documents.runs(records, large), views.runs(records, now, large))
 
     def status(
         self,

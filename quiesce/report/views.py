@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from quiesce.findings import Finding
     from quiesce.model import BackupSet, Downtime, Manifest, VolumeRecord
+    from quiesce.plan.large_sqlite import LargeDatabase
 
 _FAINT_NONE = Cell("-", "faint")
 
@@ -55,8 +56,11 @@ def sets(
     return [Table("", tuple(columns), tuple(rows), "no backup sets"), *remarks]
 
 
-def runs(records: Sequence[RunRecord], now: datetime) -> list[Block]:
-    """Return the runs as a table, with their errors."""
+def runs(
+    records: Sequence[RunRecord], now: datetime, large: Sequence[LargeDatabase]
+) -> list[Block]:
+    """Return the runs as a table, with their errors, and large SQLite databases if there are any
+    that change little."""
     columns = (
         Column("begun"),
         Column("task"),
@@ -74,7 +78,28 @@ def runs(records: Sequence[RunRecord], now: datetime) -> list[Block]:
         )
         for record in records
     )
-    return [Table("", columns, rows, "no runs yet")]
+    table = Table("", columns, rows, "no runs yet")
+    return [table, _large(large)] if large else [table]
+
+
+def _large(large: Sequence[LargeDatabase]) -> Block:
+    columns = (
+        Column("volume"),
+        Column("file", wraps=12),
+        Column("size", numeric=True),
+        Column("changed", numeric=True),
+    )
+    rows = tuple(
+        (
+            Cell(one.volume),
+            Cell(one.file),
+            Cell(words.size(one.bytes)),
+            Cell(f"{one.changed:.1%}"),
+        )
+        for one in large
+    )
+    title = f"large SQLite databases that changed little since {large[0].since}"
+    return Table(title, columns, rows, "")
 
 
 def _age(created: datetime, now: datetime) -> Cell:
