@@ -35,7 +35,7 @@ def identity(tmp_path: Path) -> Path:
 @pytest.fixture
 def gpg_key(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A key of this user's gpg, whose folder is short enough for its agent's socket."""
-    require_programs(["gpg"], ["gnupg"])
+    require_programs(["gnupg"], ["gpg"])
     home = Path(tempfile.mkdtemp(prefix="qgpg-"))
     monkeypatch.setenv("GNUPGHOME", str(home))
     made = ["--quick-generate-key", "tester@example.org", "default", "default", "never"]
