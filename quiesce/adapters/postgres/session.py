@@ -152,7 +152,7 @@ class Session:
     def rows(self, statement: Statement, values: Sequence[Any] | None = None) -> list[Row]:
         """Run one statement and return its rows, if it has any."""
         try:
-            with self._asking() as cursor:
+            with self._cursor(waiting()) as cursor:
                 cursor.execute(statement, values)
                 return cursor.fetchall() if cursor.description is not None else []
         except UnicodeDecodeError as problem:
@@ -175,40 +175,24 @@ class Session:
 
     def run_bytes(self, statement: bytes) -> None:
         """Run a statement as bytes, in the session's client encoding."""
-        with self._asking() as cursor:
+        with self._cursor(waiting()) as cursor:
             cursor.execute(statement)
 
-    def copy_bytes(self, statement: bytes, rows: Readable) -> None:
-        """Run a COPY … FROM STDIN given as bytes, with these rows."""
-        with self._copying() as cursor:
-            cursor.copy_expert(statement, rows, COPY_BYTES)
-
-    def copy_in(self, statement: Statement, rows: Readable) -> None:
-        """Run a COPY … FROM STDIN with these rows, read in chunks."""
-        with self._copying() as cursor:
+    def copy_in(self, statement: Statement | bytes, rows: Readable) -> None:
+        """Run a COPY … FROM STDIN with these rows, read in chunks; a statement that is given as
+        bytes is in the session's client encoding."""
+        with self._cursor(copying()) as cursor:
             cursor.copy_expert(statement, rows, COPY_BYTES)
 
     def copy_out(self, statement: Statement, rows: Writable) -> None:
         """Run a COPY … TO STDOUT which writes its rows in chunks."""
-        with self._copying() as cursor:
+        with self._cursor(copying()) as cursor:
             cursor.copy_expert(statement, rows, COPY_BYTES)
 
     @contextlib.contextmanager
-    def _asking(self) -> Iterator[driver.cursor]:
-        with (
-            translate_driver_errors(self.where),
-            waiting(),
-            self._connection.cursor() as cursor,
-        ):
-            yield cursor
-
-    @contextlib.contextmanager
-    def _copying(self) -> Iterator[driver.cursor]:
-        with (
-            translate_driver_errors(self.where),
-            copying(),
-            self._connection.cursor() as cursor,
-        ):
+    def _cursor(self, turn: contextlib.AbstractContextManager[None]) -> Iterator[driver.cursor]:
+        """Open a cursor for one statement in `waiting()`, or one COPY in `copying()`."""
+        with translate_driver_errors(self.where), turn, self._connection.cursor() as cursor:
             yield cursor
 
     def cancel(self) -> None:

@@ -166,7 +166,7 @@ def _run(session: Session, path: Path, facts: ScriptFacts) -> None:
                     # The extension's schema exists already.
                     session.run_bytes(_SCHEMA.sub(rb"\1IF NOT EXISTS ", text, count=1))
                 else:
-                    session.copy_bytes(text, _Segment(view, statement))
+                    session.copy_in(text, _Segment(view, statement))
             except SessionError as problem:
                 line = sql_reader.line_at(view, statement.start)
                 raise QuiesceError(
