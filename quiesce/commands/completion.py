@@ -16,7 +16,9 @@ def run_completion(place: Place, shell: str, flag: str | None, words: Sequence[s
     Raise RequestError for a shell that has no script.
     """
     if shell not in SHELLS:
-        raise RequestError(f"there is no completion for {shell}", f"use {', '.join(SHELLS)}")
+        *others, last = SHELLS
+        hint = f"use {', '.join(others)} or {last}"
+        raise RequestError(f"there is no completion for {shell}", hint)
     if flag is None:
         script = resources.files("quiesce.menu").joinpath(f"completion.{shell}")
         place.reporter.text(script.read_text("utf-8"))

@@ -192,7 +192,7 @@ def test_a_shell_without_a_script_is_refused(folder: Path) -> None:
     )
     assert done.returncode == 2
     assert "there is no completion for ksh" in done.stderr
-    assert "HINT: use bash, zsh, fish" in done.stderr
+    assert "HINT: use bash, zsh or fish" in done.stderr
 
 
 @pytest.mark.parametrize(

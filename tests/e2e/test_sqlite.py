@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 
 from tests.support.checkout import wait_until
 from tests.support.composed import Folder
+from tests.support.sqlite_app import ASKED, MADE, inside, rows, writing_application
 
 pytestmark = pytest.mark.engine
 
@@ -30,62 +29,17 @@ while True:
     c.execute("COMMIT")
     time.sleep(0.01)
 """
-COMPOSE = """\
-services:
-  app:
-    image: {image}
-    command: [python3, -c, "exec(open('/code/writer.py').read())"]
-    init: true
-    stop_signal: SIGKILL
-    volumes: ["data:/data", "./code:/code:ro"]
-volumes: {{data: {{}}}}
-"""
-STACK = """\
-version: 1
-timezone: UTC
-instances: {core: {retention: few}}
-volumes: {data: {purpose: an application with SQLite}}
-paths: {code: {path: code, backup: never}}
-restart: {stop_timeout: 1s}
-retention: {few: {keep_last: 9}}
-"""
-RUN_SQL = "import sqlite3, sys; print(sqlite3.connect('/data/' + sys.argv[1])"
-MADE = f"{RUN_SQL}.executescript(sys.argv[2]))"
-ASKED = f"{RUN_SQL}.execute(sys.argv[2]).fetchone()[0])"
 BREAK = "f = open('/data/library.sqlite', 'r+b'); f.seek(4096 * 5); f.write(b'x' * 4096 * 5)"
-
-
-def inside(app: Folder, code: str, *arguments: str) -> str:
-    """What a line of Python prints in the container."""
-    call = ("exec", "-T", "app", "python3", "-c", code, *arguments)
-    return app.compose(*call, check=False).strip()
 
 
 @pytest.fixture(scope="module")
 def app(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
-    """A running application that writes to its database."""
-    name = f"qsqlite{secrets.token_hex(3)}"
-    folder = tmp_path_factory.mktemp("sqlite") / name
-    (folder / "code").mkdir(parents=True)
-    (folder / "code" / "writer.py").write_text(WRITER)
-    (folder / "compose.yaml").write_text(COMPOSE.format(image=os.environ["PYTHON_IMAGE"]))
-    (folder / "stack.yaml").write_text(STACK)
-    made = Folder(folder, name)
-    try:
-        made.compose("up", "--detach", "--quiet-pull")
-        wait_until(lambda: rows(made) > 20, "the application to write")
+    """A running application that writes to its database, and has another one."""
+    with writing_application(tmp_path_factory.mktemp("sqlite"), WRITER, "debit") as made:
         fill = "CREATE TABLE book (text); INSERT INTO book SELECT hex(randomblob(500)) FROM"
         fill += " (WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 500)"
         inside(made, MADE, "library.sqlite", f"{fill} SELECT i FROM n)")
         yield made
-    finally:
-        made.compose("down", "--volumes", "--timeout", "1", check=False)
-
-
-def rows(app: Folder) -> int:
-    """Rows of the application's first table, 0 while it is not there."""
-    said = inside(app, ASKED, "app.db", "SELECT count(*) FROM debit")
-    return int(said) if said.isdigit() else 0
 
 
 def recorded(app: Folder) -> dict[str, Any]:
@@ -107,7 +61,7 @@ def test_a_database_that_is_written_to_comes_back(app: Folder) -> None:
     assert not any(one["problems"] or one["unchecked"] for one in found.values())
     assert "2 SQLite databases, good" in made.stdout + made.stderr
     assert app.quiesce("verify", "--deep").returncode == 0
-    wait_until(lambda: rows(app) > tables["debit"] + 20, "the application to write on")
+    wait_until(lambda: rows(app, "debit") > tables["debit"] + 20, "the application to write on")
     restored = app.quiesce("restore", "--file", "latest", "--yes", "--no-safety")
     assert restored.returncode == 0, restored.stderr
     kept = f"SELECT count(*) FROM debit WHERE id <= {tables['debit']}"

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_sqlite import ASKED, COMPOSE, STACK, inside
-from tests.support.checkout import wait_until
 from tests.support.composed import Folder
+from tests.support.sqlite_app import rows, writing_application
 
 pytestmark = pytest.mark.engine
 
@@ -55,32 +52,15 @@ print(json.dumps([beside, one("PRAGMA integrity_check"), one("SELECT count(*) FR
 @pytest.fixture
 def app(engine: str, tmp_path: Path) -> Iterator[Folder]:
     """A running application that commits all the time."""
-    name = f"qsqlive{secrets.token_hex(3)}"
-    folder = tmp_path / name
-    (folder / "code").mkdir(parents=True)
-    (folder / "code" / "writer.py").write_text(WRITER)
-    (folder / "compose.yaml").write_text(COMPOSE.format(image=os.environ["PYTHON_IMAGE"]))
-    (folder / "stack.yaml").write_text(STACK)
-    made = Folder(folder, name)
-    try:
-        made.compose("up", "--detach", "--quiet-pull")
-        wait_until(lambda: committed(made) > 20, "the application to write")
+    with writing_application(tmp_path, WRITER, "done") as made:
         yield made
-    finally:
-        made.compose("down", "--volumes", "--timeout", "1", check=False)
-
-
-def committed(app: Folder) -> int:
-    """Transactions that are committed now, 0 while there is no table."""
-    said = inside(app, ASKED, "app.db", "SELECT count(*) FROM done")
-    return int(said) if said.isdigit() else 0
 
 
 def test_a_prefix_of_the_transactions_comes_back(app: Folder) -> None:
     """All that were committed before the backup, none by halves, and the writer never stopped."""
-    before = committed(app)
+    before = rows(app, "done")
     made = app.quiesce("backup", "--mode", "live")
-    after = committed(app)
+    after = rows(app, "done")
     assert made.returncode == 0, made.stdout + made.stderr
     assert "not through SQLite" not in made.stderr
     (manifest,) = app.path.glob("backups/*/manifest.json")
