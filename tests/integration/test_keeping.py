@@ -23,7 +23,8 @@ from quiesce.commands.verify import run_verify
 from quiesce.errors import CheckFailed, Refused, RequestError
 from quiesce.execute.handlers import keeping as handlers
 from quiesce.execute.run import Ports, Run
-from quiesce.model import BackupSet, Retention
+from quiesce.model import BackupSet, Retention, SqliteRecord, VolumeRecord
+from quiesce.plan.large_sqlite import LARGE
 from quiesce.plan.schedule import parse
 from quiesce.plan.steps import RemoveExpired
 from quiesce.report import make_reporter
@@ -48,7 +49,14 @@ class Kept:
         self.stack = a_host_stack(folder, retention=Retention("short", keep_last=2))
         self.store = LocalStore(self.stack.backups)
 
-    def make(self, days: float, *, rows: int = 1000, good: bool | None = True) -> BackupSet:
+    def make(
+        self,
+        days: float,
+        *,
+        rows: int = 1000,
+        good: bool | None = True,
+        volumes: tuple[VolumeRecord, ...] = (),
+    ) -> BackupSet:
         """Publish a set made so many days ago."""
         when = NOW - timedelta(days=days)
         name = f"core-{when:%Y%m%d-%H%M%S}"
@@ -61,7 +69,7 @@ class Kept:
             a_set(name).manifest,
             members=(dump.member,),
             databases=(record,),
-            volumes=(),
+            volumes=volumes,
             created_at=when,
         )
         made = self.store.seal("run", manifest, {}, [dump])
@@ -273,6 +281,24 @@ def test_each_run_leaves_a_report_and_old_ones_go(
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert folder.stat().st_mode & 0o777 == 0o700
     assert log.read_text() == '{"event": "begun"}\n'
+
+
+def test_a_report_names_large_sqlite_databases_that_change_little(kept: Kept) -> None:
+    """Of the two newest sets there are, as their manifests record them."""
+    older, newer = (
+        VolumeRecord(
+            "media", "core_media", 1, LARGE, ("volumes/media.0",), None, "zstd", sqlite=(one,)
+        )
+        for one in (
+            SqliteRecord("a.db", LARGE, {"t": 999}),
+            SqliteRecord("a.db", LARGE, {"t": 1000}),
+        )
+    )
+    before = kept.make(2, volumes=(older,))
+    kept.make(1, volumes=(newer,))
+    assert kept.document("report", html=False, output=None)["large_sqlite"] == [
+        {"volume": "media", "file": "a.db", "bytes": LARGE, "changed": 0.001, "since": before.name}
+    ]
 
 
 def test_a_failure_is_reported_with_its_exit_code_and_a_refusal_is_not(kept: Kept) -> None:
