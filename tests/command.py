@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from tests.costs import WRITE, write_costs
 from tests.engine.named import MACHINE, NAMES, NEWEST
 from tests.outcome import Outcome, count_files, count_tests, print_summary
 from tests.spending import measured_processors, print_spending
@@ -47,6 +48,8 @@ PARALLEL_QUICK = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder
 # a shared machine that stood still for minutes that says nothing about what is tested.
 # What `--long` runs on each named engine, and of which the normal run takes those of mark `sample`.
 ON_ENGINES = ("contract", "e2e")
+# The run without options tries the core and one of so many files that take long, others each time.
+ONE_IN = 5
 AGAIN = ["--reruns=1", "--only-rerun=Timeout >", "--only-rerun=TimeoutExpired"]
 
 
@@ -107,6 +110,8 @@ def main(
         groups = [name for name in groups if name not in QUICK]
     options = ["--long"] if long else ["--quick"] if quick else []
     options += ["-m", "engine"] if engine else []
+    if not (long or quick or chosen or expression or engine):
+        options += [f"--one-in={ONE_IN}"]
     with _ending_on_sigterm():
         if not _install_tools():
             return _refuse(
@@ -276,7 +281,10 @@ def _run_pytest(
         folders = [f"tests/{name}" for name in reversed(groups)]
         with measured_processors() as took:
             code = _run([*entering, *command, *folders], environment)
-        print_spending(took, count_files(record))
+        files = count_files(record)
+        print_spending(took, files)
+        if os.environ.get(WRITE) == "write":
+            write_costs({file.stage.removeprefix("tests/"): file.seconds for file in files})
         return count_tests(record, groups, pytest_code=code)
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from tests.engine import Unavailable, ensure_engine
-from tests.support import longest, sampling
+from tests.support import sampling, turns
 
 # How many examples Hypothesis tries where a test does not say. It draws others in each run, and
 # prints the one that failed with the line that repeats it.
@@ -20,9 +20,10 @@ _BEGUN = pytest.StashKey[tuple[float, float]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--long`, which also runs the tests that take minutes, and `--quick`, its opposite."""
+    """Add `--long`, which also runs the tests that take minutes, and what leaves tests out."""
     parser.addoption("--long", action="store_true", help="also run the tests that take minutes")
     parser.addoption("--quick", action="store_true", help="few random examples, no `thorough` test")
+    parser.addoption("--one-in", type=int, default=1, help="try one of so many expensive files")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,9 +57,9 @@ def everything(pytestconfig: pytest.Config) -> bool:
     return bool(pytestconfig.getoption("--long"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that take longest first, so that no worker is alone with one at the end."""
-    items.sort(key=longest.place)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the expensive files, and leave out those that have their turn in another run."""
+    turns.order_and_draw(items, config.getoption("--one-in"))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 
 # pytest's exit codes: everything passed, something failed, nothing was collected.
 ORDINARY = (0, 1, 5)
+# Of more skipped tests than this, with one reason, only the files are named.
+MANY = 60
 
 
 @dataclass(slots=True)
@@ -120,6 +122,10 @@ def _print_skips(outcomes: Sequence[Outcome]) -> None:
         print("\nnot run:")
     for reason, names in by_reason.items():
         print(f"  {len(names)} × {reason}")
-        # One line a test: two hundred seeds of one are one thing that was not tried.
-        for name, count in Counter(name.partition("[")[0] for name in names).items():
-            print(f"      {name}" + (f" ({count} variants)" if count > 1 else ""))
+        # One line a test: two hundred seeds of one are one thing that was not tried. Where it is
+        # about whole files, one line a file.
+        tests = Counter(name.partition("[")[0] for name in names)
+        files = Counter(name.rpartition(".")[0] for name in tests)
+        lines, unit = (files, "tests") if len(tests) > MANY else (tests, "variants")
+        for name, count in lines.items():
+            print(f"      {name}" + (f" ({count} {unit})" if count > 1 else ""))

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.engine
 
 #: Task, kind of step, which of them (from the end), when, and whether there is a guard.
 SAMPLE = [
-    ("backup", "StopServices", "after", True),
+    pytest.param("backup", "StopServices", "after", True, marks=pytest.mark.core),
     ("backup", "ArchiveVolume", "before", False),
     ("backup", "SealSet", "after", True),
     ("restore", "SwapDatabases", "after", False),

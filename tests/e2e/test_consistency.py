@@ -81,6 +81,7 @@ def _without_snapshots(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     return tuple(kept)
 
 
+@pytest.mark.core
 def test_every_set_taken_under_load_shows_one_number(counting: Counting, tmp_path: Path) -> None:
     """Two databases and a file agree, and the service went on counting afterwards."""
     last = 0
@@ -119,6 +120,7 @@ def test_a_live_set_says_that_it_is_none_of_one_instant(counting: Counting) -> N
     assert made.manifest.services_stopped == ()
 
 
+@pytest.mark.core
 @pytest.mark.engine
 def test_a_set_taken_on_a_real_engine_shows_one_number(on_engine: Counting, tmp_path: Path) -> None:
     """The same, with containers and volumes."""

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.engine
 EVERYTHING = {"db", "redis", "backend", "frontend", "proxy"}
 
 
+@pytest.mark.core
 @pytest.mark.sample
 def test_what_was_there_at_the_backup_is_back_after_the_restore(core: Checkout) -> None:
     """Rules, memories with vectors, files and redis; and everything that ran runs again."""
@@ -46,6 +47,7 @@ def test_a_service_that_was_stopped_stays_stopped(core: Checkout) -> None:
     core.wait_until_healthy(EVERYTHING)
 
 
+@pytest.mark.core
 def test_the_dry_run_is_the_run(core: Checkout) -> None:
     """The same steps in the same order as in the journal of the real run; nothing changes."""
     sets, running = core.sets(), core.containers()
@@ -71,6 +73,7 @@ def _positions(nodes: list[dict], at: str = "") -> Iterator[tuple[str, dict]]:
             yield from _positions(node.get(part, []), f"{position}/{part}")
 
 
+@pytest.mark.core
 def test_no_password_is_in_any_file_of_a_backup(core: Checkout) -> None:
     """Neither in the set nor in the journal of the run that made it."""
     core.succeed("backup")
@@ -79,6 +82,7 @@ def test_no_password_is_in_any_file_of_a_backup(core: Checkout) -> None:
             assert b"pass w%rd$1" not in path.read_bytes(), path
 
 
+@pytest.mark.core
 def test_a_killed_backup_is_put_back_by_its_guard(core: Checkout) -> None:
     """SIGKILL while services are down: they are back with nobody there, and no set appears."""
     sets = core.sets()
@@ -93,6 +97,7 @@ def test_a_killed_backup_is_put_back_by_its_guard(core: Checkout) -> None:
     assert core.leftovers() == []
 
 
+@pytest.mark.core
 def test_a_killed_backup_is_put_back_by_the_next_task(core: Checkout) -> None:
     """Without its guard: `recover` starts exactly what ran, and no set appears."""
     sets = core.sets()
@@ -108,6 +113,7 @@ def test_a_killed_backup_is_put_back_by_the_next_task(core: Checkout) -> None:
     assert "nothing to recover" in core.succeed("recover").out
 
 
+@pytest.mark.core
 def test_a_set_with_one_flipped_byte_is_refused_before_anything_stops(core: Checkout) -> None:
     """Exit 2, the member is named, and the same containers go on running."""
     core.succeed("backup")
@@ -220,6 +226,7 @@ def test_with_only_the_database_up_nothing_else_is_started(core: Checkout) -> No
     core.succeed("start")
 
 
+@pytest.mark.core
 def test_a_set_brings_back_an_empty_machine(core: Checkout) -> None:
     """Containers and volumes gone; a set, `up` of the database and `restore` are enough."""
     before = core.contents()

@@ -117,6 +117,7 @@ def test_without_the_key_nothing_is_touched(
     assert list((counting.folder / "backups" / ".staging").iterdir()) == []
 
 
+@pytest.mark.core
 def test_with_the_key_it_comes_back_and_goes_back(
     backup: BackupSet, counting: Counting, identity: Path
 ) -> None:

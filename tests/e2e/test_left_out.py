@@ -43,6 +43,7 @@ def _missing(core: Checkout) -> set[tuple[str, str]]:
     return {("volume", "forgotten"), ("path", folder), ("database", "stray")}
 
 
+@pytest.mark.core
 def test_the_set_is_published_then_the_backup_ends_with_7(stack: Checkout) -> None:
     """The set is good, names what it lacks, and everything runs again."""
     running, expected = stack.running(), _missing(stack)

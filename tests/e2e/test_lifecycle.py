@@ -231,6 +231,7 @@ def test_the_doctor_goes_on_without_an_engine(core: Checkout) -> None:
     assert "free space" in found
 
 
+@pytest.mark.core
 def test_everything_works_from_a_bare_environment(core: Checkout) -> None:
     """As cron starts it: `env -i`, /bin/sh, no terminal, nothing to read."""
     line = f"cd {core.folder} && {sys.executable} -m invoke"
@@ -244,6 +245,7 @@ def test_everything_works_from_a_bare_environment(core: Checkout) -> None:
         assert "\x1b" not in ended.stdout + ended.stderr
 
 
+@pytest.mark.core
 def test_every_task_works_in_a_terminal(core: Checkout) -> None:
     """What the other tests run in a pipe and a bare environment, typed at a terminal."""
     wanted = [

@@ -77,6 +77,7 @@ def _one_file(made: Path, stem: str, name: str) -> str:
     raise AssertionError(f"{name} is not in {stem}")
 
 
+@pytest.mark.core
 def test_a_restore_brings_the_folder_back_and_undo_takes_it_away(stack: FolderStack) -> None:
     """In the folder itself, which containers hold; with owners; and the way back."""
     then = content(stack.photos)

@@ -68,6 +68,7 @@ def test_a_name_in_the_compose_file_is_the_project(small: Small) -> None:
     require_untouched(small, server, "up")
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(
     "small",
     [

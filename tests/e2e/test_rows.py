@@ -68,6 +68,7 @@ def test_three_times_in_a_row_it_is_identical(
         assert in_databases(core) == before
 
 
+@pytest.mark.core
 def test_rows_are_put_in_place_and_can_be_taken_back(
     core: Checkout, rows_of: tuple[Path, dict[str, Any]]
 ) -> None:

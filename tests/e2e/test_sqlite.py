@@ -49,6 +49,7 @@ def recorded(app: Folder) -> dict[str, Any]:
     return {one["file"]: one for one in volume["sqlite"]}
 
 
+@pytest.mark.core
 def test_a_database_that_is_written_to_comes_back(app: Folder) -> None:
     """Its log with it: most rows are there only. The writer is killed, not asked, to stop."""
     made = app.quiesce("backup")

@@ -83,6 +83,7 @@ def sets_in(place: Place) -> list[str]:
     return [entry["name"] for entry in told["sets"]]
 
 
+@pytest.mark.core
 def test_from_the_store_alone_everything_comes_back(
     place: Place, key: tuple[Path, str], server: S3, tmp_path: Path
 ) -> None:

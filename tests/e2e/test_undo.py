@@ -36,6 +36,7 @@ def as_an_earlier_version_wrote_it(manifest: Path) -> None:
     sums.write_text(sums.read_text().replace(before, after))
 
 
+@pytest.mark.core
 def test_a_label_makes_no_safety_set(place: Place) -> None:
     """Nor in sets of the version before, which did not record what a safety set is."""
     photo = place.volume("media") / "photo"

@@ -147,6 +147,7 @@ def shells() -> list[str]:
     return found or ["sh"]
 
 
+@pytest.mark.core
 def test_the_first_start_installs_and_runs_the_task(project: Project) -> None:
     """One plain line on stderr, the task's output on stdout, a working tree as clean as before."""
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
