@@ -5,10 +5,7 @@ Six points in the normal run, every kind of step with `--long`, with the guard a
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -31,24 +28,10 @@ SAMPLE = [
 @pytest.fixture(scope="module")
 def counting(engine: str) -> Iterator[Counting]:
     """A stack in containers that counts and stops in under a second, with a set of it."""
-    folder = Path(tempfile.mkdtemp(prefix="qkill-"))
-    made = Counting.make(folder / "app", on_engine=True)
-    try:
+    with Counting.temporary(on_engine=True) as made:
         made.begin()
         assert inv(made, "never", "-", "backup").returncode == 0
         yield made
-    finally:
-        made.destroy()
-        shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def tried() -> Iterator[Tried]:
-    """Counts the points, and says so at the end."""
-    counts = Tried()
-    yield counts
-    print(f"\nkill points on the engine tried: {counts.points}, kept: {counts.kept}")
-    assert counts.points == counts.kept
 
 
 @pytest.mark.parametrize(("task", "kind", "when", "guard"), SAMPLE)

@@ -12,7 +12,6 @@ import json
 import re
 import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,17 +31,10 @@ SET = "core-20261129-061747"
 @pytest.fixture(scope="module")
 def counting() -> Iterator[Counting]:
     """A stack that counts, with a set of it."""
-    # Not pytest's own: the embedded server of root runs as another user, who has to get in.
-    folder = Path(tempfile.mkdtemp(prefix="qearly-"))
-    folder.chmod(0o755)
-    made = Counting.make(folder / "app")
-    try:
+    with Counting.temporary() as made:
         made.begin()
         assert made.inv("backup").returncode == 0
         yield made
-    finally:
-        made.destroy()
-        shutil.rmtree(folder)
 
 
 def _units(value: Any) -> dict[str, Any]:

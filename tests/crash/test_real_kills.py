@@ -7,9 +7,7 @@ and nothing of the dead run is left. The normal run takes a sample of the points
 
 from __future__ import annotations
 
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,26 +36,10 @@ SAMPLE = 3
 @pytest.fixture(scope="module")
 def counting() -> Iterator[Counting]:
     """A stack that counts, with a set of it."""
-    # Not pytest's own: the embedded server of root runs as another user, who has to get in.
-    folder = Path(tempfile.mkdtemp(prefix="qkill-"))
-    folder.chmod(0o755)
-    made = Counting.make(folder / "app")
-    try:
+    with Counting.temporary() as made:
         made.begin()
         assert made.inv("backup").returncode == 0
         yield made
-    finally:
-        made.destroy()
-        shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def tried() -> Iterator[Tried]:
-    """Counts the points, and says so at the end."""
-    counts = Tried()
-    yield counts
-    print(f"\nkill points tried: {counts.points}, kept: {counts.kept}")
-    assert counts.points == counts.kept
 
 
 @pytest.mark.parametrize("guard", [False, True], ids=["recover", "guard"])

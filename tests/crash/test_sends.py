@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 import random
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -28,24 +25,10 @@ POINTS = 8
 def counting() -> Iterator[Counting]:
     """A stack that counts, with a set of it."""
     require_programs(["strace"], ["strace"])
-    folder = Path(tempfile.mkdtemp(prefix="qsend-"))
-    folder.chmod(0o755)
-    made = Counting.make(folder / "app")
-    try:
+    with Counting.temporary() as made:
         made.begin()
         assert made.inv("backup").returncode == 0
         yield made
-    finally:
-        made.destroy()
-        shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def tried() -> Iterator[Tried]:
-    """Counts the points, and says so at the end."""
-    counts = Tried()
-    yield counts
-    print(f"sends: {counts.points} points tried, {counts.kept} kept")
 
 
 def traced(counting: Counting, task: str, *options: str) -> tuple[int, str, list[str]]:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -63,21 +62,16 @@ volumes:
 @pytest.fixture(scope="module")
 def counting(engine: str) -> Iterator[Counting]:
     """A stack in containers that counts, with a set of it."""
-    folder = Path(tempfile.mkdtemp(prefix="qfault-"))
-    made = Counting.make(folder / "app", on_engine=True)
-    compose = made.folder / "compose.yml"
-    services = SERVICES.replace("NUMBER", str(uuid.uuid4().int % 256))
-    compose.write_text(compose.read_text().replace("\nvolumes:\n", services, 1))
-    made.declare("restart: {stop_timeout: 1s}")
-    try:
+    with Counting.temporary(on_engine=True) as made:
+        compose = made.folder / "compose.yml"
+        services = SERVICES.replace("NUMBER", str(uuid.uuid4().int % 256))
+        compose.write_text(compose.read_text().replace("\nvolumes:\n", services, 1))
+        made.declare("restart: {stop_timeout: 1s}")
         made.begin()
         done = inv(made, "never", "-", "backup")
         assert done.returncode == 0, done.stderr
         assert "deaf had to be killed" in done.stderr
         yield made
-    finally:
-        made.destroy()
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,16 +46,9 @@ def on_engine(engine: str) -> Iterator[Counting]:
 
 
 def _counting(*, on_engine: bool) -> Iterator[Counting]:
-    # Not pytest's own: the embedded server of root runs as another user, who has to get in.
-    folder = Path(tempfile.mkdtemp(prefix="qcold-"))
-    folder.chmod(0o755)
-    made = Counting.make(folder / "app", on_engine=on_engine)
-    try:
+    with Counting.temporary(on_engine=on_engine) as made:
         made.begin()
         yield made
-    finally:
-        made.destroy()
-        shutil.rmtree(folder)
 
 
 def _number_in(made: BackupSet, scratch: Path) -> int:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,13 +24,6 @@ from tests.support.counting import Counting, wait_until
 EVERYTHING = BackupRequest()
 
 
-def _folder() -> Path:
-    # Not pytest's own: the embedded server of root runs as another user, who has to get in.
-    folder = Path(tempfile.mkdtemp(prefix="qcount-"))
-    folder.chmod(0o755)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Counting]:
     """A stack on the host runtime that counts."""
@@ -46,14 +37,9 @@ def on_engine(engine: str) -> Iterator[Counting]:
 
 
 def _counting(*, on_engine: bool) -> Iterator[Counting]:
-    folder = _folder()
-    made = Counting.make(folder / "app", on_engine=on_engine)
-    try:
+    with Counting.temporary(on_engine=on_engine) as made:
         made.begin()
         yield made
-    finally:
-        made.destroy()
-        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pytest
 
-from quiesce.app.wiring import end_host_processes
 from quiesce.commands.lifecycle import run_up
 from tests.support.counting import ROOT, Counting
 from tests.support.postgres import quoted
@@ -46,27 +42,21 @@ services:
 @pytest.fixture(scope="module")
 def counting() -> Iterator[Counting]:
     """A server with one database of each name, each with a row that says which."""
-    folder = Path(tempfile.mkdtemp(prefix="qnames-"))
-    folder.chmod(0o755)
-    made = Counting.make(folder / "app")
-    lines = []
-    for key, name in NAMES.items():
-        entry = 'service: db, port: "${DB_PORT}", password: "${POSTGRES_PASSWORD}"'
-        if name != key:
-            escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
-            entry += f', name: "{escaped}"'
-        lines.append(f"  {key}: {{{entry}}}")
-    (made.folder / "stack.yaml").write_text(EMPTY.replace("DATABASES", "\n".join(lines)))
-    try:
+    with Counting.temporary() as made:
+        lines = []
+        for key, name in NAMES.items():
+            entry = 'service: db, port: "${DB_PORT}", password: "${POSTGRES_PASSWORD}"'
+            if name != key:
+                escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+                entry += f', name: "{escaped}"'
+            lines.append(f"  {key}: {{{entry}}}")
+        (made.folder / "stack.yaml").write_text(EMPTY.replace("DATABASES", "\n".join(lines)))
         run_up(made.session(), ())
         for key, name in NAMES.items():
             if "postgres" in name or not _exists(made, name):
                 made.sql("postgres", f"CREATE DATABASE {quoted(name)}".replace("%", "%%"))
             made.sql(name, f"CREATE TABLE t (word text); INSERT INTO t VALUES ('{key}')")
         yield made
-    finally:
-        end_host_processes(made.folder)
-        shutil.rmtree(folder)
 
 
 def _exists(counting: Counting, name: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,10 +27,7 @@ USER = 4242
 @pytest.fixture(scope="module")
 def counting(engine: str) -> Iterator[Counting]:
     """A stack in containers, in a folder that belongs to that user."""
-    folder = Path(tempfile.mkdtemp(prefix="quser-"))
-    folder.chmod(0o755)
-    made = Counting.make(folder / "app", on_engine=True)
-    try:
+    with Counting.temporary(on_engine=True) as made:
         made.begin()
         # Once as root as well: the forked child may not be able to read our own modules.
         first = run_backup(made.session(), BackupRequest())
@@ -41,9 +37,6 @@ def counting(engine: str) -> Iterator[Counting]:
         for path in (made.folder, *made.folder.rglob("*")):
             os.chown(path, USER, USER)
         yield made
-    finally:
-        made.destroy()
-        shutil.rmtree(folder)
 
 
 def _groups(engine: str) -> list[int]:

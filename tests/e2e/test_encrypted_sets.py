@@ -6,14 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyrage
 import pytest
 
-from quiesce.app.wiring import end_host_processes
 from quiesce.model import BackupSet
 from tests.support.byhand import paste
 from tests.support.counting import Counting
@@ -45,13 +43,10 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def counting(identity: Path) -> Iterator[Counting]:
     """Two databases and a volume that all hold a word, and an encrypted set of them."""
-    folder = Path(tempfile.mkdtemp(prefix="qsecret-"))
-    folder.chmod(0o755)
-    made = Counting.make(folder / "app")
-    key = pyrage.x25519.Identity.from_str(identity.read_text().strip()).to_public()
-    made.declare(f"encrypt: {{age: [{key}], where: everywhere}}")
-    made.begin()
-    try:
+    with Counting.temporary() as made:
+        key = pyrage.x25519.Identity.from_str(identity.read_text().strip()).to_public()
+        made.declare(f"encrypt: {{age: [{key}], where: everywhere}}")
+        made.begin()
         mark(made, WORD)
         # Where some applications keep secrets: it is no row, and in no dump.
         with made.connect("rulesdb") as connection, connection.cursor() as cursor:
@@ -60,9 +55,6 @@ def counting(identity: Path) -> Iterator[Counting]:
         done = made.inv("backup")
         assert done.returncode == 0, done.stderr
         yield made
-    finally:
-        end_host_processes(made.folder)
-        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,14 +45,9 @@ def far() -> Iterator[SecondEngine]:
 @pytest.fixture(scope="module")
 def counting(far: SecondEngine) -> Iterator[Counting]:
     """A stack there that counts. Not in pytest's own folder, which the engine must not see."""
-    folder = Path(tempfile.mkdtemp(prefix="qfar-"))
-    made = Counting.make(folder / "app", on_engine=True, far=far)
-    try:
+    with Counting.temporary(on_engine=True, far=far) as made:
         made.begin()
         yield made
-    finally:
-        made.destroy()
-        shutil.rmtree(folder)
 
 
 def back_up(counting: Counting) -> BackupSet:

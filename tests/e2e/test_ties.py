@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from quiesce.app.wiring import end_host_processes
 from quiesce.commands.lifecycle import run_down
 from tests.support.counting import DATABASES, Counting
 
@@ -23,10 +19,7 @@ SUBSCRIBE = (
 @pytest.fixture(scope="module")
 def counting() -> Iterator[Counting]:
     """Two databases and a volume, on a server that allows all that these tests are about."""
-    folder = Path(tempfile.mkdtemp(prefix="qties-"))
-    folder.chmod(0o755)
-    made = Counting.make(folder / "app")
-    try:
+    with Counting.temporary() as made:
         made.begin()
         made.sql("postgres", "ALTER SYSTEM SET wal_level = logical")
         made.sql("postgres", "ALTER SYSTEM SET max_prepared_transactions = 4")
@@ -35,9 +28,6 @@ def counting() -> Iterator[Counting]:
         done = made.inv("backup")
         assert done.returncode == 0, done.stderr
         yield made
-    finally:
-        end_host_processes(made.folder)
-        shutil.rmtree(folder)
 
 
 def databases(counting: Counting) -> set[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import os
 import platform
 import pwd
@@ -15,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -27,6 +25,7 @@ import pytest
 from quiesce.adapters.host import embedded_binaries, embedded_postgres
 from quiesce.adapters.host.embedded_postgres import Binaries, Identity
 from quiesce.errors import CheckFailed, RequestError, StepFailed
+from tests.support.forked import start_fork
 from tests.support.patience import DEADLINE
 
 PASSWORD = "korrekt horse 'battery\" $taple"
@@ -218,29 +217,6 @@ def live_a_whole_life(installed: Binaries, home: Path, port: int) -> None:
         assert ask(port, digest) == before
 
 
-def in_a_fork(action: Callable[[], None], uid: int | None = None) -> multiprocessing.Process:
-    """A started child that does this, for good as user `uid` if one is given.
-
-    A new interpreter would not do: the one of the tests may be where that user cannot go.
-    """
-
-    def act() -> None:
-        try:
-            if uid is not None:
-                os.setgroups([])
-                os.setgid(pwd.getpwuid(uid).pw_gid)
-                os.setuid(uid)
-            action()
-            os._exit(0)
-        finally:
-            traceback.print_exc()
-            os._exit(1)
-
-    child = multiprocessing.get_context("fork").Process(target=act)
-    child.start()
-    return child
-
-
 def listing(root: Path) -> dict[str, tuple[int, int, int]]:
     """Name → mode, size and time of change of everything below."""
     return {
@@ -274,7 +250,7 @@ def test_an_ordinary_user_runs_it_from_a_read_only_installation(
         home.mkdir()
         os.chown(home, uid, -1)
 
-    child = in_a_fork(lambda: live_a_whole_life(installed, home, free_port), uid)
+    child = start_fork(lambda: live_a_whole_life(installed, home, free_port), uid)
     child.join()
 
     assert child.exitcode == 0
@@ -336,7 +312,7 @@ def test_an_initialise_that_is_killed_is_done_again_whole(
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
 
-    child = in_a_fork(lambda: embedded_postgres.initialise(runnable, data, identity, "first"))
+    child = start_fork(lambda: embedded_postgres.initialise(runnable, data, identity, "first"))
     os.close(writing)
     wait_until((home / "data.partial" / "PG_VERSION").exists, None)
     os.kill(child.pid, signal.SIGKILL)

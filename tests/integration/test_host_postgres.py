@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import os
 import pwd
 import shutil
 import signal
 import tempfile
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
@@ -23,6 +21,7 @@ from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import Database, Secret, Stack
 from quiesce.observed import Unit
 from quiesce.ports import DIRECTORY
+from tests.support.forked import in_a_fork
 from tests.support.host import a_host_service, a_host_stack, end_everything
 
 PASSWORD = "p%40s's \\word"
@@ -120,27 +119,6 @@ def names(port: int) -> set[str]:
     """Return the databases of the server, without its own."""
     rows = ask(port, "SELECT datname FROM pg_database WHERE NOT datistemplate")
     return {str(name) for (name,) in rows} - {"postgres"}
-
-
-def in_a_fork(action: Callable[[], None], uid: int | None = None) -> int | None:
-    """Do this in another process, as user `uid` if one is given; return its exit code."""
-
-    def act() -> None:
-        try:
-            if uid is not None:
-                os.setgroups([])
-                os.setgid(pwd.getpwuid(uid).pw_gid)
-                os.setuid(uid)
-            action()
-            os._exit(0)
-        finally:
-            traceback.print_exc()
-            os._exit(1)
-
-    child = multiprocessing.get_context("fork").Process(target=act)
-    child.start()
-    child.join()
-    return child.exitcode
 
 
 def kill_self(*_: object) -> None:

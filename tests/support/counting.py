@@ -11,9 +11,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,23 @@ class Counting:
         env_file.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         env_file.chmod(0o600)
         return made
+
+    @classmethod
+    @contextmanager
+    def temporary(
+        cls, *, on_engine: bool = False, far: SecondEngine | None = None
+    ) -> Iterator[Counting]:
+        """A stack in a folder of its own, and an end of both."""
+        # Not pytest's own folder: the embedded server of root runs as another user, who has to get
+        # in, and an engine far away must not see the folder.
+        folder = Path(tempfile.mkdtemp(prefix="qcounting-"))
+        folder.chmod(0o755)
+        made = cls.make(folder / "app", on_engine=on_engine, far=far)
+        try:
+            yield made
+        finally:
+            made.destroy()
+            shutil.rmtree(folder)
 
     def declare(self, line: str) -> None:
         """Add a line to stack.yaml."""
