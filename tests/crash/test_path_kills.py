@@ -29,14 +29,11 @@ FEW = 1
 @pytest.fixture(scope="module")
 def stack(engine: str) -> Iterator[FolderStack]:
     """The stack, with a set of its folders."""
-    made = FolderStack.make()
-    try:
+    with FolderStack.temporary() as made:
         made.begin()
         mark(made, "old")
         made.succeed("backup", "--only", "photos,far")
         yield made
-    finally:
-        made.destroy()
 
 
 def mark(stack: FolderStack, word: str) -> None:

@@ -20,12 +20,9 @@ pytestmark = pytest.mark.engine
 @pytest.fixture(scope="module")
 def stack(engine: str) -> Iterator[FolderStack]:
     """The stack, up, with files in its folders; one for all tests of this module."""
-    made = FolderStack.make()
-    try:
+    with FolderStack.temporary() as made:
         made.begin()
         yield made
-    finally:
-        made.destroy()
 
 
 def content(folder: Path) -> dict[bytes, tuple[object, ...]]:

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engine import Unavailable
-from tests.engine.second import second_engine
+from tests.support.far import far_engine
 from tests.support.folder_stack import FolderStack
 
 pytestmark = pytest.mark.engine
@@ -18,17 +17,9 @@ pytestmark = pytest.mark.engine
 def stack() -> Iterator[FolderStack]:
     """The stack, up on an engine far away, whose folders are not this machine's."""
     images = [os.environ[name] for name in ("POSTGRES_IMAGE", "TINY_IMAGE")]
-    try:
-        with second_engine(images) as far, pytest.MonkeyPatch.context() as patch:
-            patch.setenv("DOCKER_HOST", far.host)
-            made = FolderStack.make()
-            try:
-                made.succeed("up")
-                yield made
-            finally:
-                made.destroy()
-    except Unavailable as reason:
-        pytest.skip(str(reason))
+    with far_engine(images, only=True), FolderStack.temporary() as made:
+        made.succeed("up")
+        yield made
 
 
 def inside(stack: FolderStack, command: str) -> str:

@@ -15,12 +15,9 @@ pytestmark = pytest.mark.engine
 @pytest.fixture(scope="module")
 def stack(engine: str) -> Iterator[FolderStack]:
     """The stack, up, with a row and a file; one for all tests of this module, in their order."""
-    made = FolderStack.make()
-    try:
+    with FolderStack.temporary() as made:
         made.begin()
         yield made
-    finally:
-        made.destroy()
 
 
 def test_a_drill_restores_into_folders_of_its_own(stack: FolderStack) -> None:

@@ -11,9 +11,9 @@ import pytest
 from quiesce.commands.backup import run_backup
 from quiesce.model import BackupSet
 from quiesce.plan.backup import BackupRequest
-from tests.engine import Unavailable
-from tests.engine.second import SecondEngine, second_engine
+from tests.engine.second import SecondEngine
 from tests.support.counting import Counting, wait_until
+from tests.support.far import far_engine
 from tests.support.kills import (
     Tried,
     inv,
@@ -34,12 +34,8 @@ pytestmark = pytest.mark.engine
 def far() -> Iterator[SecondEngine]:
     """An engine far away, the only one this module knows."""
     images = [os.environ[name] for name in ("POSTGRES_IMAGE", "PYTHON_IMAGE")]
-    try:
-        with second_engine(images) as engine, pytest.MonkeyPatch.context() as patch:
-            patch.setenv("DOCKER_HOST", engine.host)
-            yield engine
-    except Unavailable as reason:
-        pytest.skip(str(reason))
+    with far_engine(images, only=True) as engine:
+        yield engine
 
 
 @pytest.fixture(scope="module")

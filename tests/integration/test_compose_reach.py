@@ -26,8 +26,8 @@ from tests.contract.runtime_worlds import (
     connected,
     docker,
 )
-from tests.engine import Unavailable
-from tests.engine.second import SecondEngine, second_engine
+from tests.engine.second import SecondEngine
+from tests.support.far import far_engine
 
 pytestmark = pytest.mark.engine
 
@@ -215,11 +215,8 @@ def test_two_engines_at_one_address_are_refused(forwarded: Path):
 @pytest.fixture(scope="module")
 def second() -> Iterator[SecondEngine]:
     """An engine far away, with the smallest image."""
-    try:
-        with second_engine([image()]) as engine:
-            yield engine
-    except Unavailable as reason:
-        pytest.skip(str(reason))
+    with far_engine([image()]) as engine:
+        yield engine
 
 
 def test_the_instances_context_leads_sdk_and_command_line_to_one_engine(

@@ -9,7 +9,8 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +105,16 @@ class FolderStack(Place):
         (folder / ".env").write_text("DB_PASSWORD=s3cret-of-the-stack\n")
 
     @classmethod
-    def make(cls) -> FolderStack:
-        """In a folder of its own, which a second engine must not see."""
+    @contextmanager
+    def temporary(cls) -> Iterator[FolderStack]:
+        """In a folder of its own, which a second engine must not see, and an end of both."""
         base = Path(tempfile.mkdtemp(prefix="qpaths-"))
         base.chmod(0o755)
-        return cls(base)
+        made = cls(base)
+        try:
+            yield made
+        finally:
+            made.destroy()
 
     @property
     def environment(self) -> dict[str, str]:
