@@ -16,6 +16,7 @@ from quiesce.errors import CheckFailed, StepFailed
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.backup_db import BackupDbRequest, plan_backup_db
 from quiesce.plan.cold import plan_cold
+from quiesce.plan.live_servers import live_backup_warnings
 from quiesce.plan.offsite import with_pushing
 from quiesce.plan.outcome import downtime_warning, recent_downtime
 from quiesce.report import words
@@ -52,6 +53,11 @@ def run_backup(session: Session, request: BackupRequest) -> BackupSet | None:
                     f"{state.noun} {state.key} is also used by {others}, outside of the project: "
                     "a backup cannot stop that container"
                 )
+        if request.kind == "full":
+            for sentence in live_backup_warnings(
+                session.stack, seen.services, request.mode, request.only
+            ):
+                ports.sink.warn(sentence)
         left = left_databases(session.stack, ports)
         missing = undeclared_now(session.stack, ports, seen, request.complete_in, left)
         warn_of(ports, missing)

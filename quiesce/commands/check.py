@@ -22,6 +22,7 @@ from quiesce.model import DatabaseRecord, Stack
 from quiesce.observed import Observed
 from quiesce.obstacles import flag_for
 from quiesce.plan.foreign_mounts import foreign_hint
+from quiesce.plan.live_servers import live_server_findings
 from quiesce.plan.project_name import other_project_findings
 from quiesce.plan.services import ordered
 from quiesce.report import words
@@ -34,6 +35,7 @@ def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Findi
     left = leftovers(stack, ports)
     found = [*other_project_findings(stack, observed), *_services(stack, observed)]
     found += _volumes(stack, observed)
+    found += live_server_findings(stack, observed.services)
     found += _databases(observed)
     found += _undeclared(stack, ports, observed, {one.database for one in left})
     found += restorable(stack, ports, observed)

@@ -6,19 +6,49 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-#: The last part of an image's name, and what the image stores.
+#: The last part of an image's name, and the software whose data files it contains.
 _STORES: Mapping[str, str] = {
-    **dict.fromkeys(("mariadb", "mysql", "percona", "percona-server", "mariadb-galera"), "MariaDB"),
+    **dict.fromkeys(("mariadb", "mariadb-galera"), "MariaDB"),
+    **dict.fromkeys(("mysql", "mysql-server", "percona", "percona-server"), "MySQL"),
     **dict.fromkeys(("mongo", "mongodb", "mongodb-community-server"), "MongoDB"),
     **dict.fromkeys(
         ("redis", "valkey", "keydb", "dragonfly", "redis-stack", "redis-stack-server"), "Redis"
     ),
     "memcached": "memcached",
     **dict.fromkeys(("clickhouse", "clickhouse-server"), "ClickHouse"),
-    **dict.fromkeys(("elasticsearch", "opensearch"), "search index"),
-    **dict.fromkeys(("meilisearch", "typesense"), "search index"),
-    **dict.fromkeys(("influxdb", "victoria-metrics", "prometheus"), "time series"),
+    "elasticsearch": "Elasticsearch",
+    "opensearch": "OpenSearch",
+    "meilisearch": "Meilisearch",
+    "typesense": "Typesense",
+    "qdrant": "Qdrant",
+    "weaviate": "Weaviate",
+    "influxdb": "InfluxDB",
+    "victoria-metrics": "VictoriaMetrics",
+    "prometheus": "Prometheus",
+    "neo4j": "Neo4j",
+    "couchdb": "CouchDB",
+    "cassandra": "Cassandra",
 }
+#: Where these servers keep their data, by their images' documentation.
+_DATA: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("MariaDB", "MySQL"), ("/var/lib/mysql",)),
+    "MongoDB": ("/data/db", "/data/configdb"),
+    "Redis": ("/data",),
+    "ClickHouse": ("/var/lib/clickhouse",),
+    "Elasticsearch": ("/usr/share/elasticsearch/data",),
+    "OpenSearch": ("/usr/share/opensearch/data",),
+    "Meilisearch": ("/meili_data",),
+    "Typesense": ("/data",),
+    "Qdrant": ("/qdrant/storage",),
+    "Weaviate": ("/var/lib/weaviate",),
+    "InfluxDB": ("/var/lib/influxdb", "/var/lib/influxdb2", "/var/lib/influxdb3"),
+    "VictoriaMetrics": ("/victoria-metrics-data", "/storage"),
+    "Prometheus": ("/prometheus",),
+    "Neo4j": ("/data",),
+    "CouchDB": ("/opt/couchdb/data",),
+    "Cassandra": ("/var/lib/cassandra",),
+}
+_DATA_OF_BITNAMI = "/bitnami"
 #: Images of PostgreSQL under other names; a name that merely mentions it may be a tool.
 _POSTGRES = frozenset(
     "postgres postgresql pgvector postgis timescaledb timescaledb-ha pgvecto-rs paradedb "
@@ -53,8 +83,20 @@ def is_postgres(image: str) -> bool:
 
 
 def stores(image: str) -> str:
-    """Return which kind of store an image is, "" for an application."""
+    """Return which server without a driver an image is, such as `MongoDB`, or ""."""
     return _STORES.get(base_name(image), "")
+
+
+def server_of(image: str, target: str) -> str:
+    """Return which server, such as `MongoDB`, has its data at this mount path, or ""."""
+    software, folders = stores(image), _DATA.get(stores(image), ())
+    if is_postgres(image):
+        software, folders = "PostgreSQL", DATA_OF_POSTGRES
+    inner = PurePosixPath(target)
+    outer = [PurePosixPath(folder) for folder in (*folders, _DATA_OF_BITNAMI)]
+    if any(one == inner or one in inner.parents or inner in one.parents for one in outer):
+        return software
+    return ""
 
 
 def why_never(target: str) -> str:

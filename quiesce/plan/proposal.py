@@ -158,7 +158,10 @@ def _kind(users: Collection[tuple[FoundService, Mount]]) -> tuple[str, _About]:
     if store == "memcached":
         return "never", _About(f"memcached of {names}", "regenerable", ("not backed up: a cache",))
     if store:
-        comment = f"{store} has no dump here: its files are archived while {names} is stopped"
+        comment = (
+            f"{store} has no dump here: its files are archived while {names} is stopped; "
+            "a backup with --mode live may be unusable"
+        )
         return "files", _About(f"{store} data of {names}", "important", (comment,))
     return "files", _About(f"{users_target(users)} of {names}", "important")
 
