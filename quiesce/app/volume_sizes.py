@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from types import MappingProxyType
 
 from quiesce.errors import QuiesceError
 from quiesce.execute.run import Ports
@@ -16,14 +17,22 @@ AT_ONCE = 4
 PATIENCE = 1.0
 
 
-def measure(ports: Ports, states: Sequence[VolumeState]) -> Sizes:
-    """Return files and bytes of the existing volumes, by key; nothing is stopped for it.
+def measure(
+    ports: Ports,
+    states: Sequence[VolumeState],
+    exclude: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Sizes:
+    """Return files and bytes of the existing volumes, by key, without what patterns in `exclude`
+    leave out; nothing is stopped for it.
 
     For a volume that cannot be measured, a warning is shown and its value is None.
     """
     there = [state for state in states if state.exists]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        futures = {state.key: pool.submit(_size, ports, state) for state in there}
+        futures = {
+            state.key: pool.submit(_size, ports, state, exclude.get(state.key, ()))
+            for state in there
+        }
         pending = wait(futures.values(), PATIENCE).not_done
         while pending:
             names = ", ".join(key for key, future in futures.items() if future in pending)
@@ -32,9 +41,12 @@ def measure(ports: Ports, states: Sequence[VolumeState]) -> Sizes:
         return {key: future.result() for key, future in futures.items()}
 
 
-def _size(ports: Ports, state: VolumeState) -> tuple[int, int] | None:
+def _size(ports: Ports, state: VolumeState, exclude: Sequence[str]) -> tuple[int, int] | None:
     try:
-        size = ports.volumes.measure(state)
+        if exclude:
+            size = ports.volumes.survey(state, exclude).kept
+        else:
+            size = ports.volumes.measure(state)
     except QuiesceError as error:
         ports.sink.warn(f"{state.noun} {state.key} cannot be measured: {error}")
         return None

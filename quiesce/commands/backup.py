@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from quiesce.app.coverage import left_databases, undeclared_now, warn_of
 from quiesce.app.lock_conflict import reason_for_window, remember_window
+from quiesce.app.outlook import with_downtime, with_room
 from quiesce.app.prepared import require_dumpable
 from quiesce.app.session import Session
 from quiesce.app.surveying import left_out_of_backup
@@ -74,7 +75,8 @@ def run_backup(session: Session, request: BackupRequest) -> BackupSet | None:
         made = planner(session.stack, seen, known, run, name)
         made = require_dumpable(session.stack, ports, seen, made)
         pruned = with_pruning(session.stack, ports, made, session.clock.now())
-        return with_pushing(session.stack, ports.store.sets(), pruned, name)
+        made = with_pushing(session.stack, ports.store.sets(), pruned, name)
+        return with_downtime(session.stack, with_room(session.stack, ports, seen, made))
 
     try:
         run = session.change("backup", plan)

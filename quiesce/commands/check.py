@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from quiesce.observed import Observed
 
 from quiesce.app.leftovers import leftovers
+from quiesce.app.outlook import room_for_next
 from quiesce.app.restore_findings import restorable
 from quiesce.app.session import Session
 from quiesce.commands.recover import interrupted
@@ -59,6 +60,7 @@ def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Findi
     ]
     if not any(finding.level == "error" for finding in found):
         found.append(Finding("ok", stack.file.name, "matches the stack", ""))
+    found.append(room_for_next(stack, ports, observed))
     return tuple(found)
 
 

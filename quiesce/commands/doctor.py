@@ -33,6 +33,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from quiesce.app.backups_folder import links_in
+from quiesce.app.outlook import room_without_engine
 from quiesce.app.session import Session
 from quiesce.commands.check import find_findings
 from quiesce.execute import journal as journals
@@ -40,13 +41,10 @@ from quiesce.execute.run import Ports
 from quiesce.file_errors import hint_for, reason
 from quiesce.findings import Level
 from quiesce.model import BackupSet
-from quiesce.observe import free_bytes
 from quiesce.observed import Observed
 from quiesce.ports import Clock
 from quiesce.private_files import trusted_owners
 
-#: The next set is assumed to need this much of the last one's size.
-ROOM = 1.2
 #: Seconds after which a verified backup counts as old.
 OLD = 8 * 24 * 3600
 #: Seconds after which a drill counts as old: a quarter of a year.
@@ -78,9 +76,9 @@ def examine(
     except QuiesceError as error:
         found.append(Finding("error", "engine", error.fact, error.hint))
         sets = open_store(stack.backups).sets()
+        found.append(room_without_engine(stack, sets))
     own = tuple(s for s in sets if s.manifest.instance == stack.instance.name)
     found += _permissions(stack)
-    found += _space(stack, own)
     found += _age(stack, own, clock)
     found += _drill(stack, clock)
     found += _attempt("lock", lambda: _lock(stack))
@@ -227,19 +225,6 @@ def _files(folder: Path) -> Iterator[Path]:
             path = Path(root) / name
             if not path.is_symlink():
                 yield path
-
-
-def _space(stack: Stack, sets: tuple[BackupSet, ...]) -> list[Finding]:
-    free = free_bytes(stack.backups)
-    full = [s for s in sets if s.manifest.kind == "full"] or list(sets)
-    if not full:
-        return [Finding("ok", "free space", f"{words.size(free)} free")]
-    need = int(max(full, key=lambda s: s.manifest.created_at).bytes * ROOM)
-    fact = f"{words.size(free)} free, the next set needs about {words.size(need)}"
-    if free < need:
-        hint = f"free some space; du -sh {shlex.quote(str(stack.backups))}/* shows what uses it"
-        return [Finding("error", "free space", fact, hint)]
-    return [Finding("ok", "free space", fact)]
 
 
 def _age(stack: Stack, sets: tuple[BackupSet, ...], clock: Clock) -> list[Finding]:

@@ -11,6 +11,7 @@ from quiesce.app import importing, set_ref
 from quiesce.app import probes as asking
 from quiesce.app.confirm import from_other_instance, require_phrase
 from quiesce.app.coverage import left_behind
+from quiesce.app.outlook import with_downtime
 from quiesce.app.run_reports import checked_note
 from quiesce.app.session import Session
 from quiesce.commands.restore_preparation import (
@@ -82,7 +83,10 @@ def run_restore(
             green.extend(asking.answered(session.stack, ports))
         safety_set = session.new_set_name(ports, SAFETY)
         before, seen = absent.planned(session, seen, run) or (None, seen)
-        made = plan_restore(session.stack, seen, read, request, prepared.inputs, run, safety_set)
+        made = with_downtime(
+            session.stack,
+            plan_restore(session.stack, seen, read, request, prepared.inputs, run, safety_set),
+        )
         return made if before is None else replace(made, nodes=(*before.nodes, *made.nodes))
 
     def confirm(*_: object) -> None:
@@ -163,7 +167,8 @@ def _restore_file(
         prepared = prepare_restore(session.stack, ports, seen, source, request)
         afterwards.extend(prepared.afterwards)
         safety_set = session.new_set_name(ports, SAFETY)
-        return plan_restore(session.stack, seen, source, request, prepared.inputs, run, safety_set)
+        made = plan_restore(session.stack, seen, source, request, prepared.inputs, run, safety_set)
+        return with_downtime(session.stack, made)
 
     began = session.clock.monotonic()
     what = f"{path.name} as {request.beside}" if request.beside else path.name

@@ -15,6 +15,7 @@ from quiesce.model import BackupSet, Database, ImportSource, RestoreSource, Stac
 from quiesce.observe import free_bytes
 from quiesce.observed import Observed
 from quiesce.obstacles import NOT_VALID, SKIP_BROKEN, flag_for
+from quiesce.plan.expected import ROOM
 from quiesce.plan.restore_request import (
     Chosen,
     RestoreInputs,
@@ -22,10 +23,9 @@ from quiesce.plan.restore_request import (
     choose,
     rows_alone,
 )
+from quiesce.plan.room import refuse_short
 from quiesce.plan.rows import RowsTarget
 from quiesce.report import RestoredDatabase, RestoredVolume, RestoreOutcome
-
-_ROOM = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,26 +219,21 @@ def _require_room(observed: Observed, source: BackupSet) -> None:
     if not observed.engine.local:
         return
     volumes = (record for record in source.manifest.volumes if record.noun == "volume")
-    needed = int(sum(record.bytes for record in volumes) * _ROOM)
-    if observed.free_bytes < needed:
-        raise RequestError(
-            f"unpacking {source.name} needs {needed} bytes, but only {observed.free_bytes} are "
-            "free",
-            "free some space, or restore less with --only",
-        )
+    needed = int(sum(record.bytes for record in volumes) * ROOM)
+    hint = "free some space, or restore less with --only"
+    refuse_short(f"unpacking {source.name}", needed, observed.free_bytes, "", hint)
 
 
 def _require_room_in_folders(observed: Observed, source: BackupSet, chosen: Chosen) -> None:
     """Raise RequestError if a folder's own disk clearly lacks the space for a staged copy."""
     for volume in chosen.volumes:
         state = observed.volume(volume.key)
-        if not state.is_folder or state.mountpoint is None:
-            continue
-        needed, room = source.volume(volume.key).bytes, free_bytes(state.mountpoint)
-        if room < needed:
-            raise RequestError(
-                f"unpacking path {volume.key} needs {needed} bytes in {state.name}, but only "
-                f"{room} are free there",
+        if state.is_folder and state.mountpoint is not None:
+            refuse_short(
+                f"unpacking path {volume.key}",
+                source.volume(volume.key).bytes,
+                free_bytes(state.mountpoint),
+                f"in {state.name}",
                 "free some space there, or restore a part of it with --path",
             )
 

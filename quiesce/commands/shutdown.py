@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from quiesce.app.coverage import left_databases, undeclared_now
+from quiesce.app.outlook import with_room
 from quiesce.app.prepared import require_dumpable
 from quiesce.app.session import Session
 from quiesce.errors import Interrupted, QuiesceError
@@ -31,7 +32,8 @@ def run_shutdown(session: Session, request: ShutdownRequest) -> None:
         found = undeclared_now(session.stack, ports, seen, kinds_of("full", "consistent", ()), left)
         known = replace(request, undeclared=found, left_databases=left)
         made = plan_shutdown(session.stack, seen, known, run, session.new_set_name(ports))
-        return require_dumpable(session.stack, ports, seen, made)
+        made = require_dumpable(session.stack, ports, seen, made)
+        return with_room(session.stack, ports, seen, made)
 
     try:
         run = session.change("shutdown", plan)

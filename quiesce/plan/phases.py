@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from quiesce.plan import steps as s
 from quiesce.plan.services import WINDOW
+from quiesce.plan.window import stopped
+from quiesce.plan.window import windows as all_windows
 
 #: Steps of a failed run come from these parts of a bracket.
 PUTTING_BACK = "put back what was changed"
@@ -43,7 +45,10 @@ _BY_KIND = {kind: name for name, kinds in _NAMES.items() for kind in kinds}
 def phases_of(plan: s.Plan) -> Mapping[str, str]:
     """Return the phase of each step, by position. Consecutive steps of a phase are one phase; "" is
     a step that stands for itself."""
-    windows = dict(_windows(plan.nodes))
+    windows = {
+        at: f"services stopped: {stopped(window)}" if stopped(window) else WINDOW
+        for at, window in all_windows(plan.nodes)
+    }
     found = {}
     for position, step in s.steps_of(plan.nodes):
         # The clean-up of a plan that succeeded may be in the same bracket as its way back.
@@ -55,12 +60,3 @@ def phases_of(plan: s.Plan) -> Mapping[str, str]:
         usual = "migrate databases" if alone else _BY_KIND.get(type(step), "")
         found[position] = next(inside, usual)
     return found
-
-
-def _windows(nodes: tuple[s.Node, ...]) -> Iterator[tuple[str, str]]:
-    """Yield position and name of every time in which services are stopped."""
-    for position, node in s.walk(nodes):
-        if isinstance(node, s.Bracket) and node.why == WINDOW:
-            stops = [step for step in node.enter if isinstance(step, s.StopServices)]
-            names = s.names(tuple(unit for step in stops for unit in step.units))
-            yield position, f"services stopped: {names}" if names else WINDOW

@@ -16,6 +16,7 @@ from typing import ClassVar
 from quiesce.exclusion import LeftOut
 from quiesce.model import DatabaseSwap, Mode, Noun, SetKind, Undeclared, UndeclaredKind
 from quiesce.observed import Unit
+from quiesce.plan.outlook import UNKNOWN, Outlook
 
 
 class Step:
@@ -985,7 +986,8 @@ class Plan:
 
     `request` describes what was requested; `engine` is the engine for which the plan was made,
     which a recovery compares with its own. `running` is everything that ran at that time, in start
-    order: after a reboot all of it is started again. Plans of earlier versions have none.
+    order: after a reboot all of it is started again. `outlook` is for people. Plans of earlier
+    versions have neither.
     """
 
     run: str
@@ -996,6 +998,7 @@ class Plan:
     engine: str
     nodes: tuple[Node, ...]
     running: tuple[Unit, ...] = ()
+    outlook: Outlook = UNKNOWN
 
 
 PARTS = ("enter", "body", "on_failure", "on_success", "always")

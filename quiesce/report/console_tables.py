@@ -9,6 +9,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 from rich.tree import Tree
 
+from quiesce.plan.describe import RULE
 from quiesce.report import words
 from quiesce.report.blocks import Cell, Table
 from quiesce.report.wrapping import widest_word, wrapped
@@ -66,6 +67,9 @@ def outline(text: str, shaped: Callable[[str], str]) -> object:
         if words_.startswith("[ "):
             parent = holders[min(depth, len(holders)) - 1]
             node = brackets[depth] = parent.add(Text(shaped(words_[2:-2]), "bold"))
+        elif words_.startswith(RULE):
+            holders[min(depth, len(holders)) - 1].add(Text(shaped(words_), "bold yellow"))
+            continue
         elif not dash and words_.endswith(":") and depth in brackets:
             node = brackets[depth].add(Text(shaped(words_[:-1]), "italic"))
         else:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import unicodedata
 from datetime import UTC, datetime, tzinfo
 
-MINUTE, HOUR, DAY = 60, 3600, 86400
+from quiesce import amounts
+from quiesce.amounts import DAY, HOUR, MINUTE
 
-_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+size, duration = amounts.size, amounts.duration
 
 #: Replacements of characters in ASCII output.
 _IN_ASCII = str.maketrans(
@@ -24,35 +25,6 @@ _IN_ASCII = str.maketrans(
         "’": "'",
     }
 )
-
-
-def size(count: int) -> str:
-    """Return bytes as `512 B`, `1.2 MiB`, `3.0 GiB`: powers of 1024, one decimal."""
-    value = float(abs(count))
-    sign = "-" if count < 0 else ""
-    if value < 1024:
-        return f"{sign}{value:.0f} B"
-    for unit in _UNITS:
-        value /= 1024
-        # 1023.96 KiB would be printed as 1024.0 KiB.
-        if round(value, 1) < 1024 or unit == _UNITS[-1]:
-            break
-    return f"{sign}{value:.1f} {unit}"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as `850 ms`, `12.3 s`, `4 min 05 s`, `2 h 07 min` or `3 d 04 h`."""
-    seconds = max(seconds, 0.0)
-    if round(seconds * 1000) < 1000:
-        return f"{round(seconds * 1000)} ms"
-    if round(seconds, 1) < MINUTE:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < HOUR:
-        return f"{whole // MINUTE} min {whole % MINUTE:02d} s"
-    if whole < DAY:
-        return f"{whole // HOUR} h {whole % HOUR // MINUTE:02d} min"
-    return f"{whole // DAY} d {whole % DAY // HOUR:02d} h"
 
 
 def age(then: datetime, now: datetime) -> str:

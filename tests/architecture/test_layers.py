@@ -20,7 +20,7 @@ from tests.support.trees import ROOT, is_for_type_checking, parse, texts
 
 NOUNS = (
     *("__init__", "errors", "obstacles", "model", "observed", "codec", "findings", "exclusion"),
-    *("private_facts", "suggest"),
+    *("private_facts", "suggest", "amounts"),
 )
 FILES = ("file_errors", "private_files")
 # One reader of env files, for stack.yaml and for the credentials of stores: adapters may not import
@@ -34,6 +34,7 @@ COORDINATED = ("config", "execute", "observe", "plan", "ports", "report")
 # stands for just that module. A new part needs a row here: say where it stands.
 LAYERS: dict[str, tuple[str, ...]] = {
     "__init__": (),
+    "amounts": (),
     "errors": (),
     "codec": ("errors",),
     "template": (),
