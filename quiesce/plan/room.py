@@ -25,8 +25,8 @@ from quiesce.plan.steps import (
     steps_of,
 )
 
-#: With this many times the expected space, sizes need not be measured.
-PLENTY = 10
+#: With this many times the expected space, and this many bytes, sizes need not be measured.
+PLENTY, LITTLE = 10, 1 << 30
 
 
 def new_set(stack: Stack, plan: Plan) -> NewSet | None:
@@ -74,7 +74,7 @@ def to_measure(stack: Stack, new: NewSet, sets: Sequence[BackupSet], seen: Obser
     """Return the volumes whose size has to be measured: those in no earlier set, and all of them
     unless there is plenty of room."""
     known = expect(stack.instance.name, new, sets, database_sizes(seen))
-    tight = seen.free_bytes < PLENTY * known.about
+    tight = seen.free_bytes < max(LITTLE, PLENTY * known.about)
     return set(new.volumes) & (set(new.volumes) if tight else set(known.unknown))
 
 
@@ -92,8 +92,8 @@ def room_finding(expected: Expected, free: int, folder: Path) -> Finding:
 def free_hint(folder: Path) -> str:
     """Return how to get room for a set."""
     return (
-        f"free some space on the disk of {folder}; 'inv prune --dry-run' lists the sets that no "
-        "rule keeps"
+        f"free some space on the disk of {folder} ('inv prune --dry-run' lists the sets that no "
+        "rule keeps)"
     )
 
 
@@ -102,7 +102,7 @@ def require_room(expected: Expected, free: int, folder: Path) -> str:
     what = f"the new set ({expected.reason()})"
     verdict = expected.verdict(free)
     if verdict == "short":
-        hint = f"{free_hint(folder)}; then try again: nothing was stopped"
+        hint = f"{free_hint(folder)}, then try again; nothing was stopped"
         refuse_short(what, expected.least, free, f"in {folder}", hint)
     if verdict == "close":
         return (
