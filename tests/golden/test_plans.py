@@ -23,7 +23,9 @@ from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.clean import plan_clean, plan_clean_all, plan_empty, plan_nuke
 from quiesce.plan.cold import plan_cold
 from quiesce.plan.describe import describe
+from quiesce.plan.expected import Expected
 from quiesce.plan.migrate import plan_migrate
+from quiesce.plan.outlook import Outlook
 from quiesce.plan.restore import plan_restore
 from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
 from quiesce.plan.rows import RowsTarget
@@ -92,6 +94,9 @@ PLANS: dict[str, Callable[[], Plan]] = {
         RUN,
         NAME,
     ),
+    "backup_with_outlook": lambda: replace(
+        _backup(), outlook=Outlook(Expected(1 << 20, 3 << 20, "core-1"), 9 << 30, (3.2, 4.51, 3.9))
+    ),
     "backup_dumping_in_the_window": lambda: _backup(BackupRequest(in_window="locks were there")),
     "backup_cold": lambda: plan_cold(a_stack(), a_world(), BackupRequest(mode="cold"), RUN, NAME),
     "backup_cold_asleep": lambda: plan_cold(
@@ -118,6 +123,7 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "backup_only_one_volume": lambda: _backup(BackupRequest(only=("backend-media",))),
     "backup_only_one_database": lambda: _backup(BackupRequest(only=("rulesdb",))),
     "restore_everything": _restore,
+    "restore_with_outlook": lambda: replace(_restore(), outlook=Outlook(downtimes=(12.0,))),
     "restore_migrating": lambda: _restore(ALL_OF_IT, MIGRATING),
     "restore_one_volume": lambda: _restore(RestoreRequest(only=("backend-media",))),
     "restore_one_folder": lambda: _restore(
