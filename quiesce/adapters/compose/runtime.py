@@ -11,12 +11,13 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quiesce.adapters.compose import inventory
 from quiesce.adapters.compose.address import find_address
+from quiesce.adapters.compose.at_once import with_each
 from quiesce.adapters.compose.cli import ComposeCommand
 from quiesce.adapters.compose.containers import ComposeUnits
 from quiesce.adapters.compose.endpoint import WAYS, ComposeReach, Relay, Way
@@ -77,10 +78,7 @@ class ComposeRuntime:
         return self._connection.engine()
 
     def is_local(self) -> bool:
-        """Whether the engine sees this machine's file systems; tested once per process.
-
-        Needs one of the stack's images, and one `docker create`.
-        """
+        """Whether the engine sees this machine's file systems; see `EngineConnection.is_local`."""
         return self._connection.is_local(next(iter(self.image_ids()), None))
 
     def services(self) -> tuple[Service, ...]:
@@ -192,13 +190,16 @@ class ComposeRuntime:
         else:
             self._compose.run("down", "--remove-orphans", profiles=("*",))
 
-    def stop(self, units: Sequence[Unit], timeout: float) -> tuple[StopResult, ...]:
-        """Stop these units one after the other, each with its own timeout if that is longer."""
-        return tuple(self._units.stop(unit, timeout) for unit in units)
+    def stop(
+        self, units: Sequence[Unit], timeout: float, *, together: bool = False
+    ) -> tuple[StopResult, ...]:
+        """Stop these units, each with its own timeout if that is longer."""
+        stop = partial(self._units.stop, timeout=timeout)
+        return with_each(stop, units) if together else tuple(map(stop, units))
 
-    def start(self, units: Sequence[Unit]) -> None:
-        """Start these units in order; Compose recreates what was removed since."""
-        self._starter.start(units)
+    def start(self, units: Sequence[Unit], *, together: bool = False) -> None:
+        """Start these units; see `ComposeStarter.start`."""
+        self._starter.start(units, together=together)
 
     def hold_restart(self, units: Sequence[Unit]) -> None:
         """Set the restart policy to `no`, until `free_restart`."""
@@ -216,10 +217,9 @@ class ComposeRuntime:
         """Wait until each unit is as healthy as it was when observed.
 
         Healthy means that the engine says so or, while it still says `starting`, that the
-        container's own health command, run here every 250 ms and later less often, succeeds. A unit
-        without a health check, or one that was not healthy, is accepted after running for a second
-        without a restart. A unit that was not running is not waited for, and a one-shot (others
-        wait for its end) may have exited with 0.
+        container's own health command succeeds here. A unit without a health check, or one that was
+        not healthy, is accepted after running for a second without a restart. A unit that was not
+        running is not waited for; a one-shot (others wait for its end) may have exited with 0.
         """
         model = self._model_if_readable()
         one_shots = model.completing if model else frozenset[str]()
@@ -280,7 +280,7 @@ class ComposeRuntime:
         unlock_project(self._connection, self._instance.project, make_place(folder), earlier)
 
     def remove_orphans(self, run: str) -> tuple[str, ...]:
-        """Remove the helper containers with this run's label."""
+        """Remove the helpers of this run."""
         return remove_orphan_helpers(self._connection, run)
 
     def project(self) -> ComposeProject:
