@@ -132,6 +132,12 @@ class Runtime(Protocol):
         """
         ...
 
+    def await_entry_point(self, service: str, seconds: float) -> str | None:
+        """Wait until the entry point of this service's image has prepared its data, after which it
+        starts its final server. Return None if there was nothing to wait for, "" if it is done,
+        and what it still runs after so many seconds."""
+        ...
+
     def endpoint(self, service: str, port: int) -> Endpoint:
         """Return the address at which this machine reaches that port of a running service. The
         port need not be published."""

@@ -244,6 +244,9 @@ class FakeRuntime:
             raise ServiceFailed.of(failures)
         return {unit.service: 0.0 for unit in units}
 
+    def await_entry_point(self, service: str, seconds: float) -> str | None:
+        self._reach()
+
     def run_tool(
         self,
         service: str,

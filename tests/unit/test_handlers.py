@@ -309,6 +309,25 @@ def test_a_server_is_up_once_it_answers_and_counts_as_down_until_then() -> None:
     assert world.asked("databases.await_answer") == []
 
 
+def test_a_server_is_asked_again_when_its_entry_point_has_ended() -> None:
+    """A temporary server may have answered. What a script keeps running for good is said."""
+    world = World(runtime__await_entry_point="")
+    world.do(s.WaitServices(("db",), 90.0, ""))
+    assert world.asked("runtime.await_entry_point") == [("db", 60.0)]
+    assert len(world.asked("databases.await_answer")) == 2
+    assert world.warned == []
+    world = World(runtime__await_entry_point="tail -f log")
+    world.do(s.WaitServices(("db",), 9.0, ""))
+    assert world.asked("runtime.await_entry_point") == [("db", 9.0)]
+    assert world.warned == [
+        "db answers SQL, but its entry point still runs 'tail -f log': if this is its first start, "
+        "the server may be a temporary one"
+    ]
+    world.calls.clear()
+    world.do(s.WaitHealthy(UNITS[:1], 9.0, ""))
+    assert world.warned == []
+
+
 def test_no_time_is_left_for_an_answer_after_all_of_it() -> None:
     """One question is asked all the same."""
     world = World()

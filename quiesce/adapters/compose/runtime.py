@@ -22,6 +22,7 @@ from quiesce.adapters.compose.cli import ComposeCommand
 from quiesce.adapters.compose.containers import ComposeUnits
 from quiesce.adapters.compose.endpoint import WAYS, ComposeReach, Relay, Way
 from quiesce.adapters.compose.engine import EngineConnection
+from quiesce.adapters.compose.entry_point import await_entry_point
 from quiesce.adapters.compose.events import StartsListener, who_started
 from quiesce.adapters.compose.folders import Folders
 from quiesce.adapters.compose.inspected import Inspected, service_of
@@ -82,17 +83,15 @@ class ComposeRuntime:
         return self._connection.is_local(next(iter(self.image_ids()), None))
 
     def services(self) -> tuple[Service, ...]:
-        """Return the services of the active profiles in declaration order, then strays.
-
-        A stray is a container of this project whose service is not among them (another profile, or
-        no longer declared). The actual mounts of a container are added to those of its service.
-        """
+        """Return the services of the active profiles in declaration order, then strays: containers
+        of this project whose service is not among them. The actual mounts of a container are added
+        to those of its service."""
         model = self._model()
         found = inventory.services_of(model, self._units.containers())
         return self._starter.with_foreign_mounts(self._folders.with_mounts(found, model))
 
     def api(self) -> APIClient:
-        """Return the SDK's client of this engine; it is closed with the runtime."""
+        """Return the SDK's client; it is closed with the runtime."""
         return self._connection.api
 
     def project_traces(self, names: Collection[str]) -> Mapping[str, Traces]:
@@ -113,8 +112,7 @@ class ComposeRuntime:
     def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
         """Return the volumes of the Compose model, declared ones first, then the declared paths.
 
-        `outside` names containers that mount one and are no units of this project. `mountpoint` is
-        None unless the engine may be local.
+        `mountpoint` is None unless the engine may be local.
         """
         model, project = self._model(), self._instance.project
         found = inventory.volume_states(self._connection, project, model, declared)
@@ -147,8 +145,7 @@ class ComposeRuntime:
         return found
 
     def resolved_model(self) -> dict[str, Any]:
-        """Return the model with every variable replaced, secrets included: for a copy of the stack,
-        never for storage."""
+        """Return the model with variables replaced, secrets included: never for storage."""
         done = self._compose.run("config", "--format", "json")
         return self._reader.with_unused(json.loads(done.stdout))
 
@@ -171,8 +168,7 @@ class ComposeRuntime:
         """Create and start these services (all active ones if none is named).
 
         Compose recreates a container when its configuration or image changed; it must not when a
-        dependency was not named, as it does before 2.30. A service that cannot be started only
-        keeps down those that depend on it.
+        dependency was not named, as it does before 2.30.
         """
         self._require(services)
         self.engine()
@@ -224,6 +220,10 @@ class ComposeRuntime:
         model = self._model_if_readable()
         one_shots = model.completing if model else frozenset[str]()
         return self._units.wait(units, timeout, waiting, one_shots)
+
+    def await_entry_point(self, service: str, seconds: float) -> str | None:
+        """Wait for the entry points of this service's containers; see `entry_point`."""
+        return await_entry_point(self._connection, self._units.containers(), service, seconds)
 
     def run_tool(
         self,
@@ -366,7 +366,7 @@ class ComposeRuntime:
         return Relay(self._compose.docker_argv(*arguments), self._compose.environment())
 
     def _open_tunnel(self) -> Path:
-        """Connect to an engine over ssh like the CLI, with the user's own ssh settings."""
+        """Connect over ssh like the CLI, with the user's own ssh settings."""
         self._tunnel = self._relay(["system", "dial-stdio"])
         return self._tunnel.listen_on_socket()
 

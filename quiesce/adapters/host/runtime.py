@@ -213,6 +213,9 @@ class HostRuntime:
         """
         return self._health.wait(units, timeout, waiting)
 
+    def await_entry_point(self, service: str, seconds: float) -> str | None:
+        """Return None: a service has no entry point."""
+
     def run_tool(
         self,
         service: str,
