@@ -114,12 +114,13 @@ def anonymous_volumes(
     for service in services:
         for mount in service.mounts:
             if mount.volume is None and mount.writable and _ANONYMOUS.fullmatch(mount.source):
-                dumped = service.name in servers and _is_data_of_postgres(mount.target)
+                dumped = service.name in servers and is_data_of_postgres(mount.target)
                 if not dumped and not why_never(mount.target):
                     yield service, mount, f"{service.name}:{mount.target.rstrip('/')}"
 
 
-def _is_data_of_postgres(target: str) -> bool:
+def is_data_of_postgres(target: str) -> bool:
+    """Whether images of PostgreSQL have their data at this path."""
     inner = PurePosixPath(target)
     return any(inner.is_relative_to(outer) for outer in DATA_OF_POSTGRES)
 
