@@ -114,12 +114,13 @@ def anonymous_volumes(
     for service in services:
         for mount in service.mounts:
             if mount.volume is None and mount.writable and _ANONYMOUS.fullmatch(mount.source):
-                dumped = service.name in servers and _is_data_of_postgres(mount.target)
+                dumped = service.name in servers and is_data_of_postgres(mount.target)
                 if not dumped and not why_never(mount.target):
                     yield service, mount, f"{service.name}:{mount.target.rstrip('/')}"
 
 
-def _is_data_of_postgres(target: str) -> bool:
+def is_data_of_postgres(target: str) -> bool:
+    """Whether images of PostgreSQL have their data at this path."""
     inner = PurePosixPath(target)
     return any(inner.is_relative_to(outer) for outer in DATA_OF_POSTGRES)
 
@@ -193,13 +194,16 @@ def _folders(stack: Stack, services: Sequence[Service], taken: set[str]) -> Iter
             continue
         key = _free_key(source, taken)
         taken.add(key)
-        yield Undeclared(
-            "path",
-            str(source),
-            f"is mounted into {service} and contains data, but stack.yaml does not list it",
-            f"add to paths:  {key}: {{path: {_shown(stack, source)}, backup: files}}; or with "
-            "'backup: never' if it need not be backed up",
-        )
+        line = f"add to paths:  {key}: {{path: {_shown(stack, source)}, backup: "
+        inside = [e.key for e in stack.paths if source in e.path.parents and e.backup != "never"]
+        if inside:
+            # Of two kept folders, none may contain the other.
+            rest = f", which contains path {inside[0]}, but stack.yaml does not list the rest of it"
+            hint = f"list each other folder in it that is to be kept, then {line}never}}"
+        else:
+            rest = " and contains data, but stack.yaml does not list it"
+            hint = f"{line}files}}; or with 'backup: never' if it need not be backed up"
+        yield Undeclared("path", str(source), f"is mounted into {service}{rest}", hint)
 
 
 def _lists(stack: Stack, entry: PathEntry, source: Path) -> bool:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from quiesce.errors import QuiesceError
 from quiesce.plan.found import FoundFolder, FoundProbe, FoundService, FoundStack
 from quiesce.plan.found_servers import find_server
-from quiesce.plan.known_images import NOT_HTTP, is_system, stores, url_of
+from quiesce.plan.known_images import NOT_HTTP, is_system, stores, url_of, why_never
+from quiesce.undeclared import is_data_of_postgres
 
 if TYPE_CHECKING:
     from quiesce.adapters.compose.discovery import ComposeDiscovery, Container, Discovered
@@ -58,6 +59,15 @@ def find_stack(
         profiles=_profiles(services, seen.profiles) or instance.profiles,
         timezone="" if "TZ" in instance.environment else _timezone(environ),
         notes=notes,
+    )
+    found = replace(
+        found,
+        services=tuple(
+            replace(s, anonymous=_anonymous(s, seen, discovery))
+            if s.active and not s.running
+            else s
+            for s in services
+        ),
     )
     sources = dict.fromkeys(
         mount.source for s in services for mount in s.mounts if mount.volume is None
@@ -119,6 +129,31 @@ def _service(
         probes=()
         if server or kind or not declared.active
         else tuple(_probes(name, resolved, seen.written.get(name) or {})),
+    )
+
+
+def _anonymous(
+    service: FoundService, seen: Discovered, discovery: ComposeDiscovery
+) -> tuple[str, ...]:
+    """Return where containers of a service will have anonymous volumes that may need a backup:
+    from its Compose file, and from its image if that is on the engine."""
+    entry = seen.services[service.name]
+    own = [mount.target for mount in service.mounts if mount.volume is None and not mount.source]
+    tmpfs = [str(path).partition(":")[0] for path in entry.get("tmpfs") or ()]
+    tmpfs += [str(v.get("target")) for v in entry.get("volumes") or () if v.get("type") == "tmpfs"]
+    taken = {mount.target.rstrip("/") for mount in service.mounts} | set(tmpfs)
+    own += [
+        target
+        for target in discovery.image_volumes(service.image)
+        if target.rstrip("/") not in taken
+    ]
+    data = service.server is not None
+    return tuple(
+        dict.fromkeys(
+            target.rstrip("/")
+            for target in own
+            if not why_never(target) and not (data and is_data_of_postgres(target))
+        )
     )
 
 

@@ -22,6 +22,7 @@ from quiesce.findings import Finding
 from quiesce.model import DatabaseRecord, Stack
 from quiesce.observed import Observed
 from quiesce.obstacles import flag_for
+from quiesce.plan.folders import refuse_servers
 from quiesce.plan.foreign_mounts import foreign_hint
 from quiesce.plan.live_servers import live_server_findings
 from quiesce.plan.project_name import other_project_findings
@@ -40,6 +41,10 @@ def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Findi
     found += _databases(observed)
     found += _undeclared(stack, ports, observed, {one.database for one in left})
     found += restorable(stack, ports, observed)
+    found += [
+        Finding("error", stack.file.name, error.fact, error.hint)
+        for error in refuse_servers(stack, observed)
+    ]
     found += _foreign_mounts(observed)
     found += _obstacles(stack, ports, observed)
     found += [

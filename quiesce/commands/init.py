@@ -137,7 +137,12 @@ def _asked(place: Place, found: FoundStack) -> FoundStack:
             replace(
                 service,
                 anonymous=tuple(
-                    dict.fromkeys(target for name, target in anonymous if name == service.name)
+                    dict.fromkeys(
+                        (
+                            *(target for name, target in anonymous if name == service.name),
+                            *service.anonymous,
+                        )
+                    )
                 ),
                 server=asked.get(service.name, service.server),
                 probes=tuple(

@@ -109,15 +109,16 @@ def _check_pair(
     if not within.is_relative_to(around):
         return
     outer_entry, inner_entry = stack.paths[outer], stack.paths[inner]
-    kept = "never" not in (outer_entry.backup, inner_entry.backup)
     if not _changes(outer_entry) or outer_entry.backup == inner_entry.backup == "never":
         return
     hint = "keep one of them"
-    if around != within and not kept and inner_entry.backup == "never":
-        relative = within.relative_to(around)
-        hint = f"remove '{inner}', and add 'exclude: [{relative}/*]' to '{outer}'"
-    elif around != within:
-        hint = f"remove '{inner}', or move its folder out of that of '{outer}'"
+    if around != within:
+        # No 'exclude' of the outer one: its restore would delete what that leaves out.
+        hint = f"move the folder of '{inner}' out of that of '{outer}'"
+        if outer_entry.backup == "files" and inner_entry.backup != "by-dump":
+            hint = f"remove '{inner}', because sets contain it with '{outer}'; or {hint}"
+        elif inner_entry.backup == "by-dump":
+            hint += f"; or replace '{outer}' by the other folders in it that are to be kept"
     key = other[0]
     line = findings.line(("paths", one[0]))
     findings.add(

@@ -2,7 +2,9 @@
 
 A database server may run for a long time before it answers: at its first start, the entry point of
 its image creates the data directory, runs scripts on a temporary server, and starts the final one.
-A health check that asks through the socket is healthy on the temporary server already.
+A health check that asks through the socket is healthy on the temporary server already. The
+temporary server of some images listens on TCP too; then the runtime knows that the entry point is
+still at work.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from quiesce.observed import Unit
 
 #: Seconds that a check of a unit that was up a moment ago may take.
 _AGAIN = 5.0
+#: Seconds that the work of an entry point is waited for when a server answers. Some keep a program
+#: running beside the server for good.
+_LONGEST_WORK = 60.0
 
 
 def wait_until_up(
@@ -46,9 +51,14 @@ def wait_until_up(
         asked = clock.monotonic()
         left = max(0.0, began + timeout - clock.monotonic())
         try:
-            refusal = run.ports.databases.await_answer(
-                database, left, partial(_require_up, run, own, began + timeout)
-            )
+            require_up = partial(_require_up, run, own, began + timeout)
+            refusal = run.ports.databases.await_answer(database, left, require_up)
+            left = max(0.0, began + timeout - clock.monotonic())
+            busy = run.ports.runtime.await_entry_point(service, min(left, _LONGEST_WORK))
+            if busy is not None:
+                # It may have been a temporary server that answered.
+                left = max(0.0, began + timeout - clock.monotonic())
+                refusal = run.ports.databases.await_answer(database, left, require_up)
         except QuiesceError as error:
             if error.lost_engine:
                 raise
@@ -57,6 +67,11 @@ def wait_until_up(
             continue
         # Not since the beginning: another service of the wave may have taken long.
         waited[service] = waited.get(service, 0.0) + clock.monotonic() - asked
+        if busy and report:
+            run.ports.sink.warn(
+                f"{service} answers SQL, but its entry point still runs '{busy}': if this is its "
+                "first start, the server may be a temporary one"
+            )
         if refusal:
             run.unasked.add(service)
         if refusal and report:

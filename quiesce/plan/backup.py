@@ -259,7 +259,7 @@ def reasons(stack: Stack, observed: Observed, selection: Selection) -> dict[str,
             found[service.name] = f"uses {min(needed)}"
         mounted = [m.volume for m in service.mounts if m.writable and m.volume in keys]
         if mounted and service.name in own:
-            raise refuse_server(stack, service.name, mounted[0])
+            raise refuse_server(stack, service, mounted[0])
         if mounted:
             found[service.name] = f"writes to {mounted[0]}"
     for name in own:

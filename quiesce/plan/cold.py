@@ -155,7 +155,7 @@ def database_volumes(
                 )
             found.append((servers[0], volume))
         elif servers:
-            raise refuse_server(stack, servers[0], volume.key)
+            raise refuse_server(stack, observed.service(servers[0]), volume.key)
     return tuple(found)
 
 

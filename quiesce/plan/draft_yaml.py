@@ -43,8 +43,11 @@ def draft(proposal: Proposal) -> str:
             lines += [*_excluded(proposal), ""]
     if proposal.order:
         lines += [
-            *_comment("Services start in this order, and stop in the reverse (from depends_on)."),
-            *_wrapped("restart: {order: [", proposal.order, "]}"),
+            *_comment(
+                "Services start after those in their depends_on and stop before them, otherwise at "
+                "the same time. To start them one after another:"
+            ),
+            *_comment(f"restart: {{order: [{', '.join(map(quoted, proposal.order))}]}}"),
             "",
         ]
     if proposal.probes:

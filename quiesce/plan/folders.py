@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path, PurePath
 
 from quiesce.errors import RequestError
 from quiesce.model import Stack, Volume
-from quiesce.observed import Observed
+from quiesce.observed import Observed, Service
 
 
 def require_folders(volumes: Sequence[Volume], observed: Observed) -> None:
@@ -20,13 +21,46 @@ def require_folders(volumes: Sequence[Volume], observed: Observed) -> None:
             )
 
 
-def refuse_server(stack: Stack, service: str, key: str) -> RequestError:
+def refuse_server(stack: Stack, service: Service, key: str) -> RequestError:
     """Return the error for files that a database server may write: it keeps running."""
-    noun = stack.volume(key).noun
+    volume = stack.volume(key)
+    noun = volume.noun
+    fact = f"{service.name} is a database server and writes to {noun} {key}"
+    inner = next(
+        (
+            mount.source
+            for mount in service.mounts
+            if mount.volume == key and mount.writable and _is_inside(mount.source, volume.folder)
+        ),
+        None,
+    )
+    if inner is not None:
+        return RequestError(
+            f"{fact}: its folder {inner} is inside of {volume.folder}",
+            f"replace {noun} {key} in stack.yaml by the folders in it that are to be kept, and "
+            f"mark {inner} 'backup: by-dump'",
+        )
     hint = (
         f"mark {noun} {key} 'backup: by-dump' in stack.yaml if it contains only declared "
         "databases; 'backup: never' leaves it out of every set"
     )
     if noun == "path":
-        hint += f"; if {service} only reads it, mount it read-only (':ro') in the Compose file"
-    return RequestError(f"{service} is a database server and writes to {noun} {key}", hint)
+        hint += f"; if {service.name} only reads it, mount it read-only (':ro') in the Compose file"
+    return RequestError(fact, hint)
+
+
+def refuse_servers(stack: Stack, observed: Observed) -> tuple[RequestError, ...]:
+    """Return an error for each kept volume or path that a database server may write to."""
+    servers = {database.service for database in stack.databases}
+    kept = {volume.key for volume in stack.volumes if volume.backup == "files"}
+    return tuple(
+        refuse_server(stack, service, key)
+        for service in observed.services
+        if service.name in servers
+        for key in dict.fromkeys(m.volume for m in service.mounts if m.writable)
+        if key in kept
+    )
+
+
+def _is_inside(source: str, folder: Path | None) -> bool:
+    return folder is not None and folder in PurePath(source).parents

@@ -129,3 +129,27 @@ def start_waves(
     for unit in sorted_units:
         waves.setdefault(wave_of[unit.service], []).append(unit)
     return tuple(tuple(waves[wave]) for wave in sorted(waves))
+
+
+def start_groups(
+    units: Sequence[Unit], services: Sequence[Service], declared: Sequence[str]
+) -> tuple[tuple[Unit, ...], ...]:
+    """Return units, given in start order, in as few groups as possible of which each may start, or
+    stop, at the same time.
+
+    A service is in a later group than those that it depends on, directly or not, and than those
+    before it in `declared` (`restart.order`). Replicas are in one group.
+    """
+    needs = dependencies(services)
+    present = list(dict.fromkeys(unit.service for unit in units))
+    ranks = {name: index for index, name in enumerate(declared)}
+    group_of: dict[str, int] = {}
+    for name in present:
+        before = set(all_needed(needs, [name])) if name in needs else set()
+        if name in ranks:
+            before |= {other for other in ranks if ranks[other] < ranks[name]}
+        group_of[name] = 1 + max((group_of[other] for other in before & group_of.keys()), default=0)
+    groups: dict[int, list[Unit]] = {}
+    for unit in units:
+        groups.setdefault(group_of[unit.service], []).append(unit)
+    return tuple(tuple(groups[number]) for number in sorted(groups))

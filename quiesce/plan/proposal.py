@@ -218,6 +218,7 @@ def _paths(found: FoundStack) -> tuple[list[Entry], list[tuple[str, str]]]:
     kept: dict[str, str] = {}
     entries: list[Entry] = []
     asides: list[tuple[str, str]] = []
+    servers = [one for one, users in mounted.items() if _kind(users)[0] == "by-dump"]
     # An outer folder comes before those inside of it.
     for source, users in sorted(mounted.items()):
         folder = found.folders[source]
@@ -225,6 +226,13 @@ def _paths(found: FoundStack) -> tuple[list[Entry], list[tuple[str, str]]]:
         aside = _not_listed(source, folder, users, found)
         way, about = _kind_of_path(folder, users, names)
         outer = next((one for one in kept if _is_inside(source, one)), None)
+        server = next((one for one in servers if _is_inside(one, source)), None)
+        if aside is None and way == "files" and server is not None:
+            aside = (
+                f"contains {found.folders[server].shown}, which a database server writes to. List "
+                f"the other folders in it that are to be kept, then {folder.shown} with 'backup: "
+                "never'"
+            )
         if aside is None and outer is not None:
             aside = f"inside of {kept[outer]}"
         if aside is not None:

@@ -46,11 +46,11 @@ from quiesce.plan.steps import (
     PutBackVolume,
     RecordStack,
     StageVolume,
-    StopServices,
     SwapDatabases,
     SwapVolume,
     UnmarkDatabase,
 )
+from quiesce.plan.together import stop_step
 
 
 def plan_restore(
@@ -299,11 +299,7 @@ def _exchange(
     )
     undo: tuple[Node, ...] = (
         *(
-            (
-                StopServices(
-                    units, stack.restart.stop_timeout, "so that the previous data can be put back"
-                ),
-            )
+            (stop_step(stack, observed, units, "so that the previous data can be put back"),)
             if units and starts
             else ()
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from quiesce.errors import RequestError
 from quiesce.model import Command, Stack
@@ -21,11 +22,11 @@ from quiesce.plan.steps import (
     RemoveServices,
     RunCommand,
     StartServices,
-    StopServices,
     UpServices,
     WaitHealthy,
     WaitServices,
 )
+from quiesce.plan.together import bystanders, start_step, stop_step
 from quiesce.suggest import suggest
 
 #: The bracket in which services are stopped.
@@ -84,14 +85,25 @@ def start_nodes(
     waves = order.start_waves(
         units, observed.services, ordered(stack, observed), stack.restart.order
     )
-    return coming_back(stack, waves, why)
+    if bystanders(stack, observed, units):
+        # One after another, containers usually get the addresses that they had.
+        return coming_back(stack, waves, why)
+    return coming_back(stack, waves, why, partial(start_step, stack, observed))
 
 
-def coming_back(stack: Stack, waves: Sequence[tuple[Unit, ...]], why: str) -> tuple[Node, ...]:
-    """Return the steps that start these waves, each healthy before the next."""
+def coming_back(
+    stack: Stack,
+    waves: Sequence[tuple[Unit, ...]],
+    why: str,
+    start: Callable[[tuple[Unit, ...], str], StartServices] | None = None,
+) -> tuple[Node, ...]:
+    """Return the steps that start these waves, each healthy before the next. Without `start`,
+    services of a wave start one after another."""
     nodes: list[Node] = []
     for wave in waves:
-        nodes.append(StartServices(wave, stack.restart.stop_timeout, why))
+        nodes.append(
+            start(wave, why) if start else StartServices(wave, stack.restart.stop_timeout, why)
+        )
         nodes.append(WaitHealthy(wave, stack.restart.health_timeout, "until as healthy as before"))
     return tuple(nodes)
 
@@ -102,17 +114,9 @@ def address_nodes(
     """Return the step that checks whether restarted units have other IP addresses.
 
     Services that kept running in their networks may remember the old ones, even without a declared
-    dependency. Database servers do not count, because they do not connect to others.
+    dependency.
     """
-    servers = {database.service for database in stack.databases}
-    networks = {address.network for unit in units for address in unit.addresses}
-    others = tuple(
-        unit
-        for unit in observed.running
-        if unit not in units
-        and unit.service not in servers
-        and networks & {address.network for address in unit.addresses}
-    )
+    others = bystanders(stack, observed, units)
     if not others:
         return ()
     return (CheckAddresses(tuple(units), others, "a restarted container may get another address"),)
@@ -159,7 +163,7 @@ def quiet(
             HoldRestart(
                 loops, "crashes again and again, and the engine could start it at any time"
             ),
-            StopServices(loops, stack.restart.stop_timeout, why),
+            stop_step(stack, observed, loops, why),
             *watch,
         )
     held = tuple(unit for unit in rest if unit.restart_policy == "always" and not boot_safe)
@@ -167,7 +171,7 @@ def quiet(
     if held:
         stop = (HoldRestart(held, "so that a reboot cannot start services on half-exchanged data"),)
     if rest:
-        stop = (*stop, StopServices(rest, stack.restart.stop_timeout, why))
+        stop = (*stop, stop_step(stack, observed, rest, why))
     if loops or held:
         always = (FreeRestart((*loops, *held), "as it was before"), *always)
     enter = (*first, *before, *stop)
@@ -187,7 +191,7 @@ def stopped_or_as_before(
     """Return a permanent stop, then `body`. If it fails, what ran is started again."""
     if not units:
         return body
-    stop = StopServices(tuple(units), stack.restart.stop_timeout, why)
+    stop = stop_step(stack, observed, units, why)
     back = start_nodes(stack, observed, units, "the run did not finish")
     return (Bracket("stopped, or running as before", (stop,), body, on_failure=back),)
 

@@ -34,9 +34,9 @@ from quiesce.plan.steps import (
     Plan,
     RecordStack,
     ReleaseSnapshot,
-    StopServices,
     VerifySet,
 )
+from quiesce.plan.together import stop_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +92,10 @@ def plan_shutdown(
         VerifySet(set_name, "services stay stopped only if the set is good"),
     )
     if rest:
-        stop = StopServices(rest, stack.restart.stop_timeout, "the set is verified")
+        stop = stop_step(stack, observed, rest, "the set is verified")
         # In a separate bracket: a recovery completes a half-done stop before it starts services.
         body = (*body, Bracket("stop the remaining services", (stop,), ()))
-    enter = (StopServices(first, stack.restart.stop_timeout, why),) if first else ()
+    enter = (stop_step(stack, observed, first, why),) if first else ()
     back: tuple[Node, ...] = ()
     if not request.force:
         back = start_nodes(stack, observed, everything, "no verified set was made")
@@ -109,7 +109,7 @@ def plan_stop_all(stack: Stack, observed: Observed, request: ShutdownRequest, ru
     """Return the plan that stops everything in order, without a backup."""
     refuse_half_kept(observed, request.keep_running)
     units = going_down(stack, observed, request.keep_running)
-    nodes = (StopServices(units, stack.restart.stop_timeout, "forced"),) if units else ()
+    nodes = (stop_step(stack, observed, units, "forced"),) if units else ()
     return _plan(stack, observed, run, nodes)
 
 

@@ -63,14 +63,18 @@ class UpServices(Step):
 
 @dataclass(frozen=True, slots=True)
 class StopServices(Step):
-    """These units, in stop order, are stopped; each gets at least `timeout` seconds to exit."""
+    """These units, in stop order, are stopped; each gets at least `timeout` seconds to exit.
+
+    `groups`: services that are stopped at the same time. All others are stopped one after another.
+    """
 
     units: tuple[Unit, ...]
     timeout: float
+    groups: tuple[tuple[str, ...], ...] = field(default=(), kw_only=True)
     why: str
 
     def sentence(self) -> str:
-        return f"stop {names(self.units)}"
+        return f"stop {grouped_names(self.units, self.groups)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +117,18 @@ class StartServices(Step):
     """These units, in start order, run as they did before.
 
     If one cannot be started, the others still start. With `keep_going`, services that need it are
-    left out, and `CheckStarted` reports the failure at the end of the plan.
+    left out, and `CheckStarted` reports the failure at the end of the plan. `groups` is as in
+    `StopServices`.
     """
 
     units: tuple[Unit, ...]
     timeout: float
     keep_going: bool = field(default=False, kw_only=True)
+    groups: tuple[tuple[str, ...], ...] = field(default=(), kw_only=True)
     why: str
 
     def sentence(self) -> str:
-        return f"start {names(self.units)}"
+        return f"start {grouped_names(self.units, self.groups)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -1030,6 +1036,29 @@ def names(units: tuple[Unit, ...]) -> str:
     for unit in units:
         counts[unit.service] = counts.get(unit.service, 0) + 1
     return ", ".join(name if count == 1 else f"{name} ×{count}" for name, count in counts.items())
+
+
+def grouped(
+    units: tuple[Unit, ...], groups: tuple[tuple[str, ...], ...]
+) -> tuple[tuple[Unit, ...], ...]:
+    """Return the units in their order; those of one group of services are together."""
+    of = {name: number for number, group in enumerate(groups) for name in group}
+    found: list[list[Unit]] = []
+    for unit in units:
+        group = of.get(unit.service)
+        if found and group is not None and group == of.get(found[-1][0].service):
+            found[-1].append(unit)
+        else:
+            found.append([unit])
+    return tuple(map(tuple, found))
+
+
+def grouped_names(units: tuple[Unit, ...], groups: tuple[tuple[str, ...], ...]) -> str:
+    """Return the units' services in their order; those of one group are joined by `+`."""
+    parts = [names(group) for group in grouped(units, groups)]
+    if len(parts) == len(units):
+        return names(units)
+    return ", ".join(part.replace(", ", " + ") for part in parts)
 
 
 def _listed(values: tuple[str, ...], otherwise: str) -> str:

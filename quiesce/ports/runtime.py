@@ -90,8 +90,11 @@ class Runtime(Protocol):
         """Remove the containers of these services and networks that only they used, no volumes."""
         ...
 
-    def stop(self, units: Sequence[Unit], timeout: float) -> tuple[StopResult, ...]:
-        """Stop these units one after the other, in the given order.
+    def stop(
+        self, units: Sequence[Unit], timeout: float, *, together: bool = False
+    ) -> tuple[StopResult, ...]:
+        """Stop these units one after the other, in the given order. With `together`, it may stop
+        them at the same time; it tries all of them, and raises if one cannot be stopped.
 
         Each gets the longer of `timeout` and its own stop timeout before it is killed. A unit
         that is not running, or no longer exists, counts as stopped. A paused unit is resumed so
@@ -108,9 +111,10 @@ class Runtime(Protocol):
         """Give these units the restart policy back that they had when they were observed."""
         ...
 
-    def start(self, units: Sequence[Unit]) -> None:
+    def start(self, units: Sequence[Unit], *, together: bool = False) -> None:
         """Start these units in the given order. A unit that was removed since is created again
-        from its service; one that was paused when observed is paused again.
+        from its service; one that was paused when observed is paused again. With `together`, it may
+        start them at the same time.
 
         Raise ServiceFailed, and start none of them, if a container outside of the project has
         write access to something that one of these units writes to."""
@@ -126,6 +130,12 @@ class Runtime(Protocol):
         seconds or of which a unit ended, with its last log lines as details; it waits for the
         others all the same. A unit that kept restarting when observed is not waited for.
         """
+        ...
+
+    def await_entry_point(self, service: str, seconds: float) -> str | None:
+        """Wait until the entry point of this service's image has prepared its data, after which it
+        starts its final server. Return None if there was nothing to wait for, "" if it is done,
+        and what it still runs after so many seconds."""
         ...
 
     def endpoint(self, service: str, port: int) -> Endpoint:

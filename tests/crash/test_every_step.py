@@ -7,7 +7,9 @@ and does nothing. The real thing is killed in tests/e2e.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +201,36 @@ def test_what_ran_runs_again_after_a_death_at_any_step(
     world.effects.clear()
     world.recover()
     assert world.effects == []
+
+
+def test_what_ran_runs_again_after_a_death_within_a_group(tmp_path: Path) -> None:
+    """Of services that stop, or start, at the same time, some had done so."""
+    for number in itertools.count():
+        world = World(tmp_path / str(number))
+        world.stack = replace(world.stack, restart=replace(world.stack.restart, order=()))
+        before = world.running
+        plan = _backup_cold(world)
+        grouped = [step.groups for _, step in steps_of(plan.nodes) if hasattr(step, "groups")]
+        assert (("redis", "db"),) in grouped
+        assert (("db", "redis"),) in grouped
+
+        def die(call: str, world: World = world, at: int = number) -> None:
+            world.dead = world.dead or len(world.runtime.calls) > at
+            if world.dead:
+                raise Killed
+
+        world.runtime.on_call = die
+        with contextlib.suppress(Killed, QuiesceError):
+            world.run(plan, world.handlers())
+        died = world.dead
+        world.runtime.on_call = None
+        world.recover()
+        assert world.running == before, number
+        assert world.policies == {"always"}
+        assert not journals.unfinished(runs_folder(world.stack))
+        if not died:
+            break
+    assert number > 8
 
 
 @pytest.mark.parametrize("name", PLANNERS)

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,13 @@ services:
 volumes: {pgdata: , extra: }
 """
 SECRET = "a pass$word"
+
+
+def docker(*arguments: str, stdin: str = "") -> None:
+    """Use the engine past Quiesce."""
+    subprocess.run(["docker", *arguments], input=stdin, text=True, capture_output=True, check=True)
+
+
 pytestmark = pytest.mark.engine
 
 
@@ -142,3 +150,60 @@ def test_an_empty_folder_is_named(engine: str, tmp_path: Path) -> None:
     assert wrong.returncode == 2
     assert f"there is no Compose file in {tmp_path}" in wrong.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+UNNAMED = """\
+services:
+  db:
+    image: ${POSTGRES_IMAGE}
+    environment: {POSTGRES_PASSWORD: "a password"}
+  redis:
+    image: ${REDIS_IMAGE}
+  app:
+    image: ${STATE_IMAGE}
+    command: [sleep, infinity]
+    init: true
+    tmpfs: [/scratch]
+    volumes: ["kept:/kept", /written]
+  later:
+    image: ${STATE_IMAGE}
+    command: [sleep, infinity]
+    profiles: [later]
+volumes: {kept: }
+"""
+
+
+def test_anonymous_volumes_are_seen_before_any_container_exists(
+    engine: str, tmp_path: Path
+) -> None:
+    """From the images, and with the same result as from the containers later."""
+    made = Folder(tmp_path / "app", f"qinit{secrets.token_hex(3)}")
+    made.path.mkdir()
+    (made.path / "compose.yaml").write_text(f"name: {made.project}\n{UNNAMED}")
+    image = f"{made.project}-state:1"
+    images = {name: os.environ[name] for name in ("POSTGRES_IMAGE", "REDIS_IMAGE")}
+    images["STATE_IMAGE"] = image
+    (made.path / ".env").write_text("".join(f"{k}={v}\n" for k, v in images.items()))
+    recipe = (
+        f'FROM {os.environ["TINY_IMAGE"]}\nVOLUME ["/state/", "/kept", "/scratch", "/app/cache"]'
+    )
+    docker("build", "--tag", image, "-", stdin=recipe)
+
+    def about_volumes() -> list[str]:
+        shown = made.quiesce("init", "--dry-run")
+        assert shown.returncode == 0, shown.stderr
+        words = ("anonymous", "exclude_volumes", "app:/", "later:/", "db:/")
+        return [line for line in shown.stdout.splitlines() if any(w in line for w in words)]
+
+    try:
+        before = about_volumes()
+        made.start()
+        assert about_volumes() == before
+    finally:
+        made.compose("down", "--volumes", check=False)
+        docker("image", "rm", image)
+    text = "\n".join(before)
+    assert 'exclude_volumes: ["redis:/data"]' in text
+    assert "app:/state is an anonymous volume" in text
+    assert "app:/written is an anonymous volume" in text
+    assert not any(word in text for word in ("/kept", "/scratch", "/app/cache", "later:", "db:/"))

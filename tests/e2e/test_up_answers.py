@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.checkout import ROOT
 from tests.support.small import Small
 
 pytestmark = pytest.mark.engine
@@ -69,3 +70,38 @@ def test_a_server_that_refuses_the_user_is_up_but_not_called_answering(small: Sm
     assert "not asked: db" in result.out
     assert "answering SQL: db" not in result.out.splitlines()[-1]
     assert "correct databases.shop in stack.yaml" in result.err
+
+
+@pytest.mark.parametrize("init", [False, True])
+def test_a_temporary_server_that_listens_on_tcp_is_not_the_final_one(
+    small: Small, init: bool
+) -> None:
+    """Some images let their first start be reached. The entry point still runs its script then."""
+    small.prepare(SLOW)
+    recipe = ROOT / "tests/engine/recipes/postgres/docker-entrypoint.sh"
+    changed = recipe.read_text().replace("listen_addresses=''", "listen_addresses='*'")
+    assert changed != recipe.read_text()
+    entry = small.folder / "entry.sh"
+    entry.write_text(changed)
+    entry.chmod(0o755)
+    compose = small.folder / "docker-compose.yml"
+    mount = (
+        "      - ./entry.sh:/usr/local/bin/docker-entrypoint.sh:ro\n    stop_grace_period: 30s\n"
+    )
+    mount += f"    init: {str(init).lower()}\n"
+    compose.write_text(compose.read_text().replace("    stop_grace_period: 30s\n", mount, 1))
+    result = small.succeed("up")
+    assert "up; answering SQL: db" in result.out
+    assert "temporary" not in result.err
+    (server,) = small.servers()
+    assert small.sql(server, "SELECT count(*) FROM prepared") == ["1"]
+
+
+def test_a_shell_that_stays_beside_its_server_delays_nothing_for_long(small: Small) -> None:
+    """It runs nothing else, so there is nothing to wait for."""
+    compose = small.folder / "docker-compose.yml"
+    shell = "    entrypoint: [sh, -c, 'docker-entrypoint.sh postgres; echo ended']\n"
+    compose.write_text(compose.read_text().replace("    stop_grace_period: 30s\n", shell, 1))
+    result = small.succeed("up")
+    assert "up; answering SQL: db" in result.out
+    assert "temporary" not in result.err

@@ -194,7 +194,9 @@ class FakeRuntime:
             with _Effect(self, f"remove:{name}"):
                 self._units = {i: u for i, u in self._units.items() if u.service != name}
 
-    def stop(self, units: Sequence[Unit], timeout: float) -> tuple[StopResult, ...]:
+    def stop(
+        self, units: Sequence[Unit], timeout: float, *, together: bool = False
+    ) -> tuple[StopResult, ...]:
         results = []
         for unit in units:
             with _Effect(self, f"stop:{unit.service}"):
@@ -218,7 +220,7 @@ class FakeRuntime:
                 if now := self._units.get(unit.id) or self._successor(unit):
                     self._units[now.id] = replace(now, restart_policy=policy(unit))
 
-    def start(self, units: Sequence[Unit]) -> None:
+    def start(self, units: Sequence[Unit], *, together: bool = False) -> None:
         for unit in units:
             with _Effect(self, f"start:{unit.service}"):
                 now = self._units.get(unit.id) or self._successor(unit) or self._make(unit.service)
@@ -241,6 +243,9 @@ class FakeRuntime:
         if failures:
             raise ServiceFailed.of(failures)
         return {unit.service: 0.0 for unit in units}
+
+    def await_entry_point(self, service: str, seconds: float) -> str | None:
+        self._reach()
 
     def run_tool(
         self,

@@ -73,7 +73,7 @@ def test_a_downtime_begins_with_the_request_to_stop_and_what_was_killed_is_said(
     codes = iter([137, 0, 0])
     world = World()
 
-    def stop(units: list[Unit], timeout: float) -> tuple[StopResult, ...]:
+    def stop(units: tuple[Unit, ...], timeout: float) -> tuple[StopResult, ...]:
         world.seconds += 10.0
         return (StopResult(units[0], next(codes), 10.0),)
 
@@ -81,10 +81,10 @@ def test_a_downtime_begins_with_the_request_to_stop_and_what_was_killed_is_said(
     proxy, backend = UNITS[4], UNITS[2]
     world.do(s.StopServices((proxy, replace(proxy, id="second"), backend), 60.0, ""))
     assert world.run.exit_codes == {"proxy": 137, "backend": 0}
-    assert [one for one, _ in world.asked("runtime.stop")] == [
-        [proxy],
-        [replace(proxy, id="second")],
-        [backend],
+    assert [call[0] for call in world.asked("runtime.stop")] == [
+        (proxy,),
+        (replace(proxy, id="second"),),
+        (backend,),
     ]
     assert world.warned == [
         "proxy had to be killed: raise its stop_grace_period, or make its main process exit on "
@@ -98,6 +98,56 @@ def test_a_downtime_begins_with_the_request_to_stop_and_what_was_killed_is_said(
     assert (units, timeout) == ([proxy, backend], 9.0), "what is known to be down was reported"
     waiting("proxy")
     assert world.run.downtime.result() == Downtime(37.0, {"proxy": 35.0, "backend": 17.0})
+
+
+def test_the_groups_of_a_step_are_stopped_and_started_at_the_same_time() -> None:
+    """Each downtime of a group begins with the request to stop the group."""
+    db, redis, backend, frontend, proxy = UNITS
+    world = World()
+
+    def stop(units: tuple[Unit, ...], timeout: float, **_: Any) -> tuple[StopResult, ...]:
+        world.seconds += 10.0
+        return tuple(StopResult(unit, 1, 10.0) for unit in units)
+
+    world.answers["runtime.stop"] = stop
+    stopping = s.StopServices(
+        (proxy, frontend, backend), 9.0, "", groups=(("frontend", "backend"),)
+    )
+    world.do(stopping)
+    assert world.calls[-2:] == [
+        ("runtime.stop", (proxy,), 9.0, {"together": False}),
+        ("runtime.stop", (frontend, backend), 9.0, {"together": True}),
+    ]
+    assert world.run.exit_codes == {"proxy": 1, "frontend": 1, "backend": 1}
+    world.do(s.StartServices((db, redis, backend), 9.0, "", groups=(("db", "redis"),)))
+    assert world.asked("runtime.start") == [
+        ((db, redis), {"together": True}),
+        ((backend,), {"together": False}),
+    ]
+    world.answers["runtime.wait_healthy"] = {"frontend": 0.0, "backend": 0.0, "proxy": 0.0}
+    world.do(s.WaitHealthy((proxy, frontend, backend), 9.0, ""))
+    spans = world.run.downtime.result().services
+    assert spans == {"proxy": 20.0, "frontend": 10.0, "backend": 10.0}
+
+
+def test_of_services_that_start_at_the_same_time_each_failure_is_reported() -> None:
+    """One that cannot start hides no other, and what follows its group is started too."""
+    bad = {"redis", "backend"}
+
+    def start(units: tuple[Unit, ...], **_: Any) -> None:
+        failed = [unit.service for unit in units if unit.service in bad]
+        if failed:
+            parts = {name: QuiesceError(f"{name} is broken", f"mend {name}") for name in failed}
+            raise ServiceFailed.of(parts)
+
+    world = World(runtime__start=start)
+    step = s.StartServices(UNITS[:4], 9.0, "", groups=(("db", "redis"),))
+    error = world.fail(step, ServiceFailed)
+    assert error.fact == "redis is broken; backend is broken"
+    assert error.hint == "mend redis; mend backend"
+    started = [unit for call in world.asked("runtime.start") for unit in call[0]]
+    assert started[-4:] == list(UNITS[:4])
+    assert world.run.not_started == bad
 
 
 def test_of_services_that_fail_to_get_well_those_that_did_count_as_back() -> None:
@@ -121,7 +171,7 @@ def test_an_engine_that_is_lost_ends_a_start(count: int) -> None:
         first = QuiesceError("one failed", "see its log")
         answers = iter([first, lost])
 
-        def start(_: Any) -> None:
+        def start(_: Any, **_options: Any) -> None:
             raise next(answers)
 
         world.answers["runtime.start"] = start
@@ -257,6 +307,25 @@ def test_a_server_is_up_once_it_answers_and_counts_as_down_until_then() -> None:
     assert (world.warned, world.run.unasked) == ([], set())
     world.do(s.WaitHealthy((replace(UNITS[0], state="paused"), UNITS[1]), 9.0, ""))
     assert world.asked("databases.await_answer") == []
+
+
+def test_a_server_is_asked_again_when_its_entry_point_has_ended() -> None:
+    """A temporary server may have answered. What a script keeps running for good is said."""
+    world = World(runtime__await_entry_point="")
+    world.do(s.WaitServices(("db",), 90.0, ""))
+    assert world.asked("runtime.await_entry_point") == [("db", 60.0)]
+    assert len(world.asked("databases.await_answer")) == 2
+    assert world.warned == []
+    world = World(runtime__await_entry_point="tail -f log")
+    world.do(s.WaitServices(("db",), 9.0, ""))
+    assert world.asked("runtime.await_entry_point") == [("db", 9.0)]
+    assert world.warned == [
+        "db answers SQL, but its entry point still runs 'tail -f log': if this is its first start, "
+        "the server may be a temporary one"
+    ]
+    world.calls.clear()
+    world.do(s.WaitHealthy(UNITS[:1], 9.0, ""))
+    assert world.warned == []
 
 
 def test_no_time_is_left_for_an_answer_after_all_of_it() -> None:

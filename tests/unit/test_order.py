@@ -105,3 +105,28 @@ def test_a_completed_job_between_two_services_is_waited_through() -> None:
         "web": {"job": "completed"},
     }
     assert _waves(needs, absent=("job",)) == ["db", "web"]
+
+
+def _groups(needs: dict[str, dict[str, Condition]], names: str, declared: str = "") -> list[str]:
+    services = [make_service(name, needs=need) for name, need in needs.items()]
+    units = [unit for name in names for s in services if s.name == name for unit in s.units]
+    return ["".join(u.service for u in g) for g in order.start_groups(units, services, declared)]
+
+
+def test_what_is_not_ordered_may_start_at_the_same_time() -> None:
+    """A service that does not run orders those around it; restart.order orders those it names."""
+    assert _groups(CHAINS, "acbde") == ["ac", "bd", "e"]
+    assert _groups(CHAINS, "ace") == ["ac", "e"]
+    assert _groups(CHAINS, "cabde", declared="ca") == ["c", "ad", "b", "e"]
+    assert _groups(CHAINS, "ac", declared="ac") == ["a", "c"]
+
+
+def test_replicas_of_a_service_may_start_at_the_same_time() -> None:
+    """They do not need each other."""
+    services = [make_service("a", replicas=2), make_service("b", needs=["a"], replicas=2)]
+    units = [unit for service in services for unit in service.units]
+    groups = order.start_groups(units, services, ())
+    assert [[unit.name for unit in group] for group in groups] == [
+        ["fake-a-1", "fake-a-2"],
+        ["fake-b-1", "fake-b-2"],
+    ]

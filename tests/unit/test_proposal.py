@@ -82,7 +82,8 @@ def test_the_whole_text_is_a_valid_stack(tmp_path: Path) -> None:
         "pgdata": "by-dump",
         "redis": "files",
     }
-    assert read.restart.order == ("db", "redis", "web")
+    assert read.restart.order == (), "depends_on says it, also of services that come later"
+    assert "# restart: {order: [db, redis, web]}" in text
     assert read.probes[0].path == "/health"
     assert "# not backed up: /app/.cache of web is a cache" in text
     assert "# /var/log/app of web: 2.5 MB in 3 files" in text

@@ -196,7 +196,7 @@ def test_who_was_taken_out_of_the_stack_is_owed_nothing(tmp_path: Path) -> None:
     world = World(tmp_path, a_world())
     start = world.runtime.start
 
-    def without_redis(units: Sequence[Unit]) -> None:
+    def without_redis(units: Sequence[Unit], **_options: Any) -> None:
         for unit in units:
             if unit.service == "redis":
                 raise NotDeclared("service redis has no container")

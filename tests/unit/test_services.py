@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -117,3 +118,67 @@ def test_who_runs_on_in_a_network_of_what_restarts_may_keep_an_address() -> None
     assert _bystanders(near) == ["redis"]
     assert _bystanders(_in_networks(world, backend="front", redis="back")) == []
     assert _bystanders(world) == []
+
+
+def _steps(observed: Observed, **fields: Any) -> list[s.Step]:
+    stack = a_stack(**fields)
+    return [step for _, step in steps_of(plan_restart(stack, observed, RUN, ()).nodes)]
+
+
+def test_services_stop_and_start_at_the_same_time_where_nothing_orders_them() -> None:
+    """depends_on and restart.order order them. The step names those of one group with `+`."""
+    free = replace(a_stack().restart, order=())
+    stop, first, *_ = (
+        step
+        for step in _steps(a_world(), restart=free)
+        if isinstance(step, s.StopServices | s.StartServices)
+    )
+    assert isinstance(stop, s.StopServices)
+    assert stop.groups == (("redis", "db"),)
+    assert stop.sentence() == "stop proxy, frontend, backend, redis + db"
+    assert isinstance(first, s.StartServices)
+    assert (first.groups, first.sentence()) == ((("db", "redis"),), "start db + redis")
+    assert all(
+        step.groups == ()
+        for step in _steps(a_world())
+        if isinstance(step, s.StopServices | s.StartServices)
+    ), "restart.order names all of them"
+
+
+def test_services_start_one_after_another_beside_one_that_may_remember_their_addresses() -> None:
+    """Started in order they usually get them back. They may stop at the same time all the same."""
+    world = a_world()
+    there = {
+        service.name: replace(
+            service,
+            depends_on=(),
+            units=tuple(
+                replace(unit, addresses=(Address("core_default", f"172.20.0.{number}"),))
+                for unit in service.units
+            ),
+        )
+        for number, service in enumerate(world.services)
+    }
+    world = replace(world, services=tuple(there.values()))
+    stack = a_stack(restart=replace(a_stack().restart, order=()))
+    plan = plan_restart(stack, world, RUN, ("db", "redis"))
+    steps = [step for _, step in steps_of(plan.nodes)]
+    (start,) = (step for step in steps if isinstance(step, s.StartServices))
+    assert (start.sentence(), start.groups) == ("start db, redis", ())
+    (stop,) = (step for step in steps if isinstance(step, s.StopServices))
+    assert stop.sentence() == "stop redis + db"
+    alone = replace(world, services=(there["db"], there["redis"]))
+    steps = [step for _, step in steps_of(plan_restart(stack, alone, RUN, ("db", "redis")).nodes)]
+    (start,) = (step for step in steps if isinstance(step, s.StartServices))
+    assert start.sentence() == "start db + redis"
+
+
+def test_a_group_loses_services_that_a_later_run_decided_about() -> None:
+    """What is left of a pending start keeps its groups."""
+    units = tuple(unit for service in a_world().services for unit in service.units)
+    db, redis, backend = units[:3]
+    groups = (("db", "redis", "backend"),)
+    assert s.grouped((db, redis, backend), groups) == ((db, redis, backend),)
+    assert s.grouped((db, backend), groups) == ((db, backend),)
+    assert s.grouped((db, units[4], backend), groups) == ((db,), (units[4],), (backend,))
+    assert s.grouped((), groups) == ()

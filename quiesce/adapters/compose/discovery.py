@@ -118,6 +118,16 @@ class ComposeDiscovery:
             if once != "True"
         )
 
+    def image_volumes(self, image: str) -> tuple[str, ...]:
+        """Return the paths at which a container of this image gets an anonymous volume, if nothing
+        else is mounted there; none if the image is not on the engine."""
+        form = "{{json .Config.Volumes}}"
+        try:
+            output = self._compose.docker("image", "inspect", "--format", form, image, timeout=30)
+        except QuiesceError:
+            return ()
+        return tuple(json.loads(output or "null") or ())
+
     def _written(self, project: str) -> Mapping[str, Mapping[str, Any]]:
         """Return the services with their variables unresolved; nothing if Compose cannot."""
         # Unresolved, `name:` of a file may be no valid name.

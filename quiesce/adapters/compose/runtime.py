@@ -11,16 +11,18 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quiesce.adapters.compose import inventory
 from quiesce.adapters.compose.address import find_address
+from quiesce.adapters.compose.at_once import with_each
 from quiesce.adapters.compose.cli import ComposeCommand
 from quiesce.adapters.compose.containers import ComposeUnits
 from quiesce.adapters.compose.endpoint import WAYS, ComposeReach, Relay, Way
 from quiesce.adapters.compose.engine import EngineConnection
+from quiesce.adapters.compose.entry_point import await_entry_point
 from quiesce.adapters.compose.events import StartsListener, who_started
 from quiesce.adapters.compose.folders import Folders
 from quiesce.adapters.compose.inspected import Inspected, service_of
@@ -77,24 +79,19 @@ class ComposeRuntime:
         return self._connection.engine()
 
     def is_local(self) -> bool:
-        """Whether the engine sees this machine's file systems; tested once per process.
-
-        Needs one of the stack's images, and one `docker create`.
-        """
+        """Whether the engine sees this machine's file systems; see `EngineConnection.is_local`."""
         return self._connection.is_local(next(iter(self.image_ids()), None))
 
     def services(self) -> tuple[Service, ...]:
-        """Return the services of the active profiles in declaration order, then strays.
-
-        A stray is a container of this project whose service is not among them (another profile, or
-        no longer declared). The actual mounts of a container are added to those of its service.
-        """
+        """Return the services of the active profiles in declaration order, then strays: containers
+        of this project whose service is not among them. The actual mounts of a container are added
+        to those of its service."""
         model = self._model()
         found = inventory.services_of(model, self._units.containers())
         return self._starter.with_foreign_mounts(self._folders.with_mounts(found, model))
 
     def api(self) -> APIClient:
-        """Return the SDK's client of this engine; it is closed with the runtime."""
+        """Return the SDK's client; it is closed with the runtime."""
         return self._connection.api
 
     def project_traces(self, names: Collection[str]) -> Mapping[str, Traces]:
@@ -115,8 +112,7 @@ class ComposeRuntime:
     def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
         """Return the volumes of the Compose model, declared ones first, then the declared paths.
 
-        `outside` names containers that mount one and are no units of this project. `mountpoint` is
-        None unless the engine may be local.
+        `mountpoint` is None unless the engine may be local.
         """
         model, project = self._model(), self._instance.project
         found = inventory.volume_states(self._connection, project, model, declared)
@@ -149,8 +145,7 @@ class ComposeRuntime:
         return found
 
     def resolved_model(self) -> dict[str, Any]:
-        """Return the model with every variable replaced, secrets included: for a copy of the stack,
-        never for storage."""
+        """Return the model with variables replaced, secrets included: never for storage."""
         done = self._compose.run("config", "--format", "json")
         return self._reader.with_unused(json.loads(done.stdout))
 
@@ -173,8 +168,7 @@ class ComposeRuntime:
         """Create and start these services (all active ones if none is named).
 
         Compose recreates a container when its configuration or image changed; it must not when a
-        dependency was not named, as it does before 2.30. A service that cannot be started only
-        keeps down those that depend on it.
+        dependency was not named, as it does before 2.30.
         """
         self._require(services)
         self.engine()
@@ -192,13 +186,16 @@ class ComposeRuntime:
         else:
             self._compose.run("down", "--remove-orphans", profiles=("*",))
 
-    def stop(self, units: Sequence[Unit], timeout: float) -> tuple[StopResult, ...]:
-        """Stop these units one after the other, each with its own timeout if that is longer."""
-        return tuple(self._units.stop(unit, timeout) for unit in units)
+    def stop(
+        self, units: Sequence[Unit], timeout: float, *, together: bool = False
+    ) -> tuple[StopResult, ...]:
+        """Stop these units, each with its own timeout if that is longer."""
+        stop = partial(self._units.stop, timeout=timeout)
+        return with_each(stop, units) if together else tuple(map(stop, units))
 
-    def start(self, units: Sequence[Unit]) -> None:
-        """Start these units in order; Compose recreates what was removed since."""
-        self._starter.start(units)
+    def start(self, units: Sequence[Unit], *, together: bool = False) -> None:
+        """Start these units; see `ComposeStarter.start`."""
+        self._starter.start(units, together=together)
 
     def hold_restart(self, units: Sequence[Unit]) -> None:
         """Set the restart policy to `no`, until `free_restart`."""
@@ -216,14 +213,17 @@ class ComposeRuntime:
         """Wait until each unit is as healthy as it was when observed.
 
         Healthy means that the engine says so or, while it still says `starting`, that the
-        container's own health command, run here every 250 ms and later less often, succeeds. A unit
-        without a health check, or one that was not healthy, is accepted after running for a second
-        without a restart. A unit that was not running is not waited for, and a one-shot (others
-        wait for its end) may have exited with 0.
+        container's own health command succeeds here. A unit without a health check, or one that was
+        not healthy, is accepted after running for a second without a restart. A unit that was not
+        running is not waited for; a one-shot (others wait for its end) may have exited with 0.
         """
         model = self._model_if_readable()
         one_shots = model.completing if model else frozenset[str]()
         return self._units.wait(units, timeout, waiting, one_shots)
+
+    def await_entry_point(self, service: str, seconds: float) -> str | None:
+        """Wait for the entry points of this service's containers; see `entry_point`."""
+        return await_entry_point(self._connection, self._units.containers(), service, seconds)
 
     def run_tool(
         self,
@@ -280,7 +280,7 @@ class ComposeRuntime:
         unlock_project(self._connection, self._instance.project, make_place(folder), earlier)
 
     def remove_orphans(self, run: str) -> tuple[str, ...]:
-        """Remove the helper containers with this run's label."""
+        """Remove the helpers of this run."""
         return remove_orphan_helpers(self._connection, run)
 
     def project(self) -> ComposeProject:
@@ -366,7 +366,7 @@ class ComposeRuntime:
         return Relay(self._compose.docker_argv(*arguments), self._compose.environment())
 
     def _open_tunnel(self) -> Path:
-        """Connect to an engine over ssh like the CLI, with the user's own ssh settings."""
+        """Connect over ssh like the CLI, with the user's own ssh settings."""
         self._tunnel = self._relay(["system", "dial-stdio"])
         return self._tunnel.listen_on_socket()
 

@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 
 from quiesce.adapters.compose.inspected import Inspected, health_command, service_of
 
-_INITS = ("docker-init", "dumb-init", "tini", "catatonit", "init", "s6-svscan", "runit", "launch")
+INITS = ("docker-init", "dumb-init", "tini", "catatonit", "init", "s6-svscan", "runit", "launch")
 SHELLS = ("sh", "bash", "dash", "ash", "ksh", "zsh", "busybox")
 #: Programs of PostgreSQL that start no others.
 _SINGLE = ("pg_isready", "psql")
@@ -29,7 +29,7 @@ _SYNTAX = re.compile(r"[`$|&;<>()*?\[\]{}~!\n\\]")
 def is_bare_server(container: Inspected, servers: Collection[str]) -> bool:
     """Whether a PostgreSQL server is the first process: by its image, or as the service of a
     declared database (`servers`)."""
-    if container["HostConfig"].get("Init") or _program(str(container.get("Path") or "")) in _INITS:
+    if container["HostConfig"].get("Init") or _program(str(container.get("Path") or "")) in INITS:
         return False
     return "PGDATA" in _environment(container) or service_of(container) in servers
 

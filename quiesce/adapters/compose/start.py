@@ -8,9 +8,10 @@ of them, they are created and started one by one, each after its dependencies.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from quiesce.adapters.compose.at_once import is_shared, with_each
 from quiesce.adapters.compose.cli import ComposeCommand
 from quiesce.adapters.compose.containers import LOOK_EVERY, ComposeUnits
 from quiesce.adapters.compose.engine import EngineConnection
@@ -75,11 +76,18 @@ class ComposeStarter:
                 raise
             self._one_by_one([service.name for service in services], error, build=build)
 
-    def start(self, units: Sequence[Unit]) -> None:
-        """Start these units in order; Compose makes again what was removed since."""
+    def start(self, units: Sequence[Unit], *, together: bool) -> None:
+        """Start these units in order; Compose makes again what was removed since.
+
+        With `together`, they start at the same time, unless a container outside of the project
+        runs in one of their networks: started in order, they usually get their addresses back.
+        """
         self._require_alone(units)
-        for unit in units:
-            if not self.units.start(unit):
+        started: Iterable[bool] = map(self.units.start, units)
+        if together and not self._is_watched(units):
+            started = with_each(self.units.start, units)
+        for unit, there in zip(units, started, strict=True):
+            if not there:
                 if self.model().service(unit.service) is None:
                     raise NotDeclared(
                         f"service {unit.service} has no container, and the Compose file does not "
@@ -92,6 +100,12 @@ class ComposeStarter:
                     self.units.start(unit)
 
     # ------------------------------------------------------------------------------------ inside
+
+    def _is_watched(self, units: Sequence[Unit]) -> bool:
+        mine = self.units.containers()
+        wanted = {unit.id for unit in units}
+        own = [container["Id"] for container in mine]
+        return is_shared(self.connection, [c for c in mine if c["Id"] in wanted], own)
 
     def _require_alone(self, units: Sequence[Unit]) -> None:
         end = time.monotonic() + PATIENCE

@@ -173,12 +173,15 @@ class HostRuntime:
                 self._units.stop(unit, self._stack.restart.stop_timeout)
             self._units.forget(name)
 
-    def stop(self, units: Sequence[Unit], timeout: float) -> tuple[StopResult, ...]:
+    def stop(
+        self, units: Sequence[Unit], timeout: float, *, together: bool = False
+    ) -> tuple[StopResult, ...]:
         """Stop these units one after the other, each with its own timeout if that is longer.
 
         The exit code is known of a process that this run started, and of one that had to be killed
         (137). PostgreSQL's is 0 if its data directory records a clean shutdown, else 137.
         """
+        del together
         return tuple(self._units.stop(unit, timeout) for unit in units)
 
     def hold_restart(self, units: Sequence[Unit]) -> None:
@@ -187,8 +190,9 @@ class HostRuntime:
     def free_restart(self, units: Sequence[Unit]) -> None:
         """Do nothing; see `hold_restart`."""
 
-    def start(self, units: Sequence[Unit]) -> None:
+    def start(self, units: Sequence[Unit], *, together: bool = False) -> None:
         """Start these units' services in order, each as it is declared now."""
+        del together
         for unit in units:
             if unit.service not in self._units.services:
                 raise NotDeclared(
@@ -208,6 +212,9 @@ class HostRuntime:
         was not healthy, is accepted after running for a second.
         """
         return self._health.wait(units, timeout, waiting)
+
+    def await_entry_point(self, service: str, seconds: float) -> str | None:
+        """Return None: a service has no entry point."""
 
     def run_tool(
         self,

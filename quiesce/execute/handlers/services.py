@@ -25,15 +25,16 @@ def up(step: s.UpServices, run: Run) -> str:
 
 @handles(s.StopServices)
 def stop(step: s.StopServices, run: Run) -> str:
-    """Stop one unit after the other, so that each downtime starts at its own stop request."""
+    """Stop one group after the other, so that each downtime starts at its own stop request."""
     killed = []
-    for unit in step.units:
-        run.downtime.stopping(unit.service, run.ports.clock.monotonic())
-        results = run.ports.runtime.stop([unit], step.timeout)
+    for group in s.grouped(step.units, step.groups):
+        for unit in group:
+            run.downtime.stopping(unit.service, run.ports.clock.monotonic())
+        results = run.ports.runtime.stop(group, step.timeout, together=len(group) > 1)
         killed += [r.unit.service for r in results if r.exit_code == _KILLED]
         for result in results:
-            code = result.exit_code or 0
-            run.exit_codes[unit.service] = run.exit_codes.get(unit.service) or code
+            name, code = result.unit.service, result.exit_code or 0
+            run.exit_codes[name] = run.exit_codes.get(name) or code
     if killed:
         run.ports.sink.warn(
             f"{', '.join(killed)} had to be killed: raise its stop_grace_period, or make its "
@@ -49,7 +50,8 @@ def start(step: s.StartServices, run: Run) -> str:
     if step.keep_going:
         wanted = tuple(unit for unit in wanted if not _lacks_something(unit.service, run))
     try:
-        run.ports.runtime.start(wanted)
+        for group in s.grouped(wanted, step.groups):
+            run.ports.runtime.start(group, together=len(group) > 1)
     except QuiesceError as error:
         if error.lost_engine:
             raise
