@@ -243,14 +243,15 @@ def test_a_server_is_up_once_it_answers_and_counts_as_down_until_then() -> None:
 
     world.answers["databases.await_answer"] = answers
     for name in ("db", "redis"):
-        world.run.downtime.stopping(name, 0.0)
+        world.run.downtime.stopping(name, 10.0)
+    world.seconds = 10.0
     world.do(s.WaitHealthy(UNITS[:2], 9.0, ""))
     assert world.run.downtime.result() == Downtime(4.0, {"db": 4.0, "redis": 2.0})
     ((asked, left, require_up),) = world.asked("databases.await_answer")
     assert (asked, left) == (database(), 9.0)
     world.calls.clear()
     require_up()
-    world.seconds = 8.0
+    world.seconds = 18.0
     require_up()
     calls = [(units, left) for units, left, _ in world.asked("runtime.wait_healthy")]
     assert calls == [([UNITS[0]], 6.0), ([UNITS[0]], 5.0)]
@@ -268,9 +269,11 @@ def test_no_time_is_left_for_an_answer_after_all_of_it() -> None:
         return {}
 
     world.answers["runtime.wait_healthy"] = slow
+    world.run.downtime.stopping("db", 0.0)
     world.do(s.WaitHealthy(UNITS[:1], 9.0, ""))
     ((_, left, _),) = world.asked("databases.await_answer")
     assert left == 0.0
+    assert world.run.downtime.result().services == {"db": 0.0}, "nobody measured it"
 
 
 def test_a_server_that_refuses_the_declared_user_is_up() -> None:

@@ -14,6 +14,8 @@ import pytest
 from quiesce.errors import (
     QuiesceError,
 )
+from quiesce.execute import database_settings
+from quiesce.execute.database_settings import write_settings
 from quiesce.model import (
     ImportedVolume,
     ImportSource,
@@ -311,7 +313,19 @@ def test_rows_that_do_not_fit_are_not_loaded() -> None:
     world.do(replace(step, force=True))
 
 
-def test_a_database_is_finished_by_the_settings_of_its_member(tmp_path: Path) -> None:
+def test_settings_are_private_and_can_be_read(tmp_path: Path) -> None:
+    """They may contain passwords; people look into the file when they restore by hand."""
+    file = tmp_path / "s.json"
+    write_settings(file, ("COMMENT ON DATABASE d IS 'Bücher'", "ALTER"))
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "'Bücher'" in file.read_text(encoding="utf-8")
+    with pytest.raises(FileExistsError):
+        write_settings(file, ())
+
+
+def test_a_database_is_finished_by_the_settings_of_its_member(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whom it is given to is said, and which functions lost their rights."""
     source = a_set(SET, tmp_path)
     others = Member("o", "settings", "memorydb", "databases/o.json", 1, "")
@@ -333,6 +347,9 @@ def test_a_database_is_finished_by_the_settings_of_its_member(tmp_path: Path) ->
     world.answers["databases.finish"] = None
     assert world.do(replace(step, set="")) == ""
     assert world.asked("databases.finish")[-1] == (database(), "new", None)
-    for wrong in ('{"a": 1}', "[1]", "no JSON"):
+    for wrong in ('{"a": 1}', '["ALTER", 1]', "no JSON"):
         (source.path / "databases/s.json").write_text(wrong)
         assert "does not contain settings of a database" in world.fail(step).fact
+    (source.path / "databases/s.json").write_text('["ALTER"]')
+    monkeypatch.setattr(database_settings, "_LARGEST", len('["ALTER"'))
+    assert "does not contain settings of a database" in world.fail(step).fact
