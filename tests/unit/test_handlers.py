@@ -350,6 +350,24 @@ def test_a_writer_that_runs_in_the_window_is_recorded(volumes: tuple[str, ...]) 
     assert draft.inconsistencies[1:] == [""]
 
 
+def test_a_container_outside_of_the_stack_that_writes_is_recorded() -> None:
+    """The engine is asked about the volumes of the step; about none, it is not asked."""
+    state = replace(volume(), outside_writers=("intruder",))
+    asked: list[Any] = []
+
+    def volumes(declared: Any) -> Any:
+        asked.append([one.key for one in declared])
+        return (state,)
+
+    world = World(runtime__seen_starting=(), runtime__volumes=volumes)
+    draft = world.draft()
+    step = s.CheckStopped(SET, (), ("backend-media",), ("frontend", "backend"), "")
+    assert world.do(step) == "intruder running or started"
+    assert world.do(replace(step, volumes=())) == ""
+    assert asked == [["backend-media"]]
+    assert draft.inconsistencies[0].endswith("write access: intruder")
+
+
 CLUSTER = ClusterRecord("postgres-data", ".", "17", "shut down", False, "1", "0/1")
 
 
