@@ -168,6 +168,9 @@ def test_a_dump_is_recorded_with_what_speaks_against_it(tmp_path: Path) -> None:
         (settings, "settings", "rulesdb"),
     ]
     assert (tmp_path / settings).read_text() == '[\n "ALTER"\n]\n'
+    assert draft._thread is not None, "it is read back while the next one is dumped"
+    draft._thread.join(10)
+    assert world.asked("measure") == [(step.file,), (settings,)]
     assert draft.databases == [replace(record, settings=())]
     world.answers["databases.dump"] = replace(record, settings=(), obstacles=())
     world.answers["databases.meanwhile"] = Meanwhile(3)
