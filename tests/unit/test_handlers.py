@@ -18,13 +18,15 @@ from quiesce.errors import (
     ServiceFailed,
     StepFailed,
 )
+from quiesce.execute.handlers.registry import HANDLERS, handles
 from quiesce.model import (
     ClusterRecord,
     Downtime,
 )
-from quiesce.observed import Activity, Address, Unit
+from quiesce.observed import Activity, Address, Condition, Unit
 from quiesce.plan import steps as s
 from quiesce.ports import StopResult
+from tests.fakes.runtime import make_service
 from tests.support.builders import RUN, a_set, a_world
 from tests.support.handling import SESSION, SET, SWAPS, UNITS, World, database, volume
 
@@ -70,7 +72,7 @@ def test_a_step_that_is_one_call_makes_just_that(step: s.Step, call: tuple[Any, 
 
 def test_a_downtime_begins_with_the_request_to_stop_and_what_was_killed_is_said() -> None:
     """The worst end of a service's units is the one that counts for its files."""
-    codes = iter([137, 0, 0])
+    codes = iter([137, 0, None])
     world = World()
 
     def stop(units: list[Unit], timeout: float) -> tuple[StopResult, ...]:
@@ -126,9 +128,53 @@ def test_an_engine_that_is_lost_ends_a_start(count: int) -> None:
 
         world.answers["runtime.start"] = start
     lost.lost_engine = True
+    world.run.not_started = {"db"}
     assert world.fail(s.StartServices(UNITS[:2], 9.0, "")) is lost
+    assert len(world.asked("runtime.start")) == count
     assert world.run.failed == {}
-    assert world.run.not_started == set()
+    assert world.run.not_started == ({"db"} if count == 1 else set())
+
+
+@pytest.mark.parametrize("keep_going", [True, False])
+def test_one_that_cannot_be_started_keeps_down_only_what_needs_it(keep_going: bool) -> None:
+    """And nothing at all where every service that ran has to be started again."""
+    db, redis, backend, *_ = UNITS
+    error = QuiesceError("its image is gone", "pull it")
+
+    def start(units: list[Unit]) -> None:
+        if redis in units:
+            raise error
+
+    world = World(runtime__start=start)
+    world.run.not_started = {"db"}
+    step = s.StartServices((redis, backend, db), 9.0, "", keep_going=keep_going)
+    if keep_going:
+        world.do(step)
+        assert set(world.run.failed) == world.run.not_started == {"redis", "backend"}
+    else:
+        world.run.failed = {"db": error}
+        assert world.fail(step, ServiceFailed).fact == error.fact
+        assert world.run.not_started == {"redis"}
+    alone = [redis, db] if keep_going else [redis, backend, db]
+    assert world.asked("runtime.start")[1:] == [([unit],) for unit in alone]
+
+
+@pytest.mark.parametrize("begun", [True, False])
+@pytest.mark.parametrize("condition", ["started", "healthy"])
+def test_what_needs_only_the_start_of_one_that_failed_later_is_started(
+    begun: bool, condition: Condition
+) -> None:
+    """What waits for more than its start, or for one that did not start, stays down."""
+    job = make_service("job", state="exited")
+    beside = make_service("beside", needs={"job": condition}, state="exited")
+    world = World()
+    world.run.observed = replace(world.run.observed, services=(job, beside))
+    world.run.failed = {"job": QuiesceError("job ended with exit code 3", "see its log")}
+    world.run.not_started = set() if begun else {"job"}
+    world.do(s.StartServices(beside.units, 9.0, "", keep_going=True))
+    starts = begun and condition == "started"
+    assert world.asked("runtime.start") == [(beside.units if starts else (),)]
+    assert ("beside" in world.run.failed) != starts
 
 
 def test_a_single_service_that_fails_is_not_tried_again() -> None:
@@ -403,3 +449,11 @@ def test_a_published_set_is_judged_after_everything_runs_again() -> None:
     assert world.do(s.CheckDowntime(SET, 3.0, "")) == "3.0 s"
     error = world.fail(s.CheckDowntime(SET, 2.9, ""), CheckFailed)
     assert error.details == ("db: 3.0 s", "redis: 2.0 s")
+
+
+def test_a_step_has_one_handler() -> None:
+    """A second one is a mistake that is seen at the import."""
+    before = dict(HANDLERS)
+    with pytest.raises(ValueError, match="UpServices has two handlers"):
+        handles(s.UpServices)(lambda step, run: "")
+    assert before == HANDLERS

@@ -291,6 +291,11 @@ def test_a_set_is_pulled_into_a_folder_of_the_run_and_known_to_be_in_that_store(
     world.fail(s.PullSet(SET, "away", ""))
     assert world.asked("offsite.pull") == []
     world.do(s.PullSet(SET, "away", "", unsigned=True))
+    nas, away = world.run.stack.stores
+    away = replace(away, recipients=Recipients(("age1",)))
+    world.run.stack = replace(world.run.stack, stores=(nas, away))
+    error = world.fail(s.PullSet(SET, "away", "", unsigned=True))
+    assert error.fact.startswith(f"{SET} in away is not encrypted, although")
 
 
 def test_what_nobody_declared_is_looked_for_again_and_reported_once_the_set_is_published() -> None:
