@@ -110,7 +110,12 @@ def test_of_services_that_fail_to_get_well_those_that_did_count_as_back() -> Non
     world.answers["runtime.wait_healthy"] = error
     for name in ("proxy", "redis"):
         world.run.downtime.stopping(name, 0.0)
+    draft = world.draft()
+    draft.files.append(("a.dump", "database", "rulesdb"))
     assert world.fail(s.WaitHealthy((UNITS[4], UNITS[1]), 9.0, ""), ServiceFailed) is error
+    assert draft._thread is not None, "checksums are computed while this waits"
+    draft._thread.join(10)
+    assert draft.measured.keys() == {"a.dump"}
     assert world.run.downtime.result() == Downtime(2.0, {"proxy": 2.0})
 
 
@@ -206,6 +211,11 @@ def test_what_fails_about_services_is_no_failure_of_data(step: s.Step, lost: boo
         assert isinstance(found, ServiceFailed)
         assert (found.fact, found.hint, found.details) == ("it failed", "look", ("more",))
         assert found.services == ("db",)
+    broken = OSError("broken")
+    world = World(project__run_in_service=broken, runtime__free_restart=broken)
+    with pytest.raises(OSError, match="broken") as caught:
+        world.do(step)
+    assert caught.value is broken
 
 
 def test_services_are_waited_for_in_their_order_as_they_ought_to_be() -> None:
@@ -228,6 +238,10 @@ def test_services_are_waited_for_in_their_order_as_they_ought_to_be() -> None:
     ((units, timeout, _),) = world.asked("runtime.wait_healthy")
     assert timeout == 9.0
     assert units == [replace(dead, state="running", health="healthy"), done, proxy]
+    again = replace(done, state="running", health="starting")
+    world.answers["runtime.services"] = (replace(there["redis"], units=(again,)),)
+    world.do(s.WaitServices(("redis",), 9.0, ""))
+    assert world.asked("runtime.wait_healthy")[1][0] == [replace(again, health="healthy")]
     world.answers["runtime.services"] = (replace(there["db"], units=()),)
     assert world.fail(s.WaitServices(("db",), 9.0, "")).fact == "db has no container"
 

@@ -46,6 +46,8 @@ def test_a_volume_is_archived_with_its_patterns_and_its_remarks_are_said() -> No
         step = s.ArchiveVolume(SET, "backend-media", level, "volumes/backend-media", "")
         assert world.do(step) == "3 files"
     assert world.asked("volumes.begin") == [(volume(),)]
+    order = [call[0] for call in world.calls if call[0] != "volumes.remarks"]
+    assert order[:3] == ["volumes.begin", "volumes.archive", "sink.warn"]
     assert [(call[1], call[2], call[4]) for call in world.asked("volumes.archive")] == [
         (0, Path("/staging"), ("*.tmp",)),
         (1, Path("/staging"), ("*.tmp",)),

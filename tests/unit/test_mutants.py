@@ -23,6 +23,8 @@ class Held:
         return used < LIMIT and not self.full
 
 def first(names):
+    def known(name: int | str) -> int | None:
+        pass
     for name in names:
         if name:
             break
