@@ -121,3 +121,11 @@ def test_only_a_consistent_set_of_several_sources_is_called_of_one_moment(
     kept = {"databases": (RULES,)[:databases], "volumes": VOLUMES[:volumes]}
     text = restore_instructions(replace(_full(), consistent=consistent, **kept))
     assert ("as of one moment" in text) == said
+
+
+def test_roles_come_from_the_member_with_the_roles() -> None:
+    """A database may have the key that its service has."""
+    dump = Member("d", "database", "db", "databases/db.dump", 1, "")
+    text = restore_instructions(replace(_full(), members=(dump, *HERE)))
+    assert "-f databases/globals.sql" in text
+    assert "-f databases/db.dump" not in text
