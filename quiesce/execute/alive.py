@@ -36,16 +36,16 @@ def lives(identity: Mapping[str, Any]) -> bool:
     here = bool(identity.get("boot")) and identity.get("boot") == _boot()
     if not here or identity.get("pid_namespace") != _namespace():
         return False
-    return isinstance(pid, int) and pid > 0 and bool(start) and start == _started(pid)
+    return isinstance(pid, int) and start is not None and start == _started(pid)
 
 
-def _started(pid: int) -> int:
-    """Return the clock ticks from boot to the start of a process, 0 if it is not running."""
+def _started(pid: int) -> int | None:
+    """Return the clock ticks from boot to the start of a process, None if it is not running."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        return 0 if fields[0].decode() in _DEAD_STATES else int(fields[19])
+        return None if fields[0].decode() in _DEAD_STATES else int(fields[19])
     except (OSError, ValueError, IndexError):
-        return 0
+        return None
 
 
 def _boot() -> str:

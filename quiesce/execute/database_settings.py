@@ -43,7 +43,7 @@ def with_settings(record: DatabaseRecord, source: BackupSet) -> DatabaseRecord:
     path = source.path / names[0]
     try:
         with path.open("rb") as file:
-            found = json.loads(file.read(_LARGEST + 1)[:_LARGEST])
+            found = json.loads(file.read(_LARGEST))
     except (OSError, ValueError) as error:
         found = error
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):

@@ -85,7 +85,7 @@ class Executor:
 
     def _pending(self, failure: BaseException | None) -> RecoveryPending:
         reasons = [*([failure] if failure else []), *self._unsettled]
-        services = failure is None and all(isinstance(r, ServiceFailed) for r in reasons)
+        services = all(isinstance(r, ServiceFailed) for r in reasons)
         messages = [_message(reason) for reason in reasons]
         first = "; ".join(dict.fromkeys(messages)) if services else str(reasons[-1])
         pending = RecoveryPending(

@@ -91,23 +91,22 @@ class Journal:
 
     def leave_open(self) -> None:
         """Close the file without `run-end`, so that a recovery handles this run."""
-        if self._descriptor is None:
+        descriptor = self._descriptor
+        if descriptor is None:
             return
         # This process may continue for a while, but its run has ended.
         with contextlib.suppress(OSError):
             self.write("left")
         with contextlib.suppress(OSError):
-            self._bring_back()
+            self._bring_back(descriptor)
         self._close()
 
-    def _bring_back(self) -> None:
-        """Ensure that the journal exists in its place, even if it was removed meanwhile."""
-        if self._descriptor is None or same_file(self._descriptor, self.path):
-            return
+    def _bring_back(self, descriptor: int) -> None:
+        """Write the journal again if it was removed. Raise FileExistsError if a file is there."""
         make_private(self.path.parent)
         copy = open_private(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
-            os.write(copy, os.pread(self._descriptor, self._end, 0))
+            os.write(copy, os.pread(descriptor, self._end, 0))
             os.fsync(copy)
         finally:
             os.close(copy)

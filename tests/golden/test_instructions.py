@@ -108,3 +108,24 @@ def test_the_page_reads_as_it_was_reviewed(name: str) -> None:
 def test_no_golden_file_is_left_without_a_page() -> None:
     """A file nobody compares proves nothing."""
     assert {file.stem for file in FOLDER.glob("*.md")} == set(PAGES)
+
+
+@pytest.mark.parametrize(
+    ("databases", "volumes", "consistent", "said"),
+    [(1, 1, True, True), (0, 2, True, True), (1, 1, False, False), (1, 0, True, False)],
+)
+def test_only_a_consistent_set_of_several_sources_is_called_of_one_moment(
+    databases: int, volumes: int, consistent: bool, said: bool
+) -> None:
+    """Whoever restores by hand relies on it."""
+    kept = {"databases": (RULES,)[:databases], "volumes": VOLUMES[:volumes]}
+    text = restore_instructions(replace(_full(), consistent=consistent, **kept))
+    assert ("as of one moment" in text) == said
+
+
+def test_roles_come_from_the_member_with_the_roles() -> None:
+    """A database may have the key that its service has."""
+    dump = Member("d", "database", "db", "databases/db.dump", 1, "")
+    text = restore_instructions(replace(_full(), members=(dump, *HERE)))
+    assert "-f databases/globals.sql" in text
+    assert "-f databases/db.dump" not in text

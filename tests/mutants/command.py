@@ -28,9 +28,8 @@ TESTS = (
 #: How many are tried, and for how many seconds, without --long.
 SAMPLE = 300
 SECONDS = 300.0
-#: A mutant that computes for this many seconds goes in circles, and one that does hardly anything
-#: for so long waits for something that does not come.
-PATIENCE = 30.0
+#: A mutant that hardly computes for this many seconds waits for something that does not come.
+PATIENCE = 10.0
 _LINE = re.compile(r"- (anything|`.+?`: (?:`.+?` → `.*?`(?: \(\d+\))?|anything)): \S.*")
 
 
@@ -77,7 +76,8 @@ def main(*, long: bool, only: Collection[str] = (), tests: Collection[str] = ())
     files = [path for path in paths() if not only or any(_is_in(path, one) for one in only)]
     count = sum(len(mutants(path, (ROOT / path).read_text("utf-8"))) for path in files)
     numbers = list(range(count))
-    random.Random(f"{sampling.choose_seed()} mutants").shuffle(numbers)
+    if not long:
+        random.Random(f"{sampling.choose_seed()} mutants").shuffle(numbers)
     print(f"seed of the samples: {sampling.SEED}={sampling.choose_seed()}")
     chosen, seconds = (numbers, None) if long else (numbers[:SAMPLE], SECONDS)
     results = _run(files, chosen, seconds, tests or TESTS)
@@ -133,7 +133,7 @@ def _run(
             "numbers": numbers,
             "seconds": seconds,
             "patience": PATIENCE,
-            "processes": os.cpu_count() or 1,
+            "processes": len(os.sched_getaffinity(0)),
             "results": str(folder / "results.json"),
         }
         environment = {**os.environ, "QUIESCE_TEST_MUTANTS": json.dumps(asked)}

@@ -141,8 +141,12 @@ def _inside_functions(
                 yield from _inside_functions(statement, function, inside=True)
         elif isinstance(child, ast.ClassDef):
             yield from _inside_functions(child, f"{name}.{child.name}".lstrip("."))
-        elif child is getattr(node, "annotation", None) or isinstance(child, ast.JoinedStr):
-            continue  # one does not run, and a text for people does nothing wrong
+        elif child in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+            continue  # it does not run
+        elif isinstance(child, ast.JoinedStr):
+            continue  # a text for people does nothing wrong
+        elif isinstance(child, ast.keyword) and child.arg == "strict":
+            continue  # zip(strict=True) is only there to notice a mistake
         else:
             if inside and hasattr(child, "lineno"):
                 yield name, child

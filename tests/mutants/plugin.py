@@ -8,6 +8,7 @@ mutant takes a few hundredths of a second. Nothing is written into any file of t
 from __future__ import annotations
 
 import builtins
+import contextlib
 import errno
 import gc
 import importlib
@@ -16,7 +17,7 @@ import os
 import signal
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -30,6 +31,9 @@ from tests.mutants.mutate import NOTE, Mutant, compiled, mutants, noting
 SLOW = 5.0
 SURVIVED, KILLED, UNTRIED = 0, 1, 2
 _ENDS = {SURVIVED: "survived", UNTRIED: "untried"}
+
+#: The processor seconds that a test may take beyond ten times those of the first run.
+PATIENCE = 2.0
 
 #: In place of the seconds of a test that fails without any mutant: it is not asked.
 BROKEN = float("inf")
@@ -62,8 +66,17 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     chosen = [every[number] for number in asked["numbers"] if number < len(every)]
     results: dict[str, list[Any]] = {"killed": [], "survived": [], "untested": [], "left": []}
     results["untried"] = []
+    waits = Counter(one.path for one in chosen)
     results["broken"] = [item.nodeid for item, took in zip(session.items, seconds, strict=True)
                          if took is BROKEN]  # fmt: skip
+
+    def end(one: Mutant, what: str) -> None:
+        results[what].append((one.path, one.name))
+        waits[one.path] -= 1
+        if what in ("survived", "untested"):
+            _say(session, f"{one.path}: {what}: {one.name}")
+        if not waits[one.path]:
+            _say(session, f"{one.path}: all that were chosen are tried")
 
     def tests_of(one: Mutant) -> list[int]:
         found = {n for line in range(one.lines[0], one.lines[1] + 1) for n in lines[one.path, line]}
@@ -72,9 +85,17 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     def begin(one: Mutant) -> int | None:
         numbers = tests_of(one)
         if not numbers:
-            results["untested"].append((one.path, one.name))
+            end(one, "untested")
             return None
-        return _fork(lambda: _try(session, one, texts[one.path], root / one.path, numbers))
+        file = str(root / one.path)
+
+        def attempt() -> int:
+            _prepare(session)
+            if not _exchange(compiled(one, texts[one.path], file), file):
+                return UNTRIED
+            return _outcome(session, numbers, seconds)
+
+        return _fork(attempt)
 
     waiting = iter(chosen)
     running: dict[int, tuple[Mutant, _Watch]] = {}
@@ -84,16 +105,22 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
             if one is None:
                 break
             if until is not None and time.monotonic() > until:
-                results["left"].append((one.path, one.name))
+                end(one, "left")
             elif (child := begin(one)) is not None:
                 running[child] = (one, _Watch(child, asked["patience"]))
         if not running:
             break
-        for child, end in _ended(running):
-            one, _ = running.pop(child)
-            results[end].append((one.path, one.name))
+        for child, what in _ended(running):
+            end(running.pop(child)[0], what)
     Path(asked["results"]).write_text(json.dumps(results), encoding="utf-8")
     return True
+
+
+def _say(session: pytest.Session, words: str) -> None:
+    """Print a line at once: a run over everything takes long, and may be ended before."""
+    reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
+    reporter.write_line(words)
+    reporter.flush()
 
 
 def _require_innocence(session: pytest.Session, seconds: list[float]) -> None:
@@ -103,7 +130,7 @@ def _require_innocence(session: pytest.Session, seconds: list[float]) -> None:
 
     def try_nothing() -> int:
         _prepare(session)
-        return _outcome(session, [n for n in fastest if seconds[n] < SLOW])
+        return _outcome(session, [n for n in fastest if seconds[n] < SLOW], seconds)
 
     _, status = os.waitpid(_fork(try_nothing), 0)
     if status != SURVIVED:
@@ -111,8 +138,9 @@ def _require_innocence(session: pytest.Session, seconds: list[float]) -> None:
 
 
 class _Watch:
-    """Tells when a fork has computed for too long, or done hardly anything for as long: on a busy
-    machine the time that passes says nothing."""
+    """Tells when a fork, with the programs that it started, waits for something that does not come:
+    it has hardly computed for a while, and does not want to. On a busy machine the time that passes
+    says nothing."""
 
     def __init__(self, child: int, patience: float) -> None:
         self._child, self._patience = child, patience
@@ -121,12 +149,21 @@ class _Watch:
     def is_over(self) -> bool:
         if time.monotonic() < self._since + self._patience:
             return False
-        text = Path(f"/proc/{self._child}/stat").read_text(encoding="utf-8", errors="replace")
-        ticks = sum(map(int, text.rpartition(")")[2].split()[11:15]))
+        family = [fields for pid, fields in _processes() if _descends(pid, self._child)]
+        ticks = sum(sum(map(int, fields[11:15])) for fields in family)
         spent = ticks / os.sysconf("SC_CLK_TCK")
-        idle = spent < self._before + self._patience / 30
+        # Less than before: a program ended that nobody waited for.
+        idle = 0 <= spent - self._before < self._patience / 30
         self._since, self._before = time.monotonic(), spent
-        return idle or spent > self._patience
+        return idle and all(fields[0] != "R" for fields in family)
+
+
+def _processes() -> Iterator[tuple[int, list[str]]]:
+    """Yield each process with the fields of its `stat` after its name: the state comes first."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            text = stat.read_text(encoding="utf-8", errors="replace")
+            yield int(stat.parent.name), text.rpartition(")")[2].split()
 
 
 def _ended(running: Mapping[int, tuple[Mutant, _Watch]]) -> Iterator[tuple[int, str]]:
@@ -155,13 +192,6 @@ def _fork(work: Callable[[], int]) -> int:
         os._exit(code)
 
 
-def _try(session: pytest.Session, one: Mutant, text: str, file: Path, numbers: list[int]) -> int:
-    _prepare(session)
-    if not _exchange(compiled(one, text, str(file)), str(file)):
-        return UNTRIED
-    return _outcome(session, numbers)
-
-
 def _prepare(session: pytest.Session) -> None:
     """Make this fork quiet, and keep it to itself."""
     session.config.pluginmanager.unregister(name="terminalreporter")
@@ -169,8 +199,10 @@ def _prepare(session: pytest.Session) -> None:
     _separate_folders(session, str(os.getpid()))
 
 
-def _outcome(session: pytest.Session, numbers: list[int]) -> int:
+def _outcome(session: pytest.Session, numbers: list[int], seconds: list[float]) -> int:
     for number in numbers:
+        # One that computes for so much longer than it used to goes in circles: the signal ends it.
+        signal.setitimer(signal.ITIMER_PROF, PATIENCE + 10 * seconds[number])
         try:
             _run(session, number)
         except BaseException:  # noqa: BLE001  even pytest was ended
@@ -235,6 +267,12 @@ def _exchange(module: CodeType, file: str) -> int:
     return count
 
 
+def _spent() -> float:
+    """Return the processor seconds of this process and of the programs that it waited for: those
+    that pass depend on what else the machine does."""
+    return sum(os.times()[:4])
+
+
 def _collect_functions(files: Collection[str]) -> None:
     _functions.clear()
     for thing in gc.get_objects():
@@ -246,7 +284,8 @@ def _collect_functions(files: Collection[str]) -> None:
 def _first_run(
     session: pytest.Session, root: Path, texts: Mapping[str, str]
 ) -> tuple[Mapping[tuple[str, int], set[int]], list[float]]:
-    """Run every test once as it is; return which came along each line, and the seconds of each.
+    """Run every test once as it is; return which came along each line, and the processor seconds of
+    each.
 
     The functions note their lines themselves: to trace a process takes several times as long.
     """
@@ -268,9 +307,9 @@ def _first_run(
     for file, path in files.items():
         _exchange(noting(path, texts[path], file), file)
     for number in range(len(session.items)):
-        begun = time.monotonic()
+        begun = _spent()
         _run(session, number)
-        seconds.append(BROKEN if failed else time.monotonic() - begun)
+        seconds.append(BROKEN if failed else _spent() - begun)
         failed = False
     _collect_functions(files)
     for file, path in files.items():

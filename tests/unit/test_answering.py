@@ -97,6 +97,36 @@ def test_a_silent_server_fails_beside_what_failed_already(world: World) -> None:
     assert set(caught.value.services) == {"redis", "db"}
 
 
+@pytest.mark.parametrize("ill", ["db", "redis"])
+def test_a_server_that_fails_keeps_no_other_one_from_its_question(world: World, ill: str) -> None:
+    """Whether it is ill or silent: the other one is asked, and is up."""
+    (well,) = {"db", "redis"} - {ill}
+    (rulesdb, *_) = world.run.stack.databases
+    other = replace(rulesdb, key="other", service="redis")
+    world.run.stack = replace(world.run.stack, databases=(rulesdb, other))
+    world.databases.servers["redis"] = {"other": FakeDatabase()}
+    world.databases.down.add(ill)
+    with pytest.raises(ServiceFailed) as silent:
+        world.wait("db", "redis")
+    world.databases.calls.clear()
+    world.fail(ill)
+    with pytest.raises(ServiceFailed) as failed:
+        world.wait("db", "redis")
+    assert world.databases.calls == [f"answer:{well}"]
+    for caught in (silent, failed):
+        assert (caught.value.services, set(caught.value.waited)) == ((ill,), {well})
+
+
+def test_who_is_asked_is_named_meanwhile(world: World) -> None:
+    """A server may need minutes until it answers."""
+    said: list[tuple[str, int]] = []
+    monitored: Any = world.sink
+    monitored.progress = lambda text, done: said.append((text, done))
+    world.databases.on_call = lambda call: said.append((call, -1))
+    world.wait("db")
+    assert said[-2:] == [("waiting for db", 0), ("answer:db", -1)]
+
+
 def test_a_server_that_is_not_well_is_not_asked(world: World) -> None:
     """The first failure says enough."""
     world.fail("db")
@@ -134,6 +164,10 @@ def test_a_refused_user_is_a_warning_where_it_is_asked_for(world: World, report:
     assert world.run.unasked == {"db"}
     assert len(world.sink.warned) == int(report)
     assert all("correct databases." in text for text in world.sink.warned)
+    world.databases.refusals.clear()
+    world.sink.warned.clear()
+    world.wait("db", report=report)
+    assert world.sink.warned == []
 
 
 def test_only_what_was_checked_is_called_healthy() -> None:

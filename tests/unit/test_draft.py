@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,8 +65,45 @@ def test_nothing_is_measured_twice() -> None:
     wait_for_background(draft)
     draft.files.append(("databases/globals.sql", "globals", "server"))
     draft.measure_meanwhile()
-    draft.measure_rest(silent)
+    wait_for_background(draft)
     assert reads.seen == ["databases/db.dump", "databases/globals.sql"]
+    draft.files.append(("stack.yaml", "document", ""))
+    said: list[tuple[str, int]] = []
+    draft.measure_rest(lambda text, done: said.append((text, done)))
+    assert reads.seen == ["databases/db.dump", "databases/globals.sql", "stack.yaml"]
+    assert said == [("computing checksum of stack.yaml", 0)]
+
+
+def test_the_end_waits_for_what_is_measured_in_the_background(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is not read a second time; but a run that fails ends without it."""
+    waited, readers = threading.Event(), []
+
+    def measure(finished: Finished) -> Measured:
+        readers.append(threading.current_thread())
+        if readers[0] is not threading.main_thread():
+            waited.wait(10)
+        return Reads()(finished)
+
+    draft = a_draft(Reads())
+    draft.measure = measure
+    draft.files.append(("databases/db.dump", "database", "db"))
+    draft.measure_meanwhile()
+    thread = draft._thread
+    assert thread is not None
+    assert thread.daemon
+    draft.measure_meanwhile()
+    assert draft._thread is thread, "one reads at a time"
+    join = thread.join
+
+    def joined() -> None:
+        waited.set()
+        join(10)
+
+    monkeypatch.setattr(thread, "join", joined)
+    draft.measure_rest(silent)
+    assert readers == [thread]
 
 
 def test_members_are_in_the_order_of_the_steps() -> None:
@@ -79,6 +117,17 @@ def test_members_are_in_the_order_of_the_steps() -> None:
     draft.measure_rest(silent)
     assert reads.seen[-1] == "databases/db.dump"
     assert [member.kind for member in draft.members()][:2] == ["database", "volume"]
+
+
+def test_the_list_of_what_was_removed_is_a_member() -> None:
+    """Without it a restore would bring back files that were deleted before the second level."""
+    draft = a_draft(Reads())
+    draft.volumes["media"] = replace(archived("volumes/media.0.tar.zst"), gone="volumes/media.gone")
+    draft.measure_rest(silent)
+    assert [(member.kind, member.source) for member in draft.members()] == [
+        ("volume", "media"),
+        ("gone", "media"),
+    ]
 
 
 def test_a_level_that_was_taken_back_is_no_member() -> None:

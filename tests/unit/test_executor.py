@@ -153,6 +153,19 @@ def test_what_is_done_is_said_with_its_depth_time_and_result() -> None:
     ]
 
 
+@pytest.mark.parametrize("failing", ["", "b1"])
+def test_every_part_of_a_bracket_is_one_level_below_it(failing: str) -> None:
+    """Also of a bracket within one."""
+    world = World(errors={failing: StepFailed("no", "hint")} if failing else {})
+    outer = Bracket("outer", (step("first"),), (a_bracket(),), (), (), ())
+    if failing:
+        world.fail(StepFailed, outer)
+    else:
+        world.execute(outer)
+    depths = {facts[3]: facts[4] for facts in world.said if facts[0] == "begins"}
+    assert depths == {name: 1 if name == "first" else 2 for name in world.done}
+
+
 @pytest.mark.parametrize(
     ("failing", "done"),
     [
@@ -190,6 +203,7 @@ def test_what_cannot_be_put_back_keeps_nothing_else_from_it(failing: str, done: 
     assert world.done == done.split()
     assert error.details == tuple(f"{name} broke" for name in failing.split())
     assert error.fact == f"the run left something unfinished: {error.details[-1]}"
+    assert error.__cause__ is next(iter(world.errors.values())), "--debug shows where it began"
     assert not error.lost_engine
     assert "settled /0" not in world.journal.lines
     assert world.journal.end == "open"
@@ -226,14 +240,20 @@ def test_services_that_are_down_after_a_failure_are_not_all() -> None:
     )
     error = world.fail(RecoveryPending, a_bracket())
     assert error.details == ("x", "db is down")
+    assert error.fact == "the run left something unfinished: db is down"
+    world.errors["b1"] = ServiceFailed("web is down", "see its log")
+    error = world.fail(RecoveryPending, a_bracket())
+    assert error.fact == "the run left something unfinished: web is down; db is down"
 
 
 def test_an_engine_that_was_lost_while_putting_back_is_said() -> None:
     """The guard waits for it."""
     lost = StepFailed("no answer", "start Docker")
     lost.lost_engine = True
-    error = World(errors={"a1": lost}).fail(RecoveryPending, a_bracket())
-    assert error.lost_engine
+    also = {"a2": StepFailed("x", "h"), "s1": ZeroDivisionError("oops")}
+    for errors in ({"a1": lost}, {"a1": lost, **also}):
+        assert World(errors=errors).fail(RecoveryPending, a_bracket()).lost_engine
+    assert not World(errors=also).fail(RecoveryPending, a_bracket()).lost_engine
 
 
 @pytest.mark.parametrize(

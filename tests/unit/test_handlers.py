@@ -18,13 +18,15 @@ from quiesce.errors import (
     ServiceFailed,
     StepFailed,
 )
+from quiesce.execute.handlers.registry import HANDLERS, handles
 from quiesce.model import (
     ClusterRecord,
     Downtime,
 )
-from quiesce.observed import Activity, Address, Unit
+from quiesce.observed import Activity, Address, Condition, Unit
 from quiesce.plan import steps as s
 from quiesce.ports import StopResult
+from tests.fakes.runtime import make_service
 from tests.support.builders import RUN, a_set, a_world
 from tests.support.handling import SESSION, SET, SWAPS, UNITS, World, database, volume
 
@@ -70,7 +72,7 @@ def test_a_step_that_is_one_call_makes_just_that(step: s.Step, call: tuple[Any, 
 
 def test_a_downtime_begins_with_the_request_to_stop_and_what_was_killed_is_said() -> None:
     """The worst end of a service's units is the one that counts for its files."""
-    codes = iter([137, 0, 0])
+    codes = iter([137, 0, None])
     world = World()
 
     def stop(units: tuple[Unit, ...], timeout: float) -> tuple[StopResult, ...]:
@@ -158,7 +160,12 @@ def test_of_services_that_fail_to_get_well_those_that_did_count_as_back() -> Non
     world.answers["runtime.wait_healthy"] = error
     for name in ("proxy", "redis"):
         world.run.downtime.stopping(name, 0.0)
+    draft = world.draft()
+    draft.files.append(("a.dump", "database", "rulesdb"))
     assert world.fail(s.WaitHealthy((UNITS[4], UNITS[1]), 9.0, ""), ServiceFailed) is error
+    assert draft._thread is not None, "checksums are computed while this waits"
+    draft._thread.join(10)
+    assert draft.measured.keys() == {"a.dump"}
     assert world.run.downtime.result() == Downtime(2.0, {"proxy": 2.0})
 
 
@@ -176,9 +183,53 @@ def test_an_engine_that_is_lost_ends_a_start(count: int) -> None:
 
         world.answers["runtime.start"] = start
     lost.lost_engine = True
+    world.run.not_started = {"db"}
     assert world.fail(s.StartServices(UNITS[:2], 9.0, "")) is lost
+    assert len(world.asked("runtime.start")) == count
     assert world.run.failed == {}
-    assert world.run.not_started == set()
+    assert world.run.not_started == ({"db"} if count == 1 else set())
+
+
+@pytest.mark.parametrize("keep_going", [True, False])
+def test_one_that_cannot_be_started_keeps_down_only_what_needs_it(keep_going: bool) -> None:
+    """And nothing at all where every service that ran has to be started again."""
+    db, redis, backend, *_ = UNITS
+    error = QuiesceError("its image is gone", "pull it")
+
+    def start(units: list[Unit]) -> None:
+        if redis in units:
+            raise error
+
+    world = World(runtime__start=start)
+    world.run.not_started = {"db"}
+    step = s.StartServices((redis, backend, db), 9.0, "", keep_going=keep_going)
+    if keep_going:
+        world.do(step)
+        assert set(world.run.failed) == world.run.not_started == {"redis", "backend"}
+    else:
+        world.run.failed = {"db": error}
+        assert world.fail(step, ServiceFailed).fact == error.fact
+        assert world.run.not_started == {"redis"}
+    alone = [redis, db] if keep_going else [redis, backend, db]
+    assert world.asked("runtime.start")[1:] == [([unit],) for unit in alone]
+
+
+@pytest.mark.parametrize("begun", [True, False])
+@pytest.mark.parametrize("condition", ["started", "healthy"])
+def test_what_needs_only_the_start_of_one_that_failed_later_is_started(
+    begun: bool, condition: Condition
+) -> None:
+    """What waits for more than its start, or for one that did not start, stays down."""
+    job = make_service("job", state="exited")
+    beside = make_service("beside", needs={"job": condition}, state="exited")
+    world = World()
+    world.run.observed = replace(world.run.observed, services=(job, beside))
+    world.run.failed = {"job": QuiesceError("job ended with exit code 3", "see its log")}
+    world.run.not_started = set() if begun else {"job"}
+    world.do(s.StartServices(beside.units, 9.0, "", keep_going=True))
+    starts = begun and condition == "started"
+    assert world.asked("runtime.start") == [(beside.units if starts else (),)]
+    assert ("beside" in world.run.failed) != starts
 
 
 def test_a_single_service_that_fails_is_not_tried_again() -> None:
@@ -210,6 +261,11 @@ def test_what_fails_about_services_is_no_failure_of_data(step: s.Step, lost: boo
         assert isinstance(found, ServiceFailed)
         assert (found.fact, found.hint, found.details) == ("it failed", "look", ("more",))
         assert found.services == ("db",)
+    broken = OSError("broken")
+    world = World(project__run_in_service=broken, runtime__free_restart=broken)
+    with pytest.raises(OSError, match="broken") as caught:
+        world.do(step)
+    assert caught.value is broken
 
 
 def test_services_are_waited_for_in_their_order_as_they_ought_to_be() -> None:
@@ -232,6 +288,10 @@ def test_services_are_waited_for_in_their_order_as_they_ought_to_be() -> None:
     ((units, timeout, _),) = world.asked("runtime.wait_healthy")
     assert timeout == 9.0
     assert units == [replace(dead, state="running", health="healthy"), done, proxy]
+    again = replace(done, state="running", health="starting")
+    world.answers["runtime.services"] = (replace(there["redis"], units=(again,)),)
+    world.do(s.WaitServices(("redis",), 9.0, ""))
+    assert world.asked("runtime.wait_healthy")[1][0] == [replace(again, health="healthy")]
     world.answers["runtime.services"] = (replace(there["db"], units=()),)
     assert world.fail(s.WaitServices(("db",), 9.0, "")).fact == "db has no container"
 
@@ -293,14 +353,15 @@ def test_a_server_is_up_once_it_answers_and_counts_as_down_until_then() -> None:
 
     world.answers["databases.await_answer"] = answers
     for name in ("db", "redis"):
-        world.run.downtime.stopping(name, 0.0)
+        world.run.downtime.stopping(name, 10.0)
+    world.seconds = 10.0
     world.do(s.WaitHealthy(UNITS[:2], 9.0, ""))
     assert world.run.downtime.result() == Downtime(4.0, {"db": 4.0, "redis": 2.0})
     ((asked, left, require_up),) = world.asked("databases.await_answer")
     assert (asked, left) == (database(), 9.0)
     world.calls.clear()
     require_up()
-    world.seconds = 8.0
+    world.seconds = 18.0
     require_up()
     calls = [(units, left) for units, left, _ in world.asked("runtime.wait_healthy")]
     assert calls == [([UNITS[0]], 6.0), ([UNITS[0]], 5.0)]
@@ -337,9 +398,11 @@ def test_no_time_is_left_for_an_answer_after_all_of_it() -> None:
         return {}
 
     world.answers["runtime.wait_healthy"] = slow
+    world.run.downtime.stopping("db", 0.0)
     world.do(s.WaitHealthy(UNITS[:1], 9.0, ""))
     ((_, left, _),) = world.asked("databases.await_answer")
     assert left == 0.0
+    assert world.run.downtime.result().services == {"db": 0.0}, "nobody measured it"
 
 
 def test_a_server_that_refuses_the_declared_user_is_up() -> None:
@@ -416,6 +479,24 @@ def test_a_writer_that_runs_in_the_window_is_recorded(volumes: tuple[str, ...]) 
     assert draft.inconsistencies[1:] == [""]
 
 
+def test_a_container_outside_of_the_stack_that_writes_is_recorded() -> None:
+    """The engine is asked about the volumes of the step; about none, it is not asked."""
+    state = replace(volume(), outside_writers=("intruder",))
+    asked: list[Any] = []
+
+    def volumes(declared: Any) -> Any:
+        asked.append([one.key for one in declared])
+        return (state,)
+
+    world = World(runtime__seen_starting=(), runtime__volumes=volumes)
+    draft = world.draft()
+    step = s.CheckStopped(SET, (), ("backend-media",), ("frontend", "backend"), "")
+    assert world.do(step) == "intruder running or started"
+    assert world.do(replace(step, volumes=())) == ""
+    assert asked == [["backend-media"]]
+    assert draft.inconsistencies[0].endswith("write access: intruder")
+
+
 CLUSTER = ClusterRecord("postgres-data", ".", "17", "shut down", False, "1", "0/1")
 
 
@@ -451,3 +532,11 @@ def test_a_published_set_is_judged_after_everything_runs_again() -> None:
     assert world.do(s.CheckDowntime(SET, 3.0, "")) == "3.0 s"
     error = world.fail(s.CheckDowntime(SET, 2.9, ""), CheckFailed)
     assert error.details == ("db: 3.0 s", "redis: 2.0 s")
+
+
+def test_a_step_has_one_handler() -> None:
+    """A second one is a mistake that is seen at the import."""
+    before = dict(HANDLERS)
+    with pytest.raises(ValueError, match="UpServices has two handlers"):
+        handles(s.UpServices)(lambda step, run: "")
+    assert before == HANDLERS

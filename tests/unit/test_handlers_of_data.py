@@ -14,6 +14,8 @@ import pytest
 from quiesce.errors import (
     QuiesceError,
 )
+from quiesce.execute import database_settings
+from quiesce.execute.database_settings import write_settings
 from quiesce.model import (
     ImportedVolume,
     ImportSource,
@@ -44,6 +46,8 @@ def test_a_volume_is_archived_with_its_patterns_and_its_remarks_are_said() -> No
         step = s.ArchiveVolume(SET, "backend-media", level, "volumes/backend-media", "")
         assert world.do(step) == "3 files"
     assert world.asked("volumes.begin") == [(volume(),)]
+    order = [call[0] for call in world.calls if call[0] != "volumes.remarks"]
+    assert order[:3] == ["volumes.begin", "volumes.archive", "sink.warn"]
     assert [(call[1], call[2], call[4]) for call in world.asked("volumes.archive")] == [
         (0, Path("/staging"), ("*.tmp",)),
         (1, Path("/staging"), ("*.tmp",)),
@@ -166,6 +170,9 @@ def test_a_dump_is_recorded_with_what_speaks_against_it(tmp_path: Path) -> None:
         (settings, "settings", "rulesdb"),
     ]
     assert (tmp_path / settings).read_text() == '[\n "ALTER"\n]\n'
+    assert draft._thread is not None, "it is read back while the next one is dumped"
+    draft._thread.join(10)
+    assert world.asked("measure") == [(step.file,), (settings,)]
     assert draft.databases == [replace(record, settings=())]
     world.answers["databases.dump"] = replace(record, settings=(), obstacles=())
     world.answers["databases.meanwhile"] = Meanwhile(3)
@@ -311,7 +318,19 @@ def test_rows_that_do_not_fit_are_not_loaded() -> None:
     world.do(replace(step, force=True))
 
 
-def test_a_database_is_finished_by_the_settings_of_its_member(tmp_path: Path) -> None:
+def test_settings_are_private_and_can_be_read(tmp_path: Path) -> None:
+    """They may contain passwords; people look into the file when they restore by hand."""
+    file = tmp_path / "s.json"
+    write_settings(file, ("COMMENT ON DATABASE d IS 'Bücher'", "ALTER"))
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "'Bücher'" in file.read_text(encoding="utf-8")
+    with pytest.raises(FileExistsError):
+        write_settings(file, ())
+
+
+def test_a_database_is_finished_by_the_settings_of_its_member(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whom it is given to is said, and which functions lost their rights."""
     source = a_set(SET, tmp_path)
     others = Member("o", "settings", "memorydb", "databases/o.json", 1, "")
@@ -333,6 +352,9 @@ def test_a_database_is_finished_by_the_settings_of_its_member(tmp_path: Path) ->
     world.answers["databases.finish"] = None
     assert world.do(replace(step, set="")) == ""
     assert world.asked("databases.finish")[-1] == (database(), "new", None)
-    for wrong in ('{"a": 1}', "[1]", "no JSON"):
+    for wrong in ('{"a": 1}', '["ALTER", 1]', "no JSON"):
         (source.path / "databases/s.json").write_text(wrong)
         assert "does not contain settings of a database" in world.fail(step).fact
+    (source.path / "databases/s.json").write_text('["ALTER"]')
+    monkeypatch.setattr(database_settings, "_LARGEST", len('["ALTER"'))
+    assert "does not contain settings of a database" in world.fail(step).fact

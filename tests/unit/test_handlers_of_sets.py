@@ -86,7 +86,13 @@ def test_every_member_is_encrypted_once_and_private_facts_leave_the_manifest() -
     draft = world.draft()
     draft.files.append(("a.dump", "database", "rulesdb"))
     draft.databases.append(a_set().database("rulesdb"))
+    said: list[tuple[str, int]] = []
+    world.answers["sink.progress"] = lambda *facts: said.append(facts)
     assert world.do(s.EncryptSet(SET, "")) == "1 members"
+    assert ("encrypting a.dump", 0) in said
+    ((*where, facts),) = world.asked("store.write")
+    assert where == [RUN, SET, "private.json"]
+    assert b"1234" in facts
     names = [plain.member.file for _, _, plain, _ in world.asked("store.encrypt")]
     assert names == ["a.dump", "private.json"]
     world.answers["store.seal"] = a_set(SET)
@@ -99,6 +105,9 @@ def test_every_member_is_encrypted_once_and_private_facts_leave_the_manifest() -
     assert all(table.digest != "1234" for table in manifest.databases[0].tables)
     assert len(measured) == 2
     assert b"The members are encrypted" in documents["RESTORE.md"]
+    draft.files.append(("late.sql", "globals", "db"))
+    world.do(s.SealSet(SET, ""))
+    assert world.asked("store.seal")[1][1].encryption == "age", "whatever else is in it"
 
 
 def test_a_set_is_sealed_with_what_was_seen_of_the_run() -> None:
@@ -115,7 +124,7 @@ def test_a_set_is_sealed_with_what_was_seen_of_the_run() -> None:
     draft.inconsistencies += ["", "redis ran", "web ran"]
     draft.doubts += ["", "housekeeping"]
     draft.databases.append(a_set().database("rulesdb"))
-    world.seconds = 5.5
+    world.seconds = 5.50049
     assert world.do(s.SealSet(SET, "")) == f"/stack/backups/{SET}"
     assert world.asked("store.measure") == [(RUN, SET, "a.dump", "database", "rulesdb")]
     ((run, manifest, documents, given),) = world.asked("store.seal")
@@ -147,6 +156,7 @@ def test_what_a_verification_found_is_remembered_before_it_is_told() -> None:
     assert world.asked("store.remember") == [(SET, SetState().checked("sums", NOW, good=True))]
     world.answers["store.verify"] = ("a.dump: wrong sum",)
     error = world.fail(s.VerifySet("other", ""), CheckFailed)
+    assert [verified.name for verified, _ in world.asked("store.verify")] == [SET, "other"]
     assert (error.fact, error.details) == ("set other is damaged", ("a.dump: wrong sum",))
     name, state = world.asked("store.remember")[1]
     assert (name, state.verified_good) == ("other", False)
@@ -291,6 +301,11 @@ def test_a_set_is_pulled_into_a_folder_of_the_run_and_known_to_be_in_that_store(
     world.fail(s.PullSet(SET, "away", ""))
     assert world.asked("offsite.pull") == []
     world.do(s.PullSet(SET, "away", "", unsigned=True))
+    nas, away = world.run.stack.stores
+    away = replace(away, recipients=Recipients(("age1",)))
+    world.run.stack = replace(world.run.stack, stores=(nas, away))
+    error = world.fail(s.PullSet(SET, "away", "", unsigned=True))
+    assert error.fact.startswith(f"{SET} in away is not encrypted, although")
 
 
 def test_what_nobody_declared_is_looked_for_again_and_reported_once_the_set_is_published() -> None:

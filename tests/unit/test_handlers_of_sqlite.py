@@ -141,7 +141,7 @@ def test_a_restore_refuses_one_that_is_worse_before_it_unpacks_anything(
     """The live data stays as it is."""
     world = World(volumes__check=(), volumes__sqlite=now)
     backup = a_set(SET)
-    record = recorded(GOOD)
+    record = recorded(GOOD, *((replace(GOOD, file="second.db"),) if not now else ()))
     volumes = tuple(record if v.key == KEY else v for v in backup.manifest.volumes)
     world.run.sources[SET] = replace(backup, manifest=replace(backup.manifest, volumes=volumes))
     world.answers["volumes.stage"] = VolumeSize(record.files, record.bytes)
@@ -151,6 +151,7 @@ def test_a_restore_refuses_one_that_is_worse_before_it_unpacks_anything(
         return
     error = world.fail(step)
     assert refused in error.fact
+    assert error.details == (() if now else ("second.db is not an SQLite database",))
     assert world.asked("volumes.stage") == []
 
 

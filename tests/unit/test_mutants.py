@@ -23,10 +23,12 @@ class Held:
         return used < LIMIT and not self.full
 
 def first(names):
+    def known(name: int | str) -> int | None:
+        pass
     for name in names:
         if name:
             break
-        note(f"skipped {1 + 1}")
+        note(f"skipped {1 + 1}", *zip(names, names, strict=True))
     else:
         raise ValueError("none")
     return name
@@ -48,7 +50,7 @@ def test_every_change_of_a_function_is_found_in_order() -> None:
         "`Held.fits`: `not self.full` → `self.full`",
         "`first`: `if name` → `if not name`",
         "`first`: `break` → `pass`",
-        "`first`: `note(f'skipped {1 + 1}')` → `pass`",
+        "`first`: `note(f'skipped {1 + 1}', *zip(names, names, strict=True))` → `pass`",
         "`first`: `raise ValueError('none')` → `pass`",
     ]
 
@@ -136,20 +138,22 @@ def _small_repository(folder: Path) -> None:
         "def is_old(age):\n    return age > 3\n\n"
         "def unused():\n    return 1\n\n"
         "def noted(done):\n    done.append(2)\n    print(1 < 2)\n\n"
-        "def forever(n):\n    while n > 0:\n        n -= 1\n"
+        "def forever(n):\n    while n > 0:\n        n -= 1\n\n"
+        "def wait(event):\n    event.set()\n    event.wait()\n"
     )
     (folder / "tests/small").mkdir(parents=True)
     (folder / "tests/small/test_small.py").write_text(
-        "from quiesce.small import forever, is_old, noted\n"
+        "import threading\nfrom quiesce.small import forever, is_old, noted, wait\n"
         "def test_old():\n    assert is_old(4) and not is_old(2)\n"
         "def test_noted(tmp_path):\n    done = []\n    noted(done)\n    assert done == [2]\n"
         "def test_forever():\n    forever(3)\n"
+        "def test_wait():\n    wait(threading.Event())\n"
     )
 
 
 @pytest.mark.thorough
 def test_mutants_are_tried_in_a_copy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Those that a test notices die, the others are printed, and a new one is a failure."""
     _small_repository(tmp_path)
@@ -173,12 +177,15 @@ def test_mutants_are_tried_in_a_copy(
     listed.write_text("## quiesce/small.py\n- `unused`: anything: nobody calls it\n")
     before = sorted(tmp_path.rglob("*.py"))
     assert command.main(long=True) == 1
-    out = capsys.readouterr().out
+    out = capfd.readouterr().out
     assert "`unused`: `1` → `2` no fast test runs it  (known)" in out
     assert "- `is_old`: `age > 3` → `age >= 3`\n" in out
     assert "- `is_old`: `3` → `4`" not in out
     assert "- `noted`: `done.append(2)` → `pass`" not in out
     assert "- `forever`: `n -= 1` → `pass`" not in out
+    assert "- `wait`: `event.set()` → `pass`" not in out
+    assert "- `wait`: `event.wait()` → `pass`" in out
+    assert "quiesce/small.py: all that were chosen are tried" in out
     assert "of them new" in out
     assert sorted(tmp_path.rglob("*.py")) == before
     survivors = [

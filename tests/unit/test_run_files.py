@@ -81,7 +81,7 @@ def test_a_process_that_is_only_waited_for_is_dead() -> None:
     with subprocess.Popen(["true"]) as process:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         assert Path(f"/proc/{process.pid}/stat").exists()
-        assert alive._started(process.pid) == 0
+        assert alive._started(process.pid) is None
 
 
 def test_without_a_boot_id_nobody_is_known_to_live(monkeypatch: pytest.MonkeyPatch) -> None:
