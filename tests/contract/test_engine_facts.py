@@ -13,6 +13,7 @@ import pytest
 
 from quiesce.adapters.compose.address import find_address
 from quiesce.adapters.compose.engine import EngineConnection, create_looking
+from quiesce.adapters.compose.engine_folder import exists_on_engine
 from quiesce.adapters.compose.events import StartsListener, who_started
 from quiesce.adapters.compose.inspected import moment, unit_of
 from quiesce.adapters.compose.outdated import read_dry_run, same_image
@@ -191,6 +192,20 @@ def test_a_container_that_never_starts_shows_the_engines_files(api: Any, tmp_pat
         assert (about["name"], about["size"]) == ("word", 4)
     finally:
         api.remove_container(made, force=True)
+
+
+def test_a_folder_that_the_engine_lacks_is_not_made_by_looking_for_it(
+    connection: EngineConnection, tmp_path: Path
+):
+    """Docker refuses to mount it, Podman would make it."""
+    (tmp_path / "there").mkdir()
+    asked = [tmp_path / "there", tmp_path / "missing", tmp_path / "missing" / "deeper"]
+    assert [exists_on_engine(connection, folder, [TINY]) for folder in asked] == [
+        True,
+        False,
+        False,
+    ]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["there"]
 
 
 def test_a_restart_policy_can_be_changed_while_it_runs(api: Any):

@@ -6,9 +6,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import docker
 import pytest
 
 from quiesce.adapters.compose.engine import EngineConnection
+from quiesce.adapters.compose.engine_folder import exists_on_engine
 from quiesce.adapters.compose.folders import Folders
 from quiesce.adapters.compose.model import ComposeModel, DeclaredVolume
 from quiesce.errors import RequestError
@@ -91,6 +93,54 @@ def test_a_volume_that_is_a_bind_of_it_reaches_a_folder(tmp_path: Path) -> None:
         Mount("a", str(tmp_path), "/x", True),
         Mount("b", str(tmp_path), "/x", True),
     ]
+
+
+class Machine:
+    """The API of an engine whose machine has these folders, as far as a search for one needs it."""
+
+    def __init__(self, kind: str, *present: str) -> None:
+        self.kind = kind
+        self.folders = {"/", *present}
+        self.containers: list[str] = []
+
+    def create_host_config(self, *, mounts: list[dict[str, Any]], network_mode: str) -> Any:
+        """Return the source of the only mount."""
+        return mounts[0]["Source"]
+
+    def create_container(self, image: str, *, host_config: str, **options: Any) -> dict[str, str]:
+        """Refuse a folder that does not exist, or make it."""
+        if image == "absent":
+            raise docker.errors.ImageNotFound("no such image")
+        if host_config not in self.folders and self.kind == "docker":
+            raise docker.errors.APIError("no", explanation="bind source path does not exist: /x")
+        self.folders.add(host_config)
+        self.containers.append(host_config)
+        return {"Id": host_config}
+
+    def get_archive(self, container: str, path: str) -> None:
+        """Raise NotFound if the mounted folder has nothing there."""
+        if container.rstrip("/") + path.removeprefix("/quiesce") not in self.folders:
+            raise docker.errors.NotFound("could not find the file")
+
+    def remove_container(self, container: str, *, v: bool, force: bool) -> None:
+        """Remove a container that was made."""
+        assert (v, force) == (True, True)
+        self.containers.remove(container)
+
+
+@pytest.mark.parametrize("kind", ["docker", "podman"])
+def test_a_folder_is_looked_for_without_making_it(kind: str) -> None:
+    """Also where a bind mount of a folder makes that folder."""
+    machine = Machine(kind, "/data")
+    engine = cast(
+        EngineConnection,
+        SimpleNamespace(api=machine, engine=lambda: Engine("E", kind, "5", local=False)),
+    )
+    found = [exists_on_engine(engine, Path(at), ["absent", "tiny"]) for at in ("/data", "/gone")]
+    assert found == [True, False]
+    assert machine.folders == {"/", "/data"}
+    assert machine.containers == []
+    assert exists_on_engine(engine, Path("/gone"), ["absent"]), "nobody can say"
 
 
 def container(name: str, source: Path | str, *, rw: bool, state: str = "running", **labels: str):

@@ -17,9 +17,9 @@ from quiesce.adapters.compose.engine import (
     LABEL_HELPER,
     LABEL_PROJECT,
     EngineConnection,
-    create_looking,
     translate_engine_errors,
 )
+from quiesce.adapters.compose.engine_folder import exists_on_engine
 from quiesce.adapters.compose.external_users import device_of
 from quiesce.adapters.compose.inspected import LABEL_ONEOFF, LABEL_PROJECT_NAME
 from quiesce.adapters.compose.model import ComposeModel
@@ -96,7 +96,7 @@ class Folders:
         folder = self.real(str(entry.folder))
         there = _is_there(entry.key, folder) if self.local else None
         if there is None:
-            there = _is_on_engine(self.connection, folder, self.images())
+            there = exists_on_engine(self.connection, folder, self.images())
         uses = [
             (str((other.get("Names") or [other["Id"]])[0]).removeprefix("/"), other, mount)
             for other in others
@@ -195,25 +195,4 @@ def _is_there(key: str, folder: Path) -> bool | None:
             f"path {key} is not a folder: {folder}",
             f"remove {key} from paths in stack.yaml; only folders can be kept there",
         )
-    return True
-
-
-def _is_on_engine(connection: EngineConnection, folder: Path, images: Sequence[str]) -> bool:
-    """Whether the folder exists on the engine's machine: it can be mounted into a container that is
-    never started. Without an image, it counts as existing: the step that needs it reports more."""
-    import docker
-
-    api: Any = connection.api
-    for image in images:
-        try:
-            made = create_looking(api, image, folder, "looking")
-        except docker.errors.ImageNotFound:
-            continue
-        except docker.errors.APIError as error:
-            if "does not exist" in str(error.explanation or error):
-                return False
-            continue
-        with translate_engine_errors("a helper cannot be removed"):
-            api.remove_container(made, v=True, force=True)
-        return True
     return True
