@@ -70,6 +70,7 @@ class EngineConnection:
         self._api: APIClient | None = None
         self._info: dict[str, Any] = {}
         self._engine: Engine | None = None
+        self._kind = ""
 
     @property
     def api(self) -> APIClient:
@@ -88,6 +89,14 @@ class EngineConnection:
         _ = self.api
         return self._info
 
+    @property
+    def kind(self) -> str:
+        """Return `podman` or `docker`. Unlike `engine`, this does not need the docker command."""
+        if not self._kind:
+            with translate_engine_errors("the engine's version cannot be read"):
+                self._kind = kind_of(self.api.version(api_version=False))
+        return self._kind
+
     def engine(self) -> Engine:
         """Return the engine's identity, after checking that the CLI reaches the same one."""
         if self._engine is None:
@@ -101,7 +110,7 @@ class EngineConnection:
                 )
             self._engine = Engine(
                 id=identity,
-                kind=kind_of(self.api.version(api_version=False)),
+                kind=self.kind,
                 version=str(info.get("ServerVersion", "")),
                 local=self._seems_local(),
             )
