@@ -8,7 +8,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from quiesce.adapters.compose.engine import EngineConnection, absent, translate_engine_errors
+from quiesce.adapters.compose.engine import (
+    LABEL_HELPER,
+    EngineConnection,
+    absent,
+    translate_engine_errors,
+)
 from quiesce.adapters.compose.health_checks import HealthChecks
 from quiesce.adapters.compose.inspected import (
     LABEL_NUMBER,
@@ -26,6 +31,7 @@ from quiesce.adapters.compose.inspected import (
     service_of,
     was_restarted,
 )
+from quiesce.adapters.compose.tool_container import remove_helper
 from quiesce.adapters.process.child import TAIL_LINES, tail
 from quiesce.errors import QuiesceError, ServiceFailed
 from quiesce.observed import Unit
@@ -95,6 +101,21 @@ class ComposeUnits:
             now = moment(str(self._connection.api.info()["SystemTime"]))
         fresh = {entry["Id"] for entry in suspects if runs_shortly(entry, now)}
         return [{**entry, LOOPS: True} if entry["Id"] in fresh else entry for entry in containers]
+
+    def release(self, services: Collection[str] = ()) -> None:
+        """Remove Quiesce's helpers in the network or among the processes of these services'
+        containers (of all, if none is named), where the engine would not remove these otherwise.
+        """
+        if self._connection.kind != "podman":
+            return
+        found = [one for one in self._inspected() if not services or service_of(one) in services]
+        places = {f"container:{one['Id']}" for one in found}
+        api = self._connection.api
+        with translate_engine_errors("helper containers cannot be removed"):
+            for entry in api.containers(all=True, filters={"label": f"{LABEL_HELPER}=1"}):
+                host = (self.inspect(entry["Id"]) or {}).get("HostConfig", {})
+                if not places.isdisjoint((host.get("NetworkMode"), host.get("PidMode"))):
+                    remove_helper(api, entry["Id"])
 
     def inspect(self, container: str) -> Inspected | None:
         """Return the inspected container, None if it does not exist."""

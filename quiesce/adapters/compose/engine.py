@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quiesce.adapters.compose.address import Address
-from quiesce.adapters.compose.identity import Ask, identity_of, kind_of
+from quiesce.adapters.compose.identity import Ask, identity_of, kind_of, renumbers_users
 from quiesce.errors import LostEngine, QuiesceError, RequestError, SilentEngine, translate_errors
 from quiesce.observed import Engine
 
@@ -171,13 +171,18 @@ class EngineConnection:
         The socket's other end must be a Docker daemon (or systemd listening for it) in the same
         process namespace, not the ssh of a forwarded socket. Kernel and host name must match, which
         rules out Docker Desktop's virtual machine. The engine's data folder must exist here.
+
+        An engine whose containers have other user numbers than this machine is not local: read from
+        here, a volume has owners that mean something else, or nothing, on every other engine.
         """
         path = self.address.socket
-        if path is None or platform.system() != "Linux":
+        if path is None or platform.system() != "Linux" or self.kind == "podman":
+            return False
+        if renumbers_users(self._info):
             return False
         root = Path(str(self._info.get("DockerRootDir", "")))
         return (
-            _listener(path) in ("dockerd", "systemd", "init", "rootlesskit")
+            _listener(path) in ("dockerd", "systemd", "init")
             and self._info.get("KernelVersion") == platform.release()
             and self._info.get("Name") == platform.node()
             and "Desktop" not in str(self._info.get("OperatingSystem", ""))
