@@ -94,7 +94,7 @@ def _attempt(subject: str, look: Callable[[], list[Finding]]) -> list[Finding]:
 
 
 def _engine(seen: Observed) -> list[Finding]:
-    where = "on this machine" if seen.engine.local else "on another machine"
+    where = "volumes can be read from here" if seen.engine.local else "data is streamed"
     return [Finding("ok", "engine", f"{seen.engine.kind} {seen.engine.version}, {where}")]
 
 

@@ -10,15 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker import errors as docker_errors
 
 from quiesce.adapters.compose.address import find_address
-from quiesce.adapters.compose.engine import EngineConnection, create_looking
+from quiesce.adapters.compose.containers import ComposeUnits
+from quiesce.adapters.compose.engine import LABEL_HELPER, EngineConnection, create_looking
 from quiesce.adapters.compose.engine_folder import exists_on_engine
 from quiesce.adapters.compose.events import StartsListener, who_started
-from quiesce.adapters.compose.inspected import moment, unit_of
+from quiesce.adapters.compose.health_checks import HealthChecks
+from quiesce.adapters.compose.identity import renumbers_users
+from quiesce.adapters.compose.inspected import (
+    LABEL_ONEOFF,
+    LABEL_PROJECT_NAME,
+    moment,
+    unit_of,
+)
 from quiesce.adapters.compose.outdated import read_dry_run, same_image
 from quiesce.adapters.compose.runtime import ComposeRuntime
 from tests.contract.runtime_worlds import compose_stack, docker, remove_project
+from tests.support.checkout import wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -232,6 +242,48 @@ def test_who_mounted_a_volume_and_may_write_is_known(connection: EngineConnectio
         listener.close()
         docker("rm", "--force", *names)
     assert found == again == (names[0],)
+
+
+def test_health_checks_run_while_something_waits(connection: EngineConnection):
+    """By the engine, by systemd, or through Podman's own API; the engine keeps the result."""
+    name, api = f"{PROJECT}-checked", connection.api
+    check = ("--health-cmd", "true", "--health-interval", "1s")
+    docker("run", "--detach", "--init", "--name", name, *check, TINY, "sleep", "infinity")
+    try:
+        checks = HealthChecks(connection, lambda: [api.inspect_container(name)])
+        with checks.kept_up():
+            wait_until(
+                lambda: api.inspect_container(name)["State"]["Health"]["Status"] == "healthy",
+                "a health check",
+            )
+    finally:
+        docker("rm", "--force", name)
+
+
+def test_a_helper_does_not_keep_a_container_from_being_removed(connection: EngineConnection):
+    """Podman removes none in whose network another one is, so helpers there are removed first."""
+    project = f"{PROJECT}-left"
+    name, helper = f"{project}-web-1", f"{project}-helper"
+    labels = (f"{LABEL_PROJECT_NAME}={project}", f"{LABEL_ONEOFF}=False")
+    started = ("run", "--detach", "--init")
+    named = [part for label in labels for part in ("--label", label)]
+    docker(*started, "--name", name, *named, TINY, "sleep", "infinity")
+    try:
+        where = ("--network", f"container:{name}", "--label", f"{LABEL_HELPER}=1")
+        docker(*started, "--name", helper, *where, TINY, "sleep", "infinity")
+        ComposeUnits(connection, project).release()
+        docker("rm", "--force", name)
+        with pytest.raises(docker_errors.NotFound):
+            connection.api.inspect_container(name)
+    finally:
+        subprocess.run(["docker", "rm", "--force", helper, name], capture_output=True, check=False)
+
+
+def test_an_engine_with_other_user_numbers_says_so(connection: EngineConnection):
+    """Its volumes are not read in place: their owners would be numbers of this machine."""
+    remapped = os.environ.get("QUIESCE_TEST_ENGINE_NAME", "").endswith("-userns")
+    assert renumbers_users(connection.info) is remapped
+    assert not (remapped and connection.engine().local)
 
 
 # ---------------------------------------------------------------------------------------- Compose

@@ -180,7 +180,7 @@ def _start(engine: NamedEngine, root: Path, data: Path, socket: Path) -> Process
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**_INSIDE, **engine.environment},
+            env={**_INSIDE, **engine.environment, "OPTIONS": " ".join(engine.options)},
             start_new_session=True,
             cwd="/",
         )

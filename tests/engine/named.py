@@ -30,6 +30,8 @@ class NamedEngine:
     program: str = "dockerd"
     environment: Mapping[str, str] = field(default_factory=dict)
     """Of the engine."""
+    options: tuple[str, ...] = ()
+    """Of its daemon, besides those that every one gets."""
     client: Mapping[str, str] = field(default_factory=dict)
     """What its clients have in their environment besides."""
 
@@ -45,6 +47,13 @@ ENGINES = {
             "28.5.",
             # What Engine 29 does by default: older clients are refused.
             environment={"DOCKER_MIN_API_VERSION": "1.44"},
+        ),
+        NamedEngine(
+            f"{NEWEST}-userns",
+            "sid",
+            "28.5.",
+            # `engine.sh` gives this user numbers for its containers.
+            options=("--userns-remap=nobody:nogroup",),
         ),
         NamedEngine(
             "podman-5.8",

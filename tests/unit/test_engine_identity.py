@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from quiesce.adapters.compose.identity import identity_of, kind_of
+from quiesce.adapters.compose.identity import identity_of, kind_of, renumbers_users
 
 #: As `GET /version` of each answered.
 DOCKER = {"Components": [{"Name": "Engine", "Version": "28.5.2"}, {"Name": "containerd"}]}
@@ -81,3 +81,19 @@ def test_two_podmans_are_two(other: Engine):
 def test_the_kind_is_read_from_the_version():
     """An engine that does not name its parts counts as Docker."""
     assert [kind_of(DOCKER), kind_of(PODMAN), kind_of({})] == ["docker", "podman", "docker"]
+
+
+@pytest.mark.parametrize(
+    ("options", "renumbers"),
+    [
+        (["name=seccomp,profile=builtin", "name=cgroupns"], False),
+        (["name=seccomp,profile=builtin", "name=userns"], True),
+        (["name=seccomp,profile=/usr/share/x.json,name=rootless"], True),
+        (None, False),
+    ],
+)
+def test_an_engine_says_whether_its_containers_have_other_user_numbers(
+    options: list[str] | None, renumbers: bool
+) -> None:
+    """In its security options: Docker one by one, Podman in one text."""
+    assert renumbers_users({"SecurityOptions": options}) is renumbers

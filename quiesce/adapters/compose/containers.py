@@ -8,7 +8,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from quiesce.adapters.compose.engine import EngineConnection, absent, translate_engine_errors
+from quiesce.adapters.compose.engine import (
+    LABEL_HELPER,
+    EngineConnection,
+    absent,
+    translate_engine_errors,
+)
+from quiesce.adapters.compose.health_checks import HealthChecks
 from quiesce.adapters.compose.inspected import (
     LABEL_NUMBER,
     LABEL_ONEOFF,
@@ -25,6 +31,7 @@ from quiesce.adapters.compose.inspected import (
     service_of,
     was_restarted,
 )
+from quiesce.adapters.compose.tool_container import remove_helper
 from quiesce.adapters.process.child import TAIL_LINES, tail
 from quiesce.errors import QuiesceError, ServiceFailed
 from quiesce.observed import Unit
@@ -64,6 +71,7 @@ class ComposeUnits:
         project: str,
         probe_command: Callable[[Inspected], list[str]] | None = None,
     ) -> None:
+        self.checks = HealthChecks(connection, self._inspected)
         self._connection = connection
         self._project = project
         self._probe_command = probe_command or _own_health_command
@@ -75,12 +83,14 @@ class ComposeUnits:
 
         One-off containers (`compose run`) belong to no service and are left out.
         """
+        return self._with_loops(sorted(self._inspected(), key=_place))
+
+    def _inspected(self) -> list[Inspected]:
         labels = [f"{LABEL_PROJECT_NAME}={self._project}", f"{LABEL_ONEOFF}=False"]
         with translate_engine_errors(f"the containers of {self._project} cannot be listed"):
             found = self._connection.api.containers(all=True, filters={"label": labels})
         inspected = [self.inspect(entry["Id"]) for entry in found]
-        there = sorted((entry for entry in inspected if entry is not None), key=_place)
-        return self._with_loops(there)
+        return [entry for entry in inspected if entry is not None]
 
     def _with_loops(self, containers: list[Inspected]) -> list[Inspected]:
         """Mark containers in a crash loop that happen to be running at this moment."""
@@ -91,6 +101,21 @@ class ComposeUnits:
             now = moment(str(self._connection.api.info()["SystemTime"]))
         fresh = {entry["Id"] for entry in suspects if runs_shortly(entry, now)}
         return [{**entry, LOOPS: True} if entry["Id"] in fresh else entry for entry in containers]
+
+    def release(self, services: Collection[str] = ()) -> None:
+        """Remove Quiesce's helpers in the network or among the processes of these services'
+        containers (of all, if none is named), where the engine would not remove these otherwise.
+        """
+        if self._connection.kind != "podman":
+            return
+        found = [one for one in self._inspected() if not services or service_of(one) in services]
+        places = {f"container:{one['Id']}" for one in found}
+        api = self._connection.api
+        with translate_engine_errors("helper containers cannot be removed"):
+            for entry in api.containers(all=True, filters={"label": f"{LABEL_HELPER}=1"}):
+                host = (self.inspect(entry["Id"]) or {}).get("HostConfig", {})
+                if not places.isdisjoint((host.get("NetworkMode"), host.get("PidMode"))):
+                    remove_helper(api, entry["Id"])
 
     def inspect(self, container: str) -> Inspected | None:
         """Return the inspected container, None if it does not exist."""
@@ -163,6 +188,16 @@ class ComposeUnits:
         one_shots: Collection[str],
     ) -> Mapping[str, float]:
         """Wait until every unit is as healthy as observed; see `ComposeRuntime.wait_healthy`."""
+        with self.checks.kept_up():
+            return self._wait(units, timeout, waiting, one_shots)
+
+    def _wait(
+        self,
+        units: Sequence[Unit],
+        timeout: float,
+        waiting: Callable[[str], None],
+        one_shots: Collection[str],
+    ) -> Mapping[str, float]:
         begun = time.monotonic()
         pending = [_Watch(unit, begun=begun) for unit in units if unit.runs]
         seconds = {unit.service: 0.0 for unit in units}
@@ -285,7 +320,11 @@ class ComposeUnits:
                     if seen["Running"]:
                         return None
                     watch.probe = ""
-                    return time.monotonic() if seen["ExitCode"] == 0 else None
+                    if seen["ExitCode"] != 0:
+                        return None
+                    well_at = time.monotonic()
+                    self.checks.run(now)
+                    return well_at
                 at = time.monotonic()
                 later = PROBE_SHARE * (watch.probed_at - watch.begun)
                 pause = _pause(PROBE_EVERY, later, LONGEST_PROBE)

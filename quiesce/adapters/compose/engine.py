@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quiesce.adapters.compose.address import Address
-from quiesce.adapters.compose.identity import Ask, identity_of, kind_of
+from quiesce.adapters.compose.identity import Ask, identity_of, kind_of, renumbers_users
 from quiesce.errors import LostEngine, QuiesceError, RequestError, SilentEngine, translate_errors
 from quiesce.observed import Engine
 
@@ -70,6 +70,7 @@ class EngineConnection:
         self._api: APIClient | None = None
         self._info: dict[str, Any] = {}
         self._engine: Engine | None = None
+        self._kind = ""
 
     @property
     def api(self) -> APIClient:
@@ -88,6 +89,14 @@ class EngineConnection:
         _ = self.api
         return self._info
 
+    @property
+    def kind(self) -> str:
+        """Return `podman` or `docker`. Unlike `engine`, this does not need the docker command."""
+        if not self._kind:
+            with translate_engine_errors("the engine's version cannot be read"):
+                self._kind = kind_of(self.api.version(api_version=False))
+        return self._kind
+
     def engine(self) -> Engine:
         """Return the engine's identity, after checking that the CLI reaches the same one."""
         if self._engine is None:
@@ -101,7 +110,7 @@ class EngineConnection:
                 )
             self._engine = Engine(
                 id=identity,
-                kind=kind_of(self.api.version(api_version=False)),
+                kind=self.kind,
                 version=str(info.get("ServerVersion", "")),
                 local=self._seems_local(),
             )
@@ -162,13 +171,18 @@ class EngineConnection:
         The socket's other end must be a Docker daemon (or systemd listening for it) in the same
         process namespace, not the ssh of a forwarded socket. Kernel and host name must match, which
         rules out Docker Desktop's virtual machine. The engine's data folder must exist here.
+
+        An engine whose containers have other user numbers than this machine is not local: read from
+        here, a volume has owners that mean something else, or nothing, on every other engine.
         """
         path = self.address.socket
-        if path is None or platform.system() != "Linux":
+        if path is None or platform.system() != "Linux" or self.kind == "podman":
+            return False
+        if renumbers_users(self._info):
             return False
         root = Path(str(self._info.get("DockerRootDir", "")))
         return (
-            _listener(path) in ("dockerd", "systemd", "init", "rootlesskit")
+            _listener(path) in ("dockerd", "systemd", "init")
             and self._info.get("KernelVersion") == platform.release()
             and self._info.get("Name") == platform.node()
             and "Desktop" not in str(self._info.get("OperatingSystem", ""))

@@ -23,7 +23,6 @@ from quiesce.adapters.compose.engine import (
     absent,
     translate_engine_errors,
 )
-from quiesce.adapters.compose.identity import kind_of
 from quiesce.adapters.compose.inspected import LABEL_ONEOFF, LABEL_PROJECT_NAME, LABEL_SERVICE
 from quiesce.errors import QuiesceError
 
@@ -45,7 +44,7 @@ class StartsListener:
         self._heard: list[Event] = []
         self._ended = False
         with translate_engine_errors(_WHAT):
-            self._podman = kind_of(self._api.version(api_version=False)) == "podman"
+            self._podman = connection.kind == "podman"
             # By the engine's clock, and before listening, so that no event in between is missed.
             self._since = _now(self._api)
             self._stream = self._api.events(since=self._since, filters=_WANTED, decode=True)

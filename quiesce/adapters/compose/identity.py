@@ -1,4 +1,4 @@
-"""Whether the SDK and the command line reach the same engine, and what that engine is called.
+"""Whether the SDK and the command line reach the same engine, and what that engine is.
 
 Docker has an ID that it keeps for ever. Podman's Docker API makes up a new one for each call, so
 there an engine is known by its machine and its data folder, and two answers come from the same
@@ -38,6 +38,12 @@ def kind_of(version: Mapping[str, Any]) -> str:
     """Return `podman` or `docker`, from an engine's answer about its version."""
     names = [str(part.get("Name", "")) for part in version.get("Components") or ()]
     return "podman" if any(name.startswith("Podman") for name in names) else "docker"
+
+
+def renumbers_users(info: Mapping[str, Any]) -> bool:
+    """Whether the engine's containers run in a user namespace: userns-remap, or without root."""
+    options = {part for one in info.get("SecurityOptions") or () for part in str(one).split(",")}
+    return not options.isdisjoint(("name=userns", "name=rootless"))
 
 
 def _same_containers(api: Any, ask: Ask) -> bool:

@@ -63,6 +63,7 @@ class ComposeProject:
 
     def remove_project(self) -> None:
         self.connection.engine()
+        self.units.release()
         self.command.run("down", "--remove-orphans", profiles=("*",))
         # Compose does not look for what only an older Compose file declared.
         left = self.resources()

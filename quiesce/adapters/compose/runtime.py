@@ -74,8 +74,7 @@ class ComposeRuntime:
     # ------------------------------------------------------------------------------------ asking
 
     def engine(self) -> Engine:
-        """Return the engine's identity; its `local` means that nothing contradicts that, and
-        `is_local` proves it."""
+        """Return the engine; `local` means that nothing contradicts that, `is_local` proves it."""
         return self._connection.engine()
 
     def is_local(self) -> bool:
@@ -181,6 +180,7 @@ class ComposeRuntime:
         """Remove these services' containers and, if that is all of them, the project's networks."""
         self._require(services)
         self.engine()
+        self._units.release(services)
         if services and not {service.name for service in self.services()} <= set(services):
             self._compose.run("rm", "--stop", "--force", *services, profiles=("*",))
         else:

@@ -62,6 +62,13 @@ class ComposeStarter:
         for service in self.with_foreign_mounts(services):
             if service.foreign_mounts:
                 raise _taken(service.name, service.foreign_mounts[0])
+        for service in services:
+            if any(need.condition == "healthy" for need in service.depends_on):
+                self.units.checks.require(service.name)
+        with self.units.checks.kept_up():
+            self._up(services, build=build, everything=everything)
+
+    def _up(self, services: Sequence[Service], *, build: bool, everything: bool) -> None:
         names = [] if everything else [service.name for service in services]
         arguments = ["up", "--detach", *(["--build"] if build else [])]
         closed = everything or self.model().is_closed(names)
