@@ -228,7 +228,7 @@ def test_what_needs_only_the_start_of_one_that_failed_later_is_started(
     world.run.not_started = set() if begun else {"job"}
     world.do(s.StartServices(beside.units, 9.0, "", keep_going=True))
     starts = begun and condition == "started"
-    assert world.asked("runtime.start") == [(beside.units if starts else (),)]
+    assert world.asked("runtime.start") == [(beside.units, {"together": False})] * starts
     assert ("beside" in world.run.failed) != starts
 
 

@@ -50,8 +50,8 @@ def start(step: s.StartServices, run: Run) -> str:
     if step.keep_going:
         wanted = tuple(unit for unit in wanted if not _lacks_something(unit.service, run))
     try:
-        for group in s.grouped(wanted, step.groups):
-            run.ports.runtime.start(group, together=len(group) > 1)
+        for together, group in _calls(s.grouped(wanted, step.groups)):
+            run.ports.runtime.start(group, together=together)
     except QuiesceError as error:
         if error.lost_engine:
             raise
@@ -63,6 +63,18 @@ def start(step: s.StartServices, run: Run) -> str:
     else:
         run.not_started -= {unit.service for unit in wanted}
     return ""
+
+
+def _calls(groups: Sequence[tuple[Unit, ...]]) -> list[tuple[bool, tuple[Unit, ...]]]:
+    """Return what to start at the same time or one after another; successive single units are one
+    call, because each call looks at all containers first."""
+    found: list[tuple[bool, tuple[Unit, ...]]] = []
+    for group in groups:
+        if len(group) == 1 and found and not found[-1][0]:
+            found[-1] = (False, (*found[-1][1], *group))
+        else:
+            found.append((len(group) > 1, group))
+    return found
 
 
 def _one_by_one(
