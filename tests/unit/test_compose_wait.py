@@ -60,7 +60,7 @@ def wait(monkeypatch: pytest.MonkeyPatch, healthy_after: float) -> tuple[Api, fl
     clock = Clock()
     monkeypatch.setattr(containers, "time", clock)
     api = Api(clock, healthy_after)
-    units = containers.ComposeUnits(SimpleNamespace(api=api), "p")  # type: ignore[arg-type]
+    units = containers.ComposeUnits(SimpleNamespace(api=api, kind="docker"), "p")  # type: ignore[arg-type]
     unit = Unit("web", "p-web-1", "c1", "running", "healthy", "no")
     (waited,) = units.wait([unit], 120.0, lambda _: None, ()).values()
     return api, waited
