@@ -289,13 +289,15 @@ class Engine:
 @dataclass(frozen=True, slots=True)
 class Platform:
     """What runs the containers: versions, the API versions that the engine accepts, and its storage
-    driver. `kind` is `docker` or `podman`."""
+    driver. `kind` is `docker` or `podman`; `users` is `rootless` or `userns-remap` if containers
+    have other user numbers than the machine."""
 
     kind: str
     version: str
     api: tuple[str, str]
     compose: str
     storage: str
+    users: str = ""
 
 
 @dataclass(frozen=True, slots=True)

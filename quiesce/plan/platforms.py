@@ -7,15 +7,17 @@ import re
 from quiesce.findings import Finding
 from quiesce.observed import Platform
 
-#: Engine, its version, the version of Compose, and the storage driver. `docs/platforms.md` says
-#: what was tried on each.
+#: Engine, its version, the version of Compose, the storage driver, and how its containers come to
+#: have other user numbers than its machine, if they have. `docs/platforms.md` says what was tried
+#: on each.
 TRIED = frozenset(
     {
-        ("docker", "20.10", "2.26", "overlay2"),
-        ("docker", "20.10", "2.40", "overlay2"),
-        ("docker", "26.1", "2.26", "overlay2"),
-        ("docker", "28.5", "2.40", "overlay2"),
-        ("podman", "5.8", "2.40", "overlay"),
+        ("docker", "20.10", "2.26", "overlay2", ""),
+        ("docker", "20.10", "2.40", "overlay2", ""),
+        ("docker", "26.1", "2.26", "overlay2", ""),
+        ("docker", "28.5", "2.40", "overlay2", ""),
+        ("docker", "28.5", "2.40", "overlay2", "userns-remap"),
+        ("podman", "5.8", "2.40", "overlay", ""),
     }
 )
 
@@ -27,9 +29,11 @@ def platform_findings(platform: Platform | None) -> list[Finding]:
     lowest, highest = platform.api
     fact = (
         f"{platform.kind} {platform.version} (API {lowest} to {highest}, storage driver "
-        f"{platform.storage or 'unknown'}) with Compose {platform.compose}"
+        f"{platform.storage or 'unknown'}{', ' * bool(platform.users)}{platform.users}) with "
+        f"Compose {platform.compose}"
     )
-    key = (platform.kind, _minor(platform.version), _minor(platform.compose), platform.storage)
+    versions = _minor(platform.version), _minor(platform.compose)
+    key = (platform.kind, *versions, platform.storage, platform.users)
     if key in TRIED:
         return [Finding("ok", "platform", f"{fact}: tried")]
     hint = "run 'inv drill' before you rely on a backup; docs/platforms.md lists what was tried"

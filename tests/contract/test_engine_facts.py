@@ -18,7 +18,7 @@ from quiesce.adapters.compose.engine import LABEL_HELPER, EngineConnection, crea
 from quiesce.adapters.compose.engine_folder import exists_on_engine
 from quiesce.adapters.compose.events import StartsListener, who_started
 from quiesce.adapters.compose.health_checks import HealthChecks
-from quiesce.adapters.compose.identity import renumbers_users
+from quiesce.adapters.compose.identity import user_namespaces
 from quiesce.adapters.compose.inspected import (
     LABEL_ONEOFF,
     LABEL_PROJECT_NAME,
@@ -282,7 +282,7 @@ def test_a_helper_does_not_keep_a_container_from_being_removed(connection: Engin
 def test_an_engine_with_other_user_numbers_says_so(connection: EngineConnection):
     """Its volumes are not read in place: their owners would be numbers of this machine."""
     remapped = os.environ.get("QUIESCE_TEST_ENGINE_NAME", "").endswith("-userns")
-    assert renumbers_users(connection.info) is remapped
+    assert user_namespaces(connection.info) == ("userns-remap" if remapped else "")
     assert not (remapped and connection.engine().local)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from quiesce.adapters.compose.identity import identity_of, kind_of, renumbers_users
+from quiesce.adapters.compose.identity import identity_of, kind_of, user_namespaces
 
 #: As `GET /version` of each answered.
 DOCKER = {"Components": [{"Name": "Engine", "Version": "28.5.2"}, {"Name": "containerd"}]}
@@ -84,16 +84,16 @@ def test_the_kind_is_read_from_the_version():
 
 
 @pytest.mark.parametrize(
-    ("options", "renumbers"),
+    ("options", "how"),
     [
-        (["name=seccomp,profile=builtin", "name=cgroupns"], False),
-        (["name=seccomp,profile=builtin", "name=userns"], True),
-        (["name=seccomp,profile=/usr/share/x.json,name=rootless"], True),
-        (None, False),
+        (["name=seccomp,profile=builtin", "name=cgroupns"], ""),
+        (["name=seccomp,profile=builtin", "name=userns"], "userns-remap"),
+        (["name=seccomp,profile=/usr/share/x.json,name=rootless"], "rootless"),
+        (None, ""),
     ],
 )
 def test_an_engine_says_whether_its_containers_have_other_user_numbers(
-    options: list[str] | None, renumbers: bool
+    options: list[str] | None, how: str
 ) -> None:
     """In its security options: Docker one by one, Podman in one text."""
-    assert renumbers_users({"SecurityOptions": options}) is renumbers
+    assert user_namespaces({"SecurityOptions": options}) == how

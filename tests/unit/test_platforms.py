@@ -26,7 +26,13 @@ def test_a_combination_that_was_tried_is_named():
 
 @pytest.mark.parametrize(
     "change",
-    [{"kind": "podman"}, {"version": "20.9.1"}, {"compose": "5.0.1"}, {"storage": "zfs"}],
+    [
+        {"kind": "podman"},
+        {"version": "20.9.1"},
+        {"compose": "5.0.1"},
+        {"storage": "zfs"},
+        {"users": "rootless"},
+    ],
 )
 def test_a_combination_that_was_not_tried_is_told(change):
     """The engine, its version, Compose and the driver each make another one."""
@@ -45,6 +51,9 @@ def test_versions_may_have_a_suffix():
 def test_everything_that_counts_as_tried_has_a_row_in_the_documentation():
     """Which says what was tried."""
     rows = (Path(__file__).parents[2] / "docs/platforms.md").read_text()
-    for kind, version, compose, storage in TRIED:
+    for kind, version, compose, storage, users in TRIED:
         engine = {"docker": "Docker Engine", "podman": "Podman"}[kind]
-        assert f"{engine} {version} with Compose {compose}, {storage}" in rows
+        assert (
+            f"{engine} {version} with Compose {compose}, {storage}{', ' * bool(users)}{users}"
+            in rows
+        )

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quiesce.adapters.compose.address import Address
-from quiesce.adapters.compose.identity import Ask, identity_of, kind_of, renumbers_users
+from quiesce.adapters.compose.identity import Ask, identity_of, kind_of, user_namespaces
 from quiesce.errors import LostEngine, QuiesceError, RequestError, SilentEngine, translate_errors
 from quiesce.observed import Engine
 
@@ -178,7 +178,7 @@ class EngineConnection:
         path = self.address.socket
         if path is None or platform.system() != "Linux" or self.kind == "podman":
             return False
-        if renumbers_users(self._info):
+        if user_namespaces(self._info):
             return False
         root = Path(str(self._info.get("DockerRootDir", "")))
         return (

@@ -40,10 +40,13 @@ def kind_of(version: Mapping[str, Any]) -> str:
     return "podman" if any(name.startswith("Podman") for name in names) else "docker"
 
 
-def renumbers_users(info: Mapping[str, Any]) -> bool:
-    """Whether the engine's containers run in a user namespace: userns-remap, or without root."""
+def user_namespaces(info: Mapping[str, Any]) -> str:
+    """Return how it comes that the engine's containers have other user numbers than its machine:
+    `userns-remap` or `rootless`; "" if they have the same."""
     options = {part for one in info.get("SecurityOptions") or () for part in str(one).split(",")}
-    return not options.isdisjoint(("name=userns", "name=rootless"))
+    if "name=rootless" in options:
+        return "rootless"
+    return "userns-remap" if "name=userns" in options else ""
 
 
 def _same_containers(api: Any, ask: Ask) -> bool:

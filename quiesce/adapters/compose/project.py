@@ -16,6 +16,7 @@ from quiesce.adapters.compose.engine import (
     helper_labels,
     translate_engine_errors,
 )
+from quiesce.adapters.compose.identity import user_namespaces
 from quiesce.adapters.compose.inspected import LABEL_PROJECT_NAME, Inspected, service_of
 from quiesce.adapters.compose.outdated import outdated
 from quiesce.adapters.compose.server_containers import is_bare_server, orphaning_check
@@ -134,6 +135,7 @@ class ComposeProject:
             api=(str(version.get("MinAPIVersion", "")), str(version.get("ApiVersion", ""))),
             compose=self.command.version(),
             storage=str(self.connection.info.get("Driver", "")),
+            users=user_namespaces(self.connection.info),
         )
 
     def tools(self) -> Mapping[str, str]:
