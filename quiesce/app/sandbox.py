@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,10 +50,17 @@ def isolated_folder(stack: Stack) -> Path:
 
 
 @contextmanager
-def isolated(stack: Stack, run: str, *, network_open: bool = False) -> Iterator[Copy]:
+def isolated(
+    stack: Stack,
+    run: str,
+    *,
+    network_open: bool = False,
+    running: Collection[str] | None = None,
+) -> Iterator[Copy]:
     """Create a copy's model, and remove the copy at the end in any case.
 
-    Raise RequestError for a stack that cannot be copied.
+    Only the services in `running` (None: all) may be started, with what they depend on. Raise
+    RequestError for a stack that cannot be copied.
     """
     if stack.instance.runtime != "compose":
         raise RequestError(
@@ -68,7 +75,7 @@ def isolated(stack: Stack, run: str, *, network_open: bool = False) -> Iterator[
     try:
         project = f"{stack.instance.project}-drill-{suffix_of(run)}"
         (folder / "project").write_text(project)
-        _write_model(stack, folder, run, network_open=network_open)
+        _write_model(stack, folder, run, network_open=network_open, running=running)
         made = Copy(copied_stack(stack, folder, project), folder)
         try:
             yield made
@@ -180,7 +187,14 @@ def copied_stack(stack: Stack, folder: Path, project: str) -> Stack:
 # ---------------------------------------------------------------------------------------- inside
 
 
-def _write_model(stack: Stack, folder: Path, run: str, *, network_open: bool) -> None:
+def _write_model(
+    stack: Stack,
+    folder: Path,
+    run: str,
+    *,
+    network_open: bool,
+    running: Collection[str] | None,
+) -> None:
     kept = {entry.key: entry.folder for entry in stack.folders if entry.folder is not None}
     folders = CopiedFolders(folder / "binds", kept)
     with compose_of(stack) as runtime:
@@ -193,6 +207,7 @@ def _write_model(stack: Stack, folder: Path, run: str, *, network_open: bool) ->
             copied=folders.of,
             kept=folders.is_kept,
             network_open=network_open,
+            running=running,
         )
     (folder / "stack.yaml").write_bytes(stack.file.read_bytes())
     file = folder / "compose.json"

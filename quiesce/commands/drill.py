@@ -87,7 +87,7 @@ def try_restore(session: Session, backup: BackupSet) -> Tried:
     _require_key(session, backup)
     run = session.new_run_id()
     servers = {record.service for record in backup.manifest.databases}
-    with sandbox.isolated(session.stack, run) as made:
+    with sandbox.isolated(session.stack, run, running=servers) as made:
         copy = _session_of(session, made)
         if servers:
             run_up(copy, sorted(servers))

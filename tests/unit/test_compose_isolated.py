@@ -83,3 +83,36 @@ def test_what_cannot_be_kept_apart_is_refused(service: dict[str, object], fact: 
     with pytest.raises(RequestError, match=fact):
         copy(**service)
     assert copy(network_mode="service:db")["services"]
+
+
+def test_of_services_that_will_not_run_what_cannot_be_kept_apart_is_removed() -> None:
+    """They have no network and no socket, even if somebody started them. What runs, and what that
+    depends on, is refused as ever."""
+    socket = {"type": "bind", "source": "/var/run/docker.sock", "target": "/s"}
+    data = {"type": "volume", "source": "data", "target": "/data"}
+    model = {
+        "services": {
+            "db": {"image": "postgres", "depends_on": {"job": {}, "gone": {}}},
+            "job": {"image": "job"},
+            "web": {"image": "web", "network_mode": "host", "volumes": [socket, data]},
+            "api": {"image": "api", "networks": {"back": None}},
+        }
+    }
+
+    def made(running: list[str], **changes: object) -> dict[str, dict[str, object]]:
+        services = {**model["services"], **changes}
+        found = isolate({"services": services}, {}, "r1", copied=str, running=running)["services"]
+        return dict(found)
+
+    for running in ([], ["db"]):
+        services = made(running)
+        assert services["web"]["network_mode"] == services["api"]["network_mode"] == "none"
+        assert services["web"]["volumes"] == [data]
+        assert "networks" not in services["api"]
+    assert "network_mode" not in services["db"]
+    assert "network_mode" not in services["job"]
+    for running in (["db"], ["job"]):
+        with pytest.raises(RequestError, match="job shares a network"):
+            made(running, job={"image": "job", "network_mode": "host"})
+    with pytest.raises(RequestError, match="web shares a network"):
+        made(["web"])

@@ -8,7 +8,7 @@ outside as if it were the original. All of this is removed or refused.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from quiesce.errors import RequestError
@@ -26,6 +26,7 @@ def isolate(
     copied: Callable[[str], str],
     kept: Callable[[str], bool] = lambda _: False,
     network_open: bool = False,
+    running: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """Return the model of a copy: own volumes and networks, no ports, no fixed names.
 
@@ -33,14 +34,24 @@ def isolate(
     path that a service may write to and returns the path of the copy. Read-only paths are shared,
     except those for which `kept` says that sets contain them.
     Every container, volume and network gets `mark` as its label. Raise RequestError for what cannot
-    be isolated.
+    be isolated. If only the services in `running` (None: all) will run, with what they depend on,
+    it is removed from the others.
     """
+    services = model.get("services") or {}
+    idle = set(services) - _with_needs(services, services if running is None else running)
     made: dict[str, Any] = {
         name: copy.deepcopy(model[name]) for name in ("secrets", "configs") if name in model
     }
     made["services"] = {
-        name: _service(name, service, images, mark, str(model.get("name") or ""), (copied, kept))
-        for name, service in (model.get("services") or {}).items()
+        name: _service(
+            name,
+            _without_reach(service) if name in idle else service,
+            images,
+            mark,
+            str(model.get("name") or ""),
+            (copied, kept),
+        )
+        for name, service in services.items()
     }
     made["volumes"] = {key: {"labels": {LABEL: mark}} for key in model.get("volumes") or {}}
     networks = {"default": {}, **(model.get("networks") or {})}
@@ -48,6 +59,30 @@ def isolate(
         key: {"internal": not network_open, "labels": {LABEL: mark}} for key in networks
     }
     return made
+
+
+def _with_needs(services: Mapping[str, Any], names: Collection[str]) -> set[str]:
+    """Return these services and all that they depend on, directly or not."""
+    found: set[str] = set()
+    open_ = [name for name in names if name in services]
+    while open_:
+        name = open_.pop()
+        if name not in found:
+            found.add(name)
+            open_ += [need for need in services[name].get("depends_on") or () if need in services]
+    return found
+
+
+def _without_reach(service: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a service that could reach nothing outside of the copy, even if it were started."""
+    made = {key: value for key, value in service.items() if key != "networks"}
+    mounts = [mount for mount in made.get("volumes") or () if not _is_socket(mount)]
+    return {**made, "network_mode": "none", "volumes": mounts}
+
+
+def _is_socket(mount: Any) -> bool:
+    source = str(mount.get("source") or "") if isinstance(mount, Mapping) else ""
+    return source in _SOCKETS or source.endswith("/docker.sock")
 
 
 def _service(
@@ -87,7 +122,7 @@ def _mount(name: str, mount: Any, copied: Callable[[str], str], kept: Callable[[
     if not isinstance(mount, Mapping) or mount.get("type") != "bind":
         return mount
     source = str(mount.get("source") or "")
-    if source in _SOCKETS or source.endswith("/docker.sock"):
+    if _is_socket(mount):
         raise RequestError(
             f"service {name} mounts the engine's socket ({source})",
             "a copy of it could control the engine; use 'inv drill --destructive' on a spare "

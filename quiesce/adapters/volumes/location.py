@@ -8,6 +8,7 @@ both sides see, and not through pipes, log drivers or memory.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -41,6 +42,10 @@ ARCHIVE = "--file={archive}"
 
 NEEDS = "GNU tar, GNU find, coreutils and zstd"
 _DETAIL_LINES = 12
+#: How chown and tar say that a file system, such as NFS with root_squash, refuses owners.
+_REFUSED_OWNER = re.compile(
+    r"(changing ownership of|[Cc]annot change ownership|chown).*Operation not permitted"
+)
 _HARDLY_ANY_BYTES = 256 * 1024
 
 
@@ -149,6 +154,11 @@ def check_end(exit_code: int, accept: Collection[int], what: str, errors: Path) 
                 "see the details: 'lsattr' shows what is immutable or append-only, 'mount' what is "
                 "read-only; correct that, then try again"
             )
+            if any(_REFUSED_OWNER.search(line) for line in lines):
+                hint = (
+                    "its file system does not let root set owners: if it is NFS, export it to this "
+                    "machine with 'no_root_squash', then try again"
+                )
     how = f"was terminated by signal {exit_code - 128}" if exit_code > 128 else "failed"
     raise QuiesceError(f"{what} {how} (exit code {exit_code})", hint, details=lines)
 
