@@ -241,7 +241,7 @@ def last_done(folder: Path, verb: str) -> tuple[Plan, datetime] | None:
         with _translate_read_errors(path):
             events, _ = _read_events(path)
         last = events[-1] if events else {}
-        if last.get("event") != "run-end" or last.get("outcome") not in ENDED_WELL:
+        if last.get("outcome") not in ENDED_WELL:
             continue
         if events[0].get("version") != VERSION:
             continue
@@ -283,7 +283,7 @@ def forget_old(folder: Path, keep: int) -> None:
                 finished.append(path)
     for path in finished[: max(0, len(finished) - keep)]:
         with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+            path.unlink()
 
 
 def _translate_read_errors(path: Path) -> AbstractContextManager[None]:
@@ -319,7 +319,7 @@ def _read_events(path: Path) -> tuple[list[Mapping[str, Any]], int]:
 
 
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

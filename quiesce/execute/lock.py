@@ -126,7 +126,7 @@ def _take(file: Path, wait: float) -> int:
 def _busy(file: Path) -> Busy:
     hint = "wait until it ends, or use --wait SECONDS"
     try:
-        holder = json.loads(read_private(file) or b"{}")
+        holder = json.loads(read_private(file))
         who = f"{holder['task']} (pid {holder['pid']}, since {holder['started']})"
     except (OSError, ValueError, KeyError, TypeError):
         return Busy("another run holds the lock", hint)

@@ -11,7 +11,7 @@ import pytest
 
 from quiesce.exclusion import LeftOut
 from quiesce.execute.instructions import restore_instructions
-from quiesce.model import Manifest, Member, Plain, TableRecord, VolumeRecord
+from quiesce.model import Manifest, Member, Plain, SqliteRecord, TableRecord, VolumeRecord
 from quiesce.obstacles import Obstacle
 from tests.support.builders import a_database_record, a_set
 
@@ -121,6 +121,15 @@ def test_only_a_consistent_set_of_several_sources_is_called_of_one_moment(
     kept = {"databases": (RULES,)[:databases], "volumes": VOLUMES[:volumes]}
     text = restore_instructions(replace(_full(), consistent=consistent, **kept))
     assert ("as of one moment" in text) == said
+
+
+def test_sqlite_databases_are_listed_with_what_is_wrong() -> None:
+    """Whoever unpacks the archive has to keep their logs beside them."""
+    found = (SqliteRecord("a.db", 9, {"t": 3, "u": 4}), SqliteRecord("b.db", 9, {}, ("torn",)))
+    volumes = (replace(VOLUMES[0], sqlite=found),)
+    text = restore_instructions(replace(_full(), volumes=volumes))
+    assert "SQLite database: `a.db`, 2 tables, 7 rows. Its `-wal` and" in text
+    assert "SQLite database: `b.db`, 0 tables, 0 rows; it was damaged: torn. Its" in text
 
 
 def test_roles_come_from_the_member_with_the_roles() -> None:

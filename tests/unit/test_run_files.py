@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -47,7 +48,8 @@ def open_files() -> set[str]:
 def another_process() -> Iterator[dict[str, Any]]:
     """The identity of a process that lives while the block runs."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
-        started = alive._started(process.pid)
+        # Field 22 of proc_pid_stat(5); this name of a program has no space in it.
+        started = int(Path(f"/proc/{process.pid}/stat").read_text().split()[21])
         yield {**alive.own_identity(), "pid": process.pid, "process_start": started}
 
 
@@ -57,7 +59,7 @@ def another_process() -> Iterator[dict[str, Any]]:
 def test_a_process_lives_until_it_ends_even_if_nobody_waited_for_it() -> None:
     """By its pid and its start: another one with this pid started later."""
     with another_process() as identity:
-        assert identity["process_start"] > 0
+        assert identity["process_start"] == alive._started(identity["pid"])
         assert alive.lives(identity)
         for changed in (
             {"process_start": identity["process_start"] + 1},
@@ -121,6 +123,10 @@ def test_a_run_is_alive_while_it_holds_its_journal(tmp_path: Path) -> None:
     assert open_files() == before
     begun(folder, "second").close("done")
     assert [run.run for run in journals.unfinished(folder)] == [RUN]
+    begun(folder, "a").leave_open()
+    begun(folder, "z").leave_open()
+    newest_first = sorted(["a", "z", RUN], reverse=True)
+    assert [run.run for run in journals.unfinished(folder)] == newest_first
 
 
 def test_a_journal_of_another_run_in_its_place_stays(tmp_path: Path) -> None:
@@ -145,6 +151,10 @@ def test_a_run_of_another_process_is_alive_as_long_as_that_is(tmp_path: Path) ->
         assert journals.read(journal.path).alive
         with journal.path.open("a") as file:
             file.write('{"event":"left"}\n')
+        assert not journals.read(journal.path).alive
+        journal.path.write_text(json.dumps({**event, **identity}) + "\n")
+        with journal.path.open("a") as file:
+            file.write('{"event":"run-end","outcome":"done"}\n')
         assert not journals.read(journal.path).alive
         journal.path.write_text(json.dumps({**event, **identity}) + "\n")
     assert not journals.read(journal.path).alive
@@ -232,6 +242,14 @@ def test_a_journal_that_cannot_be_begun_leaves_nothing(
     with pytest.raises(RequestError, match="No space left on device"):
         begun(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+    def full_and_removed(*_: Any) -> None:
+        (tmp_path / f"{RUN}.jsonl").unlink()
+        full()
+
+    monkeypatch.setattr(os, "posix_fallocate", full_and_removed)
+    with pytest.raises(RequestError, match="No space left on device"):
+        begun(tmp_path)
     assert open_files() == before
 
 
@@ -296,11 +314,12 @@ def test_old_journals_go_and_open_ones_stay(tmp_path: Path) -> None:
 def test_a_recovery_whose_end_cannot_be_written_is_pending(tmp_path: Path) -> None:
     """The next run would do it again otherwise, without anybody knowing."""
     journal = begun(tmp_path)
-    journal.leave_open()
+    die(journal)
     dead = journals.read(journal.path)
     before = open_files()
     journals.close_dead(dead, "finished")
     assert open_files() == before
+    assert journal.path.read_bytes().endswith(b'"finished"}\n'), "without the space it took"
     ended = journals.read(journal.path)
     assert (ended.outcome, ended.progress.closed, ended.alive) == ("finished", True, False)
     journal.path.unlink()
@@ -575,6 +594,15 @@ def test_only_the_first_signal_counts() -> None:
         interrupts.check()
     assert caught.value.exit_code == 129
     interrupts.check()
+
+
+def test_the_handlers_of_before_are_installed_again() -> None:
+    """What happens after the run is no part of it."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    with Interrupts().installed():
+        assert all(signal.getsignal(number) not in before for number in numbers)
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_no_handler_is_installed_outside_of_the_main_thread() -> None:
