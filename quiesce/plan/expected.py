@@ -18,6 +18,8 @@ ROOM = 1.2
 MOST_COMPRESSED = 10
 #: The size of a database without any tables, which its dump does not contain.
 EMPTY_DATABASE = 8 << 20
+#: The journal reserves 256 KiB; manifest, documents and folders of the smallest set take the rest.
+OWN = 320 << 10
 
 Verdict = Literal["fits", "close", "short"]
 
@@ -88,7 +90,8 @@ def expect(instance: str, new: NewSet, sets: Sequence[BackupSet], sizes: Sizes) 
     for key in new.volumes:
         parts[key] = _volume(_newest(earlier, key), key, sizes.volumes.get(key))
     known = [part for part in parts.values() if part is not None]
-    total = _sum((*known, *(_grown(_rest(found)) for found in earlier[:1])))
+    rest = (_grown(_rest(found)) for found in earlier[:1])
+    total = _sum((Expected(OWN, OWN), *known, *rest))
     # One member at a time exists twice, in the clear and encrypted.
     if new.encrypted:
         total = replace(total, least=total.least + max((p.least for p in known), default=0))

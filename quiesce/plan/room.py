@@ -14,7 +14,7 @@ from quiesce.errors import RequestError
 from quiesce.findings import Finding, Level
 from quiesce.model import BackupSet, Stack
 from quiesce.observed import Observed
-from quiesce.plan.expected import Expected, NewSet, Sizes, Verdict, expect
+from quiesce.plan.expected import OWN, Expected, NewSet, Sizes, Verdict, expect
 from quiesce.plan.steps import (
     ArchiveVolume,
     DumpDatabase,
@@ -81,7 +81,7 @@ def to_measure(stack: Stack, new: NewSet, sets: Sequence[BackupSet], seen: Obser
 def room_finding(expected: Expected, free: int, folder: Path) -> Finding:
     """Return whether the next set fits, as a finding."""
     needs = f"the next set needs about {size(expected.about)}, {expected.reason()}"
-    if not expected.about and expected.unknown:
+    if expected.about == OWN and expected.unknown:
         needs = "how much the next set needs is unknown"
     levels: dict[Verdict, Level] = {"short": "error", "close": "warning", "fits": "ok"}
     verdict = expected.verdict(free)

@@ -15,6 +15,7 @@ import pytest
 
 from quiesce.amounts import size
 from quiesce.app.wiring import end_host_processes
+from quiesce.plan.expected import OWN
 from tests.support.counting import Counting
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
@@ -75,7 +76,7 @@ def test_nothing_stops_for_a_set_that_cannot_fit(full: Counting) -> None:
     for options in (("--dry-run",), ()):
         refused = full.inv("backup", *options)
         assert refused.returncode == 2, refused.stdout + refused.stderr
-        needed = f"needs {size(full.sets()[0].bytes)}, but only 8"
+        needed = f"needs {size(full.sets()[0].bytes + OWN)}, but only 8"
         assert needed in refused.stderr, refused.stderr
         assert f"judging by {sets[0]}" in refused.stderr
         assert "nothing was stopped" in refused.stderr.partition("HINT:")[2]
@@ -90,7 +91,7 @@ def test_check_says_that_the_next_set_does_not_fit(full: Counting) -> None:
     assert checked.returncode == 7
     (found,) = [f for f in findings(checked.stdout) if f["subject"] == "free space"]
     assert found["level"] == "error"
-    assert f"needs about {size(int(full.sets()[0].bytes * 1.2))}" in found["fact"]
+    assert f"needs about {size(int(full.sets()[0].bytes * 1.2) + OWN)}" in found["fact"]
 
 
 def test_a_shutdown_stops_nothing_either(full: Counting) -> None:
@@ -112,7 +113,7 @@ def test_a_set_that_is_small_enough_is_made_on_the_same_disk(full: Counting) -> 
 def test_a_set_that_may_fit_is_made_with_a_warning(full: Counting) -> None:
     """There is room for the set as it was, and none for growth; it is made, and services stop."""
     before = units(full)
-    mount(full, used(full) + int(full.sets()[0].bytes * 1.1), again=True)
+    mount(full, used(full) + OWN + int(full.sets()[0].bytes * 1.1), again=True)
     made = full.inv("backup")
     assert made.returncode == 0, made.stdout + made.stderr
     assert "it may not fit" in made.stdout + made.stderr

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from quiesce.errors import RequestError
+from quiesce.execute import journal
 from quiesce.model import BackupSet, Member, OffsiteStore, Recipients, VolumeRecord
 from quiesce.plan import expected, room
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.cold import plan_cold
-from quiesce.plan.expected import Expected, NewSet, Sizes, expect
+from quiesce.plan.expected import OWN, Expected, NewSet, Sizes, expect
 from quiesce.plan.offsite import with_pushing
 from quiesce.plan.steps import Plan
 from tests.support.builders import RUN, a_cold_set, a_set, a_stack, a_world
@@ -21,6 +23,7 @@ MB = 1_000_000
 ONE_VOLUME = NewSet("full", cold=False, databases=(), volumes=("backend-media",))
 ONE_DATABASE = NewSet("full", cold=False, databases=("rulesdb",), volumes=())
 BACKUPS = Path("/stack/backups")
+UNMEASURED = Sizes()
 
 
 def the_set(stored: int, was: int, name: str = "core-20261120-020000") -> BackupSet:
@@ -37,13 +40,25 @@ def the_set(stored: int, was: int, name: str = "core-20261120-020000") -> Backup
     )
 
 
+def needs(new: NewSet, sets: Sequence[BackupSet] = (), sizes: Sizes = UNMEASURED) -> Expected:
+    """What is expected, without what every run needs."""
+    found = expect("core", new, sets, sizes)
+    return replace(found, least=found.least - OWN, about=found.about - OWN)
+
+
+def test_every_run_needs_some_room() -> None:
+    """Its journal reserves it, and a manifest is in every set."""
+    assert OWN > journal._ROOM
+    assert expect("core", replace(ONE_VOLUME, volumes=()), [], Sizes()) == Expected(OWN, OWN)
+
+
 def test_the_newest_set_with_the_same_content_decides() -> None:
     """By what its members took: two databases of 1000 bytes and two volumes of 500."""
     new = NewSet("full", False, ("rulesdb",), ("redis-data",))
-    assert expect("core", new, [a_set()], Sizes()) == Expected(1500, 1800, "core-20261120-020000")
+    assert needs(new, [a_set()], Sizes()) == Expected(1500, 1800, "core-20261120-020000")
     older = a_set("core-20261119-020000", volumes=("redis-data", "backend-media", "postgres-data"))
     both = NewSet("full", False, (), ("redis-data", "postgres-data"))
-    assert expect("core", both, [older, a_set()], Sizes()).least == 1000
+    assert needs(both, [older, a_set()], Sizes()).least == 1000
 
 
 @pytest.mark.parametrize(
@@ -57,15 +72,13 @@ def test_the_newest_set_with_the_same_content_decides() -> None:
 )
 def test_a_set_of_another_kind_says_nothing(other: BackupSet) -> None:
     """The source has no earlier set then: its size is unknown."""
-    assert expect("core", ONE_VOLUME, [other], Sizes()) == Expected(
-        0, 0, unknown=("backend-media",)
-    )
+    assert needs(ONE_VOLUME, [other], Sizes()) == Expected(0, 0, unknown=("backend-media",))
 
 
 def test_a_cold_set_is_compared_with_cold_ones() -> None:
     """Its volumes are the whole servers."""
     new = NewSet("full", True, (), ("postgres-data",))
-    assert expect("core", new, [a_cold_set(), a_set()], Sizes()).least == 500
+    assert needs(new, [a_cold_set(), a_set()], Sizes()).least == 500
 
 
 def test_what_belongs_to_no_source_counts() -> None:
@@ -76,7 +89,7 @@ def test_what_belongs_to_no_source_counts() -> None:
         Member("s", "stack", "", "stack/stack.yaml", 30, ""),
     )
     made = replace(made, manifest=replace(made.manifest, members=(*made.manifest.members, *more)))
-    assert expect("core", ONE_VOLUME, [made], Sizes()).least == 1100
+    assert needs(ONE_VOLUME, [made], Sizes()).least == 1100
 
 
 @pytest.mark.parametrize(
@@ -90,34 +103,32 @@ def test_what_belongs_to_no_source_counts() -> None:
 )
 def test_a_volume_that_changed_is_scaled(now: int, least: float, about: float) -> None:
     """It took 4 MB when it had 10 MB."""
-    found = expect(
-        "core", ONE_VOLUME, [the_set(4 * MB, 10 * MB)], Sizes(volumes={"backend-media": now})
-    )
+    found = needs(ONE_VOLUME, [the_set(4 * MB, 10 * MB)], Sizes(volumes={"backend-media": now}))
     assert (found.least, found.about) == (least, about)
 
 
 def test_growth_is_no_more_than_what_came() -> None:
     """An archive of almost nothing is mostly headers: it does not grow by the same factor."""
     sizes = Sizes(volumes={"backend-media": 2 * MB})
-    assert expect("core", ONE_VOLUME, [the_set(600, 3)], sizes).about <= (2 * MB + 600) * 1.2
-    assert expect("core", ONE_VOLUME, [the_set(600, 0)], sizes).about == int((2 * MB + 600) * 1.2)
+    assert needs(ONE_VOLUME, [the_set(600, 3)], sizes).about <= (2 * MB + 600) * 1.2
+    assert needs(ONE_VOLUME, [the_set(600, 0)], sizes).about == int((2 * MB + 600) * 1.2)
 
 
 def test_without_a_set_sizes_are_the_most_and_a_tenth_the_least() -> None:
     """Of a database without what an empty one has."""
     sizes = Sizes({"rulesdb": expected.EMPTY_DATABASE + MB}, {"backend-media": 2 * MB})
     new = replace(ONE_VOLUME, databases=("rulesdb",))
-    assert expect("core", new, [], sizes) == Expected(300_000, 3 * MB)
-    assert expect("core", ONE_DATABASE, [], Sizes({"rulesdb": 7 * MB})) == Expected(0, 0)
+    assert needs(new, [], sizes) == Expected(300_000, 3 * MB)
+    assert needs(ONE_DATABASE, [], Sizes({"rulesdb": 7 * MB})) == Expected(0, 0)
 
 
 def test_an_encrypted_set_needs_its_largest_part_twice() -> None:
     """A store's own copies are made after the set: they only make it close."""
     new = NewSet("full", False, ("rulesdb",), ("redis-data",))
-    plain = expect("core", new, [a_set()], Sizes())
-    encrypted = expect("core", replace(new, encrypted=True), [a_set()], Sizes())
+    plain = needs(new, [a_set()], Sizes())
+    encrypted = needs(replace(new, encrypted=True), [a_set()], Sizes())
     assert (encrypted.least, encrypted.about) == (plain.least + 1000, plain.about + 1200)
-    spooled = expect("core", replace(new, spooled=True), [a_set()], Sizes())
+    spooled = needs(replace(new, spooled=True), [a_set()], Sizes())
     assert (spooled.least, spooled.about) == (plain.least, plain.about + 1200)
 
 
@@ -175,13 +186,13 @@ def test_what_clearly_does_not_fit_is_refused_with_the_numbers() -> None:
 
 def test_what_is_close_or_unknown_goes_on_with_a_warning() -> None:
     """Up to the byte."""
-    needs = Expected(1000, 1200, "core-1")
-    assert room.require_room(needs, 1200, BACKUPS) == ""
-    assert "it may not fit" in room.require_room(needs, 1199, BACKUPS)
-    assert "it may not fit" in room.require_room(needs, 1000, BACKUPS)
+    known = Expected(1000, 1200, "core-1")
+    assert room.require_room(known, 1200, BACKUPS) == ""
+    assert "it may not fit" in room.require_room(known, 1199, BACKUPS)
+    assert "it may not fit" in room.require_room(known, 1000, BACKUPS)
     assert "media is unknown" in room.require_room(Expected(0, 0, "", ("media",)), 5, BACKUPS)
     with pytest.raises(RequestError):
-        room.require_room(needs, 999, BACKUPS)
+        room.require_room(known, 999, BACKUPS)
 
 
 @pytest.mark.parametrize(
