@@ -65,7 +65,7 @@ def used(stack: Counting) -> int:
 
 
 def units(stack: Counting) -> set[str]:
-    """The processes of the services; one that was stopped since has another name."""
+    """The processes of the services; one that was stopped since has another id."""
     with stack.session().observed() as (_, seen):
         return {unit.id for unit in seen.running}
 
