@@ -56,6 +56,8 @@ def test_the_newest_set_with_the_same_content_decides() -> None:
     """By what its members took: two databases of 1000 bytes and two volumes of 500."""
     new = NewSet("full", False, ("rulesdb",), ("redis-data",))
     assert needs(new, [a_set()], Sizes()) == Expected(1500, 1800, "core-20261120-020000")
+    before, newest = the_set(9000, 400, "core-20261119-020000"), the_set(1000, 400)
+    assert needs(ONE_VOLUME, [before, newest]) == Expected(1000, 1200, newest.name)
     older = a_set("core-20261119-020000", volumes=("redis-data", "backend-media", "postgres-data"))
     both = NewSet("full", False, (), ("redis-data", "postgres-data"))
     assert needs(both, [older, a_set()], Sizes()).least == 1000
