@@ -156,7 +156,7 @@ def test_of_services_that_fail_to_get_well_those_that_did_count_as_back() -> Non
     """Their downtime is known; the others' is not."""
     world = World()
     error = ServiceFailed("redis is down", "see its log", services=("redis",))
-    error.waited = {"proxy": 2.0}
+    error.waited = {"proxy": 2.00049}
     world.answers["runtime.wait_healthy"] = error
     for name in ("proxy", "redis"):
         world.run.downtime.stopping(name, 0.0)
