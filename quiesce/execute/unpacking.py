@@ -21,8 +21,9 @@ def most_unpacked(
     unknown = VolumeSize(_ANY_NUMBER, room) if room is not None else None
     if isinstance(record, ImportedVolume):
         return unknown
-    two = len(record.levels) > 1 or record.gone is not None
-    if not two or record.level_0 is not None:
-        files, size = record.level_0 if two and record.level_0 is not None else (0, 0)
-        return VolumeSize(record.files + files, record.bytes + size)
-    return unknown
+    if len(record.levels) == 1 and record.gone is None:
+        return VolumeSize(record.files, record.bytes)
+    if record.level_0 is None:
+        return unknown
+    files, size = record.level_0
+    return VolumeSize(record.files + files, record.bytes + size)

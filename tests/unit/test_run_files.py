@@ -644,10 +644,10 @@ def test_a_record_of_pending_steps_keeps_what_is_left_of_it(tmp_path: Path) -> N
     assert [read.problem(step) for step in read.steps] == ["no answer", "busy"]
     assert (read.tries, read.since, read.plan.run) == (2, NOW, RUN)
     for wrong in ("", "[]", "{}", made.path.read_text().replace('"version": 1', '"version": 2')):
-        (tmp_path / "9.pending.json").write_text(wrong)
+        (tmp_path / "0.pending.json").write_text(wrong)
         found, strange = pending.read_all(tmp_path)
         assert [one.plan.run for one in found] == [RUN]
-        assert strange == (tmp_path / "9.pending.json",)
+        assert strange == (tmp_path / "0.pending.json",)
     pending.keep_only(read, ())
     pending.keep_only(read, ())
     assert not made.path.exists()
