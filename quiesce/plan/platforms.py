@@ -17,6 +17,7 @@ TRIED = frozenset(
         ("docker", "26.1", "2.26", "overlay2", ""),
         ("docker", "28.5", "2.40", "overlay2", ""),
         ("docker", "28.5", "2.40", "overlay2", "userns-remap"),
+        ("podman", "5.8", "2.26", "overlay", "rootless"),
         ("podman", "5.8", "2.40", "overlay", ""),
     }
 )
