@@ -28,7 +28,8 @@ TESTS = (
 #: How many are tried, and for how many seconds, without --long.
 SAMPLE = 300
 SECONDS = 300.0
-#: A mutant that hardly computes for this many seconds waits for something that does not come.
+#: A mutant that hardly computes for this many seconds waits for something that does not come; one
+#: with a test that computes for a fifth of it longer than ten times as usual goes in circles.
 PATIENCE = 10.0
 _LINE = re.compile(r"- (anything|`.+?`: (?:`.+?` → `.*?`(?: \(\d+\))?|anything)): \S.*")
 

@@ -32,9 +32,6 @@ SLOW = 5.0
 SURVIVED, KILLED, UNTRIED = 0, 1, 2
 _ENDS = {SURVIVED: "survived", UNTRIED: "untried"}
 
-#: The processor seconds that a test may take beyond ten times those of the first run.
-PATIENCE = 2.0
-
 #: In place of the seconds of a test that fails without any mutant: it is not asked.
 BROKEN = float("inf")
 
@@ -61,7 +58,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     # What is here now is never freed: a fork copies no page only because it was looked at.
     gc.collect()
     gc.freeze()
-    _require_innocence(session, seconds)
+    _require_innocence(session, seconds, asked["patience"])
     every = [one for path, text in texts.items() for one in mutants(path, text)]
     chosen = [every[number] for number in asked["numbers"] if number < len(every)]
     results: dict[str, list[Any]] = {"killed": [], "survived": [], "untested": [], "left": []}
@@ -93,7 +90,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
             _prepare(session)
             if not _exchange(compiled(one, texts[one.path], file), file):
                 return UNTRIED
-            return _outcome(session, numbers, seconds)
+            return _outcome(session, numbers, seconds, asked["patience"])
 
         return _fork(attempt)
 
@@ -123,14 +120,15 @@ def _say(session: pytest.Session, words: str) -> None:
     reporter.flush()
 
 
-def _require_innocence(session: pytest.Session, seconds: list[float]) -> None:
+def _require_innocence(session: pytest.Session, seconds: list[float], patience: float) -> None:
     """End with an error where tests fail in a fork although nothing is changed: there every mutant
     would seem to be noticed."""
     fastest = sorted(range(len(seconds)), key=seconds.__getitem__)[:200]
 
     def try_nothing() -> int:
         _prepare(session)
-        return _outcome(session, [n for n in fastest if seconds[n] < SLOW], seconds)
+        fast = [n for n in fastest if seconds[n] < SLOW]
+        return _outcome(session, fast, seconds, patience)
 
     _, status = os.waitpid(_fork(try_nothing), 0)
     if status != SURVIVED:
@@ -199,10 +197,12 @@ def _prepare(session: pytest.Session) -> None:
     _separate_folders(session, str(os.getpid()))
 
 
-def _outcome(session: pytest.Session, numbers: list[int], seconds: list[float]) -> int:
+def _outcome(
+    session: pytest.Session, numbers: list[int], seconds: list[float], patience: float
+) -> int:
     for number in numbers:
         # One that computes for so much longer than it used to goes in circles: the signal ends it.
-        signal.setitimer(signal.ITIMER_PROF, PATIENCE + 10 * seconds[number])
+        signal.setitimer(signal.ITIMER_PROF, patience / 5 + 10 * seconds[number])
         try:
             _run(session, number)
         except BaseException:  # noqa: BLE001  even pytest was ended

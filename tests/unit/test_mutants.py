@@ -170,7 +170,7 @@ def test_mutants_are_tried_in_a_copy(
     monkeypatch.setattr(command, "ROOT", tmp_path)
     monkeypatch.setattr(command, "MUTATED", ("quiesce/small.py",))
     monkeypatch.setattr(command, "TESTS", ("tests/small",))
-    monkeypatch.setattr(command, "PATIENCE", 2.0)
+    monkeypatch.setattr(command, "PATIENCE", 1.0)
     monkeypatch.setenv("PYTHONPATH", "")
     listed = tmp_path / "survivors.md"
     monkeypatch.setattr(command, "SURVIVORS", listed)
