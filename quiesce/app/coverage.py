@@ -68,7 +68,7 @@ def left_behind(
     known = {(one.kind, one.name) for one in lacking}
     kinds: tuple[UndeclaredKind, ...] = ("volume", "path", "file", "database")
     lines += [
-        f"{one.words} is not in stack.yaml, and so in no set"
+        f"{one.words} is not in stack.yaml, so no set contains it"
         for one in undeclared_now(stack, ports, seen, kinds, left_databases(stack, ports))
         if (one.kind, one.name) not in known
     ]

@@ -47,7 +47,7 @@ def finding(
     if not kinds or stack.instance.throwaway:
         return ()
     found = of_kinds(before, kinds)
-    why = "what stack.yaml does not mention is in no set"
+    why = "the set records which data it lacks"
     return (FindUndeclared(set_name, tuple(kinds), found, tuple(ignored), why),)
 
 
@@ -55,7 +55,7 @@ def checking(stack: Stack, set_name: str, kinds: Sequence[UndeclaredKind]) -> tu
     """Return the last step of a backup: it fails if something was found."""
     if not kinds or stack.instance.throwaway:
         return ()
-    return (CheckUndeclared(set_name, "nothing is left out without a decision"),)
+    return (CheckUndeclared(set_name, "data that stack.yaml does not mention is in no set"),)
 
 
 def at_the_end(plan: Plan, nodes: Sequence[Node]) -> tuple[Node, ...]:
