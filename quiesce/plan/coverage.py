@@ -42,8 +42,8 @@ def finding(
     before: Sequence[Undeclared],
     ignored: Sequence[str] = (),
 ) -> tuple[Node, ...]:
-    """Return the step that looks again before the set is published: `before` was found at the
-    start. None in a temporary copy of a stack, whose original is looked at."""
+    """Return the step that looks again before the set is published; `before` was found at the
+    start. There is none in a temporary copy of a stack, because its original is checked."""
     if not kinds or stack.instance.throwaway:
         return ()
     found = of_kinds(before, kinds)
@@ -59,8 +59,8 @@ def checking(stack: Stack, set_name: str, kinds: Sequence[UndeclaredKind]) -> tu
 
 
 def at_the_end(plan: Plan, nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """Return the nodes of a plan and others after them, but before the check of what is undeclared,
-    which must not prevent anything else."""
+    """Return the nodes of a plan with others appended. The check for undeclared data stays last,
+    because it must not prevent other steps."""
     last = tuple(node for node in plan.nodes[-1:] if isinstance(node, CheckUndeclared))
     rest = plan.nodes[: len(plan.nodes) - len(last)]
     return (*rest, *nodes, *last)

@@ -356,8 +356,8 @@ def missing(
     paths: Collection[str],
     excluded: Collection[str] = (),
 ) -> Proposal:
-    """Return the entries that a stack.yaml lacks which names these databases (service and name),
-    volumes and absolute paths."""
+    """Return the entries that are missing from a stack.yaml. It has these databases (service and
+    name), volumes and absolute paths."""
     shown = {folder.shown: source for source, folder in proposal.found.folders.items()}
 
     def is_listed(entry: Entry) -> bool:
