@@ -47,7 +47,7 @@ def copy(root: str, path: str, target: str, point: str) -> dict[str, object]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 1) & 0xFF
         if code == sqlite3.SQLITE_READONLY:
-            return {"database": True, "why": "its journal is of a transaction that did not end"}
+            return {"database": True, "why": "its journal belongs to an unfinished transaction"}
         return {"database": True, "why": f"SQLite {sqlite3.sqlite_version}: {error}"}
 
 
@@ -97,7 +97,7 @@ def _opened(folder: int, name: str) -> tuple[bytes, tuple[int, int]] | None:
                 return None
             raise Refused(f"{name}{ending} is not a regular file")
         if found.st_nlink > 1 and not ending:
-            raise Refused("it has several names")
+            raise Refused("it has several hard links")
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     header = os.pread(file, 100, 0)
     if not header.startswith(_HEADER):
@@ -154,7 +154,7 @@ def _back_up(source: sqlite3.Connection, copied: sqlite3.Connection, header: byt
             return
         patience_ends = now + _PATIENCE
         if status != sqlite3.SQLITE_DONE and now > end:
-            raise Refused("it was written to all the time")
+            raise Refused("other processes wrote to it all the time")
 
     step = -1 if has_log else max(1, _STEP // (65536 if page == 1 else max(page, 512)))
     source.backup(copied, pages=step, progress=progress, sleep=0.01)

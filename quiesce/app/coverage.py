@@ -1,4 +1,4 @@
-"""What sets lack although nobody decided so, and what a restore does not bring back."""
+"""Names data that is in no set, and data that a restore does not bring back."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def undeclared_now(
 
 
 def warn_of(ports: Ports, found: Sequence[Undeclared]) -> None:
-    """Warn of what the set in the making will lack."""
+    """Warn about data that the new set will lack."""
     for one in found:
         ports.sink.warn(f"{one.words} {one.fact}: the set will not contain it")
 
@@ -68,7 +68,7 @@ def left_behind(
     known = {(one.kind, one.name) for one in lacking}
     kinds: tuple[UndeclaredKind, ...] = ("volume", "path", "file", "database")
     lines += [
-        f"{one.words} is not in stack.yaml, and so in no set"
+        f"{one.words} is not in stack.yaml, so no set contains it"
         for one in undeclared_now(stack, ports, seen, kinds, left_databases(stack, ports))
         if (one.kind, one.name) not in known
     ]

@@ -265,7 +265,9 @@ class Changing:
         except RequestError as error:
             if error.lost_engine:
                 raise
-            self.ports.sink.warn(f"{error}; using what the engine has")
+            self.ports.sink.warn(
+                f"{error}; using the labels of containers and volumes on the engine"
+            )
             with self.ports.runtime.as_found():
                 return self.observe()
 

@@ -39,7 +39,7 @@ def resolve(
     if ref.store:
         raise RequestError(
             f"{ref} is in a store",
-            f"bring it here first: inv pull --store {ref.store} --file {ref.without_store}",
+            f"download it first: inv pull --store {ref.store} --file {ref.without_store}",
         )
     meant = stack.instance.name if other is None else other
     if ref.is_latest:

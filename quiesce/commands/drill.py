@@ -270,7 +270,7 @@ def _require_key(session: Session, backup: BackupSet) -> None:
 
 
 def _source(session: Session, phase: str, file: str) -> BackupSet | None:
-    """Return the set that the copy comes up from, None where a copy is there already."""
+    """Return the set that the copy is restored from, None if the copy exists already."""
     if phase not in ("setup", "all"):
         return None
     sets = session.local_sets()

@@ -163,8 +163,8 @@ def accepting(session: Session, *, unsigned: bool, unencrypted: bool) -> Session
 
 
 def use_identity(session: Session, file: str) -> Session:
-    """Return a session that decrypts with this key file, or without one with that of the
-    environment, if any. Raise RequestError if the file does not exist."""
+    """Return a session that decrypts with this key file. If none is given, it uses the one that
+    the environment names, if any. Raise RequestError if the file does not exist."""
     if not file:
         return session
     path = Path(file)

@@ -183,10 +183,10 @@ def _restores(stack: Stack) -> Iterator[RestoreRecord]:
 
 
 def _undeclared(sets: Sequence[BackupSet]) -> Iterator[Uncovered]:
-    """Yield what the newest full set lacks although nobody decided so."""
+    """Yield the data that the newest full set lacks because stack.yaml does not mention it."""
     full = [s for s in sets if s.manifest.kind == "full" and not s.manifest.safety]
     for one in full[-1].manifest.undeclared if full else ():
-        yield Uncovered(one.kind, one.name, f"NOT DECIDED: {one.fact}")
+        yield Uncovered(one.kind, one.name, f"NOT DECLARED: {one.fact}")
 
 
 def _uncovered(stack: Stack) -> Iterator[Uncovered]:

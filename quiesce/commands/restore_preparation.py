@@ -186,8 +186,8 @@ def _other_servers(stack: Stack, observed: Observed, source: RestoreSource) -> l
 def _revision_of(
     source: RestoreSource, database: Database, request: RestoreRequest
 ) -> tuple[str, ...]:
-    """Return the revision that the source says; of a file that says none, the one that is assumed.
-    A set without one was not migrated when it was made."""
+    """Return the revision of the source. For a file without one, return the assumed one. A set
+    without a revision was made of a database that was not migrated."""
     revision = source.database(database.key).revision
     if isinstance(source, ImportSource) and not revision and request.assume_revision:
         return (request.assume_revision,)

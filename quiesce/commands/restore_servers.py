@@ -32,8 +32,7 @@ class Absent:
             return False
         confirm()
         names = ", ".join(self.servers)
-        verb = "are" if len(self.servers) > 1 else "is"
-        session.reporter.note(f"{names} {verb} not running, and is needed: starting it first")
+        session.reporter.note(f"starting what the restore needs: {names}")
         bring_up(session, self.servers)
         return True
 

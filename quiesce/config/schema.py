@@ -16,7 +16,7 @@ from quiesce.config.schema_away import (
 )
 
 # Pydantic reads the annotations of these classes, so they are not for type checking only.
-_REFERENCES = "`${VAR}` is looked up in the env file, then in the environment."
+_REFERENCES = "`${VAR}` is looked up in the env file, then in `.env`, then in the environment."
 
 
 class InstanceSection(Section):
@@ -34,8 +34,8 @@ class InstanceSection(Section):
     )
     project: kind.ProjectName | None = Field(
         None,
-        description="Compose project name. Default: COMPOSE_PROJECT_NAME of the env file, `name:` "
-        "of the Compose file, else the instance's name.",
+        description="Compose project name. Default: the one that Compose uses. That is "
+        "COMPOSE_PROJECT_NAME, `name:` of the Compose file, or the name of its folder.",
     )
     context: kind.ContextName | None = Field(
         None, description="Docker context. Default: DOCKER_HOST, or the context in use."
@@ -134,7 +134,7 @@ class RestartSection(Section):
 
     order: list[kind.ServiceName] = Field(
         [],
-        description="Start order; stopping is the reverse. Compose's depends_on takes precedence.",
+        description="Start order; services stop in reverse. It must not contradict depends_on.",
     )
     stop_timeout: kind.Duration = Field(
         "60s",
@@ -144,10 +144,11 @@ class RestartSection(Section):
     health_timeout: kind.Duration = Field(
         "120s",
         validate_default=True,
-        description="How long to wait until a started service is healthy.",
+        description="How long to wait until a service is up: healthy, or running if it has no "
+        "health check. The server of a declared database is up when it answers SQL.",
     )
     keep_running: list[kind.ServiceName] = Field(
-        [], description="Services that keep running although services that they depend on stop."
+        [], description="Services that keep running although a service that they depend on stops."
     )
 
 

@@ -32,7 +32,7 @@ Finished = tuple[str, MemberKind, str]
 
 @dataclass(slots=True)
 class Draft:
-    """The only record of a set in the making; the store remembers nothing of it.
+    """The only record of an unfinished set; the store keeps no state of it.
 
     `measure` reads a finished file back. `measured` holds what came of that, by the name that the
     file had before it was encrypted.

@@ -55,9 +55,7 @@ def guarded(
     except RecoveryPending as pending:
         if pending.lost_engine:
             os.close(word)
-            pending.hint = (
-                f"{pending.hint}; or wait: the watchdog does it when the engine answers again"
-            )
+            pending.hint += "; or wait: the watchdog recovers the run when the engine answers again"
             raise
         # If something is pending for another reason, the user must look at it (exit 4).
         _dismiss(process, word)

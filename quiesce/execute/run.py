@@ -103,6 +103,6 @@ class Run:
     eased: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def measure_meanwhile(self) -> None:
-        """Compute checksums of complete members of every set in the making, in the background."""
+        """Compute checksums of complete members of every unfinished set, in the background."""
         for draft in self.drafts.values():
             draft.measure_meanwhile()

@@ -30,7 +30,7 @@ def start(session: Session, service: str | None = None) -> None:
 
 @command(service=_SERVICE)
 def stop(session: Session, service: str | None = None) -> None:
-    """Stop services, after the services that depend on them."""
+    """Stop services. The services that depend on them are stopped first."""
     from quiesce.commands.lifecycle import run_stop
 
     run_stop(session, listed(service))

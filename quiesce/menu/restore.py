@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 @command(
     phrase=True,
-    file="a set, latest, latest:data, STORE:latest, or an SQL file (default: list sets and ask)",
+    file="a set, latest, latest:data, STORE:latest, an SQL file or a pg_dump archive "
+    "(default: list sets and ask)",
     database="the database that a single file belongs to",
     only="databases and volumes, comma-separated (default: everything in the set)",
     path="restore only this file or folder of the one volume given with --only",

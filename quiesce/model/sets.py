@@ -236,7 +236,7 @@ class Manifest:
 
     `encryption` is `age` or `gpg` if the members are encrypted, otherwise "". `doubt` says what
     could not be proven about `consistent`, "" if it is proven. `safety` marks a safety set: a
-    restore made it of the data that it was about to replace. Neither name nor label decide that.
+    restore made it of the data that it was about to replace. Name and label do not matter.
     `stack_left_out` are files of the stack's definition that `stack/` does not have as they are.
     """
 
@@ -267,7 +267,8 @@ class Manifest:
     doubt: str = ""
     safety: bool = False
     stack_left_out: tuple[LeftOutFile, ...] = ()
-    #: What the set lacks although nobody decided so; see `quiesce/undeclared.py`.
+    #: Data that the set lacks because stack.yaml neither lists nor excludes it; see
+    #: `quiesce/undeclared.py`.
     undeclared: tuple[Undeclared, ...] = ()
 
     @property

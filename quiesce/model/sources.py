@@ -76,8 +76,8 @@ RestoreSource: TypeAlias = BackupSet | ImportSource
 class RowsRecord:
     """What is known of rows before they are put into a schema.
 
-    A set recorded all of it. A single file says its revision and its sequences at most; without
-    `tables` there is nothing to compare with, and without `digest_algorithm` nobody chose one.
+    A set has all of it. A single file has at most a revision and sequences: `tables` and
+    `digest_algorithm` are then empty, and there is nothing to compare the rows with.
     """
 
     key: str

@@ -182,14 +182,13 @@ def select(stack: Stack, observed: Observed, only: Sequence[str], kind: SetKind)
             continue
         declared = next((volume for volume in stack.volumes if volume.key == name), None)
         if declared is not None:
-            how = "by dump" if declared.backup == "by-dump" else "never"
             raise RequestError(
-                f"{declared.noun} {name} is backed up {how}",
+                f"{declared.noun} {name} is marked 'backup: {declared.backup}'",
                 f"name databases, volumes or paths: {', '.join([*databases, *kept])}",
             )
         if name in {entry.key for entry in stack.unkept_paths}:
             raise RequestError(
-                f"path {name} is backed up never",
+                f"path {name} is marked 'backup: never'",
                 f"name databases, volumes or paths: {', '.join([*databases, *kept])}",
             )
         raise RequestError(

@@ -42,12 +42,12 @@ def finding(
     before: Sequence[Undeclared],
     ignored: Sequence[str] = (),
 ) -> tuple[Node, ...]:
-    """Return the step that looks again before the set is published: `before` was found at the
-    start. None in a temporary copy of a stack, whose original is looked at."""
+    """Return the step that looks again before the set is published; `before` was found at the
+    start. There is none in a temporary copy of a stack, because its original is checked."""
     if not kinds or stack.instance.throwaway:
         return ()
     found = of_kinds(before, kinds)
-    why = "what stack.yaml does not mention is in no set"
+    why = "the set records which data it lacks"
     return (FindUndeclared(set_name, tuple(kinds), found, tuple(ignored), why),)
 
 
@@ -55,12 +55,12 @@ def checking(stack: Stack, set_name: str, kinds: Sequence[UndeclaredKind]) -> tu
     """Return the last step of a backup: it fails if something was found."""
     if not kinds or stack.instance.throwaway:
         return ()
-    return (CheckUndeclared(set_name, "nothing is left out without a decision"),)
+    return (CheckUndeclared(set_name, "data that stack.yaml does not mention is in no set"),)
 
 
 def at_the_end(plan: Plan, nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """Return the nodes of a plan and others after them, but before the check of what is undeclared,
-    which must not prevent anything else."""
+    """Return the nodes of a plan with others appended. The check for undeclared data stays last,
+    because it must not prevent other steps."""
     last = tuple(node for node in plan.nodes[-1:] if isinstance(node, CheckUndeclared))
     rest = plan.nodes[: len(plan.nodes) - len(last)]
     return (*rest, *nodes, *last)

@@ -27,8 +27,8 @@ def draft(proposal: Proposal) -> str:
     found = proposal.found
     lines = [
         *_comment(
-            f"What Quiesce backs up of this stack, and how. Proposed from {found.compose_file}: "
-            "change what you know better. docs/stack-yaml.md of Quiesce explains every key."
+            f"What Quiesce backs up of this stack, and how. Proposed from {found.compose_file}; "
+            "correct it if something is wrong. docs/stack-yaml.md of Quiesce explains every key."
         ),
         "version: 1",
         *([f"timezone: {quoted(found.timezone)}"] if found.timezone else []),
@@ -52,7 +52,7 @@ def draft(proposal: Proposal) -> str:
         ]
     if proposal.probes:
         lines += [
-            *_comment("What has to answer again after a restore, and in the copy of a drill."),
+            *_comment("Checks that must pass after a restore, and in the copy of a drill."),
             "probes:",
         ]
         for probe in proposal.probes:

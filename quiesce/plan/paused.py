@@ -1,4 +1,4 @@
-"""Paused services: frozen in the middle of something, neither at work nor down. Pure."""
+"""Paused services: their processes are frozen, so they neither work nor count as stopped. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from quiesce.observed import Observed, Unit
 
 
 def unpausing(unit: Unit, engine_kind: str) -> str:
-    """Return the command by which a paused unit goes on, and nothing else happens."""
+    """Return the command that resumes a paused unit and changes nothing else."""
     if engine_kind == "host":
         return f"kill -CONT -{unit.id.partition(':')[0]}"
     return f"docker unpause {unit.name}"

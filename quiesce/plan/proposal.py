@@ -98,7 +98,7 @@ def _about_server(server: FoundServer, name: str) -> tuple[str, ...]:
     why = f": {server.problem}" if server.problem else ", because it does not run"
     return (
         f"{server.service}: from the service's environment; the server was not asked{why}.",
-        "Run 'init' again when it runs: it shows the databases that are missing here.",
+        "Run 'init' again when the server runs, to see the databases that are missing here.",
     )
 
 
@@ -269,11 +269,13 @@ def _not_listed(source: str, folder: FoundFolder, users: _Users, found: FoundSta
     if folder.kind == "file" and folder.unkept:
         return None if "secret" in folder.unkept else _lacking(folder, users)
     if folder.kind == "file":
-        return "a single file, which belongs to the files of the stack"
+        return "a single file, which sets contain under stack/files"
     if not any(mount.writable for _, mount in users):
         return "mounted read-only, so it is not data of this stack"
     if source in found.reserved:
-        return "contains the files of the stack itself; decide what of it is data"
+        return (
+            "contains the files of the stack itself; list only the folders in it that contain data"
+        )
     return None
 
 
@@ -354,8 +356,8 @@ def missing(
     paths: Collection[str],
     excluded: Collection[str] = (),
 ) -> Proposal:
-    """Return the entries that a stack.yaml lacks which names these databases (service and name),
-    volumes and absolute paths."""
+    """Return the entries that are missing from a stack.yaml. It has these databases (service and
+    name), volumes and absolute paths."""
     shown = {folder.shown: source for source, folder in proposal.found.folders.items()}
 
     def is_listed(entry: Entry) -> bool:

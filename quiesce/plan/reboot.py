@@ -1,7 +1,7 @@
 """Extends a recovery after a reboot. Pure.
 
-A plan starts what it stopped, and assumes that all else kept running. That is wrong if the machine
-or the engine was restarted meanwhile: then everything that ran must be started, in order.
+A plan starts what it stopped, and assumes that everything else kept running. That is wrong if the
+machine or the engine was restarted meanwhile: then everything that ran must be started, in order.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def _decide_group(
     oldest = min((entry.created_at for entry in good if kept[entry.name]), default=None)
     for entry in members:
         if entry.verified is False and (oldest is None or entry.created_at >= oldest):
-            kept[entry.name].append("damaged: never pruned automatically")
+            kept[entry.name].append("damaged: removed only after all older good sets")
     return {name: tuple(why) for name, why in kept.items()}
 
 

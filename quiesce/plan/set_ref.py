@@ -64,7 +64,7 @@ class SetRef:
 
     @property
     def without_store(self) -> str:
-        """The same as it is written for `inv pull --store`."""
+        """The text for `--file` of `inv pull`, where the store has its own option."""
         if self.name:
             return self.name
         return f"latest:{self.narrowed}" if self.narrowed else "latest"

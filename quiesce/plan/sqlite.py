@@ -17,7 +17,7 @@ def copying(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
     """Return the step of a live backup that replaces what was archived while services wrote."""
     if not volumes:
         return ()
-    why = "services write to them, so the archived files may be torn"
+    why = "services write to them, so the archived files may be inconsistent"
     return (CopySqlite(set_name, tuple(volume.key for volume in volumes), why),)
 
 

@@ -438,15 +438,15 @@ class ArchiveVolume(Step):
 
 @dataclass(frozen=True, slots=True)
 class CopySqlite(Step):
-    """The set has every SQLite database in the archives of these volumes as SQLite copies it while
-    services write, or the run's draft says why not."""
+    """The set has a copy, made by SQLite while services write, of every SQLite database in the
+    archives of these volumes; or the run's draft says why not."""
 
     set: str
     volumes: tuple[str, ...]
     why: str
 
     def sentence(self) -> str:
-        return "copy the SQLite databases among the archived files through SQLite"
+        return "copy the archived SQLite databases with SQLite's online backup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,7 +459,7 @@ class CheckSqlite(Step):
     why: str
 
     def sentence(self) -> str:
-        return "check the SQLite databases among the archived files"
+        return "check the archived SQLite databases"
 
 
 @dataclass(frozen=True, slots=True)
@@ -552,7 +552,7 @@ class CheckUndeclared(Step):
     why: str
 
     def sentence(self) -> str:
-        return f"check that set {self.set} leaves nothing out unnoticed"
+        return f"check that set {self.set} is complete"
 
 
 @dataclass(frozen=True, slots=True)

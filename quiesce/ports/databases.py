@@ -101,9 +101,9 @@ class DatabaseAdmin(Protocol):
         ...
 
     def preparing(self, databases: Sequence[Database]) -> tuple[str, ...]:
-        """Return why snapshots of all these databases cannot be exported at once: lock table
-        size, connections, rights. Empty when they can. Tries it briefly. Locks of other sessions
-        do not count, because a backup may stop the services that hold them."""
+        """Try briefly to export snapshots of all these databases at once, and return why that is
+        not possible: lock table size, connections, rights. Empty if it is. Locks of other
+        sessions do not count, because a backup may stop the services that hold them."""
         ...
 
     def export_snapshot(self, database: Database) -> None:
@@ -116,7 +116,8 @@ class DatabaseAdmin(Protocol):
         ...
 
     def meanwhile(self, database: Database) -> Meanwhile:
-        """Return what those transactions wrote into a database. Call it after the dump."""
+        """Return what was written into a database by transactions that its snapshot contains and
+        the first snapshot of the server does not. Call it after the dump."""
         ...
 
     def release(self, database: Database) -> None:
@@ -168,7 +169,8 @@ class DatabaseAdmin(Protocol):
         ...
 
     def ties(self, database: Database) -> Ties:
-        """Return what ties the live database to others, such as slots. Changes nothing."""
+        """Return the subscriptions, logical slots and prepared transactions of the live database,
+        which would stay with the previous copy in an exchange. Changes nothing."""
         ...
 
     def missing_rights(self, database: Database) -> tuple[MissingRight, ...]:
@@ -255,8 +257,8 @@ class DatabaseAdmin(Protocol):
         ...
 
     def working_as(self, database: Database, name: str) -> Database:
-        """The database with the login that may run code in database `name`: after `load_script`
-        and until `finish` that of the role without rights, otherwise its own."""
+        """Return the database with the login to use for code in database `name`: between
+        `load_script` and `finish` that of the role without rights, otherwise its own."""
         ...
 
     def mark(self, database: Database, word: str) -> None:

@@ -103,12 +103,12 @@ class Runtime(Protocol):
         ...
 
     def hold_restart(self, units: Sequence[Unit]) -> None:
-        """Keep the engine from starting these units by itself. Ignores units that no longer
-        exist."""
+        """Set the restart policy of these units to `no`, so that the engine does not start them.
+        Ignores units that no longer exist."""
         ...
 
     def free_restart(self, units: Sequence[Unit]) -> None:
-        """Give these units the restart policy back that they had when they were observed."""
+        """Restore the restart policy that these units had when they were observed."""
         ...
 
     def start(self, units: Sequence[Unit], *, together: bool = False) -> None:
@@ -127,8 +127,9 @@ class Runtime(Protocol):
 
         Calls `waiting` with the name of the service it waits for. Returns the seconds per service.
         Raise ServiceFailed naming every service that did not become healthy within `timeout`
-        seconds or of which a unit ended, with its last log lines as details; it waits for the
-        others all the same. A unit that kept restarting when observed is not waited for.
+        seconds or of which a unit ended, with its last log lines as details. A failure of one does
+        not end the wait for the others. A unit that kept restarting when observed is not waited
+        for.
         """
         ...
 
@@ -264,9 +265,9 @@ class Project(Protocol):
         ...
 
     def bare_servers(self) -> Mapping[str, str]:
-        """Return services in which a PostgreSQL server is PID 1, which takes an orphaned child
-        process for a crashed session. With the part of their health check that may leave such
-        children, "" for none."""
+        """Return the services whose PID 1 is a PostgreSQL server, each with the part of its health
+        check that may leave orphaned child processes, "" for none. Such a server mistakes an
+        orphan that exits for a crashed session."""
         ...
 
     def platform(self) -> Platform | None:
@@ -291,8 +292,9 @@ class Project(Protocol):
     def beside(
         self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
     ) -> CommandLine:
-        """How to run a program of the service's own image in the running service's network, but
-        not among its processes, with our own input and output; as `inside` in all else."""
+        """Return how to run a program of the service's own image in the running service's network,
+        but not as one of its processes, connected to our input and output. Otherwise as
+        `command_in_service`."""
         ...
 
     def run_in_service(self, service: str, argv: Sequence[str], seconds: float) -> None:

@@ -86,8 +86,8 @@ class Offsite(Protocol):
 class Measured:
     """A finished file of a staged set that was read for its sum.
 
-    `member` is what it is in the manifest, `identity` what tells the file that was read from one
-    that was written since.
+    `member` is its entry in the manifest. `identity` (inode, size, times) changes if the file is
+    written again.
     """
 
     member: Member
@@ -97,7 +97,7 @@ class Measured:
 class BackupStore(Protocol):
     """Sets on disk: staged, sealed, published at once, listed, checked, removed.
 
-    It remembers nothing of a set in the making: whoever makes one keeps what `measure` returned.
+    It keeps no state of a set that is being made: the caller keeps what `measure` returned.
     """
 
     def sets(self) -> tuple[BackupSet, ...]:
@@ -125,7 +125,7 @@ class BackupStore(Protocol):
         ...
 
     def abandoned(self, keep: Collection[str]) -> tuple[str, ...]:
-        """Return the dead runs that left such a folder, except those in `keep`."""
+        """Return the dead runs that left a folder made by `hold`, except those in `keep`."""
         ...
 
     def read(self, path: Path) -> BackupSet:
@@ -159,10 +159,11 @@ class BackupStore(Protocol):
         documents: Mapping[str, bytes],
         measured: Collection[Measured] = (),
     ) -> BackupSet:
-        """Write documents, sums and manifest, sync everything, publish with one rename that
-        never replaces. Already published by this run: return it.
+        """Write documents, sums and manifest, sync everything, and publish with one rename that
+        never replaces another set. If this run has already published the set, return it.
 
-        A member that is not the file that was `measured` is read again, and must be the same."""
+        Raise QuiesceError if the content of a member has changed since it was `measured`. A member
+        is read again only if its inode, size or times differ."""
         ...
 
     def verify(self, backup: BackupSet, progress: Progress) -> tuple[str, ...]:

@@ -39,8 +39,9 @@ class VolumeSurvey:
 
 @dataclass(frozen=True, slots=True)
 class SqliteCopies:
-    """What became of the SQLite databases of a volume that services write to: the `record` of both
-    levels, which databases were `copied` through SQLite, and why others stay `as_they_were`."""
+    """The result of copying the SQLite databases of a volume that services write to: the `record`
+    of both levels, the databases that were `copied` through SQLite, and why the others stay as
+    they were archived (`as_they_were`)."""
 
     record: VolumeRecord
     as_they_were: Mapping[str, str] = field(default_factory=dict)
@@ -60,13 +61,13 @@ class VolumeIO(Protocol):
         ...
 
     def immutable(self, volume: VolumeState) -> tuple[str, ...]:
-        """Entries (`./a/b`) that not even root may rename or remove. Bytes that are no UTF-8 are
-        surrogates in them, as in every name that Python has from the file system."""
+        """Return the immutable and append-only entries (`./a/b`), which not even root may rename
+        or remove. Bytes that are not UTF-8 are surrogates, as in all file names in Python."""
         ...
 
     def mount_points(self, volume: VolumeState) -> tuple[str, ...]:
-        """Entries (`./a/b`) below the root that are mount points on the engine's machine: nobody
-        may rename or remove them, and their content is of another file system."""
+        """Return the entries (`./a/b`) below the root that are mount points on the engine's
+        machine. They cannot be renamed or removed, and their content is on another file system."""
         ...
 
     def remarks(self, volume: VolumeState) -> tuple[str, ...]:
@@ -74,8 +75,9 @@ class VolumeIO(Protocol):
         ...
 
     def begin(self, volume: VolumeState) -> None:
-        """Make ready for archiving this volume, so that `archive` needs nothing that stops:
-        proves direct reading, or starts a helper that stays until `close`."""
+        """Prepare to archive this volume while services run, so that `archive` does not depend on
+        services that are stopped later: make sure that it can be read directly, or start a helper
+        that runs until `close`."""
         ...
 
     def archive(
@@ -103,9 +105,9 @@ class VolumeIO(Protocol):
         exclude: Sequence[str],
         progress: Progress,
     ) -> SqliteCopies:
-        """Add to the level 0 that `record` describes a level 1 with each SQLite database in it, as
-        SQLite's backup copies it while services write: one committed state, without its log and
-        journal. What it cannot copy stays as it is in level 0."""
+        """Write a level 1 that contains each SQLite database in the level 0 of `record`, copied by
+        SQLite's online backup while services write. Each copy is one committed state, without log
+        and journal. Databases that cannot be copied stay as they are in level 0."""
         ...
 
     def clusters(self, volume: VolumeState) -> tuple[ClusterRecord, ...]:
@@ -127,7 +129,7 @@ class VolumeIO(Protocol):
         ...
 
     def create(self, volume: VolumeState) -> None:
-        """The volume exists, as Compose itself would have made it; a folder with its parents."""
+        """Create the volume as Compose would, or the folder and its parents, unless it exists."""
         ...
 
     def stage(

@@ -82,7 +82,7 @@ def test_everybody_is_told(stack: Checkout) -> None:
     assert "NOT complete" in " ".join(stack.succeed("backups").out.split())
     stack.succeed("report", "--html")
     page = (stack.folder / "backups/.reports/core/report.html").read_text()
-    assert page.count("NOT DECIDED") == len(_missing(stack))
+    assert page.count("NOT DECLARED") == len(_missing(stack))
 
 
 def test_a_set_is_complained_of_for_what_it_is_for(stack: Checkout) -> None:

@@ -134,7 +134,7 @@ def test_a_connection_lost_in_the_window_is_finished_when_it_returns(
     try:
         code, said = let_go(process, tmp_path / "paused")
         assert code == 4, said
-        assert "the watchdog does it when the engine answers again" in said
+        assert "the watchdog recovers the run when the engine answers again" in said
         assert not is_settled(counting)
     finally:
         far.mend()

@@ -86,7 +86,7 @@ def test_init_decides_for_caches_and_secrets_alone(stack: Folder) -> None:
     assert "path: ./key, " in text
     assert "# - app:/state is an anonymous volume" in text
     assert "# - ./db/state.db of app: a single file that no set contains" in text
-    assert "./conf of app: a single file, which belongs to the files of the stack" in text
+    assert "./conf of app: a single file, which sets contain under stack/files" in text
     assert made.stdout.count("HINT") + made.stderr.count("HINT") >= 1
     again = stack.quiesce("init", "--yes")
     assert "lacks nothing" in again.stdout

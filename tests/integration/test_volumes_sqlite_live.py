@@ -200,7 +200,7 @@ def test_one_behind_a_helper_container_is_named(
     make(backup.root / "app.db")
     monkeypatch.setattr(sqlite_live, "DirectPlace", HelperPlace)
     copies = backup.made()
-    assert copies.as_they_were == {"app.db": "a helper container reads it"}
+    assert copies.as_they_were == {"app.db": "only a helper container can read it"}
     assert len(copies.record.levels) == 1
 
 
@@ -227,7 +227,7 @@ def test_a_device_is_not_opened_even_if_it_appears_late(tmp_path: Path) -> None:
     ("settings", "why"),
     [
         ("_PATIENCE = 0", "another process keeps it locked"),
-        ("_MOST_SECONDS = _STEP = 0", "it was written to all the time"),
+        ("_MOST_SECONDS = _STEP = 0", "other processes wrote to it all the time"),
     ],
 )
 def test_the_copy_of_a_database_is_given_up_at_last(
@@ -257,7 +257,7 @@ def test_what_has_several_names_is_named(backup: Backup) -> None:
     make(backup.root / "app.db")
     os.link(backup.root / "app.db", backup.root / "same.db")
     (only,) = backup.made().as_they_were.items()
-    assert only[1] == "it has several names"
+    assert only[1] == "it has several hard links"
 
 
 def test_a_half_transaction_is_not_rolled_back_in_the_live_file(backup: Backup) -> None:
@@ -274,6 +274,6 @@ def test_a_half_transaction_is_not_rolled_back_in_the_live_file(backup: Backup) 
         )
     live = describe(backup.root)
     copies = backup.made()
-    assert copies.as_they_were == {"app.db": "its journal is of a transaction that did not end"}
+    assert copies.as_they_were == {"app.db": "its journal belongs to an unfinished transaction"}
     assert describe(backup.root) == live
     assert victim.exists()

@@ -391,7 +391,7 @@ def table() -> str:
         return way(legal.full) + (f", {way(later[1])} since {later[0]}" if later else "")
 
     lines = [
-        "| schema | a backup names | whole | rows alone | `pg_restore -e` by hand |",
+        "| schema | a backup names | full restore | rows only | `pg_restore -e` by hand |",
         "|---|---|---|---|---|",
         *(
             f"| {named(name, legal)} | {what(legal)} "

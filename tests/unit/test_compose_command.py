@@ -152,7 +152,7 @@ def test_what_compose_says_is_told_without_secrets(tmp_path: Path):
     ("script", "fact"),
     [
         ("echo \"docker: 'compose' is not a docker command\" >&2; exit 1", "no Compose plugin"),
-        ("echo 1.29.2", "docker compose is version 1.29.2, and 2 is needed"),
+        ("echo 1.29.2", "docker compose is version 1.29.2, but version 2 or newer is needed"),
     ],
 )
 def test_compose_must_be_there_in_version_2(tmp_path: Path, script: str, fact: str):

@@ -117,7 +117,7 @@ def test_what_sqlite_copied_counts_like_a_copy_from_the_stop() -> None:
 def test_what_sqlite_could_not_copy_is_named_even_if_it_is_good() -> None:
     """With the reason; and if its copy is torn, the database may be whole."""
     world = World()
-    copies = SqliteCopies(recorded(), {"app.db": "it has several names"})
+    copies = SqliteCopies(recorded(), {"app.db": "it has several hard links"})
     found = copied(world, copies, GOOD, DAMAGED)
     assert [one.unchecked for one in found] == [
         "",
@@ -125,7 +125,8 @@ def test_what_sqlite_could_not_copy_is_named_even_if_it_is_good() -> None:
     ]
     how = "was copied as a file while services ran, not through SQLite"
     assert world.warned[:2] == [
-        f"volume {KEY}: SQLite app.db {how} (it has several names); it is only checked afterwards",
+        f"volume {KEY}: SQLite app.db {how} (it has several hard links); "
+        "it is only checked afterwards",
         f"volume {KEY}: SQLite old lib.db {how}; it is only checked afterwards",
     ]
     assert world.do(s.RequireSqlite(SET, "")) == ""

@@ -96,7 +96,7 @@ class _Connection:
 
 def test_a_wait_that_could_not_end_is_refused() -> None:
     """On Podman, if nothing of what is reached can run a check."""
-    with pytest.raises(RequestError, match="service web waits for a healthy one") as caught:
+    with pytest.raises(RequestError, match="service web waits for a healthy service") as caught:
         HealthChecks(_Connection("podman", 403), list).require("web")  # type: ignore[arg-type]
     assert "podman system service" in caught.value.hint
 

@@ -59,8 +59,8 @@ def test_a_folder_that_is_missing_ends_a_backup(planner: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("code", "path code is backed up never"),
-        ("pgdata", "path pgdata is backed up by dump"),
+        ("code", "path code is marked 'backup: never'"),
+        ("pgdata", "path pgdata is marked 'backup: by-dump'"),
         ("phootos", "there is no database, volume or path phootos"),
     ],
 )

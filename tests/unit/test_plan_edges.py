@@ -284,7 +284,7 @@ def test_each_guard_says_why_a_set_stays() -> None:
     assert found["floor"] == ("floor",)
     same_age = a_candidate("old-damaged", 2, verified=False)
     younger = decided(a_candidate("a", 1), a_candidate("b", 2), same_age, keep_last=2)
-    assert younger["old-damaged"] == ("damaged: never pruned automatically",)
+    assert younger["old-damaged"] == ("damaged: removed only after all older good sets",)
     safety = ("core", "full", ("rulesdb",), True)
     bad = [a_candidate(f"s{n}", 20 + n, group=safety, verified=n != 1 and None) for n in range(6)]
     kept = [name for name, why in decided(*bad, keep_last=1).items() if why]

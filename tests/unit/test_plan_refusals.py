@@ -91,12 +91,12 @@ REMEDY = replace(
 REFUSALS: dict[str, tuple[Callable[[], object], str, str]] = {
     "a volume that is backed up otherwise": (
         lambda: backup("postgres-data"),
-        "volume postgres-data is backed up by dump",
+        "volume postgres-data is marked 'backup: by-dump'",
         "name databases, volumes or paths: rulesdb, memorydb, redis-data",
     ),
     "a volume that is never backed up": (
         lambda: backup("rulesdb", "proxy-logs"),
-        "volume proxy-logs is backed up never",
+        "volume proxy-logs is marked 'backup: never'",
         "name databases, volumes or paths: ",
     ),
     "an unknown name": (

@@ -164,7 +164,7 @@ def test_folders_that_are_no_data_are_not_listed() -> None:
     assert "./conf of web: mounted read-only" in said
     assert "./conf.yml of web: a single file" in said
     assert "./data/sub of web: inside of ./data" in said
-    assert "decide what of it is data" in said
+    assert "list only the folders in it that contain data" in said
     assert "docker.sock" not in said
 
 
@@ -339,4 +339,4 @@ def test_a_single_file_that_sets_lack_is_listed_if_it_is_a_secret_and_else_named
     text = " ".join(draft(proposal).replace("#", "").split())
     assert "/key of app a single file: its name is that of a secret; keep a copy" in text
     assert "./state.db of app: a single file that no set contains (a SQLite database)" in text
-    assert "./config.yml of app: a single file, which belongs to the files of the stack" in text
+    assert "./config.yml of app: a single file, which sets contain under stack/files" in text

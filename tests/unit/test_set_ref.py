@@ -221,12 +221,12 @@ def test_another_instance_is_meant_only_by_its_name() -> None:
         (
             f"away:{NAME}",
             f"away:{NAME} is in a store",
-            f"bring it here first: inv pull --store away --file {NAME}",
+            f"download it first: inv pull --store away --file {NAME}",
         ),
         (
             "away:",
             "away:latest is in a store",
-            "bring it here first: inv pull --store away --file latest",
+            "download it first: inv pull --store away --file latest",
         ),
     ],
 )

@@ -294,7 +294,7 @@ def test_a_restore_says_what_it_did_not_bring_back(monkeypatch: pytest.MonkeyPat
     lines = left_behind(stack, ports, seen, lacking, WHOLE)
     assert "database stray was not in stack.yaml when the set was made" in lines
     assert "volume backend-static is not in the set and stays as it is" in lines
-    assert "database newer is not in stack.yaml, and so in no set" in lines
+    assert "database newer is not in stack.yaml, so no set contains it" in lines
     assert not any("memorydb" in line or "backend-media" in line for line in lines)
     # Whoever chooses knows that the rest stays.
     assert left_behind(stack, ports, seen, lacking, replace(WHOLE, only=("rulesdb",))) == ()
@@ -316,7 +316,7 @@ def test_both_looks_of_a_backup_and_a_restore_read_anonymous_volumes(
     (found,) = undeclared_now(a_stack(), ports, seen, KINDS)
     assert found.name == "web:/data"
     behind = left_behind(a_stack(), ports, seen, replace(a_set(), path=Path("/set")), WHOLE)
-    assert "volume web:/data is not in stack.yaml, and so in no set" in behind
+    assert "volume web:/data is not in stack.yaml, so no set contains it" in behind
     looks = len(inside.asked)
     assert undeclared_now(a_stack(), ports, seen, ("database",)) == ()
     assert len(inside.asked) == looks

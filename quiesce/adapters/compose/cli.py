@@ -184,6 +184,8 @@ class ComposeCommand:
             ) from None
         found = re.match(r"v?((\d+)(?:\.\d+)+)", version)
         if found is None or int(found[2]) < 2:
-            raise RequestError(f"docker compose is version {version}, and 2 is needed", INSTALL)
+            raise RequestError(
+                f"docker compose is version {version}, but version 2 or newer is needed", INSTALL
+            )
         self._version = found[1]
         return self._version

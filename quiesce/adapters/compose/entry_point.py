@@ -18,7 +18,7 @@ from quiesce.adapters.compose.inspected import NEVER, Inspected, service_of
 from quiesce.adapters.compose.server_containers import INITS, SHELLS
 
 ASK_EVERY = 0.25
-#: A shell that runs nothing besides a server for so long waits for the end of that server.
+#: If a shell has run only a server for so long, that server is the final one.
 CALM = 3.0
 _SERVERS = ("postgres", "postmaster")
 

@@ -94,8 +94,8 @@ class HealthChecks:
         """Raise RequestError if nothing would run the check that service `waiting` waits for."""
         if self.needed and not self._answers():
             raise RequestError(
-                f"service {waiting} waits for a healthy one, and Podman's own API does not answer "
-                f"at {self._connection.address.host}: without it, no health check may ever run",
+                f"service {waiting} waits for a healthy service, but Podman's own API, which runs "
+                f"health checks, does not answer at {self._connection.address.host}",
                 "set DOCKER_HOST or the context to the socket of 'podman system service', "
                 "which has both APIs",
             )

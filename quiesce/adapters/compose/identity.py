@@ -1,6 +1,6 @@
 """Whether the SDK and the command line reach the same engine, and what that engine is.
 
-Docker has an ID that it keeps for ever. Podman's Docker API makes up a new one for each call, so
+Docker has an ID that never changes. Podman's Docker API makes up a new one for each call, so
 there an engine is known by its machine and its data folder, and two answers come from the same
 engine only if they have containers in common, or neither has any: their ids are random.
 """

@@ -393,5 +393,5 @@ def _read_me(index: OffsiteSet) -> str:
         "By hand: fetch every file below this folder and decrypt each with\n\n"
         f"    {how}\n\n"
         "then compare with: sha256sum --check SHA256SUMS\n"
-        "and go on with RESTORE.md, which is among them.\n"
+        "then follow RESTORE.md, which is one of them.\n"
     )

@@ -143,7 +143,7 @@ def check_end(exit_code: int, accept: Collection[int], what: str, errors: Path) 
     if any("Wrote only" in line for line in lines):
         # Tar's message when the disk fills up in the middle of a block.
         lines.append("No space left on device: the disk it was written to is full")
-    hint = "see the details; nothing was left half done, so you can run it again"
+    hint = "see the details; nothing was left incomplete, so you can run it again"
     if any("No space left" in line or "quota" in line for line in lines):
         hint = "free some space there, then try again"
     elif any("Permission denied" in line or "not permitted" in line for line in lines):

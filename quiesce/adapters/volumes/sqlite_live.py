@@ -56,7 +56,9 @@ def copy_live(
     place, contents = archiver.place, _contents(directory / record.levels[0])
     left = {name: "" for name in contents.databases if _is_kept(archiver, name)}
     if not isinstance(place, DirectPlace):
-        return SqliteCopies(record, _shown(dict.fromkeys(left, "a helper container reads it")))
+        return SqliteCopies(
+            record, _shown(dict.fromkeys(left, "only a helper container can read it"))
+        )
     with own_folder(scratch) as tree:
         copied: dict[bytes, int] = {}
         for name in tuple(left):
@@ -127,7 +129,7 @@ def _contents(archive: Path) -> _Contents:
 def _copy(root: str, name: bytes, tree: Path, contents: _Contents) -> str | None:
     parts = (name, *(name + ending for ending in _COMPANIONS))
     if not contents.linked.isdisjoint(parts):
-        return "it has several names"
+        return "it has several hard links"
     size = sum(contents.sizes.get(part, 0) for part in parts)
     if shutil.disk_usage(tree).free < size + RESERVE:
         return "there was no space for a copy of it"
