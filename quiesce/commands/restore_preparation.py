@@ -11,7 +11,7 @@ from quiesce.app.surveying import lost_by_restore
 from quiesce.commands.restore_rows import rows_targets
 from quiesce.errors import RequestError
 from quiesce.execute.run import Ports, Run
-from quiesce.model import BackupSet, Database, ImportSource, RestoreSource, Stack
+from quiesce.model import BackupSet, Database, ImportSource, RestoreSource, Stack, engine_of
 from quiesce.observe import free_bytes
 from quiesce.observed import Observed
 from quiesce.obstacles import NOT_VALID, SKIP_BROKEN, flag_for
@@ -133,7 +133,8 @@ def prepare_restore(
     taken = (
         *(d.name for d in observed.databases),
         *observed.undeclared_databases,
-        *(*stack.excluded_databases, "postgres", "template0", "template1"),
+        *stack.excluded_databases,
+        *(name for database in chosen.databases for name in engine_of(database.engine).own),
     )
     return Prepared(RestoreInputs(tuple(migrations), rows, roles, lost, taken), afterwards)
 

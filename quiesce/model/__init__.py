@@ -6,7 +6,15 @@ Units: sizes in bytes, durations in seconds, times as aware datetimes.
 
 from __future__ import annotations
 
+from quiesce.model.engines import (
+    DEFAULT_ENGINE,
+    ENGINES,
+    Capability,
+    DatabaseEngine,
+    engine_of,
+)
 from quiesce.model.gaps import LeftOutFile, StackFiles, Undeclared, UndeclaredKind
+from quiesce.model.secrets import LateSecret, Secret
 from quiesce.model.sets import (
     BackupSet,
     Check,
@@ -47,7 +55,6 @@ from quiesce.model.stack import (
     Event,
     HostService,
     Instance,
-    LateSecret,
     Notify,
     Noun,
     OffsiteStore,
@@ -59,7 +66,6 @@ from quiesce.model.stack import (
     Restart,
     Retention,
     RuntimeKind,
-    Secret,
     Stack,
     Timing,
     Trust,
@@ -70,13 +76,17 @@ from quiesce.model.stack import (
 )
 
 __all__ = [
+    "DEFAULT_ENGINE",
+    "ENGINES",
     "UNREAD",
     "BackupSet",
+    "Capability",
     "Check",
     "CleanGroup",
     "ClusterRecord",
     "Command",
     "Database",
+    "DatabaseEngine",
     "DatabaseRecord",
     "DatabaseSwap",
     "Downtime",
@@ -126,6 +136,7 @@ __all__ = [
     "Volume",
     "VolumeBackup",
     "VolumeRecord",
+    "engine_of",
     "is_sibling",
     "rows_record",
     "without_query",

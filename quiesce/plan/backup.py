@@ -16,9 +16,19 @@ from types import MappingProxyType
 
 from quiesce.errors import RequestError
 from quiesce.exclusion import LeftOut
-from quiesce.model import Database, Mode, SetKind, Stack, Undeclared, UndeclaredKind, Volume
+from quiesce.model import (
+    Database,
+    Mode,
+    SetKind,
+    Stack,
+    Undeclared,
+    UndeclaredKind,
+    Volume,
+    engine_of,
+)
 from quiesce.observed import Observed, Unit
 from quiesce.plan import coverage, sqlite
+from quiesce.plan.capabilities import able, require
 from quiesce.plan.folders import refuse_server, require_folders
 from quiesce.plan.outcome import downtime_words
 from quiesce.plan.services import quiet, with_dependents
@@ -98,7 +108,7 @@ def plan_backup(
     if not consistent:
         units = ()
     snapshots: tuple[Node, ...] = tuple(
-        ExportSnapshot(d.key, "the dump is made later, as of this moment")
+        ExportSnapshot(d.key, "the dump is made later, as of this moment", kind=request.kind)
         for d in selection.databases
     )
     writers_check: tuple[Node, ...] = ()
@@ -212,6 +222,8 @@ def select(stack: Stack, observed: Observed, only: Sequence[str], kind: SetKind)
     if absent:
         raise RequestError(f"volume {absent[0]} does not exist yet", "run 'inv up' first")
     selection = Selection(tuple(databases[key] for key in databases if key in wanted), present)
+    if kind == "data":
+        require(selection.databases, "rows", "make a full backup")
     if not selection.databases and not selection.volumes:
         raise RequestError("there is nothing to back up", "run 'inv up' first")
     return selection
@@ -364,11 +376,12 @@ def dumps(
     kind: SetKind,
     why: str = "from the exported snapshot",
 ) -> tuple[Node, ...]:
-    """Return the steps that dump the exported snapshots, and each server's roles once."""
+    """Return the steps that dump what is held, and each server's roles once, if it has any."""
     nodes: list[Node] = [
-        DumpDatabase(set_name, d.key, kind, f"databases/{d.key}.dump", why) for d in databases
+        DumpDatabase(set_name, d.key, kind, f"databases/{d.key}{engine_of(d.engine).suffix}", why)
+        for d in databases
     ]
-    servers = tuple(dict.fromkeys(database.service for database in databases))
+    servers = tuple(dict.fromkeys(d.service for d in able(databases, "globals")))
     for service in servers:
         file = f"databases/globals{'' if len(servers) == 1 else f'-{service}'}.sql"
         nodes.append(

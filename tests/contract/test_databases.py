@@ -161,7 +161,7 @@ def test_a_server_that_ends_meanwhile_is_not_waited_for(world: World) -> None:
 
 def test_a_held_snapshot_does_not_see_what_is_written_later(world: World, tmp_path: Path) -> None:
     """The quiet point is where it was held, however long the dump waits."""
-    world.admin.export_snapshot(world.database)
+    world.admin.hold(world.database)
     world.write(LIVE, "three")
     record = world.admin.dump(world.database, "full", tmp_path, DUMP, nothing)
     world.admin.release(world.database)
@@ -173,8 +173,8 @@ def test_a_held_snapshot_does_not_see_what_is_written_later(world: World, tmp_pa
 
 def test_holding_and_releasing_twice_is_as_good_as_once(world: World) -> None:
     """A recovery repeats steps."""
-    world.admin.export_snapshot(world.database)
-    world.admin.export_snapshot(world.database)
+    world.admin.hold(world.database)
+    world.admin.hold(world.database)
     world.admin.release(world.database)
     world.admin.release(world.database)
 
@@ -326,7 +326,7 @@ def test_a_server_that_is_down_is_seen_and_never_an_exception(world: World) -> N
     assert (state.reachable, state.exists) == (False, False)
     assert state.problem
     with pytest.raises(QuiesceError):
-        world.admin.export_snapshot(world.database)
+        world.admin.hold(world.database)
     assert world.admin.remove_orphans("r-9999") == ()
 
 
@@ -415,7 +415,7 @@ def test_rows_that_are_refused_at_the_end_leave_the_old_ones(world: World, tmp_p
 
 def test_a_script_shows_what_was_held(world: World) -> None:
     """Complete to its last line, or an error."""
-    world.admin.export_snapshot(world.database)
+    world.admin.hold(world.database)
     world.write(LIVE, "three")
     script = world.admin.script(world.database, "full", nothing)
     world.admin.release(world.database)
