@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from quiesce.model.engines import (
     DEFAULT_ENGINE,
-    ENGINES,
     Capability,
     DatabaseEngine,
     engine_of,
+    engines,
+    lacks,
+    title_of,
 )
 from quiesce.model.gaps import LeftOutFile, StackFiles, Undeclared, UndeclaredKind
 from quiesce.model.secrets import LateSecret, Secret
@@ -77,7 +79,6 @@ from quiesce.model.stack import (
 
 __all__ = [
     "DEFAULT_ENGINE",
-    "ENGINES",
     "UNREAD",
     "BackupSet",
     "Capability",
@@ -137,7 +138,10 @@ __all__ = [
     "VolumeBackup",
     "VolumeRecord",
     "engine_of",
+    "engines",
     "is_sibling",
+    "lacks",
     "rows_record",
+    "title_of",
     "without_query",
 ]

@@ -28,6 +28,8 @@ Capability = Literal[
     "migrations",
     # Constraints that rows violate are restored for new rows only: `--not-valid`.
     "not-valid",
+    # The host runtime can start its server.
+    "embedded",
     # Entries of a dump that cannot be restored are left out: `--skip-broken`.
     "skip-broken",
 ]
@@ -42,6 +44,7 @@ WORDS: Mapping[Capability, str] = MappingProxyType(
         "ties": "slots or subscriptions that a restore has to drop",
         "migrations": "migrations by Alembic",
         "not-valid": "constraints that are checked for new rows only",
+        "embedded": "server that 'runtime: host' can start",
         "skip-broken": "restores that leave entries out",
     }
 )
@@ -67,10 +70,6 @@ class DatabaseEngine:
     def can(self, capability: Capability) -> bool:
         return capability in self.capabilities
 
-    def lacks(self, capability: Capability) -> str:
-        """Return in words that it cannot do this."""
-        return f"{self.title} has no {WORDS[capability]}"
-
 
 DEFAULT_ENGINE = "postgres"
 
@@ -85,10 +84,25 @@ _ALL = (
         capabilities=frozenset(WORDS),
     ),
 )
-#: Every engine that has a driver, by its word in `stack.yaml`.
+#: Every engine that has a driver, by its word in `stack.yaml`. Others ask the functions below.
 ENGINES: Mapping[str, DatabaseEngine] = MappingProxyType({engine.key: engine for engine in _ALL})
+
+
+def engines() -> tuple[str, ...]:
+    """Return the words for engines in `stack.yaml`."""
+    return tuple(ENGINES)
 
 
 def engine_of(key: str) -> DatabaseEngine:
     """Return an engine that a valid `stack.yaml` names."""
     return ENGINES[key]
+
+
+def title_of(key: str) -> str:
+    """Return the name of an engine for messages, also of one that this version does not know."""
+    return ENGINES[key].title if key in ENGINES else key
+
+
+def lacks(key: str, capability: Capability) -> str:
+    """Return in words that an engine cannot do this."""
+    return f"{title_of(key)} has no {WORDS[capability]}"

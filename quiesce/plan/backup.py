@@ -24,11 +24,11 @@ from quiesce.model import (
     Undeclared,
     UndeclaredKind,
     Volume,
-    engine_of,
 )
 from quiesce.observed import Observed, Unit
 from quiesce.plan import coverage, sqlite
 from quiesce.plan.capabilities import able, require
+from quiesce.plan.dumping import around
 from quiesce.plan.folders import refuse_server, require_folders
 from quiesce.plan.outcome import downtime_words
 from quiesce.plan.services import quiet, with_dependents
@@ -40,8 +40,6 @@ from quiesce.plan.steps import (
     CheckIdle,
     CheckStopped,
     DiscardStaging,
-    DumpDatabase,
-    DumpGlobals,
     EncryptSet,
     ExportSnapshot,
     Node,
@@ -106,6 +104,7 @@ def plan_backup(
         request.mode == "consistent" and request.kind == "full" and _worth_stopping(selection)
     )
     if not consistent:
+        require(selection.databases, "snapshots", "make a full backup, with services stopped")
         units = ()
     snapshots: tuple[Node, ...] = tuple(
         ExportSnapshot(d.key, "the dump is made later, as of this moment", kind=request.kind)
@@ -133,10 +132,9 @@ def plan_backup(
         tuple(dict.fromkeys(unit.service for unit in units)),
         "it is published atomically when complete",
     )
-    dumped = dumps(set_name, selection.databases, request.kind)
-    within: tuple[Node, ...] = ()
-    if units and request.in_window:
-        within, dumped = dumps(set_name, selection.databases, request.kind, request.in_window), ()
+    within, dumped = around(
+        set_name, selection.databases, request.kind, request.in_window if units else ""
+    )
     body: tuple[Node, ...] = (
         *(level_0 if two_levels or not consistent else (*watch(observed), *level_0)),
         *(sqlite.copying(set_name, selection.volumes) if request.mode == "live" else ()),
@@ -345,7 +343,8 @@ def looking(stack: Stack, request: BackupRequest, set_name: str) -> tuple[Node, 
 
 def _worth_stopping(selection: Selection) -> bool:
     """Whether services must stop: one database alone is consistent by its snapshot."""
-    return bool(selection.volumes) or len(selection.databases) > 1
+    by_itself = len(able(selection.databases, "snapshots")) == len(selection.databases) == 1
+    return bool(selection.volumes) or not by_itself
 
 
 def archive(
@@ -368,26 +367,6 @@ def archive(
     return ArchiveVolume(
         set_name, volume.key, level, volume.stem, why, left_out=parts, noun=volume.noun
     )
-
-
-def dumps(
-    set_name: str,
-    databases: Sequence[Database],
-    kind: SetKind,
-    why: str = "from the exported snapshot",
-) -> tuple[Node, ...]:
-    """Return the steps that dump what is held, and each server's roles once, if it has any."""
-    nodes: list[Node] = [
-        DumpDatabase(set_name, d.key, kind, f"databases/{d.key}{engine_of(d.engine).suffix}", why)
-        for d in databases
-    ]
-    servers = tuple(dict.fromkeys(d.service for d in able(databases, "globals")))
-    for service in servers:
-        file = f"databases/globals{'' if len(servers) == 1 else f'-{service}'}.sql"
-        nodes.append(
-            DumpGlobals(set_name, service, file, "a dump refers to roles but does not contain them")
-        )
-    return tuple(nodes)
 
 
 def sealing(stack: Stack, set_name: str, why: str) -> tuple[Node, ...]:

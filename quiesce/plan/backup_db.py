@@ -56,7 +56,8 @@ def plan_backup_db(
     databases = [d for d in stack.databases if not request.databases or d.key in request.databases]
     if not databases:
         raise RequestError("there is no database to back up", "declare databases in stack.yaml")
-    require(databases, "scripts", "make a set with 'inv backup'")
+    for needed in ("scripts", "snapshots"):
+        require(databases, needed, "make a set with 'inv backup'")
     if request.kind == "data":
         require(databases, "rows", "write full files")
     require_databases(databases, observed)

@@ -6,18 +6,13 @@ from collections.abc import Iterable
 
 from quiesce.errors import RequestError
 from quiesce.model import (
-    ENGINES,
     BackupSet,
     Capability,
     Database,
     RestoreSource,
     engine_of,
+    lacks,
 )
-
-
-def title_of(engine: str) -> str:
-    """Return the name of an engine for messages, also of one that this version does not know."""
-    return ENGINES[engine].title if engine in ENGINES else engine
 
 
 def engine_in(source: RestoreSource, database: Database) -> str:
@@ -35,9 +30,10 @@ def able(databases: Iterable[Database], capability: Capability) -> tuple[Databas
 def require(databases: Iterable[Database], capability: Capability, hint: str) -> None:
     """Raise RequestError, with this hint, if the engine of one of them cannot do this."""
     for database in databases:
-        engine = engine_of(database.engine)
-        if not engine.can(capability):
-            raise RequestError(f"database {database.key}: {engine.lacks(capability)}", hint)
+        if not engine_of(database.engine).can(capability):
+            raise RequestError(
+                f"database {database.key}: {lacks(database.engine, capability)}", hint
+            )
 
 
 def require_any(databases: Iterable[Database], capability: Capability, hint: str) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from quiesce.errors import RequestError
 from quiesce.exclusion import LeftOut, is_run_folder
-from quiesce.model import Database, ImportSource, RestoreSource, Stack, Volume
+from quiesce.model import Database, ImportSource, RestoreSource, Stack, Volume, title_of
 from quiesce.observed import Observed
-from quiesce.plan.capabilities import engine_in, require, require_any, title_of
+from quiesce.plan.capabilities import engine_in, require, require_any
 from quiesce.plan.rows import RowsTarget
 from quiesce.suggest import suggest
 

@@ -17,13 +17,13 @@ from quiesce.plan import coverage, order, sqlite
 from quiesce.plan.backup import (
     Selection,
     check_idle,
-    dumps,
     require_databases,
     sealing,
     select,
     writers,
 )
 from quiesce.plan.capabilities import able
+from quiesce.plan.dumping import dumps
 from quiesce.plan.services import chosen, ordered, start_nodes
 from quiesce.plan.steps import (
     ArchiveVolume,
