@@ -39,6 +39,7 @@ from quiesce.ports import (
     Progress,
     Rows,
     Scripts,
+    Shell,
     Tied,
 )
 
@@ -157,6 +158,9 @@ class EngineDatabases:
 
     def ask(self, database: Database, query: str) -> object:
         return self._of(database).ask(database, query)
+
+    def shell(self, database: Database, argv: Sequence[str], run: str) -> Shell:
+        return self._of(database).shell(database, argv, run)
 
     def finish(
         self, database: Database, name: str, record: DatabaseRecord | None

@@ -17,7 +17,7 @@ from quiesce.errors import CheckFailed, QuiesceError
 from quiesce.execute import lock
 from quiesce.execute.run import Ports
 from quiesce.findings import Finding
-from quiesce.model import Stack
+from quiesce.model import Stack, title_of
 from quiesce.observed import Observed, ShadowedFolder
 from quiesce.plan.platforms import platform_findings
 from quiesce.report import words
@@ -67,7 +67,7 @@ def examine(
             found += find_findings(stack, ports, seen)
             found += _engine(seen)
             found += _attempt("platform", lambda: platform_findings(ports.project.platform()))
-            found += _databases(seen)
+            found += _databases(stack, seen)
             found += _tools(ports)
             found += _attempt("bind mounts", lambda: _shadowed(ports))
             found += _attempt("stop signals", lambda: _ignoring_stop_signal(ports))
@@ -98,7 +98,7 @@ def _engine(seen: Observed) -> list[Finding]:
     return [Finding("ok", "engine", f"{seen.engine.kind} {seen.engine.version}, {where}")]
 
 
-def _databases(seen: Observed) -> list[Finding]:
+def _databases(stack: Stack, seen: Observed) -> list[Finding]:
     found = []
     for state in seen.databases:
         if not state.reachable:
@@ -113,7 +113,8 @@ def _databases(seen: Observed) -> list[Finding]:
             )
         else:
             # Dumps are made with the client of the server's own image, so versions match.
-            found.append(Finding("ok", state.key, f"PostgreSQL {state.server_version} answers"))
+            title = title_of(stack.database(state.key).engine)
+            found.append(Finding("ok", state.key, f"{title} {state.server_version} answers"))
     return found
 
 

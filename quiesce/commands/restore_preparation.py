@@ -15,6 +15,7 @@ from quiesce.model import BackupSet, Database, ImportSource, RestoreSource, Stac
 from quiesce.observe import free_bytes
 from quiesce.observed import Observed
 from quiesce.obstacles import NOT_VALID, SKIP_BROKEN, flag_for
+from quiesce.plan.capabilities import able
 from quiesce.plan.expected import ROOM
 from quiesce.plan.restore_request import (
     Chosen,
@@ -172,9 +173,8 @@ def _require_allowed(
 
 def _other_servers(stack: Stack, observed: Observed, source: RestoreSource) -> list[str]:
     """Return data directories of other major versions, which the server cannot read."""
-    majors = {
-        state.server_version.partition(".")[0] for state in observed.databases if state.reachable
-    }
+    states = (observed.database(one.key) for one in able(stack.databases, "clusters"))
+    majors = {state.server_version.partition(".")[0] for state in states if state.reachable}
     return [
         f"volume {cluster.volume} is a data directory of PostgreSQL {cluster.version}, but the "
         f"server is {major}: start the server with an image of that version"

@@ -304,7 +304,7 @@ class StackFile(Section):
         ..., min_length=1, description="The places where the stack runs."
     )
     databases: dict[kind.DatabaseName, DatabaseSection] = Field(
-        {}, description="The PostgreSQL databases to back up."
+        {}, description="The databases to back up."
     )
     exclude_databases: list[kind.Text] = Field(
         [], description="Databases on the servers that are deliberately not backed up."

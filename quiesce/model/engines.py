@@ -30,6 +30,9 @@ Capability = Literal[
     "not-valid",
     # The host runtime can start its server.
     "embedded",
+    # Its data directories say whether the server was shut down cleanly; otherwise `--mode cold` is
+    # refused for them.
+    "clusters",
     # Entries of a dump that cannot be restored are left out: `--skip-broken`.
     "skip-broken",
 ]
@@ -45,6 +48,7 @@ WORDS: Mapping[Capability, str] = MappingProxyType(
         "migrations": "migrations by Alembic",
         "not-valid": "constraints that are checked for new rows only",
         "embedded": "server that 'runtime: host' can start",
+        "clusters": "data directories that say how the server was shut down",
         "skip-broken": "restores that leave entries out",
     }
 )
@@ -56,7 +60,8 @@ class DatabaseEngine:
 
     `key` is its word in `stack.yaml`, `title` its name in messages, `port` and `user` are the
     defaults of `databases:`. `own` are databases that each of its servers has. `suffix` is that of
-    its dumps.
+    its dumps. `minds_orphans`: as PID 1 of a container, its server takes the end of a process that
+    it inherited for a crash.
     """
 
     key: str
@@ -65,6 +70,7 @@ class DatabaseEngine:
     user: str
     own: tuple[str, ...]
     suffix: str
+    minds_orphans: bool = False
     capabilities: frozenset[Capability] = field(default_factory=frozenset)
 
     def can(self, capability: Capability) -> bool:
@@ -81,6 +87,7 @@ _ALL = (
         user="postgres",
         own=("postgres", "template0", "template1"),
         suffix=".dump",
+        minds_orphans=True,
         capabilities=frozenset(WORDS),
     ),
 )

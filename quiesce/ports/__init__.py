@@ -23,6 +23,7 @@ from quiesce.ports.databases import (
     Handover,
     InTheWay,
     Migrator,
+    Shell,
 )
 from quiesce.ports.runtime import (
     DIRECTORY,
@@ -62,6 +63,7 @@ __all__ = [
     "Rows",
     "Runtime",
     "Scripts",
+    "Shell",
     "SqliteCopies",
     "StopResult",
     "Tied",

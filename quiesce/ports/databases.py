@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -42,6 +42,16 @@ class DumpReading:
 
     wrong: str = ""
     unread: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """The command line of a server's own client, to run beside its service. `typed`: a person types
+    at it, so it gets a terminal."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(repr=False)
+    typed: bool
 
 
 class InTheWay(QuiesceError):
@@ -84,7 +94,8 @@ class DatabaseDriver(Protocol):
 
     def preparing(self, databases: Sequence[Database]) -> tuple[str, ...]:
         """Return why not all these databases can be held at once: limits, connections, rights.
-        Empty when they can. Tries it briefly. Locks of other sessions do not count, because a
+        Empty when they can. Tries it briefly. The `hold` of one may then hold the others of its
+        server too, so that all show one moment. Locks of other sessions do not count, because a
         backup may stop the services that hold them."""
         ...
 
@@ -191,6 +202,12 @@ class DatabaseDriver(Protocol):
 
     def ask(self, database: Database, query: str) -> object:
         """Return the first value of a query that runs read-only; None for no row."""
+        ...
+
+    def shell(self, database: Database, argv: Sequence[str], run: str) -> Shell:
+        """Return the client for a person, connected to the live database. `argv` are further
+        arguments; no password is in any. `remove_orphans(run)` ends its session. Contacts
+        nothing."""
         ...
 
     def finish(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from quiesce.app.wiring import DRIVERS
+from quiesce.execute.by_hand import PAGES
 from quiesce.model import Capability, engine_of, engines
 from quiesce.ports import DatabaseDriver, Globals, Rows, Scripts, Tied
 from tests.architecture.test_layers import Source, imports, sources
@@ -82,8 +83,8 @@ def test_drivers_are_imported_at_the_seam_only() -> None:
 
 
 def test_every_engine_of_stack_yaml_has_a_driver_and_no_other_one() -> None:
-    """What can be declared can be backed up."""
-    assert set(DRIVERS) == set(engines())
+    """What can be declared can be backed up, and restored without Quiesce."""
+    assert set(DRIVERS) == set(engines()) == set(PAGES)
 
 
 @pytest.mark.parametrize("key", engines())

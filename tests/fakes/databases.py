@@ -20,7 +20,7 @@ from quiesce.model import (
 )
 from quiesce.observed import Activity, DatabaseState, Meanwhile, MissingRight, MissingRoles, Ties
 from quiesce.obstacles import Obstacle
-from quiesce.ports import DatabaseContents, Drift, DumpReading, LoadedRows, Progress
+from quiesce.ports import DatabaseContents, Drift, DumpReading, LoadedRows, Progress, Shell
 
 ALGORITHM = "fake/1"
 
@@ -183,7 +183,7 @@ class FakeDatabases:
         return DatabaseRecord(
             database.key, database.name, database.service, "0.0", "0.0", held.revision, None,
             "fake-snapshot", "0/0", "UTF8", "C", "C", "libc", None, held.owner, ALGORITHM,
-            dumped.records(), (), (), (held.owner,), held.settings, 0,
+            dumped.records(), (), (), (held.owner,), held.settings, 0, engine=database.engine,
         )  # fmt: skip
 
     def read_dump(
@@ -297,6 +297,9 @@ class FakeDatabases:
 
     def ask(self, database: Database, query: str) -> object:
         return bool(self._get(database, database.name).tables)
+
+    def shell(self, database: Database, argv: Sequence[str], run: str) -> Shell:
+        return Shell(("sql", *argv), {"RUN": run}, typed=not argv)
 
     def write_out(self, database: Database, archive: Path) -> Path:
         with self._call(f"write_out:{archive.name}"):

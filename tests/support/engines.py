@@ -18,7 +18,9 @@ LESSER = "lesser"
 def add_engine(monkeypatch: pytest.MonkeyPatch, *can: Capability, key: str = LESSER) -> None:
     """Add an engine with these capabilities for one test; its files end in `.lesser`."""
     module = inspect.getmodule(engines)
-    one = DatabaseEngine(key, "Lesser", 3306, "root", ("sys",), f".{key}", frozenset(can))
+    one = DatabaseEngine(
+        key, "Lesser", 3306, "root", ("sys",), f".{key}", capabilities=frozenset(can)
+    )
     monkeypatch.setattr(module, "ENGINES", MappingProxyType({**module.ENGINES, key: one}))
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from quiesce.adapters.compose.server_containers import sensitive_servers
 from quiesce.codec import decode, encode
+from quiesce.commands import doctor
 from quiesce.config import load_stack
 from quiesce.errors import ConfigError, RequestError
 from quiesce.execute.comparison import differences
@@ -27,6 +29,7 @@ from quiesce.plan import staging
 from quiesce.plan import steps as s
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.backup_db import BackupDbRequest, plan_backup_db
+from quiesce.plan.cold import plan_cold
 from quiesce.plan.restore_request import RestoreInputs, RestoreRequest, choose
 from quiesce.plan.shutdown import ShutdownRequest, plan_shutdown
 from quiesce.plan.steps import Plan, steps_of
@@ -147,6 +150,37 @@ def test_a_shutdown_makes_a_full_set_if_one_engine_cannot_restore_rows_only(
     plan = plan_shutdown(stack, a_world(stack=stack), ShutdownRequest(), RUN, NAME)
     (opened,) = [step for _, step in steps_of(plan.nodes) if isinstance(step, s.OpenSet)]
     assert opened.kind == "full"
+
+
+def test_a_cold_copy_needs_a_data_directory_that_says_how_its_server_was_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Other volumes are copied."""
+    add_engine(monkeypatch)
+    stack = on(LESSER, a_stack())
+
+    def plan(*only: str) -> Plan:
+        return plan_cold(stack, a_world(stack=stack), BackupRequest(only, "cold"), RUN, NAME)
+
+    with pytest.raises(RequestError, match="Lesser has no data directories that say"):
+        plan()
+    plan("redis-data")
+    add_engine(monkeypatch, "clusters")
+    plan()
+
+
+def test_only_servers_that_mind_orphans_are_treated_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of PostgreSQL, of which a health check in a shell can end all sessions."""
+    add_engine(monkeypatch)
+    assert sensitive_servers(mixed("rulesdb").databases) == {"db"}
+
+
+def test_doctor_names_the_server_of_each_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its engine."""
+    add_engine(monkeypatch)
+    stack = mixed("rulesdb")
+    found = [finding.fact for finding in doctor._databases(stack, a_world(stack=stack))]
+    assert found == ["Lesser 17.5 answers", "PostgreSQL 17.5 answers"]
 
 
 def test_what_is_held_is_of_the_kind_that_is_dumped() -> None:

@@ -383,6 +383,7 @@ class PostgresAdmin(Loading):
             key=database.key,
             name=database.name,
             service=database.service,
+            engine=database.engine,
             server_version=version_text(reader.version),
             client_version=archive.client_version,
             snapshot=held.snapshot,

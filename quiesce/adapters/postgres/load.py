@@ -29,9 +29,10 @@ from quiesce.adapters.postgres.read_dump import read_dump
 from quiesce.adapters.postgres.requirements import Needs
 from quiesce.adapters.postgres.search_path import LentPaths
 from quiesce.adapters.postgres.session import NoDatabase
+from quiesce.adapters.postgres.shell import shell
 from quiesce.errors import QuiesceError
 from quiesce.model import Database, DatabaseRecord, RowsRecord
-from quiesce.ports import DatabaseContents, Drift, DumpReading, Handover, LoadedRows, Runtime
+from quiesce.ports import DatabaseContents, Drift, DumpReading, Handover, LoadedRows, Runtime, Shell
 
 
 class Loading(Needs):
@@ -49,6 +50,9 @@ class Loading(Needs):
         self, record: DatabaseRecord, directory: Path, file: str, *, running: bool
     ) -> DumpReading:
         return read_dump(self._runtime, record, directory, file, running=running, label=self._run)
+
+    def shell(self, database: Database, argv: Sequence[str], run: str) -> Shell:
+        return shell(database, argv, run)
 
     def create(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
         with self._maintenance(database) as session:
