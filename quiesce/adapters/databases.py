@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from quiesce.errors import QuiesceError, RequestError
@@ -65,7 +66,7 @@ class EngineDatabases:
 
     def observe(self, databases: Sequence[Database]) -> tuple[DatabaseState, ...]:
         found = {
-            id(database): state
+            id(database): replace(state, engine=database.engine)
             for driver, of_driver in self._by_driver(databases)
             for database, state in zip(of_driver, driver.observe(of_driver), strict=True)
         }

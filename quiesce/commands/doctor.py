@@ -67,7 +67,7 @@ def examine(
             found += find_findings(stack, ports, seen)
             found += _engine(seen)
             found += _attempt("platform", lambda: platform_findings(ports.project.platform()))
-            found += _databases(stack, seen)
+            found += _databases(seen)
             found += _tools(ports)
             found += _attempt("bind mounts", lambda: _shadowed(ports))
             found += _attempt("stop signals", lambda: _ignoring_stop_signal(ports))
@@ -98,7 +98,7 @@ def _engine(seen: Observed) -> list[Finding]:
     return [Finding("ok", "engine", f"{seen.engine.kind} {seen.engine.version}, {where}")]
 
 
-def _databases(stack: Stack, seen: Observed) -> list[Finding]:
+def _databases(seen: Observed) -> list[Finding]:
     found = []
     for state in seen.databases:
         if not state.reachable:
@@ -113,8 +113,8 @@ def _databases(stack: Stack, seen: Observed) -> list[Finding]:
             )
         else:
             # Dumps are made with the client of the server's own image, so versions match.
-            title = title_of(stack.database(state.key).engine)
-            found.append(Finding("ok", state.key, f"{title} {state.server_version} answers"))
+            fact = f"{title_of(state.engine)} {state.server_version} answers"
+            found.append(Finding("ok", state.key, fact))
     return found
 
 

@@ -13,10 +13,12 @@ import pytest
 from quiesce.adapters.databases import EngineDatabases
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.model import Database, DatabaseSwap
+from quiesce.observe import observe
 from quiesce.observed import Activity, ExternalSession, MissingRoles, Ties
 from quiesce.ports import DatabaseDriver, DumpReading, Globals, Rows, Scripts, Tied
 from tests.fakes.databases import FakeDatabase, FakeDatabases
-from tests.support.builders import a_database_record
+from tests.fakes.runtime import FakeRuntime
+from tests.support.builders import a_database_record, a_service, a_stack
 from tests.support.engines import LESSER, Core
 
 SHOP = Database("shop", "shop", "maria", "root", None, 3306, None, engine=LESSER)
@@ -50,12 +52,21 @@ def test_states_come_in_the_order_in_which_databases_were_given() -> None:
     two = Two()
     missing = replace(RULES, key="gone", name="gone")
     states = two.both.observe((SHOP, RULES, CART, missing))
-    assert [(state.key, state.exists) for state in states] == [
-        ("shop", True),
-        ("rules", True),
-        ("cart", True),
-        ("gone", False),
+    assert [(state.key, state.exists, state.engine) for state in states] == [
+        ("shop", True, LESSER),
+        ("rules", True, "postgres"),
+        ("cart", True, LESSER),
+        ("gone", False, "postgres"),
     ]
+
+
+def test_a_database_whose_server_is_not_asked_has_its_engine_too(tmp_path: Path) -> None:
+    """Its service does not run."""
+    two = Two()
+    stack = replace(a_stack(tmp_path, volumes=()), databases=(SHOP, RULES))
+    seen = observe(stack, FakeRuntime([a_service("db")]), two.both)
+    found = [(state.key, state.reachable, state.engine) for state in seen.databases]
+    assert found == [("shop", False, LESSER), ("rules", True, "postgres")]
 
 
 def test_what_several_drivers_say_is_put_together() -> None:

@@ -178,8 +178,10 @@ def test_only_servers_that_mind_orphans_are_treated_so(monkeypatch: pytest.Monke
 def test_doctor_names_the_server_of_each_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """By its engine."""
     add_engine(monkeypatch)
-    stack = mixed("rulesdb")
-    found = [finding.fact for finding in doctor._databases(stack, a_world(stack=stack))]
+    world = a_world()
+    first, second = world.databases
+    world = replace(world, databases=(replace(first, engine=LESSER), second))
+    found = [finding.fact for finding in doctor._databases(world)]
     assert found == ["Lesser 17.5 answers", "PostgreSQL 17.5 answers"]
 
 
