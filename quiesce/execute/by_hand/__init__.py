@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from quiesce.execute.by_hand import postgres
 from quiesce.model import DatabaseRecord, SetKind
 
 
-class ByHand(Protocol):
-    """A part of `RESTORE.md` in Markdown."""
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """What writes the sections of `RESTORE.md` about databases of one engine, in Markdown.
 
-    def server(self, where: str, globals_: Sequence[str]) -> str:
-        """Return the section about a server: its connection, and its roles from these files.
-        `where` names the service if there are several."""
-        ...
+    `server` gets words that name the service if there are several, and the files with roles, quoted
+    for a shell. `database` gets the record, the set's kind, and the file with settings, "" for
+    none.
+    """
 
-    def database(self, record: DatabaseRecord, kind: SetKind, settings: str) -> str:
-        """Return the section about a database. `settings` is the file with its settings, "" for
-        none."""
-        ...
+    server: Callable[[str, Sequence[str]], str]
+    database: Callable[[DatabaseRecord, SetKind, str], str]
 
 
 #: The pages of each engine: one row for each engine of `model/engines.py`.
-PAGES: Mapping[str, ByHand] = {"postgres": postgres}
+PAGES: Mapping[str, ByHand] = {"postgres": ByHand(postgres.server, postgres.database)}
 
 
 def by_hand(engine: str) -> ByHand:
