@@ -2,7 +2,8 @@
 
 A field's declared type decides how it is decoded, so the JSON stays plain. Members of a union of
 dataclasses (the steps of a plan) have their class name under `step`. Unknown keys are ignored,
-missing ones take the field's default, so that newer versions read what older ones wrote.
+missing ones take the field's default, so that newer versions read what older ones wrote. A field
+with `SPARSE` as its metadata is left out while it has its default.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 TAG = "step"
+#: The metadata of a field that is written only if it differs from its default.
+SPARSE: Mapping[str, bool] = types.MappingProxyType({"sparse": True})
 
 
 class NotDecodable(ValueError):
@@ -25,7 +28,11 @@ class NotDecodable(ValueError):
 def encode(value: Any) -> Any:
     """Return `value` as plain JSON values. Raise TypeError for unsupported types."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        body = {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        body = {
+            f.name: encode(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if not (f.metadata.get("sparse") and getattr(value, f.name) == _default(f))
+        }
         return {TAG: type(value).__name__, **body}
     if value is None or isinstance(value, str | int | float | bool):
         return value
@@ -38,6 +45,10 @@ def encode(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
     raise TypeError(f"{type(value).__name__} does not belong in a record")
+
+
+def _default(f: dataclasses.Field[Any]) -> Any:
+    return f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
 
 
 def decode(kind: Any, value: Any, at: str = "") -> Any:

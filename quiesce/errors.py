@@ -86,7 +86,7 @@ class LostEngine(QuiesceError):
 
 
 class CannotDrop(QuiesceError):
-    """PostgreSQL refuses to drop a database that is no longer needed: a previous copy, or a staging
+    """A server refuses to drop a database that is no longer needed: a previous copy, or a staging
     database of a failed restore. Nothing depends on it, so it can be dropped later."""
 
 

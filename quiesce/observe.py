@@ -28,7 +28,16 @@ def observe(stack: Stack, runtime: Runtime, databases: DatabaseAdmin) -> Observe
         if database.key not in states:
             problem, remedy = _why_not(database.service, services, engine.kind)
             states[database.key] = DatabaseState(
-                database.key, database.name, False, False, "", (), 0, problem, remedy
+                database.key,
+                database.name,
+                False,
+                False,
+                "",
+                (),
+                0,
+                problem,
+                remedy,
+                database.engine,
             )
     reachable = [database for database in askable if states[database.key].reachable]
     return Observed(

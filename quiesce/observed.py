@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from quiesce.model.engines import DEFAULT_ENGINE
 from quiesce.model.stack import Noun
 
 UnitState = Literal["running", "paused", "restarting", "created", "exited", "dead", "removing"]
@@ -170,7 +171,7 @@ class DatabaseState:
 
     `revision` are the rows of its Alembic version table; `bytes` is its size on the server.
     `problem` says why the server cannot be reached, and `remedy` what to do about it if starting
-    the service is not the answer.
+    the service is not the answer. `engine` is that of `stack.yaml`.
     """
 
     key: str
@@ -182,6 +183,7 @@ class DatabaseState:
     bytes: int
     problem: str = ""
     remedy: str = ""
+    engine: str = DEFAULT_ENGINE
 
 
 @dataclass(frozen=True, slots=True)

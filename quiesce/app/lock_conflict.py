@@ -12,6 +12,7 @@ from quiesce.app.backups_folder import runs_folder
 from quiesce.errors import QuiesceError, StepFailed
 from quiesce.file_errors import hint_for, reason
 from quiesce.model import Stack
+from quiesce.ports import InTheWay
 from quiesce.private_files import read_private
 
 _FILE = "dump-in-window"
@@ -31,8 +32,6 @@ def reason_for_window(stack: Stack) -> str:
 
 def remember_window(stack: Stack, failure: StepFailed) -> bool:
     """Record the failure if locks were its cause. Return whether they were."""
-    from quiesce.adapters.postgres.lock_monitor import InTheWay
-
     cause = failure.__cause__
     if not isinstance(cause, InTheWay):
         return False

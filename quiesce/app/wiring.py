@@ -6,15 +6,23 @@ Drivers are imported when a verb needs them: `inv --list` needs none.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from quiesce.execute.run import Ports
-from quiesce.model import Instance, Stack
-from quiesce.ports import BackupStore, EventSink, Project, Runtime, VolumeIO
+from quiesce.model import Database, Instance, Stack
+from quiesce.ports import (
+    BackupStore,
+    DatabaseAdmin,
+    DatabaseDriver,
+    EventSink,
+    Project,
+    Runtime,
+    VolumeIO,
+)
 
 if TYPE_CHECKING:
     from quiesce.adapters.compose.discovery import ComposeDiscovery
@@ -34,7 +42,6 @@ class SystemClock:
 def connect(stack: Stack, run: str, sink: EventSink, identity: Path | None = None) -> Ports:
     """Return the ports for this run. Nothing is contacted yet. `identity` decrypts sets."""
     from quiesce.adapters.migrations import AlembicMigrator
-    from quiesce.adapters.postgres.admin import PostgresAdmin
     from quiesce.adapters.sets.offsite import OffsiteStores
     from quiesce.adapters.sets.signing import SigningKey
 
@@ -44,13 +51,7 @@ def connect(stack: Stack, run: str, sink: EventSink, identity: Path | None = Non
         runtime, volumes, project = _compose(stack, run)
     return Ports(
         runtime=runtime,
-        databases=PostgresAdmin(
-            runtime,
-            stack.databases,
-            run,
-            stack.lock_patience,
-            staging_folder(stack.backups, run),
-        ),
+        databases=_databases(stack, runtime, run),
         volumes=volumes,
         migrator=AlembicMigrator(runtime.endpoint, run),
         store=open_store(stack.backups),
@@ -67,6 +68,47 @@ def connect(stack: Stack, run: str, sink: EventSink, identity: Path | None = Non
             sent=stack.backups / ".state" / ".sent",
         ),
     )
+
+
+class MakesDriver(Protocol):
+    """The class of a driver."""
+
+    def __call__(
+        self,
+        runtime: Runtime,
+        databases: Sequence[Database],
+        run: str,
+        lock_patience: float | None,
+        scratch: Path,
+    ) -> DatabaseDriver:
+        """Return the driver for these databases, all of one engine. Contacts nothing."""
+        ...
+
+
+def _postgres() -> MakesDriver:
+    from quiesce.adapters.postgres.admin import PostgresAdmin
+
+    return PostgresAdmin
+
+
+#: What loads the driver of each engine: one row for each engine of `model/engines.py`. No other
+#: place knows which driver belongs to which engine.
+DRIVERS: Mapping[str, Callable[[], MakesDriver]] = {
+    "postgres": _postgres,
+}
+
+
+def _databases(stack: Stack, runtime: Runtime, run: str) -> DatabaseAdmin:
+    from quiesce.adapters.databases import EngineDatabases
+
+    scratch = staging_folder(stack.backups, run)
+
+    def maker(engine: str, load: Callable[[], MakesDriver]) -> Callable[[], DatabaseDriver]:
+        of_engine = tuple(one for one in stack.databases if one.engine == engine)
+        return lambda: load()(runtime, of_engine, run, stack.lock_patience, scratch)
+
+    drivers = {engine: maker(engine, load) for engine, load in DRIVERS.items()}
+    return EngineDatabases(drivers, stack.databases)
 
 
 def open_store(backups: Path) -> BackupStore:

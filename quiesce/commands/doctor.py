@@ -17,7 +17,7 @@ from quiesce.errors import CheckFailed, QuiesceError
 from quiesce.execute import lock
 from quiesce.execute.run import Ports
 from quiesce.findings import Finding
-from quiesce.model import Stack
+from quiesce.model import Stack, title_of
 from quiesce.observed import Observed, ShadowedFolder
 from quiesce.plan.platforms import platform_findings
 from quiesce.report import words
@@ -113,7 +113,8 @@ def _databases(seen: Observed) -> list[Finding]:
             )
         else:
             # Dumps are made with the client of the server's own image, so versions match.
-            found.append(Finding("ok", state.key, f"PostgreSQL {state.server_version} answers"))
+            fact = f"{title_of(state.engine)} {state.server_version} answers"
+            found.append(Finding("ok", state.key, fact))
     return found
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from quiesce.app.session import Session
 from quiesce.app.shell_watch import watch
 from quiesce.errors import RequestError
-from quiesce.plan.naming import connection_name
 from quiesce.suggest import suggest
 
 if TYPE_CHECKING:
@@ -16,13 +15,6 @@ if TYPE_CHECKING:
 
 #: bash if the image has it, otherwise sh.
 _SHELL = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi"
-
-_TO_THE_END = frozenset({"--command", "--file", "--list", "--version", "--help"})
-
-_WITH_VALUE = frozenset(
-    "--dbname --field-separator --host --log-file --output --port --pset --record-separator "
-    "--table-attr --username --set --variable".split()
-)
 
 
 def run_logs(session: Session, names: Sequence[str], lines: int, *, follow: bool) -> None:
@@ -58,7 +50,8 @@ def run_enter(session: Session, service: str | None, argv: Sequence[str]) -> Non
 
 
 def run_database_shell(session: Session, key: str | None, argv: Sequence[str]) -> None:
-    """Replace this process with psql in a database's service. `argv` are arguments of psql."""
+    """Replace this process with the client of a database's server, in its service. `argv` are
+    arguments of that client."""
     if not session.stack.databases:
         raise RequestError("stack.yaml declares no databases", "add one to 'databases'")
     keys = [database.key for database in session.stack.databases]
@@ -68,18 +61,15 @@ def run_database_shell(session: Session, key: str | None, argv: Sequence[str]) -
     if key is None and len(keys) > 1:
         session.reporter.warn(f"opening {database.key}; choose another with --database")
     run = session.new_run_id()
-    psql = ["psql", "-h", "127.0.0.1", "-p", str(database.port), "-U", database.user]
-    environment = {"PGAPPNAME": f"db-shell:{run}"}
-    if database.password is not None:
-        environment["PGPASSWORD"] = database.password.reveal()
-    # A psql that exits by itself is not interactive: no terminal, and so no pager.
-    typed = not runs_to_its_end(argv)
-    quiet = () if typed else ("-P", "pager=off")
     with session.connected() as (ports, _):
-        whole = (*psql, "-d", connection_name(database.name), *quiet, *argv)
-        # In a separate PID namespace: a pager that outlives psql would become the server's child.
+        client = ports.databases.shell(database, argv, run)
+        # In a separate PID namespace: a pager that outlives the client would become the server's
+        # child.
         command = ports.project.beside(
-            database.service, whole, environment, terminal=typed and _has_terminal()
+            database.service,
+            client.argv,
+            client.environment,
+            terminal=client.typed and _has_terminal(),
         )
     watch(session.stack, run, session.options.environ)
     _become(session, command)
@@ -91,28 +81,6 @@ def _become(session: Session, command: CommandLine) -> None:
     # Quiesce must write nothing once another program has the terminal.
     session.reporter.close()
     become(command)
-
-
-def runs_to_its_end(argv: Sequence[str]) -> bool:
-    """Whether psql with these arguments exits by itself: `-c`, `-f`, `-l` and the like, also
-    combined with others (`-XAtc`)."""
-    words = iter(argv)
-    for word in words:
-        if word.startswith("--"):
-            name, given, _ = word.partition("=")
-            if name in _TO_THE_END:
-                return True
-            if name in _WITH_VALUE and not given:
-                next(words, None)
-        elif word.startswith("-"):
-            for at, letter in enumerate(word[1:], 1):
-                if letter in "cflV?":
-                    return True
-                if letter in "dFhLopPRTUv":
-                    if at == len(word) - 1:
-                        next(words, None)
-                    break
-    return False
 
 
 def _refuse_unknown(names: Sequence[str], known: Sequence[str]) -> None:

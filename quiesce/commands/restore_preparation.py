@@ -11,10 +11,11 @@ from quiesce.app.surveying import lost_by_restore
 from quiesce.commands.restore_rows import rows_targets
 from quiesce.errors import RequestError
 from quiesce.execute.run import Ports, Run
-from quiesce.model import BackupSet, Database, ImportSource, RestoreSource, Stack
+from quiesce.model import BackupSet, Database, ImportSource, RestoreSource, Stack, engine_of
 from quiesce.observe import free_bytes
 from quiesce.observed import Observed
 from quiesce.obstacles import NOT_VALID, SKIP_BROKEN, flag_for
+from quiesce.plan.capabilities import able
 from quiesce.plan.expected import ROOM
 from quiesce.plan.restore_request import (
     Chosen,
@@ -133,7 +134,8 @@ def prepare_restore(
     taken = (
         *(d.name for d in observed.databases),
         *observed.undeclared_databases,
-        *(*stack.excluded_databases, "postgres", "template0", "template1"),
+        *stack.excluded_databases,
+        *(name for database in chosen.databases for name in engine_of(database.engine).own),
     )
     return Prepared(RestoreInputs(tuple(migrations), rows, roles, lost, taken), afterwards)
 
@@ -171,9 +173,8 @@ def _require_allowed(
 
 def _other_servers(stack: Stack, observed: Observed, source: RestoreSource) -> list[str]:
     """Return data directories of other major versions, which the server cannot read."""
-    majors = {
-        state.server_version.partition(".")[0] for state in observed.databases if state.reachable
-    }
+    states = (observed.database(one.key) for one in able(stack.databases, "clusters"))
+    majors = {state.server_version.partition(".")[0] for state in states if state.reachable}
     return [
         f"volume {cluster.volume} is a data directory of PostgreSQL {cluster.version}, but the "
         f"server is {major}: start the server with an image of that version"

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from quiesce.ports import BackupStore, Clock, EventSink
 
 #: Messages of pg_restore for an archive that it cannot read because it is too old.
-_TOO_OLD = ("unsupported version", "does not support compression")
 
 
 @dataclass(slots=True)
@@ -221,36 +220,13 @@ class Decoder:
             reading.wrong += [f"{levels[0]}: {fact}" for fact in sqlite.worse(record.sqlite, found)]
 
     def _dump(self, backup: BackupSet, record: DatabaseRecord, file: str, reading: Reading) -> None:
-        from quiesce.adapters.postgres.client_args import decode_arguments
-        from quiesce.adapters.postgres.dump_toc import read_archive
-
         self._ports.sink.progress(f"decoding {file}", 0)
-        try:
-            read_archive(backup.path / file)
-        except RequestError as error:
-            reading.wrong.append(f"{file}: {error}")
-            return
-        if record.service not in self._services():
-            reading.unread.append(f"{file}, because {record.service} is not running")
-            return
-        try:
-            self._ports.runtime.run_tool(
-                record.service,
-                decode_arguments(file),
-                environment={"LC_ALL": "C"},
-                directory=backup.path,
-                writable=False,
-                label=self._run,
-            )
-        except QuiesceError as error:
-            said = [line for line in error.details if "pg_restore:" in line]
-            if not said:
-                # pg_restore did not start, so the dump was not checked.
-                raise
-            if any(sign in line for line in said for sign in _TOO_OLD):
-                reading.unread.append(f"{file}, which is newer than the server in {record.service}")
-            else:
-                reading.wrong.append(f"{file}: {said[0].partition('error: ')[2] or said[0]}")
+        running = record.service in self._services()
+        found = self._ports.databases.read_dump(record, backup.path, file, running=running)
+        if found.wrong:
+            reading.wrong.append(f"{file}: {found.wrong}")
+        elif found.unread:
+            reading.unread.append(f"{file}, {found.unread}")
 
     def _services(self) -> set[str]:
         """The services that run now; empty if no engine answers."""

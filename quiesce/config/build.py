@@ -35,6 +35,7 @@ from quiesce.model import (
     Secret,
     Stack,
     Volume,
+    engine_of,
 )
 from quiesce.plan.schedule import parse
 
@@ -170,12 +171,13 @@ def _databases(
             key=key,
             name=_text(entry.name) or key,
             service=str(entry.service),
-            user=str(entry.user),
+            user=_text(entry.user) or engine_of(entry.engine).user,
             password=secrets.get(("databases", key)),
-            port=entry.port,
+            port=entry.port or engine_of(entry.engine).port,
             role_passwords=entry.roles == "with-passwords",
             password_from=_text(entry.password_from) or "",
             migrations=None if entry.migrations is None else _below(directory, entry.migrations),
+            engine=entry.engine,
         )
         for key, entry in sections.databases.items()
     )

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from quiesce.config.engine_checks import check_engines
 from quiesce.config.findings import (
     Findings,
     YamlPath,
@@ -67,6 +68,8 @@ def check_stack(subject: Subject) -> None:
     _check_lists(subject)
     _check_instances(subject)
     _check_databases(subject)
+    on_host = subject.chosen is not None and subject.chosen.runtime == "host"
+    check_engines(subject.stack, host=on_host, findings=subject.findings)
     _check_volumes(subject)
     check_paths(
         subject.stack,

@@ -21,12 +21,12 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from quiesce.config.findings import clip
 from quiesce.exclusion import BadPattern, expression_of
-from quiesce.model import CleanGroup, Event, Priority, RuntimeKind, VolumeBackup
+from quiesce.model import CleanGroup, Event, Priority, RuntimeKind, VolumeBackup, engines
 from quiesce.plan.schedule import NotATiming
 from quiesce.plan.schedule import parse as parse_timing
-from quiesce.suggest import nearest, suggest
+from quiesce.suggest import did_you_mean, nearest, suggest
 
-#: The length to which PostgreSQL truncates names.
+#: The longest name that every engine keeps as it is.
 _NAME_BYTES = 63
 
 
@@ -121,7 +121,14 @@ def _named(pattern: str, what: str, hint: str, *, longest: int = 200) -> Kind:
     return _scalar(check, {"type": "string", "pattern": rf"^({pattern}|.*\$\{{.*)$"})
 
 
-def _postgres_name(value: str) -> str:
+def _engine(value: str) -> str:
+    if value in (known := engines()):
+        return value
+    hint = did_you_mean(alike) if (alike := nearest(value, known)) else _WITHOUT_ENGINE
+    raise mistake(f"{show(value)} is not an engine that is supported: {', '.join(known)}", hint)
+
+
+def _name_on_server(value: str) -> str:
     if not value or not value.isprintable() or len(value.encode()) > _NAME_BYTES:
         hint = f"use 1 to {_NAME_BYTES} bytes, without control characters"
         raise mistake(f"{show(value)} is not a valid database name", hint)
@@ -251,6 +258,10 @@ def _environment_value(value: object) -> str:
     return value
 
 
+_WITHOUT_ENGINE = (
+    "remove this database, and give its server's volume 'backup: files' in 'volumes:'; a backup "
+    "then stops the server"
+)
 _DATABASE_RULE = (
     "use letters, digits, _ - . and $, at most 63, not - . or $ first; 'name:' takes any name"
 )
@@ -263,8 +274,8 @@ Text = Annotated[str, _scalar(_text, {"type": "string", "minLength": 1})]
 DatabaseName = Annotated[
     str, _named(r"[A-Za-z0-9_][A-Za-z0-9_.$-]{0,62}", "a key for a database", _DATABASE_RULE)
 ]
-#: What PostgreSQL takes as a name.
-PostgresName = Annotated[str, _scalar(_postgres_name, {"type": "string", "minLength": 1})]
+#: The name of a database on its server.
+NameOnServer = Annotated[str, _scalar(_name_on_server, {"type": "string", "minLength": 1})]
 InstanceName = Annotated[
     str, _named(r"[a-z0-9][a-z0-9_-]*", "an instance name", _PLAIN_RULE, longest=60)
 ]
@@ -305,6 +316,7 @@ Port = Annotated[int, _whole(1, 65_535)]
 Count = Annotated[int, _whole(1, 100_000)]
 Version = Annotated[int, _scalar(_version, {"const": 1})]
 RuntimeWord = Annotated[RuntimeKind, _choice("compose", "host")]
+EngineWord = Annotated[str, _scalar(_engine, {"type": "string", "enum": list(engines())})]
 PriorityWord = Annotated[Priority, _choice("critical", "important", "regenerable", "optional")]
 BackupWord = Annotated[VolumeBackup, _choice("files", "by-dump", "never")]
 CleanWord = Annotated[CleanGroup, _choice("logs", "cache")]

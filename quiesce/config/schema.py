@@ -14,9 +14,15 @@ from quiesce.config.schema_away import (
     Section,
     StoreSection,
 )
+from quiesce.model import DEFAULT_ENGINE, engine_of, engines
 
 # Pydantic reads the annotations of these classes, so they are not for type checking only.
 _REFERENCES = "`${VAR}` is looked up in the env file, then in `.env`, then in the environment."
+
+
+def _by_engine(fact: str) -> str:
+    """Return the default that each engine has for this key."""
+    return ", ".join(f"`{getattr(engine_of(one), fact)}` ({one})" for one in engines())
 
 
 class InstanceSection(Section):
@@ -50,15 +56,20 @@ class InstanceSection(Section):
 
 
 class DatabaseSection(Section):
-    """A PostgreSQL database to dump, restore and migrate."""
+    """A database to dump, restore and migrate."""
 
     service: kind.ServiceName = Field(..., description="The service in which its server runs.")
-    name: kind.PostgresName | None = Field(
-        None,
-        description="Its name on the server; any name that PostgreSQL accepts. Default: the key.",
+    engine: kind.EngineWord = Field(
+        DEFAULT_ENGINE, description="The kind of its server. One service has one."
     )
-    user: kind.Text = Field(
-        "postgres", description="The role to connect as; it must be able to create databases."
+    name: kind.NameOnServer | None = Field(
+        None,
+        description="Its name on the server; any name that the server accepts. Default: the key.",
+    )
+    user: kind.Text | None = Field(
+        None,
+        description="The user to connect as; it must be able to create databases. Default: "
+        f"{_by_engine('user')}.",
     )
     password: kind.Text | None = Field(
         None,
@@ -72,7 +83,10 @@ class DatabaseSection(Section):
         description="The variable of the service's environment in the Compose file that contains "
         "the password, instead of `password`.",
     )
-    port: kind.Port = Field(5432, description="The port of the server inside its service.")
+    port: kind.Port | None = Field(
+        None,
+        description=f"The port of the server inside its service. Default: {_by_engine('port')}.",
+    )
     migrations: kind.Text | None = Field(None, description="The Alembic ini file of this database.")
     roles: kind.RolesWord = Field(
         "without-passwords",
@@ -291,7 +305,7 @@ class StackFile(Section):
         ..., min_length=1, description="The places where the stack runs."
     )
     databases: dict[kind.DatabaseName, DatabaseSection] = Field(
-        {}, description="The PostgreSQL databases to back up."
+        {}, description="The databases to back up."
     )
     exclude_databases: list[kind.Text] = Field(
         [], description="Databases on the servers that are deliberately not backed up."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from quiesce.model import UNREAD, DatabaseRecord, RowsRecord, TableRecord
@@ -40,12 +41,23 @@ def differences(record: DatabaseRecord | RowsRecord, contents: DatabaseContents)
             found.append(f"sequence {name} is missing")
         elif (now.last_value, now.is_called) != (sequence.last_value, sequence.is_called):
             found.append(f"sequence {name} is at {now.last_value}, not {sequence.last_value}")
+    if isinstance(record, DatabaseRecord):
+        found += _objects(record.objects, contents.objects)
     if sorted(contents.revision) != sorted(record.revision):
         found.append(
             f"its revision is {', '.join(contents.revision) or 'none'}, "
             f"not {', '.join(record.revision) or 'none'}"
         )
     return tuple(found)
+
+
+def _objects(kept: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
+    """Return the differences between objects of a set and those of a database."""
+    return [
+        *(f"{name} is missing" for name in kept if name not in there),
+        *(f"{name} is different" for name in kept if there.get(name, kept[name]) != kept[name]),
+        *(f"{name} is not in the set" for name in there if name not in kept),
+    ]
 
 
 def row_differences(

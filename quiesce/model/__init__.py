@@ -6,7 +6,17 @@ Units: sizes in bytes, durations in seconds, times as aware datetimes.
 
 from __future__ import annotations
 
+from quiesce.model.engines import (
+    DEFAULT_ENGINE,
+    Capability,
+    DatabaseEngine,
+    engine_of,
+    engines,
+    lacks,
+    title_of,
+)
 from quiesce.model.gaps import LeftOutFile, StackFiles, Undeclared, UndeclaredKind
+from quiesce.model.secrets import LateSecret, Secret
 from quiesce.model.sets import (
     BackupSet,
     Check,
@@ -47,7 +57,6 @@ from quiesce.model.stack import (
     Event,
     HostService,
     Instance,
-    LateSecret,
     Notify,
     Noun,
     OffsiteStore,
@@ -59,7 +68,6 @@ from quiesce.model.stack import (
     Restart,
     Retention,
     RuntimeKind,
-    Secret,
     Stack,
     Timing,
     Trust,
@@ -70,13 +78,16 @@ from quiesce.model.stack import (
 )
 
 __all__ = [
+    "DEFAULT_ENGINE",
     "UNREAD",
     "BackupSet",
+    "Capability",
     "Check",
     "CleanGroup",
     "ClusterRecord",
     "Command",
     "Database",
+    "DatabaseEngine",
     "DatabaseRecord",
     "DatabaseSwap",
     "Downtime",
@@ -126,7 +137,11 @@ __all__ = [
     "Volume",
     "VolumeBackup",
     "VolumeRecord",
+    "engine_of",
+    "engines",
     "is_sibling",
+    "lacks",
     "rows_record",
+    "title_of",
     "without_query",
 ]

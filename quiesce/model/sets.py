@@ -8,7 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from quiesce.codec import SPARSE
 from quiesce.exclusion import LeftOut
+from quiesce.model.engines import DEFAULT_ENGINE
 from quiesce.model.gaps import LeftOutFile, Undeclared
 from quiesce.model.sqlite import SqliteRecord
 from quiesce.model.stack import Noun, RuntimeKind
@@ -106,7 +108,8 @@ class Member:
 class TableRecord:
     """Rows and content digest of one table, read in the dump's own snapshot.
 
-    `columns` are the column types as PostgreSQL prints them, by name; older sets have none.
+    `columns` are the column types as the server prints them, by name; older sets have none.
+    `schema` is "" for an engine whose databases have no schemas.
     """
 
     schema: str
@@ -143,7 +146,11 @@ class ExtensionRecord:
 class DatabaseRecord:
     """What a set records of one database, all of it read in the dump's own snapshot.
 
-    `revision` holds the rows of Alembic's version table (none: not migrated; several: branches).
+    A field that an engine has no use for is empty. `snapshot` and `wal_position` are the names
+    that the server gives to the snapshot and to its position in the log of changes. `objects` are
+    digests of what else the database contains, by kind and name ("view totals"), where an engine's
+    driver reads them; a load is compared with them. `revision` holds the rows of Alembic's version
+    table (none: not migrated; several: branches).
     `digest_algorithm` names how `TableRecord.digest` was computed, so that it can be computed
     again. `settings` are the statements that recreate the database object's settings, grants and
     comment. They may contain secrets, so a set keeps them in a separate member, which is encrypted
@@ -176,6 +183,9 @@ class DatabaseRecord:
     populated: tuple[str, ...] = ()
     search_path: tuple[str, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
+    #: A key of `ENGINES`; in sets of earlier versions always this one.
+    engine: str = DEFAULT_ENGINE
+    objects: Mapping[str, str] = field(default_factory=dict, metadata=SPARSE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
+
+from quiesce.model.engines import DEFAULT_ENGINE
+from quiesce.model.secrets import Secret
 
 RuntimeKind = Literal["compose", "host"]
 Priority = Literal["critical", "important", "regenerable", "optional"]
@@ -30,49 +33,6 @@ def without_query(path: str) -> str:
     """Return a path as it may be shown: its query may contain a token."""
     before, mark, query = path.partition("?")
     return f"{before}{mark}{'***' if query else ''}"
-
-
-class Secret:
-    """A value that prints as `***`; only `reveal()` returns it."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        return self._value
-
-    def __repr__(self) -> str:
-        return "***"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-
-class LateSecret(Secret):
-    """A value that is looked up when it is first needed, and may then raise QuiesceError."""
-
-    __slots__ = ("_found", "_look_up")
-
-    def __init__(self, look_up: Callable[[], str]) -> None:
-        super().__init__("")
-        self._look_up = look_up
-        self._found: str | None = None
-
-    def reveal(self) -> str:
-        if self._found is None:
-            self._found = self._look_up()
-        return self._found
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __hash__(self) -> int:
-        return id(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +110,10 @@ class DrillWrite:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A PostgreSQL database to back up. `key` is its name in `stack.yaml`, `name` on the server."""
+    """A database to back up. `key` is its name in `stack.yaml`, `name` on the server.
+
+    `engine` is a key of `ENGINES`. The databases of one service have the same.
+    """
 
     key: str
     name: str
@@ -163,6 +126,7 @@ class Database:
     role_passwords: bool = False
     #: The variable of the service's environment that contains the password; see `LateSecret`.
     password_from: str = ""
+    engine: str = DEFAULT_ENGINE
 
 
 @dataclass(frozen=True, slots=True)

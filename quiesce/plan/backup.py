@@ -16,9 +16,19 @@ from types import MappingProxyType
 
 from quiesce.errors import RequestError
 from quiesce.exclusion import LeftOut
-from quiesce.model import Database, Mode, SetKind, Stack, Undeclared, UndeclaredKind, Volume
+from quiesce.model import (
+    Database,
+    Mode,
+    SetKind,
+    Stack,
+    Undeclared,
+    UndeclaredKind,
+    Volume,
+)
 from quiesce.observed import Observed, Unit
 from quiesce.plan import coverage, sqlite
+from quiesce.plan.capabilities import able, require
+from quiesce.plan.dumping import around
 from quiesce.plan.folders import refuse_server, require_folders
 from quiesce.plan.outcome import downtime_words
 from quiesce.plan.services import quiet, with_dependents
@@ -30,8 +40,6 @@ from quiesce.plan.steps import (
     CheckIdle,
     CheckStopped,
     DiscardStaging,
-    DumpDatabase,
-    DumpGlobals,
     EncryptSet,
     ExportSnapshot,
     Node,
@@ -96,9 +104,10 @@ def plan_backup(
         request.mode == "consistent" and request.kind == "full" and _worth_stopping(selection)
     )
     if not consistent:
+        require(selection.databases, "snapshots", "make a full backup, with services stopped")
         units = ()
     snapshots: tuple[Node, ...] = tuple(
-        ExportSnapshot(d.key, "the dump is made later, as of this moment")
+        ExportSnapshot(d.key, "the dump is made later, as of this moment", kind=request.kind)
         for d in selection.databases
     )
     writers_check: tuple[Node, ...] = ()
@@ -123,10 +132,9 @@ def plan_backup(
         tuple(dict.fromkeys(unit.service for unit in units)),
         "it is published atomically when complete",
     )
-    dumped = dumps(set_name, selection.databases, request.kind)
-    within: tuple[Node, ...] = ()
-    if units and request.in_window:
-        within, dumped = dumps(set_name, selection.databases, request.kind, request.in_window), ()
+    within, dumped = around(
+        set_name, selection.databases, request.kind, request.in_window if units else ""
+    )
     body: tuple[Node, ...] = (
         *(level_0 if two_levels or not consistent else (*watch(observed), *level_0)),
         *(sqlite.copying(set_name, selection.volumes) if request.mode == "live" else ()),
@@ -211,6 +219,8 @@ def select(stack: Stack, observed: Observed, only: Sequence[str], kind: SetKind)
     if absent:
         raise RequestError(f"volume {absent[0]} does not exist yet", "run 'inv up' first")
     selection = Selection(tuple(databases[key] for key in databases if key in wanted), present)
+    if kind == "data":
+        require(selection.databases, "rows", "make a full backup")
     if not selection.databases and not selection.volumes:
         raise RequestError("there is nothing to back up", "run 'inv up' first")
     return selection
@@ -332,7 +342,8 @@ def looking(stack: Stack, request: BackupRequest, set_name: str) -> tuple[Node, 
 
 def _worth_stopping(selection: Selection) -> bool:
     """Whether services must stop: one database alone is consistent by its snapshot."""
-    return bool(selection.volumes) or len(selection.databases) > 1
+    by_itself = len(able(selection.databases, "snapshots")) == len(selection.databases) == 1
+    return bool(selection.volumes) or not by_itself
 
 
 def archive(
@@ -355,25 +366,6 @@ def archive(
     return ArchiveVolume(
         set_name, volume.key, level, volume.stem, why, left_out=parts, noun=volume.noun
     )
-
-
-def dumps(
-    set_name: str,
-    databases: Sequence[Database],
-    kind: SetKind,
-    why: str = "from the exported snapshot",
-) -> tuple[Node, ...]:
-    """Return the steps that dump the exported snapshots, and each server's roles once."""
-    nodes: list[Node] = [
-        DumpDatabase(set_name, d.key, kind, f"databases/{d.key}.dump", why) for d in databases
-    ]
-    servers = tuple(dict.fromkeys(database.service for database in databases))
-    for service in servers:
-        file = f"databases/globals{'' if len(servers) == 1 else f'-{service}'}.sql"
-        nodes.append(
-            DumpGlobals(set_name, service, file, "a dump refers to roles but does not contain them")
-        )
-    return tuple(nodes)
 
 
 def sealing(stack: Stack, set_name: str, why: str) -> tuple[Node, ...]:

@@ -16,6 +16,7 @@ from quiesce.errors import RequestError
 from quiesce.model import SetKind, Stack
 from quiesce.observed import Observed
 from quiesce.plan.backup import require_databases
+from quiesce.plan.capabilities import require
 from quiesce.plan.steps import (
     Bracket,
     DiscardStaging,
@@ -55,13 +56,20 @@ def plan_backup_db(
     databases = [d for d in stack.databases if not request.databases or d.key in request.databases]
     if not databases:
         raise RequestError("there is no database to back up", "declare databases in stack.yaml")
+    for needed in ("scripts", "snapshots"):
+        require(databases, needed, "make a set with 'inv backup'")
+    if request.kind == "data":
+        require(databases, "rows", "write full files")
     require_databases(databases, observed)
     names: list[str] = []
     for database in databases:
         names.append(_file_name(stack, database.key, request, now, {*taken, *names}))
     keys = tuple(database.key for database in databases)
     body: tuple[Node, ...] = (
-        *(ExportSnapshot(key, "the file is made as of this moment") for key in keys),
+        *(
+            ExportSnapshot(key, "the file is made as of this moment", kind=request.kind)
+            for key in keys
+        ),
         *(
             WriteScript(key, request.kind, name, request.compress, "from the exported snapshot")
             for key, name in zip(keys, names, strict=True)

@@ -26,6 +26,7 @@ from quiesce.plan.backup import (
     sealing,
     watch,
 )
+from quiesce.plan.capabilities import require
 from quiesce.plan.folders import refuse_server, require_folders
 from quiesce.plan.services import ordered, quiet
 from quiesce.plan.steps import (
@@ -153,6 +154,8 @@ def database_volumes(
                     "service uses it",
                     "correct databases in stack.yaml",
                 )
+            of_server = [d for d in stack.databases if d.service == servers[0]]
+            require(of_server, "clusters", "choose other volumes with --only, or another --mode")
             found.append((servers[0], volume))
         elif servers:
             raise refuse_server(stack, observed.service(servers[0]), volume.key)

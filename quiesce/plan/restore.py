@@ -18,6 +18,7 @@ from quiesce.observed import Observed, Unit
 from quiesce.plan import backup as backup_plan
 from quiesce.plan import rows, staging
 from quiesce.plan.cold import copies
+from quiesce.plan.dumping import dumps
 from quiesce.plan.naming import staging_database, suffix_of
 from quiesce.plan.restore_request import (
     Chosen,
@@ -253,7 +254,7 @@ def _safety(
             for v in volumes
             if v not in whole
         ),
-        *backup_plan.dumps(name, databases, "full"),
+        *dumps(name, databases, "full"),
         RecordStack(name, "so that the set documents its origin"),
         *backup_plan.sealing(stack, name, why),
     )

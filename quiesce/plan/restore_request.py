@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from quiesce.errors import RequestError
 from quiesce.exclusion import LeftOut, is_run_folder
-from quiesce.model import Database, RestoreSource, Stack, Volume
+from quiesce.model import Database, ImportSource, RestoreSource, Stack, Volume, title_of
 from quiesce.observed import Observed
+from quiesce.plan.capabilities import engine_in, require, require_any
 from quiesce.plan.rows import RowsTarget
 from quiesce.suggest import suggest
 
@@ -114,10 +115,38 @@ def choose(stack: Stack, source: RestoreSource, request: RestoreRequest) -> Chos
             f"declare it in {stack.file.name}"
             + (f", or choose with --only {rest}" if rest else ""),
         )
-    return Chosen(
+    chosen = Chosen(
         tuple(d for d in stack.databases if d.key in wanted & set(databases)),
         tuple(v for v in stack.volumes if v.key in wanted & volumes),
     )
+    _require_capable(chosen.databases, source, request)
+    return chosen
+
+
+def _require_capable(
+    databases: tuple[Database, ...], source: RestoreSource, request: RestoreRequest
+) -> None:
+    """Raise RequestError if an engine cannot do what is requested, or is not that of the set."""
+    for database in databases:
+        made_by = engine_in(source, database)
+        if made_by != database.engine:
+            raise RequestError(
+                f"database {database.key} is one of {title_of(made_by)} in {source.name}, and one "
+                f"of {title_of(database.engine)} in stack.yaml",
+                "restore a set that was made since, or the other databases and volumes with --only",
+            )
+    if rows_alone(source, request):
+        require(databases, "rows", "restore a full set, without --data-only")
+    if isinstance(source, ImportSource):
+        require(databases, "scripts", "restore a set, or load the file with the server's client")
+    if request.not_valid:
+        require_any(databases, "not-valid", "omit --not-valid")
+    if request.skip_broken:
+        require_any(databases, "skip-broken", "omit --skip-broken")
+    if request.create_roles:
+        require_any(databases, "globals", "omit --create-roles")
+    if request.break_replication:
+        require_any(databases, "ties", "omit --break-replication")
 
 
 def require_servers(chosen: Chosen, observed: Observed) -> None:

@@ -17,12 +17,13 @@ from quiesce.plan import coverage, order, sqlite
 from quiesce.plan.backup import (
     Selection,
     check_idle,
-    dumps,
     require_databases,
     sealing,
     select,
     writers,
 )
+from quiesce.plan.capabilities import able
+from quiesce.plan.dumping import dumps
 from quiesce.plan.services import chosen, ordered, start_nodes
 from quiesce.plan.steps import (
     ArchiveVolume,
@@ -60,7 +61,8 @@ def plan_shutdown(
     that stops. With `force`, a failure leaves the writers stopped, and the rest is stopped too.
     """
     refuse_half_kept(observed, request.keep_running)
-    kind: SetKind = "full" if request.full or not stack.databases else "data"
+    rows = stack.databases and len(able(stack.databases, "rows")) == len(stack.databases)
+    kind: SetKind = "full" if request.full or not rows else "data"
     selection = select(stack, observed, (), kind)
     _require_databases(selection, observed)
     everything = going_down(stack, observed, request.keep_running)
@@ -159,7 +161,10 @@ def _body(
         for v in selection.volumes
     )
     return (
-        *(ExportSnapshot(d.key, "the dump is made as of this moment") for d in selection.databases),
+        *(
+            ExportSnapshot(d.key, "the dump is made as of this moment", kind=kind)
+            for d in selection.databases
+        ),
         *(check_idle(stack, set_name, selection) if checked else ()),
         *archives,
         *dumps(set_name, selection.databases, kind),

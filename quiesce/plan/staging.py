@@ -6,7 +6,15 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from quiesce.errors import RequestError
-from quiesce.model import BackupSet, Database, DatabaseSwap, ImportSource, RestoreSource, Stack
+from quiesce.model import (
+    BackupSet,
+    Database,
+    DatabaseSwap,
+    ImportSource,
+    RestoreSource,
+    Stack,
+    engine_of,
+)
 from quiesce.observed import Observed
 from quiesce.plan.naming import DATABASE_NAME_BYTES, staging_database, suffix_of
 from quiesce.plan.steps import (
@@ -126,8 +134,8 @@ def dumps(
                 side,
                 source.dump_of(key),
                 f"at revision {', '.join(record.revision)}" if record.revision else "as dumped",
-                not_valid=request.not_valid,
-                skip_broken=request.skip_broken,
+                not_valid=request.not_valid and engine_of(database.engine).can("not-valid"),
+                skip_broken=request.skip_broken and engine_of(database.engine).can("skip-broken"),
             ),
             CheckDatabase(source.name, key, side, "checked before services stop"),
         ]

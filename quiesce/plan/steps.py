@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from quiesce.codec import SPARSE
 from quiesce.exclusion import LeftOut
 from quiesce.model import DatabaseSwap, Mode, Noun, SetKind, Undeclared, UndeclaredKind
 from quiesce.observed import Unit
@@ -272,11 +273,12 @@ class OpenSet(Step):
 
 @dataclass(frozen=True, slots=True)
 class ExportSnapshot(Step):
-    """A session exports a snapshot of this database and locks its tables against rewrites."""
+    """What a dump of this kind will contain is fixed, and tables are locked against rewrites."""
 
     former: ClassVar[str] = "HoldSnapshot"
 
     database: str
+    kind: SetKind = field(default="full", kw_only=True, metadata=SPARSE)
     why: str
 
     def sentence(self) -> str:
@@ -364,7 +366,7 @@ class CheckShutdown(Step):
 
 @dataclass(frozen=True, slots=True)
 class ReleaseSnapshot(Step):
-    """No session of this run exports a snapshot of this database."""
+    """No session of this run holds a snapshot of this database."""
 
     database: str
     why: str
@@ -375,7 +377,7 @@ class ReleaseSnapshot(Step):
 
 @dataclass(frozen=True, slots=True)
 class DumpDatabase(Step):
-    """The exported snapshot of this database is dumped to `file` of the set, with its record."""
+    """The held snapshot of this database is dumped to `file` of the set, with its record."""
 
     set: str
     database: str
@@ -389,7 +391,7 @@ class DumpDatabase(Step):
 
 @dataclass(frozen=True, slots=True)
 class WriteScript(Step):
-    """The exported snapshot of this database is written to `backups/` as SQL script `file`."""
+    """The held snapshot of this database is written to `backups/` as SQL script `file`."""
 
     database: str
     kind: SetKind
@@ -403,7 +405,7 @@ class WriteScript(Step):
 
 @dataclass(frozen=True, slots=True)
 class DumpGlobals(Step):
-    """Roles and tablespaces of this service's server are in `file` of the set."""
+    """What belongs to this service's server, such as roles, is in `file` of the set."""
 
     set: str
     service: str

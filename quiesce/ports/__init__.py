@@ -7,13 +7,23 @@ in `tests/contract/` test the real adapters and the fakes alike.
 
 from __future__ import annotations
 
-from quiesce.ports.databases import (
-    DatabaseAdmin,
+from quiesce.ports.capabilities import (
     DatabaseContents,
     Drift,
-    Handover,
+    Globals,
     LoadedRows,
+    Rows,
+    Scripts,
+    Tied,
+)
+from quiesce.ports.databases import (
+    DatabaseAdmin,
+    DatabaseDriver,
+    DumpReading,
+    Handover,
+    InTheWay,
     Migrator,
+    Shell,
 )
 from quiesce.ports.runtime import (
     DIRECTORY,
@@ -36,19 +46,27 @@ __all__ = [
     "CommandLine",
     "DatabaseAdmin",
     "DatabaseContents",
+    "DatabaseDriver",
     "Drift",
+    "DumpReading",
     "Endpoint",
     "EventSink",
+    "Globals",
     "Handover",
+    "InTheWay",
     "LoadedRows",
     "Measured",
     "Migrator",
     "Offsite",
     "Progress",
     "Project",
+    "Rows",
     "Runtime",
+    "Scripts",
+    "Shell",
     "SqliteCopies",
     "StopResult",
+    "Tied",
     "VolumeIO",
     "VolumeSize",
     "VolumeSurvey",

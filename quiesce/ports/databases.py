@@ -1,57 +1,28 @@
-"""What Quiesce needs from database servers and migrations."""
+"""What Quiesce needs from database servers, whatever their engine is, and from migrations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from quiesce.errors import QuiesceError
 from quiesce.model import (
     Database,
     DatabaseRecord,
     DatabaseSwap,
-    RowsRecord,
-    SequenceRecord,
     SetKind,
-    TableRecord,
 )
 from quiesce.observed import (
     Activity,
     DatabaseState,
     Meanwhile,
     MissingRight,
-    MissingRoles,
-    Ties,
 )
 from quiesce.obstacles import Obstacle
+from quiesce.ports.capabilities import DatabaseContents, Globals, Rows, Scripts, Tied
 from quiesce.ports.runtime import Progress
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseContents:
-    """What a database contains, for comparing with a `DatabaseRecord`."""
-
-    tables: tuple[TableRecord, ...]
-    sequences: tuple[SequenceRecord, ...]
-    revision: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """How a database differs from the one that rows were dumped from.
-
-    `problems` prevent them from being loaded. `lossy` are changes of types that could change
-    values silently, in the tables `changed`. `left` are tables that contain rows and are not in
-    the dump: they would keep their rows. `code` are tables that would call functions from a
-    restored file while rows are loaded, with the rights of a superuser.
-    """
-
-    problems: tuple[str, ...] = ()
-    lossy: tuple[str, ...] = ()
-    changed: tuple[tuple[str, str], ...] = ()
-    left: tuple[str, ...] = ()
-    code: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +36,41 @@ class Handover:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedRows:
-    """How many tables and rows were loaded, and what was restored differently, in words."""
+class DumpReading:
+    """The result of reading a dump to its end: what is `wrong` with it, or why it could not be
+    read; both "" for a good one."""
 
-    tables: int
-    rows: int
-    eased: tuple[str, ...] = ()
+    wrong: str = ""
+    unread: str = ""
 
 
-class DatabaseAdmin(Protocol):
-    """PostgreSQL: queries, dumps, loads and exchanges. Session names contain the run's id."""
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """The command line of a server's own client, to run beside its service. `typed`: a person types
+    at it, so it gets a terminal."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(repr=False)
+    typed: bool
+
+
+class InTheWay(QuiesceError):
+    """What a driver holds blocked another session for too long, and was released."""
+
+
+class DatabaseDriver(Protocol):
+    """What every engine does: queries, dumps, loads and exchanges.
+
+    A driver is an adapter for the servers of one engine. It is given databases of that engine only.
+    What only some engines do is in the protocols below, each of which belongs to a capability of
+    `model/engines.py`. Several databases may be dumped at once by several threads, each database
+    by one thread. A driver finds and ends whatever a dead run left on the servers, so the names of
+    its sessions contain the run's id.
+    """
 
     def observe(self, databases: Sequence[Database]) -> tuple[DatabaseState, ...]:
-        """Return each database's state. A server that cannot be reached is `reachable=False`
-        with a `problem`, never an exception."""
+        """Return each database's state, in this order. A server that cannot be reached is
+        `reachable=False` with a `problem`, never an exception."""
         ...
 
     def await_answer(self, database: Database, seconds: float, still_up: Callable[[], None]) -> str:
@@ -92,7 +84,7 @@ class DatabaseAdmin(Protocol):
         ...
 
     def undeclared(self, databases: Sequence[Database]) -> tuple[str, ...]:
-        """Return the databases on these servers that are neither declared nor PostgreSQL's own."""
+        """Return the databases on these servers that are neither declared nor the server's own."""
         ...
 
     def obstacles(self, database: Database) -> tuple[Obstacle, ...]:
@@ -101,18 +93,28 @@ class DatabaseAdmin(Protocol):
         ...
 
     def preparing(self, databases: Sequence[Database]) -> tuple[str, ...]:
-        """Try briefly to export snapshots of all these databases at once, and return why that is
-        not possible: lock table size, connections, rights. Empty if it is. Locks of other
-        sessions do not count, because a backup may stop the services that hold them."""
+        """Return why not all these databases can be held at once: limits, connections, rights.
+        Empty when they can. Tries it briefly. The `hold` of one may then hold the others of its
+        server too, so that all show one moment. Locks of other sessions do not count, because a
+        backup may stop the services that hold them."""
         ...
 
-    def export_snapshot(self, database: Database) -> None:
-        """Lock every table in ACCESS SHARE mode, then export a snapshot, and keep the session."""
+    def hold(self, database: Database, kind: SetKind = "full") -> None:
+        """Fix what the next dump or script of this database contains: what is committed now.
+
+        It stays so until `release`, whatever other sessions write afterwards (for an engine
+        without `snapshots`: as long as they do not write). Returns only when that is certain: the
+        server has the snapshot, or the dump of `kind` has begun and was seen to have it. Has no
+        effect on a database that is held. Blocks no readers and, once it has returned, no writers
+        of rows. Changes of tables that would be missing from the dump are prevented or found: the
+        dump fails and names them. What is held and blocks another session for longer than
+        `lock_patience` of stack.yaml is released, and the dump raises `InTheWay`.
+        """
         ...
 
     def activity(self, databases: Sequence[Database]) -> Activity:
-        """Return the other sessions in these databases, and the databases whose snapshot contains
-        transactions that the first snapshot of the server does not. Changes nothing."""
+        """Return the other sessions in these databases, and the databases that contain, as they
+        are held, transactions that the first one held on the server does not. Changes nothing."""
         ...
 
     def meanwhile(self, database: Database) -> Meanwhile:
@@ -121,26 +123,26 @@ class DatabaseAdmin(Protocol):
         ...
 
     def release(self, database: Database) -> None:
-        """End the session that exports a snapshot of this database, if there is one."""
+        """End what holds this database, if it is held."""
         ...
 
     def dump(
         self, database: Database, kind: SetKind, directory: Path, file: str, progress: Progress
     ) -> DatabaseRecord:
-        """Dump the exported snapshot to `directory/file` and return a record of its contents.
+        """Dump what is held to `directory/file` and return a record of its contents.
 
-        Without an exported snapshot it takes one. All kinds are custom-format archives. The file
-        is complete and synced, or an error is raised.
+        The record is of the same instant as the dump. Without a `hold` before, it holds and
+        releases by itself. The file is complete and synced, or an error is raised. The format is
+        the engine's own; `load` reads it.
         """
         ...
 
-    def script(self, database: Database, kind: SetKind, progress: Progress) -> Path:
-        """Write the exported snapshot as a complete plain SQL script into the run's scratch
-        folder, and return its path."""
-        ...
-
-    def dump_globals(self, service: str, directory: Path, file: str) -> None:
-        """Write the roles and tablespaces of the service's server, without passwords."""
+    def read_dump(
+        self, record: DatabaseRecord, directory: Path, file: str, *, running: bool
+    ) -> DumpReading:
+        """Read `directory/file`, a dump with this record, to its end. `running`: the record's
+        service runs, so its client may be used. Changes nothing. Raise QuiesceError if it could
+        not be checked for another reason than the dump."""
         ...
 
     def check_loadable(
@@ -151,34 +153,14 @@ class DatabaseAdmin(Protocol):
         Changes nothing."""
         ...
 
-    def missing_roles(
-        self, database: Database, script: Path, wanted: Collection[str]
-    ) -> MissingRoles:
-        """Return the roles of a set's `globals.sql` that are missing on the server. Those in
-        `wanted`, and the roles of which these are members, are needed."""
-        ...
-
-    def create_roles(
-        self, service: str, script: Path, names: Collection[str], *, whole: bool
-    ) -> tuple[str, ...]:
-        """Create the roles `names` that do not exist, as defined in the set's `globals.sql`.
-
-        Existing roles are never changed, except that with `whole` they may get new members.
-        Without `whole`, new roles get no server-wide rights. Return what was left out, in words.
-        """
-        ...
-
-    def ties(self, database: Database) -> Ties:
-        """Return the subscriptions, logical slots and prepared transactions of the live database,
-        which would stay with the previous copy in an exchange. Changes nothing."""
-        ...
-
     def missing_rights(self, database: Database) -> tuple[MissingRight, ...]:
         """Return which rights the database's user lacks for a restore. Changes nothing."""
         ...
 
     def create(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
-        """Create an empty database `name` from template0, like the record or the live one."""
+        """Create an empty database `name` on the server of `database`, like the record or the
+        live one. It is marked as made by this run. One that this run made before is made anew;
+        any other, and the live one, is refused."""
         ...
 
     def load(
@@ -196,69 +178,15 @@ class DatabaseAdmin(Protocol):
         differently.
 
         Raise NotRestorable, listing everything, if entries of the dump cannot be restored. With
-        `not_valid`, violated constraints are restored as NOT VALID; with `skip_broken`, other
-        entries are left out, but never rows. Any other error is raised as well. `record` is the
-        set's record of the database.
-        """
-        ...
-
-    def copy_schema(self, database: Database, name: str) -> None:
-        """Copy the live database's schema into the empty database `name`, without rows."""
-        ...
-
-    def drift(
-        self, database: Database, name: str, record: RowsRecord, directory: Path, file: str
-    ) -> Drift:
-        """Return how database `name` differs from the one that `directory/file` was dumped from."""
-        ...
-
-    def replace_rows(
-        self,
-        database: Database,
-        name: str,
-        record: RowsRecord,
-        directory: Path,
-        file: str,
-        check: Callable[[DatabaseContents], None],
-        *,
-        not_valid: bool = False,
-        skip_broken: bool = False,
-    ) -> LoadedRows:
-        """Replace the rows of the tables in `directory/file` with those in the file.
-
-        In one transaction: if `name` is the live database, other sessions see either the old or
-        the new rows. Alembic's version table is not changed. `check` is called with the new
-        contents, and an exception from it rolls everything back. Return what differs from the
-        backup or from what one would expect. Foreign keys that rows violated when the set was
-        made stay as they are in the schema; such checks become NOT VALID. Other violated
-        constraints need `not_valid`; materialized views that cannot be refreshed need
-        `skip_broken`.
+        `not_valid` (a capability), violated constraints are restored for new rows only; with
+        `skip_broken` (another one), other entries are left out, but never rows. Any other error is
+        raised as well. `record` is the set's record of the database.
         """
         ...
 
     def contents(self, database: Database, name: str, algorithm: str) -> DatabaseContents:
-        """Rows and digests of database `name`, by the algorithm named in a record."""
-        ...
-
-    def write_out(self, database: Database, archive: Path) -> Path:
-        """Write a custom-format archive as a plain SQL script into the run's scratch folder."""
-        ...
-
-    def missing_for_script(self, database: Database, script: Path, name: str) -> tuple[str, ...]:
-        """Return what is missing on the server for this script: roles, extensions. Reads all of
-        it. Raise RequestError with the line for anything damaged or not permitted. `name` is for
-        messages."""
-        ...
-
-    def load_script(self, database: Database, name: str, script: Path) -> tuple[int, int]:
-        """Load a plain SQL script into the empty database `name` in one transaction, as a role
-        without rights; return how many tables and rows were loaded. The role owns what it created
-        until `finish`."""
-        ...
-
-    def working_as(self, database: Database, name: str) -> Database:
-        """Return the database with the login to use for code in database `name`: between
-        `load_script` and `finish` that of the role without rights, otherwise its own."""
+        """Rows and digests of database `name`, by the algorithm named in a record. Raise
+        QuiesceError for an unknown one."""
         ...
 
     def mark(self, database: Database, word: str) -> None:
@@ -277,20 +205,31 @@ class DatabaseAdmin(Protocol):
         """Return the first value of a query that runs read-only; None for no row."""
         ...
 
+    def shell(self, database: Database, argv: Sequence[str], run: str) -> Shell:
+        """Return the client for a person, connected to the live database. `argv` are further
+        arguments; no password is in any. `remove_orphans(run)` ends its session. Contacts
+        nothing."""
+        ...
+
     def finish(
         self, database: Database, name: str, record: DatabaseRecord | None
     ) -> Handover | None:
-        """Run ANALYZE, and apply owner, settings and grants of the database object.
+        """Renew the statistics of database `name`, and apply owner, settings and grants of the
+        database object.
 
         What a script created gets an owner that is not a superuser, which is returned."""
         ...
 
     def block_connections(self, service: str, names: Sequence[str]) -> None:
-        """Terminate all sessions in these databases and block new connections."""
+        """Terminate all sessions in these databases and block new ones."""
         ...
 
     def swap(self, service: str, swaps: Sequence[DatabaseSwap]) -> None:
-        """Rename all databases in one transaction, and allow connections to the live ones."""
+        """Exchange all databases at once, and allow connections to the live ones.
+
+        Either all of it happens or an error is raised, and then `put_back` restores the state
+        before. Repeated, it has no effect. Without its side database nothing changes.
+        """
         ...
 
     def put_back(self, service: str, swaps: Sequence[DatabaseSwap]) -> None:
@@ -302,10 +241,10 @@ class DatabaseAdmin(Protocol):
         ...
 
     def drop(self, database: Database, name: str, suffix: str) -> None:
-        """Drop database `name`. Refuses a name that, read back from the server, lacks `suffix`.
+        """Drop database `name`. Refuses a name that, read back from the server, lacks `suffix`,
+        and a declared one.
 
-        Its subscriptions and logical slots are dropped too. Raise CannotDrop if the server
-        refuses.
+        What ties it to others is dropped too. Raise CannotDrop if the server refuses.
         """
         ...
 
@@ -318,6 +257,15 @@ class DatabaseAdmin(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class DatabaseAdmin(DatabaseDriver, Globals, Rows, Scripts, Tied, Protocol):
+    """The databases of a stack, whatever their engines are.
+
+    Each call goes to the driver of the database's engine. What an engine cannot do is refused by
+    name with a RequestError, except questions whose answer is then empty (`ties`,
+    `missing_roles`). Sequences of databases may mix engines; those of one service do not.
+    """
 
 
 class Migrator(Protocol):

@@ -46,7 +46,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "obstacles": (),
     "suggest": (),
     "private_files": ("errors", "file_errors"),
-    "model": ("errors", "exclusion", "obstacles"),
+    "model": ("errors", "codec", "exclusion", "obstacles"),
     "observed": ("errors", "model"),
     "plan": NOUNS,
     "ports": (*NOUNS, "plan"),

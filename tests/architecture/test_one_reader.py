@@ -21,7 +21,7 @@ PAIRS = {
     "quiesce/adapters/postgres/rename.py": "settings in the catalog",
     "quiesce/adapters/postgres/settings.py": "settings in the catalog",
     "quiesce/adapters/volumes/tar_check.py": "extended header of tar",
-    "quiesce/commands/exec.py": "words of a command line",
+    "quiesce/adapters/postgres/shell.py": "words of a command line",
     "quiesce/plan/found_servers.py": "environment of the Compose model, written as a list",
 }
 

@@ -18,11 +18,16 @@ HOLDERS: Mapping[str, frozenset[str]] = {
     "BackupStore": frozenset({"store"}),
     "Clock": frozenset({"clock", "_clock"}),
     "DatabaseAdmin": frozenset({"databases"}),
+    "DatabaseDriver": frozenset({"databases"}),
     "EventSink": frozenset({"sink", "_sink", "reporter"}),
+    "Globals": frozenset({"databases"}),
     "Migrator": frozenset({"migrator"}),
     "Offsite": frozenset({"offsite"}),
     "Project": frozenset({"project"}),
+    "Rows": frozenset({"databases"}),
     "Runtime": frozenset({"runtime"}),
+    "Scripts": frozenset({"databases"}),
+    "Tied": frozenset({"databases"}),
     "VolumeIO": frozenset({"volumes"}),
 }
 #: Names that nobody in the repository uses, and who does.

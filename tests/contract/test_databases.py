@@ -2,106 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from quiesce.adapters.migrations import AlembicMigrator
-from quiesce.adapters.postgres.admin import PostgresAdmin
 from quiesce.errors import QuiesceError
-from quiesce.model import Database, DatabaseRecord, DatabaseSwap
-from quiesce.ports import DatabaseAdmin, DatabaseContents, Drift, Migrator
-from tests.fakes.databases import FakeDatabase, FakeDatabases, FakeMigrator
-from tests.support.postgres import LocalRuntime, new_database, nothing, shared_server
+from quiesce.model import DatabaseRecord, DatabaseSwap, Secret, engine_of, lacks
+from quiesce.ports import DatabaseContents, Drift, DumpReading
+from tests.contract.database_worlds import LIVE, REVISIONS, RUN, WORLDS, World, open_world
+from tests.support.postgres import nothing
 
-RUN = "20261121020000-ab12"
-LIVE, SIDE, ASIDE = "contractdb", "contractdb__new_ab12", "contractdb__old_ab12"
+SIDE, ASIDE = "contractdb__new_ab12", "contractdb__old_ab12"
 SWAP = DatabaseSwap(LIVE, LIVE, SIDE, ASIDE)
-REVISIONS = ("c1", "c2")
 DUMP = "databases/contractdb.dump"
 
 
-@dataclass
-class World:
-    """One server with one live database of a table `notes`, and ways around the port."""
-
-    admin: DatabaseAdmin
-    migrator: Migrator
-    database: Database
-    write: Callable[[str, str], None]
-    names: Callable[[], dict[str, bool]]
-    stop: Callable[[], None]
-    #: Do not answer until somebody has looked.
-    start_slowly: Callable[[], object]
-
-
-@pytest.fixture(params=["fake", pytest.param("postgres", marks=pytest.mark.postgres)])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    """The same world, in memory and on a real server."""
-    yield from (_fake() if request.param == "fake" else _real(tmp_path))
-
-
-def _fake() -> Iterator[World]:
-    rows = FakeDatabase(tables={"notes": ("one", "two")})
-    fake = FakeDatabases({"db": {LIVE: rows}}, RUN)
-    fake.refusals["nobody"] = "db has no user nobody"
-
-    def write(name: str, row: str) -> None:
-        there = fake.servers["db"][name]
-        there.tables["notes"] = (*there.tables["notes"], row)
-
-    yield World(
-        fake,
-        FakeMigrator(fake, {LIVE: REVISIONS}),
-        Database(LIVE, LIVE, "db", "postgres", None, 5432, Path("alembic.ini")),
-        write,
-        lambda: {name: there.is_open for name, there in fake.servers["db"].items()},
-        lambda: fake.down.add("db"),
-        lambda: fake.starting.update({"db": 1}),
-    )
-
-
-def _real(folder: Path) -> Iterator[World]:
-    scratch = folder / "scratch"
-    server = shared_server()
-    statements = "CREATE TABLE notes (text text); INSERT INTO notes VALUES ('one'), ('two')"
-    with new_database(server, LIVE, statements) as there:
-        runtime = LocalRuntime(server)
-        database = replace(there, migrations=_history(folder))
-        admin = PostgresAdmin(runtime, [database], RUN, scratch=scratch)
-        names = "SELECT datname, datallowconn FROM pg_database WHERE NOT datistemplate"
-        yield World(
-            admin,
-            AlembicMigrator(runtime.endpoint, RUN),
-            database,
-            lambda name, row: server.run(f"INSERT INTO notes VALUES ('{row}')", name) and None,
-            lambda: {str(name): bool(open_) for name, open_ in server.run(names)},
-            lambda: setattr(runtime, "running", False),
-            lambda: setattr(runtime, "running", False),
-        )
-        admin.close()
-
-
-def _history(folder: Path) -> Path:
-    scripts = folder / "scripts"
-    (scripts / "versions").mkdir(parents=True)
-    (scripts / "env.py").write_text(
-        "from alembic import context\n"
-        "context.configure(connection=context.config.attributes['connection'])\n"
-        "with context.begin_transaction():\n    context.run_migrations()\n"
-    )
-    before = None
-    for revision in REVISIONS:
-        (scripts / "versions" / f"{revision}.py").write_text(
-            f"from alembic import op\nrevision = {revision!r}\ndown_revision = {before!r}\n"
-            f"def upgrade():\n    op.execute('CREATE TABLE of_{revision} ()')\n"
-        )
-        before = revision
-    ini = folder / "alembic.ini"
-    ini.write_text("[alembic]\nscript_location = %(here)s/scripts\npath_separator = os\n")
-    return ini
+@pytest.fixture(params=[pytest.param(name, marks=marks) for name, marks in WORLDS.items()])
+def world(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
+    """The same world on every engine. What an engine cannot do is skipped, by name."""
+    with open_world(request.param, tmp_path, monkeypatch) as there:
+        for marker in request.node.iter_markers("needs"):
+            (capability,) = marker.args
+            if not engine_of(there.database.engine).can(capability):
+                pytest.skip(lacks(there.database.engine, capability))
+        yield there
 
 
 def build(world: World, folder: Path, name: str = SIDE) -> None:
@@ -159,9 +87,10 @@ def test_a_server_that_ends_meanwhile_is_not_waited_for(world: World) -> None:
         world.admin.await_answer(world.database, 3600.0, look)
 
 
+@pytest.mark.needs("snapshots")
 def test_a_held_snapshot_does_not_see_what_is_written_later(world: World, tmp_path: Path) -> None:
     """The quiet point is where it was held, however long the dump waits."""
-    world.admin.export_snapshot(world.database)
+    world.admin.hold(world.database)
     world.write(LIVE, "three")
     record = world.admin.dump(world.database, "full", tmp_path, DUMP, nothing)
     world.admin.release(world.database)
@@ -173,8 +102,8 @@ def test_a_held_snapshot_does_not_see_what_is_written_later(world: World, tmp_pa
 
 def test_holding_and_releasing_twice_is_as_good_as_once(world: World) -> None:
     """A recovery repeats steps."""
-    world.admin.export_snapshot(world.database)
-    world.admin.export_snapshot(world.database)
+    world.admin.hold(world.database)
+    world.admin.hold(world.database)
     world.admin.release(world.database)
     world.admin.release(world.database)
 
@@ -292,6 +221,35 @@ def test_a_damaged_dump_does_not_load(world: World, tmp_path: Path) -> None:
         world.admin.load(world.database, SIDE, tmp_path, DUMP)
 
 
+def test_no_password_is_an_argument_of_the_client(world: World) -> None:
+    """Everybody on the machine can read arguments. A person types, unless it ends by itself."""
+    secret = replace(world.database, password=Secret("s3cret"))
+    client = world.admin.shell(secret, (), RUN)
+    assert client.typed
+    assert not any("s3cret" in word for word in client.argv)
+    assert "s3cret" not in repr(client)
+    given = world.admin.shell(secret, ("--version",), RUN)
+    assert given.argv[-1] == "--version"
+    assert not given.typed
+
+
+def test_a_dump_is_read_to_its_end_without_loading_it(world: World, tmp_path: Path) -> None:
+    """A good one, one whose end is missing, and one whose server does not run."""
+    record = world.admin.dump(world.database, "full", tmp_path, DUMP, nothing)
+    read = world.admin.read_dump
+    assert read(record, tmp_path, DUMP, running=True) == DumpReading()
+    assert read(record, tmp_path, DUMP, running=False).wrong == ""
+    path = tmp_path / DUMP
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert read(record, tmp_path, DUMP, running=True).wrong
+
+
+def test_a_record_names_its_engine(world: World, tmp_path: Path) -> None:
+    """A restore goes by it."""
+    record = world.admin.dump(world.database, "full", tmp_path, DUMP, nothing)
+    assert record.engine == world.database.engine
+
+
 def test_a_dump_is_not_loaded_over_something(world: World, tmp_path: Path) -> None:
     """A table without a key would hold every row twice."""
     build(world, tmp_path)
@@ -326,10 +284,11 @@ def test_a_server_that_is_down_is_seen_and_never_an_exception(world: World) -> N
     assert (state.reachable, state.exists) == (False, False)
     assert state.problem
     with pytest.raises(QuiesceError):
-        world.admin.export_snapshot(world.database)
+        world.admin.hold(world.database)
     assert world.admin.remove_orphans("r-9999") == ()
 
 
+@pytest.mark.needs("globals")
 def test_globals_are_written_without_passwords(world: World, tmp_path: Path) -> None:
     """Roles belong to the server, so once per server."""
     world.admin.dump_globals("db", tmp_path, "databases/globals.sql")
@@ -344,6 +303,7 @@ def live_revision(world: World) -> tuple[str, ...]:
     return state.revision
 
 
+@pytest.mark.needs("migrations")
 def test_a_database_is_migrated_step_by_step_and_to_the_head(world: World) -> None:
     """Pending shrinks as current moves; at the head nothing happens any more."""
     migrator, database = world.migrator, world.database
@@ -360,6 +320,7 @@ def test_a_database_is_migrated_step_by_step_and_to_the_head(world: World) -> No
     assert migrator.pending(database, ("c2",)) == ()
 
 
+@pytest.mark.needs("migrations")
 def test_an_unknown_revision_is_refused_by_name(world: World) -> None:
     """The set was made by newer code: say which revision is missing, change nothing."""
     with pytest.raises(QuiesceError, match="zz"):
@@ -369,6 +330,7 @@ def test_an_unknown_revision_is_refused_by_name(world: World) -> None:
     assert live_revision(world) == ()
 
 
+@pytest.mark.needs("migrations")
 def test_a_side_database_is_migrated_and_the_live_one_is_not(world: World, tmp_path: Path) -> None:
     """The restore of an older set migrates what it built, beside what is in use."""
     build(world, tmp_path)
@@ -382,6 +344,7 @@ def _rows_of(world: World, folder: Path) -> DatabaseRecord:
     return world.admin.dump(world.database, "data", folder, DUMP, nothing)
 
 
+@pytest.mark.needs("rows")
 def test_rows_replace_all_that_a_copied_schema_holds(world: World, tmp_path: Path) -> None:
     """A side database with the live schema and the dumped rows, checked before it counts."""
     record = _rows_of(world, tmp_path)
@@ -397,6 +360,7 @@ def test_rows_replace_all_that_a_copied_schema_holds(world: World, tmp_path: Pat
     assert rows(world, LIVE, record.digest_algorithm) == 3
 
 
+@pytest.mark.needs("rows")
 def test_rows_that_are_refused_at_the_end_leave_the_old_ones(world: World, tmp_path: Path) -> None:
     """Also in the live database itself."""
     record = _rows_of(world, tmp_path)
@@ -413,9 +377,10 @@ def test_rows_that_are_refused_at_the_end_leave_the_old_ones(world: World, tmp_p
     assert rows(world, LIVE, record.digest_algorithm) == 2
 
 
+@pytest.mark.needs("scripts")
 def test_a_script_shows_what_was_held(world: World) -> None:
     """Complete to its last line, or an error."""
-    world.admin.export_snapshot(world.database)
+    world.admin.hold(world.database)
     world.write(LIVE, "three")
     script = world.admin.script(world.database, "full", nothing)
     world.admin.release(world.database)

@@ -20,7 +20,7 @@ from quiesce.model import (
 )
 from quiesce.observed import Activity, DatabaseState, Meanwhile, MissingRight, MissingRoles, Ties
 from quiesce.obstacles import Obstacle
-from quiesce.ports import DatabaseContents, Drift, LoadedRows, Progress
+from quiesce.ports import DatabaseContents, Drift, DumpReading, LoadedRows, Progress, Shell
 
 ALGORITHM = "fake/1"
 
@@ -151,7 +151,7 @@ class FakeDatabases:
     def preparing(self, databases: Sequence[Database]) -> tuple[str, ...]:
         return self.unready
 
-    def export_snapshot(self, database: Database) -> None:
+    def hold(self, database: Database, kind: SetKind = "full") -> None:
         with self._call(f"hold:{database.key}"):
             if database.key not in self.held:
                 there = self._get(database, database.name)
@@ -183,8 +183,19 @@ class FakeDatabases:
         return DatabaseRecord(
             database.key, database.name, database.service, "0.0", "0.0", held.revision, None,
             "fake-snapshot", "0/0", "UTF8", "C", "C", "libc", None, held.owner, ALGORITHM,
-            dumped.records(), (), (), (held.owner,), held.settings, 0,
+            dumped.records(), (), (), (held.owner,), held.settings, 0, engine=database.engine,
         )  # fmt: skip
+
+    def read_dump(
+        self, record: DatabaseRecord, directory: Path, file: str, *, running: bool
+    ) -> DumpReading:
+        if not running:
+            return DumpReading(unread=f"because {record.service} is not running")
+        try:
+            json.loads((directory / file).read_text())
+        except ValueError as problem:
+            return DumpReading(wrong=str(problem))
+        return DumpReading()
 
     def script(self, database: Database, kind: SetKind, progress: Progress) -> Path:
         with self._call(f"script:{database.key}"):
@@ -286,6 +297,9 @@ class FakeDatabases:
 
     def ask(self, database: Database, query: str) -> object:
         return bool(self._get(database, database.name).tables)
+
+    def shell(self, database: Database, argv: Sequence[str], run: str) -> Shell:
+        return Shell(("sql", *argv), {"RUN": run}, typed=not argv)
 
     def write_out(self, database: Database, archive: Path) -> Path:
         with self._call(f"write_out:{archive.name}"):

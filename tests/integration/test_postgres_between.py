@@ -35,7 +35,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
         new_database(server, "between_b", TABLES) as second,
     ):
         admin = PostgresAdmin(LocalRuntime(server), [first, second], RUN, scratch=tmp_path)
-        admin.export_snapshot(first)
+        admin.hold(first)
         yield server, admin, first, second
         admin.close()
 
@@ -44,7 +44,7 @@ def seen(
     admin: PostgresAdmin, folder: Path, *databases: Database
 ) -> list[tuple[int, tuple[str, ...]]]:
     """Hold the second as well, and return what dumps find out about each."""
-    admin.export_snapshot(databases[1])
+    admin.hold(databases[1])
     admin.activity(databases)
     found = []
     for database in databases:
@@ -94,7 +94,7 @@ def test_a_long_transaction_that_ends_in_between_is_seen(pair: Pair, tmp_path: P
     writer = server.connect(second.name)
     with writer.cursor() as cursor:
         cursor.execute("BEGIN; INSERT INTO t VALUES (4)")
-        admin.export_snapshot(first)
+        admin.hold(first)
         cursor.execute("COMMIT")
     writer.close()
     assert seen(admin, tmp_path, first, second)[1][1] == ("public.t",)
@@ -106,7 +106,7 @@ def test_who_only_waits_is_idle_and_who_did_something_is_not(pair: Pair) -> None
     admin.release(first)
     idle = server.connect(second.name, application_name="idle one")
     busy = server.connect(second.name, application_name="busy one")
-    admin.export_snapshot(first)
+    admin.hold(first)
     with busy.cursor() as cursor:
         cursor.execute("SELECT 1")
     external_sessions = {

@@ -103,7 +103,7 @@ def test_a_prepared_transaction_that_holds_a_table_is_named() -> None:
             assert "ROLLBACK PREPARED" in problem
             admin = PostgresAdmin(LocalRuntime(server), [database], RUN)
             with pytest.raises(QuiesceError, match="by transaction it's"):
-                admin.export_snapshot(database)
+                admin.hold(database)
             admin.close()
         finally:
             server.run("ROLLBACK PREPARED 'it''s'", "rehearsed")

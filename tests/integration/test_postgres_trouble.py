@@ -16,11 +16,11 @@ import pytest
 
 from quiesce.adapters.postgres import snapshot
 from quiesce.adapters.postgres.admin import PostgresAdmin
-from quiesce.adapters.postgres.lock_monitor import InTheWay
 from quiesce.adapters.postgres.session import Session
 from quiesce.errors import QuiesceError
 from quiesce.execute.comparison import differences
 from quiesce.model import Database, DatabaseSwap, Secret
+from quiesce.ports import InTheWay
 from tests.support.postgres import (
     LocalRuntime,
     PostgresServer,
@@ -97,7 +97,7 @@ def test_a_change_that_rewrites_waits_for_the_held_snapshot(
     tmp_path: Path,
 ) -> None:
     """Begun between hold and dump, it would give zero rows, zero counts and exit code 0."""
-    admin.export_snapshot(database)
+    admin.hold(database)
     blocked = threading.Thread(target=lambda: server.run(change, LIVE))
     other = server.connect(LIVE)
     with other.cursor() as cursor:
@@ -135,7 +135,7 @@ def test_the_tables_are_locked_before_the_snapshot_is_taken(
         original(session, statement, *rest)
 
     monkeypatch.setattr(Session, "run", rewrite_first)
-    admin.export_snapshot(database)
+    admin.hold(database)
     monkeypatch.undo()
     held = admin._held[database.key].session
     assert held.value("SELECT count(*) FROM public.t WHERE v = 'x'") == 2000
@@ -180,7 +180,7 @@ def test_who_holds_a_lock_is_named(
         cursor.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
         pid = migration.info.backend_pid
         with pytest.raises(QuiesceError, match=f"pid {pid}.*the migration") as failure:
-            admin.export_snapshot(database)
+            admin.hold(database)
     assert "ACCESS EXCLUSIVE" in " ".join(failure.value.details)
     wait_until(lambda: not server.run(OURS), "no session of ours is left")
     migration.close()
@@ -191,7 +191,7 @@ def test_somebody_who_waits_too_long_for_our_locks_gets_through(
 ) -> None:
     """A service that changes tables at its start must get healthy; the dump is given up."""
     admin = PostgresAdmin(runtime, [database], RUN, lock_patience=0.5)
-    admin.export_snapshot(database)
+    admin.hold(database)
     server.run("SELECT * FROM t", LIVE)  # readers and writers do not wait at all
     server.run("INSERT INTO t VALUES (-1)", LIVE)
     server.run("ALTER TABLE t ADD x int", LIVE)
@@ -408,7 +408,7 @@ def test_a_lost_snapshot_is_an_error_and_not_a_newer_one(
     server: PostgresServer, admin: PostgresAdmin, database: Database, tmp_path: Path
 ) -> None:
     """The quiet point is gone with its session: no dump of a later point may pass for it."""
-    admin.export_snapshot(database)
+    admin.hold(database)
     server.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid IN ({OURS})")
     wait_until(lambda: not server.run(OURS), "the holder is gone")
     server.run("INSERT INTO t VALUES (-1)", LIVE)
@@ -599,7 +599,7 @@ def test_a_wrong_password_is_a_fact_and_never_shown(
     assert not state.reachable
     assert "password of user postgres" in state.problem
     with pytest.raises(QuiesceError) as failure:
-        admin.export_snapshot(wrong)
+        admin.hold(wrong)
     chain: BaseException | None = failure.value
     assert "databases.trouble.password" in failure.value.hint
     while chain is not None:
@@ -617,17 +617,17 @@ def test_each_way_a_connection_fails_has_its_own_words(
         (replace(database, port=1), "does not answer on 127.0.0.1:1"),
     ):
         with pytest.raises(QuiesceError, match=words) as failure:
-            admin.export_snapshot(wrong)
+            admin.hold(wrong)
         assert failure.value.hint
     admin.block_connections("db", [LIVE])
     with pytest.raises(QuiesceError, match="closed to connections") as failure:
-        admin.export_snapshot(database)
+        admin.hold(database)
     assert "inv recover" in failure.value.hint
     (state,) = admin.observe([database])
     assert (state.reachable, state.exists) == (True, True)
     assert "closed" in state.problem
     admin.put_back("db", [replace(SWAP)])
-    admin.export_snapshot(database)
+    admin.hold(database)
     admin.release(database)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quiesce.commands.exec import runs_to_its_end
+from quiesce.adapters.postgres.shell import runs_to_its_end
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from quiesce.adapters.compose.project import ComposeProject
 from quiesce.adapters.compose.project_candidates import find_traces, other_projects
 from quiesce.adapters.compose.project_lock import lock_project, make_place, unlock_project
 from quiesce.adapters.compose.relay import RelayHelpers
-from quiesce.adapters.compose.server_containers import probe_command
+from quiesce.adapters.compose.server_containers import probe_command, sensitive_servers
 from quiesce.adapters.compose.stack_files import collect
 from quiesce.adapters.compose.start import ComposeStarter
 from quiesce.adapters.compose.tool_container import Tool, remove_orphan_helpers, run_beside
@@ -61,7 +61,7 @@ class ComposeRuntime:
         run: str = "looking",
     ) -> None:
         self._run = run
-        self._servers = frozenset(database.service for database in stack.databases)
+        self._servers = sensitive_servers(stack.databases)
         self._stack = stack
         self._instance = stack.instance
         self._keys = tuple(volume.key for volume in stack.volumes if volume.folder is None)

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import PurePosixPath
 
 from quiesce.adapters.compose.inspected import Inspected, health_command, service_of
+from quiesce.model import Database, engine_of
 
 INITS = ("docker-init", "dumb-init", "tini", "catatonit", "init", "s6-svscan", "runit", "launch")
 SHELLS = ("sh", "bash", "dash", "ash", "ksh", "zsh", "busybox")
@@ -24,6 +25,12 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _OR_FAIL = re.compile(r"\s*\|\|\s*(?:exit\s+1|false)\s*;?\s*$")
 #: Characters that make a shell do more than split words.
 _SYNTAX = re.compile(r"[`$|&;<>()*?\[\]{}~!\n\\]")
+
+
+def sensitive_servers(databases: Iterable[Database]) -> frozenset[str]:
+    """Return the services of these databases whose servers take the end of an orphan for a
+    crash."""
+    return frozenset(one.service for one in databases if engine_of(one.engine).minds_orphans)
 
 
 def is_bare_server(container: Inspected, servers: Collection[str]) -> bool:

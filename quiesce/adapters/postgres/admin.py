@@ -137,7 +137,8 @@ class PostgresAdmin(Loading):
             [(d.key, partial(self._open, d, d.name)) for d in databases if d.key not in self._held]
         )
 
-    def export_snapshot(self, database: Database) -> None:
+    def hold(self, database: Database, kind: SetKind = "full") -> None:
+        del kind  # a dump of any kind can be made from an exported snapshot
         if database.key in self._held:
             return
 
@@ -178,7 +179,7 @@ class PostgresAdmin(Loading):
         self, database: Database, kind: SetKind, directory: Path, file: str, progress: Progress
     ) -> DatabaseRecord:
         own = database.key not in self._held
-        self.export_snapshot(database)
+        self.hold(database)
         watch = self._watches.get(database.key)
         try:
             return self._dump(database, self._held[database.key], kind, directory, file, progress)
@@ -192,7 +193,7 @@ class PostgresAdmin(Loading):
 
     def script(self, database: Database, kind: SetKind, progress: Progress) -> Path:
         own = database.key not in self._held
-        self.export_snapshot(database)
+        self.hold(database)
         held = self._held[database.key]
         name = f"{database.key}.sql"
         path = self._scratch / name
@@ -382,6 +383,7 @@ class PostgresAdmin(Loading):
             key=database.key,
             name=database.name,
             service=database.service,
+            engine=database.engine,
             server_version=version_text(reader.version),
             client_version=archive.client_version,
             snapshot=held.snapshot,

@@ -25,12 +25,14 @@ from quiesce.adapters.postgres.copy_stream import Rows, rows_of, through_pipe
 from quiesce.adapters.postgres.data_only import find_drift, replace_rows
 from quiesce.adapters.postgres.dump_toc import Archive, is_archive, read_archive
 from quiesce.adapters.postgres.load_by_statement import Careful, Eased, analyze, stands_in_the_way
+from quiesce.adapters.postgres.read_dump import read_dump
 from quiesce.adapters.postgres.requirements import Needs
 from quiesce.adapters.postgres.search_path import LentPaths
 from quiesce.adapters.postgres.session import NoDatabase
+from quiesce.adapters.postgres.shell import shell
 from quiesce.errors import QuiesceError
 from quiesce.model import Database, DatabaseRecord, RowsRecord
-from quiesce.ports import DatabaseContents, Drift, Handover, LoadedRows, Runtime
+from quiesce.ports import DatabaseContents, Drift, DumpReading, Handover, LoadedRows, Runtime, Shell
 
 
 class Loading(Needs):
@@ -43,6 +45,14 @@ class Loading(Needs):
         #: The role that loaded a file into the database of this name, and the owners that the file
         #: names.
         self._loaders: dict[str, tuple[sql_load.Loader, frozenset[str]]] = {}
+
+    def read_dump(
+        self, record: DatabaseRecord, directory: Path, file: str, *, running: bool
+    ) -> DumpReading:
+        return read_dump(self._runtime, record, directory, file, running=running, label=self._run)
+
+    def shell(self, database: Database, argv: Sequence[str], run: str) -> Shell:
+        return shell(database, argv, run)
 
     def create(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
         with self._maintenance(database) as session:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from quiesce.adapters.postgres.session import Session, end_sessions
 from quiesce.errors import QuiesceError
+from quiesce.ports import InTheWay
 
 PAUSE_SECONDS = 0.25
 
@@ -28,10 +29,6 @@ SELECT a.pid, coalesce(nullif(a.application_name, ''), a.backend_type), left(a.q
        < clock_timestamp() - make_interval(secs => %s)
  LIMIT 1
 """
-
-
-class InTheWay(QuiesceError):
-    """Quiesce's locks blocked another session for too long, and were released."""
 
 
 class Watch:

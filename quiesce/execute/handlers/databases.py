@@ -20,7 +20,7 @@ _BY_PATH = "Quiesce can restore it by setting a search path; plain pg_restore fa
 
 @handles(s.ExportSnapshot)
 def export_snapshot(step: s.ExportSnapshot, run: Run) -> str:
-    run.ports.databases.export_snapshot(run.stack.database(step.database))
+    run.ports.databases.hold(run.stack.database(step.database), step.kind)
     return ""
 
 
