@@ -108,6 +108,7 @@ def test_a_server_that_fails_keeps_no_other_one_from_its_question(world: World, 
     world.databases.down.add(ill)
     with pytest.raises(ServiceFailed) as silent:
         world.wait("db", "redis")
+    assert f"answer:{well}" in world.databases.calls
     world.databases.calls.clear()
     world.fail(ill)
     with pytest.raises(ServiceFailed) as failed:
@@ -123,7 +124,7 @@ def test_who_is_asked_is_named_meanwhile(world: World) -> None:
     monitored: Any = world.sink
     monitored.progress = lambda text, done: said.append((text, done))
     world.databases.on_call = lambda call: said.append((call, -1))
-    world.wait("db")
+    world.wait("db", "redis")
     assert said[-2:] == [("waiting for db", 0), ("answer:db", -1)]
 
 
