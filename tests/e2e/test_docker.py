@@ -47,7 +47,6 @@ def test_a_service_that_was_stopped_stays_stopped(core: Checkout) -> None:
     core.wait_until_healthy(EVERYTHING)
 
 
-@pytest.mark.core
 def test_the_dry_run_is_the_run(core: Checkout) -> None:
     """The same steps in the same order as in the journal of the real run; nothing changes."""
     sets, running = core.sets(), core.containers()
@@ -226,7 +225,6 @@ def test_with_only_the_database_up_nothing_else_is_started(core: Checkout) -> No
     core.succeed("start")
 
 
-@pytest.mark.core
 def test_a_set_brings_back_an_empty_machine(core: Checkout) -> None:
     """Containers and volumes gone; a set, `up` of the database and `restore` are enough."""
     before = core.contents()
