@@ -197,10 +197,7 @@ class EngineDatabases:
     # -------------------------------------------------------------------- of some engines
 
     def dump_globals(self, service: str, directory: Path, file: str) -> None:
-        driver = self._at(service)
-        if not isinstance(driver, Globals):
-            raise _cannot(self._first(service), "globals")
-        driver.dump_globals(service, directory, file)
+        self._globals(service).dump_globals(service, directory, file)
 
     def missing_roles(
         self, database: Database, script: Path, wanted: Collection[str]
@@ -215,24 +212,15 @@ class EngineDatabases:
     def create_roles(
         self, service: str, script: Path, names: Collection[str], *, whole: bool
     ) -> tuple[str, ...]:
-        driver = self._at(service)
-        if not isinstance(driver, Globals):
-            raise _cannot(self._first(service), "globals")
-        return driver.create_roles(service, script, names, whole=whole)
+        return self._globals(service).create_roles(service, script, names, whole=whole)
 
     def copy_schema(self, database: Database, name: str) -> None:
-        driver = self._of(database)
-        if not isinstance(driver, Rows):
-            raise _cannot(database, "rows")
-        driver.copy_schema(database, name)
+        self._rows(database).copy_schema(database, name)
 
     def drift(
         self, database: Database, name: str, record: RowsRecord, directory: Path, file: str
     ) -> Drift:
-        driver = self._of(database)
-        if not isinstance(driver, Rows):
-            raise _cannot(database, "rows")
-        return driver.drift(database, name, record, directory, file)
+        return self._rows(database).drift(database, name, record, directory, file)
 
     def replace_rows(
         self,
@@ -246,10 +234,7 @@ class EngineDatabases:
         not_valid: bool = False,
         skip_broken: bool = False,
     ) -> LoadedRows:
-        driver = self._of(database)
-        if not isinstance(driver, Rows):
-            raise _cannot(database, "rows")
-        return driver.replace_rows(
+        return self._rows(database).replace_rows(
             database,
             name,
             record,
@@ -261,34 +246,19 @@ class EngineDatabases:
         )
 
     def script(self, database: Database, kind: SetKind, progress: Progress) -> Path:
-        driver = self._of(database)
-        if not isinstance(driver, Scripts):
-            raise _cannot(database, "scripts")
-        return driver.script(database, kind, progress)
+        return self._scripts(database).script(database, kind, progress)
 
     def write_out(self, database: Database, archive: Path) -> Path:
-        driver = self._of(database)
-        if not isinstance(driver, Scripts):
-            raise _cannot(database, "scripts")
-        return driver.write_out(database, archive)
+        return self._scripts(database).write_out(database, archive)
 
     def missing_for_script(self, database: Database, script: Path, name: str) -> tuple[str, ...]:
-        driver = self._of(database)
-        if not isinstance(driver, Scripts):
-            raise _cannot(database, "scripts")
-        return driver.missing_for_script(database, script, name)
+        return self._scripts(database).missing_for_script(database, script, name)
 
     def load_script(self, database: Database, name: str, script: Path) -> tuple[int, int]:
-        driver = self._of(database)
-        if not isinstance(driver, Scripts):
-            raise _cannot(database, "scripts")
-        return driver.load_script(database, name, script)
+        return self._scripts(database).load_script(database, name, script)
 
     def working_as(self, database: Database, name: str) -> Database:
-        driver = self._of(database)
-        if not isinstance(driver, Scripts):
-            raise _cannot(database, "scripts")
-        return driver.working_as(database, name)
+        return self._scripts(database).working_as(database, name)
 
     def ties(self, database: Database) -> Ties:
         driver = self._of(database)
@@ -307,6 +277,24 @@ class EngineDatabases:
 
     def _at(self, service: str) -> DatabaseDriver:
         return self._of(self._first(service))
+
+    def _globals(self, service: str) -> Globals:
+        driver = self._at(service)
+        if not isinstance(driver, Globals):
+            raise _cannot(self._first(service), "globals")
+        return driver
+
+    def _rows(self, database: Database) -> Rows:
+        driver = self._of(database)
+        if not isinstance(driver, Rows):
+            raise _cannot(database, "rows")
+        return driver
+
+    def _scripts(self, database: Database) -> Scripts:
+        driver = self._of(database)
+        if not isinstance(driver, Scripts):
+            raise _cannot(database, "scripts")
+        return driver
 
     def _first(self, service: str) -> Database:
         for database in self._databases:
