@@ -188,16 +188,6 @@ class ComposeUnits:
         one_shots: Collection[str],
     ) -> Mapping[str, float]:
         """Wait until every unit is as healthy as observed; see `ComposeRuntime.wait_healthy`."""
-        with self.checks.kept_up():
-            return self._wait(units, timeout, waiting, one_shots)
-
-    def _wait(
-        self,
-        units: Sequence[Unit],
-        timeout: float,
-        waiting: Callable[[str], None],
-        one_shots: Collection[str],
-    ) -> Mapping[str, float]:
         begun = time.monotonic()
         pending = [_Watch(unit, begun=begun) for unit in units if unit.runs]
         seconds = {unit.service: 0.0 for unit in units}

@@ -212,14 +212,14 @@ class ComposeRuntime:
     ) -> Mapping[str, float]:
         """Wait until each unit is as healthy as it was when observed.
 
-        Healthy means that the engine says so or, while it still says `starting`, that the
-        container's own health command succeeds here. A unit without a health check, or one that was
-        not healthy, is accepted after running for a second without a restart. A unit that was not
-        running is not waited for; a one-shot (others wait for its end) may have exited with 0.
+        Healthy means that the engine says so or, while it says `starting`, that the container's
+        health command succeeds. A unit without one, or one that was not healthy, is accepted after
+        it ran for a second. A one-shot (others wait for its end) may have exited with 0.
         """
         model = self._model_if_readable()
         one_shots = model.completing if model else frozenset[str]()
-        return self._units.wait(units, timeout, waiting, one_shots)
+        with self._units.checks.kept_up():
+            return self._units.wait(units, timeout, waiting, one_shots)
 
     def await_entry_point(self, service: str, seconds: float) -> str | None:
         """Wait for the entry points of this service's containers; see `entry_point`."""
