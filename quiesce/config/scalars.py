@@ -125,7 +125,7 @@ def _engine(value: str) -> str:
     if value in (known := engines()):
         return value
     hint = did_you_mean(alike) if (alike := nearest(value, known)) else _WITHOUT_ENGINE
-    raise mistake(f"{show(value)} is not an engine that is supported: {', '.join(known)}", hint)
+    raise mistake(f"{show(value)} is not one of the supported engines: {', '.join(known)}", hint)
 
 
 def _name_on_server(value: str) -> str:

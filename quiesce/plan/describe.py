@@ -20,8 +20,8 @@ _PART_TITLES = {
 def describe(plan: Plan) -> str:
     """Return the whole plan as text, one line a step: sentence — reason.
 
-    The steps while services are down are between two lines that begin with `RULE`. The text is the
-    same for a dry run and a real run, except for the run's id.
+    The window, with its commands before and after, is between two lines that begin with `RULE`. The
+    text is the same for a dry run and a real run, except for the run's id.
     """
     lines = [f"plan: {plan.request}"]
     lines += [f"  {fact} — {why}" for fact, why in plan.outlook.lines()]
@@ -49,9 +49,9 @@ def _lines(nodes: tuple[Node, ...], depth: int) -> list[str]:
             lines += _lines(inner, depth + 1)
         if window:
             after = "run again" if starts_again(node) else "stay down"
-            lines.append(f"{indent}{RULE}from here, these services {after}")
+            lines.append(f"{indent}{RULE}end of the window: these services {after}")
     return lines
 
 
 def _beginning(window: Bracket) -> str:
-    return f"from here, these services are down: {stopped(window)}"
+    return f"start of the window: these services are stopped: {stopped(window)}"

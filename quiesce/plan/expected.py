@@ -62,7 +62,8 @@ class Expected:
     def reason(self) -> str:
         """Return what the numbers are based on."""
         how = f"judging by {self.like}" if self.like else "judging by the size of the data"
-        return how + (f", without {', '.join(self.unknown)}" if self.unknown else "")
+        unknown = f"; the size of {', '.join(self.unknown)} is not known"
+        return how + (unknown if self.unknown else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,10 @@ def test_the_dry_run_says_what_it_needs_and_how_long_it_takes(full: Counting) ->
     text = full.inv("backup", "--dry-run").stdout
     assert f"judging by {full.sets()[-1].name}" in text
     assert "services will be down for " in text
-    down, again = "--- from here, these services are down: counter\n", "these services run again\n"
+    down, again = (
+        "--- start of the window: these services are stopped: counter\n",
+        "these services run again\n",
+    )
     assert down in text
     assert text.index(down) < text.index("stop counter") < text.index(again)
     assert text.index(again) < text.index("dump database rulesdb")

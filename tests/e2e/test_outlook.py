@@ -44,7 +44,7 @@ def test_a_downtime_is_expected_only_after_one_was_measured(place: Place) -> Non
     place.succeed(*restore)
     text = place.succeed(*restore, "--dry-run")
     assert re.search(r"services will be down for .* — as in the last 2 runs\n", text), text
-    down, again = text.index("services are down: web"), text.index("these services run again")
+    down, again = text.index("services are stopped: web"), text.index("these services run again")
     assert down < text.index("stop web") < text.index("exchange volume media") < again
     assert again < text.index("after success:")
     assert text.index("stage volume media") < down
