@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from quiesce.adapters.compose import containers
+from quiesce.adapters.compose.health_checks import HealthChecks
 from quiesce.adapters.compose.inspected import LABEL_PROJECT_NAME
 from quiesce.observed import Unit
 
@@ -87,3 +90,20 @@ def test_the_longer_it_takes_the_less_often_it_is_asked(
     assert len(api.probes) < 8 + seconds / 2
     assert waited - seconds <= min(containers.LONGEST_PROBE + 1.0, 0.3 + seconds)
     assert api.looks < 20 + seconds * 4
+
+
+def test_overdue_checks_are_run_as_long_as_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no longer: an engine that leaves them undone would keep the service `starting`."""
+    events: list[str] = []
+
+    @contextmanager
+    def kept_up(_: HealthChecks) -> Iterator[None]:
+        events.append("begin")
+        yield
+        events.append("end")
+
+    monkeypatch.setattr(HealthChecks, "kept_up", kept_up)
+    probe = Api.exec_create
+    monkeypatch.setattr(Api, "exec_create", lambda *a: (events.append("asked"), probe(*a))[1])
+    wait(monkeypatch, 0.0)
+    assert events == ["begin", "asked", "end"]

@@ -193,32 +193,33 @@ class ComposeUnits:
         seconds = {unit.service: 0.0 for unit in units}
         failures: dict[str, QuiesceError] = {}
         named = ""
-        while pending:
-            if pending[0].observed.service != named:
-                named = pending[0].observed.service
-                waiting(named)
-            left = []
-            for watch in pending:
-                service = watch.observed.service
-                try:
-                    well_at = self._well_at(watch, one_shots)
-                except ServiceFailed as error:
-                    failures.setdefault(service, error)
-                    continue
-                if well_at is None:
-                    left.append(watch)
-                else:
-                    seconds[service] = max(seconds[service], 0.0, well_at - begun)
-            pending = left
-            if pending and time.monotonic() - begun > timeout:
+        with self.checks.kept_up():
+            while pending:
+                if pending[0].observed.service != named:
+                    named = pending[0].observed.service
+                    waiting(named)
+                left = []
                 for watch in pending:
-                    late = self._not_well(watch, f"within {timeout:.0f} seconds")
-                    failures.setdefault(watch.observed.service, late)
-                pending = []
-            if pending:
-                time.sleep(
-                    _pause(LOOK_EVERY, LOOK_SHARE * (time.monotonic() - begun), LONGEST_LOOK)
-                )
+                    service = watch.observed.service
+                    try:
+                        well_at = self._well_at(watch, one_shots)
+                    except ServiceFailed as error:
+                        failures.setdefault(service, error)
+                        continue
+                    if well_at is None:
+                        left.append(watch)
+                    else:
+                        seconds[service] = max(seconds[service], 0.0, well_at - begun)
+                pending = left
+                if pending and time.monotonic() - begun > timeout:
+                    for watch in pending:
+                        late = self._not_well(watch, f"within {timeout:.0f} seconds")
+                        failures.setdefault(watch.observed.service, late)
+                    pending = []
+                if pending:
+                    time.sleep(
+                        _pause(LOOK_EVERY, LOOK_SHARE * (time.monotonic() - begun), LONGEST_LOOK)
+                    )
         if failures:
             failed = ServiceFailed.of(failures)
             failed.waited = {n: took for n, took in seconds.items() if n not in failures}

@@ -218,8 +218,7 @@ class ComposeRuntime:
         """
         model = self._model_if_readable()
         one_shots = model.completing if model else frozenset[str]()
-        with self._units.checks.kept_up():
-            return self._units.wait(units, timeout, waiting, one_shots)
+        return self._units.wait(units, timeout, waiting, one_shots)
 
     def await_entry_point(self, service: str, seconds: float) -> str | None:
         """Wait for the entry points of this service's containers; see `entry_point`."""
