@@ -72,6 +72,7 @@ def breaches_of_drivers(source: Source) -> Iterator[str]:
             yield f"{source.path}: imports {name}"
 
 
+@pytest.mark.thorough
 def test_nothing_decides_by_the_name_of_an_engine() -> None:
     """It asks for a capability, or a driver does it."""
     assert [breach for source in sources() for breach in breaches_of_engines(source)] == []
