@@ -49,7 +49,7 @@ PARALLEL_QUICK = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder
 # What `--long` runs on each named engine, and of which the normal run takes those of mark `sample`.
 ON_ENGINES = ("contract", "e2e")
 # The run without options tries the core and one of so many files that take long, others each time.
-ONE_IN = 6
+ONE_IN = 8
 AGAIN = ["--reruns=1", "--only-rerun=Timeout >", "--only-rerun=TimeoutExpired"]
 
 

@@ -15,7 +15,6 @@ pytestmark = pytest.mark.engine
 EVERYTHING = {"db", "redis", "backend", "frontend", "proxy"}
 
 
-@pytest.mark.core
 @pytest.mark.sample
 def test_what_was_there_at_the_backup_is_back_after_the_restore(core: Checkout) -> None:
     """Rules, memories with vectors, files and redis; and everything that ran runs again."""

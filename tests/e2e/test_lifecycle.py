@@ -245,7 +245,6 @@ def test_everything_works_from_a_bare_environment(core: Checkout) -> None:
         assert "\x1b" not in ended.stdout + ended.stderr
 
 
-@pytest.mark.core
 def test_every_task_works_in_a_terminal(core: Checkout) -> None:
     """What the other tests run in a pipe and a bare environment, typed at a terminal."""
     wanted = [
