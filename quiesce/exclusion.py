@@ -57,6 +57,17 @@ def is_run_folder(name: str) -> bool:
     return _RUN_FOLDER.fullmatch(name) is not None
 
 
+def previous_copy(run: str) -> str:
+    """Return the folder in a volume's root with the content that the exchange of `run` replaced."""
+    return f"{RUN_FOLDER_PREFIX}{run}/old"
+
+
+def replaced_copy(run: str) -> str:
+    """Return the folder in a volume's root with the content that was live before the exchange of
+    `run` was undone."""
+    return f"{RUN_FOLDER_PREFIX}{run}/new"
+
+
 class Exclusion:
     """Decides which paths (`./a/b`, as find prints them) are left out."""
 

@@ -171,6 +171,9 @@ class EngineDatabases:
     def block_connections(self, service: str, names: Sequence[str]) -> None:
         self._at(service).block_connections(service, names)
 
+    def allow_connections(self, service: str, names: Sequence[str]) -> None:
+        self._at(service).allow_connections(service, names)
+
     def swap(self, service: str, swaps: Sequence[DatabaseSwap]) -> None:
         self._at(service).swap(service, swaps)
 

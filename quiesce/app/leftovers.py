@@ -15,10 +15,12 @@ from quiesce.plan.pending import (
     is_clean_up,
     left_over,
     may_wait,
+    released,
+    safety_sets,
     services_of,
     without_decided,
 )
-from quiesce.plan.steps import DropDatabase, FinishSwap
+from quiesce.plan.steps import DropDatabase, FinishSwap, MakeSafetySet
 from quiesce.report import words
 from quiesce.report.values import Leftover
 
@@ -90,6 +92,7 @@ class Later:
         return (self._noted,)
 
     def _take(self, step: Step, problem: str) -> bool:
+        step = released(step, tuple(self._failed))
         self._failed[step] = problem
         alone = [failed for failed in self._failed if failed not in self.together]
         again = left_over(self.together, tuple(self._failed))
@@ -162,7 +165,13 @@ def require_nothing_left(stack: Stack, ports: Ports, notes: tuple[Pending, ...])
 def _leftovers(stack: Stack, ports: Ports, note: Pending) -> Iterator[Leftover]:
     run, tries = note.plan.run, words.counted(note.tries, "try", "tries")
     since = f"{tries} since {note.since:%Y-%m-%d %H:%M} UTC"
+    waiting = safety_sets(note.steps)
+    for made in waiting:
+        yield _unmade(stack, ports, note, made, since)
+    unmade = {made.set for made in waiting}
     for step in note.clean_ups:
+        if step in waiting or getattr(step, "kept_in", "") in unmade:
+            continue  # it stays until its safety set is made
         what, by_hand = describe_leftover(step, run, str(stack.backups))
         size = _size(stack, ports, step, run)
         problem = note.problem(step) or "it was not tried"
@@ -189,6 +198,44 @@ def _leftovers(stack: Stack, ports: Ports, note: Pending) -> Iterator[Leftover]:
             service=True,
             tries=note.tries,
         )
+
+
+def _unmade(stack: Stack, ports: Ports, note: Pending, made: MakeSafetySet, since: str) -> Leftover:
+    """Return what to say of a safety set that could not be made."""
+    kept = [
+        step
+        for step in note.clean_ups
+        if isinstance(step, DropDatabase | FinishSwap) and step.kept_in == made.set
+    ]
+    sizes = [_size(stack, ports, step, made.run) for step in kept]
+    names = [
+        f"database {step.name}"
+        if isinstance(step, DropDatabase)
+        else f"folder .quiesce-{made.run} in {step.noun} {step.volume}"
+        for step in kept
+    ]
+    total = sum(filter(None, sizes))
+    size = f" ({words.size(total)})" if total else ""
+    problem = note.problem(made) or "it was not tried"
+    return Leftover(
+        made.run,
+        made.set,
+        f"safety set {made.set} could not be made: {problem}; the data that was replaced stays in "
+        f"{', '.join(names)}{size}",
+        f"correct that, then run 'inv recover'; every later run tries again ({since}); until then "
+        "'inv undo-restore' puts that data back by renames",
+        bytes=total or None,
+        tries=note.tries,
+    )
+
+
+def require_safety_set(stack: Stack, ports: Ports, run: str) -> None:
+    """Raise RecoveryPending if the safety set of this run could not be made."""
+    notes, _ = pending.read_all(runs_folder(stack))
+    for note in notes:
+        if note.plan.run == run and safety_sets(note.steps):
+            first = next(_leftovers(stack, ports, note))
+            raise RecoveryPending(f"the restored data is in use, but {first.fact}", first.hint)
 
 
 def _size(stack: Stack, ports: Ports, step: Step, run: str) -> int | None:

@@ -77,7 +77,9 @@ class Changing:
     ) -> Run:
         """Execute the plan with a journal; return the run with its results. Raises as the
         executor."""
-        run = self.last = Run(plan.run, self.stack, observed, self.ports, sources or {})
+        folder = runs_folder(self.stack)
+        run = Run(plan.run, self.stack, observed, self.ports, sources or {}, runs_folder=folder)
+        self.last = run
         journal = Journal(runs_folder(self.stack), plan.run)
         if self.held is not None:
             # Planning and questions take time. If the lock file was removed, another run may have a
@@ -124,6 +126,8 @@ class Changing:
             )
         done = [self._finish(dead) for dead in journals.unfinished(folder)]
         for note in notes:
+            if not note.path.exists():
+                continue  # a recovered run undid that exchange
             if note.services and self.task in DECIDING:
                 # A task that stops services does not wait for their start.
                 self.pending += (note,)
@@ -153,12 +157,23 @@ class Changing:
                 self._same_engine(note.plan, observed)
             else:
                 observed = NOTHING
-            self._execute(note.plan, observed, note.plan.nodes, later)
+            self._execute(note.plan, observed, note.plan.nodes, later, note.since)
         except QuiesceError as error:
             if isinstance(error, Busy | Interrupted):
                 raise
             later.put_off(error)
-        self.pending += later.report()
+        left = later.report()
+        if not left:
+            self._discard(note.plan.run)
+        self.pending += left
+
+    def _discard(self, run: str) -> None:
+        try:
+            self.ports.store.discard(run)
+        except QuiesceError as error:
+            self.ports.sink.warn(
+                f"the files of run {run} cannot be removed: {error.fact}; {error.hint}"
+            )
 
     def _finish(self, dead: DeadRun) -> str:
         sink = self.ports.sink
@@ -197,14 +212,21 @@ class Changing:
         return dead.plan.request
 
     def _execute(
-        self, plan: Plan, observed: Observed, nodes: tuple[Node, ...], later: Later
+        self,
+        plan: Plan,
+        observed: Observed,
+        nodes: tuple[Node, ...],
+        later: Later,
+        since: datetime | None = None,
     ) -> None:
         """Execute steps of a dead run under its own id, which is in the names of what it
-        created."""
+        created. `since` is when they became pending, in case its journal is gone."""
         if not nodes:
             return
         remember = later.postpone if split(nodes)[0] == () else later.clean_up
-        run = Run(plan.run, self.stack, observed, self.ports)
+        folder = runs_folder(self.stack)
+        run = Run(plan.run, self.stack, observed, self.ports, runs_folder=folder)
+        run.exchanged_at = journals.exchanged_at(folder, plan.run) or since
         Executor(run, _Unwritten(), self.interrupts, self.handlers, remember).execute(
             replace(plan, nodes=nodes)
         )

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from quiesce.app import run_reports
 from quiesce.app.confirm import require_yes
-from quiesce.app.leftovers import leftovers, require_services
+from quiesce.app.leftovers import leftovers, require_safety_set, require_services
 from quiesce.app.run import changing
 from quiesce.app.wiring import SystemClock, check_recipients, connect, disconnect, open_store
 from quiesce.errors import CheckFailed, RecoveryPending, Refused, RequestError
@@ -22,7 +22,7 @@ from quiesce.observed import Engine, Observed
 from quiesce.plan import naming
 from quiesce.plan.foreign_mounts import refuse_foreign_mounts
 from quiesce.plan.project_name import refuse_other_projects
-from quiesce.plan.steps import EncryptSet, ExportSnapshot, steps_of
+from quiesce.plan.steps import DumpDatabase, EncryptSet, ExportSnapshot, steps_of, with_parts
 
 if TYPE_CHECKING:
     from quiesce.app.run import Changing
@@ -80,12 +80,14 @@ class Session:
         *,
         confirm: str | Confirm = "",
         sources: Mapping[str, RestoreSource] | None = None,
+        replaces: str = "",
         note: str = "",
     ) -> Run | None:
         """Observe, plan and execute; for a dry run, observe, plan and show. Return None for a dry
         run.
 
-        A change with `sources` replaces data, and is recorded in the log of restores with `note`.
+        A change with `sources` replaces data, and is recorded in the log of restores with `note`;
+        so is one that names in `replaces` what it brings back.
 
         `confirm` is a yes/no question, or is called with the plan and raises Refused. An empty plan
         needs no confirmation.
@@ -120,7 +122,7 @@ class Session:
             plan = planner(work.ports, seen, run_id)
             refuse_foreign_mounts(seen, plan)
             self._require_holdable(work.ports, seen, plan)
-            if any(isinstance(step, EncryptSet) for _, step in steps_of(plan.nodes)):
+            if any(isinstance(step, EncryptSet) for step in with_parts(plan.nodes)):
                 # Check before anything stops, not when the set is encrypted.
                 check_recipients(self.stack)
             if isinstance(confirm, str):
@@ -128,7 +130,7 @@ class Session:
                     self.require_yes(confirm)
             elif plan.nodes:
                 confirm(work.ports, seen, plan)
-            account.source, account.note = ", ".join(sources or ()), note
+            account.source, account.note = replaces or ", ".join(sources or ()), note
             account.begin_restore(self.clock.now())
             try:
                 run = work.execute(plan, seen, sources)
@@ -158,6 +160,7 @@ class Session:
             for one in leftovers(self.stack, work.ports)
         ]
         try:
+            require_safety_set(self.stack, work.ports, work.run)
             require_services(self.stack)
         except RecoveryPending as pending:
             account.pending = self._pending = pending
@@ -172,7 +175,9 @@ class Session:
         """Raise RequestError for anything that would prevent exporting snapshots once services are
         stopped."""
         keys = {
-            step.database for _, step in steps_of(plan.nodes) if isinstance(step, ExportSnapshot)
+            step.database
+            for step in with_parts(plan.nodes)
+            if isinstance(step, ExportSnapshot | DumpDatabase)
         }
         there = [d for d in self.stack.databases if d.key in keys and seen.database(d.key).exists]
         if there and (problems := ports.databases.preparing(there)):

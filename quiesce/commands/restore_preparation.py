@@ -48,6 +48,8 @@ def check_request(source: RestoreSource, request: RestoreRequest) -> None:
             f"{source.name} contains no rows and cannot be restored",
             f"restore it by hand with {source.path / 'RESTORE.md'}, or choose a full set",
         )
+    if request.safety_first and not request.safety:
+        raise RequestError("--safety-first and --no-safety are opposites", "give one of them")
     only_rows = rows_alone(source, request)
     for option, given in (
         ("--in-place", request.in_place),

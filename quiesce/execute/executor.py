@@ -25,7 +25,7 @@ from quiesce.execute.journal import Journal
 from quiesce.execute.run import Run
 from quiesce.file_errors import hint_for, reason
 from quiesce.plan.phases import phases_of
-from quiesce.plan.steps import Bracket, Node, Plan, Step
+from quiesce.plan.steps import EXCHANGING, Bracket, Node, Plan, Step
 
 Handlers = Mapping[type[Any], Callable[[Any, Run], str]]
 #: Takes a failed step that may stay pending, with its error; returns whether it was recorded.
@@ -162,7 +162,11 @@ class Executor:
 
     def _step(self, step: Step, at: str, depth: int) -> None:
         words = step.sentence()
-        self._record("begin", at)
+        facts = {}
+        if isinstance(step, EXCHANGING):
+            # A safety set that a recovery makes shows this instant.
+            facts = {"at": self._run.ports.clock.now().isoformat()}
+        self._record("begin", at, **facts)
         self._sink.step_begins(at, words, step.why, depth, self._phases.get(at, ""))
         began = self._run.ports.clock.monotonic()
         try:
@@ -177,9 +181,9 @@ class Executor:
         self._sink.step_ends(at, words, self._run.ports.clock.monotonic() - began, result)
         self._record("end", at)
 
-    def _record(self, event: str, at: str) -> None:
+    def _record(self, event: str, position: str, **facts: str) -> None:
         try:
-            self._journal.write(event, position=at)
+            self._journal.write(event, position=position, **facts)
         except OSError as error:
             if not self._shielded and event in ("owed", "begin"):
                 # A step that cannot be recorded is not started.

@@ -27,7 +27,7 @@ from quiesce.errors import RecoveryPending, RequestError, translate_errors
 from quiesce.execute.alive import lives, own_identity
 from quiesce.file_errors import hint_for, reason
 from quiesce.plan.recover import Progress
-from quiesce.plan.steps import Plan
+from quiesce.plan.steps import EXCHANGING, Plan, steps_of
 from quiesce.private_files import make_private, open_private, read_private, same_file
 
 VERSION = 1
@@ -316,6 +316,22 @@ def _read_events(path: Path) -> tuple[list[Mapping[str, Any]], int]:
         events.append(event)
         end += len(line)
     return events, end
+
+
+def exchanged_at(folder: Path, run: str) -> datetime | None:
+    """Return when the exchange of live data of a run began, None if its journal does not say."""
+    path = folder / f"{run}.jsonl"
+    with contextlib.suppress(OSError, ValueError, NotDecodable):
+        events, _ = _read_events(path)
+        if not events or events[0].get("version") != VERSION:
+            return None
+        plan: Plan = decode(Plan, events[0].get("plan"))
+        steps = dict(steps_of(plan.nodes))
+        for event in events:
+            step = steps.get(str(event.get("position")))
+            if event.get("event") == "begin" and "at" in event and isinstance(step, EXCHANGING):
+                return datetime.fromisoformat(str(event["at"]))
+    return None
 
 
 def _sync_folder(folder: Path) -> None:

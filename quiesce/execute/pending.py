@@ -84,6 +84,11 @@ def keep_only(pending: Pending, steps: tuple[Step, ...]) -> None:
         _write(replace(pending, plan=replace(pending.plan, nodes=steps), problems=problems))
 
 
+def forget(folder: Path, run: str) -> None:
+    """Remove the record of this run, if there is one."""
+    (folder / f"{run}{_ENDING}").unlink(missing_ok=True)
+
+
 def _write(pending: Pending) -> None:
     document = {
         "version": VERSION,

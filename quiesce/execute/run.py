@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from quiesce.errors import QuiesceError
@@ -14,7 +15,7 @@ from quiesce.model import (
     RestoreSource,
     Stack,
 )
-from quiesce.observed import Observed
+from quiesce.observed import ExternalSession, Observed
 from quiesce.ports import (
     BackupStore,
     Clock,
@@ -101,6 +102,19 @@ class Run:
     unasked: set[str] = field(default_factory=set)
     #: What was restored differently in a database, in words.
     eased: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    #: When the exchange of live data began, by this process or by the run that is recovered.
+    exchanged_at: datetime | None = None
+    #: Sessions of other clients that were at work when the exchange ended them.
+    ended_sessions: tuple[ExternalSession, ...] = ()
+    #: The safety sets that were made, so that what they contain may be removed.
+    kept: set[str] = field(default_factory=set)
+    #: The folder of the journals and of pending work.
+    runs_folder: Path = Path("/nowhere")
+
+    def exchange_begins(self) -> None:
+        """Note the instant which the safety set shows: nothing writes to the live data from now
+        on."""
+        self.exchanged_at = self.exchanged_at or self.ports.clock.now()
 
     def measure_meanwhile(self) -> None:
         """Compute checksums of complete members of every unfinished set, in the background."""

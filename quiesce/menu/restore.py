@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     as_="restore one database under this new name, beside the live one; nothing stops",
     from_instance="allow a set of this other instance (with latest: its latest set)",
     no_safety="do not make a safety set of the data that is replaced: no undo is possible",
+    safety_first="make the safety set before the exchange, while services are stopped",
     create_roles="create roles of the set that are missing on the server, without passwords",
     break_replication="drop subscriptions and logical slots of the databases that are replaced",
     no_restart="do not start the stopped services again",
@@ -52,6 +53,7 @@ def restore(
     as_: str = "",
     from_instance: str | None = None,
     no_safety: bool = False,
+    safety_first: bool = False,
     create_roles: bool = False,
     break_replication: bool = False,
     no_restart: bool = False,
@@ -68,6 +70,7 @@ def restore(
     request = RestoreRequest(
         listed(only),
         safety=not no_safety,
+        safety_first=safety_first,
         restart=not no_restart,
         data_only=data_only,
         in_place=in_place,
@@ -109,7 +112,7 @@ def undo_restore(
     """Bring back the data that the last restore replaced."""
     from quiesce.app.requests import RestoreRequest
     from quiesce.commands.offsite import use_identity
-    from quiesce.commands.restore import run_restore
+    from quiesce.commands.undo import run_undo
 
     session = use_identity(session, identity)
     request = RestoreRequest(
@@ -118,7 +121,7 @@ def undo_restore(
         skip_broken=skip_broken,
         break_replication=break_replication,
     )
-    run_restore(session, "latest:safety", request, note=note)
+    run_undo(session, request, note)
 
 
 @command(everywhere=True)

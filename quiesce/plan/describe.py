@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quiesce.plan.steps import PARTS, Bracket, Node, Plan
+from quiesce.plan.steps import PARTS, Bracket, MakeSafetySet, Node, Plan
 from quiesce.plan.window import is_window, starts_again, stopped
 
 #: Begins the lines that set the window apart.
@@ -37,6 +37,8 @@ def _lines(nodes: tuple[Node, ...], depth: int) -> list[str]:
     for node in nodes:
         if not isinstance(node, Bracket):
             lines.append(f"{indent}{node.sentence()} — {node.why}")
+            if isinstance(node, MakeSafetySet):
+                lines += _lines(node.steps, depth + 1)
             continue
         window = is_window(node)
         if window:

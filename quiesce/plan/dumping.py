@@ -14,7 +14,7 @@ _NO_SNAPSHOT = "its engine has no snapshots"
 
 def dumps(set_name: str, databases: Sequence[Database], kind: SetKind) -> tuple[Node, ...]:
     """Return the steps that dump what is held, and each server's roles once, if it has any."""
-    return (*_dumps(set_name, databases, kind, _AFTERWARDS), *_roles(set_name, databases))
+    return (*_dumps(set_name, databases, kind, _AFTERWARDS), *globals_of(set_name, databases))
 
 
 def around(
@@ -27,25 +27,28 @@ def around(
     """
     if in_window:
         dumped = _dumps(set_name, databases, kind, in_window)
-        return (*dumped, *_roles(set_name, databases)), ()
+        return (*dumped, *globals_of(set_name, databases)), ()
     later = able(databases, "snapshots")
     first = tuple(one for one in databases if one not in later)
     return (
         _dumps(set_name, first, kind, _NO_SNAPSHOT),
-        (*_dumps(set_name, later, kind, _AFTERWARDS), *_roles(set_name, databases)),
+        (*_dumps(set_name, later, kind, _AFTERWARDS), *globals_of(set_name, databases)),
     )
 
 
 def _dumps(
     set_name: str, databases: Sequence[Database], kind: SetKind, why: str
 ) -> tuple[Node, ...]:
-    return tuple(
-        DumpDatabase(set_name, d.key, kind, f"databases/{d.key}{engine_of(d.engine).suffix}", why)
-        for d in databases
-    )
+    return tuple(DumpDatabase(set_name, d.key, kind, dump_file(d), why) for d in databases)
 
 
-def _roles(set_name: str, databases: Sequence[Database]) -> tuple[Node, ...]:
+def dump_file(database: Database) -> str:
+    """Return the file of a database's dump in a set."""
+    return f"databases/{database.key}{engine_of(database.engine).suffix}"
+
+
+def globals_of(set_name: str, databases: Sequence[Database]) -> tuple[Node, ...]:
+    """Return the steps that dump each server's roles once, if it has any."""
     servers = tuple(dict.fromkeys(d.service for d in able(databases, "globals")))
     return tuple(
         DumpGlobals(

@@ -78,6 +78,17 @@ def inconsistency(
     return "" if busy else f"{where}, by a client that has disconnected since"
 
 
+def ended_sessions(sessions: Sequence[ExternalSession]) -> str:
+    """Return what cannot be proven about databases from which these clients were disconnected
+    after services had stopped, or ""."""
+    if not sessions:
+        return ""
+    return (
+        "these clients were connected until the exchange, and may have written after services had "
+        f"stopped: {'; '.join(map(session_words, sessions))}"
+    )
+
+
 def doubt(key: str, seen: Meanwhile) -> str:
     """Return what cannot be proven about the snapshot of a database, or ""."""
     if not seen.transactions or seen.tables:

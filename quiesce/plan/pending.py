@@ -15,6 +15,8 @@ from quiesce.plan.steps import (
     DiscardStaging,
     DropDatabase,
     FinishSwap,
+    ForgetPending,
+    MakeSafetySet,
     Node,
     Plan,
     ReleaseSnapshot,
@@ -31,14 +33,18 @@ from quiesce.plan.steps import (
     steps_of,
 )
 
-_CLEAN_UPS = (DropDatabase, UnmarkDatabase, FinishSwap, DiscardStaging, ReleaseSnapshot)
+_CLEAN_UPS = (
+    *(DropDatabase, UnmarkDatabase, FinishSwap, DiscardStaging, ReleaseSnapshot),
+    # Until it is made, what it is made of stays, and restoring that by renames stays possible.
+    *(MakeSafetySet, ForgetPending),
+)
 _SERVICES = (StartServices, WaitHealthy, WaitServices, CheckAddresses, RunCommand)
 #: Tasks by which the user decides which services run.
 DECIDING = frozenset("up start stop restart rebuild down clean clean-all nuke shutdown".split())
 
 
 def is_clean_up(step: Step) -> bool:
-    """Whether the step only removes what is no longer needed."""
+    """Whether the step only removes what is no longer needed, or saves it before that."""
     return isinstance(step, _CLEAN_UPS)
 
 
@@ -67,6 +73,22 @@ def left_over(steps: tuple[Step, ...], failed: tuple[Step, ...]) -> tuple[Step, 
     return tuple(step for step in steps if step in failed or (services and not is_clean_up(step)))
 
 
+def safety_sets(steps: tuple[Step, ...]) -> tuple[MakeSafetySet, ...]:
+    """Return the safety sets among these steps."""
+    return tuple(step for step in steps if isinstance(step, MakeSafetySet))
+
+
+def released(step: Step, failed: tuple[Step, ...]) -> Step:
+    """Return the step without its condition if the safety set that it waits for was made.
+
+    Otherwise the set could never be removed before what it contains.
+    """
+    if not isinstance(step, DropDatabase | FinishSwap) or not step.kept_in:
+        return step
+    waits = any(one.set == step.kept_in for one in safety_sets(failed))
+    return step if waits else replace(step, kept_in="")
+
+
 def services_of(steps: tuple[Step, ...]) -> tuple[str, ...]:
     """Return the services that these steps start, or in which they run a command."""
     names: list[str] = []
@@ -89,11 +111,13 @@ def describe_leftover(step: Step, run: str, backups: str) -> tuple[str, str]:
             "not needed, because it is harmless",
         )
     if isinstance(step, FinishSwap):
-        folder = f".quiesce-{run}"
+        folder = f".quiesce-{step.run or run}"
         return (
             f"folder {folder} in {step.noun} {step.volume}",
             f"as root, rm -r {folder} in the mountpoint that 'inv volumes' shows",
         )
+    if isinstance(step, ForgetPending):
+        return f"the record of run {step.run}", "not needed, because that run was undone"
     if isinstance(step, ReleaseSnapshot):
         session = f"a session of run {run} in database {step.database}"
         return session, "not needed, because it ends with its process"

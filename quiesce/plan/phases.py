@@ -32,7 +32,8 @@ _NAMES: Mapping[str, tuple[type[s.Step], ...]] = {
         *(s.BlockConnections, s.SwapDatabases, s.SwapVolume),
         *(s.PutBackDatabases, s.PutBackVolume),
     ),
-    "remove the previous data": (s.DropDatabase, s.FinishSwap, s.DiscardStaging),
+    "make the safety set": (s.MakeSafetySet,),
+    "remove the previous data": (s.DropDatabase, s.FinishSwap, s.DiscardStaging, s.ForgetPending),
     "stop services": (s.StopServices, s.HoldRestart),
     "start services": (
         *(s.UpServices, s.StartServices, s.FreeRestart, s.WaitHealthy, s.WaitServices),

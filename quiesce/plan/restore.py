@@ -1,11 +1,12 @@
 """The plan of a restore. Pure.
 
     hot     build staging databases, check and migrate them; stage volumes    services running
-    quiet   stop users · safety set · exchange · start them again · healthy
-    after   delete the previous copies
+    quiet   stop users · exchange · start them again · healthy
+    after   make the safety set of the previous copies; then delete them
 
-Everything that takes long or can fail on bad data is done while the old data is live. The exchange
-consists of renames only; if services do not become healthy with the new data, it is undone.
+Everything that takes long or can fail on bad data is done while the old data is live, or when
+services run on the new data. The exchange consists of renames only; if services do not become
+healthy with the new data, it is undone.
 """
 
 from __future__ import annotations
@@ -13,12 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quiesce.errors import RequestError
-from quiesce.model import DatabaseSwap, ImportSource, Mode, RestoreSource, Stack, Volume
+from quiesce.model import DatabaseSwap, ImportSource, RestoreSource, Stack, Volume
 from quiesce.observed import Observed, Unit
-from quiesce.plan import backup as backup_plan
-from quiesce.plan import rows, staging
-from quiesce.plan.cold import copies
-from quiesce.plan.dumping import dumps
+from quiesce.plan import rows, safety, staging
 from quiesce.plan.naming import staging_database, suffix_of
 from quiesce.plan.restore_request import (
     Chosen,
@@ -32,20 +30,16 @@ from quiesce.plan.restore_request import (
 )
 from quiesce.plan.services import quiet, start_nodes, with_dependents
 from quiesce.plan.steps import (
-    ArchiveVolume,
     BlockConnections,
     Bracket,
     CreateVolume,
     DiscardStaging,
     DropDatabase,
-    ExportSnapshot,
     FinishSwap,
     Node,
-    OpenSet,
     Plan,
     PutBackDatabases,
     PutBackVolume,
-    RecordStack,
     StageVolume,
     SwapDatabases,
     SwapVolume,
@@ -80,8 +74,7 @@ def plan_restore(
     swaps = _swaps(chosen, observed, run, inputs.taken)
     units, why = users(stack, observed, chosen)
     exchange = _exchange(stack, observed, chosen, swaps, units, request, inputs)
-    servers = _servers(observed, chosen, source)
-    safety = _safety(stack, observed, chosen, safety_set, servers) if request.safety else ()
+    kept = _safety(stack, observed, chosen, swaps, request, source, run, safety_set)
     only_rows = rows_alone(source, request)
     body: tuple[Node, ...] = (
         *staging.roles(source, inputs.roles),
@@ -93,12 +86,13 @@ def plan_restore(
             else staging.dumps(chosen.databases, swaps, source, request, inputs)
         ),
         *_stage(observed, chosen, source, request.path),
+        *kept.hot,
         *quiet(
             stack,
             observed,
             units,
             why,
-            (*safety, exchange),
+            (*kept.stopped, exchange),
             come_back=request.restart,
             boot_safe=False,
         ),
@@ -114,8 +108,9 @@ def plan_restore(
             for swap in swaps
             if not swap.aside
         ),
-        *(_drop(swap.database, swap.aside, run) for swap in swaps if swap.aside),
-        *(_finish(v, "the restored content works") for v in chosen.volumes),
+        *kept.after,
+        *(_drop(swap.database, swap.aside, run, kept.kept_in) for swap in swaps if swap.aside),
+        *(_finish(v, "the restored content works", kept.kept_in) for v in chosen.volumes),
         DiscardStaging("clean up"),
     )
     # In the bracket: otherwise previous copies would stay forever after a crash in these steps.
@@ -150,11 +145,13 @@ def _in_place(
     (database,) = chosen.databases
     (target,) = inputs.rows
     units, why_stopped = users(stack, observed, chosen)
-    safety = _safety(stack, observed, chosen, safety_set, ()) if request.safety else ()
+    kept = _safety(stack, observed, chosen, (), request, source, run, safety_set)
     why = "in one transaction, which also compares them with the set"
     step = rows.replace_rows(source, target, database.name, why, request)
     discard = DiscardStaging("clean up")
-    body = quiet(stack, observed, units, why_stopped, (*safety, step), come_back=request.restart)
+    body = quiet(
+        stack, observed, units, why_stopped, (*kept.stopped, step), come_back=request.restart
+    )
     nodes = (Bracket(f"rows of {source.name}", (), body, on_failure=(discard,)), discard)
     words = f"restore the rows of {database.key} in {source.name} in place"
     return Plan(run, "restore", stack.instance.name, words, stack.digest, observed.engine.id, nodes)
@@ -230,34 +227,25 @@ def _safety(
     stack: Stack,
     observed: Observed,
     chosen: Chosen,
+    swaps: tuple[DatabaseSwap, ...],
+    request: RestoreRequest,
+    source: RestoreSource,
+    run: str,
     name: str,
-    servers: Sequence[tuple[str, Volume]],
-) -> tuple[Node, ...]:
-    """A set of exactly what is replaced, while its writers are stopped; `servers` are stopped."""
-    databases = tuple(d for d in chosen.databases if observed.database(d.key).exists)
-    volumes = tuple(v for v in chosen.volumes if observed.volume(v.key).exists)
-    if not databases and not volumes:
-        return ()
-    whole = [volume for _, volume in servers]
-    mode: Mode = "cold" if whole else "consistent"
-    why = "so that 'inv undo-restore' can undo the restore"
-    running = tuple(dict.fromkeys(unit.service for unit in observed.running))
-    return (
-        OpenSet(name, "full", mode, "before restore", False, running, (), why, safety=True),
-        *(ExportSnapshot(d.key, "the services that use it are stopped") for d in databases),
-        *backup_plan.check_idle(stack, name, backup_plan.Selection(databases, volumes)),
-        *copies(name, servers),
-        *(
-            ArchiveVolume(
-                name, v.key, 0, v.stem, "the services that use it are stopped", noun=v.noun
-            )
-            for v in volumes
-            if v not in whole
-        ),
-        *dumps(name, databases, "full"),
-        RecordStack(name, "so that the set documents its origin"),
-        *backup_plan.sealing(stack, name, why),
+) -> safety.SafetySteps:
+    """The steps of a safety set of exactly what is replaced, by their places in the plan."""
+    replaced = safety.Replaced(
+        tuple(d for d in chosen.databases if observed.database(d.key).exists),
+        tuple(v for v in chosen.volumes if observed.volume(v.key).exists),
+        _servers(observed, chosen, source),
     )
+    if not request.safety:
+        return safety.SafetySteps()
+    if request.safety_first or request.in_place:
+        return safety.first(stack, observed, replaced, name)
+    if request.path:
+        return safety.levels(stack, observed, replaced, name)
+    return safety.afterwards(stack, observed, replaced, swaps, name, run)
 
 
 def _exchange(
@@ -269,7 +257,7 @@ def _exchange(
     request: RestoreRequest,
     inputs: RestoreInputs,
 ) -> Bracket:
-    servers = _by_server(chosen, swaps)
+    servers = by_server(chosen, swaps)
     fences = tuple(
         BlockConnections(
             service,
@@ -319,9 +307,10 @@ def _exchange(
     )
 
 
-def _by_server(
+def by_server(
     chosen: Chosen, swaps: Sequence[DatabaseSwap]
 ) -> tuple[tuple[str, tuple[DatabaseSwap, ...]], ...]:
+    """Return the swaps of each server, by its service."""
     service_of = {database.key: database.service for database in chosen.databases}
     servers = dict.fromkeys(service_of.values())
     return tuple(
@@ -330,9 +319,9 @@ def _by_server(
     )
 
 
-def _finish(volume: Volume, why: str) -> FinishSwap:
-    return FinishSwap(volume.key, why, noun=volume.noun)
+def _finish(volume: Volume, why: str, kept_in: str = "") -> FinishSwap:
+    return FinishSwap(volume.key, why, noun=volume.noun, kept_in=kept_in)
 
 
-def _drop(database: str, name: str, run: str) -> DropDatabase:
-    return DropDatabase(database, name, suffix_of(run), "no longer needed")
+def _drop(database: str, name: str, run: str, kept_in: str = "") -> DropDatabase:
+    return DropDatabase(database, name, suffix_of(run), "no longer needed", kept_in=kept_in)

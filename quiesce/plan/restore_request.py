@@ -37,6 +37,8 @@ class RestoreRequest:
 
     only: tuple[str, ...] = ()
     safety: bool = True
+    #: Make the safety set before the exchange, while services are stopped.
+    safety_first: bool = False
     restart: bool = True
     data_only: bool = False
     in_place: bool = False

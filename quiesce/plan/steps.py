@@ -289,7 +289,8 @@ class ExportSnapshot(Step):
 class CheckIdle(Step):
     """Other sessions in these databases are reported; if one wrote, the set records it.
 
-    `ignored` are application and user names that are permitted.
+    `ignored` are application and user names that are permitted. `set` is "" before an exchange,
+    which ends these sessions.
     """
 
     former: ClassVar[str] = "CheckRest"
@@ -352,12 +353,14 @@ class CheckAddresses(Step):
 
 @dataclass(frozen=True, slots=True)
 class CheckShutdown(Step):
-    """PostgreSQL in `service` shut down cleanly, according to its data directory in `volume`."""
+    """PostgreSQL in `service` shut down cleanly, according to its data directory in `volume`, or in
+    `copy`, a folder in the root that an exchange left. `set` records it, unless it is ""."""
 
     set: str
     service: str
     volume: str
     noun: Noun = field(default="volume", kw_only=True)
+    copy: str = field(default="", kw_only=True, metadata=SPARSE)
     why: str
 
     def sentence(self) -> str:
@@ -377,15 +380,21 @@ class ReleaseSnapshot(Step):
 
 @dataclass(frozen=True, slots=True)
 class DumpDatabase(Step):
-    """The held snapshot of this database is dumped to `file` of the set, with its record."""
+    """The held snapshot of this database is dumped to `file` of the set, with its record.
+
+    With `copy`, the name of a database that an exchange left, that one is dumped as if it were it.
+    """
 
     set: str
     database: str
     kind: SetKind
     file: str
+    copy: str = field(default="", kw_only=True, metadata=SPARSE)
     why: str
 
     def sentence(self) -> str:
+        if self.copy:
+            return f"dump {self.copy} as database {self.database} ({self.kind})"
         return f"dump database {self.database} ({self.kind})"
 
 
@@ -420,7 +429,8 @@ class DumpGlobals(Step):
 class ArchiveVolume(Step):
     """Level 0: the whole volume. Level 1: what changed or was deleted since level 0.
 
-    `left_out` is what patterns excluded when the plan was made.
+    `left_out` is what patterns excluded when the plan was made. With `copy`, a folder in the root
+    that an exchange left, its content is archived as if it were the volume's.
     """
 
     set: str
@@ -429,9 +439,12 @@ class ArchiveVolume(Step):
     file: str
     left_out: tuple[LeftOut, ...] = field(default=(), kw_only=True)
     noun: Noun = field(default="volume", kw_only=True)
+    copy: str = field(default="", kw_only=True, metadata=SPARSE)
     why: str
 
     def sentence(self) -> str:
+        if self.copy:
+            return f"archive the copy of {self.noun} {self.volume} in {self.copy}"
         what = "everything" if self.level == 0 else "changes"
         if self.left_out:
             what = f"everything except {_patterns(self.left_out)}"
@@ -875,11 +888,15 @@ class PutBackDatabases(Step):
 
 @dataclass(frozen=True, slots=True)
 class DropDatabase(Step):
-    """No database `name` exists. Only a name with `suffix` may be dropped."""
+    """No database `name` exists. Only a name with `suffix` may be dropped.
+
+    It is not done before the safety set `kept_in` has been made.
+    """
 
     database: str
     name: str
     suffix: str
+    kept_in: str = field(default="", kw_only=True, metadata=SPARSE)
     why: str
 
     def sentence(self) -> str:
@@ -920,12 +937,14 @@ class StageVolume(Step):
 class SwapVolume(Step):
     """The staged content is live; the previous content is kept beside it.
 
-    `lost` is content of the volume that is in no set and will be deleted.
+    `lost` is content of the volume that is in no set and will be deleted. `run` staged it, if it
+    was not this one.
     """
 
     volume: str
     path: str = field(default="", kw_only=True)
     noun: Noun = field(default="volume", kw_only=True)
+    run: str = field(default="", kw_only=True, metadata=SPARSE)
     lost: tuple[LeftOut, ...] = field(default=(), kw_only=True)
     why: str
 
@@ -936,11 +955,12 @@ class SwapVolume(Step):
 
 @dataclass(frozen=True, slots=True)
 class PutBackVolume(Step):
-    """The content that was live before this run's swap is live again."""
+    """The content that was live before this run's swap, or before that of `run`, is live again."""
 
     volume: str
     path: str = field(default="", kw_only=True)
     noun: Noun = field(default="volume", kw_only=True)
+    run: str = field(default="", kw_only=True, metadata=SPARSE)
     why: str
 
     def sentence(self) -> str:
@@ -949,16 +969,56 @@ class PutBackVolume(Step):
 
 @dataclass(frozen=True, slots=True)
 class FinishSwap(Step):
-    """The volume contains no staged content and no previous copy of this run."""
+    """The volume contains no staged content and no previous copy of this run, or of `run`.
+
+    It is not done before the safety set `kept_in` has been made.
+    """
 
     former: ClassVar[str] = "SettleVolume"
 
     volume: str
     noun: Noun = field(default="volume", kw_only=True)
+    run: str = field(default="", kw_only=True, metadata=SPARSE)
+    kept_in: str = field(default="", kw_only=True, metadata=SPARSE)
     why: str
 
     def sentence(self) -> str:
         return f"remove staged and previous content from {self.noun} {self.volume}"
+
+
+#: The steps with which an exchange of live data begins, or its undoing.
+EXCHANGING = (BlockConnections, SwapDatabases, PutBackDatabases, SwapVolume, PutBackVolume)
+
+
+@dataclass(frozen=True, slots=True)
+class MakeSafetySet(Step):
+    """The safety set is published and was verified. It contains what an exchange replaced, which
+    lies beside the live data, and shows the instant of that exchange.
+
+    `steps` make it, in order; the failure of one ends it, and its unfinished files are removed.
+    `run` is the run of the exchange: `swaps` and `volumes` are what it exchanged.
+    """
+
+    set: str
+    run: str
+    swaps: tuple[DatabaseSwap, ...]
+    volumes: tuple[str, ...]
+    steps: tuple[Node, ...]
+    why: str
+
+    def sentence(self) -> str:
+        return f"make safety set {self.set} of the previous data"
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetPending(Step):
+    """Nothing is pending any more of `run`, whose exchange was undone."""
+
+    run: str
+    why: str
+
+    def sentence(self) -> str:
+        return f"forget the pending safety set of run {self.run}"
 
 
 # -------------------------------------------------------------------------------------- structure
@@ -1030,6 +1090,14 @@ def steps_of(nodes: tuple[Node, ...]) -> Iterator[tuple[str, Step]]:
     for position, node in walk(nodes):
         if not isinstance(node, Bracket):
             yield position, node
+
+
+def with_parts(nodes: tuple[Node, ...]) -> Iterator[Step]:
+    """Yield the steps of `walk`, and after each `MakeSafetySet` the steps that make its set."""
+    for _, step in steps_of(nodes):
+        yield step
+        if isinstance(step, MakeSafetySet):
+            yield from with_parts(step.steps)
 
 
 def names(units: tuple[Unit, ...]) -> str:

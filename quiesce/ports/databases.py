@@ -224,6 +224,10 @@ class DatabaseDriver(Protocol):
         """Terminate all sessions in these databases and block new ones."""
         ...
 
+    def allow_connections(self, service: str, names: Sequence[str]) -> None:
+        """Let sessions connect to these databases again, those that exist."""
+        ...
+
     def swap(self, service: str, swaps: Sequence[DatabaseSwap]) -> None:
         """Exchange all databases at once, and allow connections to the live ones.
 

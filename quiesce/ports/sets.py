@@ -197,3 +197,7 @@ class BackupStore(Protocol):
     def discard(self, run: str) -> None:
         """Remove the staging folder of this run."""
         ...
+
+    def discard_set(self, run: str, name: str) -> None:
+        """Remove the unfinished set of this name from the staging folder of this run."""
+        ...

@@ -88,11 +88,16 @@ class VolumeIO(Protocol):
         stem: str,
         exclude: Sequence[str],
         progress: Progress,
+        *,
+        copy: str = "",
     ) -> VolumeRecord:
         """Write `stem.<level>.tar.zst` (and for level 1 `stem.gone`) into `directory`.
 
         Level 1 contains what changed since this run's level 0, by change time; its record
-        describes both levels together. A level 1 without level 0 is a level 0.
+        describes both levels together. A level 1 without level 0 is a level 0. `copy` is a folder
+        in the root in which an exchange left content: it is archived, alone, as if it were the
+        volume, with the root's owner, mode and times as they were. It needs no `begin`. Raise
+        QuiesceError if it does not exist.
         """
         ...
 
@@ -110,9 +115,9 @@ class VolumeIO(Protocol):
         and journal. Databases that cannot be copied stay as they are in level 0."""
         ...
 
-    def clusters(self, volume: VolumeState) -> tuple[ClusterRecord, ...]:
+    def clusters(self, volume: VolumeState, copy: str = "") -> tuple[ClusterRecord, ...]:
         """Return every PostgreSQL data directory in the volume, as described by its control file.
-        Raise QuiesceError for one that cannot be parsed."""
+        `copy` is as for `archive`. Raise QuiesceError for one that cannot be parsed."""
         ...
 
     def check(self, archives: Sequence[Path], most: VolumeSize | None = None) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ IMPURE_CALLS = frozenset(
 )
 MOST_LINES = 400
 # Lists of nouns, one after the other: nobody reads them from top to bottom.
-VOCABULARIES = {"quiesce/plan/steps.py": 1100}
+VOCABULARIES = {"quiesce/plan/steps.py": 1200}
 
 
 @dataclass(frozen=True)

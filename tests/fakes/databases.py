@@ -336,6 +336,13 @@ class FakeDatabases:
                 if name in server:
                     server[name].is_open = False
 
+    def allow_connections(self, service: str, names: Sequence[str]) -> None:
+        with self._call(f"open:{service}"):
+            server = self._server(service)
+            for name in names:
+                if name in server:
+                    server[name].is_open = True
+
     def swap(self, service: str, swaps: Sequence[DatabaseSwap]) -> None:
         with self._call(f"swap:{service}"):
             server = dict(self._server(service))

@@ -44,11 +44,13 @@ def test_a_backup_has_five_phases() -> None:
     assert failing == {PUTTING_BACK}
 
 
-def test_a_restore_has_three_phases() -> None:
-    """Whatever it makes while services are stopped."""
+def test_a_restore_has_few_phases() -> None:
+    """Its safety set is made when services run again, and then the previous data is removed."""
     request, safety = RestoreRequest(), "core-20261121-020000-safety"
     plan = plan_restore(a_stack(), a_world(), a_set(), request, RestoreInputs(), RUN, safety)
-    assert _phases(plan) == ["build and check new copies", STOPPED, "remove the previous data"]
+    assert _phases(plan) == [
+        *("build and check new copies", STOPPED, "make the safety set", "remove the previous data"),
+    ]
 
 
 def _plain(text: str) -> list[str]:

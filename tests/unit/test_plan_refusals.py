@@ -371,7 +371,7 @@ def test_the_server_of_a_cold_set_is_the_one_that_writes_to_its_volume() -> None
     plan = restore(RestoreRequest(), a_cold_set(), world=replace(world, services=services))
     checked = [step for _, step in s.steps_of(plan.nodes) if isinstance(step, s.CheckShutdown)]
     assert [(step.service, step.volume) for step in checked] == [("db", "postgres-data")]
-    (opened,) = (step for _, step in s.steps_of(plan.nodes) if isinstance(step, s.OpenSet))
+    (opened,) = (step for step in s.with_parts(plan.nodes) if isinstance(step, s.OpenSet))
     assert (opened.mode, opened.safety, opened.pinned) == ("cold", True, False)
     missing = a_world(missing_volumes=["postgres-data"])
     assert "CheckShutdown" not in kinds(restore(RestoreRequest(), a_cold_set(), world=missing))

@@ -29,7 +29,7 @@ from quiesce.plan.restore import plan_restore
 from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
 from quiesce.plan.retention import candidate
 from quiesce.plan.set_ref import SetRef
-from quiesce.plan.steps import OpenSet, Plan, SealSet, steps_of
+from quiesce.plan.steps import OpenSet, Plan, SealSet, with_parts
 from quiesce.report.overview import newer, newest
 from quiesce.report.page.sentences import headline
 from tests.support.builders import NOW, RUN, a_set, a_stack, a_world
@@ -72,7 +72,7 @@ SETS = (
 
 def opened(plan: Plan) -> OpenSet:
     """The one set that a plan makes."""
-    (step,) = (step for _, step in steps_of(plan.nodes) if isinstance(step, OpenSet))
+    (step,) = (step for step in with_parts(plan.nodes) if isinstance(step, OpenSet))
     return step
 
 
@@ -98,7 +98,9 @@ def sealed(step: OpenSet, folder: Path) -> BackupSet:
     return store.read(folder / "backups" / step.set)
 
 
-@pytest.mark.parametrize("plan", [a_restore(), a_restore(restart=False)])
+@pytest.mark.parametrize(
+    "plan", [a_restore(), a_restore(restart=False), a_restore(safety_first=True)]
+)
 def test_a_restore_makes_a_safety_set(plan: Plan, tmp_path: Path) -> None:
     """The step says it, and the manifest of the sealed set does."""
     assert opened(plan).safety

@@ -249,6 +249,10 @@ class PostgresAdmin(Loading):
         with self._maintenance(self._of(service)) as session:
             rename.block_connections(session, names)
 
+    def allow_connections(self, service: str, names: Sequence[str]) -> None:
+        with self._maintenance(self._of(service)) as session:
+            rename.allow_connections(session, names)
+
     def swap(self, service: str, swaps: Sequence[DatabaseSwap]) -> None:
         with self._maintenance(self._of(service)) as session:
             rename.swap(session, swaps, self._run)

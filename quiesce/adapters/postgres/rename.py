@@ -85,6 +85,12 @@ def block_connections(session: Session, names: Collection[str]) -> None:
         pause = min(pause * 2, 0.25)
 
 
+def allow_connections(session: Session, names: Collection[str]) -> None:
+    """Let sessions connect to these databases (those that exist) again."""
+    for name in sorted(existing(session, names)):
+        session.run(_open(name))
+
+
 def _ask_to_end(session: Session, pid: int, application: str, user: str) -> bool:
     """Terminate a session; False for one of the server's own workers that may not be terminated."""
     try:

@@ -255,6 +255,12 @@ class LocalStore:
         with translate_write_errors(self.folder):
             self._scratch.remove(run)
 
+    def discard_set(self, run: str, name: str) -> None:
+        path = self._staging / run / name
+        with translate_write_errors(self.folder):
+            if path.is_dir():
+                shutil.rmtree(path)
+
     def verify(self, backup: BackupSet, progress: Progress) -> tuple[str, ...]:
         return verify(backup, progress)
 

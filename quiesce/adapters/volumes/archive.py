@@ -373,6 +373,16 @@ def _is_unproven(now: Clocks, then: Clocks) -> bool:
     return now.stepped_since(then) or now.filesystem not in PROVEN_FILESYSTEMS
 
 
+def archive_copy(
+    place: Place, stem: Path, exclude: Sequence[str], progress: Progress, *, devices: bool
+) -> Archived:
+    """Archive a folder in which nobody writes, such as what an exchange left, in one level.
+    `devices`: device files are permitted."""
+    stem.parent.mkdir(mode=0o700, exist_ok=True)
+    archived, _ = Archiver(place, stem, Exclusion(exclude), devices, progress, Writing).level_zero()
+    return archived
+
+
 @contextmanager
 def _removed_on_failure(path: Path) -> Iterator[None]:
     try:

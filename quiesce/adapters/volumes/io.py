@@ -18,9 +18,10 @@ from pathlib import Path
 from quiesce.adapters.volumes import exclusion as volume_exclusion
 from quiesce.adapters.volumes import swap as volume_stage
 from quiesce.adapters.volumes import swap_path
-from quiesce.adapters.volumes.archive import Archived, Archiver, LevelZero
+from quiesce.adapters.volumes.archive import Archived, Archiver, LevelZero, archive_copy
 from quiesce.adapters.volumes.direct import Direct
 from quiesce.adapters.volumes.empty_folder import NotPermitted, empty_folder
+from quiesce.adapters.volumes.files_in_use import files_in_use
 from quiesce.adapters.volumes.folder_root import (
     create_here,
     create_on_engine,
@@ -35,8 +36,6 @@ from quiesce.adapters.volumes.location import (
     is_suitable,
     refuse_unsuitable,
 )
-from quiesce.adapters.volumes.open_files import Writing, seen_writing
-from quiesce.adapters.volumes.open_files_helper import seen_beside_writers
 from quiesce.adapters.volumes.pg_control import find_clusters
 from quiesce.adapters.volumes.remote import RemotePlace
 from quiesce.adapters.volumes.sqlite_files import check_archived
@@ -132,7 +131,17 @@ class VolumeFiles:
         stem: str,
         exclude: Sequence[str],
         progress: Progress,
+        *,
+        copy: str = "",
     ) -> VolumeRecord:
+        if copy:
+            with self._copy(volume, copy) as shown, translate_write_errors(directory):
+                # Nobody writes into the folder of an exchange.
+                archived = archive_copy(
+                    shown, directory / stem, exclude, progress, devices=self._allow_devices
+                )
+            self._remarks[volume.name] = archived.remarks
+            return archived.record(volume, directory)
         archiver = self._archiver(volume, directory / stem, exclude, progress)
         with translate_write_errors(directory):
             (directory / stem).parent.mkdir(mode=0o700, exist_ok=True)
@@ -156,12 +165,23 @@ class VolumeFiles:
         with translate_write_errors(directory):
             return copy_live(archiver, record, directory, self._staging / "sqlite", progress)
 
+    @contextmanager
+    def _copy(self, volume: VolumeState, copy: str) -> Iterator[Place]:
+        """A folder that an exchange left, as if it were the volume."""
+        with self._place(volume, writable=True) as place:
+            volume_stage.show_copy(place, copy)
+        with self._place(volume) as place:
+            place.root = f"{place.root}/{copy}"
+            yield place
+
     def _archiver(
         self, volume: VolumeState, stem: Path, exclude: Sequence[str], progress: Progress
     ) -> Archiver:
         self.begin(volume)
         place = self._open[volume.name]
-        writing = functools.partial(self._writing, volume, place)
+        writing = functools.partial(
+            files_in_use, self._helper, self._run, self._staging, volume, place
+        )
         return Archiver(place, stem, Exclusion(exclude), self._allow_devices, progress, writing)
 
     def _level_one(self, volume: VolumeState, archiver: Archiver) -> Archived:
@@ -179,26 +199,10 @@ class VolumeFiles:
             for place in opened:
                 place.close()
 
-    def _writing(self, volume: VolumeState, place: Place) -> Writing:
-        """Return the files that are open for writing in the volume: seen from here, or from beside
-        its writers. A file system that is mounted in a folder may have times of any kind."""
-        writing = self._seen_writing(volume, place)
-        if volume.is_folder and not writing.unseen and (points := mounts_below(place)):
-            first = points[0].decode(errors="backslashreplace")
-            writing.unseen = f"{first} is a mount point, and its file system may date writes late"
-        return writing
-
-    def _seen_writing(self, volume: VolumeState, place: Place) -> Writing:
-        if self._helper is None:
-            return seen_writing(Path(place.root), whole_machine=False)
-        if self._helper.is_local():
-            root = volume.mountpoint or Path("/")
-            writing = seen_writing(root, whole_machine=True)
-            if not writing.unseen:
-                return writing
-        return seen_beside_writers(self._helper, self._run, volume, self._staging)
-
-    def clusters(self, volume: VolumeState) -> tuple[ClusterRecord, ...]:
+    def clusters(self, volume: VolumeState, copy: str = "") -> tuple[ClusterRecord, ...]:
+        if copy:
+            with self._copy(volume, copy) as shown:
+                return find_clusters(shown, volume.key)
         with self._lock:
             place = self._open.get(volume.name)
         if place is not None:

@@ -154,6 +154,18 @@ synced
 """
 )
 
+# $3 is `old` or `new`, whose root was kept aside: as a folder it has another owner and mode.
+_SHOW = (
+    _EXCHANGE
+    + r"""
+if there "$h/in" || ! is_folder "$h/$3"; then fail "an exchange of this run left no $3"; fi
+if there "$h/$3.root"; then
+    tar --extract $attributes --same-permissions --same-owner -C "$h/$3" -f "$h/$3.root"
+    sync "$h/$3"
+fi
+"""
+)
+
 _SETTLE = (
     BEGIN
     + r"""
@@ -281,6 +293,17 @@ def finish_swap(place: Place, run: str) -> None:
     """Remove the run's folder. Raise QuiesceError if an exchange is half done."""
     what = f"removing the previous copy in volume {place.volume}"
     script(place, run, _SETTLE, what, place.see(place.output("times")))
+
+
+def show_copy(place: Place, copy: str) -> None:
+    """Give a folder that an exchange left (`previous_copy`, `replaced_copy`) the owner, mode and
+    times that its content's root had. Raise QuiesceError if there is none."""
+    folder, _, which = copy.rpartition("/")
+    if not is_run_folder(folder) or which not in ("old", "new"):
+        raise ValueError(f"{copy!r} is not a folder that an exchange leaves")
+    run = folder.removeprefix(RUN_FOLDER_PREFIX)
+    what = f"looking for the copy of volume {place.volume} in {copy}"
+    script(place, run, _SHOW, what, which)
 
 
 def script(place: Place, run: str, text: str, what: str, *more: str) -> None:

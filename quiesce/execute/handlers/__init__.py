@@ -12,6 +12,7 @@ from quiesce.execute.handlers import (
     databases,
     keeping,
     offsite,
+    safety,
     services,
     sets,
     volumes,
@@ -21,4 +22,4 @@ from quiesce.execute.handlers.registry import HANDLERS, handles
 __all__ = ["HANDLERS", "MODULES", "handles"]
 
 #: Every module with handlers; importing it registers them.
-MODULES = (checks, cleaning, databases, keeping, offsite, services, sets, volumes)
+MODULES = (checks, cleaning, databases, keeping, offsite, safety, services, sets, volumes)

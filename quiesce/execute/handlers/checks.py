@@ -22,7 +22,10 @@ def rest(step: s.CheckIdle, run: Run) -> str:
     unknown = outcome.external_sessions(seen, step.ignored)
     for each in unknown:
         run.ports.sink.warn(f"also connected: {outcome.session_words(each)}")
-    run.drafts[step.set].rest, run.drafts[step.set].ignored = seen, step.ignored
+    if step.set:
+        run.drafts[step.set].rest, run.drafts[step.set].ignored = seen, step.ignored
+    else:
+        run.ended_sessions = tuple(each for each in unknown if not each.idle)
     return f"{len(unknown)} others connected" if unknown else ""
 
 
@@ -55,7 +58,7 @@ def shutdown(step: s.CheckShutdown, run: Run) -> str:
     units = run.observed.service(step.service).units
     before = next((unit.exit_code for unit in units if unit.exit_code), None)
     code = run.exit_codes.get(step.service, before)
-    clusters = run.ports.volumes.clusters(state)
+    clusters = run.ports.volumes.clusters(state, step.copy)
     wrong = outcome.unclean(step.service, code, clusters)
     if wrong:
         raise QuiesceError(
@@ -63,7 +66,8 @@ def shutdown(step: s.CheckShutdown, run: Run) -> str:
             f"start {step.service}, give it a longer stop_grace_period, and read its log with "
             f"'inv logs --service {step.service}'",
         )
-    run.drafts[step.set].clusters += clusters
+    if step.set:
+        run.drafts[step.set].clusters += clusters
     return ", ".join(f"PostgreSQL {c.version}, {c.state} at {c.checkpoint}" for c in clusters)
 
 

@@ -8,6 +8,7 @@ from quiesce.errors import QuiesceError
 from quiesce.execute.comparison import differences, row_differences, rows_misfit, uncompared
 from quiesce.execute.database_settings import settings_file, with_settings, write_settings
 from quiesce.execute.handlers.registry import handles
+from quiesce.execute.handlers.safety import require_kept
 from quiesce.execute.run import Run
 from quiesce.model import BackupSet, ImportSource, rows_record
 from quiesce.obstacles import flag_for
@@ -33,10 +34,12 @@ def release(step: s.ReleaseSnapshot, run: Run) -> str:
 @handles(s.DumpDatabase)
 def dump(step: s.DumpDatabase, run: Run) -> str:
     draft = run.drafts[step.set]
-    database = run.stack.database(step.database)
+    live = run.stack.database(step.database)
+    database = replace(live, name=step.copy) if step.copy else live
     record = run.ports.databases.dump(
         database, step.kind, draft.directory, step.file, run.ports.sink.progress
     )
+    record = replace(record, name=live.name)
     run.ports.databases.release(database)
     seen = run.ports.databases.meanwhile(database)
     draft.inconsistencies.append(
@@ -241,12 +244,14 @@ def finish(step: s.FinishDatabase, run: Run) -> str:
 
 @handles(s.BlockConnections)
 def block_connections(step: s.BlockConnections, run: Run) -> str:
+    run.exchange_begins()
     run.ports.databases.block_connections(step.service, step.names)
     return ""
 
 
 @handles(s.SwapDatabases)
 def swap(step: s.SwapDatabases, run: Run) -> str:
+    run.exchange_begins()
     run.ports.databases.swap(step.service, step.swaps)
     return ""
 
@@ -259,5 +264,6 @@ def put_back(step: s.PutBackDatabases, run: Run) -> str:
 
 @handles(s.DropDatabase)
 def drop(step: s.DropDatabase, run: Run) -> str:
+    require_kept(step.kept_in, run)
     run.ports.databases.drop(run.stack.database(step.database), step.name, step.suffix)
     return ""

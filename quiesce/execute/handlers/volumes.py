@@ -8,6 +8,7 @@ from dataclasses import replace
 from quiesce.errors import QuiesceError
 from quiesce.execute.draft import Draft
 from quiesce.execute.handlers.registry import handles
+from quiesce.execute.handlers.safety import require_kept
 from quiesce.execute.run import Run
 from quiesce.execute.unpacking import most_unpacked
 from quiesce.model import ImportedVolume, SqliteRecord, VolumeRecord
@@ -21,7 +22,7 @@ def archive(step: s.ArchiveVolume, run: Run) -> str:
     """Archive one level. What level 0 prepared is kept until level 1 is done or the run ends."""
     draft = run.drafts[step.set]
     state = run.observed.volume(step.volume)
-    if step.level == 0:
+    if step.level == 0 and not step.copy:
         run.ports.volumes.begin(state)
     record = run.ports.volumes.archive(
         state,
@@ -30,6 +31,7 @@ def archive(step: s.ArchiveVolume, run: Run) -> str:
         step.file,
         run.stack.volume(step.volume).exclude,
         run.ports.sink.progress,
+        copy=step.copy,
     )
     for remark in run.ports.volumes.remarks(state):
         run.ports.sink.warn(f"{step.noun} {step.volume}: {remark}")
@@ -168,19 +170,22 @@ def refuse_foreign_writers(key: str, run: Run) -> None:
 @handles(s.SwapVolume)
 def swap(step: s.SwapVolume, run: Run) -> str:
     refuse_foreign_writers(step.volume, run)
-    run.ports.volumes.swap(run.observed.volume(step.volume), run.id, step.path)
+    run.exchange_begins()
+    run.ports.volumes.swap(run.observed.volume(step.volume), step.run or run.id, step.path)
     return ""
 
 
 @handles(s.PutBackVolume)
 def put_back(step: s.PutBackVolume, run: Run) -> str:
-    run.ports.volumes.put_back(run.observed.volume(step.volume), run.id, step.path)
+    run.exchange_begins()
+    run.ports.volumes.put_back(run.observed.volume(step.volume), step.run or run.id, step.path)
     return ""
 
 
 @handles(s.FinishSwap)
 def finish_swap(step: s.FinishSwap, run: Run) -> str:
+    require_kept(step.kept_in, run)
     state = run.observed.volume(step.volume)
     if state.exists:
-        run.ports.volumes.finish_swap(state, run.id)
+        run.ports.volumes.finish_swap(state, step.run or run.id)
     return ""

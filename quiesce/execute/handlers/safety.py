@@ -1,0 +1,89 @@
+"""Steps of safety sets that are made after an exchange, from what it left beside the live data."""
+
+from __future__ import annotations
+
+from quiesce.errors import QuiesceError
+from quiesce.execute import pending
+from quiesce.execute.handlers.registry import HANDLERS, handles
+from quiesce.execute.run import Run
+from quiesce.model import BackupSet
+from quiesce.plan import outcome
+from quiesce.plan import steps as s
+
+
+@handles(s.MakeSafetySet)
+def make_safety_set(step: s.MakeSafetySet, run: Run) -> str:
+    """Make the set, or verify one that an interrupted run published.
+
+    A set that is damaged is removed, so that the next attempt makes it again: what it is made of
+    is there as long as this step has not succeeded.
+    """
+    there = _published(step.set, run)
+    if there is None:
+        # An interrupted attempt may have left half of it.
+        run.ports.store.discard_set(run.id, step.set)
+        there = _make(step, run)
+    wrong = run.ports.store.verify(there, run.ports.sink.progress)
+    if wrong:
+        run.ports.store.remove(step.set)
+        raise QuiesceError(
+            f"safety set {step.set} was damaged when it was read back: {wrong[0]}",
+            "check the disk, then run 'inv recover'; the previous data is still there",
+            details=wrong[1:],
+        )
+    state = there.state.checked("sums", run.ports.clock.now(), good=True)
+    run.ports.store.remember(step.set, state)
+    run.kept.add(step.set)
+    return f"{len(there.manifest.members)} members good"
+
+
+def _make(step: s.MakeSafetySet, run: Run) -> BackupSet:
+    databases = run.ports.databases
+    parts = tuple(s.with_parts(step.steps))
+    names = {
+        one.copy: run.stack.database(one.database).service
+        for one in parts
+        if isinstance(one, s.DumpDatabase)
+    }
+    try:
+        for name, service in names.items():
+            # Nobody knows the name of a copy, but clients of the server could list it.
+            databases.allow_connections(service, (name,))
+        for one in parts:
+            run.ports.sink.progress(one.sentence(), 0)
+            HANDLERS[type(one)](one, run)
+            if isinstance(one, s.OpenSet) and run.exchanged_at is not None:
+                draft = run.drafts[step.set]
+                draft.created_at = run.exchanged_at
+                draft.doubts.append(outcome.ended_sessions(run.ended_sessions))
+    except BaseException:
+        run.drafts.pop(step.set, None)
+        # Half a set would take the space that is missing, and is of no use.
+        run.ports.store.discard_set(run.id, step.set)
+        raise
+    finally:
+        for name, service in names.items():
+            databases.block_connections(service, (name,))
+    return run.published[-1]
+
+
+def _published(name: str, run: Run) -> BackupSet | None:
+    return next((one for one in run.ports.store.sets() if one.name == name), None)
+
+
+def require_kept(safety_set: str, run: Run) -> None:
+    """Raise StillNeeded unless this safety set has been made, so that what it was made of may be
+    removed."""
+    if not safety_set or safety_set in run.kept or _published(safety_set, run) is not None:
+        return
+    raise StillNeeded(f"safety set {safety_set} could not be made of it yet", "run 'inv recover'")
+
+
+@handles(s.ForgetPending)
+def forget_pending(step: s.ForgetPending, run: Run) -> str:
+    pending.forget(run.runs_folder, step.run)
+    return ""
+
+
+class StillNeeded(QuiesceError):
+    """A previous copy was not removed, because it is in no set yet."""
