@@ -158,6 +158,11 @@ class Refused(QuiesceError):
     exit_code = 6
 
 
+class StillNeeded(QuiesceError):
+    """A previous copy was not removed, because its safety set could not be made. That failure is
+    reported, and this one is not."""
+
+
 class CheckFailed(QuiesceError):
     """A check found something bad; `details` names each finding."""
 

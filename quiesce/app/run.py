@@ -162,10 +162,8 @@ class Changing:
             if isinstance(error, Busy | Interrupted):
                 raise
             later.put_off(error)
-        left = later.report()
-        if not left:
-            self._discard(note.plan.run)
-        self.pending += left
+        self._discard(note.plan.run)
+        self.pending += later.report()
 
     def _discard(self, run: str) -> None:
         try:

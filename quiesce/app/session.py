@@ -6,9 +6,9 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from quiesce.app import run_reports
@@ -68,9 +68,16 @@ class Session:
         self.reporter = reporter
         self.options = options
         self.clock = SystemClock()
-        self._pending: RecoveryPending | None = None
+        self._pending: list[RecoveryPending] = []
         #: The sets that the last change published, also if it failed afterwards.
         self.published: tuple[BackupSet, ...] = ()
+
+    def with_options(self, **changes: Any) -> Session:
+        """Return this session with other options. What it leaves pending counts for this one, too:
+        the task's exit code depends on it."""
+        other = Session(self.stack, self.reporter, replace(self.options, **changes))
+        other._pending = self._pending
+        return other
 
     def change(
         self,
@@ -163,13 +170,14 @@ class Session:
             require_safety_set(self.stack, work.ports, work.run)
             require_services(self.stack)
         except RecoveryPending as pending:
-            account.pending = self._pending = pending
+            account.pending = pending
+            self._pending.append(pending)
 
     def require_services(self) -> None:
         """Raise RecoveryPending if a task is done, but services of an earlier run are still
         down."""
-        if self._pending is not None:
-            raise self._pending
+        if self._pending:
+            raise self._pending[-1]
 
     def _require_holdable(self, ports: Ports, seen: Observed, plan: Plan) -> None:
         """Raise RequestError for anything that would prevent exporting snapshots once services are

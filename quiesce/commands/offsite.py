@@ -158,8 +158,7 @@ def pulled(session: Session, file: str | None) -> str | None:
 def accepting(session: Session, *, unsigned: bool, unencrypted: bool) -> Session:
     """Return a session that accepts sets from a store although they are not signed, or not
     encrypted."""
-    options = replace(session.options, accept_unsigned=unsigned, accept_unencrypted=unencrypted)
-    return Session(session.stack, session.reporter, options)
+    return session.with_options(accept_unsigned=unsigned, accept_unencrypted=unencrypted)
 
 
 def use_identity(session: Session, file: str) -> Session:
@@ -172,7 +171,7 @@ def use_identity(session: Session, file: str) -> Session:
         raise RequestError(
             f"the identity file {file} does not exist", "give the path of your key file"
         )
-    return Session(session.stack, session.reporter, replace(session.options, identity=path))
+    return session.with_options(identity=path)
 
 
 def _noted_wrong(

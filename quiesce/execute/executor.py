@@ -18,6 +18,7 @@ from quiesce.errors import (
     RecoveryPending,
     ServiceFailed,
     StepFailed,
+    StillNeeded,
     place_of,
 )
 from quiesce.execute.interrupts import Interrupts
@@ -172,7 +173,8 @@ class Executor:
         try:
             result = self._handlers[type(step)](step, self._run)
         except BaseException as error:
-            self._sink.step_fails(at, words, _message(error))
+            if not isinstance(error, StillNeeded):
+                self._sink.step_fails(at, words, _message(error))
             # Within a body, later steps need earlier ones, so the first failure ends it.
             late = (self._shielded or depth == 0) and not isinstance(error, Interrupted)
             if late and isinstance(error, Exception) and self._remember(step, error):

@@ -41,6 +41,11 @@ def restore_instructions(manifest: Manifest) -> str:
     )
     if missing:
         parts.append(f"## What is MISSING in this set\n\n{missing}")
+    if manifest.safety:
+        parts.append(
+            "## What this set shows\n\nThe data that a restore replaced, as of the moment of the "
+            f"exchange ({manifest.created_at:%Y-%m-%d %H:%M:%S %z}), when services were stopped.\n"
+        )
     if len(manifest.sources) > 1 and manifest.consistent:
         doubt = f" This is not proven: {manifest.doubt}." if manifest.doubt else ""
         parts.append(

@@ -1,11 +1,11 @@
 """Runs `inv` with a death in it: `python -m tests.support.killing WHEN POSITION TASK …`.
 
 WHEN is `before` or `after`: this process is killed by SIGKILL just before or just after the step at
-POSITION of the plan is done. `never` with `-` kills nobody. `broken` is a mutation of the code that
-must be noticed: steps that start services do nothing. `pause` waits at the step for the test: the
-file in PAUSED_AT appears, and it goes on when that is gone. With IMPATIENT in the environment the
-engine has five seconds for an answer, for tests that take it away. Nothing of this is in the
-product.
+POSITION of the plan is done; `POSITION/steps/N` is part N of the step that makes a safety set.
+`never` with `-` kills nobody. `broken` is a mutation of the code that must be noticed: steps that
+start services do nothing. `pause` waits at the step for the test: the file in PAUSED_AT appears,
+and it goes on when that is gone. With IMPATIENT in the environment the engine has five seconds for
+an answer, for tests that take it away. Nothing of this is in the product.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from invoke.main import program
 
 from quiesce.adapters.compose import engine
 from quiesce.execute import executor, handlers
+from quiesce.execute.handlers import safety
 from quiesce.plan import steps as s
 
 
@@ -45,7 +46,30 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     executor.Executor._step = step  # type: ignore[method-assign]
+    _die_within(when, position)
     program.run()
+
+
+def _die_within(when: str, position: str) -> None:
+    whole, _, number = position.rpartition("/steps/")
+    if not whole:
+        return
+    carried_out = safety._carry_out
+    parts = 0
+
+    def carry_out(step: s.Step, run: Any) -> None:
+        nonlocal parts
+        here = parts == int(number)
+        parts += 1
+        if here and when == "pause":
+            _pause(Path(os.environ["PAUSED_AT"]))
+        if here and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        carried_out(step, run)
+        if here and when == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    safety._carry_out = carry_out
 
 
 def _pause(there: Path) -> None:

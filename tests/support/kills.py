@@ -63,6 +63,8 @@ def positions_of(plan: dict[str, Any]) -> dict[str, str]:
         for index, node in enumerate(nodes):
             if node["step"] != "Bracket":
                 found[f"{at}/{index}"] = node["step"]
+                for number, part in enumerate(node.get("steps", [])):
+                    found[f"{at}/{index}/steps/{number}"] = part["step"]
                 continue
             for part in ("enter", "body", "on_success", "always"):
                 visit(node[part], f"{at}/{index}/{part}")
@@ -107,7 +109,8 @@ def require_kept(counting: Counting, older: dict[str, str]) -> None:
     for service in ("db", "counter"):
         assert not counting.is_down(service), f"{service} does not run"
     counting.wait_until_it_counts()
-    assert leftovers(counting) == []
+    left = leftovers(counting)
+    assert not left, left
     assert len(marks(counting)) == 1, "the live data is neither old nor new"
     store = LocalStore(counting.folder / "backups")
     assert store.unreadable() == ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quiesce.errors import QuiesceError
+from quiesce.errors import QuiesceError, StillNeeded
 from quiesce.execute import pending
 from quiesce.execute.handlers.registry import HANDLERS, handles
 from quiesce.execute.run import Run
@@ -50,12 +50,7 @@ def _make(step: s.MakeSafetySet, run: Run) -> BackupSet:
             # Nobody knows the name of a copy, but clients of the server could list it.
             databases.allow_connections(service, (name,))
         for one in parts:
-            run.ports.sink.progress(one.sentence(), 0)
-            HANDLERS[type(one)](one, run)
-            if isinstance(one, s.OpenSet) and run.exchanged_at is not None:
-                draft = run.drafts[step.set]
-                draft.created_at = run.exchanged_at
-                draft.doubts.append(outcome.ended_sessions(run.ended_sessions))
+            _carry_out(one, run)
     except BaseException:
         run.drafts.pop(step.set, None)
         # Half a set would take the space that is missing, and is of no use.
@@ -65,6 +60,16 @@ def _make(step: s.MakeSafetySet, run: Run) -> BackupSet:
         for name, service in names.items():
             databases.block_connections(service, (name,))
     return run.published[-1]
+
+
+def _carry_out(step: s.Step, run: Run) -> None:
+    run.ports.sink.progress(step.sentence(), 0)
+    HANDLERS[type(step)](step, run)
+    if isinstance(step, s.OpenSet):
+        draft = run.drafts[step.set]
+        # The set shows the data of that moment, whenever it is made.
+        draft.created_at = run.exchanged_at or draft.created_at
+        draft.doubts.append(outcome.ended_sessions(run.ended_sessions))
 
 
 def _published(name: str, run: Run) -> BackupSet | None:
@@ -83,7 +88,3 @@ def require_kept(safety_set: str, run: Run) -> None:
 def forget_pending(step: s.ForgetPending, run: Run) -> str:
     pending.forget(run.runs_folder, step.run)
     return ""
-
-
-class StillNeeded(QuiesceError):
-    """A previous copy was not removed, because it is in no set yet."""
