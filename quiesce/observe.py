@@ -65,6 +65,15 @@ def _why_not(name: str, services: tuple[Service, ...], kind: str) -> tuple[str, 
     return f"{name} is not running", ""
 
 
+def on_same_disk(folder: Path, other: Path | None) -> bool:
+    """Whether two folders of this machine are known to be on one file system."""
+    if other is None or not other.exists():
+        return False
+    while not folder.exists():
+        folder = folder.parent
+    return folder.stat().st_dev == other.stat().st_dev
+
+
 def free_bytes(folder: Path) -> int:
     """Return the bytes that an ordinary user can still write on the disk of `folder`."""
     while not folder.exists():

@@ -9,12 +9,12 @@ from quiesce.app.run_reports import read_reports
 from quiesce.app.volume_sizes import measure
 from quiesce.execute.run import Ports
 from quiesce.findings import Finding
-from quiesce.model import BackupSet, Stack
-from quiesce.observe import free_bytes
+from quiesce.model import BackupSet, RestoreSource, Stack
+from quiesce.observe import free_bytes, on_same_disk
 from quiesce.observed import Observed
 from quiesce.plan import outlook, room
 from quiesce.plan.expected import Expected, NewSet, Sizes, expect
-from quiesce.plan.steps import Plan
+from quiesce.plan.steps import MakeSafetySet, Plan, steps_of
 from quiesce.plan.window import stopped_services
 from quiesce.report import words
 
@@ -34,6 +34,26 @@ def with_room(stack: Stack, ports: Ports, seen: Observed, plan: Plan) -> Plan:
     if warning := room.require_room(needed, seen.free_bytes, stack.backups):
         ports.sink.warn(warning)
     return replace(plan, outlook=replace(plan.outlook, room=needed, free_bytes=seen.free_bytes))
+
+
+def require_room_to_restore(
+    stack: Stack, ports: Ports, seen: Observed, plan: Plan, source: RestoreSource
+) -> None:
+    """Raise RequestError if the safety set of this restore clearly cannot fit where it is made.
+
+    That is after the exchange. A set that is made before it may fail without harm.
+    """
+    made = next((s for _, s in steps_of(plan.nodes) if isinstance(s, MakeSafetySet)), None)
+    new = room.new_set(stack, plan)
+    if made is None or new is None:
+        return
+    needed = _expected(stack, ports, seen, new)
+    states = [seen.volume(key) for key in made.volumes]
+    unpacked = 0
+    if isinstance(source, BackupSet):
+        on_disk = [s for s in states if on_same_disk(stack.backups, s.mountpoint)]
+        unpacked = sum(source.volume(state.key).bytes for state in on_disk)
+    room.require_room_beside(needed, unpacked, source.name, seen.free_bytes, stack.backups)
 
 
 def with_downtime(stack: Stack, plan: Plan) -> Plan:

@@ -11,7 +11,7 @@ from quiesce.app import importing, set_ref
 from quiesce.app import probes as asking
 from quiesce.app.confirm import from_other_instance, require_phrase
 from quiesce.app.coverage import left_behind
-from quiesce.app.outlook import with_downtime
+from quiesce.app.outlook import require_room_to_restore, with_downtime
 from quiesce.app.run_reports import checked_note
 from quiesce.app.session import Session
 from quiesce.commands.restore_preparation import (
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from quiesce.execute.run import Ports, Run
     from quiesce.model import Probe, RestoreSource
     from quiesce.observed import Observed
+    from quiesce.plan.restore_request import RestoreInputs
     from quiesce.plan.steps import Plan
     from quiesce.report import RestoreOutcome
 
@@ -81,12 +82,8 @@ def run_restore(
         behind.extend(left_behind(session.stack, ports, seen, read, request))
         if session.stack.probes and request.restart and not session.options.dry_run:
             green.extend(asking.answered(session.stack, ports))
-        safety_set = session.new_set_name(ports, SAFETY)
         before, seen = absent.planned(session, seen, run) or (None, seen)
-        made = with_downtime(
-            session.stack,
-            plan_restore(session.stack, seen, read, request, prepared.inputs, run, safety_set),
-        )
+        made = _planned(session, ports, seen, read, request, prepared.inputs, run)
         return made if before is None else replace(made, nodes=(*before.nodes, *made.nodes))
 
     def confirm(*_: object) -> None:
@@ -117,6 +114,21 @@ def run_restore(
         session.reporter.warn(text)
     _require_answers(session, green)
     return outcome
+
+
+def _planned(
+    session: Session,
+    ports: Ports,
+    seen: Observed,
+    source: RestoreSource,
+    request: RestoreRequest,
+    inputs: RestoreInputs,
+    run: str,
+) -> Plan:
+    safety_set = session.new_set_name(ports, SAFETY)
+    made = plan_restore(session.stack, seen, source, request, inputs, run, safety_set)
+    require_room_to_restore(session.stack, ports, seen, made, source)
+    return with_downtime(session.stack, made)
 
 
 def _require_answers(session: Session, probes: Sequence[Probe]) -> None:
@@ -166,9 +178,7 @@ def _restore_file(
         check_request(source, request)
         prepared = prepare_restore(session.stack, ports, seen, source, request)
         afterwards.extend(prepared.afterwards)
-        safety_set = session.new_set_name(ports, SAFETY)
-        made = plan_restore(session.stack, seen, source, request, prepared.inputs, run, safety_set)
-        return with_downtime(session.stack, made)
+        return _planned(session, ports, seen, source, request, prepared.inputs, run)
 
     began = session.clock.monotonic()
     what = f"{path.name} as {request.beside}" if request.beside else path.name

@@ -22,7 +22,7 @@ from quiesce.plan.steps import (
     OpenSet,
     Plan,
     PushSet,
-    steps_of,
+    with_parts,
 )
 
 #: With this many times the expected space, and this many bytes, sizes need not be measured.
@@ -31,7 +31,7 @@ PLENTY, LITTLE = 10, 1 << 30
 
 def new_set(stack: Stack, plan: Plan) -> NewSet | None:
     """Return the set that the plan makes, None if it makes none."""
-    steps = [step for _, step in steps_of(plan.nodes)]
+    steps = list(with_parts(plan.nodes))
     opened = next((step for step in steps if isinstance(step, OpenSet)), None)
     if opened is None:
         return None
@@ -112,6 +112,22 @@ def require_room(expected: Expected, free: int, folder: Path) -> str:
     if expected.unknown:
         return f"the size of {', '.join(expected.unknown)} is unknown, so the new set may not fit"
     return ""
+
+
+def require_room_beside(
+    expected: Expected, unpacked: int, source: str, free: int, folder: Path
+) -> None:
+    """Raise RequestError if a safety set does not fit beside the previous data and what is unpacked
+    from `source`, both of which exist when it is made."""
+    refuse_short(
+        f"unpacking {source}, and a safety set of what it replaces beside that "
+        f"({expected.reason()}),",
+        expected.least + unpacked,
+        free,
+        f"in {folder}",
+        f"{free_hint(folder)}, or restore less with --only; or use --safety-first, which makes the "
+        "safety set before anything is replaced, but while services are stopped",
+    )
 
 
 def refuse_short(what: str, needed: int, free: int, where: str, hint: str) -> None:
