@@ -124,6 +124,25 @@ def test_a_swap_makes_the_new_one_live_and_keeps_the_old_aside(
         assert rows(world, LIVE, algorithm) == 2
 
 
+def test_the_previous_database_is_dumped_under_the_name_of_the_live_one(
+    world: World, tmp_path: Path
+) -> None:
+    """It was closed by the exchange, is opened for the dump, and is closed and dropped again."""
+    build(world, tmp_path)
+    world.write(LIVE, "three")
+    world.admin.block_connections("db", [LIVE, SIDE])
+    world.admin.swap("db", [SWAP])
+    world.admin.allow_connections("db", [ASIDE, "absent"])
+    assert world.names()[ASIDE] is True
+    previous = replace(world.database, name=ASIDE)
+    record = world.admin.dump(previous, "full", tmp_path, "previous.dump", nothing)
+    assert next(t.rows for t in record.tables if t.name == "notes") == 3
+    world.admin.block_connections("db", [ASIDE])
+    assert world.names()[ASIDE] is False
+    world.admin.drop(world.database, ASIDE, "ab12")
+    assert ASIDE not in world.names()
+
+
 @pytest.mark.parametrize("state", ["not fenced", "fenced", "swapped", "put back"])
 def test_put_back_makes_the_old_one_live_from_every_state(
     world: World, tmp_path: Path, state: str

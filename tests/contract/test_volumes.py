@@ -16,6 +16,7 @@ from docker.types import Mount
 from quiesce.adapters.volumes.helper import HelperEngine
 from quiesce.adapters.volumes.io import VolumeFiles
 from quiesce.errors import QuiesceError
+from quiesce.exclusion import previous_copy, replaced_copy
 from quiesce.model import VolumeRecord
 from quiesce.observed import VolumeState
 from tests.integration.volumes_support import (
@@ -321,6 +322,39 @@ def test_an_exchange_is_put_back(world: World) -> None:
     assert_same(expected, target)
     world.files.finish_swap(state, "20260101000000-0001")
     assert [path.name for path in target.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("undone", [False, True], ids=["exchanged", "undone"])
+def test_what_an_exchange_left_is_archived_as_if_it_were_the_volume(
+    world: World, undone: bool
+) -> None:
+    """Content, owner, mode and times of the root, whatever is live meanwhile; then it is settled.
+    Without an exchange there is nothing to archive."""
+    run = "20260101000000-0001"
+    source, target = world.make("source"), world.make("target")
+    make_tree(source)
+    source.chmod(0o751)
+    first = archive(world, "source", 0)
+    make_tree(target)
+    (target / "only here").write_text("before")
+    target.chmod(0o711)
+    state, left = world.state("target"), replaced_copy(run) if undone else previous_copy(run)
+    with pytest.raises(QuiesceError, match="looking for the copy"):
+        world.files.archive(state, 0, world.set, "volumes/target", (), silent, copy=left)
+    world.files.stage(state, run, [world.set / first.levels[0]], None)
+    expected = describe(target)
+    world.files.swap(state, run)
+    if undone:
+        expected = describe(target)
+        world.files.put_back(state, run)
+    (target / "newer").write_text("live")
+    record = world.files.archive(state, 0, world.set, "volumes/target", (), silent, copy=left)
+    assert (target / "newer").read_text() == "live"
+    world.files.finish_swap(state, run)
+    other = world.make("other")
+    restore(world.files, world.set, record, world.state("other"))
+    assert_same(expected, other)
+    world.files.close()
 
 
 def test_every_goal_that_is_reached_is_reached_again(world: World) -> None:
