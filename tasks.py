@@ -62,6 +62,10 @@ def test(
             "measure the window of a backup of the example stack, compared with the longest chain "
             "of stop, start and healthy"
         ),
+        "restore": (
+            "measure the downtime of a restore of 0.2, 1 and 2 GB, compared with a safety set made "
+            "in the window, plain commands and a bare restart"
+        ),
         "rounds": "how many rounds to measure",
         "json": "print one JSON document to standard output",
     },
@@ -72,6 +76,7 @@ def bench(
     databases: bool = False,
     stores: bool = False,
     window: bool = False,
+    restore: bool = False,
     rounds: int = 3,
     json: bool = False,
 ) -> None:
@@ -85,6 +90,7 @@ def bench(
         databases=databases,
         stores=stores,
         window=window,
+        restore=restore,
     )
     if code:
         raise Exit(code=code)

@@ -15,6 +15,7 @@ from typing import TypeVar
 from benchmarks import machine
 from benchmarks.contestants import InTheWindow, Plain, Quiesce, Result, in_the_window
 from benchmarks.databases import measure
+from benchmarks.restore import measure as measure_restore
 from benchmarks.stack import FULL, SMALL, Bench, is_reachable
 from benchmarks.stores import measure as measure_stores
 from benchmarks.window import measure as measure_window
@@ -33,6 +34,7 @@ def main(
     databases: bool = False,
     stores: bool = False,
     window: bool = False,
+    restore: bool = False,
 ) -> int:
     """Measure, print, and return the exit code: 0, or 2 where nothing can be measured."""
     if not stores and (reason := is_reachable()):
@@ -42,6 +44,8 @@ def main(
     try:
         if stores:
             facts = measure_stores(folder, full=full, rounds=rounds, tell=_tell)
+        elif restore:
+            facts = measure_restore(folder, rounds=rounds, tell=_tell)
         elif window:
             facts = measure_window(folder, rounds=rounds, tell=_tell)
         elif databases:

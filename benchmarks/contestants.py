@@ -82,7 +82,7 @@ class Quiesce:
     def restart(self) -> Result:
         """The services that a backup stops, stopped and started by the same code: no copy."""
         app = self.session()
-        run = app._change(  # noqa: SLF001  the verb itself does not give the run
+        run = app.change(
             "restart",
             lambda _, seen, run: services.plan_restart(app.stack, seen, run, ("writer",)),
         )
@@ -96,6 +96,15 @@ class Quiesce:
         assert last is not None
         request = RestoreRequest(safety=False)
         return seconds(lambda: run_restore(self.session(), last.name, request))
+
+    def restore_with_safety_set(self, *, first: bool = False) -> float:
+        """Seconds of downtime for bringing back the last set; its safety set is made afterwards,
+        or before the exchange with `first`."""
+        last = self.last
+        assert last is not None
+        outcome = run_restore(self.session(), last.name, RestoreRequest(safety_first=first))
+        assert outcome is not None
+        return outcome.downtime.overall
 
     def session(self, confirm: str | None = None) -> Session:
         """The application, as the tasks open it; what it says is dropped."""
@@ -183,6 +192,33 @@ class Plain:
             self._unpack(self._live)
             os.sync()
         return seconds(self._restore)
+
+    def restore_in_the_window(self) -> float:
+        """Seconds of downtime if the files are emptied and unpacked, and the database is dropped
+        and loaded, between a stop and a start."""
+        bench = self._bench
+
+        def replace_all() -> None:
+            output("find", str(bench.files), "-mindepth", "1", "-delete")
+            archive, dump = self._folder / "files.tar.zst", self._folder / "benchdb.dump"
+            tar = ["tar", "-x", "--numeric-owner", "--xattrs", "-C", str(bench.files)]
+            pipe([["zstd", "-q", "-d", "-c", str(archive)], tar])
+            container = bench.container("db")
+            output("docker", "cp", str(dump), f"{container}:/tmp/plain.dump")
+            inside = ["docker", "exec", container]
+            output(*inside, "dropdb", "-U", "postgres", "--force", "benchdb")
+            output(*inside, "createdb", "-U", "postgres", "-T", "template0", "benchdb")
+            load = ["pg_restore", "-U", "postgres", "-j", "2", "-d", "benchdb", "/tmp/plain.dump"]
+            output(*inside, *load)
+
+        def whole() -> None:
+            bench.stop()
+            try:
+                replace_all()
+            finally:
+                bench.start()
+
+        return seconds(whole)
 
     def _unpack(self, folder: Path) -> None:
         folder.mkdir()
