@@ -266,7 +266,7 @@ class Activity:
 
 
 @dataclass(frozen=True, slots=True)
-class Meanwhile:
+class WrittenBetween:
     """What the snapshot of a database contains that the first snapshot of its server does not.
 
     `transactions` is the number that ended in between; `tables` contain rows that they wrote.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from quiesce.plan.steps import Plan, Step
 
 
-class Later:
+class PendingRecorder:
     """Records failures of a run that can be handled later. Each is on disk when `_take` returns
     True.
 
@@ -109,7 +109,7 @@ class Later:
         return True
 
 
-def decided(stack: Stack, plan: Plan) -> None:
+def forget_decided(stack: Stack, plan: Plan) -> None:
     """Remove pending work for services that this plan stopped, removed or started."""
     notes, _ = pending.read_all(runs_folder(stack))
     for note in notes:
@@ -200,5 +200,5 @@ def _size(stack: Stack, ports: Ports, step: Step, run: str) -> int | None:
         if isinstance(step, FinishSwap):
             states = ports.runtime.volumes(stack.volumes)
             state = next(state for state in states if state.key == step.volume)
-            return ports.volumes.unsettled(state, run).bytes
+            return ports.volumes.leftover_size(state, run).bytes
     return None

@@ -12,7 +12,7 @@ from quiesce.app.backups_folder import runs_folder
 from quiesce.errors import QuiesceError, StepFailed
 from quiesce.file_errors import hint_for, reason
 from quiesce.model import Stack
-from quiesce.ports import InTheWay
+from quiesce.ports import BlockedAnotherSession
 from quiesce.private_files import read_private
 
 _FILE = "dump-in-window"
@@ -33,7 +33,7 @@ def reason_for_window(stack: Stack) -> str:
 def remember_window(stack: Stack, failure: StepFailed) -> bool:
     """Record the failure if locks were its cause. Return whether they were."""
     cause = failure.__cause__
-    if not isinstance(cause, InTheWay):
+    if not isinstance(cause, BlockedAnotherSession):
         return False
     told = " ".join((cause.details or (cause.fact,))[0].split())[:200]
     file = _file(stack)

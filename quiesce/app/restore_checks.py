@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from quiesce.app.prepared import refuse_prepared
+from quiesce.app.prepared_transactions import refuse_prepared
 from quiesce.errors import RequestError
 from quiesce.execute.run import Ports
 from quiesce.model import Database, ImportSource, RestoreSource, Stack

@@ -175,7 +175,7 @@ class Session:
             step.database for _, step in steps_of(plan.nodes) if isinstance(step, ExportSnapshot)
         }
         there = [d for d in self.stack.databases if d.key in keys and seen.database(d.key).exists]
-        if there and (problems := ports.databases.preparing(there)):
+        if there and (problems := ports.databases.rehearse(there)):
             raise RequestError(
                 f"the databases cannot be dumped as they are: {problems[0]}",
                 "correct that, then try again; nothing was stopped",

@@ -69,15 +69,15 @@ class NeedsMore(RequestError):
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class RestoreTrial:
     """The result of restoring a set into a copy: why it failed, or what was restored differently
     and needs a flag."""
 
     problems: tuple[str, ...] = ()
-    eased: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ()
 
 
-def try_restore(session: Session, backup: BackupSet) -> Tried:
+def try_restore(session: Session, backup: BackupSet) -> RestoreTrial:
     """Restore the set into a copy of the stack in which only its database servers run.
 
     The copy is compared table by table and removed. Raise NeedsMore if something is missing that
@@ -98,8 +98,8 @@ def try_restore(session: Session, backup: BackupSet) -> Tried:
             # Refused before anything was loaded.
             raise NeedsMore(error.fact, error.hint, details=error.details) from error
         except QuiesceError as error:
-            return Tried(problems=(error.fact, *error.details))
-    return Tried(eased=outcome.eased if outcome else ())
+            return RestoreTrial(problems=(error.fact, *error.details))
+    return RestoreTrial(deviations=outcome.deviations if outcome else ())
 
 
 def run_drill(

@@ -65,7 +65,7 @@ def run_database_shell(session: Session, key: str | None, argv: Sequence[str]) -
         client = ports.databases.shell(database, argv, run)
         # In a separate PID namespace: a pager that outlives the client would become the server's
         # child.
-        command = ports.project.beside(
+        command = ports.project.command_beside(
             database.service,
             client.argv,
             client.environment,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from quiesce.app.excluded import lost_by_restore
 from quiesce.app.immutable import refuse_immutable, refuse_mount_points
 from quiesce.app.restore_checks import made_roles, require_untied, resume_words, wanted_roles
-from quiesce.app.surveying import lost_by_restore
 from quiesce.commands.restore_rows import rows_targets
 from quiesce.errors import RequestError
 from quiesce.execute.run import Ports, Run
@@ -258,5 +258,7 @@ def restore_outcome(source: RestoreSource, run: Run, seconds: float) -> RestoreO
         seconds=seconds,
         downtime=run.downtime.result(),
         safety_set=safety[0] if safety else None,
-        eased=tuple(f"{key}: {line}" for key, lines in run.eased.items() for line in lines),
+        deviations=tuple(
+            f"{key}: {line}" for key, lines in run.deviations.items() for line in lines
+        ),
     )

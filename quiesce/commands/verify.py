@@ -58,9 +58,9 @@ def run_verify(
             wrong = verify_sets(store, chosen, session.reporter, session.clock, decode)
         untried: list[NeedsMore] = []
         failed: list[str] = []
-        eased: list[str] = []
+        deviations: list[str] = []
         if restore:
-            failed, eased = _try_all(session, store, chosen, wrong, untried)
+            failed, deviations = _try_all(session, store, chosen, wrong, untried)
         wrong += [f"{name}: {reason}" for name, reason in store.unreadable() if everything]
         if wrong:
             damaged = len({line.partition("/")[0] for line in wrong})
@@ -69,7 +69,7 @@ def run_verify(
                 if everything
                 else f"{chosen[0].name} is damaged",
                 "do not rely on it; make another backup with 'inv backup'",
-                details=[*wrong, *failed, *eased],
+                details=[*wrong, *failed, *deviations],
             )
         if untried:
             first = untried[0]
@@ -80,10 +80,10 @@ def run_verify(
                     *first.details,
                     *(error.fact for error in untried[1:]),
                     *failed,
-                    *eased,
+                    *deviations,
                 ],
             )
-        _require_restorable(failed, eased)
+        _require_restorable(failed, deviations)
     session.reporter.done("verified", {"sets": [s.name for s in chosen]})
 
 
@@ -101,7 +101,7 @@ def _try_all(
     """
     damaged = {line.partition("/")[0] for line in wrong}
     found: list[str] = []
-    eased: list[str] = []
+    deviations: list[str] = []
     for backup in sets:
         if backup.name in damaged:
             continue
@@ -121,8 +121,8 @@ def _try_all(
             backup.name, state.checked("restore", session.clock.now(), good=not tried.problems)
         )
         found += [f"{backup.name}: {problem}" for problem in tried.problems]
-        eased += [f"{backup.name}: {line}" for line in tried.eased]
-    return found, eased
+        deviations += [f"{backup.name}: {line}" for line in tried.deviations]
+    return found, deviations
 
 
 @contextmanager
@@ -240,24 +240,24 @@ class Decoder:
         return self._running
 
 
-def _require_restorable(failed: Sequence[str], eased: Sequence[str]) -> None:
+def _require_restorable(failed: Sequence[str], deviations: Sequence[str]) -> None:
     """Raise CheckFailed if sets are intact but cannot be restored unchanged."""
     if failed:
         raise CheckFailed(
             f"the members are intact, but restoring them into a copy failed: {failed[0]}",
             "correct the cause in the live database, and back up again",
-            details=[*failed[1:], *eased],
+            details=[*failed[1:], *deviations],
         )
-    if eased:
-        skipped = [": left out: " in line for line in eased]
+    if deviations:
+        skipped = [": left out: " in line for line in deviations]
         flags = " ".join(
             [*(["--not-valid"] if not all(skipped) else []), *(["--skip-broken"] * any(skipped))]
         )
         raise CheckFailed(
-            f"the set is intact, but cannot be restored unchanged: {eased[0]}",
+            f"the set is intact, but cannot be restored unchanged: {deviations[0]}",
             f"restoring it needs {flags}; this was tested and restored every row; correct the "
             "cause in the live database, and back up again",
-            details=eased[1:],
+            details=deviations[1:],
         )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from quiesce.config import scalars as kind
-from quiesce.config.schema_away import (
+from quiesce.config.schema_remote import (
     EncryptSection,
     NotifySection,
     PingSection,

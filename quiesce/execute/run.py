@@ -100,7 +100,7 @@ class Run:
     #: Servers that run and refuse the declared user.
     unasked: set[str] = field(default_factory=set)
     #: What was restored differently in a database, in words.
-    eased: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    deviations: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def measure_meanwhile(self) -> None:
         """Compute checksums of complete members of every unfinished set, in the background."""

@@ -14,7 +14,7 @@ from invoke.exceptions import Exit, ParseError
 from invoke.parser.context import ParserContext
 from invoke.parser.parser import ParseMachine
 
-from quiesce.menu.called import called_as
+from quiesce.menu.command_name import called_as
 from quiesce.suggest import did_you_mean, nearest
 
 _UNKNOWN = re.compile(r"No idea what '(.*)' is!", re.DOTALL)

@@ -13,7 +13,7 @@ from invoke.program import Program
 
 from quiesce import __version__
 from quiesce.menu import namespace
-from quiesce.menu.called import call_as
+from quiesce.menu.command_name import call_as
 
 NAME = "quiesce"
 

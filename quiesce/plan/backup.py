@@ -28,10 +28,10 @@ from quiesce.model import (
 from quiesce.observed import Observed, Unit
 from quiesce.plan import coverage, sqlite
 from quiesce.plan.capabilities import able, require
-from quiesce.plan.dumping import around
+from quiesce.plan.dumping import split_dumps
 from quiesce.plan.folders import refuse_server, require_folders
 from quiesce.plan.outcome import downtime_words
-from quiesce.plan.services import quiet, with_dependents
+from quiesce.plan.services import with_dependents, with_units_stopped
 from quiesce.plan.steps import (
     ArchiveVolume,
     Bracket,
@@ -132,13 +132,13 @@ def plan_backup(
         tuple(dict.fromkeys(unit.service for unit in units)),
         "it is published atomically when complete",
     )
-    within, dumped = around(
+    within, dumped = split_dumps(
         set_name, selection.databases, request.kind, request.in_window if units else ""
     )
     body: tuple[Node, ...] = (
         *(level_0 if two_levels or not consistent else (*watch(observed), *level_0)),
-        *(sqlite.copying(set_name, selection.volumes) if request.mode == "live" else ()),
-        *quiet(
+        *(sqlite.copy_step(set_name, selection.volumes) if request.mode == "live" else ()),
+        *with_units_stopped(
             stack,
             observed,
             units,
@@ -148,10 +148,10 @@ def plan_backup(
             watch=watch(observed) if two_levels else (),
         ),
         *dumped,
-        *sqlite.checking(set_name, selection.volumes),
+        *sqlite.check_step(set_name, selection.volumes),
         RecordStack(set_name, "so that the set documents its origin"),
-        *looking(stack, request, set_name),
-        *sealing(stack, set_name, "every member is complete"),
+        *find_undeclared(stack, request, set_name),
+        *seal_nodes(stack, set_name, "every member is complete"),
     )
     discard: tuple[Node, ...] = (
         *(ReleaseSnapshot(d.key, "clean up after a failed run") for d in selection.databases),
@@ -160,8 +160,8 @@ def plan_backup(
     nodes: tuple[Node, ...] = (
         Bracket(f"set {set_name}", (opened,), body, on_failure=discard),
         VerifySet(set_name, "every member is read back and compared with the manifest"),
-        *sqlite.requiring(set_name, selection.volumes),
-        *judgement(
+        *sqlite.require_step(set_name, selection.volumes),
+        *check_published(
             stack,
             request,
             set_name,
@@ -317,7 +317,7 @@ def check_stopped(
     return CheckStopped(set_name, tuple(sorted(services)), keys, ignored, why)
 
 
-def judgement(
+def check_published(
     stack: Stack, request: BackupRequest, set_name: str, *, checked: bool, stops: bool
 ) -> tuple[Node, ...]:
     """Return the steps that check a published set; if they fail, it stays published.
@@ -330,12 +330,12 @@ def judgement(
     if stops and stack.max_downtime is not None:
         why = downtime_words(stack.max_downtime, request.recent_downtime)
         nodes.append(CheckDowntime(set_name, stack.max_downtime, why))
-    return (*nodes, *coverage.checking(stack, set_name, request.complete_in))
+    return (*nodes, *coverage.check_step(stack, set_name, request.complete_in))
 
 
-def looking(stack: Stack, request: BackupRequest, set_name: str) -> tuple[Node, ...]:
+def find_undeclared(stack: Stack, request: BackupRequest, set_name: str) -> tuple[Node, ...]:
     """Return the step that looks again for what stack.yaml does not mention."""
-    return coverage.finding(
+    return coverage.find_step(
         stack, set_name, request.complete_in, request.undeclared, request.left_databases
     )
 
@@ -368,7 +368,7 @@ def archive(
     )
 
 
-def sealing(stack: Stack, set_name: str, why: str) -> tuple[Node, ...]:
+def seal_nodes(stack: Stack, set_name: str, why: str) -> tuple[Node, ...]:
     """Return the steps that encrypt the members, if configured, and publish the set."""
     secret: tuple[Node, ...] = ()
     if stack.recipients:

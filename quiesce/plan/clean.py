@@ -21,7 +21,7 @@ from quiesce.errors import RequestError
 from quiesce.model import CleanGroup, PathEntry, Stack, Volume
 from quiesce.observed import Observed, ProjectResources, Unit, VolumeState
 from quiesce.plan.order import in_stop_order
-from quiesce.plan.services import ordered, quiet, stopped_or_as_before, with_dependents
+from quiesce.plan.services import ordered, stopped_or_as_before, with_dependents, with_units_stopped
 from quiesce.plan.steps import (
     EmptyPath,
     EmptyVolume,
@@ -86,7 +86,7 @@ def plan_empty(stack: Stack, observed: Observed, run: str, group: CleanGroup) ->
         *(EmptyVolume(v.key, f"marked 'clean: {group}'", noun=v.noun) for v in there),
         *(_empty_path(stack, entry, f"marked 'clean: {group}'") for entry in paths),
     )
-    nodes = quiet(stack, observed, units, why, body) if body else ()
+    nodes = with_units_stopped(stack, observed, units, why, body) if body else ()
     return _plan(
         stack, observed, run, f"clean-{group}", f"empty the {group} of {_name(stack)}", nodes
     )

@@ -35,7 +35,7 @@ def of_kinds(
     return tuple(dict.fromkeys(one for one in found if one.kind in kinds))
 
 
-def finding(
+def find_step(
     stack: Stack,
     set_name: str,
     kinds: Sequence[UndeclaredKind],
@@ -51,7 +51,7 @@ def finding(
     return (FindUndeclared(set_name, tuple(kinds), found, tuple(ignored), why),)
 
 
-def checking(stack: Stack, set_name: str, kinds: Sequence[UndeclaredKind]) -> tuple[Node, ...]:
+def check_step(stack: Stack, set_name: str, kinds: Sequence[UndeclaredKind]) -> tuple[Node, ...]:
     """Return the last step of a backup: it fails if something was found."""
     if not kinds or stack.instance.throwaway:
         return ()

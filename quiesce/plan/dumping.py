@@ -17,7 +17,7 @@ def dumps(set_name: str, databases: Sequence[Database], kind: SetKind) -> tuple[
     return (*_dumps(set_name, databases, kind, _AFTERWARDS), *_roles(set_name, databases))
 
 
-def around(
+def split_dumps(
     set_name: str, databases: Sequence[Database], kind: SetKind, in_window: str
 ) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
     """Return the steps that dump while services are stopped, and those that do so afterwards.

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from quiesce.model import BackupSet, ClusterRecord
-from quiesce.observed import Activity, ExternalSession, Meanwhile, Service, Unit, VolumeState
+from quiesce.observed import Activity, ExternalSession, Service, Unit, VolumeState, WrittenBetween
 from quiesce.plan.steps import CheckAddresses, CheckStopped
 
 _RECENT = 3
@@ -59,7 +59,7 @@ def session_words(each: ExternalSession) -> str:
 
 
 def inconsistency(
-    key: str, seen: Meanwhile, rest: Activity | None, ignored: Collection[str]
+    key: str, seen: WrittenBetween, rest: Activity | None, ignored: Collection[str]
 ) -> str:
     """Return why the snapshot of a database is not consistent with the first one, or "".
 
@@ -78,7 +78,7 @@ def inconsistency(
     return "" if busy else f"{where}, by a client that has disconnected since"
 
 
-def doubt(key: str, seen: Meanwhile) -> str:
+def doubt(key: str, seen: WrittenBetween) -> str:
     """Return what cannot be proven about the snapshot of a database, or ""."""
     if not seen.transactions or seen.tables:
         return ""

@@ -30,7 +30,7 @@ from quiesce.plan.restore_request import (
     require_servers,
     rows_alone,
 )
-from quiesce.plan.services import quiet, start_nodes, with_dependents
+from quiesce.plan.services import start_nodes, with_dependents, with_units_stopped
 from quiesce.plan.steps import (
     ArchiveVolume,
     BlockConnections,
@@ -86,14 +86,14 @@ def plan_restore(
     body: tuple[Node, ...] = (
         *staging.roles(source, inputs.roles),
         *(
-            rows.beside(chosen.databases, swaps, source, request, inputs)
+            rows.stage(chosen.databases, swaps, source, request, inputs)
             if only_rows
             else staging.scripts(chosen.databases, swaps, source, inputs)
             if isinstance(source, ImportSource)
             else staging.dumps(chosen.databases, swaps, source, request, inputs)
         ),
         *_stage(observed, chosen, source, request.path),
-        *quiet(
+        *with_units_stopped(
             stack,
             observed,
             units,
@@ -154,7 +154,9 @@ def _in_place(
     why = "in one transaction, which also compares them with the set"
     step = rows.replace_rows(source, target, database.name, why, request)
     discard = DiscardStaging("clean up")
-    body = quiet(stack, observed, units, why_stopped, (*safety, step), come_back=request.restart)
+    body = with_units_stopped(
+        stack, observed, units, why_stopped, (*safety, step), come_back=request.restart
+    )
     nodes = (Bracket(f"rows of {source.name}", (), body, on_failure=(discard,)), discard)
     words = f"restore the rows of {database.key} in {source.name} in place"
     return Plan(run, "restore", stack.instance.name, words, stack.digest, observed.engine.id, nodes)
@@ -256,7 +258,7 @@ def _safety(
         ),
         *dumps(name, databases, "full"),
         RecordStack(name, "so that the set documents its origin"),
-        *backup_plan.sealing(stack, name, why),
+        *backup_plan.seal_nodes(stack, name, why),
     )
 
 

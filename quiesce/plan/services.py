@@ -87,11 +87,11 @@ def start_nodes(
     )
     if bystanders(stack, observed, units):
         # One after another, containers usually get the addresses that they had.
-        return coming_back(stack, waves, why)
-    return coming_back(stack, waves, why, partial(start_step, stack, observed))
+        return start_wave_nodes(stack, waves, why)
+    return start_wave_nodes(stack, waves, why, partial(start_step, stack, observed))
 
 
-def coming_back(
+def start_wave_nodes(
     stack: Stack,
     waves: Sequence[tuple[Unit, ...]],
     why: str,
@@ -122,7 +122,7 @@ def address_nodes(
     return (CheckAddresses(tuple(units), others, "a restarted container may get another address"),)
 
 
-def quiet(
+def with_units_stopped(
     stack: Stack,
     observed: Observed,
     units: Sequence[Unit],
@@ -297,7 +297,9 @@ def plan_restart(stack: Stack, observed: Observed, run: str, names: Sequence[str
     """These services, and the services that depend on them, are restarted if they ran."""
     reasons = dict.fromkeys(chosen(observed, names), "was requested")
     units, why = with_dependents(stack, observed, reasons)
-    return _plan(stack, observed, run, "restart", names, quiet(stack, observed, units, why, ()))
+    return _plan(
+        stack, observed, run, "restart", names, with_units_stopped(stack, observed, units, why, ())
+    )
 
 
 def plan_rebuild(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:
@@ -323,7 +325,7 @@ def plan_rebuild(stack: Stack, observed: Observed, run: str, names: Sequence[str
     nodes = (
         # Before services stop: building takes long, and may fail.
         BuildServices(tuple(n for n in in_order if n in services), "requested"),
-        *quiet(stack, observed, units, why, replaced),
+        *with_units_stopped(stack, observed, units, why, replaced),
     )
     return _plan(stack, observed, run, "rebuild", names, nodes)
 

@@ -18,7 +18,7 @@ from quiesce.plan.backup import (
     Selection,
     check_idle,
     require_databases,
-    sealing,
+    seal_nodes,
     select,
     writers,
 )
@@ -65,7 +65,7 @@ def plan_shutdown(
     kind: SetKind = "full" if request.full or not rows else "data"
     selection = select(stack, observed, (), kind)
     _require_databases(selection, observed)
-    everything = going_down(stack, observed, request.keep_running)
+    everything = units_to_stop(stack, observed, request.keep_running)
     writing, why = writers(stack, observed, selection)
     first = tuple(unit for unit in writing if unit in everything)
     kept_writers = [unit.service for unit in writing if unit not in everything]
@@ -110,12 +110,12 @@ def plan_shutdown(
 def plan_stop_all(stack: Stack, observed: Observed, request: ShutdownRequest, run: str) -> Plan:
     """Return the plan that stops everything in order, without a backup."""
     refuse_half_kept(observed, request.keep_running)
-    units = going_down(stack, observed, request.keep_running)
+    units = units_to_stop(stack, observed, request.keep_running)
     nodes = (stop_step(stack, observed, units, "forced"),) if units else ()
     return _plan(stack, observed, run, nodes)
 
 
-def going_down(stack: Stack, observed: Observed, kept: Collection[str]) -> tuple[Unit, ...]:
+def units_to_stop(stack: Stack, observed: Observed, kept: Collection[str]) -> tuple[Unit, ...]:
     """Return every running unit except those of kept services, in stop order."""
     units = (unit for unit in observed.running if unit.service not in kept)
     return order.in_stop_order(units, ordered(stack, observed))
@@ -168,16 +168,16 @@ def _body(
         *(check_idle(stack, set_name, selection) if checked else ()),
         *archives,
         *dumps(set_name, selection.databases, kind),
-        *sqlite.checking(set_name, selection.volumes),
+        *sqlite.check_step(set_name, selection.volumes),
         RecordStack(set_name, "so that the set documents its origin"),
-        *coverage.finding(
+        *coverage.find_step(
             stack,
             set_name,
             coverage.kinds_of(kind, "consistent", ()),
             request.undeclared,
             request.left_databases,
         ),
-        *sealing(stack, set_name, "every member is complete"),
+        *seal_nodes(stack, set_name, "every member is complete"),
     )
 
 

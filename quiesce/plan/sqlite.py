@@ -13,7 +13,7 @@ from quiesce.model import SqliteRecord, Volume, VolumeRecord
 from quiesce.plan.steps import CheckSqlite, CopySqlite, Node, RequireSqlite
 
 
-def copying(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
+def copy_step(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
     """Return the step of a live backup that replaces what was archived while services wrote."""
     if not volumes:
         return ()
@@ -21,7 +21,7 @@ def copying(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
     return (CopySqlite(set_name, tuple(volume.key for volume in volumes), why),)
 
 
-def checking(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
+def check_step(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
     """Return the step that checks what is in the archives of these volumes."""
     if not volumes:
         return ()
@@ -29,7 +29,7 @@ def checking(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
     return (CheckSqlite(set_name, tuple(volume.key for volume in volumes), why),)
 
 
-def requiring(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
+def require_step(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
     """Return the step that fails if one is damaged; the set stays published."""
     if not volumes:
         return ()

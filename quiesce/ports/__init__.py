@@ -17,11 +17,11 @@ from quiesce.ports.capabilities import (
     Tied,
 )
 from quiesce.ports.databases import (
+    BlockedAnotherSession,
     DatabaseAdmin,
     DatabaseDriver,
     DumpReading,
     Handover,
-    InTheWay,
     Migrator,
     Shell,
 )
@@ -42,6 +42,7 @@ from quiesce.ports.volumes import SqliteCopies, VolumeIO, VolumeSize, VolumeSurv
 __all__ = [
     "DIRECTORY",
     "BackupStore",
+    "BlockedAnotherSession",
     "Clock",
     "CommandLine",
     "DatabaseAdmin",
@@ -53,7 +54,6 @@ __all__ = [
     "EventSink",
     "Globals",
     "Handover",
-    "InTheWay",
     "LoadedRows",
     "Measured",
     "Migrator",

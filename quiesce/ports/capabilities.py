@@ -55,7 +55,7 @@ class LoadedRows:
 
     tables: int
     rows: int
-    eased: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -149,7 +149,7 @@ class Scripts(Protocol):
         until `finish`."""
         ...
 
-    def working_as(self, database: Database, name: str) -> Database:
+    def login_for(self, database: Database, name: str) -> Database:
         """The database with the login that may run code in database `name`: after `load_script`
         and until `finish` that of the role without rights, otherwise its own."""
         ...

@@ -17,8 +17,8 @@ from quiesce.model import (
 from quiesce.observed import (
     Activity,
     DatabaseState,
-    Meanwhile,
     MissingRight,
+    WrittenBetween,
 )
 from quiesce.obstacles import Obstacle
 from quiesce.ports.capabilities import DatabaseContents, Globals, Rows, Scripts, Tied
@@ -54,7 +54,7 @@ class Shell:
     typed: bool
 
 
-class InTheWay(QuiesceError):
+class BlockedAnotherSession(QuiesceError):
     """What a driver holds blocked another session for too long, and was released."""
 
 
@@ -92,7 +92,7 @@ class DatabaseDriver(Protocol):
         Reads no rows."""
         ...
 
-    def preparing(self, databases: Sequence[Database]) -> tuple[str, ...]:
+    def rehearse(self, databases: Sequence[Database]) -> tuple[str, ...]:
         """Return why not all these databases can be held at once: limits, connections, rights.
         Empty when they can. Tries it briefly. The `hold` of one may then hold the others of its
         server too, so that all show one moment. Locks of other sessions do not count, because a
@@ -108,7 +108,7 @@ class DatabaseDriver(Protocol):
         effect on a database that is held. Blocks no readers and, once it has returned, no writers
         of rows. Changes of tables that would be missing from the dump are prevented or found: the
         dump fails and names them. What is held and blocks another session for longer than
-        `lock_patience` of stack.yaml is released, and the dump raises `InTheWay`.
+        `lock_patience` of stack.yaml is released, and the dump raises `BlockedAnotherSession`.
         """
         ...
 
@@ -117,7 +117,7 @@ class DatabaseDriver(Protocol):
         are held, transactions that the first one held on the server does not. Changes nothing."""
         ...
 
-    def meanwhile(self, database: Database) -> Meanwhile:
+    def written_between(self, database: Database) -> WrittenBetween:
         """Return what was written into a database by transactions that its snapshot contains and
         the first snapshot of the server does not. Call it after the dump."""
         ...

@@ -289,7 +289,7 @@ class Project(Protocol):
         """
         ...
 
-    def beside(
+    def command_beside(
         self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
     ) -> CommandLine:
         """Return how to run a program of the service's own image in the running service's network,

@@ -164,7 +164,7 @@ class VolumeIO(Protocol):
         """Remove `.quiesce-<run>` and its contents from the volume."""
         ...
 
-    def unsettled(self, volume: VolumeState, run: str) -> VolumeSize:
+    def leftover_size(self, volume: VolumeState, run: str) -> VolumeSize:
         """Return entries and bytes in `.quiesce-<run>`."""
         ...
 

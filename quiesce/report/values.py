@@ -123,6 +123,6 @@ class RestoreOutcome:
     downtime: Downtime | None = None
     safety_set: str | None = None
     #: What was restored differently, in words.
-    eased: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ()
     #: What it did not bring back although it exists here, or existed when the set was made.
     left_behind: tuple[str, ...] = ()

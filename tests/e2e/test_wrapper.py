@@ -231,7 +231,7 @@ def test_without_network_the_packages_before_go_on_serving(project: Project) -> 
     project.require_more()
     result = project.inv("hello", **offline({}))
     assert (result.returncode, result.stdout) == (0, f"hello you from {project.folder}\n")
-    assert "going on with the packages installed before" in result.stderr
+    assert "continuing with the packages that are installed" in result.stderr
 
 
 def test_a_failed_first_start_shows_pips_output_and_a_hint(project: Project) -> None:

@@ -274,7 +274,7 @@ def _prove(api: APIClient, image: str) -> bool:
         return _read_through_container(api, image, Path(folder)) == word
 
 
-def create_looking(api: Any, image: str, folder: Path, purpose: str) -> str:
+def create_probe_container(api: Any, image: str, folder: Path, purpose: str) -> str:
     """Create a container that mounts the folder read-only at `/quiesce` and never starts; return
     its id. Raise the SDK's APIError if the engine has no such image or folder."""
     import docker
@@ -295,7 +295,7 @@ def _read_through_container(api: APIClient, image: str, folder: Path) -> bytes:
 
     made = ""
     try:
-        made = create_looking(api, image, folder, "locality")
+        made = create_probe_container(api, image, folder, "locality")
         chunks, _ = api.get_archive(made, "/quiesce/word")
         with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
             content = archive.extractfile("word")

@@ -9,7 +9,7 @@ from typing import Any
 from quiesce.adapters.compose.engine import (
     EngineConnection,
     absent,
-    create_looking,
+    create_probe_container,
     translate_engine_errors,
 )
 
@@ -28,7 +28,9 @@ def exists_on_engine(connection: EngineConnection, folder: Path, images: Sequenc
     makes_folders = connection.engine().kind == "podman"
     for image in images:
         try:
-            made = create_looking(api, image, Path("/") if makes_folders else folder, "looking")
+            made = create_probe_container(
+                api, image, Path("/") if makes_folders else folder, "inspection"
+            )
         except docker.errors.ImageNotFound:
             continue
         except docker.errors.APIError as error:

@@ -101,7 +101,7 @@ class HealthChecks:
             )
 
     @contextlib.contextmanager
-    def kept_up(self) -> Iterator[None]:
+    def run_overdue(self) -> Iterator[None]:
         """Within this context, overdue checks are run in the background."""
         if self._watched or not self.needed:
             yield

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from quiesce.adapters.compose import inventory
 from quiesce.adapters.compose.address import find_address
-from quiesce.adapters.compose.at_once import with_each
 from quiesce.adapters.compose.cli import ComposeCommand
 from quiesce.adapters.compose.containers import ComposeUnits
 from quiesce.adapters.compose.endpoint import WAYS, ComposeReach, Relay, Way
@@ -28,6 +27,7 @@ from quiesce.adapters.compose.folders import Folders
 from quiesce.adapters.compose.inspected import Inspected, service_of
 from quiesce.adapters.compose.model import ComposeModel
 from quiesce.adapters.compose.model_cache import ModelReader
+from quiesce.adapters.compose.parallel import with_each
 from quiesce.adapters.compose.project import ComposeProject
 from quiesce.adapters.compose.project_candidates import find_traces, other_projects
 from quiesce.adapters.compose.project_lock import lock_project, make_place, unlock_project
@@ -58,7 +58,7 @@ class ComposeRuntime:
         *,
         environment: Mapping[str, str] | None = None,
         ways: Sequence[Way] = WAYS,
-        run: str = "looking",
+        run: str = "inspection",
     ) -> None:
         self._run = run
         self._servers = sensitive_servers(stack.databases)

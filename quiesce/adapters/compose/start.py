@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from quiesce.adapters.compose.at_once import is_shared, with_each
 from quiesce.adapters.compose.cli import ComposeCommand
 from quiesce.adapters.compose.containers import LOOK_EVERY, ComposeUnits
 from quiesce.adapters.compose.engine import EngineConnection
 from quiesce.adapters.compose.external_users import ForeignWriters, data_folder_of
 from quiesce.adapters.compose.inspected import has_health, mounts_seen, service_of, unit_of
 from quiesce.adapters.compose.model import ComposeModel, DeclaredService
+from quiesce.adapters.compose.parallel import is_shared, with_each
 from quiesce.errors import NotDeclared, QuiesceError, RequestError, ServiceFailed
 from quiesce.model import Stack
 from quiesce.observed import ForeignMount, Service, Unit
@@ -65,7 +65,7 @@ class ComposeStarter:
         for service in services:
             if any(need.condition == "healthy" for need in service.depends_on):
                 self.units.checks.require(service.name)
-        with self.units.checks.kept_up():
+        with self.units.checks.run_overdue():
             self._up(services, build=build, everything=everything)
 
     def _up(self, services: Sequence[Service], *, build: bool, everything: bool) -> None:

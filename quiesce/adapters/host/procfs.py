@@ -170,7 +170,7 @@ def look(pid: int) -> Live | None:
     )
 
 
-def again(live: Live) -> Live | None:
+def current(live: Live) -> Live | None:
     """Return the current state of the same process, None if it has ended."""
     now = look(live.pid)
     return now if now is not None and now.started == live.started else None
@@ -224,15 +224,15 @@ def end(live: Live, number: signal.Signals, patience: float, *, group: bool) -> 
     # Two signals: a paused process handles none before it is continued.
     _send(live, number, group=group)
     _send(live, signal.SIGCONT, group=group)
-    killed = not wait_until(lambda: again(live) is None, patience)
+    killed = not wait_until(lambda: current(live) is None, patience)
     helpers |= _family(live)
     if killed:
         _send(live, signal.SIGKILL, group=group)
-        wait_until(lambda: again(live) is None, KILL_SECONDS)
+        wait_until(lambda: current(live) is None, KILL_SECONDS)
         helpers |= _family(live)  # started while it was being killed
     else:
         wait_until(lambda: not _any_lives(helpers), HELPERS_PATIENCE)
-    if group and any(helper.group == live.pid for helper in helpers if again(helper)):
+    if group and any(helper.group == live.pid for helper in helpers if current(helper)):
         signal_group(live.pid, signal.SIGKILL)
     for helper in helpers:
         _send(helper, signal.SIGKILL, group=False)
@@ -248,13 +248,13 @@ def end(live: Live, number: signal.Signals, patience: float, *, group: bool) -> 
 def pause(live: Live) -> None:
     """Pause a process with its group."""
     _send(live, signal.SIGSTOP, group=True)
-    wait_until(lambda: (now := again(live)) is None or now.paused, 1.0)
+    wait_until(lambda: (now := current(live)) is None or now.paused, 1.0)
 
 
 def unpause(live: Live) -> None:
     """Continue a paused process."""
     _send(live, signal.SIGCONT, group=True)
-    wait_until(lambda: (now := again(live)) is None or not now.paused, 1.0)
+    wait_until(lambda: (now := current(live)) is None or not now.paused, 1.0)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
@@ -287,7 +287,7 @@ def name_of(live: Live) -> str:
 
 
 def _send(live: Live, number: signal.Signals, *, group: bool) -> None:
-    if again(live) is None:
+    if current(live) is None:
         return
     if group and live.group == live.pid:
         signal_group(live.pid, number)
@@ -330,7 +330,7 @@ def _ancestors(live: Live, everybody: Mapping[int, Live]) -> set[int]:
 
 
 def _any_lives(processes: Iterable[Live]) -> bool:
-    return any(again(live) is not None for live in processes)
+    return any(current(live) is not None for live in processes)
 
 
 def _fields(pid: int) -> Sequence[str]:

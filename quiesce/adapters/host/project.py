@@ -97,7 +97,7 @@ class HostProject:
             argv = self._units.located(argv, declared)
         return CommandLine(tuple(argv), whole, declared.cwd)
 
-    def beside(
+    def command_beside(
         self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
     ) -> CommandLine:
         """Like `command_in_service`: every program here is a separate process anyway."""

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from quiesce.adapters.postgres.catalog import read_tables
 from quiesce.adapters.postgres.safe_reads import guarded_tables
 from quiesce.adapters.postgres.session import SQL, Session
-from quiesce.observed import Activity, ExternalSession, Meanwhile
+from quiesce.observed import Activity, ExternalSession, WrittenBetween
 
 #: If there are more transactions, only the last of them are checked.
 MOST = 10_000
@@ -71,10 +71,10 @@ def between(first: str, later: str) -> tuple[int, ...]:
     return tuple(sorted(x % 2**32 for x in ended))
 
 
-def written_between(reader: Session, transactions: Sequence[int]) -> Meanwhile:
+def written_between(reader: Session, transactions: Sequence[int]) -> WrittenBetween:
     """Return what these transactions wrote, as far as the reader's snapshot shows it."""
     if not transactions:
-        return Meanwhile()
+        return WrittenBetween()
     wanted = ["{" + ",".join(map(str, transactions)) + "}"]
     guarded = guarded_tables(reader)
     tables = {name for (name,) in reader.rows(_CHANGED, wanted)}
@@ -87,7 +87,7 @@ def written_between(reader: Session, transactions: Sequence[int]) -> Meanwhile:
             unread.append(name)
         elif reader.rows(_WRITTEN.format(table=table.quoted), wanted):
             tables.add(name)
-    return Meanwhile(len(transactions), tuple(sorted(tables)), tuple(unread))
+    return WrittenBetween(len(transactions), tuple(sorted(tables)), tuple(unread))
 
 
 def together(

@@ -37,7 +37,7 @@ class Unreachable(SessionError):
     """The server does not answer."""
 
 
-def in_our_words(problem: psycopg2.Error, where: str) -> SessionError:
+def session_error(problem: psycopg2.Error, where: str) -> SessionError:
     """Return the driver's exception as an error that a user can act on."""
     primary = problem.diag.message_primary
     lines = [line for line in str(problem).splitlines() if line.strip()]
@@ -57,7 +57,7 @@ def translate_driver_errors(where: str) -> AbstractContextManager[None]:
     """Turn what the driver raises into a SessionError that names `where`."""
 
     def translation(error: Exception) -> SessionError | None:
-        return in_our_words(error, where) if isinstance(error, psycopg2.Error) else None
+        return session_error(error, where) if isinstance(error, psycopg2.Error) else None
 
     return translate_errors(translation)
 

@@ -53,7 +53,7 @@ _NOT_ITS_FAULT = ("53", "57", "58")
 
 
 @dataclass(slots=True)
-class Eased:
+class Deviations:
     """What was not restored as it was dumped, and what could not be restored at all.
 
     `not_valid` and `skip_broken` allow exceptions. `done` lists those that were made, `problems`
@@ -90,10 +90,10 @@ class Eased:
             given = {NOT_VALID} if self.not_valid else set()
             given |= {SKIP_BROKEN} if self.skip_broken else set()
             # The given flags are still needed.
-            raise stands_in_the_way(what, self.problems, self.flags | given)
+            raise unrestorable(what, self.problems, self.flags | given)
 
 
-def stands_in_the_way(what: str, problems: Sequence[str], flags: set[str]) -> NotRestorable:
+def unrestorable(what: str, problems: Sequence[str], flags: set[str]) -> NotRestorable:
     """Return the error for a complete dump that cannot be loaded as it is."""
     wanted = " ".join(sorted(flags))
     ways = []
@@ -115,15 +115,17 @@ def reason(problem: SessionError) -> str:
     return "; ".join([said, *problem.details[:1]])
 
 
-class Careful:
+class StatementLoad:
     """A load in progress. `script` runs the statements of pg_restore, `looker` queries and
     alters."""
 
-    def __init__(self, script: Session, looker: Session, paths: LentPaths, eased: Eased) -> None:
+    def __init__(
+        self, script: Session, looker: Session, paths: LentPaths, deviations: Deviations
+    ) -> None:
         self._script = script
         self._looker = looker
         self._paths = paths
-        self._eased = eased
+        self._deviations = deviations
         self._taken: tuple[check_constraints.Check, ...] = ()
         self._last: list[bytes] = []
 
@@ -153,14 +155,14 @@ class Careful:
             self._run(statement)
 
     def _put_back_checks(self) -> None:
-        def eased(check: check_constraints.Check, problem: SessionError) -> None:
+        def on_failure(check: check_constraints.Check, problem: SessionError) -> None:
             require_fault(problem)
-            self._eased.constraint(check.words, problem)
+            self._deviations.constraint(check.words, problem)
 
         # Those that are not allowed are restored as NOT VALID too: the load fails after all were
         # tried.
         self._looker.run("BEGIN")
-        check_constraints.put_back(self._looker, self._taken, eased)
+        check_constraints.put_back(self._looker, self._taken, on_failure)
         self._looker.run("COMMIT")
 
     def _run(self, statement: bytes) -> None:
@@ -184,7 +186,7 @@ class Careful:
     def _give_way(self, statement: bytes, problem: SessionError) -> None:
         key = _FOREIGN_KEY.match(statement)
         if key is None:
-            self._eased.entry(_words(statement), problem)
+            self._deviations.entry(_words(statement), problem)
             return
         kind = "foreign key" if b"FOREIGN KEY" in statement else "check"
         words = f"{kind} {_text(key[2])} of {_text(key[1])}"
@@ -192,9 +194,9 @@ class Careful:
             self._script.run_bytes(statement + b" NOT VALID")
         except SessionError:
             # On some versions, a partitioned table's foreign key cannot be NOT VALID.
-            self._eased.entry(words, problem)
+            self._deviations.entry(words, problem)
             return
-        self._eased.constraint(words, problem)
+        self._deviations.constraint(words, problem)
 
 
 def require_fault(problem: SessionError) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from quiesce.adapters.postgres.check_constraints import Check, Eased, put_back, take_off
+from quiesce.adapters.postgres.check_constraints import Check, OnFailedCheck, put_back, take_off
 from quiesce.adapters.postgres.session import Session, SessionError, identifier, literal
 
 _TRIGGERS = """
@@ -64,13 +64,13 @@ class Suspended:
     _indexes: list[tuple[str, str, int]] = field(default_factory=list)
     _checks: tuple[Check, ...] = ()
 
-    def put_back(self, session: Session, eased: Eased) -> None:
-        """Rebuild indexes and validate checks; `eased` gets those that fail."""
+    def put_back(self, session: Session, on_failure: OnFailedCheck) -> None:
+        """Rebuild indexes and validate checks; `on_failure` gets those that fail."""
         for definition, method, size in self._indexes:
             _build(session, definition, size if method in VECTOR_METHODS else 0)
         for statement in self._again:
             session.run(statement)
-        put_back(session, self._checks, eased)
+        put_back(session, self._checks, on_failure)
 
     def enable(self, session: Session) -> None:
         """Enable triggers as before. Last, because event triggers fire at every ALTER."""

@@ -92,7 +92,7 @@ def check_archives(
         try:
             with opened(path) as stream:
                 for header in read_headers(stream):
-                    judge.hear(header)
+                    judge.judge(header)
                     files += bool(components(header.name))
                     size += header.unpacked
                     if most is not None and (files > most.files or size > most.bytes):
@@ -133,7 +133,7 @@ class Judge:
     _count: int = 0
     _links: set[bytes] = field(default_factory=set)
 
-    def hear(self, header: Header) -> None:
+    def judge(self, header: Header) -> None:
         """Judge one member and record whether its name is a symbolic link now."""
         reason = self._reason(header)
         if reason:

@@ -38,7 +38,7 @@ def dump(step: s.DumpDatabase, run: Run) -> str:
         database, step.kind, draft.directory, step.file, run.ports.sink.progress
     )
     run.ports.databases.release(database)
-    seen = run.ports.databases.meanwhile(database)
+    seen = run.ports.databases.written_between(database)
     draft.inconsistencies.append(
         outcome.inconsistency(database.key, seen, draft.rest, draft.ignored)
     )
@@ -114,7 +114,7 @@ def unmark(step: s.UnmarkDatabase, run: Run) -> str:
 @handles(s.LoadDump)
 def load(step: s.LoadDump, run: Run) -> str:
     source = _set_of(step.set, run)
-    eased = run.ports.databases.load(
+    deviations = run.ports.databases.load(
         run.stack.database(step.database),
         step.name,
         source.path,
@@ -123,15 +123,15 @@ def load(step: s.LoadDump, run: Run) -> str:
         not_valid=step.not_valid,
         skip_broken=step.skip_broken,
     )
-    return _eased(step.database, eased, run)
+    return _deviations(step.database, deviations, run)
 
 
-def _eased(database: str, eased: tuple[str, ...], run: Run) -> str:
+def _deviations(database: str, deviations: tuple[str, ...], run: Run) -> str:
     """Warn about everything that was restored differently."""
-    for line in eased:
+    for line in deviations:
         run.ports.sink.warn(f"{database}: {line}")
-    run.eased[database] = eased
-    return f"{len(eased)} restored differently" if eased else ""
+    run.deviations[database] = deviations
+    return f"{len(deviations)} restored differently" if deviations else ""
 
 
 @handles(s.CheckDatabase)
@@ -160,7 +160,7 @@ def check(step: s.CheckDatabase, run: Run) -> str:
 @handles(s.MigrateDatabase)
 def migrate(step: s.MigrateDatabase, run: Run) -> str:
     database = run.stack.database(step.database)
-    login = run.ports.databases.working_as(database, step.name)
+    login = run.ports.databases.login_for(database, step.name)
     run.ports.migrator.upgrade(database, step.name, step.revision, login)
     return ""
 
@@ -207,7 +207,7 @@ def replace_rows(step: s.ReplaceRows, run: Run) -> str:
     loaded = run.ports.databases.replace_rows(
         *place, check, not_valid=step.not_valid, skip_broken=step.skip_broken
     )
-    _eased(step.database, loaded.eased, run)
+    _deviations(step.database, loaded.deviations, run)
     summary = f"{loaded.tables} tables, {loaded.rows} rows"
     if isinstance(source, ImportSource):
         run.loaded[step.database] = (loaded.tables, loaded.rows)
