@@ -199,7 +199,7 @@ def _folders(stack: Stack, services: Sequence[Service], taken: set[str]) -> Iter
         if inside:
             # Of two kept folders, none may contain the other.
             rest = f", which contains path {inside[0]}, but stack.yaml does not list the rest of it"
-            hint = f"list each other folder in it that is to be kept, then {line}never}}"
+            hint = f"list every other folder in it that you want to back up, then {line}never}}"
         else:
             rest = " and contains data, but stack.yaml does not list it"
             hint = f"{line}files}}; or with 'backup: never' if it need not be backed up"

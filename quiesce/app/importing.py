@@ -82,7 +82,7 @@ class _Found:
         """Detect the file's type by its first bytes and add it. Archives may be nested, as `nested`
         counts, up to a limit."""
         if nested > _MOST_NESTED:
-            raise OSError(f"more than {_MOST_NESTED} archives are nested in one another")
+            raise OSError(f"more than {_MOST_NESTED} archives are nested inside each other")
         with path.open("rb") as stream:
             start = stream.read(8)
         if start.startswith(MAGIC):

@@ -165,7 +165,7 @@ def _leftovers(stack: Stack, ports: Ports, note: Pending) -> Iterator[Leftover]:
     for step in note.clean_ups:
         what, by_hand = describe_leftover(step, run, str(stack.backups))
         size = _size(stack, ports, step, run)
-        problem = note.problem(step) or "it was not tried"
+        problem = note.problem(step) or "it was not tried yet"
         yield Leftover(
             run,
             what,

@@ -92,7 +92,7 @@ def require_untied(
 
 def _lost(key: str, ties: Ties) -> list[str]:
     found = [
-        f"database {key} subscribes to another one with subscription {name}"
+        f"database {key} subscribes to another database with subscription {name}"
         for name in ties.subscriptions
     ]
     return found + [

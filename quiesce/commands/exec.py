@@ -39,8 +39,8 @@ def run_enter(session: Session, service: str | None, argv: Sequence[str]) -> Non
         _refuse_unknown([service], [entry.name for entry in ports.runtime.services()])
         if service in ports.project.bare_servers():
             session.reporter.warn(
-                f"PostgreSQL is PID 1 in {service}: a program that you leave running here can "
-                "make it terminate all sessions and recover when it ends; 'init: true' for the "
+                f"PostgreSQL is PID 1 in {service}: if a program that you leave running here ends "
+                "later, PostgreSQL may terminate all sessions and recover; 'init: true' for the "
                 "service prevents that"
             )
         command = ports.project.command_in_service(

@@ -269,7 +269,7 @@ def _show_additions(place: Place) -> None:
     text = additions(lacking)
     place.reporter.result({"add": text})
     if text:
-        place.reporter.note(f"{place.file.name} stays as it is; it lacks these lines:")
+        place.reporter.note(f"{place.file.name} is not changed; these lines are missing from it:")
         place.reporter.text(text)
     else:
         place.reporter.done(f"{place.file.name} lacks nothing that was found")

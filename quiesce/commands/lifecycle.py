@@ -61,7 +61,7 @@ def _up_words(plan: Plan, unasked: Collection[str]) -> str:
         for names, what in (
             (healthy, "healthy"),
             ([name for name in wait.answering if name not in unasked], "answering SQL"),
-            (sorted(set(wait.answering) & set(unasked)), "running, but not asked"),
+            (sorted(set(wait.answering) & set(unasked)), "running, login refused"),
             (wait.running, "running, without a health check"),
         ):
             found += [f"{what}: {', '.join(names)}"] if names else []

@@ -222,7 +222,7 @@ def _warn_lost(session: Session, port: Offsite, store: str) -> None:
     if lost := port.lost(store):
         session.reporter.warn(
             f"missing from {store}: {words.counted(len(lost), 'set')} uploaded from here, the "
-            f"newest: {lost[-1]}; somebody else removed it"
+            f"newest: {lost[-1]}; somebody else removed them"
         )
 
 

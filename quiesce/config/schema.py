@@ -60,7 +60,7 @@ class DatabaseSection(Section):
 
     service: kind.ServiceName = Field(..., description="The service in which its server runs.")
     engine: kind.EngineWord = Field(
-        DEFAULT_ENGINE, description="The kind of its server. One service has one."
+        DEFAULT_ENGINE, description="The kind of server. All databases of a service have the same."
     )
     name: kind.NameOnServer | None = Field(
         None,

@@ -199,7 +199,7 @@ def _outcome(failure: BaseException) -> QuiesceError:
     if isinstance(failure, KeyboardInterrupt):
         return Interrupted(2)
     return StepFailed(
-        f"unexpected: {_message(failure)}", "everything was put back; --debug shows where"
+        f"unexpected: {_message(failure)}", "everything was put back; --debug shows the traceback"
     )
 
 

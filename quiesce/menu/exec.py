@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     changes=False,
     service="services, comma-separated (default: all)",
     lines="number of last lines to print",
-    follow="keep printing new lines",
+    follow="follow the logs: also print every new line",
 )
 def logs(
     session: Session, service: str | None = None, lines: int = 100, follow: bool = False

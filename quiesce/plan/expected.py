@@ -62,7 +62,7 @@ class Expected:
     def reason(self) -> str:
         """Return what the numbers are based on."""
         how = f"judging by {self.like}" if self.like else "judging by the size of the data"
-        unknown = f"; the size of {', '.join(self.unknown)} is not known"
+        unknown = f"; the size of {', '.join(self.unknown)} is unknown"
         return how + (unknown if self.unknown else "")
 
 

@@ -85,8 +85,8 @@ def doubt(key: str, seen: WrittenBetween) -> str:
     where = f"changes in {', '.join(seen.unread)}" if seen.unread else "deletions of rows"
     return (
         f"{seen.transactions} transactions ended on the server between the first snapshot and "
-        f"that of {key} without adding rows to it: housekeeping, work in other databases, or "
-        f"{where}"
+        f"the snapshot of {key} without adding rows to it: housekeeping, work in other "
+        f"databases, or {where}"
     )
 
 

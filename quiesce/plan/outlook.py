@@ -27,7 +27,7 @@ class Outlook:
         """Return each expectation with what it is based on."""
         found = []
         if self.room is not None:
-            fact = f"the set needs about {size(self.room.about)}, {size(self.free_bytes)} are free"
+            fact = f"the set needs about {size(self.room.about)}; {size(self.free_bytes)} is free"
             found.append((fact, self.room.reason()))
         if self.downtimes:
             found.append((f"services will be down for {self.span()}", self._runs()))

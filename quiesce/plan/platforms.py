@@ -38,7 +38,7 @@ def platform_findings(platform: Platform | None) -> list[Finding]:
     if key in TRIED:
         return [Finding("ok", "platform", f"{fact}: tried")]
     hint = "run 'inv drill' before you rely on a backup; docs/platforms.md lists what was tried"
-    return [Finding("warning", "platform", f"nobody has tried Quiesce on {fact}", hint)]
+    return [Finding("warning", "platform", f"Quiesce was not tried on {fact}", hint)]
 
 
 def _minor(version: str) -> str:

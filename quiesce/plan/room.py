@@ -82,7 +82,7 @@ def room_finding(expected: Expected, free: int, folder: Path) -> Finding:
     """Return whether the next set fits, as a finding."""
     needs = f"the next set needs about {size(expected.about)}, {expected.reason()}"
     if expected.about == OWN and expected.unknown:
-        needs = "how much the next set needs is unknown"
+        needs = "it is unknown how much the next set needs"
     levels: dict[Verdict, Level] = {"short": "error", "close": "warning", "fits": "ok"}
     verdict = expected.verdict(free)
     hint = "" if verdict == "fits" else free_hint(folder)
@@ -106,7 +106,7 @@ def require_room(expected: Expected, free: int, folder: Path) -> str:
         refuse_short(what, expected.least, free, f"in {folder}", hint)
     if verdict == "close":
         return (
-            f"{what} may need up to {size(expected.about)}, and {size(free)} are free in {folder}: "
+            f"{what} may need up to {size(expected.about)}, and {size(free)} is free in {folder}: "
             "it may not fit"
         )
     if expected.unknown:
@@ -118,5 +118,5 @@ def refuse_short(what: str, needed: int, free: int, where: str, hint: str) -> No
     """Raise RequestError if fewer bytes are free than needed."""
     if free < needed:
         raise RequestError(
-            f"{what} needs {size(needed)}, but only {size(free)} are free {where}".rstrip(), hint
+            f"{what} needs {size(needed)}, but only {size(free)} is free {where}".rstrip(), hint
         )

@@ -39,7 +39,7 @@ def ordered(stack: Stack, observed: Observed) -> tuple[str, ...]:
     for name in stack.restart.order:
         if name not in known:
             raise RequestError(
-                f"restart.order names {name}, which is no service of the stack",
+                f"restart.order names {name}, which is not a service of the stack",
                 f"correct or remove it in {stack.file.name}; {suggest(name, known)}",
             )
     return order.start_order(order.dependencies(observed.services), stack.restart.order)

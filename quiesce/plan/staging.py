@@ -83,7 +83,7 @@ def plan_beside(
                 SwapDatabases(database.service, swaps, "only a complete database gets the name"),
             ),
             on_failure=(drop, DiscardStaging("clean up after a failed restore")),
-            on_success=(UnmarkDatabase(database.key, name, "the run has finished with it"),),
+            on_success=(UnmarkDatabase(database.key, name, "no longer needed"),),
         ),
         DiscardStaging("clean up"),
     )

@@ -218,7 +218,7 @@ REFUSALS: dict[str, tuple[Callable[[], object], str, str]] = {
     ),
     "a start order with an unknown name": (
         lambda: plan_up(ordered_by("db", "backen"), a_world(), RUN, ()),
-        "restart.order names backen, which is no service of the stack",
+        "restart.order names backen, which is not a service of the stack",
         "correct or remove it in stack.yaml; ",
     ),
     "an unknown service": (

@@ -180,7 +180,7 @@ def test_what_clearly_does_not_fit_is_refused_with_the_numbers() -> None:
     with pytest.raises(RequestError) as refused:
         room.require_room(Expected(3 << 20, 4 << 20, "core-1"), 900 << 10, BACKUPS)
     assert refused.value.fact == (
-        "the new set (judging by core-1) needs 3.0 MiB, but only 900.0 KiB are free in "
+        "the new set (judging by core-1) needs 3.0 MiB, but only 900.0 KiB is free in "
         "/stack/backups"
     )
     assert refused.value.hint.endswith("then try again; nothing was stopped")

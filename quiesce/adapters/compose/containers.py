@@ -280,7 +280,7 @@ class ComposeUnits:
             watch.last = f"ended with exit code {state['ExitCode']}"
             raise self._not_well(watch, "")
         if observed.state == "paused":
-            watch.last = f"is {status} and was paused"
+            watch.last = f"is {status}, but was paused"
             return time.monotonic() if status == "paused" else None
         if status != "running":
             watch.last, watch.since = f"is {status}", ""
@@ -346,7 +346,7 @@ class ComposeUnits:
         service = watch.observed.service
         now = self.current(watch.observed)
         lines = () if now is None else tail(self.logs(now["Id"], TAIL_LINES))
-        was = "well" if watch.observed.health == "none" else watch.observed.health
+        was = "up" if watch.observed.health == "none" else watch.observed.health
         late = f"service {service} was not {was} again {when}: it {watch.last}"
         return ServiceFailed(
             late if when else f"service {service} {watch.last}",

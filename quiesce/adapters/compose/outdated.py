@@ -20,7 +20,7 @@ from quiesce.errors import QuiesceError, RequestError
 
 CONFIGURATION = "its configuration differs"
 IMAGE = "its image tag refers to another image"
-UNKNOWN = "Compose may recreate it: whether its configuration differs is not known"
+UNKNOWN = "Compose may recreate it: it is unknown whether its configuration differs"
 
 #: The label that Compose compares before it recreates a container.
 LABEL_HASH = "com.docker.compose.config-hash"

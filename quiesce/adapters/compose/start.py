@@ -177,7 +177,7 @@ class ComposeStarter:
         if waiting:
             details.append(f"not started, because they depend on it: {', '.join(waiting)}")
         raise ServiceFailed(
-            f"{', '.join(failed)} did not start; everything that does not depend on it is up",
+            f"{', '.join(failed)} did not start; everything that does not depend on them is up",
             _AGAIN,
             details=details,
             services=tuple(failed),

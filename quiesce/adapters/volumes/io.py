@@ -185,7 +185,9 @@ class VolumeFiles:
         writing = self._seen_writing(volume, place)
         if volume.is_folder and not writing.unseen and (points := mounts_below(place)):
             first = points[0].decode(errors="backslashreplace")
-            writing.unseen = f"{first} is a mount point, and its file system may date writes late"
+            writing.unseen = (
+                f"{first} is a mount point, and the times of its files may be unreliable"
+            )
         return writing
 
     def _seen_writing(self, volume: VolumeState, place: Place) -> Writing:

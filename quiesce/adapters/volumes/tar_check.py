@@ -182,7 +182,7 @@ class Judge:
         if name.startswith(b"/"):
             return "is absolute"
         if b".." in parts:
-            return "leads out of the volume"
+            return "points outside of the volume"
         if self._links:
             for depth in range(1, len(parts)):
                 parent = b"/".join(parts[:depth])

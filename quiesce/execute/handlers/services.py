@@ -37,8 +37,8 @@ def stop(step: s.StopServices, run: Run) -> str:
             run.exit_codes[name] = run.exit_codes.get(name) or code
     if killed:
         run.ports.sink.warn(
-            f"{', '.join(killed)} had to be killed: raise its stop_grace_period, or make its "
-            "main process exit on SIGTERM"
+            f"{', '.join(killed)} had to be killed: raise the service's "
+            "stop_grace_period, or make its main process exit on SIGTERM"
         )
     return ""
 
