@@ -27,8 +27,8 @@ _BY_RULE = ("a secret", "an env file")
 
 @dataclass(frozen=True)
 class Contents:
-    """Reads what is in anonymous volumes, and which files sets keep with the stack. Nothing is
-    read before it is asked for."""
+    """Reads the content of anonymous volumes, and the files of the stack that sets contain. Nothing
+    is read before it is requested."""
 
     runtime: Runtime
     volumes: VolumeIO
@@ -39,7 +39,8 @@ class Contents:
         return self.runtime.stack_files()
 
     def has_data(self, key: str, mount: Mount) -> bool:
-        """Whether a volume contains a file that is not empty. One that cannot be read does."""
+        """Whether a volume contains a file that is not empty. A volume that cannot be read counts
+        as containing one."""
         place = Path(mount.mountpoint) if mount.mountpoint else None
         state = VolumeState(key, mount.source, True, "local", {}, place, ())
         try:
@@ -62,8 +63,8 @@ def find_undeclared(
     """Return the undeclared volumes, mounted folders and files with data, and databases.
 
     `databases` are the names of undeclared databases on the servers. Folders and files of an engine
-    on another machine (not `local`) cannot be read, so they are not looked at. Without `contents`,
-    anonymous volumes and single files are not.
+    on another machine (not `local`) cannot be read, so they are not checked. Without `contents`,
+    anonymous volumes and single files are not checked either.
     """
     taken = _taken(stack, services)
     return (
@@ -105,10 +106,9 @@ def _volumes(
 def anonymous_volumes(
     stack: Stack, services: Sequence[Service]
 ) -> Iterator[tuple[Service, Mount, str]]:
-    """Yield each anonymous volume that a service can write to, with `SERVICE:/path`, by which
-    stack.yaml can exclude it: its own name is random.
-
-    Not those of caches and logs, nor the data of a server whose databases are dumped.
+    """Yield each anonymous volume that a service can write to, with the name `SERVICE:/path`.
+    stack.yaml uses this name to exclude it, because the volume's own name is random. Volumes of
+    caches and logs are left out, and so is the data of a server whose databases are dumped.
     """
     servers = {database.service for database in stack.databases}
     for service in services:
@@ -163,7 +163,8 @@ def unkept_files(
     stack: Stack, services: Sequence[Service], contents: Contents
 ) -> Iterator[tuple[Path, str, str]]:
     """Yield the single files that a service can write to and that no set contains: the file, the
-    service, and why it is not kept with the stack's files ("" for one elsewhere)."""
+    service, and why it is not among the stack's files in a set ("" if it is outside of the stack's
+    folder)."""
     home = _real(stack.directory)
     for source, service in _writable_binds(services):
         if any(_lists(stack, entry, source) for entry in stack.paths):

@@ -1,6 +1,6 @@
-"""The port `DatabaseAdmin`: hands each database to the driver of its engine.
+"""Implements the port `DatabaseAdmin`: passes each call to the driver of the database's engine.
 
-Which driver belongs to which engine is not known here; see the table in `app/wiring.py`.
+The table that maps engines to drivers is in `app/wiring.py`.
 """
 
 from __future__ import annotations

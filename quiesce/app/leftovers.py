@@ -30,10 +30,8 @@ if TYPE_CHECKING:
 
 
 class PendingRecorder:
-    """Records failures of a run that can be handled later. Each is on disk when `_take` returns
-    True.
-
-    `earlier` is the record whose steps are tried again.
+    """Records failed steps of a run that may stay pending. A step is on disk when `_take` returns
+    True. If steps of an earlier record are retried, `earlier` is that record.
     """
 
     def __init__(
@@ -44,7 +42,7 @@ class PendingRecorder:
         self._plan = plan
         self._earlier = earlier
         self._failed: dict[Step, str] = {}
-        #: What this run recorded before it died, and its recovery does not repeat.
+        #: Steps that this run recorded before it died, and that its recovery does not repeat.
         self._before: tuple[Step, ...] = ()
         if earlier is None:
             notes, _ = pending.read_all(runs_folder(stack))
@@ -63,7 +61,7 @@ class PendingRecorder:
         return may_wait(step) and self._take(step, pending.words_of(error))
 
     def put_off(self, error: QuiesceError) -> None:
-        """Record that no step of the earlier record can be tried now."""
+        """Record that no step of the earlier record can be retried now."""
         for step in self._earlier.steps if self._earlier else ():
             self._take(step, error.fact)
 

@@ -19,7 +19,7 @@ _FILE = "dump-in-window"
 
 
 def reason_for_window(stack: Stack) -> str:
-    """Return why databases must be dumped while services are stopped, "" if they need not."""
+    """Return why databases must be dumped while services are stopped, or "" if they need not be."""
     try:
         told = read_private(_file(stack)).decode(errors="replace").strip()
     except OSError:

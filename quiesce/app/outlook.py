@@ -18,7 +18,7 @@ from quiesce.plan.steps import Plan
 from quiesce.plan.window import stopped_services
 from quiesce.report import words
 
-#: Of a run that did its work, and then found a reason to complain.
+#: The exit code of a run that did its work, but in which a check failed at the end.
 _CHECK_FAILED = 7
 
 

@@ -48,7 +48,8 @@ def wanted_roles(
 
 
 def made_roles(database: Database, wanted: Sequence[RolesWanted]) -> frozenset[str]:
-    """Return the roles that will exist on the database's server after that."""
+    """Return the roles that will exist on the database's server once `wanted_roles` were
+    created."""
     return frozenset(name for w in wanted if w.service == database.service for name in w.names)
 
 

@@ -4,8 +4,8 @@
     backups/.reports/<instance>/<run>-<task>.txt    the same for people
     backups/.reports/<instance>/restores.jsonl      a line at the start and one at the end
 
-None of it is in a database that a restore replaces. The newest `KEPT` reports are kept, and the
-whole log of restores.
+They are files, because a restore would replace records in a database. The newest `KEPT` reports are
+kept, and the whole log of restores.
 """
 
 from __future__ import annotations

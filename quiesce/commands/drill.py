@@ -38,7 +38,7 @@ PHASES = ("setup", "cycle", "verify", "all")
 #: The variable in which older scripts and pipelines set the phase.
 PHASE_VARIABLE = "BACKUP_RESTORE_PHASE"
 
-#: Allows everything: obstacles are reported, and the rest is checked.
+#: Allows all deviations: they are reported, and everything else is checked.
 _ANYHOW = RestoreRequest(safety=False, not_valid=True, skip_broken=True)
 
 

@@ -32,7 +32,8 @@ def run_logs(session: Session, names: Sequence[str], lines: int, *, follow: bool
 
 
 def run_enter(session: Session, service: str | None, argv: Sequence[str]) -> None:
-    """Run a program in a service, or a shell for none; its exit code is this command's."""
+    """Run a program in a service, or a shell if no program is given. The command exits with its
+    exit code."""
     if service is None:
         raise RequestError("no service was given", "add --service NAME")
     with session.connected() as (ports, _):

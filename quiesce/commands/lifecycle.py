@@ -85,7 +85,7 @@ def run_stop(session: Session, names: Sequence[str]) -> None:
 
 
 def run_restart(session: Session, names: Sequence[str]) -> None:
-    """Restart those of these services that run, and the services that depend on them."""
+    """Restart the named services that run, and the services that depend on them."""
     session.change(
         "restart",
         lambda _, seen, run: services.plan_restart(session.stack, seen, run, names),

@@ -54,7 +54,7 @@ def check_request(source: RestoreSource, request: RestoreRequest) -> None:
         ("--accept-lossy", request.accept_lossy),
         ("--assume-revision", bool(request.assume_revision)),
     ):
-        # A single file may be a whole database of a revision that only a person knows.
+        # A single file may contain a whole database, at a revision that only the user knows.
         is_for_files = isinstance(source, ImportSource) and option != "--in-place"
         if given and not only_rows and not is_for_files:
             raise RequestError(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Reading:
-    """The result of reading one set: what is wrong, and what could not be decoded."""
+    """The result of reading one set: problems, and members that could not be decoded."""
 
     wrong: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)

@@ -30,7 +30,7 @@ _OVERRIDES = (
 
 @dataclass(frozen=True, slots=True)
 class ProjectName:
-    """A project name and what sets it."""
+    """A project name, and where it is set."""
 
     name: str
     source: str

@@ -1,4 +1,4 @@
-"""Rules for `engine` in `databases`: what its engine cannot do is not declared for a database."""
+"""Rules for `engine` in `databases`: a database must not declare what its engine cannot do."""
 
 from __future__ import annotations
 

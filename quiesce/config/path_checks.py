@@ -1,7 +1,8 @@
 """Rules for `paths` in `stack.yaml`: folders of the machine, which services mount.
 
-What is kept is replaced by a restore, and what is marked `clean` is emptied. So neither may contain
-files of the stack itself, nor be reached through a link that a service could have made.
+A restore replaces folders that are backed up, and clean tasks empty folders that are marked
+`clean`. So such a folder must not contain files of the stack itself, and its path must not contain
+a link, which a service could have made.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def check_by_dump(
     noun: str,
     findings: Findings,
 ) -> None:
-    """Report what contradicts `backup: by-dump`."""
+    """Report declarations that contradict `backup: by-dump`."""
     if not databases:
         fact = f"'by-dump' without any declared database: this {noun} would not be backed up"
         hint = "declare its databases in 'databases:', or use 'backup: files'"

@@ -28,7 +28,7 @@ from quiesce.plan.phases import phases_of
 from quiesce.plan.steps import Bracket, Node, Plan, Step
 
 Handlers = Mapping[type[Any], Callable[[Any, Run], str]]
-#: Takes a failed step that may stay pending, with its error; returns whether it was recorded.
+#: Records a failed step that may stay pending, with its error; returns whether it was recorded.
 Remember = Callable[[Step, Exception], bool]
 
 

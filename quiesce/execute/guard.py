@@ -2,8 +2,9 @@
 
 It reads from a pipe whose write end only the run has. A run that ends normally writes a message,
 and the watchdog exits. If the pipe closes without a message, the run was killed: the watchdog takes
-the instance's lock and recovers. If the user recovers first, it finds nothing to do. If a run could
-not put everything back because it lost the engine, the watchdog waits until the engine is back.
+the instance's lock and recovers. If the user recovers first, the watchdog finds nothing to do. If a
+run could not put everything back because it lost the engine, the watchdog waits until the engine is
+back.
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ def restore_instructions(manifest: Manifest) -> str:
 
 
 def _definition(manifest: Manifest) -> str:
-    """Return which files of the stack's definition are there, and which are not as they are."""
+    """Return which files of the stack's definition the set contains, and which are missing or
+    changed."""
     lines = "".join(
         f"- `{entry.file.replace('`', ' ')}`: {entry.reason}\n" for entry in manifest.stack_left_out
     )

@@ -1,4 +1,4 @@
-"""The state of a run while its plan is executed."""
+"""The state of a run during the execution of its plan."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ class DowntimeMeter:
 class Run:
     """One run: its id, what was observed for it, and the results of its steps so far.
 
-    `sources` are the sets or files that a restore reads. `published` are the sets that this
-    run published, `compared` the numbers of tables and rows found identical, per database.
-    `exit_codes` are those of stopped services; of several units, one that is not 0. `files` are
-    single files that were written, by database; `loaded` are amounts loaded from files without a
-    record.
+    `sources` are the sets or files that a restore reads. `published` are the sets that this run
+    published, `compared` the numbers of tables and rows found identical, per database. `exit_codes`
+    are those of stopped services; if a service has several units, one that is not 0 is kept.
+    `files` are single files that were written, by database; `loaded` are amounts loaded from files
+    without a record.
     """
 
     id: str

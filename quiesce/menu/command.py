@@ -99,9 +99,9 @@ def command(
 ) -> Callable[[Callable[..., None]], Task[Any]]:
     """Make a task of `function(session, **own options)`.
 
-    Without `stack` no stack.yaml is read, and the function gets the reporter instead; with `place`
-    none has to exist, and it gets the folder. `changes`
-    adds `--dry-run`, `--yes` and `--wait`; `phrase` adds `--confirm`, `everywhere`
+    Without `stack`, no stack.yaml is read, and the function gets the reporter instead of the
+    session. With `place`, stack.yaml need not exist, and the function gets the folder (`Place`).
+    `changes` adds `--dry-run`, `--yes` and `--wait`; `phrase` adds `--confirm`, `everywhere`
     `--all-instances`. `name` is the task's name if it differs from the function's. `help_texts`
     describe the function's own options.
     """

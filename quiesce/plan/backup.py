@@ -279,7 +279,7 @@ def reasons(stack: Stack, observed: Observed, selection: Selection) -> dict[str,
 def check_idle(stack: Stack, set_name: str, selection: Selection) -> tuple[Node, ...]:
     """Return the step that checks for other writers after the last snapshot was exported.
 
-    None for what is always consistent: one database alone, or no database.
+    Return no step if the set is always consistent: with one database alone, or with no database.
     """
     if not selection.databases or not _worth_stopping(selection):
         return ()
@@ -334,7 +334,7 @@ def check_published(
 
 
 def find_undeclared(stack: Stack, request: BackupRequest, set_name: str) -> tuple[Node, ...]:
-    """Return the step that looks again for what stack.yaml does not mention."""
+    """Return the step that looks again for data that stack.yaml does not mention."""
     return coverage.find_step(
         stack, set_name, request.complete_in, request.undeclared, request.left_databases
     )

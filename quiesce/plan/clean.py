@@ -93,8 +93,8 @@ def plan_empty(stack: Stack, observed: Observed, run: str, group: CleanGroup) ->
 
 
 def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Plan:
-    """Return the plan that removes the volumes of the databases, and empties their folders; their
-    users stay down.
+    """Return the plan that removes the volumes of the databases, and empties their folders.
+    Services that use these stay down.
 
     Raise RequestError if no volume is marked as containing databases, if one is external, or
     (without `force`) if a server contains a database that `stack.yaml` does not declare.

@@ -31,7 +31,7 @@ def kinds_of(kind: SetKind, mode: Mode, only: Sequence[str]) -> tuple[Undeclared
 def of_kinds(
     found: Iterable[Undeclared], kinds: Sequence[UndeclaredKind]
 ) -> tuple[Undeclared, ...]:
-    """Return what is of these kinds, each once."""
+    """Return the data of these kinds, without duplicates."""
     return tuple(dict.fromkeys(one for one in found if one.kind in kinds))
 
 
@@ -74,7 +74,7 @@ def undeclared_words(found: Sequence[Undeclared]) -> str:
 
 
 def what_it_covers(manifest: Manifest) -> str:
-    """Return what a set contains, for sentences that claim something about it."""
+    """Return what a set contains in words, for sentences about it."""
     databases = [record.key for record in manifest.databases]
     volumes = [record.key for record in manifest.volumes if record.noun == "volume"]
     paths = [record.key for record in manifest.volumes if record.noun == "path"]

@@ -1,4 +1,4 @@
-"""The steps that dump databases, after what they contain was fixed. Pure."""
+"""The steps that dump databases whose snapshots are exported. Pure."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _NO_SNAPSHOT = "its engine has no snapshots"
 
 
 def dumps(set_name: str, databases: Sequence[Database], kind: SetKind) -> tuple[Node, ...]:
-    """Return the steps that dump what is held, and each server's roles once, if it has any."""
+    """Return the steps that dump the exported snapshots, and each server's roles once, if it has
+    any."""
     return (*_dumps(set_name, databases, kind, _AFTERWARDS), *_roles(set_name, databases))
 
 
 def split_dumps(
     set_name: str, databases: Sequence[Database], kind: SetKind, in_window: str
 ) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
-    """Return the steps that dump while services are stopped, and those that do so afterwards.
-
-    All of them come first if `in_window` says why. Databases whose engine has no snapshots are
-    dumped while services are stopped in any case.
+    """Return the steps that dump while services are stopped, and those that dump afterwards. If
+    `in_window` is not empty, all databases are dumped while services are stopped; it is the reason.
+    Databases whose engine has no snapshots are dumped while services are stopped in any case.
     """
     if in_window:
         dumped = _dumps(set_name, databases, kind, in_window)

@@ -1,7 +1,8 @@
 """How much a new set will take on the disk. Pure.
 
-What an earlier set of the same kind took is the best guide. A source that no such set has is judged
-by its size: what it compresses to is unknown, so only a small part of it is taken as certain.
+The best estimate is the size of an earlier set of the same kind. For a source that no such set
+contains, the estimate is based on its current size: its compressed size is unknown, so only a small
+part counts as certain.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Literal
 
 from quiesce.model import BackupSet, SetKind
 
-#: How much more than known amounts is planned for.
+#: The factor by which a set may exceed known amounts.
 ROOM = 1.2
 #: Data seldom compresses to less than one part in this many.
 MOST_COMPRESSED = 10

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from quiesce.model import BackupSet, SqliteRecord
 
-#: From this size on, in bytes.
+#: The minimum size, in bytes.
 LARGE = 256 << 20
-#: Up to this share of its bytes and of its rows.
+#: The maximum share of its bytes and of its rows that may differ.
 LITTLE = 0.01
 
 

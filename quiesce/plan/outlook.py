@@ -1,4 +1,4 @@
-"""What is expected of a run: space and downtime. Pure."""
+"""The space and downtime that a run is expected to need. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from quiesce.amounts import duration, size
 from quiesce.plan.expected import Expected
 
-#: The number of earlier runs that are looked at.
+#: The number of earlier runs that are considered.
 RECENT = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a plan is expected to need. `room` is None if it makes no set, or nobody asked.
+    """What a plan is expected to need. `room` is None if the plan makes no set, or if the space was
+    not computed.
 
     `downtimes` are the seconds for which the same services were down in the last runs.
     """
@@ -43,7 +44,7 @@ class Outlook:
         return "as in the last run" if count == 1 else f"as in the last {count} runs"
 
 
-#: Nothing is expected: there is no earlier run, or nobody asked.
+#: No expectation: there is no earlier run, or nothing was computed.
 UNKNOWN = Outlook()
 
 

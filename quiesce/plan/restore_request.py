@@ -60,8 +60,8 @@ class RestoreInputs:
     """What the command finds out once, from the source, the scripts and the servers, for the
     planner.
 
-    `migrations` are the databases to migrate after loading, each with the revision to go to;
-    `rows` says where the rows of each database go when rows alone are restored; `roles` are those
+    `migrations` are the databases to migrate after loading, each with the revision to go to; `rows`
+    are the targets of the rows of each database, if only rows are restored; `roles` are the roles
     to create. `taken` are the names of databases that exist on the servers.
     """
 
@@ -74,7 +74,8 @@ class RestoreInputs:
 
 
 def rows_alone(source: RestoreSource, request: RestoreRequest) -> bool:
-    """Whether rows alone are restored: as asked, or because the source has nothing else."""
+    """Whether only rows are restored: because this was requested, or because the source contains
+    nothing else."""
     return request.data_only or source.rows_only
 
 

@@ -90,7 +90,7 @@ def room_finding(expected: Expected, free: int, folder: Path) -> Finding:
 
 
 def free_hint(folder: Path) -> str:
-    """Return how to get room for a set."""
+    """Return the hint that says how to free space for a set."""
     return (
         f"free some space on the disk of {folder} ('inv prune --dry-run' lists the sets that no "
         "rule keeps)"

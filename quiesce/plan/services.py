@@ -57,7 +57,7 @@ def chosen(observed: Observed, names: Sequence[str]) -> tuple[str, ...]:
 def with_dependents(
     stack: Stack, observed: Observed, reasons: Mapping[str, str]
 ) -> tuple[tuple[Unit, ...], str]:
-    """Return what must stop, in stop order, and why.
+    """Return the units that must stop, in stop order, and why.
 
     `reasons` maps services to the reason why each must not run. Services that depend on them stop
     too: a proxy that stays up would keep the old address of its upstream and answer 502 forever.
@@ -188,7 +188,8 @@ def _command(entry: Command, word: str) -> RunCommand:
 def stopped_or_as_before(
     stack: Stack, observed: Observed, units: Sequence[Unit], why: str, body: tuple[Node, ...]
 ) -> tuple[Node, ...]:
-    """Return a permanent stop, then `body`. If it fails, what ran is started again."""
+    """Return the steps that stop these units for good, then `body`. If a step fails, the units that
+    ran are started again."""
     if not units:
         return body
     stop = stop_step(stack, observed, units, why)

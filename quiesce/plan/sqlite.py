@@ -14,7 +14,8 @@ from quiesce.plan.steps import CheckSqlite, CopySqlite, Node, RequireSqlite
 
 
 def copy_step(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
-    """Return the step of a live backup that replaces what was archived while services wrote."""
+    """Return the step of a live backup that copies the databases which were archived while services
+    wrote."""
     if not volumes:
         return ()
     why = "services write to them, so the archived files may be inconsistent"
@@ -30,7 +31,7 @@ def check_step(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
 
 
 def require_step(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
-    """Return the step that fails if one is damaged; the set stays published."""
+    """Return the step that fails if a database is damaged; the set stays published."""
     if not volumes:
         return ()
     return (RequireSqlite(set_name, "a copy of a damaged database is damaged, too"),)
@@ -60,7 +61,7 @@ def worse(recorded: Iterable[SqliteRecord], found: Iterable[SqliteRecord]) -> tu
 def without_excluded_parts(
     found: Iterable[SqliteRecord], exclude: Sequence[str]
 ) -> tuple[SqliteRecord, ...]:
-    """Return the records; one whose log or journal is excluded cannot be judged by its copy."""
+    """Return the records. A database whose log or journal is excluded counts as not checked."""
     exclusion = Exclusion(exclude)
 
     def judged(one: SqliteRecord) -> SqliteRecord:

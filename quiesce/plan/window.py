@@ -9,7 +9,7 @@ from quiesce.plan.steps import Bracket, Node, StartServices, StopServices, names
 
 
 def windows(nodes: tuple[Node, ...]) -> Iterator[tuple[str, Bracket]]:
-    """Yield position and bracket of every time in which services are stopped."""
+    """Yield position and bracket of every window of a plan."""
     for position, node in walk(nodes):
         if isinstance(node, Bracket) and is_window(node):
             yield position, node

@@ -1,4 +1,5 @@
-"""What Quiesce needs from the world, as Protocols whose docstrings are promises.
+"""What Quiesce needs from other systems: protocols. Every docstring is a promise that
+implementations keep.
 
 Every method either reaches its goal or raises a `QuiesceError` with a fact and a hint. Methods
 state goals, so they are idempotent. Adapters implement them in `adapters/`; the contract suites

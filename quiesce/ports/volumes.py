@@ -29,8 +29,8 @@ class VolumeSize:
 
 @dataclass(frozen=True, slots=True)
 class VolumeSurvey:
-    """What patterns would exclude from a volume, and what would be `kept`. `unmatched` are the
-    patterns that match nothing."""
+    """What patterns would exclude from a volume, and what would be archived (`kept`). `unmatched`
+    are the patterns that match nothing."""
 
     kept: VolumeSize
     left_out: tuple[LeftOut, ...]
@@ -165,7 +165,7 @@ class VolumeIO(Protocol):
         ...
 
     def leftover_size(self, volume: VolumeState, run: str) -> VolumeSize:
-        """Return entries and bytes in `.quiesce-<run>`."""
+        """Return entries and bytes in `.quiesce-<run>`, which `finish_swap` would remove."""
         ...
 
     def empty(self, volume: VolumeState) -> None:
@@ -186,5 +186,5 @@ class VolumeIO(Protocol):
         ...
 
     def close(self) -> None:
-        """Remove what `begin` made, and forget what level 0 of each volume held."""
+        """Remove what `begin` created, and discard the records of level 0."""
         ...

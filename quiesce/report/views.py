@@ -207,7 +207,7 @@ def _sqlite(record: VolumeRecord) -> str:
 
 
 def _one_moment(manifest: Manifest) -> list[tuple[str, Cell]]:
-    """Return what a consistent set shows as of one moment, by name."""
+    """Return which databases and volumes a consistent set shows as of one moment."""
     several = len(manifest.databases) + len(manifest.volumes) > 1
     if manifest.mode == "live" or not manifest.consistent or not several:
         return []

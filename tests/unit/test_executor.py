@@ -203,7 +203,7 @@ def test_what_cannot_be_put_back_keeps_nothing_else_from_it(failing: str, done: 
     assert world.done == done.split()
     assert error.details == tuple(f"{name} broke" for name in failing.split())
     assert error.fact == f"the run left something unfinished: {error.details[-1]}"
-    assert error.__cause__ is next(iter(world.errors.values())), "--debug shows the traceback it began"
+    assert error.__cause__ is next(iter(world.errors.values())), "--debug shows where it began"
     assert not error.lost_engine
     assert "settled /0" not in world.journal.lines
     assert world.journal.end == "open"

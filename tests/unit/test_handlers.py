@@ -89,8 +89,8 @@ def test_a_downtime_begins_with_the_request_to_stop_and_what_was_killed_is_said(
         (backend,),
     ]
     assert world.warned == [
-        "proxy had to be killed: raise the service's stop_grace_period, or make its main process exit on "
-        "SIGTERM"
+        "proxy had to be killed: raise the service's stop_grace_period, or make its main "
+        "process exit on SIGTERM"
     ]
     world.answers["runtime.wait_healthy"] = {"proxy": 5.0, "backend": 7.0}
     world.run.not_started = {"redis"}

@@ -42,7 +42,8 @@ DEFAULT_STOP_TIMEOUT = 10
 #: Seconds between two polls, and between two runs of a health command, at the beginning of a wait.
 LOOK_EVERY = 0.1
 PROBE_EVERY = 0.25
-#: Later, so much of the time waited so far: what is slow to start needs its processor for itself.
+#: Later, the pause is this fraction of the time waited so far: a service that starts slowly needs
+#: the processor.
 LOOK_SHARE, LONGEST_LOOK = 0.1, 0.4
 PROBE_SHARE, LONGEST_PROBE = 0.4, 2.0
 #: A unit without a health check counts as healthy after running this long without a restart.

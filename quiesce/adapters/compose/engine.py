@@ -172,8 +172,9 @@ class EngineConnection:
         process namespace, not the ssh of a forwarded socket. Kernel and host name must match, which
         rules out Docker Desktop's virtual machine. The engine's data folder must exist here.
 
-        An engine whose containers have other user numbers than this machine is not local: read from
-        here, a volume has owners that mean something else, or nothing, on every other engine.
+        An engine whose containers have other user numbers than this machine is not local: the
+        owners of files, read from this machine, would mean other users on every other engine, or
+        none.
         """
         path = self.address.socket
         if path is None or platform.system() != "Linux" or self.kind == "podman":

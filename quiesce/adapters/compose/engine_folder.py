@@ -1,4 +1,4 @@
-"""Whether a folder exists on the machine of an engine, found out without making anything there."""
+"""Checks whether a folder exists on the machine of an engine, without creating anything there."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from quiesce.adapters.compose.engine import (
 
 
 def exists_on_engine(connection: EngineConnection, folder: Path, images: Sequence[str]) -> bool:
-    """Whether the folder exists on the engine's machine. It is not made if it does not.
-
-    A container that is never started mounts it. Docker refuses to mount a folder that does not
-    exist. Podman makes one, so there the container mounts the root folder of that machine and the
+    """Whether the folder exists on the engine's machine. The folder is not created. A container
+    that is never started mounts it. Docker refuses to mount a folder that does not exist. Podman
+    creates it; with Podman, the container therefore mounts the root folder of that machine, and the
     engine is asked for a path in it. Without an image, the folder counts as existing: the step that
     needs it reports more.
     """

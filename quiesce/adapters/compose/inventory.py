@@ -160,10 +160,10 @@ class _Use:
 def volume_labels(
     model: ComposeModel | None, project: str, key: str, version: str
 ) -> dict[str, str]:
-    """Return the labels that Compose gives to a volume when it makes it.
+    """Return the labels that Compose gives to a volume when it creates it.
 
-    Newer versions add a hash of its configuration. Compose accepts volumes without that label.
-    Compose makes no external volume, so one of those gets no labels.
+    Newer versions add a hash of its configuration. Compose accepts volumes without that label. An
+    external volume gets no labels, because Compose does not create it.
     """
     declared = model.volumes.get(key) if model is not None else None
     if declared is not None and declared.external:

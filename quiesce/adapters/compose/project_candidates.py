@@ -14,7 +14,8 @@ from quiesce.observed import OtherProject, Traces
 
 _LABEL_FILES = "com.docker.compose.project.config_files"
 _LABEL_FOLDER = "com.docker.compose.project.working_dir"
-#: What may write now, or after a moment: one that was created only, exited or died does not.
+#: The states in which a container may write now or soon; one that was only created, has exited or
+#: died cannot.
 _RUNNING = frozenset({"running", "paused", "restarting"})
 _LABEL_VOLUME = "com.docker.compose.volume"
 

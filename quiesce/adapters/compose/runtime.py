@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 class ComposeRuntime:
     """Implements `Runtime` for one instance of a stack. The connection is opened on first use.
 
-    `ways` are the ways that `endpoint` may use, in order; tests force each of them. `run` labels
+    `ways` are the methods that `endpoint` may use, in order; tests force each of them. `run` labels
     the helpers that it creates.
     """
 
@@ -74,7 +74,8 @@ class ComposeRuntime:
     # ------------------------------------------------------------------------------------ asking
 
     def engine(self) -> Engine:
-        """Return the engine; `local` means that nothing contradicts that, `is_local` proves it."""
+        """Return the engine; `local` means that the engine seems to be local, and `is_local` proves
+        it."""
         return self._connection.engine()
 
     def is_local(self) -> bool:

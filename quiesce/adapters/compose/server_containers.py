@@ -28,7 +28,7 @@ _SYNTAX = re.compile(r"[`$|&;<>()*?\[\]{}~!\n\\]")
 
 
 def sensitive_servers(databases: Iterable[Database]) -> frozenset[str]:
-    """Return the services of these databases whose servers take the end of an orphan for a
+    """Return the services of these databases whose servers mistake the exit of an orphan for a
     crash."""
     return frozenset(one.service for one in databases if engine_of(one.engine).minds_orphans)
 

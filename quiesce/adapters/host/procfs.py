@@ -1,8 +1,9 @@
 """Processes of `runtime: host`: starts them, finds them again, ends them.
 
 They outlive the command that started them, so their identity must be found outside of its memory. A
-process number alone is no identity, because numbers are reused: it is compared with the start time.
-A process that was started but not yet recorded is found by the marks in its environment.
+process number alone does not identify a process, because numbers are reused; so the start time is
+compared too. A process that was started but not yet recorded is found by the marks in its
+environment.
 """
 
 from __future__ import annotations

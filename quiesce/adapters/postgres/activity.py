@@ -5,8 +5,8 @@ snapshot contains and the first does not can keep the two from showing one insta
 alone proves nothing, because autovacuum's ANALYZE and other databases of the server have
 transactions too. So the rows are checked: each carries the transaction that wrote it (`xmin`). A
 row in the later snapshot with one of these transactions was written in between, and only clients
-write rows of tables. A transaction that only deleted rows leaves no trace; it cannot be told from
-housekeeping, and the set records that doubt.
+write rows of tables. A transaction that only deleted rows leaves no trace. It cannot be
+distinguished from housekeeping, and the set records that doubt.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The port `DatabaseAdmin` for real PostgreSQL servers: query, dump, load and exchange databases.
 
 Sessions use psycopg2, through `runtime.endpoint`; clients such as pg_dump are the server's own, run
-beside it through `runtime.run_tool`. Everything of a run uses `quiesce:<run>` as its application
-name, so that whatever a dead run left can be found and ended (`remove_orphans`).
+beside it through `runtime.run_tool`. Every session of a run has the application name
+`quiesce:<run>`, so that the sessions of a dead run can be found and ended (`remove_orphans`).
 
 The parts: `session` connects, `snapshot` exports snapshots, `catalog` reads databases,
 `client_args` builds client commands, `dump_toc` reads archives, `create` creates databases,

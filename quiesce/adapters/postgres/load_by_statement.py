@@ -48,16 +48,16 @@ _WHAT = re.compile(
     r"(?:CREATE(?: OR REPLACE| UNIQUE| CONSTRAINT)*|ALTER|COMMENT ON|REFRESH|GRANT|SET|SELECT)\b"
     r"[^\n(;]{0,120}"
 )
-#: Error classes without fault of the statement: memory, disk, connections, or a terminated session.
+#: Error classes that are not the statement's fault: memory, disk, connections, or a terminated
+#: session.
 _NOT_ITS_FAULT = ("53", "57", "58")
 
 
 @dataclass(slots=True)
 class Deviations:
-    """What was not restored as it was dumped, and what could not be restored at all.
-
-    `not_valid` and `skip_broken` allow exceptions. `done` lists those that were made, `problems`
-    those that were not allowed, `flags` what would allow them.
+    """The deviations of a restored database from its dump. `not_valid` and `skip_broken` allow
+    deviations. `done` lists those that were made, `problems` those that were not allowed, and
+    `flags` the options that would allow them.
     """
 
     not_valid: bool
@@ -85,7 +85,7 @@ class Deviations:
         return False
 
     def require(self, what: str) -> None:
-        """Raise NotRestorable if any exception was not allowed."""
+        """Raise NotRestorable if a deviation was not allowed."""
         if self.problems:
             given = {NOT_VALID} if self.not_valid else set()
             given |= {SKIP_BROKEN} if self.skip_broken else set()
@@ -94,7 +94,7 @@ class Deviations:
 
 
 def unrestorable(what: str, problems: Sequence[str], flags: set[str]) -> NotRestorable:
-    """Return the error for a complete dump that cannot be loaded as it is."""
+    """Return the error for a complete dump that cannot be loaded unchanged."""
     wanted = " ".join(sorted(flags))
     ways = []
     if NOT_VALID in flags:
@@ -116,8 +116,8 @@ def reason(problem: SessionError) -> str:
 
 
 class StatementLoad:
-    """A load in progress. `script` runs the statements of pg_restore, `looker` queries and
-    alters."""
+    """Loads one dump. The session `script` runs the statements of pg_restore; the session `looker`
+    queries and alters."""
 
     def __init__(
         self, script: Session, looker: Session, paths: LentPaths, deviations: Deviations

@@ -1,8 +1,8 @@
 """Encrypts the members of a set in place, and decrypts them into another folder.
 
-With `encrypt.where: everywhere`, no member of a set is in `backups/` in the clear, and the machine
-that backs up cannot read its own sets. The manifest stays readable, with names, counts and sums:
-lists, retention and `verify` need no key.
+With `encrypt.where: everywhere`, no member of a set is stored unencrypted in `backups/`, and the
+machine that backs up cannot read its own sets. The manifest stays readable, with names, counts and
+sums: lists, retention and `verify` need no key.
 """
 
 from __future__ import annotations

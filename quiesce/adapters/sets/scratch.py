@@ -1,6 +1,6 @@
 """Scratch folders of a run that has changed nothing yet, and so has no journal.
 
-They may contain a set in the clear. The run keeps a lock on a file in its folder, which the kernel
+They may contain an unencrypted set. The run keeps a lock on a file in its folder, which the kernel
 releases when the process dies: a later recovery sees by that which runs are dead, and removes their
 files.
 

@@ -18,9 +18,9 @@ from quiesce.ports import Progress
 class Upload:
     """The upload of one set to one store.
 
-    `there` is what the store has of it already. `place` returns the name of an object in the store,
-    `scratch` the path of a file while it is encrypted; `note` is the file that records which parts
-    of an encrypted set were uploaded.
+    `there` are the objects of the set that the store has already. `place` returns the name of an
+    object in the store, `scratch` the path of a file while it is encrypted; `note` is the file that
+    records which parts of an encrypted set were uploaded.
     """
 
     def __init__(

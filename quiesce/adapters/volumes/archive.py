@@ -199,7 +199,7 @@ class Archiver:
         return self._write_level_one(zero, difference, take, gone)
 
     def add(self, tree: Path, names: Iterable[bytes]) -> Path:
-        """Write level 1 from these files (`./a/b`) of another folder, which is only ours."""
+        """Write level 1 from these files (`./a/b`) of another folder, which only Quiesce uses."""
         archive, take = self._archive(1), self.place.output("take")
         take.write_bytes(b"".join(name + b"\0" for name in names))
         listed = ["--null", "--no-unquote", "--no-recursion"]

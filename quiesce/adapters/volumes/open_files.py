@@ -41,8 +41,8 @@ _GONE = (FileNotFoundError, ProcessLookupError)
 class Writing:
     """The files that were open for writing: device and inode as find prints them.
 
-    `inodes` are those with an unknown device, which match on any device. `unseen` says why there
-    may be others; then nothing can be concluded.
+    `inodes` are those with an unknown device, which match on any device. `unseen` is the reason why
+    there may be others; if it is set, the list is incomplete.
     """
 
     files: set[tuple[bytes, bytes]] = field(default_factory=set)

@@ -53,7 +53,7 @@ class Header:
 
 @dataclass(slots=True)
 class Taken:
-    """How many bytes of the current member's content were read by whoever reads the headers."""
+    """How many bytes of the current member's content the caller of `read_headers` has read."""
 
     count: int = 0
 
@@ -126,7 +126,7 @@ def _read_to_end(stream: IO[bytes]) -> None:
 
 @dataclass(slots=True)
 class Judge:
-    """Judges members in the order in which they are unpacked, and collects the problems."""
+    """Checks members in the order in which they are unpacked, and collects the problems."""
 
     allow_devices: bool
     _reasons: list[str] = field(default_factory=list)
@@ -134,7 +134,7 @@ class Judge:
     _links: set[bytes] = field(default_factory=set)
 
     def judge(self, header: Header) -> None:
-        """Judge one member and record whether its name is a symbolic link now."""
+        """Check one member and record whether its name is a symbolic link now."""
         reason = self._reason(header)
         if reason:
             self._count += 1
@@ -203,8 +203,8 @@ def components(name: bytes) -> list[bytes]:
 def read_headers(stream: IO[bytes], taken: Taken | None = None) -> Iterator[Header]:
     """Yield the members of a tar archive: v7, ustar, pax and GNU, sparse files of every kind.
 
-    After each, the first `size` bytes of the stream are its content. Whoever reads some of them
-    adds their number to `taken`.
+    After each, the first `size` bytes of the stream are its content. A caller that reads some of
+    them adds their number to `taken`.
     """
     shared: dict[bytes, bytes] = {}
     own: dict[bytes, bytes] = {}

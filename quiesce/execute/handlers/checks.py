@@ -16,7 +16,8 @@ from quiesce.undeclared import Contents, find_undeclared
 
 @handles(s.CheckIdle)
 def rest(step: s.CheckIdle, run: Run) -> str:
-    """Report other sessions. What they wrote is known once the databases are dumped."""
+    """Report other sessions. Whether they wrote anything is determined when the databases are
+    dumped."""
     databases = [run.stack.database(key) for key in step.databases]
     seen = run.ports.databases.activity(databases)
     unknown = outcome.external_sessions(seen, step.ignored)
@@ -96,7 +97,8 @@ def require_sqlite(step: s.RequireSqlite, run: Run) -> str:
 
 @handles(s.FindUndeclared)
 def find(step: s.FindUndeclared, run: Run) -> str:
-    """Look again, now that services run again. If that fails, what was found before counts."""
+    """Look for undeclared data once more, now that services run again. If this fails, the earlier
+    result counts."""
     draft, ports = run.drafts[step.set], run.ports
     draft.undeclared = step.before
     askable = [d for d in run.stack.databases if run.observed.database(d.key).reachable]

@@ -79,7 +79,7 @@ def dump_globals(step: s.DumpGlobals, run: Run) -> str:
 
 
 def _set_of(name: str, run: Run) -> BackupSet:
-    """Return the set that is restored, for steps that go by its records."""
+    """Return the set that is restored, for steps that need its records."""
     source = run.sources[name]
     if not isinstance(source, BackupSet):
         raise QuiesceError(
@@ -181,7 +181,8 @@ def copy_schema(step: s.CopySchema, run: Run) -> str:
 
 @handles(s.ReplaceRows)
 def replace_rows(step: s.ReplaceRows, run: Run) -> str:
-    """Raise QuiesceError listing everything that does not fit, or that came out differently."""
+    """Replace the rows. Raise QuiesceError listing all rows and columns that do not fit, or all
+    differences after the load."""
     database, source = run.stack.database(step.database), run.sources[step.set]
     record = rows_record(source, step.database)
     place = (database, step.name, record, source.path, step.file)
