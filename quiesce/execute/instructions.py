@@ -44,8 +44,7 @@ def restore_instructions(manifest: Manifest) -> str:
     if len(manifest.sources) > 1 and manifest.consistent:
         doubt = f" This is not proven: {manifest.doubt}." if manifest.doubt else ""
         parts.append(
-            f"## As of one moment\n\nThe set shows {what_it_covers(manifest)} as of one moment."
-            f"{doubt}\n"
+            f"## Consistency\n\nThe set shows {what_it_covers(manifest)} as of one moment.{doubt}\n"
         )
     parts.append(
         "## What is not in this set\n\nImages, the values of the environment files (including "

@@ -180,7 +180,7 @@ def copies(set_name: str, servers: Sequence[tuple[str, Volume]]) -> tuple[Node, 
             volume.key,
             0,
             volume.stem,
-            f"the whole server of {service}",
+            f"all data of the server in {service}",
             noun=volume.noun,
         )
         for service, volume in servers

@@ -173,7 +173,7 @@ def with_units_stopped(
     if rest:
         stop = (*stop, stop_step(stack, observed, rest, why))
     if loops or held:
-        always = (FreeRestart((*loops, *held), "as it was before"), *always)
+        always = (FreeRestart((*loops, *held), "with the previous restart policy"), *always)
     enter = (*first, *before, *stop)
     window = Bracket(WINDOW, enter, body, always=(*always, *after))
     return (window,) if loops else (*watch, window)
@@ -194,7 +194,9 @@ def stopped_or_as_before(
         return body
     stop = stop_step(stack, observed, units, why)
     back = start_nodes(stack, observed, units, "the run did not finish")
-    return (Bracket("stopped, or running as before", (stop,), body, on_failure=back),)
+    return (
+        Bracket("stop services; if a step fails, start them again", (stop,), body, on_failure=back),
+    )
 
 
 def plan_up(

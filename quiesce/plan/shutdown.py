@@ -102,7 +102,12 @@ def plan_shutdown(
     if not request.force:
         back = start_nodes(stack, observed, everything, "no verified set was made")
     nodes = (
-        Bracket("stopped with a verified set, or running as before", enter, body, on_failure=back),
+        Bracket(
+            "stop services; if no verified set is made, start them again",
+            enter,
+            body,
+            on_failure=back,
+        ),
     )
     return _plan(stack, observed, run, nodes)
 
