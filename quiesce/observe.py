@@ -15,8 +15,8 @@ from quiesce.ports import DatabaseAdmin, Runtime
 def observe(stack: Stack, runtime: Runtime, databases: DatabaseAdmin) -> Observed:
     """Return the current state of the instance.
 
-    Raise RequestError if the engine cannot be reached or contradicts what is declared. A database
-    that cannot be reached is an observation, not an error.
+    Raise RequestError if the engine cannot be reached or contradicts the declaration. A database
+    that cannot be reached is recorded and is not an error.
     """
     engine = runtime.engine()
     services = runtime.services()

@@ -1,6 +1,5 @@
-"""What was observed of the instance before planning: frozen values, no clients.
-
-`Service` joins what the Compose model (or `stack.yaml`, on the host runtime) declares with the
+"""The observed state of the instance before planning: frozen values, no clients. A `Service`
+combines the declaration in the Compose model (or in `stack.yaml`, on the host runtime) with the
 containers or processes (`Unit`) that exist for it now.
 """
 
@@ -113,7 +112,7 @@ class ForeignMount:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service: what it is declared to be, and the units that exist for it now.
+    """A service: its declaration, and the units that exist for it now.
 
     `foreign_mounts` are containers that prevent it from being started, without those that
     `writers.ignore` in stack.yaml permits.

@@ -21,7 +21,8 @@ from quiesce.ports import Runtime, VolumeIO
 
 #: The engine's name of a volume that nobody named.
 _ANONYMOUS = re.compile("[0-9a-f]{64}")
-#: Why sets never contain a file, whoever mounts it: each set names it with this reason.
+#: The reasons why sets never contain a file, whichever service mounts it. Each set names the file
+#: with its reason.
 _BY_RULE = ("a secret", "an env file")
 
 
@@ -130,7 +131,7 @@ def _anonymous(
 ) -> Iterator[Undeclared]:
     found: set[str] = set()
     for _, mount, key in anonymous_volumes(stack, services):
-        # Each container of a service has a volume of its own.
+        # Each container of a service has a separate volume.
         if key in found or key in stack.excluded_volumes or not contents.has_data(key, mount):
             continue
         found.add(key)

@@ -1,8 +1,8 @@
 """Copies one SQLite database that other processes write to, in a separate process like
 `sqlite_child`.
 
-Whoever writes to the folder may exchange any name in it at any moment, and a journal may name any
-file of the machine. So this process first confines itself to the database's own folder: a mount
+A process that writes to the folder may replace any name in it at any moment, and a journal may name
+any file of the machine. So this process first confines itself to the database's own folder: a mount
 namespace in which that folder, without devices and programs, is the root. It opens the database
 read-only: SQLite then neither rolls back a journal nor empties a log. Like every reader, it may
 lock the database there, and create the two files of a log if the database's header requires them.
@@ -20,7 +20,7 @@ import urllib.parse
 
 _HEADER = b"SQLite format 3\0"
 _MEMORY = 4 << 30
-#: Of a database without a log, writers wait while so much is copied at once.
+#: The bytes of a database without a log that are copied at a time, while writers wait.
 _STEP = 64 << 20
 _MOST_SECONDS = 300.0
 #: How long another process may keep the database locked.

@@ -1,4 +1,5 @@
-"""Restores files that are not sets: SQL files, archives of pg_dump, and those of an older script.
+"""Restores files that are not sets: SQL files, archives of pg_dump, and archives of an older
+script.
 
 Their content is put into the run's staging folder, read to its end there, and passed to the planner
 as an `ImportSource`.

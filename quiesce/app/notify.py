@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from quiesce.model import BackupSet, Stack
     from quiesce.ports import EventSink
 
-#: Tasks that are notified. Whoever starts or stops services by hand sees the result.
+#: Tasks that send notifications. A user who starts or stops services by hand sees the result
+#: anyway.
 NOTIFIED = frozenset(
     "backup backup-db restore undo-restore verify prune drill push pull shutdown recover "
     "nuke clean-all".split()

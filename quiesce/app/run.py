@@ -210,8 +210,8 @@ class Changing:
         )
 
     def _remove_orphans(self, run: str, *, required: bool) -> None:
-        """End the sessions and helpers of a dead run. One that survives might change what is
-        restored next; if nothing is, the failure is only reported."""
+        """End the sessions and helpers of a dead run. If one survives, it might change data that is
+        restored next. If nothing is restored, a failure is only reported."""
         for port in (self.ports.runtime, self.ports.databases, self.ports.volumes):
             try:
                 for what in port.remove_orphans(run):

@@ -55,7 +55,7 @@ def resolve(
 
 
 def require_any(stack: Stack, sets: Sequence[BackupSet], other: str | None) -> list[BackupSet]:
-    """Return the sets that may be chosen. Raise RequestError where there is none."""
+    """Return the sets that may be chosen. Raise RequestError if there is none."""
     meant = stack.instance.name if other is None else other
     if own := [s for s in sets if s.manifest.instance == meant]:
         return own

@@ -105,7 +105,7 @@ def _proposal(place: Place, stack: Stack, files: Sequence[str]) -> Proposal:
 
 
 def _asked(place: Place, found: FoundStack) -> FoundStack:
-    """Return what was found with the databases that servers have and the probes that pass."""
+    """Return the findings, with the databases that servers report and the probes that pass."""
     if not any(service.running for service in found.services):
         return found
     stack = _provisional(place, found)

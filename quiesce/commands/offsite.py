@@ -178,14 +178,14 @@ def use_identity(session: Session, file: str) -> Session:
 def _noted_wrong(
     session: Session, ports: Ports, run: str, store: str, entry: OffsiteSet
 ) -> list[str]:
-    """Return what is wrong with a set, and record it, so that retention does not count it."""
+    """Return the problems of a set, and record them, so that retention does not count the set."""
     wrong = _wrong_in(session, ports, run, store, entry)
     ports.offsite.note_damage(store, entry.name, damaged=bool(wrong))
     return wrong
 
 
 def _wrong_in(session: Session, ports: Ports, run: str, store: str, entry: OffsiteSet) -> list[str]:
-    """Return what is wrong with a set in a store, each with the set's name."""
+    """Return the problems of a set in a store, each with the set's name."""
     if not entry.encryption or session.identity() is None:
         reasons = ports.offsite.verify(store, entry.name, session.reporter.progress)
         return [f"{entry.name}/{reason}" for reason in reasons]

@@ -141,7 +141,7 @@ def verify_sets(
     clock: Clock,
     decode: Callable[[BackupSet], Reading] | None = None,
 ) -> list[str]:
-    """Verify each set, record the result, and return what is wrong, each naming its set.
+    """Verify each set, record the result, and return the problems, each with the set's name.
 
     With `decode`, sets whose sums are good are also decoded.
     """

@@ -106,7 +106,7 @@ def read_env_file(
     places: dict[str, str] | None = None,
 ) -> Mapping[str, str] | None:
     """Return the variables of an env file and note its mistakes and the `places` of variables; None
-    when it is no text.
+    if it is not text.
 
     Raise OSError when the file cannot be opened.
     """

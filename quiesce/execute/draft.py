@@ -71,7 +71,7 @@ class Draft:
         return tuple(self.measured[file].member for file, *_ in self.finished())
 
     def measure_meanwhile(self) -> None:
-        """Begin to measure what is finished, in the background and one after the other.
+        """Begin to measure finished members, in the background and one after the other.
 
         A failure there is not reported, because `measure_rest` tries again and raises it.
         """

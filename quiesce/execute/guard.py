@@ -40,8 +40,8 @@ def guarded(
 ) -> Iterator[None]:
     """Run a watchdog beside the block, if the plan stops anything.
 
-    `log` is where it writes what it did. If it cannot be started, the run continues: the journal
-    alone suffices for a recovery by hand.
+    It writes its output to `log`. If it cannot be started, the run continues: the journal alone
+    suffices for a recovery by hand.
     """
     if environ.get(SWITCH) == "off" or not stops(plan) or stack.instance.throwaway:
         yield

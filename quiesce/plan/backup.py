@@ -77,7 +77,7 @@ class BackupRequest:
 
     @property
     def complete_in(self) -> tuple[UndeclaredKind, ...]:
-        """The kinds of data of which the set is to contain everything."""
+        """The kinds of data that the set is to contain completely."""
         return coverage.kinds_of(self.kind, self.mode, self.only)
 
 
@@ -243,7 +243,7 @@ def require_databases(databases: Sequence[Database], observed: Observed) -> None
 
 
 def writers(stack: Stack, observed: Observed, selection: Selection) -> tuple[tuple[Unit, ...], str]:
-    """Return the running units that may write to what is selected, in stop order, and why.
+    """Return the running units that may write to selected data, in stop order, and why.
 
     These are services that mount a selected volume read-write or depend on the service of a
     selected database, and those in `writers.services` of stack.yaml. A database's own service
@@ -258,7 +258,7 @@ def database_services(selection: Selection) -> set[str]:
 
 
 def reasons(stack: Stack, observed: Observed, selection: Selection) -> dict[str, str]:
-    """Return every service that may write to what is selected, running or not, and why."""
+    """Return every service that may write to selected data, running or not, and why."""
     keys = {volume.key for volume in selection.volumes}
     own = database_services(selection)
     found: dict[str, str] = dict.fromkeys(stack.writers, "is named in writers")
@@ -291,9 +291,9 @@ def check_idle(stack: Stack, set_name: str, selection: Selection) -> tuple[Node,
 def watch(observed: Observed) -> tuple[Node, ...]:
     """Return the step that records started containers for `check_stopped`.
 
-    It is the last step before services stop. If none is to stop, there is no second archive, and
-    it comes before the only one. On the host it is not needed: only Quiesce starts services, and
-    it holds the lock.
+    It is the last step before services stop. If no service stops, each volume has only one archive,
+    and the step comes before it. On the host it is not needed: only Quiesce starts services, and it
+    holds the lock.
     """
     if observed.engine.kind == "host":
         return ()

@@ -63,11 +63,11 @@ def marked(stack: Stack, group: CleanGroup) -> tuple[tuple[Volume, ...], tuple[P
 
 
 def plan_empty(stack: Stack, observed: Observed, run: str, group: CleanGroup) -> Plan:
-    """Return the plan that empties what is marked `clean: <group>`, and nothing else.
+    """Return the plan that empties volumes and folders marked `clean: <group>`, and nothing else.
 
-    The services that use it, and those that depend on them, are stopped meanwhile. Services that
-    were down stay down. Raise RequestError if nothing is marked, or if a container outside of the
-    project uses it.
+    The services that use these, and services that depend on those, are stopped meanwhile. Services
+    that were down stay down. Raise RequestError if nothing is marked, or if a container outside of
+    the project uses it.
     """
     volumes, paths = marked(stack, group)
     there = [v for v in volumes if observed.volume(v.key).exists]

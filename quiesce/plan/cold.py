@@ -48,7 +48,7 @@ _WHY = "a cold copy needs a stopped stack"
 def plan_cold(
     stack: Stack, observed: Observed, request: BackupRequest, run: str, set_name: str
 ) -> Plan:
-    """Return the plan of a cold backup: volumes only, those of databases too, and no dumps.
+    """Return the plan of a cold backup: only volumes (also those of databases), and no dumps.
 
     Raise RequestError if the request names something that is not a volume to back up, or if there
     is nothing to back up.

@@ -15,10 +15,9 @@ _MOST_NAMED = 5
 
 
 def kinds_of(kind: SetKind, mode: Mode, only: Sequence[str]) -> tuple[UndeclaredKind, ...]:
-    """Return the kinds of data of which a set is to contain everything.
-
-    Sets of a selection contain what was asked for, sets without files only databases, and cold
-    copies whole servers with all their databases.
+    """Return the kinds of data that a set is to contain completely: none for a selection, only
+    databases for a set without files, and only volumes, folders and files for a cold copy, which
+    contains whole servers.
     """
     if only:
         return ()

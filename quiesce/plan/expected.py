@@ -61,7 +61,7 @@ class Expected:
         return "close" if free < self.about else "fits"
 
     def reason(self) -> str:
-        """Return what the numbers are based on."""
+        """Return the basis of the numbers, in words."""
         how = f"judging by {self.like}" if self.like else "judging by the size of the data"
         unknown = f"; the size of {', '.join(self.unknown)} is unknown"
         return how + (unknown if self.unknown else "")
@@ -69,15 +69,16 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Current bytes by key: of databases on their server, and of what is kept of volumes that were
-    measured."""
+    """Current bytes by key: of databases on their server, and of the archived content of measured
+    volumes."""
 
     databases: Mapping[str, int] = field(default_factory=dict)
     volumes: Mapping[str, int] = field(default_factory=dict)
 
 
 def expect(instance: str, new: NewSet, sets: Sequence[BackupSet], sizes: Sizes) -> Expected:
-    """Return what a new set of this instance needs. `sets` are all that exist, oldest first."""
+    """Return the space that a new set of this instance needs. `sets` are all existing sets, oldest
+    first."""
     earlier = tuple(
         found
         for found in reversed(sets)

@@ -1,6 +1,5 @@
-"""Large SQLite databases of which little changes from set to set. Pure.
-
-Every set contains them whole, so they are most of what a nightly backup reads and stores.
+"""Finds large SQLite databases that hardly change from set to set. Pure. Every set contains a full
+copy of them, so they are most of the data that a nightly backup reads and stores.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class Outlook:
     downtimes: tuple[float, ...] = ()
 
     def lines(self) -> tuple[tuple[str, str], ...]:
-        """Return each expectation with what it is based on."""
+        """Return each expectation with its basis."""
         found = []
         if self.room is not None:
             fact = f"the set needs about {size(self.room.about)}; {size(self.free_bytes)} is free"

@@ -1,4 +1,4 @@
-"""The phases of a plan: what a terminal shows of a run instead of every step. Pure."""
+"""The phases of a plan, which a terminal shows instead of single steps. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The request of a restore, what it selects from a set, and checks of both. Pure."""
+"""The request of a restore, its selection from a set, and checks of both. Pure."""
 
 from __future__ import annotations
 
@@ -127,7 +127,8 @@ def choose(stack: Stack, source: RestoreSource, request: RestoreRequest) -> Chos
 def _require_capable(
     databases: tuple[Database, ...], source: RestoreSource, request: RestoreRequest
 ) -> None:
-    """Raise RequestError if an engine cannot do what is requested, or is not that of the set."""
+    """Raise RequestError if an engine lacks a requested capability, or differs from the engine in
+    the set."""
     for database in databases:
         made_by = engine_in(source, database)
         if made_by != database.engine:

@@ -234,7 +234,7 @@ def wait_services(
     *,
     keep_going: bool = False,
 ) -> WaitServices:
-    """Return the step that waits for these services; it says for each what is checked."""
+    """Return the step that waits for these services, and says how each is checked."""
     servers = {database.service for database in stack.databases}
     unchecked = [name for name in names if not observed.service(name).has_health]
     return WaitServices(

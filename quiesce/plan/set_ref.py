@@ -39,10 +39,8 @@ class SetRef:
 
     @classmethod
     def parse(cls, text: str, stores: Collection[str] = ()) -> SetRef:
-        """Return what `text` means where these stores are declared.
-
-        A prefix that is no declared store is part of the name. Raise RequestError for a text that
-        names nothing.
+        """Parse `text`; `stores` are the declared stores. A prefix that is not a declared store is
+        part of the name. Raise RequestError for a text that names nothing.
         """
         store, colon, rest = text.partition(":")
         if colon and store in stores:

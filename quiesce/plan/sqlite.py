@@ -23,7 +23,7 @@ def copy_step(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
 
 
 def check_step(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
-    """Return the step that checks what is in the archives of these volumes."""
+    """Return the step that checks the SQLite databases in the archives of these volumes."""
     if not volumes:
         return ()
     why = "a damaged database is found now, not after a restore"
@@ -43,7 +43,7 @@ def damaged(volumes: Iterable[VolumeRecord]) -> tuple[tuple[VolumeRecord, Sqlite
 
 
 def worse(recorded: Iterable[SqliteRecord], found: Iterable[SqliteRecord]) -> tuple[str, ...]:
-    """Return what is wrong with databases that were good when they were recorded."""
+    """Return the problems of databases that were good when they were recorded."""
     now = {one.file: one for one in found}
     wrong = []
     for one in recorded:

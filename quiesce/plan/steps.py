@@ -714,8 +714,8 @@ class UnmarkDatabase(Step):
 
 @dataclass(frozen=True, slots=True)
 class CreateDatabase(Step):
-    """An empty database `name` exists beside the live one, with the set's encoding and locale, or
-    without a set with those of the live one.
+    """An empty database `name` exists beside the live one, with the set's encoding and locale, or,
+    without a set, those of the live database.
     """
 
     set: str
@@ -824,8 +824,8 @@ class ReplaceRows(Step):
 
 @dataclass(frozen=True, slots=True)
 class FinishDatabase(Step):
-    """Database `name` has statistics, and owner, settings and grants as in the set, or without a
-    set as in the live database.
+    """Database `name` has statistics, and the owner, settings and grants of the set or, without a
+    set, of the live database.
     """
 
     set: str

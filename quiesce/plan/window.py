@@ -21,7 +21,7 @@ def is_window(node: Bracket) -> bool:
 
 
 def stopped(window: Bracket) -> str:
-    """Return what is stopped in a window, in words."""
+    """Return the services that are stopped in a window, in words."""
     return names(tuple(unit for step in _stops(window) for unit in step.units))
 
 
@@ -32,7 +32,7 @@ def stopped_services(nodes: tuple[Node, ...]) -> frozenset[str]:
 
 
 def starts_again(window: Bracket) -> bool:
-    """Whether what is stopped runs again after the window."""
+    """Whether the stopped services run again after the window."""
     return any(isinstance(step, StartServices) for _, step in steps_of(window.always))
 
 

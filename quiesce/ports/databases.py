@@ -27,8 +27,8 @@ from quiesce.ports.runtime import Progress
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """The owner of what a script created. `members` can use it as the owner does. `invokers` are
-    functions that were changed from SECURITY DEFINER to SECURITY INVOKER."""
+    """The owner of the objects that a script created. `members` have the owner's rights. `invokers`
+    are functions that were changed from SECURITY DEFINER to SECURITY INVOKER."""
 
     owner: str
     members: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Which running containers `docker compose up` would recreate, and why.
+"""Determines which running containers `docker compose up` would recreate, and why.
 
 Compose itself is asked, by a dry run of `create`. Its hashes are not reliable: from 2.22 until 5.5,
 `config --hash` leaves out what `env_file:` adds to a service, but the container's label
@@ -81,8 +81,8 @@ def read_dry_run(output: str) -> dict[str, bool]:
 def same_image(container: Inspected, image: Mapping[str, Any]) -> bool:
     """Whether a container was created from this image.
 
-    Of an image with several platforms, the containerd image store has several ids: one of the
-    index, and one of each platform. A container may name another one than its image does.
+    The containerd image store has several ids for an image with several platforms: one for the
+    index, and one for each platform. A container may name another one than its image does.
     """
     own = {container["Image"], _digest(container.get("ImageManifestDescriptor"))}
     every = {image["Id"], _digest(image.get("Descriptor"))}

@@ -173,7 +173,7 @@ def _about_services(names: Sequence[str]) -> AbstractContextManager[None]:
 
 @handles(s.WaitHealthy)
 def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
-    # The services have what they need; this process only waits from here on.
+    # All services are started; from here on, this process only waits.
     run.measure_meanwhile()
     began = run.ports.clock.monotonic()
     waited: Mapping[str, float] = {}
