@@ -48,7 +48,7 @@ from quiesce.ports import (
 class EngineDatabases:
     """The databases of a run. `drivers` makes the driver of each engine, once, when it is needed.
 
-    `databases` are those of `stack.yaml`; services are looked up among them.
+    `databases` are the databases of `stack.yaml`; services are looked up among them.
     """
 
     def __init__(

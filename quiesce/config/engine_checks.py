@@ -37,7 +37,7 @@ _HINTS: dict[Capability, str] = {
 
 
 def _wanted(entry: DatabaseSection, *, host: bool) -> dict[str, Capability]:
-    """Return what an engine has to be able to do for these keys."""
+    """Return the capabilities that these keys need."""
     wanted: dict[str, Capability] = {}
     if entry.migrations is not None:
         wanted["migrations"] = "migrations"

@@ -102,8 +102,8 @@ def _check_folder(
 def _check_pair(
     stack: StackFile, one: tuple[str, Path], other: tuple[str, Path], findings: Findings
 ) -> None:
-    """Report two paths of which one contains the other, unless the outer one is never changed, or
-    nothing is kept of either."""
+    """Report two paths if one contains the other, unless no task changes the outer one, or neither
+    is backed up."""
     (outer, around), (inner, within) = one, other
     if around.is_relative_to(within) and around != within:
         (outer, around), (inner, within) = other, one

@@ -65,8 +65,8 @@ class Runtime(Protocol):
         ...
 
     def other_projects(self) -> tuple[OtherProject, ...]:
-        """Return the projects that run from this stack's Compose files, without this one and those
-        of other instances."""
+        """Return the projects that run from this stack's Compose files, except this one and the
+        projects of other instances."""
         ...
 
     def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
@@ -127,16 +127,15 @@ class Runtime(Protocol):
 
         Calls `waiting` with the name of the service it waits for. Returns the seconds per service.
         Raise ServiceFailed naming every service that did not become healthy within `timeout`
-        seconds or of which a unit ended, with its last log lines as details. A failure of one does
-        not end the wait for the others. The wait leaves out units that kept restarting when
-        observed.
+        seconds, or whose unit ended, with its last log lines as details. A failure of one does not
+        end the wait for the others. The wait leaves out units that kept restarting when observed.
         """
         ...
 
     def await_entry_point(self, service: str, seconds: float) -> str | None:
         """Wait until the entry point of this service's image has prepared its data, after which it
-        starts its final server. Return None if there was nothing to wait for, "" if it is done,
-        and what it still runs after so many seconds."""
+        starts its final server. Return None if there was nothing to wait for, "" if the entry point
+        has ended, and after so many seconds the program that it still runs."""
         ...
 
     def endpoint(self, service: str, port: int) -> Endpoint:
@@ -212,7 +211,7 @@ class Runtime(Protocol):
         ...
 
     def remove_orphans(self, run: str) -> tuple[str, ...]:
-        """Remove helpers that carry this run's label. Return what was removed."""
+        """Remove the helpers with this run's label, and return their names."""
         ...
 
     def close(self) -> None: ...

@@ -69,7 +69,8 @@ class Offsite(Protocol):
         ...
 
     def verify(self, store: str, name: str, progress: Progress) -> tuple[str, ...]:
-        """Read every object of the set completely; return what is wrong, naming the member."""
+        """Read every object of the set completely; return the problems, each with the member's
+        name."""
         ...
 
     def pull(self, store: str, name: str, directory: Path, progress: Progress) -> Path:

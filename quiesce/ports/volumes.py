@@ -123,9 +123,9 @@ class VolumeIO(Protocol):
     def sqlite(
         self, archives: Sequence[Path], gone: Path | None, progress: Progress
     ) -> tuple[SqliteRecord, ...]:
-        """Return every SQLite database in these archives, unpacked one over the other, with what a
-        check of a copy found. Nothing live is opened. Raise QuiesceError for an archive that cannot
-        be read."""
+        """Unpack these archives one over the other, and return every SQLite database in them with
+        the result of checking a copy. No live file is opened. Raise QuiesceError for an archive
+        that cannot be read."""
         ...
 
     def create(self, volume: VolumeState) -> None:
@@ -150,10 +150,10 @@ class VolumeIO(Protocol):
         ...
 
     def swap(self, volume: VolumeState, run: str, path: str = "") -> None:
-        """Exchange live and staged content by renames, including owner, mode and times of the
-        root; with `path` only what was picked.
-        This is not atomic: readers must be stopped, and after a crash between two renames, calling
-        this again finishes it, or `put_back` undoes it."""
+        """Exchange live and staged content by renames, including owner, mode and times of the root;
+        with `path` only the picked file or folder. This is not atomic: readers must be stopped, and
+        after a crash between two renames, calling this again finishes it, or `put_back` undoes
+        it."""
         ...
 
     def put_back(self, volume: VolumeState, run: str, path: str = "") -> None:
@@ -182,7 +182,7 @@ class VolumeIO(Protocol):
         ...
 
     def remove_orphans(self, run: str) -> tuple[str, ...]:
-        """Remove helpers that carry this run's label. Return what was removed."""
+        """Remove the helpers with this run's label, and return their names."""
         ...
 
     def close(self) -> None:

@@ -131,7 +131,7 @@ def _drill(last: DrillRecord | None, now: datetime) -> Cell:
 
 
 def _shadowed(folder: ShadowedFolder) -> Remark:
-    """Describe what a bind mount hides: files of the image that the service cannot see."""
+    """Describe the files of an image that a bind mount hides from the service."""
     names = ", ".join(folder.entries)
     return Remark(
         "warning",

@@ -37,7 +37,7 @@ class Phases:
 
     def fails(self) -> None:
         """Note that a step failed: its line replaces the line of its phase. The remaining steps of
-        the phase only put back what was changed."""
+        the phase only undo changes."""
         self._failed.update({self._name} - {""})
         self._name = ""
 

@@ -15,11 +15,11 @@ from quiesce.adapters.compose.engine import (
 
 
 def exists_on_engine(connection: EngineConnection, folder: Path, images: Sequence[str]) -> bool:
-    """Whether the folder exists on the engine's machine. The folder is not created. A container
-    that is never started mounts it. Docker refuses to mount a folder that does not exist. Podman
-    creates it; with Podman, the container therefore mounts the root folder of that machine, and the
-    engine is asked for a path in it. Without an image, the folder counts as existing: the step that
-    needs it reports more.
+    """Whether the folder exists on the engine's machine. It is not created if it is missing. A
+    container that is never started mounts it. Docker refuses to mount a folder that does not exist.
+    Podman creates it; with Podman, the container therefore mounts the root folder of that machine,
+    and the engine is asked for a path in it. Without an image, the folder counts as existing: the
+    step that needs it reports more.
     """
     import docker
 

@@ -1,4 +1,4 @@
-"""Combines what the Compose model declares with what the engine has."""
+"""Combines the declarations of the Compose model with the objects on the engine."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ def images_there(
     containers: Sequence[Inspected],
     model: Callable[[], ComposeModel | None],
 ) -> tuple[str, ...]:
-    """Return the images of the containers or, without any, those of services that are on the
-    engine."""
+    """Return the images of the containers; if there are none, the images of services that are on
+    the engine."""
     if containers:
         return tuple(dict.fromkeys(str(entry["Image"]) for entry in containers))
     declared = model()

@@ -27,9 +27,8 @@ def find_traces(
     names: Collection[str],
     keys: Collection[str],
 ) -> Mapping[str, Traces]:
-    """Return the traces of these projects, and of every other one that has containers of `files`.
-
-    `files` are the stack's Compose files, `keys` those of its volumes.
+    """Return the traces of these projects, and of every other project with containers of `files`.
+    `files` are the stack's Compose files, `keys` the keys of its volumes.
     """
     api: Any = connection.api
     with translate_engine_errors("the projects on the engine cannot be listed"):

@@ -85,7 +85,7 @@ class ComposeRuntime:
     def services(self) -> tuple[Service, ...]:
         """Return the services of the active profiles in declaration order, then strays: containers
         of this project whose service is not among them. The actual mounts of a container are added
-        to those of its service."""
+        to the mounts of its service."""
         model = self._model()
         found = inventory.services_of(model, self._units.containers())
         return self._starter.with_foreign_mounts(self._folders.with_mounts(found, model))
@@ -264,7 +264,7 @@ class ComposeRuntime:
         self._listener = StartsListener(self._connection)
 
     def seen_starting(self, services: Sequence[str], volumes: Sequence[str]) -> tuple[str, ...]:
-        """Return what was started since `watch_starts`; see `events`."""
+        """Return the writers that were started since `watch_starts`; see `events`."""
         if self._listener is None:
             return ()
         events, model = self._listener.events(), self._model()

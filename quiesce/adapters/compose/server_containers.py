@@ -1,4 +1,5 @@
-"""Containers whose first process is a PostgreSQL server, and what can be run in them safely. Pure.
+"""Containers whose first process is a PostgreSQL server, and the programs that can be run in them
+safely. Pure.
 
 The first process of a container inherits every orphaned child. A PostgreSQL server treats an
 unknown child that ends with anything but 0 or 1 as a crashed session: it terminates all sessions

@@ -44,7 +44,7 @@ _REPLACED = "# Written by Quiesce: literals that may be secrets were replaced.\n
 @dataclass
 class Collector:
     """Collects the files of one stack. `secrets` are values that no kept file may contain; `apart`
-    are folders whose content is in sets anyway, or never."""
+    are folders that are left out: those of Quiesce, and those that `paths` declares."""
 
     directory: Path
     secrets: Collection[str]
@@ -53,7 +53,7 @@ class Collector:
     left_out: dict[str, str] = field(default_factory=dict)
 
     def compose_file(self, path: Path) -> None:
-        """Add a Compose file and what it names."""
+        """Add a Compose file and the files that it names."""
         name = self._name(path)
         if name is None or name in self.kept or name in self.left_out:
             return
@@ -148,7 +148,7 @@ class Collector:
         return (_REPLACED + text).encode()
 
     def result(self, variables: Collection[str]) -> StackFiles:
-        """Return what was collected, and the names of the env file's variables."""
+        """Return the collected files, and the names of the env file's variables."""
         files = {f"files/{name}": content for name, content in sorted(self.kept.items())}
         if variables:
             files["variables.txt"] = "".join(f"{name}\n" for name in sorted(variables)).encode()

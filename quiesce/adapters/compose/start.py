@@ -84,7 +84,7 @@ class ComposeStarter:
             self._one_by_one([service.name for service in services], error, build=build)
 
     def start(self, units: Sequence[Unit], *, together: bool) -> None:
-        """Start these units in order; Compose makes again what was removed since.
+        """Start these units in order; Compose creates again the containers that were removed since.
 
         With `together`, they start at the same time, unless a container outside of the project
         runs in one of their networks: started in order, they usually get their addresses back.
@@ -149,9 +149,9 @@ class ComposeStarter:
     def _one_by_one(self, names: Sequence[str], first: QuiesceError, *, build: bool) -> None:
         """Create and start each service after its dependencies, but none whose dependency failed.
 
-        Each is created together with its dependencies, because Compose treats a container that was
-        created without them as one of another configuration. Each is started alone, because Compose
-        would run jobs again.
+        Each is created together with its dependencies, because Compose considers a container that
+        was created without them outdated. Each is started alone, because Compose would run jobs
+        again.
         """
         model = self.model()
         failed: dict[str, QuiesceError] = {}

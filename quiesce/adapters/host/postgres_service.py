@@ -58,9 +58,8 @@ class EmbeddedServer:
         return self._installed.version
 
     def launch(self, more: Mapping[str, str]) -> Launch:
-        """Prepare what is missing, and return how to start the server.
-
-        `more` is added to its environment. Raise RequestError if it cannot run here.
+        """Create missing files, and return the command that starts the server. `more` is added to
+        its environment. Raise RequestError if it cannot run here.
         """
         # An empty folder was created for a volume: it becomes a data directory with the right
         # owner.

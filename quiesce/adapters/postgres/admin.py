@@ -269,7 +269,7 @@ class PostgresAdmin(Loading):
             )
         with self._maintenance(database) as session:
             drop(session, name, suffix, lambda inside: self._open(database, inside))
-            # If a run died while loading a file, its role owned what was just dropped.
+            # If a run died while loading a file, its role owned the database that was just dropped.
             drop_role(session, loader_name(self._run), database.user)
 
     def size(self, database: Database, name: str) -> int | None:

@@ -206,8 +206,8 @@ def _empty(session: Session, targets: Sequence[TableShape]) -> None:
 
 
 def _partitioned(session: Session, targets: Sequence[int]) -> list[str]:
-    """Return the partitioned tables all of whose partitions are among these. If they reference a
-    table, it cannot be truncated without naming them too."""
+    """Return the partitioned tables of which all partitions are among these tables. A table that
+    they reference can be truncated only together with them."""
     found = session.rows(_WHOLE, [list(targets)])
     return [f"{identifier(schema)}.{identifier(name)}" for schema, name in found]
 
@@ -257,8 +257,8 @@ def _copy(session: Session, block: Rows, stream: Readable) -> None:
 def _match(
     recorded: Sequence[SequenceRecord], there: Sequence[SequenceRecord]
 ) -> dict[SequenceRecord, SequenceRecord]:
-    """Return which sequence here corresponds to each recorded one: that of the same column, else
-    that of the same name. Sequences are renamed implicitly with tables and columns."""
+    """Return the sequence in this database for each recorded one: the sequence of the same column,
+    else the one with the same name. Sequences are renamed implicitly with tables and columns."""
     by_name = {(s.schema, s.name): s for s in there}
     by_owner = {s.owner: s for s in there if s.owner}
     found = {s: by_owner.get(s.owner) or by_name.get((s.schema, s.name)) for s in recorded}

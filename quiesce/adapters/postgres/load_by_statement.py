@@ -130,7 +130,7 @@ class StatementLoad:
         self._last: list[bytes] = []
 
     def before_rows(self, script: Path) -> frozenset[tuple[str, str]]:
-        """Run what comes before the rows; return the tables whose rows must be loaded last."""
+        """Run the statements before the rows; return the tables whose rows must be loaded last."""
         for statement in statements_of(script):
             self._run(statement)
         self._paths.lend()
@@ -140,7 +140,7 @@ class StatementLoad:
         return late_tables(self._looker)
 
     def after_rows(self, script: Path) -> None:
-        """Run what comes after the rows, recreate the checks, and restore the functions'
+        """Run the statements after the rows, recreate the checks, and restore the functions'
         settings."""
         for statement in statements_of(script):
             if _EVENT_TRIGGER.match(statement):

@@ -34,7 +34,7 @@ SELECT n.nspname, c.relname, k.conname, pg_get_expr(k.conbin, k.conrelid), k.con
                                          'pg_type'::regclass))
  ORDER BY 1, 2, 3
 """
-# What a restore computes or evaluates again, and the functions that it calls for that.
+# Expressions that a restore evaluates again, and the functions that they call.
 _CALLED = """
 SELECT CASE WHEN k.oid IS NOT NULL THEN 'check ' || k.conname
             WHEN a.attname IS NOT NULL THEN 'column ' || a.attname
@@ -99,8 +99,9 @@ def find_obstacles(session: Session) -> tuple[Obstacle, ...]:
 
 
 def short_names(session: Session) -> tuple[Obstacle, ...]:
-    """Return what is computed by functions that name an object without its schema. Only the
-    catalogs are read; statements that a function builds from strings are not found."""
+    """Return the checks, indexes, columns and views whose functions name an object without its
+    schema. Only the catalogs are read; statements that a function builds from strings are not
+    found."""
     parsed = "AND p.prosqlbody IS NULL" if session.version >= _PARSED_SINCE else ""
     called = session.rows(_CALLED.replace("{parsed}", parsed))
     if not called:

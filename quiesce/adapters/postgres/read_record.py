@@ -16,8 +16,8 @@ from quiesce.observed import WrittenBetween
 def read_snapshot(
     reader: Session, snapshot: str, name: str, kind: SetKind, transactions: Sequence[int]
 ) -> tuple[tuple[TableRecord, ...], tuple[SequenceRecord, ...], Mapping[str, Any], WrittenBetween]:
-    """Return the tables, the sequences, the other facts of a record, and what was written since the
-    first snapshot, as the exported snapshot shows them. Leaves the transaction open."""
+    """Return the tables, the sequences, the other facts of a record, and the writes since the first
+    snapshot, as the exported snapshot shows them. Leaves the transaction open."""
     reader.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     reader.run("SET TRANSACTION SNAPSHOT %s", [snapshot])
     facts = catalog.facts_of(reader, name)

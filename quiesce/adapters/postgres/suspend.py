@@ -57,7 +57,7 @@ _NO_SHARED_MEMORY = frozenset({"53100", "53200", "58030", "XX000"})
 
 @dataclass(slots=True)
 class Suspended:
-    """The statements that restore what was dropped or disabled, in order."""
+    """The statements that restore dropped or disabled objects, in order."""
 
     _again: list[str] = field(default_factory=list)
     _enable: list[str] = field(default_factory=list)

@@ -122,7 +122,7 @@ class Archived:
     level_0: tuple[int, int] | None = None
 
     def record(self, volume: VolumeState, directory: Path) -> VolumeRecord:
-        """Return what a set in this directory records of the volume."""
+        """Return the record of the volume for a set in this directory."""
         gone = self.gone
         return VolumeRecord(
             key=volume.key,

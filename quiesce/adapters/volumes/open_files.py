@@ -214,8 +214,8 @@ def _fields(text: bytes) -> Mapping[str, str]:
 
 
 def _shared(maps: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the inodes of shared mappings. The device in these lines is not that of the files on
-    every file system."""
+    """Yield the inodes of shared mappings. On some file systems, the device in these lines differs
+    from the device of the files."""
     for line in maps:
         _, rights, _, _, inode, *_ = line.split(None, 5)
         if rights[3:4] == b"s" and inode != b"0":

@@ -140,7 +140,8 @@ def _copy(root: str, name: bytes, tree: Path, contents: _Contents) -> str | None
 
 
 def _keep_attributes(root: str, name: bytes, tree: Path) -> bool:
-    """Give a folder of the tree the attributes of that of the volume, unless this is gone."""
+    """Give a folder of the tree the attributes of the same folder in the volume, unless that no
+    longer exists."""
     opened_folders: list[int] = []
     try:
         at = os.open(root, _FOLDER)

@@ -40,8 +40,9 @@ _KNOWN = _REGULAR | _DEVICES | {_HARD, _SYMBOLIC, _DIRECTORY, b"6"}
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One member: its type's letter, its name, its link target, its stored bytes, and those of the
-    unpacked file, which are more if it has holes. `sparse`: what is stored is not its content."""
+    """One member: its type's letter, its name, its link target, its stored bytes, and the bytes of
+    the unpacked file, which are more if it has holes. `sparse`: the stored bytes are not simply its
+    content."""
 
     type: bytes
     name: bytes
