@@ -8,7 +8,7 @@ from pathlib import Path
 from quiesce.model import Stack
 from quiesce.observed import DatabaseState, Observed, Service
 from quiesce.plan.foreign_mounts import foreign_hint
-from quiesce.plan.paused import unpausing
+from quiesce.plan.paused import resume_command
 from quiesce.ports import DatabaseAdmin, Runtime
 
 
@@ -57,7 +57,7 @@ def _why_not(name: str, services: tuple[Service, ...], kind: str) -> tuple[str, 
     if service is None:
         return f"{name} is not a service of the stack", ""
     if service.running:
-        go_on = unpausing(service.running[0], kind)
+        go_on = resume_command(service.running[0], kind)
         return f"{name} is paused", f"resume it with '{go_on}', then try again"
     if service.foreign_mounts:
         first = service.foreign_mounts[0]

@@ -13,9 +13,9 @@ from quiesce.file_errors import hint_for, reason
 from quiesce.plan.pending import (
     describe_leftover,
     is_clean_up,
-    left_over,
     may_wait,
     services_of,
+    steps_to_retry,
     without_decided,
 )
 from quiesce.plan.steps import DropDatabase, FinishSwap
@@ -60,7 +60,7 @@ class PendingRecorder:
         """Record a step that cleans up or starts a service; return whether it can wait."""
         return may_wait(step) and self._take(step, pending.words_of(error))
 
-    def put_off(self, error: QuiesceError) -> None:
+    def keep_all(self, error: QuiesceError) -> None:
         """Record that no step of the earlier record can be retried now."""
         for step in self._earlier.steps if self._earlier else ():
             self._take(step, error.fact)
@@ -90,7 +90,7 @@ class PendingRecorder:
     def _take(self, step: Step, problem: str) -> bool:
         self._failed[step] = problem
         alone = [failed for failed in self._failed if failed not in self.together]
-        again = left_over(self.together, tuple(self._failed))
+        again = steps_to_retry(self.together, tuple(self._failed))
         steps = tuple(dict.fromkeys((*self._before, *alone, *again)))
         try:
             self._noted = pending.note(

@@ -157,7 +157,7 @@ class Changing:
         except QuiesceError as error:
             if isinstance(error, Busy | Interrupted):
                 raise
-            later.put_off(error)
+            later.keep_all(error)
         self.pending += later.report()
 
     def _finish(self, dead: DeadRun) -> str:

@@ -96,7 +96,7 @@ def reported(stack: Stack, run: str, task: str, clock: Clock, sink: EventSink) -
     account = Account(stack, run, task, {})
     started, began = clock.now(), clock.monotonic()
     failure: BaseException | None = None
-    notify.begun(stack, task, sink)
+    notify.notify_start(stack, task, sink)
     try:
         yield account
     except BaseException as error:
@@ -122,7 +122,7 @@ def reported(stack: Stack, run: str, task: str, clock: Clock, sink: EventSink) -
                 _write(stack, document, started)
             except (OSError, QuiesceError) as error:
                 sink.warn(f"the report of this run cannot be written: {error}")
-            notify.ended(stack, document, clock.now(), sink)
+            notify.notify_end(stack, document, clock.now(), sink)
 
 
 def run_facts(run: Run) -> dict[str, Any]:

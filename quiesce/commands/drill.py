@@ -19,7 +19,7 @@ from quiesce.commands.backup import run_backup
 from quiesce.commands.clean import run_nuke
 from quiesce.commands.lifecycle import run_up
 from quiesce.commands.migrate import run_migrate
-from quiesce.commands.recover import lose_everything
+from quiesce.commands.recover import destroy_copy
 from quiesce.commands.restore import run_restore
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
 from quiesce.model import without_query
@@ -200,7 +200,7 @@ def _cycle(session: Session, copy: Session, figures: Figures) -> None:
     figures.backup_seconds = round(session.clock.monotonic() - began, 3)
     if backup is None:
         raise QuiesceError("the backup of the drill made no set")
-    lose_everything(copy)
+    destroy_copy(copy)
     _recover_into(session, copy, backup.path)
 
 

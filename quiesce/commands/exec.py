@@ -27,11 +27,11 @@ def run_logs(session: Session, names: Sequence[str], lines: int, *, follow: bool
             text = "".join(_named(n, ports.runtime.logs(n, lines)) for n in wanted)
             session.reporter.text(text)
             return
-        command = ports.project.following(wanted, lines)
+        command = ports.project.follow_logs(wanted, lines)
     _become(session, command)
 
 
-def run_enter(session: Session, service: str | None, argv: Sequence[str]) -> None:
+def run_exec(session: Session, service: str | None, argv: Sequence[str]) -> None:
     """Run a program in a service, or a shell if no program is given. The command exits with its
     exit code."""
     if service is None:

@@ -142,7 +142,7 @@ def run_prune_store(session: Session, store: str, *, force: bool = False) -> Non
         session.reporter.done("pruned", {"store": store, "removed": [s.name for s in doomed]})
 
 
-def pulled(session: Session, file: str | None) -> str | None:
+def pull_if_needed(session: Session, file: str | None) -> str | None:
     """Download the set in `store:set` if necessary and return its name; return other values
     unchanged. None if this is a dry run and the set would have to be downloaded."""
     if file is None:
@@ -155,7 +155,7 @@ def pulled(session: Session, file: str | None) -> str | None:
     return name if here else None
 
 
-def accepting(session: Session, *, unsigned: bool, unencrypted: bool) -> Session:
+def accept_untrusted(session: Session, *, unsigned: bool, unencrypted: bool) -> Session:
     """Return a session that accepts sets from a store although they are not signed, or not
     encrypted."""
     options = replace(session.options, accept_unsigned=unsigned, accept_unencrypted=unencrypted)

@@ -71,7 +71,7 @@ def run_recover(
     session.reporter.done(summary, {"settled": list(settled)})
 
 
-def lose_everything(
+def destroy_copy(
     session: Session,
 ) -> None:
     """Remove all containers, networks and volumes of a throwaway copy, and the content of its

@@ -15,7 +15,7 @@ from quiesce.model import BackupSet, Database, ImportSource, RestoreSource, Stac
 from quiesce.observe import free_bytes
 from quiesce.observed import Observed
 from quiesce.obstacles import NOT_VALID, SKIP_BROKEN, flag_for
-from quiesce.plan.capabilities import able
+from quiesce.plan.capabilities import with_capability
 from quiesce.plan.expected import ROOM
 from quiesce.plan.restore_request import (
     Chosen,
@@ -173,7 +173,7 @@ def _require_allowed(
 
 def _other_servers(stack: Stack, observed: Observed, source: RestoreSource) -> list[str]:
     """Return data directories of other major versions, which the server cannot read."""
-    states = (observed.database(one.key) for one in able(stack.databases, "clusters"))
+    states = (observed.database(one.key) for one in with_capability(stack.databases, "clusters"))
     majors = {state.server_version.partition(".")[0] for state in states if state.reachable}
     return [
         f"volume {cluster.volume} is a data directory of PostgreSQL {cluster.version}, but the "

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Reading:
+class ReadResult:
     """The result of reading one set: problems, and members that could not be decoded."""
 
     wrong: list[str] = field(default_factory=list)
@@ -126,7 +126,7 @@ def _try_all(
 
 
 @contextmanager
-def _decoder(session: Session, *, deep: bool) -> Iterator[Callable[[BackupSet], Reading] | None]:
+def _decoder(session: Session, *, deep: bool) -> Iterator[Callable[[BackupSet], ReadResult] | None]:
     if not deep:
         yield None
         return
@@ -139,7 +139,7 @@ def verify_sets(
     sets: Sequence[BackupSet],
     sink: EventSink,
     clock: Clock,
-    decode: Callable[[BackupSet], Reading] | None = None,
+    decode: Callable[[BackupSet], ReadResult] | None = None,
 ) -> list[str]:
     """Verify each set, record the result, and return the problems, each with the set's name.
 
@@ -171,8 +171,8 @@ class Decoder:
         self._identity = identity
         self._running: set[str] | None = None
 
-    def __call__(self, backup: BackupSet) -> Reading:
-        reading = Reading()
+    def __call__(self, backup: BackupSet) -> ReadResult:
+        reading = ReadResult()
         if backup.manifest.encryption:
             if backup.manifest.encryption == "age" and self._identity is None:
                 reading.unread.append("encrypted members; give your key file with --identity")
@@ -194,7 +194,7 @@ class Decoder:
             self._ports.store.discard(self._run)
         return reading
 
-    def _decode(self, backup: BackupSet, reading: Reading) -> None:
+    def _decode(self, backup: BackupSet, reading: ReadResult) -> None:
         for volume in backup.manifest.volumes:
             self._volume(backup, volume, reading)
         dumps = {m.source: m.file for m in backup.manifest.members if m.kind == "database"}
@@ -202,7 +202,7 @@ class Decoder:
             if record.key in dumps:
                 self._dump(backup, record, dumps[record.key], reading)
 
-    def _volume(self, backup: BackupSet, record: VolumeRecord, reading: Reading) -> None:
+    def _volume(self, backup: BackupSet, record: VolumeRecord, reading: ReadResult) -> None:
         levels = record.levels
         self._ports.sink.progress(f"decoding {', '.join(levels)}", 0)
         try:
@@ -217,9 +217,13 @@ class Decoder:
             archives = [backup.path / level for level in levels]
             gone = backup.path / record.gone if record.gone else None
             found = self._ports.volumes.sqlite(archives, gone, self._ports.sink.progress)
-            reading.wrong += [f"{levels[0]}: {fact}" for fact in sqlite.worse(record.sqlite, found)]
+            reading.wrong += [
+                f"{levels[0]}: {fact}" for fact in sqlite.new_problems(record.sqlite, found)
+            ]
 
-    def _dump(self, backup: BackupSet, record: DatabaseRecord, file: str, reading: Reading) -> None:
+    def _dump(
+        self, backup: BackupSet, record: DatabaseRecord, file: str, reading: ReadResult
+    ) -> None:
         self._ports.sink.progress(f"decoding {file}", 0)
         running = record.service in self._services()
         found = self._ports.databases.read_dump(record, backup.path, file, running=running)

@@ -53,7 +53,7 @@ class Draft:
     inconsistencies: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     undeclared: tuple[Undeclared, ...] = ()
-    rest: Activity | None = None
+    activity: Activity | None = None
     ignored: tuple[str, ...] = ()
     stack_left_out: tuple[LeftOutFile, ...] = ()
     _thread: threading.Thread | None = None

@@ -53,7 +53,7 @@ class DowntimeMeter:
     def stopping(self, service: str, at: float) -> None:
         self._stopped.setdefault(service, at)
 
-    def well(self, service: str, at: float) -> None:
+    def healthy(self, service: str, at: float) -> None:
         if service in self._stopped:
             self._back[service] = at
 

@@ -41,7 +41,7 @@ def pull(
     accept_unencrypted: bool = False,
 ) -> None:
     """Download a set from a store and verify it. It can then be restored."""
-    from quiesce.commands.offsite import accepting, run_pull, use_identity
+    from quiesce.commands.offsite import accept_untrusted, run_pull, use_identity
 
-    session = accepting(session, unsigned=accept_unsigned, unencrypted=accept_unencrypted)
+    session = accept_untrusted(session, unsigned=accept_unsigned, unencrypted=accept_unencrypted)
     run_pull(use_identity(session, identity), file, store)

@@ -27,7 +27,7 @@ from quiesce.model import (
 )
 from quiesce.observed import Observed, Unit
 from quiesce.plan import coverage, sqlite
-from quiesce.plan.capabilities import able, require
+from quiesce.plan.capabilities import require, with_capability
 from quiesce.plan.dumping import split_dumps
 from quiesce.plan.folders import refuse_server, require_folders
 from quiesce.plan.outcome import downtime_words
@@ -342,7 +342,9 @@ def find_undeclared(stack: Stack, request: BackupRequest, set_name: str) -> tupl
 
 def _worth_stopping(selection: Selection) -> bool:
     """Whether services must stop: one database alone is consistent by its snapshot."""
-    by_itself = len(able(selection.databases, "snapshots")) == len(selection.databases) == 1
+    by_itself = (
+        len(with_capability(selection.databases, "snapshots")) == len(selection.databases) == 1
+    )
     return bool(selection.volumes) or not by_itself
 
 

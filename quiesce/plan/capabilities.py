@@ -23,7 +23,7 @@ def engine_in(source: RestoreSource, database: Database) -> str:
     )
 
 
-def able(databases: Iterable[Database], capability: Capability) -> tuple[Database, ...]:
+def with_capability(databases: Iterable[Database], capability: Capability) -> tuple[Database, ...]:
     """Return the databases whose engine has this capability."""
     return tuple(one for one in databases if engine_of(one.engine).can(capability))
 
@@ -41,5 +41,5 @@ def require_any(databases: Iterable[Database], capability: Capability, hint: str
     """Raise RequestError, with this hint, if there are databases and the engine of each lacks this
     capability."""
     databases = tuple(databases)
-    if not able(databases, capability):
+    if not with_capability(databases, capability):
         require(databases, capability, hint)

@@ -21,7 +21,7 @@ from quiesce.errors import RequestError
 from quiesce.model import CleanGroup, PathEntry, Stack, Volume
 from quiesce.observed import Observed, ProjectResources, Unit, VolumeState
 from quiesce.plan.order import in_stop_order
-from quiesce.plan.services import ordered, stopped_or_as_before, with_dependents, with_units_stopped
+from quiesce.plan.services import ordered, stop_for_good, with_dependents, with_units_stopped
 from quiesce.plan.steps import (
     EmptyPath,
     EmptyVolume,
@@ -42,7 +42,7 @@ def plan_clean(
         units = _in_order(stack, observed)
         remove = RemoveProject("data is in volumes, which are kept")
         why = "their containers are removed"
-        nodes = stopped_or_as_before(stack, observed, units, why, (remove,))
+        nodes = stop_for_good(stack, observed, units, why, (remove,))
     return _plan(stack, observed, run, verb, f"remove the containers of {_name(stack)}", nodes)
 
 
@@ -133,7 +133,7 @@ def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Pla
         removed = any(not state.is_folder for state in doomed)
         reason = "a volume in use cannot be removed" if removed else "their data is removed"
         body = (RemoveServices(owners, reason), *body)
-    nodes = stopped_or_as_before(stack, observed, units, why, body) if doomed else ()
+    nodes = stop_for_good(stack, observed, units, why, body) if doomed else ()
     return _plan(stack, observed, run, "nuke", f"remove the databases of {_name(stack)}", nodes)
 
 
@@ -169,7 +169,7 @@ def plan_clean_all(
             for entry in stack.unkept_paths
             if entry.clean
         ]
-    nodes = stopped_or_as_before(
+    nodes = stop_for_good(
         stack, observed, units, "everything that belongs to the instance is removed", tuple(body)
     )
     return _plan(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quiesce.model import Database, SetKind, engine_of
-from quiesce.plan.capabilities import able
+from quiesce.plan.capabilities import with_capability
 from quiesce.plan.steps import DumpDatabase, DumpGlobals, Node
 
 _AFTERWARDS = "from the exported snapshot"
@@ -28,7 +28,7 @@ def split_dumps(
     if in_window:
         dumped = _dumps(set_name, databases, kind, in_window)
         return (*dumped, *_roles(set_name, databases)), ()
-    later = able(databases, "snapshots")
+    later = with_capability(databases, "snapshots")
     first = tuple(one for one in databases if one not in later)
     return (
         _dumps(set_name, first, kind, _NO_SNAPSHOT),
@@ -46,7 +46,7 @@ def _dumps(
 
 
 def _roles(set_name: str, databases: Sequence[Database]) -> tuple[Node, ...]:
-    servers = tuple(dict.fromkeys(d.service for d in able(databases, "globals")))
+    servers = tuple(dict.fromkeys(d.service for d in with_capability(databases, "globals")))
     return tuple(
         DumpGlobals(
             set_name,

@@ -30,7 +30,7 @@ class LargeDatabase:
     since: str
 
 
-def large_and_steady(sets: Sequence[BackupSet]) -> tuple[LargeDatabase, ...]:
+def large_unchanged(sets: Sequence[BackupSet]) -> tuple[LargeDatabase, ...]:
     """Return those that hardly differ between the two newest full sets, the largest first.
 
     `sets` are the sets of one instance, oldest first. Safety sets do not count.

@@ -126,7 +126,7 @@ def writers_words(writers: Sequence[str]) -> str:
     )
 
 
-def moved(step: CheckAddresses, services: Sequence[Service]) -> tuple[str, ...]:
+def moved_addresses(step: CheckAddresses, services: Sequence[Service]) -> tuple[str, ...]:
     """Return, per service whose IP address changed, which others may still use the old one.
 
     `services` are the current state. A unit that was restarted since has looked up the address
@@ -161,7 +161,7 @@ def _ran_on(before: Unit, now: Unit | None, network: str) -> bool:
     )
 
 
-def unclean(service: str, exit_code: int | None, clusters: Sequence[ClusterRecord]) -> str:
+def unclean_shutdown(service: str, exit_code: int | None, clusters: Sequence[ClusterRecord]) -> str:
     """Return why a stopped server's files must not be copied, "" if they may be.
 
     `exit_code` is None if it is unknown because nothing was stopped. `clusters` are the data

@@ -46,7 +46,7 @@ def new_set(stack: Stack, plan: Plan) -> NewSet | None:
     )
 
 
-def usual_set(stack: Stack, observed: Observed) -> NewSet:
+def default_set(stack: Stack, observed: Observed) -> NewSet:
     """Return the full set that a backup without options makes."""
     there = {state.key for state in observed.volumes if state.exists}
     kept = tuple(v.key for v in stack.volumes if v.backup == "files" and v.key in there)
@@ -56,7 +56,7 @@ def usual_set(stack: Stack, observed: Observed) -> NewSet:
     )
 
 
-def another(found: BackupSet) -> NewSet:
+def set_like(found: BackupSet) -> NewSet:
     """Return a set of the same content as this one."""
     manifest = found.manifest
     databases = tuple(record.key for record in manifest.databases)

@@ -185,7 +185,7 @@ def _command(entry: Command, word: str) -> RunCommand:
     )
 
 
-def stopped_or_as_before(
+def stop_for_good(
     stack: Stack, observed: Observed, units: Sequence[Unit], why: str, body: tuple[Node, ...]
 ) -> tuple[Node, ...]:
     """Return the steps that stop these units for good, then `body`. If a step fails, the units that
@@ -292,7 +292,7 @@ def plan_stop(stack: Stack, observed: Observed, run: str, names: Sequence[str]) 
     """These services are stopped, and first the services that depend on them."""
     reasons = dict.fromkeys(chosen(observed, names), "was requested")
     units, why = with_dependents(stack, observed, reasons)
-    nodes = stopped_or_as_before(stack, observed, units, why, ())
+    nodes = stop_for_good(stack, observed, units, why, ())
     return _plan(stack, observed, run, "stop", names, nodes)
 
 
@@ -340,7 +340,7 @@ def plan_down(stack: Stack, observed: Observed, run: str, names: Sequence[str]) 
     gone = {unit.service for unit in units} | set(reasons)
     removed = tuple(name for name in reversed(ordered(stack, observed)) if name in gone)
     remove = RemoveServices(removed if names else (), "data is in volumes, which are kept")
-    nodes = stopped_or_as_before(stack, observed, units, why, (remove,))
+    nodes = stop_for_good(stack, observed, units, why, (remove,))
     return _plan(stack, observed, run, "down", names, nodes)
 
 

@@ -22,7 +22,7 @@ from quiesce.plan.backup import (
     select,
     writers,
 )
-from quiesce.plan.capabilities import able
+from quiesce.plan.capabilities import with_capability
 from quiesce.plan.dumping import dumps
 from quiesce.plan.services import chosen, ordered, start_nodes
 from quiesce.plan.steps import (
@@ -61,7 +61,7 @@ def plan_shutdown(
     that stops. With `force`, a failure leaves the writers stopped, and the rest is stopped too.
     """
     refuse_half_kept(observed, request.keep_running)
-    rows = stack.databases and len(able(stack.databases, "rows")) == len(stack.databases)
+    rows = stack.databases and len(with_capability(stack.databases, "rows")) == len(stack.databases)
     kind: SetKind = "full" if request.full or not rows else "data"
     selection = select(stack, observed, (), kind)
     _require_databases(selection, observed)

@@ -42,7 +42,9 @@ def damaged(volumes: Iterable[VolumeRecord]) -> tuple[tuple[VolumeRecord, Sqlite
     return tuple((record, one) for record in volumes for one in record.sqlite or () if one.problems)
 
 
-def worse(recorded: Iterable[SqliteRecord], found: Iterable[SqliteRecord]) -> tuple[str, ...]:
+def new_problems(
+    recorded: Iterable[SqliteRecord], found: Iterable[SqliteRecord]
+) -> tuple[str, ...]:
     """Return the problems of databases that were good when they were recorded."""
     now = {one.file: one for one in found}
     wrong = []
@@ -74,7 +76,7 @@ def without_excluded_parts(
     return tuple(map(judged, found))
 
 
-def in_words(records: Iterable[SqliteRecord]) -> str:
+def summary(records: Iterable[SqliteRecord]) -> str:
     """Return how many databases were found, and how many of them are good."""
     found = list(records)
     if not found:

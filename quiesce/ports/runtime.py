@@ -301,7 +301,7 @@ class Project(Protocol):
         its last output if it fails or takes longer than `seconds`."""
         ...
 
-    def following(self, services: Sequence[str], lines: int) -> CommandLine:
+    def follow_logs(self, services: Sequence[str], lines: int) -> CommandLine:
         """Return how to print the last lines of these services' logs, and then each new one."""
         ...
 

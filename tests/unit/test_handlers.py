@@ -461,7 +461,7 @@ def test_who_else_is_connected_is_said_and_kept_for_the_snapshots() -> None:
     draft = world.draft()
     assert world.do(s.CheckIdle(SET, ("rulesdb",), ("cron",), "")) == "1 others connected"
     assert world.warned == ["also connected: psql (user ann, pid 7) in rulesdb"]
-    assert (draft.rest, draft.ignored) == (seen, ("cron",))
+    assert (draft.activity, draft.ignored) == (seen, ("cron",))
     assert world.do(s.CheckIdle(SET, ("rulesdb",), ("ann",), "")) == ""
 
 

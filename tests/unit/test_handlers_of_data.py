@@ -155,7 +155,7 @@ def test_a_dump_is_recorded_with_what_speaks_against_it(tmp_path: Path) -> None:
     draft = world.draft()
     draft.directory = tmp_path
     (tmp_path / "databases").mkdir()
-    draft.rest = Activity((SESSION,), (), maintenance=False)
+    draft.activity = Activity((SESSION,), (), maintenance=False)
     step = s.DumpDatabase(SET, "rulesdb", "full", "databases/rulesdb.dump", "")
     assert world.do(step) == "1 tables, 2 rows"
     assert world.asked("databases.release") == [(database(),)]

@@ -162,7 +162,7 @@ def test_only_a_server_that_ended_by_itself_is_copied(
     code: int | None, clusters: tuple[ClusterRecord, ...], words: str
 ) -> None:
     """Exit code and control file both have to say so."""
-    found = outcome.unclean("db", code, clusters)
+    found = outcome.unclean_shutdown("db", code, clusters)
     assert words in found
     assert bool(found) == bool(words)
 
@@ -199,9 +199,11 @@ def test_an_address_that_changed_is_told_with_who_may_keep_it() -> None:
     """Who was started since has asked anew, and an address that stayed is no news."""
     step = CheckAddresses((_at("backend", "172.18.0.3"),), (_at("front", "172.18.0.2"),), "")
     back, ran_on = _at("backend", "172.18.0.4", started=1), _at("front", "172.18.0.2")
-    (told,) = outcome.moved(step, _seen(back, ran_on))
+    (told,) = outcome.moved_addresses(step, _seen(back, ran_on))
     assert "changed from 172.18.0.3 to 172.18.0.4" in told
     assert "inv restart --service front" in told
-    assert outcome.moved(step, _seen(back, _at("front", "172.18.0.5", started=2))) == ()
-    assert outcome.moved(step, _seen(_at("backend", "172.18.0.3", started=1), ran_on)) == ()
-    assert outcome.moved(step, _seen(ran_on)) == ()
+    assert outcome.moved_addresses(step, _seen(back, _at("front", "172.18.0.5", started=2))) == ()
+    assert (
+        outcome.moved_addresses(step, _seen(_at("backend", "172.18.0.3", started=1), ran_on)) == ()
+    )
+    assert outcome.moved_addresses(step, _seen(ran_on)) == ()

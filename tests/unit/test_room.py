@@ -151,7 +151,7 @@ def test_the_set_is_the_one_in_the_plan() -> None:
     assert "postgres-data" in new.volumes
     own = a_stack(recipients=Recipients(age=("age1x",)))
     assert room.new_set(own, a_plan(recipients=own.recipients)) == replace(found, encrypted=True)
-    assert room.usual_set(a_stack(), a_world()) == found
+    assert room.default_set(a_stack(), a_world()) == found
 
 
 @pytest.mark.parametrize("key", [("age1x",), ()])
@@ -167,7 +167,7 @@ def test_a_store_that_encrypts_needs_room(key: tuple[str, ...]) -> None:
 def test_sizes_are_measured_where_they_matter() -> None:
     """With plenty of room, only what no set has."""
     stack, made = a_stack(), a_set()
-    new = room.usual_set(stack, a_world())
+    new = room.default_set(stack, a_world())
     roomy, tight = a_world(), replace(a_world(), free_bytes=10 * MB)
     assert room.to_measure(stack, new, [made], roomy) == {"backend-static"}
     assert room.to_measure(stack, new, [made], tight) == set(new.volumes)

@@ -42,7 +42,7 @@ class Process:
         return self.program in _SERVERS
 
 
-def works(processes: Sequence[Process], main: int) -> str | None:
+def still_running(processes: Sequence[Process], main: int) -> str | None:
     """Return the program that the entry point of a container still runs: "" if it may only wait for
     a server, None if the entry point has ended. `main` is the container's first process."""
     by_id = {process.pid: process for process in processes}
@@ -77,7 +77,9 @@ def await_entry_point(
         if service_of(container) != service or state.get("FinishedAt", NEVER) != NEVER:
             continue
         calm = time.monotonic()
-        while (said := works(_processes(connection, container), int(state["Pid"]))) is not None:
+        while (
+            said := still_running(_processes(connection, container), int(state["Pid"]))
+        ) is not None:
             now = time.monotonic()
             if said:
                 calm, waited = now, ""

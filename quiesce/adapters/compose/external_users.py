@@ -81,7 +81,7 @@ class ForeignWriters:
         self._devices: dict[str, str] = {}
 
     @property
-    def anybody(self) -> bool:
+    def any_writable(self) -> bool:
         """Whether any container outside of the project has a writable mount."""
         return bool(self._writers)
 

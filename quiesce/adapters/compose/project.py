@@ -174,7 +174,7 @@ class ComposeProject:
             self.command_in_service(service, argv, {}, terminal=False), service, argv, seconds
         )
 
-    def following(self, services: Sequence[str], lines: int) -> CommandLine:
+    def follow_logs(self, services: Sequence[str], lines: int) -> CommandLine:
         self.connection.engine()
         argv = self.command.argv("logs", "--follow", "--tail", str(lines), *services)
         return CommandLine(tuple(argv), self.command.environment(), self.instance.directory)

@@ -43,7 +43,7 @@ class ComposeStarter:
     def with_foreign_mounts(self, services: Sequence[Service]) -> tuple[Service, ...]:
         """Return the services with the external mounts that prevent their start."""
         writers = ForeignWriters(self.connection, self.stack)
-        if not writers.anybody:
+        if not writers.any_writable:
             return tuple(services)
         model = self.model_if_readable()
         data = self._data_folders()
@@ -123,7 +123,7 @@ class ComposeStarter:
 
     def _first_taken(self, units: Sequence[Unit]) -> tuple[str, ForeignMount] | None:
         writers = ForeignWriters(self.connection, self.stack)
-        if not writers.anybody:
+        if not writers.any_writable:
             return None
         model = self.model_if_readable()
         keys = {volume.name: key for key, volume in model.volumes.items()} if model else {}

@@ -129,7 +129,7 @@ class EmbeddedServer:
         exist."""
         return embedded_postgres.client_command(self._installed, argv[0], argv[1:], environment)
 
-    def ended_in_order(self) -> bool:
+    def shut_down_cleanly(self) -> bool:
         """Whether the data directory records that its last server was shut down cleanly."""
         with contextlib.suppress(QuiesceError):
             return embedded_postgres.controldata(self._installed, self.data).is_clean

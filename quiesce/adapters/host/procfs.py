@@ -177,7 +177,7 @@ def current(live: Live) -> Live | None:
     return now if now is not None and now.started == live.started else None
 
 
-def everyone() -> dict[int, Live]:
+def all_processes() -> dict[int, Live]:
     """Return all processes by number."""
     numbers = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
     return {live.pid: live for live in map(look, numbers) if live is not None}
@@ -207,7 +207,7 @@ def in_folder(folder: Path, name: str) -> tuple[Live, ...]:
     """Return the processes of this name whose working directory this is."""
     wanted = folder.resolve()
     found = []
-    for live in everyone().values():
+    for live in all_processes().values():
         with contextlib.suppress(OSError):
             if name_of(live) == name and Path(f"/proc/{live.pid}/cwd").readlink() == wanted:
                 found.append(live)
@@ -300,7 +300,7 @@ def _send(live: Live, number: signal.Signals, *, group: bool) -> None:
 def _family(live: Live) -> set[Live]:
     """Return its children: its descendants and the members of its session, even if it has just
     ended."""
-    everybody = everyone()
+    everybody = all_processes()
     now = everybody.get(live.pid)
     if now is not None and now.started != live.started:
         return set()  # the number and its session belong to another process now

@@ -42,7 +42,7 @@ SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oi
 _WRITTEN = SQL("SELECT 1 FROM ONLY {table} WHERE xmin = ANY (%s::xid[]) LIMIT 1")
 
 
-def look_around(
+def observe_activity(
     session: Session, names: Sequence[str], application: str, since: str | None
 ) -> tuple[tuple[ExternalSession, ...], bool]:
     """Return the external sessions in these databases of the session's server, and whether
@@ -90,7 +90,7 @@ def written_between(reader: Session, transactions: Sequence[int]) -> WrittenBetw
     return WrittenBetween(len(transactions), tuple(sorted(tables)), tuple(unread))
 
 
-def together(
+def combine_activity(
     parts: Sequence[tuple[tuple[ExternalSession, ...], bool]], moved: Mapping[str, Sequence[int]]
 ) -> Activity:
     """Combine the activity of all servers with the additional transactions of each database's

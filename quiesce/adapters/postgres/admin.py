@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from quiesce.adapters.postgres import catalog, probe, rename
-from quiesce.adapters.postgres.activity import between, look_around, together
+from quiesce.adapters.postgres.activity import between, combine_activity, observe_activity
 from quiesce.adapters.postgres.background import reporting_size, run_beside
 from quiesce.adapters.postgres.client import end_of, publish
 from quiesce.adapters.postgres.client_args import (
@@ -163,8 +163,8 @@ class PostgresAdmin(Loading):
             names = [d.name for d in here.values()]
             with self._maintenance(one) as session:
                 since = first.since if first else None
-                parts.append(look_around(session, names, self._application, since))
-        return together(parts, {d.key: self._between.get(d.key, ()) for d in databases})
+                parts.append(observe_activity(session, names, self._application, since))
+        return combine_activity(parts, {d.key: self._between.get(d.key, ()) for d in databases})
 
     def written_between(self, database: Database) -> WrittenBetween:
         return self._written_between.get(database.key, WrittenBetween())

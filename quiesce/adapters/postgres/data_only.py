@@ -23,7 +23,7 @@ from quiesce.adapters.postgres.ownership import OWNER_PREFIX
 from quiesce.adapters.postgres.rehearsal import room_to_empty
 from quiesce.adapters.postgres.safe_reads import guarded_tables, tables_with_code_from_files
 from quiesce.adapters.postgres.schema_diff import compare, read_targets
-from quiesce.adapters.postgres.search_path import LentPaths, asked
+from quiesce.adapters.postgres.search_path import TemporaryPaths, read_in_transaction
 from quiesce.adapters.postgres.session import (
     SQL,
     Readable,
@@ -108,11 +108,11 @@ def replace_rows(
         _become_replica(session)
         session.run(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         aside = Suspended()
-        aside.silence(session)
-        paths = LentPaths(session, record.search_path)
+        aside.disable_event_triggers(session)
+        paths = TemporaryPaths(session, record.search_path)
         if calls_functions(session):
             # Even truncating a table evaluates the functions of its indexes.
-            paths.lend(in_transaction=True)
+            paths.apply(in_transaction=True)
         # Lock first, so that nothing changes before it is dropped below.
         _empty(session, targets)
         aside.take(session, [table.oid for table in targets])
@@ -126,7 +126,7 @@ def replace_rows(
         _require_parents(session, deviations, record)
         constraints.refresh_views(session, record.populated, deviations.entry)
         deviations.require(f"the dump of {record.key}")
-        paths.take_back()
+        paths.restore()
         aside.enable(session)
         algorithm = record.digest_algorithm or catalog.DIGEST_ALGORITHM
         tables = catalog.digest_tables(session, algorithm)
@@ -304,7 +304,7 @@ def _has_rows(session: Session, table: TableShape, guarded: Collection[int]) -> 
     question = SQL("SELECT 1 FROM ONLY {} LIMIT 1").format(table.quoted)
     session.run("BEGIN")
     try:
-        return bool(asked(session, partial(session.rows, question)))
+        return bool(read_in_transaction(session, partial(session.rows, question)))
     finally:
         session.run("ROLLBACK")
 

@@ -62,7 +62,7 @@ def translate_driver_errors(where: str) -> AbstractContextManager[None]:
     return translate_errors(translation)
 
 
-def no_session(
+def connection_error(
     problem: psycopg2.Error, database: Database, name: str, endpoint: Endpoint
 ) -> SessionError:
     """Return the error for a session that could not be opened, with a hint."""

@@ -32,7 +32,7 @@ from quiesce.adapters.postgres.load_by_statement import (
 )
 from quiesce.adapters.postgres.read_dump import read_dump
 from quiesce.adapters.postgres.requirements import Needs
-from quiesce.adapters.postgres.search_path import LentPaths
+from quiesce.adapters.postgres.search_path import TemporaryPaths
 from quiesce.adapters.postgres.session import NoDatabase
 from quiesce.adapters.postgres.shell import shell
 from quiesce.errors import QuiesceError
@@ -162,7 +162,7 @@ class Loading(Needs):
                 client(argv, f"reading {section}", writable=True)
                 return into
 
-            loader = StatementLoad(script, looker, LentPaths(looker, path), deviations)
+            loader = StatementLoad(script, looker, TemporaryPaths(looker, path), deviations)
             late = loader.before_rows(written("pre-data"))
             for entries in _rows_in_order(archive, late, here):
                 argv = load_rows_arguments(here.name, side.load_jobs(), entries)

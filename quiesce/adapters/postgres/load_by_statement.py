@@ -24,7 +24,7 @@ from pathlib import Path
 from quiesce.adapters.postgres import check_constraints, sql_reader
 from quiesce.adapters.postgres.computed import late_tables
 from quiesce.adapters.postgres.errors import Unreachable
-from quiesce.adapters.postgres.search_path import LentPaths
+from quiesce.adapters.postgres.search_path import TemporaryPaths
 from quiesce.adapters.postgres.session import Session, SessionError
 from quiesce.errors import NotRestorable
 from quiesce.obstacles import NOT_VALID, SKIP_BROKEN
@@ -120,7 +120,7 @@ class StatementLoad:
     queries and alters."""
 
     def __init__(
-        self, script: Session, looker: Session, paths: LentPaths, deviations: Deviations
+        self, script: Session, looker: Session, paths: TemporaryPaths, deviations: Deviations
     ) -> None:
         self._script = script
         self._looker = looker
@@ -133,7 +133,7 @@ class StatementLoad:
         """Run the statements before the rows; return the tables whose rows must be loaded last."""
         for statement in statements_of(script):
             self._run(statement)
-        self._paths.lend()
+        self._paths.apply()
         self._looker.run("BEGIN")
         self._taken = check_constraints.take_off(self._looker, every=True)
         self._looker.run("COMMIT")
@@ -147,10 +147,10 @@ class StatementLoad:
                 self._last.append(statement)
             else:
                 self._run(statement)
-        self._paths.lend()
+        self._paths.apply()
         self._put_back_checks()
         analyze(self._looker)
-        self._paths.take_back()
+        self._paths.restore()
         for statement in self._last:
             self._run(statement)
 
@@ -173,7 +173,7 @@ class StatementLoad:
         else:
             return
         # Try again with the search path of the application.
-        self._paths.lend()
+        self._paths.apply()
         self._script.run(f"SET search_path = {self._paths.session_path}")
         try:
             self._script.run_bytes(statement)

@@ -15,7 +15,7 @@ from quiesce.adapters.postgres import constraints
 from quiesce.adapters.postgres.check_constraints import called_in, may_change
 from quiesce.adapters.postgres.errors import Unreachable
 from quiesce.adapters.postgres.safe_reads import guarded_names
-from quiesce.adapters.postgres.search_path import asked
+from quiesce.adapters.postgres.search_path import read_in_transaction
 from quiesce.adapters.postgres.session import SQL, Identifier, Session, SessionError
 from quiesce.obstacles import Obstacle
 
@@ -157,7 +157,7 @@ def _broken_checks(session: Session, unasked: Collection[tuple[str, str]]) -> It
         )
         words = f"check {name} of {schema}.{table}"
         try:
-            broken = bool(asked(session, partial(session.rows, question)))
+            broken = bool(read_in_transaction(session, partial(session.rows, question)))
             says = f"{words} is violated by existing rows"
         except Unreachable:
             raise

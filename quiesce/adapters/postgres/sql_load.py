@@ -102,12 +102,12 @@ def load(
             _run(session, path, facts)
     except BaseException:
         with contextlib.suppress(QuiesceError):
-            give_up(admin, loader)
+            drop_loader(admin, loader)
         raise
     return loader
 
 
-def give_up(admin: Session, loader: Loader) -> None:
+def drop_loader(admin: Session, loader: Loader) -> None:
     """Drop the loader with everything that it created, after a failed load."""
     admin.run(f"ALTER SCHEMA public OWNER TO {identifier(loader.schema_owner)}")
     admin.run(f"DROP OWNED BY {identifier(loader.login.user)} CASCADE")

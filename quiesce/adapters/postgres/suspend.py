@@ -77,7 +77,7 @@ class Suspended:
         for statement in self._enable:
             session.run(statement)
 
-    def silence(self, session: Session) -> None:
+    def disable_event_triggers(self, session: Session) -> None:
         """Disable the event triggers that would fire at every ALTER."""
         for name, state in session.rows(_EVENT_TRIGGERS):
             session.run(f"ALTER EVENT TRIGGER {identifier(name)} DISABLE")

@@ -162,7 +162,7 @@ class OffsiteStores:
             note=self._notes / f"{store}-{backup.name}.json",
             progress=progress,
         )
-        entries = tuple(sending.bring(file) for file in in_order(backup))
+        entries = tuple(sending.send(file) for file in in_order(backup))
         index = self._index(target, backup, entries)
         if index.encryption:
             place = self._place(backup.name, READ_ME)

@@ -50,7 +50,7 @@ class Upload:
         # is detected when the upload is read back.
         self._sealed = {m.file: (m.sha256, m.bytes) for m in backup.manifest.members}
 
-    def bring(self, file: str) -> OffsiteObject:
+    def send(self, file: str) -> OffsiteObject:
         """Upload the object unless it is there, read it back, and return its entry for the
         index."""
         name = f"{file}.{self._method}" if self._method else file

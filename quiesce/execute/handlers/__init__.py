@@ -10,8 +10,8 @@ from quiesce.execute.handlers import (
     checks,
     cleaning,
     databases,
-    keeping,
     offsite,
+    retention,
     services,
     sets,
     volumes,
@@ -21,4 +21,4 @@ from quiesce.execute.handlers.registry import HANDLERS, handles
 __all__ = ["HANDLERS", "MODULES", "handles"]
 
 #: Every module with handlers; importing it registers them.
-MODULES = (checks, cleaning, databases, keeping, offsite, services, sets, volumes)
+MODULES = (checks, cleaning, databases, retention, offsite, services, sets, volumes)

@@ -15,7 +15,7 @@ from quiesce.undeclared import Contents, find_undeclared
 
 
 @handles(s.CheckIdle)
-def rest(step: s.CheckIdle, run: Run) -> str:
+def idle(step: s.CheckIdle, run: Run) -> str:
     """Report other sessions. Whether they wrote anything is determined when the databases are
     dumped."""
     databases = [run.stack.database(key) for key in step.databases]
@@ -23,7 +23,8 @@ def rest(step: s.CheckIdle, run: Run) -> str:
     unknown = outcome.external_sessions(seen, step.ignored)
     for each in unknown:
         run.ports.sink.warn(f"also connected: {outcome.session_words(each)}")
-    run.drafts[step.set].rest, run.drafts[step.set].ignored = seen, step.ignored
+    draft = run.drafts[step.set]
+    draft.activity, draft.ignored = seen, step.ignored
     return f"{len(unknown)} others connected" if unknown else ""
 
 
@@ -57,7 +58,7 @@ def shutdown(step: s.CheckShutdown, run: Run) -> str:
     before = next((unit.exit_code for unit in units if unit.exit_code), None)
     code = run.exit_codes.get(step.service, before)
     clusters = run.ports.volumes.clusters(state)
-    wrong = outcome.unclean(step.service, code, clusters)
+    wrong = outcome.unclean_shutdown(step.service, code, clusters)
     if wrong:
         raise QuiesceError(
             f"{wrong}: a copy of its files could be corrupt",

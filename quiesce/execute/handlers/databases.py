@@ -40,7 +40,7 @@ def dump(step: s.DumpDatabase, run: Run) -> str:
     run.ports.databases.release(database)
     seen = run.ports.databases.written_between(database)
     draft.inconsistencies.append(
-        outcome.inconsistency(database.key, seen, draft.rest, draft.ignored)
+        outcome.inconsistency(database.key, seen, draft.activity, draft.ignored)
     )
     draft.doubts.append(outcome.doubt(database.key, seen))
     for obstacle in record.obstacles:

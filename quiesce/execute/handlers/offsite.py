@@ -7,8 +7,8 @@ from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from quiesce.errors import QuiesceError
-from quiesce.execute.handlers.keeping import set_named
 from quiesce.execute.handlers.registry import handles
+from quiesce.execute.handlers.retention import set_named
 from quiesce.execute.run import Ports, Run
 from quiesce.model import OffsiteSet
 from quiesce.plan import offsite, retention

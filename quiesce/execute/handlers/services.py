@@ -130,7 +130,7 @@ def addresses(step: s.CheckAddresses, run: Run) -> str:
     """Warn about services that may still use an old address. Never fails a run, because
     everything runs again by now."""
     try:
-        found = outcome.moved(step, run.ports.runtime.services())
+        found = outcome.moved_addresses(step, run.ports.runtime.services())
     except QuiesceError as error:
         run.ports.sink.warn(f"could not check whether IP addresses changed: {error.fact}")
         return ""
@@ -186,7 +186,7 @@ def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
         raise
     finally:
         for service, seconds in waited.items():
-            run.downtime.well(service, began + seconds)
+            run.downtime.healthy(service, began + seconds)
     return ""
 
 
