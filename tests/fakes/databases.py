@@ -60,7 +60,7 @@ class FakeDatabases:
     `on_call` is told of every call before it happens and may raise (a crash). `down` services
     cannot be reached; `starting[service] = n` answers after n attempts, `refusals[user]` says
     why it does not let a user in; `problems` is what `check_loadable` finds, `unready` what
-    `preparing` does.
+    `rehearse` does.
     """
 
     def __init__(
