@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from quiesce.app import Session
 
 ACCEPT_UNSIGNED = "accept a set from a store although its origin cannot be confirmed"
-ACCEPT_UNENCRYPTED = "accept an unencrypted set from a store although stack.yaml has encrypt"
+ACCEPT_UNENCRYPTED = "accept an unencrypted set from a store although stack.yaml enables encryption"
 
 
 @command(
