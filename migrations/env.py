@@ -12,8 +12,8 @@ Otherwise, as on the command line, the address is read from the environment:
     taken literally, with any characters; 127.0.0.1, 5432 and postgres when not set, with
     ``RULESDB_NAME`` (rulesdb) for the database.
 
-This environment and the one of memorydb share nothing, not even a module: two environments that run in
-one process would otherwise see whichever module was imported first.
+This environment and the one of memorydb share nothing, not even a module: two environments that run
+in one process would otherwise see whichever module was imported first.
 """
 
 import os

@@ -25,8 +25,8 @@ def reason_for_window(stack: Stack) -> str:
     except OSError:
         return ""
     return (
-        f"locks blocked an earlier dump ({told}); once they no longer do, remove {_FILE} in "
-        f"{_file(stack).parent}"
+        f"locks of an earlier dump blocked another session ({told}); if that can no longer happen, "
+        f"remove {_FILE} in {_file(stack).parent}"
     )
 
 

@@ -198,7 +198,7 @@ def _confirm(place: Place) -> None:
     if not place.options.yes and not place.interactive:
         raise Refused(
             "nothing was written: there is no terminal to confirm it",
-            "use --yes to write what is proposed",
+            "use --yes to write the proposal",
         )
     require_yes(place.reporter, f"write {place.file.name}?", (), yes=place.options.yes)
 

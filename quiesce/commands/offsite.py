@@ -221,8 +221,8 @@ def _require_trusted(session: Session, port: Offsite, found: OffsiteSet, store: 
 def _warn_lost(session: Session, port: Offsite, store: str) -> None:
     if lost := port.lost(store):
         session.reporter.warn(
-            f"missing from {store}: {words.counted(len(lost), 'set')} uploaded from here, the "
-            f"newest: {lost[-1]}; somebody else removed them"
+            f"missing from {store}: {words.counted(len(lost), 'set')} uploaded from here (the "
+            f"newest: {lost[-1]}), removed by somebody else"
         )
 
 

@@ -115,7 +115,7 @@ def _check_pair(
     hint = "keep one of them"
     if around != within:
         # No 'exclude' of the outer one: its restore would delete what that leaves out.
-        hint = f"move the folder of '{inner}' out of that of '{outer}'"
+        hint = f"move the folder of '{inner}' out of the folder of '{outer}'"
         if outer_entry.backup == "files" and inner_entry.backup != "by-dump":
             hint = f"remove '{inner}', because sets contain it with '{outer}'; or {hint}"
         elif inner_entry.backup == "by-dump":

@@ -186,7 +186,7 @@ def check_path(
         or rows_alone(source, request)
     ):
         raise RequestError(
-            "--path needs exactly one volume or path", "name only that one with --only"
+            "--path needs exactly one volume or path", "name exactly one with --only"
         )
     (volume,) = chosen.volumes
     parts = request.path.split("/")
