@@ -336,7 +336,7 @@ def test_a_named_python_that_is_none_is_refused(project: Project) -> None:
     result = project.inv("hello", QUIESCE_PYTHON="/nonexistent/python")
     assert result.returncode == 2
     assert result.stderr.splitlines()[0] == (
-        "QUIESCE_PYTHON is no Python 3.11 or newer: /nonexistent/python"
+        "QUIESCE_PYTHON is not Python 3.11 or newer: /nonexistent/python"
     )
 
 
@@ -349,7 +349,7 @@ def test_without_python_there_is_a_hint(project: Project, tmp_path: Path) -> Non
     result = project.inv("hello", PATH=str(tools))
     assert result.returncode == 2
     fact, hint = result.stderr.splitlines()
-    assert fact == "no Python 3.11 or newer in PATH"
+    assert fact == "there is no Python 3.11 or newer in PATH"
     assert hint.startswith("HINT: install one (Debian, Ubuntu: apt install python3 python3-venv)")
 
 
