@@ -1,19 +1,19 @@
 """Alembic environment of the database memorydb.
 
 The connection comes from the caller if there is one: ``config.attributes["connection"]``, an open
-SQLAlchemy connection to the database that shall be migrated. It is used as it is and stays open;
-whoever began a transaction on it ends it.
+SQLAlchemy connection to the database to migrate. It is used unchanged and stays open; the caller
+ends its transaction.
 
 Otherwise, as on the command line, the address is read from the environment:
 
 ``MEMORYDB_URL``
     a PostgreSQL URL (``%`` and ``@`` in the password percent-encoded, as in every URL), or
 ``POSTGRES_HOST``, ``POSTGRES_PORT`` (or ``DB_PORT``), ``POSTGRES_USER``, ``POSTGRES_PASSWORD``
-    taken literally, whatever characters they hold; 127.0.0.1, 5432 and postgres when not set, with
+    taken literally, with any characters; 127.0.0.1, 5432 and postgres when not set, with
     ``MEMORYDB_NAME`` (memorydb) for the database.
 
-This environment shares nothing with the one of rulesdb, not even a module: two environments that
-run in one process would otherwise see whichever module was imported first.
+This environment and the one of rulesdb share nothing, not even a module: two environments that run
+in one process would otherwise see whichever module was imported first.
 """
 
 import os

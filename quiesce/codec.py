@@ -44,7 +44,7 @@ def encode(value: Any) -> Any:
         return [encode(item) for item in value]
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
-    raise TypeError(f"{type(value).__name__} does not belong in a record")
+    raise TypeError(f"{type(value).__name__} cannot be stored in a record")
 
 
 def _default(f: dataclasses.Field[Any]) -> Any:
@@ -63,7 +63,7 @@ def decode(kind: Any, value: Any, at: str = "") -> Any:
         return _decode_union(get_args(kind), value, at)
     if origin is Literal:
         if value not in get_args(kind):
-            raise NotDecodable(f"{at or '/'}: {value!r} is none of {get_args(kind)}")
+            raise NotDecodable(f"{at or '/'}: {value!r} is not one of {get_args(kind)}")
         return value
     if origin is tuple:
         return _decode_tuple(get_args(kind), value, at)

@@ -21,10 +21,9 @@ _ESCAPES |= {"\\": "\\", '"': '"', "$": "$$"}
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """What is wrong in a line. It quotes no value; `name` is the variable it is about, "" for none.
-
-    `missing` is the undefined variable, where that is the mistake; `known` are the names that were
-    defined before it.
+    """A mistake in a line. It quotes no value. `name` is the variable that it concerns, "" for
+    none. If the mistake is an undefined variable, `missing` is its name, and `known` are the names
+    that were defined before.
     """
 
     line: int
@@ -37,10 +36,9 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class EnvFile:
-    """The variables of an env file, and its mistakes in the order of lines.
-
-    `is_text` is false for content that is no text at all; it then has no variables. `lines` are
-    the lines that define them.
+    """The variables of an env file, and its mistakes in the order of lines. `is_text` is false if
+    the content is not text; there are no variables then. `lines` says which line defines each
+    variable.
     """
 
     values: Mapping[str, str] = field(repr=False)
@@ -56,7 +54,7 @@ def parse_env_file(
     *,
     references: bool = True,
 ) -> EnvFile:
-    """Return what an env file of this content says.
+    """Return the variables and mistakes of an env file with this content.
 
     A value may use earlier variables of the file, then `outer`, then `environ`; a name without a
     value is taken from `environ`, if it is there. Without `references` a dollar sign stands for

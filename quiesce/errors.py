@@ -183,10 +183,10 @@ class Interrupted(QuiesceError):
 def translate_errors(
     translation: Callable[[Exception], QuiesceError | None], *, show_cause: bool = True
 ) -> Iterator[None]:
-    """Raise what `translation` returns for an exception of the block, in place of that exception.
-
-    None leaves it as it is. Each system has its own translation. `--debug` shows the cause too;
-    without `show_cause` it does not, for a system whose own text must not be shown.
+    """If the block raises, raise the error that `translation` returns for the exception instead. If
+    it returns None, the exception is not changed. Each system has its own translation. `--debug`
+    also shows the cause, but not without `show_cause`, which is for systems whose messages must not
+    be shown.
     """
     try:
         yield

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 RUN_FOLDER = r"\.quiesce-[0-9]{14}-[0-9a-f]{4,16}"
 #: The prefix of such a name. Other names with this prefix are kept, with a warning.
 RUN_FOLDER_PREFIX = ".quiesce-"
-#: Instead of the index of a pattern: the folder of a restore.
+#: Used instead of the index of a pattern: the entry is the folder of a restore.
 RESERVED = -1
 
 _PREFIX = f"./{RUN_FOLDER_PREFIX}".encode()
@@ -53,7 +53,7 @@ class LeftOut:
 
 
 def is_run_folder(name: str) -> bool:
-    """Whether a name in a volume's root is that of a restore's folder."""
+    """Whether this name in a volume's root belongs to a restore's folder."""
     return _RUN_FOLDER.fullmatch(name) is not None
 
 
@@ -80,8 +80,8 @@ class Exclusion:
         self._any = re.compile(rf"\./(?:{every})(?:/|\Z)") if each else None
 
     def which(self, path: bytes) -> int | None:
-        """Return the index of the first pattern that leaves the path out, `RESERVED` for the
-        folder of a restore, None for what is kept."""
+        """Return the index of the first pattern that leaves the path out, `RESERVED` for the folder
+        of a restore, or None if the path is archived."""
         if path.startswith(_PREFIX) and _RESERVED_PATH.match(path):
             return RESERVED
         if self._any is None:

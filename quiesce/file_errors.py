@@ -43,8 +43,8 @@ _HINTS = {
         "the link"
     ),
     errno.EMLINK: (
-        "{place} has another hard link, whose content must not change: make it a separate file "
-        "with cp -p {place} {place}.new && mv {place}.new {place}"
+        "{place} has another hard link, and writing would change that file too: make it a separate "
+        "file with cp -p {place} {place}.new && mv {place}.new {place}"
     ),
     errno.ENOTDIR: _IN_THE_WAY,
     errno.EISDIR: _IN_THE_WAY,

@@ -8,15 +8,15 @@ from pathlib import Path
 from quiesce.model import Stack
 from quiesce.observed import DatabaseState, Observed, Service
 from quiesce.plan.foreign_mounts import foreign_hint
-from quiesce.plan.paused import unpausing
+from quiesce.plan.paused import resume_command
 from quiesce.ports import DatabaseAdmin, Runtime
 
 
 def observe(stack: Stack, runtime: Runtime, databases: DatabaseAdmin) -> Observed:
     """Return the current state of the instance.
 
-    Raise RequestError if the engine cannot be reached or contradicts what is declared. A database
-    that cannot be reached is an observation, not an error.
+    Raise RequestError if the engine cannot be reached or contradicts the declaration. A database
+    that cannot be reached is recorded and is not an error.
     """
     engine = runtime.engine()
     services = runtime.services()
@@ -57,7 +57,7 @@ def _why_not(name: str, services: tuple[Service, ...], kind: str) -> tuple[str, 
     if service is None:
         return f"{name} is not a service of the stack", ""
     if service.running:
-        go_on = unpausing(service.running[0], kind)
+        go_on = resume_command(service.running[0], kind)
         return f"{name} is paused", f"resume it with '{go_on}', then try again"
     if service.foreign_mounts:
         first = service.foreign_mounts[0]

@@ -1,6 +1,5 @@
-"""What was observed of the instance before planning: frozen values, no clients.
-
-`Service` joins what the Compose model (or `stack.yaml`, on the host runtime) declares with the
+"""The observed state of the instance before planning: frozen values, no clients. A `Service`
+combines the declaration in the Compose model (or in `stack.yaml`, on the host runtime) with the
 containers or processes (`Unit`) that exist for it now.
 """
 
@@ -113,7 +112,7 @@ class ForeignMount:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service: what it is declared to be, and the units that exist for it now.
+    """A service: its declaration, and the units that exist for it now.
 
     `foreign_mounts` are containers that prevent it from being started, without those that
     `writers.ignore` in stack.yaml permits.
@@ -134,10 +133,10 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class VolumeState:
-    """A volume on the engine. `name` is its real name, `outside` are containers outside of the
-    project that use it, `outside_writers` those of them that run and can write to it.
+    """A volume on the engine. `name` is its real name, `outside` are the containers outside of the
+    project that use it; `outside_writers` are those of them that run and can write to it.
 
-    Of an entry of `paths`, `name` is the absolute path of its folder, without links.
+    For an entry of `paths`, `name` is the absolute path of its folder, without links.
 
     `external`: it is declared as external in the Compose file. `project` is the project in its
     label, "" without a label.
@@ -161,7 +160,7 @@ class VolumeState:
 
     @property
     def noun(self) -> Noun:
-        """What people call it."""
+        """Its kind, as messages name it: `volume` or `path`."""
         return "path" if self.is_folder else "volume"
 
 
@@ -171,7 +170,7 @@ class DatabaseState:
 
     `revision` are the rows of its Alembic version table; `bytes` is its size on the server.
     `problem` says why the server cannot be reached, and `remedy` what to do about it if starting
-    the service is not the answer. `engine` is that of `stack.yaml`.
+    the service is not the answer. `engine` is the engine declared in `stack.yaml`.
     """
 
     key: str
@@ -217,7 +216,8 @@ class PreparedTransaction:
 
 @dataclass(frozen=True, slots=True)
 class Ties:
-    """What ties a database to others and would stay with the previous copy in an exchange.
+    """Replication and prepared transactions of a database. An exchange would leave them with the
+    previous copy.
 
     `subscriptions` replicate other databases; those owned by other roles are in `of_others`.
     `slots` are logical slots with their plugins, by which others replicate this database.
@@ -266,11 +266,10 @@ class Activity:
 
 
 @dataclass(frozen=True, slots=True)
-class Meanwhile:
-    """What the snapshot of a database contains that the first snapshot of its server does not.
-
-    `transactions` is the number that ended in between; `tables` contain rows that they wrote.
-    `unread` are tables whose rows could not be checked for that.
+class WrittenBetween:
+    """Writes that the snapshot of a database contains and the first snapshot of its server does
+    not. `transactions` is the number of transactions that ended in between; `tables` contain rows
+    that these wrote. `unread` are tables whose rows could not be checked.
     """
 
     transactions: int = 0
@@ -313,11 +312,10 @@ class ProjectResources:
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """What an engine has of one Compose project.
-
-    `containers`: some were created from this stack's Compose files; `running`: and run now.
-    `others` are Compose files of this machine from which its other containers were created.
-    `volumes`: some have keys of this stack.
+    """What exists of one Compose project on an engine. `containers`: some of its containers were
+    created from this stack's Compose files; `running`: one of these runs now. `others` are Compose
+    files of this machine from which its other containers were created. `volumes`: some of its
+    volumes have keys of this stack.
     """
 
     containers: bool = False

@@ -2,8 +2,8 @@
 
 These are the sums of unencrypted members and the digests of tables. With them, guesses could be
 confirmed: a short password in a small table or in a database's settings is found in seconds. The
-names of SQLite databases and their tables are names of files and content of files. They are in a
-member that is encrypted like the others.
+facts about SQLite databases are included too, because they reveal names and content of files.
+`private.json` is a member that is encrypted like the others.
 """
 
 from __future__ import annotations

@@ -23,8 +23,9 @@ _ROOT = 0
 
 
 def trusted_owners(beside: Path) -> frozenset[int]:
-    """Return the users whose folders are trusted: this one and root; for root also the owner of
-    `beside`, the stack's folder, who controls what is run anyway."""
+    """Return the users whose folders are trusted: this user and root. If root runs this, the owner
+    of `beside` (the stack's folder) is trusted too, because that user controls what is run
+    anyway."""
     owners = {os.geteuid(), _ROOT}
     if os.geteuid() == _ROOT:
         with contextlib.suppress(OSError):

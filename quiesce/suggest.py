@@ -1,4 +1,4 @@
-"""Hints for a name that is not known: the names most like it, or all that are known. Pure."""
+"""Hints for an unknown name: the most similar names, or all known names. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known name that `word` was probably meant to be, None where none is alike."""
+    """Return the known name that is most similar to `word`, or None if no name is similar."""
     return next(iter(_alike(word, known, 1)), None)
 
 
@@ -24,10 +24,9 @@ def suggest(
     unlike: str | None = None,
     none: str | None = None,
 ) -> str:
-    """Return `did you mean 'A'?` for a name that is alike, or `known: A, B` with all names.
-
-    At most `most` names are offered. `unlike` replaces the list where no name is alike, and `none`
-    where no name is known. The list keeps the order of `known`; a set is sorted.
+    """Return `did you mean 'A'?` if a name is similar, otherwise `known: A, B` with all names. At
+    most `most` names are offered. If no name is similar, `unlike` replaces the list; if no name is
+    known, `none` replaces it. The list keeps the order of `known`; a set is sorted.
     """
     names = sorted(known) if isinstance(known, set | frozenset) else list(known)
     if alike := _alike(word, names, most):
@@ -38,7 +37,7 @@ def suggest(
 
 
 def _alike(word: str, known: Iterable[str], most: int) -> list[str]:
-    # Sorted, so that of two that are equally alike it is always the same one.
+    # Sorted, so that the result is always the same if two names are equally similar.
     return difflib.get_close_matches(word, sorted(known), n=most, cutoff=0.6)
 
 

@@ -21,14 +21,15 @@ from quiesce.ports import Runtime, VolumeIO
 
 #: The engine's name of a volume that nobody named.
 _ANONYMOUS = re.compile("[0-9a-f]{64}")
-#: Why sets never contain a file, whoever mounts it: each set names it with this reason.
+#: The reasons why sets never contain a file, whichever service mounts it. Each set names the file
+#: with its reason.
 _BY_RULE = ("a secret", "an env file")
 
 
 @dataclass(frozen=True)
 class Contents:
-    """Reads what is in anonymous volumes, and which files sets keep with the stack. Nothing is
-    read before it is asked for."""
+    """Reads the content of anonymous volumes, and the files of the stack that sets contain. Nothing
+    is read before it is requested."""
 
     runtime: Runtime
     volumes: VolumeIO
@@ -39,7 +40,8 @@ class Contents:
         return self.runtime.stack_files()
 
     def has_data(self, key: str, mount: Mount) -> bool:
-        """Whether a volume contains a file that is not empty. One that cannot be read does."""
+        """Whether a volume contains a file that is not empty. A volume that cannot be read counts
+        as containing one."""
         place = Path(mount.mountpoint) if mount.mountpoint else None
         state = VolumeState(key, mount.source, True, "local", {}, place, ())
         try:
@@ -62,8 +64,8 @@ def find_undeclared(
     """Return the undeclared volumes, mounted folders and files with data, and databases.
 
     `databases` are the names of undeclared databases on the servers. Folders and files of an engine
-    on another machine (not `local`) cannot be read, so they are not looked at. Without `contents`,
-    anonymous volumes and single files are not.
+    on another machine (not `local`) cannot be read, so they are not checked. Without `contents`,
+    anonymous volumes and single files are not checked either.
     """
     taken = _taken(stack, services)
     return (
@@ -105,10 +107,9 @@ def _volumes(
 def anonymous_volumes(
     stack: Stack, services: Sequence[Service]
 ) -> Iterator[tuple[Service, Mount, str]]:
-    """Yield each anonymous volume that a service can write to, with `SERVICE:/path`, by which
-    stack.yaml can exclude it: its own name is random.
-
-    Not those of caches and logs, nor the data of a server whose databases are dumped.
+    """Yield each anonymous volume that a service can write to, with the name `SERVICE:/path`.
+    stack.yaml uses this name to exclude it, because the volume's own name is random. Volumes of
+    caches and logs are left out, and so is the data of a server whose databases are dumped.
     """
     servers = {database.service for database in stack.databases}
     for service in services:
@@ -130,7 +131,7 @@ def _anonymous(
 ) -> Iterator[Undeclared]:
     found: set[str] = set()
     for _, mount, key in anonymous_volumes(stack, services):
-        # Each container of a service has a volume of its own.
+        # Each container of a service has a separate volume.
         if key in found or key in stack.excluded_volumes or not contents.has_data(key, mount):
             continue
         found.add(key)
@@ -163,7 +164,8 @@ def unkept_files(
     stack: Stack, services: Sequence[Service], contents: Contents
 ) -> Iterator[tuple[Path, str, str]]:
     """Yield the single files that a service can write to and that no set contains: the file, the
-    service, and why it is not kept with the stack's files ("" for one elsewhere)."""
+    service, and why it is not among the stack's files in a set ("" if it is outside of the stack's
+    folder)."""
     home = _real(stack.directory)
     for source, service in _writable_binds(services):
         if any(_lists(stack, entry, source) for entry in stack.paths):
@@ -199,7 +201,7 @@ def _folders(stack: Stack, services: Sequence[Service], taken: set[str]) -> Iter
         if inside:
             # Of two kept folders, none may contain the other.
             rest = f", which contains path {inside[0]}, but stack.yaml does not list the rest of it"
-            hint = f"list each other folder in it that is to be kept, then {line}never}}"
+            hint = f"list every other folder in it that you want to back up, then {line}never}}"
         else:
             rest = " and contains data, but stack.yaml does not list it"
             hint = f"{line}files}}; or with 'backup: never' if it need not be backed up"

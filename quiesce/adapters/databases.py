@@ -1,6 +1,6 @@
-"""The port `DatabaseAdmin`: hands each database to the driver of its engine.
+"""Implements the port `DatabaseAdmin`: passes each call to the driver of the database's engine.
 
-Which driver belongs to which engine is not known here; see the table in `app/wiring.py`.
+The table that maps engines to drivers is in `app/wiring.py`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from quiesce.model import (
 from quiesce.observed import (
     Activity,
     DatabaseState,
-    Meanwhile,
     MissingRight,
     MissingRoles,
     Ties,
+    WrittenBetween,
 )
 from quiesce.obstacles import Obstacle
 from quiesce.ports import (
@@ -48,7 +48,7 @@ from quiesce.ports import (
 class EngineDatabases:
     """The databases of a run. `drivers` makes the driver of each engine, once, when it is needed.
 
-    `databases` are those of `stack.yaml`; services are looked up among them.
+    `databases` are the databases of `stack.yaml`; services are looked up among them.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class EngineDatabases:
         names = {name for driver, of in groups for name in driver.undeclared(of)}
         return tuple(sorted(names))
 
-    def preparing(self, databases: Sequence[Database]) -> tuple[str, ...]:
+    def rehearse(self, databases: Sequence[Database]) -> tuple[str, ...]:
         groups = self._by_driver(databases)
-        return tuple(problem for driver, of in groups for problem in driver.preparing(of))
+        return tuple(problem for driver, of in groups for problem in driver.rehearse(of))
 
     def activity(self, databases: Sequence[Database]) -> Activity:
         parts = [driver.activity(of_driver) for driver, of_driver in self._by_driver(databases)]
@@ -108,8 +108,8 @@ class EngineDatabases:
     def hold(self, database: Database, kind: SetKind = "full") -> None:
         self._of(database).hold(database, kind)
 
-    def meanwhile(self, database: Database) -> Meanwhile:
-        return self._of(database).meanwhile(database)
+    def written_between(self, database: Database) -> WrittenBetween:
+        return self._of(database).written_between(database)
 
     def release(self, database: Database) -> None:
         self._of(database).release(database)
@@ -260,8 +260,8 @@ class EngineDatabases:
     def load_script(self, database: Database, name: str, script: Path) -> tuple[int, int]:
         return self._scripts(database).load_script(database, name, script)
 
-    def working_as(self, database: Database, name: str) -> Database:
-        return self._scripts(database).working_as(database, name)
+    def login_for(self, database: Database, name: str) -> Database:
+        return self._scripts(database).login_for(database, name)
 
     def ties(self, database: Database) -> Ties:
         driver = self._of(database)

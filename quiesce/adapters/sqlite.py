@@ -1,4 +1,4 @@
-"""Recognises SQLite databases; copies one, and checks a copy, each in a process of its own."""
+"""Recognises, copies and checks SQLite databases; copies and checks run in a separate process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEADER = b"SQLite format 3\0"
 #: The first bytes of a write-ahead log, in both byte orders, and of a rollback journal.
 WAL_HEADERS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 JOURNAL_HEADER = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
-#: For one database. One that takes longer may have been made to take long.
+#: The time limit for one database. A hostile database may be made to take long.
 MOST_SECONDS = 600.0
 _CHILD = Path(__file__).with_name("sqlite_child.py")
 _COPY = Path(__file__).with_name("sqlite_copy_child.py")
@@ -28,10 +28,9 @@ _ANY_END = range(256)
 def check(
     copy: Path, file: str, size: int, *, most_seconds: float = MOST_SECONDS, child: Path = _CHILD
 ) -> SqliteRecord:
-    """Check a copy of the database `file`, which has `size` bytes. Its log or journal lies beside.
-
-    The copy is changed: what its log or journal contains is applied first, as its application
-    would do. A check that crashes or takes too long says nothing about the database.
+    """Check a copy of the database `file`, which has `size` bytes. Its log or journal is in the
+    same folder. The copy is changed: its log or journal is applied first, as its application would
+    do. A check that crashes or takes too long says nothing about the database.
     """
     try:
         ended = program.run(
@@ -59,8 +58,9 @@ def check(
 
 def copy(root: str, file: bytes, target: Path, *, most_seconds: float = MOST_SECONDS) -> str | None:
     """Copy the database `file` below the folder `root`, which others may write to, into the new
-    file `target` through SQLite's backup. Return "", why there is no copy, or None if the file is
-    no database. The copy is one committed state, and needs no log or journal.
+    file `target` through SQLite's backup. Return "" if it was copied, the reason if it was not, or
+    None if the file is not a database. The copy is one committed state, and needs no log or
+    journal.
     """
     # A name that nobody can foresee, because the process looks for it in the database's folder.
     with tempfile.TemporaryDirectory(dir=target.parent) as own:

@@ -1,4 +1,4 @@
-"""Checks one SQLite database: a program of its own, with only the standard library.
+"""Checks one SQLite database in a separate process, with only the standard library.
 
 The content is hostile until shown otherwise, so an error in SQLite must not reach Quiesce. Nothing
 of the schema is trusted, no other file is attached, no extension is loaded, and memory is limited.
@@ -54,7 +54,7 @@ def _examine(path: str, found: dict[str, object]) -> None:
     try:
         found["orphans"] = sum(1 for _ in connection.execute("PRAGMA foreign_key_check"))
     except sqlite3.OperationalError:
-        # A foreign key refers to columns that are no key: a mistake in the schema, and no damage.
+        # A foreign key refers to columns that are not a key: a mistake in the schema, not damage.
         found["orphans"] = 0
 
 

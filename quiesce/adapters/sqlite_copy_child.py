@@ -1,10 +1,11 @@
-"""Copies one SQLite database that others write to: a program of its own, as `sqlite_child`.
+"""Copies one SQLite database that other processes write to, in a separate process like
+`sqlite_child`.
 
-Whoever writes to the folder may exchange any name in it at any moment, and a journal may name any
-file of the machine. So this process first confines itself to the database's own folder: a mount
+A process that writes to the folder may replace any name in it at any moment, and a journal may name
+any file of the machine. So this process first confines itself to the database's own folder: a mount
 namespace in which that folder, without devices and programs, is the root. It opens the database
-read-only: SQLite then neither rolls back a journal nor empties a log. What it may do there is what
-every reader does: lock, and create the two files of a log that its database header asks for.
+read-only: SQLite then neither rolls back a journal nor empties a log. Like every reader, it may
+lock the database there, and create the two files of a log if the database's header requires them.
 """
 
 import ctypes
@@ -19,7 +20,7 @@ import urllib.parse
 
 _HEADER = b"SQLite format 3\0"
 _MEMORY = 4 << 30
-#: Of a database without a log, writers wait while so much is copied at once.
+#: The bytes of a database without a log that are copied at a time, while writers wait.
 _STEP = 64 << 20
 _MOST_SECONDS = 300.0
 #: How long another process may keep the database locked.
@@ -36,8 +37,8 @@ class Refused(Exception):
 
 def copy(root: str, path: str, target: str, point: str) -> dict[str, object]:
     """Copy the database `path` below `root` into the empty file `target`, with its owner, mode and
-    attributes. `point` is an empty folder for the mount. Return `database`, False if it is none,
-    and `why`, which is "" once it is copied."""
+    attributes. `point` is an empty folder for the mount. Return `database` (False if the file is
+    not a database), and `why` it was not copied ("" if it was)."""
     try:
         return {"database": _copy(root, path, target, point), "why": ""}
     except (Refused, OSError) as error:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 #: The shells that have a script.
 SHELLS = ("bash", "zsh", "fish")
-#: Flags that take any text: no candidate, and no task either.
+#: Flags that take any text: the shell offers neither values nor tasks.
 _FREE = frozenset(
     "as assume-revision confirm expression label lines max-size note path revision wait".split()
 )
@@ -88,7 +88,8 @@ def _given(words: Sequence[str], flag: str) -> str | None:
 def load_here(
     folder: Path, environ: Mapping[str, str]
 ) -> Callable[[str | None, str | None], Stack]:
-    """Return what reads the stack of a folder, or the one that a command line or variable names."""
+    """Return a function that loads the stack of a folder, or the one that a command line or
+    variable names."""
     from quiesce.config import load_stack
 
     def load(file: str | None, instance: str | None) -> Stack:

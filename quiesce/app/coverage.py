@@ -57,7 +57,7 @@ def left_behind(
     """Return what a restore of a whole set does not bring back, in words: what the set lacks, and
     what exists here and is not in it.
 
-    Nothing for a selection, because it was asked for, and for single files.
+    Nothing for a selection, because the user requested it, and for single files.
     """
     partial = request.only or request.path or request.beside
     if not isinstance(source, BackupSet) or partial or stack.instance.throwaway:
@@ -78,7 +78,7 @@ def left_behind(
 def _not_in(
     stack: Stack, seen: Observed, source: BackupSet, request: RestoreRequest
 ) -> Iterator[str]:
-    """Yield what is kept by backups and exists here, but is not in the set."""
+    """Yield data that is backed up and exists here, but is not in the set."""
     if source.manifest.mode != "cold":
         for state in seen.databases:
             if state.exists and state.key not in source.database_keys:

@@ -52,14 +52,14 @@ def database_of_file(
     if asked is not None and said is not None and asked != said:
         raise RequestError(
             f"{name} is for database {said} according to {where}, but --database says {asked}",
-            "leave --database out; it is for files whose names do not tell their database",
+            "omit --database; it is for files whose names do not say which database they are for",
         )
     key = said or asked
     if key is None and len(known) == 1:
         (key,) = known
     if key is None:
         raise RequestError(
-            f"{name} does not tell which database it is for",
+            f"{name} has a name that does not say which database it is for",
             f"name it with --database: {', '.join(known)}",
         )
     if key not in known:

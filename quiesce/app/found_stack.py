@@ -38,7 +38,7 @@ def find_stack(
     try:
         containers: tuple[Container, ...] = discovery.containers()
     except QuiesceError as error:
-        warn(f"the engine was not asked which services run: {error.fact}")
+        warn(f"cannot ask the engine which services run: {error.fact}")
         containers = ()
     project, notes = _project(seen.project, containers)
     running = {one.service for one in containers if one.project == project}

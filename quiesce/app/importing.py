@@ -1,4 +1,5 @@
-"""Restores files that are not sets: SQL files, archives of pg_dump, and those of an older script.
+"""Restores files that are not sets: SQL files, archives of pg_dump, and archives of an older
+script.
 
 Their content is put into the run's staging folder, read to its end there, and passed to the planner
 as an `ImportSource`.
@@ -82,7 +83,7 @@ class _Found:
         """Detect the file's type by its first bytes and add it. Archives may be nested, as `nested`
         counts, up to a limit."""
         if nested > _MOST_NESTED:
-            raise OSError(f"more than {_MOST_NESTED} archives are nested in one another")
+            raise OSError(f"more than {_MOST_NESTED} archives are nested inside each other")
         with path.open("rb") as stream:
             start = stream.read(8)
         if start.startswith(MAGIC):

@@ -13,11 +13,11 @@ from quiesce.file_errors import hint_for, reason
 from quiesce.plan.pending import (
     describe_leftover,
     is_clean_up,
-    left_over,
     may_wait,
     released,
     safety_sets,
     services_of,
+    steps_to_retry,
     without_decided,
 )
 from quiesce.plan.steps import DropDatabase, FinishSwap, MakeSafetySet
@@ -31,11 +31,9 @@ if TYPE_CHECKING:
     from quiesce.plan.steps import Plan, Step
 
 
-class Later:
-    """Records failures of a run that can be handled later. Each is on disk when `_take` returns
-    True.
-
-    `earlier` is the record whose steps are tried again.
+class PendingRecorder:
+    """Records failed steps of a run that may stay pending. A step is on disk when `_take` returns
+    True. If steps of an earlier record are retried, `earlier` is that record.
     """
 
     def __init__(
@@ -46,7 +44,7 @@ class Later:
         self._plan = plan
         self._earlier = earlier
         self._failed: dict[Step, str] = {}
-        #: What this run recorded before it died, and its recovery does not repeat.
+        #: Steps that this run recorded before it died, and that its recovery does not repeat.
         self._before: tuple[Step, ...] = ()
         if earlier is None:
             notes, _ = pending.read_all(runs_folder(stack))
@@ -64,8 +62,8 @@ class Later:
         """Record a step that cleans up or starts a service; return whether it can wait."""
         return may_wait(step) and self._take(step, pending.words_of(error))
 
-    def put_off(self, error: QuiesceError) -> None:
-        """Record that no step of the earlier record can be tried now."""
+    def keep_all(self, error: QuiesceError) -> None:
+        """Record that no step of the earlier record can be retried now."""
         for step in self._earlier.steps if self._earlier else ():
             self._take(step, error.fact)
 
@@ -95,7 +93,7 @@ class Later:
         step = released(step, tuple(self._failed))
         self._failed[step] = problem
         alone = [failed for failed in self._failed if failed not in self.together]
-        again = left_over(self.together, tuple(self._failed))
+        again = steps_to_retry(self.together, tuple(self._failed))
         steps = tuple(dict.fromkeys((*self._before, *alone, *again)))
         try:
             self._noted = pending.note(
@@ -112,7 +110,7 @@ class Later:
         return True
 
 
-def decided(stack: Stack, plan: Plan) -> None:
+def forget_decided(stack: Stack, plan: Plan) -> None:
     """Remove pending work for services that this plan stopped, removed or started."""
     notes, _ = pending.read_all(runs_folder(stack))
     for note in notes:
@@ -174,7 +172,7 @@ def _leftovers(stack: Stack, ports: Ports, note: Pending) -> Iterator[Leftover]:
             continue  # it stays until its safety set is made
         what, by_hand = describe_leftover(step, run, str(stack.backups))
         size = _size(stack, ports, step, run)
-        problem = note.problem(step) or "it was not tried"
+        problem = note.problem(step) or "it was not tried yet"
         yield Leftover(
             run,
             what,
@@ -247,5 +245,5 @@ def _size(stack: Stack, ports: Ports, step: Step, run: str) -> int | None:
         if isinstance(step, FinishSwap):
             states = ports.runtime.volumes(stack.volumes)
             state = next(state for state in states if state.key == step.volume)
-            return ports.volumes.unsettled(state, run).bytes
+            return ports.volumes.leftover_size(state, run).bytes
     return None

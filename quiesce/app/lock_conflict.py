@@ -12,28 +12,28 @@ from quiesce.app.backups_folder import runs_folder
 from quiesce.errors import QuiesceError, StepFailed
 from quiesce.file_errors import hint_for, reason
 from quiesce.model import Stack
-from quiesce.ports import InTheWay
+from quiesce.ports import BlockedAnotherSession
 from quiesce.private_files import read_private
 
 _FILE = "dump-in-window"
 
 
 def reason_for_window(stack: Stack) -> str:
-    """Return why databases must be dumped while services are stopped, "" if they need not."""
+    """Return why databases must be dumped while services are stopped, or "" if they need not be."""
     try:
         told = read_private(_file(stack)).decode(errors="replace").strip()
     except OSError:
         return ""
     return (
-        f"locks blocked an earlier dump ({told}); once they no longer do, remove {_FILE} in "
-        f"{_file(stack).parent}"
+        f"locks of an earlier dump blocked another session ({told}); if that can no longer happen, "
+        f"remove {_FILE} in {_file(stack).parent}"
     )
 
 
 def remember_window(stack: Stack, failure: StepFailed) -> bool:
     """Record the failure if locks were its cause. Return whether they were."""
     cause = failure.__cause__
-    if not isinstance(cause, InTheWay):
+    if not isinstance(cause, BlockedAnotherSession):
         return False
     told = " ".join((cause.details or (cause.fact,))[0].split())[:200]
     file = _file(stack)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from quiesce.model import BackupSet, Stack
     from quiesce.ports import EventSink
 
-#: Tasks that are notified. Whoever starts or stops services by hand sees the result.
+#: Tasks that send notifications. A user who starts or stops services by hand sees the result
+#: anyway.
 NOTIFIED = frozenset(
     "backup backup-db restore undo-restore verify prune drill push pull shutdown recover "
     "nuke clean-all".split()
@@ -28,14 +29,14 @@ NOTIFIED = frozenset(
 _MOST_DETAILS = 5
 
 
-def begun(stack: Stack, task: str, sink: EventSink) -> None:
+def notify_start(stack: Stack, task: str, sink: EventSink) -> None:
     """Ping the monitor at the start of a run."""
     ping = stack.ping.get(task)
     if ping is not None and ping.start is not None:
         _ping(ping.start, "", f"start of {task}", sink)
 
 
-def ended(stack: Stack, document: Mapping[str, Any], now: datetime, sink: EventSink) -> None:
+def notify_end(stack: Stack, document: Mapping[str, Any], now: datetime, sink: EventSink) -> None:
     """Send all notifications at the end of a run, from its report."""
     task, ok = str(document["task"]), bool(document["ok"])
     ping = stack.ping.get(task)

@@ -18,7 +18,7 @@ from quiesce.plan.steps import MakeSafetySet, Plan, steps_of
 from quiesce.plan.window import stopped_services
 from quiesce.report import words
 
-#: Of a run that did its work, and then found a reason to complain.
+#: The exit code of a run that did its work, but in which a check failed at the end.
 _CHECK_FAILED = 7
 
 
@@ -65,7 +65,7 @@ def with_downtime(stack: Stack, plan: Plan) -> Plan:
 
 def room_for_next(stack: Stack, ports: Ports, seen: Observed) -> Finding:
     """Return whether the set of a backup without options would fit."""
-    needed = _expected(stack, ports, seen, room.usual_set(stack, seen))
+    needed = _expected(stack, ports, seen, room.default_set(stack, seen))
     return room.room_finding(needed, seen.free_bytes, stack.backups)
 
 
@@ -82,7 +82,7 @@ def room_without_engine(stack: Stack, sets: Sequence[BackupSet]) -> Finding:
     ]
     if not full:
         return Finding("ok", "free space", f"{words.size(free)} free")
-    needed = expect(own, room.another(full[-1]), sets, Sizes())
+    needed = expect(own, room.set_like(full[-1]), sets, Sizes())
     return room.room_finding(needed, free, stack.backups)
 
 

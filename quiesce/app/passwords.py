@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def with_passwords(stack: Stack) -> Stack:
-    """Return the stack with the passwords of `password_from`. Compose is asked once, on first
+    """Return the stack with the passwords of `password_from`. Compose is called once, on first
     use."""
     if not any(database.password_from for database in stack.databases):
         return stack

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def resolve_project(stack: Stack, *, anyhow: bool = False, patient: bool = False) -> Stack:
     """Return the stack with its project name on the engine.
 
-    The engine is asked unless stack.yaml names the project. An engine that does not answer is an
-    error only for `patient`; others that need it report that themselves. With `anyhow`, an unclear
-    name becomes that of a new stack: a recovery uses what its run stopped.
+    The engine is asked unless stack.yaml names the project. If the engine does not answer, this is
+    an error only if `patient`; otherwise the first step that needs the engine reports it. With
+    `anyhow`, an unclear name becomes that of a new stack: a recovery uses what its run stopped.
     """
     instance = stack.instance
     if instance.runtime != "compose" or instance.project_from == "stack.yaml":

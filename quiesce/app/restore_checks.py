@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from quiesce.app.prepared import refuse_prepared
+from quiesce.app.prepared_transactions import refuse_prepared
 from quiesce.errors import RequestError
 from quiesce.execute.run import Ports
 from quiesce.model import Database, ImportSource, RestoreSource, Stack
@@ -48,7 +48,8 @@ def wanted_roles(
 
 
 def made_roles(database: Database, wanted: Sequence[RolesWanted]) -> frozenset[str]:
-    """Return the roles that will exist on the database's server after that."""
+    """Return the roles that will exist on the database's server once `wanted_roles` were
+    created."""
     return frozenset(name for w in wanted if w.service == database.service for name in w.names)
 
 
@@ -92,7 +93,7 @@ def require_untied(
 
 def _lost(key: str, ties: Ties) -> list[str]:
     found = [
-        f"database {key} subscribes to another one with subscription {name}"
+        f"database {key} subscribes to another database with subscription {name}"
         for name in ties.subscriptions
     ]
     return found + [

@@ -10,7 +10,7 @@ from quiesce.observed import Observed, Ties
 from quiesce.report import words
 
 
-def restorable(stack: Stack, ports: Ports, observed: Observed) -> list[Finding]:
+def restore_findings(stack: Stack, ports: Ports, observed: Observed) -> list[Finding]:
     """Return what would prevent restoring a backup that is made now, by database."""
     found: list[Finding] = []
     for database in stack.databases:

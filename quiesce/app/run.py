@@ -12,7 +12,7 @@ from pathlib import Path
 
 from quiesce.app.backups_folder import RUNS, lock_file, runs_folder, secure
 from quiesce.app.last_config import keep_declaration
-from quiesce.app.leftovers import Later, decided
+from quiesce.app.leftovers import PendingRecorder, forget_decided
 from quiesce.app.restore_log import end_interrupted
 from quiesce.app.wiring import disconnect
 from quiesce.errors import Busy, Interrupted, QuiesceError, RecoveryPending, RequestError
@@ -90,13 +90,13 @@ class Changing:
             plan = replace(plan, running=running)
             keep_declaration(self.stack, runs_folder(self.stack))
         journal.open(plan, self.ports.clock.now())
-        later = Later(self.stack, self.ports, plan)
+        later = PendingRecorder(self.stack, self.ports, plan)
         try:
             with guarded(self.stack, plan, runs_folder(self.stack) / "guard.log"):
                 Executor(run, journal, self.interrupts, self.handlers, later.clean_up).execute(plan)
         finally:
             self.pending += later.report()
-        decided(self.stack, plan)
+        forget_decided(self.stack, plan)
         journals.forget_old(runs_folder(self.stack), KEPT_JOURNALS)
         return run
 
@@ -149,7 +149,7 @@ class Changing:
     def _try_again(self, note: Pending) -> None:
         """Do the pending work of an earlier run. What fails again is reported, and stays
         pending."""
-        later = Later(self.stack, self.ports, note.plan, note)
+        later = PendingRecorder(self.stack, self.ports, note.plan, note)
         try:
             if any(not isinstance(step, DiscardStaging) for step in note.steps):
                 self._lock_project()
@@ -161,7 +161,7 @@ class Changing:
         except QuiesceError as error:
             if isinstance(error, Busy | Interrupted):
                 raise
-            later.put_off(error)
+            later.keep_all(error)
         self._discard(note.plan.run)
         self.pending += later.report()
 
@@ -187,7 +187,7 @@ class Changing:
         must, rest = split(pending_nodes(dead.plan, dead.progress))
         self._remove_orphans(dead.run, required=bool(must))
         plan = replace(dead.plan, verb="recover", request=f"recover {dead.plan.request}")
-        later = Later(self.stack, self.ports, plan)
+        later = PendingRecorder(self.stack, self.ports, plan)
         # Even if nothing is pending: it may have died between its last step and its end.
         last = DiscardStaging("the files of this run are no longer needed")
         if must or rest:
@@ -214,7 +214,7 @@ class Changing:
         plan: Plan,
         observed: Observed,
         nodes: tuple[Node, ...],
-        later: Later,
+        later: PendingRecorder,
         since: datetime | None = None,
     ) -> None:
         """Execute steps of a dead run under its own id, which is in the names of what it
@@ -230,8 +230,8 @@ class Changing:
         )
 
     def _remove_orphans(self, run: str, *, required: bool) -> None:
-        """End the sessions and helpers of a dead run. One that survives might change what is
-        restored next; if nothing is, the failure is only reported."""
+        """End the sessions and helpers of a dead run. If one survives, it might change data that is
+        restored next. If nothing is restored, a failure is only reported."""
         for port in (self.ports.runtime, self.ports.databases, self.ports.volumes):
             try:
                 for what in port.remove_orphans(run):
@@ -269,7 +269,7 @@ class Changing:
         if self._claimed and not journals.unfinished(runs_folder(self.stack)):
             self.ports.runtime.unlock_project(self.stack.backups, self._own_runs())
 
-    def let_others_in(self) -> None:
+    def remove_own_project_lock(self) -> None:
         """Remove the project lock that an earlier run from here could not remove without the
         engine."""
         with contextlib.suppress(QuiesceError):

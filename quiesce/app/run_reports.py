@@ -4,8 +4,8 @@
     backups/.reports/<instance>/<run>-<task>.txt    the same for people
     backups/.reports/<instance>/restores.jsonl      a line at the start and one at the end
 
-None of it is in a database that a restore replaces. The newest `KEPT` reports are kept, and the
-whole log of restores.
+They are files, because a restore would replace records in a database. The newest `KEPT` reports are
+kept, and the whole log of restores.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def reported(stack: Stack, run: str, task: str, clock: Clock, sink: EventSink) -
     account = Account(stack, run, task, {})
     started, began = clock.now(), clock.monotonic()
     failure: BaseException | None = None
-    notify.begun(stack, task, sink)
+    notify.notify_start(stack, task, sink)
     try:
         yield account
     except BaseException as error:
@@ -122,7 +122,7 @@ def reported(stack: Stack, run: str, task: str, clock: Clock, sink: EventSink) -
                 _write(stack, document, started)
             except (OSError, QuiesceError) as error:
                 sink.warn(f"the report of this run cannot be written: {error}")
-            notify.ended(stack, document, clock.now(), sink)
+            notify.notify_end(stack, document, clock.now(), sink)
 
 
 def run_facts(run: Run) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def remove_orphans(
     failed: Callable[[str, Exception], None] | None = None,
 ) -> tuple[str, ...]:
     """Remove copies of dead runs, with `kept_too` also one that a drill kept; return their names on
-    the engine. Copies in use are kept. `only_look` removes nothing.
+    the engine. Copies in use are kept. With `only_look`, nothing is removed.
 
     `failed` is called for each copy that cannot be removed; without it the error is raised.
     """

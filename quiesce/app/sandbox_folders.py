@@ -1,4 +1,4 @@
-"""The folders of a copy: in place of those of this machine that services mount.
+"""The folders of a copy, which replace the folders of this machine that services mount.
 
     backups/.isolated/<run>/binds/<number>-<name>   what stands for a folder or file
     backups/.isolated/<run>/paths.json              the copy's folder for each entry of `paths`

@@ -188,7 +188,7 @@ class Session:
             if isinstance(step, ExportSnapshot | DumpDatabase)
         }
         there = [d for d in self.stack.databases if d.key in keys and seen.database(d.key).exists]
-        if there and (problems := ports.databases.preparing(there)):
+        if there and (problems := ports.databases.rehearse(there)):
             raise RequestError(
                 f"the databases cannot be dumped as they are: {problems[0]}",
                 "correct that, then try again; nothing was stopped",

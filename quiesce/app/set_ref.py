@@ -15,12 +15,12 @@ _HINT = "run 'inv backups' to list the sets"
 
 
 def parse(stack: Stack, file: str) -> SetRef:
-    """Return what a `--file` says where the stores of `stack` are known."""
+    """Parse the value of `--file`; a prefix may be one of the stores of `stack`."""
     return SetRef.parse(file, [store.name for store in stack.stores])
 
 
 def single_file(stack: Stack, ref: SetRef) -> Path | None:
-    """Return the file that is meant, None when a set is."""
+    """Return the single file that `--file` names, or None if it names a set."""
     for path in _paths(stack, ref):
         if path.is_file():
             return path.absolute()
@@ -30,7 +30,7 @@ def single_file(stack: Stack, ref: SetRef) -> Path | None:
 def resolve(
     stack: Stack, sets: Sequence[BackupSet], ref: SetRef, other: str | None = None
 ) -> BackupSet:
-    """Return the set that is meant, of this instance or of `other`.
+    """Return the set that `--file` names, of this instance or of `other`.
 
     `sets` are those in `backups/`. A name counts before a path. Raise RequestError with the
     nearest names for what does not exist, for a set in a store, and for a set of an instance that
@@ -55,7 +55,7 @@ def resolve(
 
 
 def require_any(stack: Stack, sets: Sequence[BackupSet], other: str | None) -> list[BackupSet]:
-    """Return the sets that may be chosen. Raise RequestError where there is none."""
+    """Return the sets that may be chosen. Raise RequestError if there is none."""
     meant = stack.instance.name if other is None else other
     if own := [s for s in sets if s.manifest.instance == meant]:
         return own

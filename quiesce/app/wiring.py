@@ -91,8 +91,8 @@ def _postgres() -> MakesDriver:
     return PostgresAdmin
 
 
-#: What loads the driver of each engine: one row for each engine of `model/engines.py`. No other
-#: place knows which driver belongs to which engine.
+#: The function that loads the driver of each engine: one row for each engine of `model/engines.py`.
+#: No other place knows which driver belongs to which engine.
 DRIVERS: Mapping[str, Callable[[], MakesDriver]] = {
     "postgres": _postgres,
 }

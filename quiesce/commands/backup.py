@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from quiesce.app.coverage import left_databases, undeclared_now, warn_of
+from quiesce.app.excluded import left_out_of_backup
 from quiesce.app.lock_conflict import reason_for_window, remember_window
 from quiesce.app.outlook import with_downtime, with_room
-from quiesce.app.prepared import require_dumpable
+from quiesce.app.prepared_transactions import require_dumpable
 from quiesce.app.session import Session
-from quiesce.app.surveying import left_out_of_backup
 from quiesce.commands.retention import with_pruning
 from quiesce.errors import CheckFailed, StepFailed
 from quiesce.plan.backup import BackupRequest, plan_backup

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 from quiesce.app.leftovers import leftovers
 from quiesce.app.outlook import room_for_next
-from quiesce.app.restore_findings import restorable
+from quiesce.app.restore_findings import restore_findings
 from quiesce.app.session import Session
 from quiesce.commands.recover import interrupted
 from quiesce.errors import QuiesceError
@@ -40,7 +40,7 @@ def find_findings(stack: Stack, ports: Ports, observed: Observed) -> tuple[Findi
     found += live_server_findings(stack, observed.services)
     found += _databases(observed)
     found += _undeclared(stack, ports, observed, {one.database for one in left})
-    found += restorable(stack, ports, observed)
+    found += restore_findings(stack, ports, observed)
     found += [
         Finding("error", stack.file.name, error.fact, error.hint)
         for error in refuse_servers(stack, observed)

@@ -1,4 +1,5 @@
-"""The verb `completion`: the script for the shell, and what it asks."""
+"""The verb `completion`: prints the script for the shell, and the values that the script
+requests."""
 
 from __future__ import annotations
 

@@ -54,16 +54,16 @@ _SHELLS = ("sh", "bash", "dash", "ash")
 #: Placeholder files of git, which are not private.
 _FROM_GIT = (".gitkeep", ".gitignore")
 
-Looking = Callable[[], AbstractContextManager[tuple[Ports, Observed]]]
+Connect = Callable[[], AbstractContextManager[tuple[Ports, Observed]]]
 
 
 def examine(
-    stack: Stack, clock: Clock, looking: Looking, environ: Mapping[str, str]
+    stack: Stack, clock: Clock, connect: Connect, environ: Mapping[str, str]
 ) -> tuple[Finding, ...]:
     """Return all findings, including good ones."""
     found: list[Finding] = []
     try:
-        with looking() as (ports, seen):
+        with connect() as (ports, seen):
             found += find_findings(stack, ports, seen)
             found += _engine(seen)
             found += _attempt("platform", lambda: platform_findings(ports.project.platform()))

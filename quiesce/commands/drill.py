@@ -19,7 +19,7 @@ from quiesce.commands.backup import run_backup
 from quiesce.commands.clean import run_nuke
 from quiesce.commands.lifecycle import run_up
 from quiesce.commands.migrate import run_migrate
-from quiesce.commands.recover import lose_everything
+from quiesce.commands.recover import destroy_copy
 from quiesce.commands.restore import run_restore
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
 from quiesce.model import without_query
@@ -38,7 +38,7 @@ PHASES = ("setup", "cycle", "verify", "all")
 #: The variable in which older scripts and pipelines set the phase.
 PHASE_VARIABLE = "BACKUP_RESTORE_PHASE"
 
-#: Allows everything: obstacles are reported, and the rest is checked.
+#: Allows all deviations: they are reported, and everything else is checked.
 _ANYHOW = RestoreRequest(safety=False, not_valid=True, skip_broken=True)
 
 
@@ -69,15 +69,15 @@ class NeedsMore(RequestError):
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class RestoreTrial:
     """The result of restoring a set into a copy: why it failed, or what was restored differently
     and needs a flag."""
 
     problems: tuple[str, ...] = ()
-    eased: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ()
 
 
-def try_restore(session: Session, backup: BackupSet) -> Tried:
+def try_restore(session: Session, backup: BackupSet) -> RestoreTrial:
     """Restore the set into a copy of the stack in which only its database servers run.
 
     The copy is compared table by table and removed. Raise NeedsMore if something is missing that
@@ -98,8 +98,8 @@ def try_restore(session: Session, backup: BackupSet) -> Tried:
             # Refused before anything was loaded.
             raise NeedsMore(error.fact, error.hint, details=error.details) from error
         except QuiesceError as error:
-            return Tried(problems=(error.fact, *error.details))
-    return Tried(eased=outcome.eased if outcome else ())
+            return RestoreTrial(problems=(error.fact, *error.details))
+    return RestoreTrial(deviations=outcome.deviations if outcome else ())
 
 
 def run_drill(
@@ -200,7 +200,7 @@ def _cycle(session: Session, copy: Session, figures: Figures) -> None:
     figures.backup_seconds = round(session.clock.monotonic() - began, 3)
     if backup is None:
         raise QuiesceError("the backup of the drill made no set")
-    lose_everything(copy)
+    destroy_copy(copy)
     _recover_into(session, copy, backup.path)
 
 

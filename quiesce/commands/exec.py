@@ -27,20 +27,21 @@ def run_logs(session: Session, names: Sequence[str], lines: int, *, follow: bool
             text = "".join(_named(n, ports.runtime.logs(n, lines)) for n in wanted)
             session.reporter.text(text)
             return
-        command = ports.project.following(wanted, lines)
+        command = ports.project.follow_logs(wanted, lines)
     _become(session, command)
 
 
-def run_enter(session: Session, service: str | None, argv: Sequence[str]) -> None:
-    """Run a program in a service, or a shell for none; its exit code is this command's."""
+def run_exec(session: Session, service: str | None, argv: Sequence[str]) -> None:
+    """Run a program in a service, or a shell if no program is given. The command exits with its
+    exit code."""
     if service is None:
         raise RequestError("no service was given", "add --service NAME")
     with session.connected() as (ports, _):
         _refuse_unknown([service], [entry.name for entry in ports.runtime.services()])
         if service in ports.project.bare_servers():
             session.reporter.warn(
-                f"PostgreSQL is PID 1 in {service}: a program that you leave running here can "
-                "make it terminate all sessions and recover when it ends; 'init: true' for the "
+                f"PostgreSQL is PID 1 in {service}: if a program that you leave running here ends "
+                "later, PostgreSQL may terminate all sessions and recover; 'init: true' for the "
                 "service prevents that"
             )
         command = ports.project.command_in_service(
@@ -65,7 +66,7 @@ def run_database_shell(session: Session, key: str | None, argv: Sequence[str]) -
         client = ports.databases.shell(database, argv, run)
         # In a separate PID namespace: a pager that outlives the client would become the server's
         # child.
-        command = ports.project.beside(
+        command = ports.project.command_beside(
             database.service,
             client.argv,
             client.environment,

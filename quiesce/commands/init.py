@@ -105,7 +105,7 @@ def _proposal(place: Place, stack: Stack, files: Sequence[str]) -> Proposal:
 
 
 def _asked(place: Place, found: FoundStack) -> FoundStack:
-    """Return what was found with the databases that servers have and the probes that pass."""
+    """Return the findings, with the databases that servers report and the probes that pass."""
     if not any(service.running for service in found.services):
         return found
     stack = _provisional(place, found)
@@ -198,7 +198,7 @@ def _confirm(place: Place) -> None:
     if not place.options.yes and not place.interactive:
         raise Refused(
             "nothing was written: there is no terminal to confirm it",
-            "use --yes to write what is proposed",
+            "use --yes to write the proposal",
         )
     require_yes(place.reporter, f"write {place.file.name}?", (), yes=place.options.yes)
 
@@ -269,7 +269,7 @@ def _show_additions(place: Place) -> None:
     text = additions(lacking)
     place.reporter.result({"add": text})
     if text:
-        place.reporter.note(f"{place.file.name} stays as it is; it lacks these lines:")
+        place.reporter.note(f"{place.file.name} is not changed; these lines are missing from it:")
         place.reporter.text(text)
     else:
         place.reporter.done(f"{place.file.name} lacks nothing that was found")

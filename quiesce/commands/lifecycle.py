@@ -61,7 +61,7 @@ def _up_words(plan: Plan, unasked: Collection[str]) -> str:
         for names, what in (
             (healthy, "healthy"),
             ([name for name in wait.answering if name not in unasked], "answering SQL"),
-            (sorted(set(wait.answering) & set(unasked)), "running, but not asked"),
+            (sorted(set(wait.answering) & set(unasked)), "running, login refused"),
             (wait.running, "running, without a health check"),
         ):
             found += [f"{what}: {', '.join(names)}"] if names else []
@@ -85,7 +85,7 @@ def run_stop(session: Session, names: Sequence[str]) -> None:
 
 
 def run_restart(session: Session, names: Sequence[str]) -> None:
-    """Restart those of these services that run, and the services that depend on them."""
+    """Restart the named services that run, and the services that depend on them."""
     session.change(
         "restart",
         lambda _, seen, run: services.plan_restart(session.stack, seen, run, names),

@@ -36,7 +36,7 @@ def run_migrations(session: Session, names: Sequence[str]) -> None:
     if wrong := [row.database for row in rows if row.unknown or row.problem]:
         raise CheckFailed(
             f"the migrations of {', '.join(wrong)} are inconsistent",
-            "correct what is listed above; until then 'inv migrate' refuses them",
+            "correct the problems listed above; until then 'inv migrate' refuses them",
         )
 
 

@@ -142,7 +142,7 @@ def run_prune_store(session: Session, store: str, *, force: bool = False) -> Non
         session.reporter.done("pruned", {"store": store, "removed": [s.name for s in doomed]})
 
 
-def pulled(session: Session, file: str | None) -> str | None:
+def pull_if_needed(session: Session, file: str | None) -> str | None:
     """Download the set in `store:set` if necessary and return its name; return other values
     unchanged. None if this is a dry run and the set would have to be downloaded."""
     if file is None:
@@ -155,7 +155,7 @@ def pulled(session: Session, file: str | None) -> str | None:
     return name if here else None
 
 
-def accepting(session: Session, *, unsigned: bool, unencrypted: bool) -> Session:
+def accept_untrusted(session: Session, *, unsigned: bool, unencrypted: bool) -> Session:
     """Return a session that accepts sets from a store although they are not signed, or not
     encrypted."""
     return session.with_options(accept_unsigned=unsigned, accept_unencrypted=unencrypted)
@@ -177,14 +177,14 @@ def use_identity(session: Session, file: str) -> Session:
 def _noted_wrong(
     session: Session, ports: Ports, run: str, store: str, entry: OffsiteSet
 ) -> list[str]:
-    """Return what is wrong with a set, and record it, so that retention does not count it."""
+    """Return the problems of a set, and record them, so that retention does not count the set."""
     wrong = _wrong_in(session, ports, run, store, entry)
     ports.offsite.note_damage(store, entry.name, damaged=bool(wrong))
     return wrong
 
 
 def _wrong_in(session: Session, ports: Ports, run: str, store: str, entry: OffsiteSet) -> list[str]:
-    """Return what is wrong with a set in a store, each with the set's name."""
+    """Return the problems of a set in a store, each with the set's name."""
     if not entry.encryption or session.identity() is None:
         reasons = ports.offsite.verify(store, entry.name, session.reporter.progress)
         return [f"{entry.name}/{reason}" for reason in reasons]
@@ -220,8 +220,8 @@ def _require_trusted(session: Session, port: Offsite, found: OffsiteSet, store: 
 def _warn_lost(session: Session, port: Offsite, store: str) -> None:
     if lost := port.lost(store):
         session.reporter.warn(
-            f"missing from {store}: {words.counted(len(lost), 'set')} uploaded from here, the "
-            f"newest: {lost[-1]}; somebody else removed it"
+            f"missing from {store}: {words.counted(len(lost), 'set')} uploaded from here (the "
+            f"newest: {lost[-1]}), removed by somebody else"
         )
 
 

@@ -54,7 +54,7 @@ def run_recover(
         recover=False,
     ) as work:
         settled = work.recover()
-        work.let_others_in()
+        work.remove_own_project_lock()
         # Last, so that a copy that cannot be removed does not keep services down.
         _remove_copies(session)
         try:
@@ -71,7 +71,7 @@ def run_recover(
     session.reporter.done(summary, {"settled": list(settled)})
 
 
-def lose_everything(
+def destroy_copy(
     session: Session,
 ) -> None:
     """Remove all containers, networks and volumes of a throwaway copy, and the content of its

@@ -21,7 +21,7 @@ from quiesce.app.session import Session
 from quiesce.commands.retention import is_own, reasons
 from quiesce.errors import RequestError
 from quiesce.file_errors import hint_for, reason
-from quiesce.plan.large_sqlite import large_and_steady
+from quiesce.plan.large_sqlite import large_unchanged
 from quiesce.private_files import make_private, read_private
 from quiesce.report import words
 from quiesce.report.page.values import (
@@ -57,7 +57,7 @@ def run_report(session: Session, *, html: bool, output: str | None) -> None:
         raise RequestError("--output names the HTML page", "add --html")
     store = session.store
     facts = _page_facts(session, store.sets(), store.unreadable())
-    session.reporter.runs(facts.runs, facts.now, large_and_steady(facts.sets))
+    session.reporter.runs(facts.runs, facts.now, large_unchanged(facts.sets))
     if not html:
         return
     from quiesce.report.page import render_page

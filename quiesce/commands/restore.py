@@ -88,7 +88,7 @@ def run_restore(
 
     def confirm(*_: object) -> None:
         if request.in_place and not request.safety:
-            lines = [f"this replaces live rows with those of {source.name} and cannot be undone"]
+            lines = [f"this replaces live rows with the rows of {source.name} and cannot be undone"]
             phrase = f"REPLACE {session.stack.instance.name}"
             require_phrase(session.reporter, phrase, lines, session.options.confirm)
             return

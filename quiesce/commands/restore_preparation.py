@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from quiesce.app.excluded import lost_by_restore
 from quiesce.app.immutable import refuse_immutable, refuse_mount_points
 from quiesce.app.restore_checks import made_roles, require_untied, resume_words, wanted_roles
-from quiesce.app.surveying import lost_by_restore
 from quiesce.commands.restore_rows import rows_targets
 from quiesce.errors import RequestError
 from quiesce.execute.run import Ports, Run
@@ -15,7 +15,7 @@ from quiesce.model import BackupSet, Database, ImportSource, RestoreSource, Stac
 from quiesce.observe import free_bytes
 from quiesce.observed import Observed
 from quiesce.obstacles import NOT_VALID, SKIP_BROKEN, flag_for
-from quiesce.plan.capabilities import able
+from quiesce.plan.capabilities import with_capability
 from quiesce.plan.expected import ROOM
 from quiesce.plan.restore_request import (
     Chosen,
@@ -56,7 +56,7 @@ def check_request(source: RestoreSource, request: RestoreRequest) -> None:
         ("--accept-lossy", request.accept_lossy),
         ("--assume-revision", bool(request.assume_revision)),
     ):
-        # A single file may be a whole database of a revision that only a person knows.
+        # A single file may contain a whole database, at a revision that only the user knows.
         is_for_files = isinstance(source, ImportSource) and option != "--in-place"
         if given and not only_rows and not is_for_files:
             raise RequestError(
@@ -175,7 +175,7 @@ def _require_allowed(
 
 def _other_servers(stack: Stack, observed: Observed, source: RestoreSource) -> list[str]:
     """Return data directories of other major versions, which the server cannot read."""
-    states = (observed.database(one.key) for one in able(stack.databases, "clusters"))
+    states = (observed.database(one.key) for one in with_capability(stack.databases, "clusters"))
     majors = {state.server_version.partition(".")[0] for state in states if state.reachable}
     return [
         f"volume {cluster.volume} is a data directory of PostgreSQL {cluster.version}, but the "
@@ -260,5 +260,7 @@ def restore_outcome(source: RestoreSource, run: Run, seconds: float) -> RestoreO
         seconds=seconds,
         downtime=run.downtime.result(),
         safety_set=safety[0] if safety else None,
-        eased=tuple(f"{key}: {line}" for key, lines in run.eased.items() for line in lines),
+        deviations=tuple(
+            f"{key}: {line}" for key, lines in run.deviations.items() for line in lines
+        ),
     )

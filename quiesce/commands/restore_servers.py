@@ -37,8 +37,8 @@ class Absent:
         return True
 
     def planned(self, session: Session, seen: Observed, run: str) -> tuple[Plan, Observed] | None:
-        """Return the plan that starts the servers and what is observed when they run, for a dry
-        run; None if nothing is missing."""
+        """For a dry run, return the plan that starts the servers, and the observation as it will be
+        when they run; None if nothing is missing."""
         if not self.servers or not session.options.dry_run:
             return None
         plan = plan_up(session.stack, seen, run, self.servers)
@@ -50,7 +50,8 @@ class Absent:
         return plan, replace(seen, databases=running)
 
     def request(self, request: RestoreRequest) -> RestoreRequest:
-        """Return the request; on an empty machine there is nothing that a safety set could keep."""
+        """Return the request, on an empty machine without a safety set: there is no data that it
+        could contain."""
         return replace(request, safety=False) if self.empty else request
 
     def bring_up_rest(self, session: Session, request: RestoreRequest) -> None:

@@ -120,7 +120,7 @@ def reasons(session: Session, sets: Sequence[BackupSet]) -> retention.Reasons:
 
 
 def is_own(session: Session, backup: BackupSet) -> bool:
-    """Tell whether the set was made of this instance."""
+    """Whether the set is a backup of this instance."""
     return backup.manifest.instance == session.stack.instance.name
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from quiesce.app.coverage import left_databases, undeclared_now
 from quiesce.app.outlook import with_room
-from quiesce.app.prepared import require_dumpable
+from quiesce.app.prepared_transactions import require_dumpable
 from quiesce.app.session import Session
 from quiesce.errors import Interrupted, QuiesceError
 from quiesce.plan.coverage import kinds_of
-from quiesce.plan.shutdown import ShutdownRequest, going_down, plan_shutdown, plan_stop_all
+from quiesce.plan.shutdown import ShutdownRequest, plan_shutdown, plan_stop_all, units_to_stop
 
 if TYPE_CHECKING:
     from quiesce.execute.run import Ports
@@ -64,7 +64,7 @@ def _stop_without_backup(session: Session, request: ShutdownRequest, error: Quie
 
 
 def _going_down(session: Session, seen: Observed, request: ShutdownRequest) -> tuple[str, ...]:
-    units = going_down(session.stack, seen, request.keep_running)
+    units = units_to_stop(session.stack, seen, request.keep_running)
     return tuple(unit.service for unit in units)
 
 

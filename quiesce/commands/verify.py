@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Reading:
-    """The result of reading one set: what is wrong, and what could not be decoded."""
+class ReadResult:
+    """The result of reading one set: problems, and members that could not be decoded."""
 
     wrong: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
@@ -58,9 +58,9 @@ def run_verify(
             wrong = verify_sets(store, chosen, session.reporter, session.clock, decode)
         untried: list[NeedsMore] = []
         failed: list[str] = []
-        eased: list[str] = []
+        deviations: list[str] = []
         if restore:
-            failed, eased = _try_all(session, store, chosen, wrong, untried)
+            failed, deviations = _try_all(session, store, chosen, wrong, untried)
         wrong += [f"{name}: {reason}" for name, reason in store.unreadable() if everything]
         if wrong:
             damaged = len({line.partition("/")[0] for line in wrong})
@@ -69,7 +69,7 @@ def run_verify(
                 if everything
                 else f"{chosen[0].name} is damaged",
                 "do not rely on it; make another backup with 'inv backup'",
-                details=[*wrong, *failed, *eased],
+                details=[*wrong, *failed, *deviations],
             )
         if untried:
             first = untried[0]
@@ -80,10 +80,10 @@ def run_verify(
                     *first.details,
                     *(error.fact for error in untried[1:]),
                     *failed,
-                    *eased,
+                    *deviations,
                 ],
             )
-        _require_restorable(failed, eased)
+        _require_restorable(failed, deviations)
     session.reporter.done("verified", {"sets": [s.name for s in chosen]})
 
 
@@ -101,7 +101,7 @@ def _try_all(
     """
     damaged = {line.partition("/")[0] for line in wrong}
     found: list[str] = []
-    eased: list[str] = []
+    deviations: list[str] = []
     for backup in sets:
         if backup.name in damaged:
             continue
@@ -121,12 +121,12 @@ def _try_all(
             backup.name, state.checked("restore", session.clock.now(), good=not tried.problems)
         )
         found += [f"{backup.name}: {problem}" for problem in tried.problems]
-        eased += [f"{backup.name}: {line}" for line in tried.eased]
-    return found, eased
+        deviations += [f"{backup.name}: {line}" for line in tried.deviations]
+    return found, deviations
 
 
 @contextmanager
-def _decoder(session: Session, *, deep: bool) -> Iterator[Callable[[BackupSet], Reading] | None]:
+def _decoder(session: Session, *, deep: bool) -> Iterator[Callable[[BackupSet], ReadResult] | None]:
     if not deep:
         yield None
         return
@@ -139,9 +139,9 @@ def verify_sets(
     sets: Sequence[BackupSet],
     sink: EventSink,
     clock: Clock,
-    decode: Callable[[BackupSet], Reading] | None = None,
+    decode: Callable[[BackupSet], ReadResult] | None = None,
 ) -> list[str]:
-    """Verify each set, record the result, and return what is wrong, each naming its set.
+    """Verify each set, record the result, and return the problems, each with the set's name.
 
     With `decode`, sets whose sums are good are also decoded.
     """
@@ -171,8 +171,8 @@ class Decoder:
         self._identity = identity
         self._running: set[str] | None = None
 
-    def __call__(self, backup: BackupSet) -> Reading:
-        reading = Reading()
+    def __call__(self, backup: BackupSet) -> ReadResult:
+        reading = ReadResult()
         if backup.manifest.encryption:
             if backup.manifest.encryption == "age" and self._identity is None:
                 reading.unread.append("encrypted members; give your key file with --identity")
@@ -194,7 +194,7 @@ class Decoder:
             self._ports.store.discard(self._run)
         return reading
 
-    def _decode(self, backup: BackupSet, reading: Reading) -> None:
+    def _decode(self, backup: BackupSet, reading: ReadResult) -> None:
         for volume in backup.manifest.volumes:
             self._volume(backup, volume, reading)
         dumps = {m.source: m.file for m in backup.manifest.members if m.kind == "database"}
@@ -202,7 +202,7 @@ class Decoder:
             if record.key in dumps:
                 self._dump(backup, record, dumps[record.key], reading)
 
-    def _volume(self, backup: BackupSet, record: VolumeRecord, reading: Reading) -> None:
+    def _volume(self, backup: BackupSet, record: VolumeRecord, reading: ReadResult) -> None:
         levels = record.levels
         self._ports.sink.progress(f"decoding {', '.join(levels)}", 0)
         try:
@@ -217,9 +217,13 @@ class Decoder:
             archives = [backup.path / level for level in levels]
             gone = backup.path / record.gone if record.gone else None
             found = self._ports.volumes.sqlite(archives, gone, self._ports.sink.progress)
-            reading.wrong += [f"{levels[0]}: {fact}" for fact in sqlite.worse(record.sqlite, found)]
+            reading.wrong += [
+                f"{levels[0]}: {fact}" for fact in sqlite.new_problems(record.sqlite, found)
+            ]
 
-    def _dump(self, backup: BackupSet, record: DatabaseRecord, file: str, reading: Reading) -> None:
+    def _dump(
+        self, backup: BackupSet, record: DatabaseRecord, file: str, reading: ReadResult
+    ) -> None:
         self._ports.sink.progress(f"decoding {file}", 0)
         running = record.service in self._services()
         found = self._ports.databases.read_dump(record, backup.path, file, running=running)
@@ -240,24 +244,24 @@ class Decoder:
         return self._running
 
 
-def _require_restorable(failed: Sequence[str], eased: Sequence[str]) -> None:
+def _require_restorable(failed: Sequence[str], deviations: Sequence[str]) -> None:
     """Raise CheckFailed if sets are intact but cannot be restored unchanged."""
     if failed:
         raise CheckFailed(
             f"the members are intact, but restoring them into a copy failed: {failed[0]}",
             "correct the cause in the live database, and back up again",
-            details=[*failed[1:], *eased],
+            details=[*failed[1:], *deviations],
         )
-    if eased:
-        skipped = [": left out: " in line for line in eased]
+    if deviations:
+        skipped = [": left out: " in line for line in deviations]
         flags = " ".join(
             [*(["--not-valid"] if not all(skipped) else []), *(["--skip-broken"] * any(skipped))]
         )
         raise CheckFailed(
-            f"the set is intact, but cannot be restored unchanged: {eased[0]}",
+            f"the set is intact, but cannot be restored unchanged: {deviations[0]}",
             f"restoring it needs {flags}; this was tested and restored every row; correct the "
             "cause in the live database, and back up again",
-            details=eased[1:],
+            details=deviations[1:],
         )
 
 

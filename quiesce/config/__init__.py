@@ -73,7 +73,7 @@ def load_stack(
 
 
 def read_engines(file: Path) -> Mapping[str, tuple[str, str]]:
-    """Return, by instance, what identifies its engine: runtime and context.
+    """Return the identity of each instance's engine: runtime and context.
 
     Nothing else in the file is checked. Raise ConfigError if it has no instances.
     """

@@ -16,7 +16,7 @@ from quiesce.config.schema import (
     StackFile,
     VolumeSection,
 )
-from quiesce.config.schema_away import PingSection
+from quiesce.config.schema_remote import PingSection
 from quiesce.config.variables import Variables
 from quiesce.model import (
     Command,

@@ -258,7 +258,7 @@ def _check_schedule(subject: Subject) -> None:
         for name in what:
             if name in TASKS:
                 fact = f"{show(name)} cannot be combined with others"
-                hint = "give it a separate entry"
+                hint = "write a separate entry for it"
             elif name in names:
                 continue
             else:

@@ -30,7 +30,7 @@ _OVERRIDES = (
 
 @dataclass(frozen=True, slots=True)
 class ProjectName:
-    """A project name and what sets it."""
+    """A project name, and where it is set."""
 
     name: str
     source: str
@@ -48,7 +48,7 @@ def names_of_compose(
     named = ""
     for path in paths:
         named = _name_in(path, variables) or named
-    # Compose's folder is that of the first file.
+    # Compose uses the folder of the first file.
     folder = Path(os.path.abspath(paths[0])).parent if paths else directory  # noqa: PTH100
     found = (
         ProjectName(normalised(environ.get(_VARIABLE, "")), "environment"),

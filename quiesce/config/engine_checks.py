@@ -1,4 +1,4 @@
-"""Rules for `engine` in `databases`: what its engine cannot do is not declared for a database."""
+"""Rules for `engine` in `databases`: a database must not declare what its engine cannot do."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _HINTS: dict[Capability, str] = {
 
 
 def _wanted(entry: DatabaseSection, *, host: bool) -> dict[str, Capability]:
-    """Return what an engine has to be able to do for these keys."""
+    """Return the capabilities that these keys need."""
     wanted: dict[str, Capability] = {}
     if entry.migrations is not None:
         wanted["migrations"] = "migrations"

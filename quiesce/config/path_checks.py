@@ -1,7 +1,8 @@
 """Rules for `paths` in `stack.yaml`: folders of the machine, which services mount.
 
-What is kept is replaced by a restore, and what is marked `clean` is emptied. So neither may contain
-files of the stack itself, nor be reached through a link that a service could have made.
+A restore replaces folders that are backed up, and clean tasks empty folders that are marked
+`clean`. So such a folder must not contain files of the stack itself, and its path must not contain
+a link, which a service could have made.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def check_by_dump(
     noun: str,
     findings: Findings,
 ) -> None:
-    """Report what contradicts `backup: by-dump`."""
+    """Report declarations that contradict `backup: by-dump`."""
     if not databases:
         fact = f"'by-dump' without any declared database: this {noun} would not be backed up"
         hint = "declare its databases in 'databases:', or use 'backup: files'"
@@ -101,8 +102,8 @@ def _check_folder(
 def _check_pair(
     stack: StackFile, one: tuple[str, Path], other: tuple[str, Path], findings: Findings
 ) -> None:
-    """Report two paths of which one contains the other, unless the outer one is never changed, or
-    nothing is kept of either."""
+    """Report two paths if one contains the other, unless no task changes the outer one, or neither
+    is backed up."""
     (outer, around), (inner, within) = one, other
     if around.is_relative_to(within) and around != within:
         (outer, around), (inner, within) = other, one
@@ -114,7 +115,7 @@ def _check_pair(
     hint = "keep one of them"
     if around != within:
         # No 'exclude' of the outer one: its restore would delete what that leaves out.
-        hint = f"move the folder of '{inner}' out of that of '{outer}'"
+        hint = f"move the folder of '{inner}' out of the folder of '{outer}'"
         if outer_entry.backup == "files" and inner_entry.backup != "by-dump":
             hint = f"remove '{inner}', because sets contain it with '{outer}'; or {hint}"
         elif inner_entry.backup == "by-dump":

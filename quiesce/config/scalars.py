@@ -1,8 +1,8 @@
 """The kinds of text in `stack.yaml`: names, durations, sizes, numbers, choices.
 
 Each is checked by a function here, so that the message says what to write instead, and has a JSON
-Schema for editors. Text from variables is never shown. A value that is unknown because it belongs
-to another instance passes every check.
+Schema for editors. Text from variables is never shown. A value that contains variables of another
+instance is unknown, and passes every check.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from quiesce.config import scalars as kind
-from quiesce.config.schema_away import (
+from quiesce.config.schema_remote import (
     EncryptSection,
     NotifySection,
     PingSection,
@@ -60,7 +60,7 @@ class DatabaseSection(Section):
 
     service: kind.ServiceName = Field(..., description="The service in which its server runs.")
     engine: kind.EngineWord = Field(
-        DEFAULT_ENGINE, description="The kind of its server. One service has one."
+        DEFAULT_ENGINE, description="The kind of server. All databases of a service have the same."
     )
     name: kind.NameOnServer | None = Field(
         None,

@@ -40,7 +40,7 @@ def check_stores(stack: StackFile, retentions: Sequence[str], findings: Findings
 
 
 def url_problem(url: str) -> tuple[str, str] | None:
-    """Return what is wrong with the URL of a store, with a hint, or None."""
+    """Return the problem of a store's URL, with a hint, or None."""
     if url.startswith("rclone:"):
         if re.fullmatch(r"rclone:[A-Za-z0-9_][\w.+@ -]*:[^\0]*", url):
             return None

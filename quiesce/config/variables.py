@@ -32,11 +32,10 @@ from quiesce.template import (
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """The variables for `${VAR}`. `values` are those of `.env`, overridden by the env file.
-
-    `complete` is false if one of the files could not be read, so that variables may only seem to
-    be undefined. `define_in` is where to define a missing variable, `places` says which file and
-    line defines one.
+    """The variables for `${VAR}`. `values` come from `.env`, overridden by the env file. `complete`
+    is false if one of the files could not be read, so a variable that seems undefined may be
+    defined. `define_in` names the file in which to define a missing variable; `places` are the file
+    and line of each variable.
     """
 
     values: Mapping[str, str]
@@ -106,7 +105,7 @@ def read_env_file(
     places: dict[str, str] | None = None,
 ) -> Mapping[str, str] | None:
     """Return the variables of an env file and note its mistakes and the `places` of variables; None
-    when it is no text.
+    if it is not text.
 
     Raise OSError when the file cannot be opened.
     """

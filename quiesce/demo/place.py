@@ -1,7 +1,7 @@
 """The demo's temporary folder: created, found after a crash, and removed with its processes.
 
-A live demo holds a lock on its folder, which the kernel releases on any death. So the next demo can
-remove what a killed one left, and never what another one uses.
+A running demo holds a lock on its folder, which the kernel releases when the process ends in any
+way. So the next demo can remove the folder of a killed demo, and never one that is in use.
 """
 
 from __future__ import annotations

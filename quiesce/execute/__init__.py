@@ -1,1 +1,1 @@
-"""Executes plans, with a journal and a watchdog. Makes no decisions of its own."""
+"""Executes plans, with a journal and a watchdog. It makes no decisions."""

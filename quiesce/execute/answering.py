@@ -19,8 +19,8 @@ from quiesce.observed import Unit
 
 #: Seconds that a check of a unit that was up a moment ago may take.
 _AGAIN = 5.0
-#: Seconds that the work of an entry point is waited for when a server answers. Some keep a program
-#: running beside the server for good.
+#: Seconds to wait until an entry point has ended once a server answers. Some entry points keep a
+#: program running beside the server permanently.
 _LONGEST_WORK = 60.0
 
 
@@ -31,7 +31,7 @@ def wait_until_up(
     seconds per service.
 
     Raise ServiceFailed naming all that are not up in time. `report` warns of servers that refuse
-    the declared user: they are up, but cannot be asked.
+    the declared user: they are up, but cannot be queried.
     """
     clock = run.ports.clock
     began = clock.monotonic()

@@ -1,7 +1,7 @@
-"""A set while it is being made: what is finished for it, and which sums were taken.
+"""A set while it is being made: the members that are finished, and their sums.
 
-A member is read back once before its set is published. For archives that happens in the background
-while services become well and databases are dumped: both wait for others more than they compute.
+A member is read back once before its set is published. For archives, this happens in the background
+while services become healthy and databases are dumped, because both leave processor time unused.
 """
 
 from __future__ import annotations
@@ -26,16 +26,15 @@ from quiesce.observed import Activity
 from quiesce.plan.steps import OpenSet
 from quiesce.ports import Measured, SqliteCopies
 
-#: A member before it is measured: its file in the set, what it is, what it is of.
+#: A member before it is measured: its file in the set, its kind, and its source.
 Finished = tuple[str, MemberKind, str]
 
 
 @dataclass(slots=True)
 class Draft:
-    """The only record of an unfinished set; the store keeps no state of it.
-
-    `measure` reads a finished file back. `measured` holds what came of that, by the name that the
-    file had before it was encrypted.
+    """The only record of an unfinished set; the store keeps no state of it. `measure` reads a
+    finished file back. `measured` contains the results, by the name that the file had before it was
+    encrypted.
     """
 
     opened: OpenSet
@@ -46,7 +45,7 @@ class Draft:
     databases: list[DatabaseRecord] = field(default_factory=list)
     volumes: dict[str, VolumeRecord] = field(default_factory=dict)
     files: list[Finished] = field(default_factory=list)
-    #: What became of the SQLite databases of a volume, in a live backup.
+    #: The results of copying the SQLite databases of each volume, in a live backup.
     copies: dict[str, SqliteCopies] = field(default_factory=dict)
     documents: dict[str, bytes] = field(default_factory=dict)
     measured: dict[str, Measured] = field(default_factory=dict)
@@ -54,7 +53,7 @@ class Draft:
     inconsistencies: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     undeclared: tuple[Undeclared, ...] = ()
-    rest: Activity | None = None
+    activity: Activity | None = None
     ignored: tuple[str, ...] = ()
     stack_left_out: tuple[LeftOutFile, ...] = ()
     _thread: threading.Thread | None = None
@@ -68,18 +67,18 @@ class Draft:
         return found
 
     def members(self) -> tuple[Member, ...]:
-        """What the finished files are in the manifest. All of them must have been measured."""
+        """The manifest entries of the finished files. All of them must have been measured."""
         return tuple(self.measured[file].member for file, *_ in self.finished())
 
     def measure_meanwhile(self) -> None:
-        """Begin to measure what is finished, in the background and one after the other.
+        """Begin to measure finished members, in the background and one after the other.
 
         A failure there is not reported, because `measure_rest` tries again and raises it.
         """
         if self._thread is not None and self._thread.is_alive():
             return
         if new := self._unmeasured():
-            # A daemon: a run that failed ends without waiting for sums that nobody needs.
+            # A daemon thread, so that a run that failed does not wait for sums that nobody needs.
             self._thread = threading.Thread(target=self._try, args=(new,), daemon=True)
             self._thread.start()
 

@@ -29,7 +29,7 @@ from quiesce.plan.phases import phases_of
 from quiesce.plan.steps import EXCHANGING, Bracket, Node, Plan, Step
 
 Handlers = Mapping[type[Any], Callable[[Any, Run], str]]
-#: Takes a failed step that may stay pending, with its error; returns whether it was recorded.
+#: Records a failed step that may stay pending, with its error; returns whether it was recorded.
 Remember = Callable[[Step, Exception], bool]
 
 
@@ -205,7 +205,7 @@ def _outcome(failure: BaseException) -> QuiesceError:
     if isinstance(failure, KeyboardInterrupt):
         return Interrupted(2)
     return StepFailed(
-        f"unexpected: {_message(failure)}", "everything was put back; --debug shows where"
+        f"unexpected: {_message(failure)}", "everything was put back; --debug shows the traceback"
     )
 
 

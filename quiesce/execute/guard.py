@@ -2,8 +2,9 @@
 
 It reads from a pipe whose write end only the run has. A run that ends normally writes a message,
 and the watchdog exits. If the pipe closes without a message, the run was killed: the watchdog takes
-the instance's lock and recovers. If the user recovers first, it finds nothing to do. If a run could
-not put everything back because it lost the engine, the watchdog waits until the engine is back.
+the instance's lock and recovers. If the user recovers first, the watchdog finds nothing to do. If a
+run could not put everything back because it lost the engine, the watchdog waits until the engine is
+back.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def guarded(
 ) -> Iterator[None]:
     """Run a watchdog beside the block, if the plan stops anything.
 
-    `log` is where it writes what it did. If it cannot be started, the run continues: the journal
-    alone suffices for a recovery by hand.
+    It writes its output to `log`. If it cannot be started, the run continues: the journal alone
+    suffices for a recovery by hand.
     """
     if environ.get(SWITCH) == "off" or not stops(plan) or stack.instance.throwaway:
         yield

@@ -49,8 +49,7 @@ def restore_instructions(manifest: Manifest) -> str:
     if len(manifest.sources) > 1 and manifest.consistent:
         doubt = f" This is not proven: {manifest.doubt}." if manifest.doubt else ""
         parts.append(
-            f"## As of one moment\n\nThe set shows {what_it_covers(manifest)} as of one moment."
-            f"{doubt}\n"
+            f"## Consistency\n\nThe set shows {what_it_covers(manifest)} as of one moment.{doubt}\n"
         )
     parts.append(
         "## What is not in this set\n\nImages, the values of the environment files (including "
@@ -63,7 +62,8 @@ def restore_instructions(manifest: Manifest) -> str:
 
 
 def _definition(manifest: Manifest) -> str:
-    """Return which files of the stack's definition are there, and which are not as they are."""
+    """Return which files of the stack's definition the set contains, and which are missing or
+    changed."""
     lines = "".join(
         f"- `{entry.file.replace('`', ' ')}`: {entry.reason}\n" for entry in manifest.stack_left_out
     )

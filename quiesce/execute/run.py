@@ -1,4 +1,4 @@
-"""The state of a run while its plan is executed."""
+"""The state of a run during the execution of its plan."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class DowntimeMeter:
     def stopping(self, service: str, at: float) -> None:
         self._stopped.setdefault(service, at)
 
-    def well(self, service: str, at: float) -> None:
+    def healthy(self, service: str, at: float) -> None:
         if service in self._stopped:
             self._back[service] = at
 
@@ -71,11 +71,11 @@ class DowntimeMeter:
 class Run:
     """One run: its id, what was observed for it, and the results of its steps so far.
 
-    `sources` are the sets or files that a restore reads. `published` are the sets that this
-    run published, `compared` the numbers of tables and rows found identical, per database.
-    `exit_codes` are those of stopped services; of several units, one that is not 0. `files` are
-    single files that were written, by database; `loaded` are amounts loaded from files without a
-    record.
+    `sources` are the sets or files that a restore reads. `published` are the sets that this run
+    published, `compared` the numbers of tables and rows found identical, per database. `exit_codes`
+    are those of stopped services; if a service has several units, one that is not 0 is kept.
+    `files` are single files that were written, by database; `loaded` are amounts loaded from files
+    without a record.
     """
 
     id: str
@@ -101,7 +101,7 @@ class Run:
     #: Servers that run and refuse the declared user.
     unasked: set[str] = field(default_factory=set)
     #: What was restored differently in a database, in words.
-    eased: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    deviations: dict[str, tuple[str, ...]] = field(default_factory=dict)
     #: When the exchange of live data began, by this process or by the run that is recovered.
     exchanged_at: datetime | None = None
     #: Sessions of other clients that were at work when the exchange ended them.

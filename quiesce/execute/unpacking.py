@@ -15,8 +15,8 @@ def most_unpacked(
     """Return the maximum total size of the archives, or None for no limit.
 
     Level 1 is a part of the volume's final content; level 0 may contain entries that were deleted
-    since. If nothing recorded it (an older set, or an archive of another program), `room` is the
-    limit: the free bytes.
+    since. If the size was not recorded (in an older set, or an archive of another program), the
+    limit is `room`, the free bytes.
     """
     unknown = VolumeSize(_ANY_NUMBER, room) if room is not None else None
     if isinstance(record, ImportedVolume):

@@ -20,14 +20,14 @@ from quiesce.menu.check import check, doctor, status, volumes
 from quiesce.menu.clean import clean, clean_all, clean_cache, clean_containers, clean_logs, nuke
 from quiesce.menu.demo import demo
 from quiesce.menu.drill import drill
-from quiesce.menu.enter import db_shell, exec_, logs, shell
+from quiesce.menu.exec import db_shell, exec_, logs, shell
 from quiesce.menu.init import completion, init
-from quiesce.menu.keep import keep, prune, unkeep
 from quiesce.menu.lifecycle import down, rebuild, restart, start, stop, up
 from quiesce.menu.migrate import migrate, migrations
 from quiesce.menu.near_misses import install as install_hints
 from quiesce.menu.report import report
 from quiesce.menu.restore import recover, restore, undo_restore
+from quiesce.menu.retention import keep, prune, unkeep
 from quiesce.menu.schedule import schedule
 from quiesce.menu.shutdown import shutdown
 from quiesce.menu.stores import pull, push

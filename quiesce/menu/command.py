@@ -18,7 +18,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import Task, task
 
-from quiesce.menu.called import called_as, folder_of_stack
+from quiesce.menu.command_name import called_as, folder_of_stack
 
 if TYPE_CHECKING:
     from quiesce.app import Session
@@ -40,7 +40,7 @@ _THE_MACHINES = frozenset(
         errno.ESTALE,
     }
 )
-_LOOKING = {
+_EVERY_TASK = {
     "instance": (None, "instance in stack.yaml (default: its default_instance)"),
     "stack": (None, "path of stack.yaml (default: QUIESCE_STACK, or stack.yaml next to tasks.py)"),
     "json": (False, "print one JSON document to standard output"),
@@ -50,8 +50,8 @@ _LOOKING = {
     ),
     "debug": (False, "show the traceback of an error"),
 }
-_CHANGING = {
-    **_LOOKING,
+_EVERY_CHANGE = {
+    **_EVERY_TASK,
     "dry_run": (False, "print the plan and change nothing"),
     "yes": (False, "answer yes to questions, but not to those that ask for a typed phrase"),
     "wait": (0, "seconds to wait for another run to end"),
@@ -99,13 +99,13 @@ def command(
 ) -> Callable[[Callable[..., None]], Task[Any]]:
     """Make a task of `function(session, **own options)`.
 
-    Without `stack` no stack.yaml is read, and the function gets the reporter instead; with `place`
-    none has to exist, and it gets the folder. `changes`
-    adds `--dry-run`, `--yes` and `--wait`; `phrase` adds `--confirm`, `everywhere`
+    Without `stack`, no stack.yaml is read, and the function gets the reporter instead of the
+    session. With `place`, stack.yaml need not exist, and the function gets the folder (`Place`).
+    `changes` adds `--dry-run`, `--yes` and `--wait`; `phrase` adds `--confirm`, `everywhere`
     `--all-instances`. `name` is the task's name if it differs from the function's. `help_texts`
     describe the function's own options.
     """
-    common = dict(_CHANGING if changes else _LOOKING) | (_CONFIRM if phrase else {})
+    common = dict(_EVERY_CHANGE if changes else _EVERY_TASK) | (_CONFIRM if phrase else {})
     common |= _EVERYWHERE if everywhere else {}
     if place:
         common = {key: common[key] for key in common if key not in ("instance", "wait")}
@@ -219,7 +219,7 @@ def _run(
 
 def _everywhere(context: Context, task: str, given: Mapping[str, Any], reporter: Any) -> int:
     from quiesce.errors import RequestError
-    from quiesce.menu.everywhere import run_everywhere
+    from quiesce.menu.all_instances import run_everywhere
 
     if given["instance"] is not None:
         raise RequestError("--instance and --all-instances exclude each other", "use one of them")

@@ -2,8 +2,8 @@
 #
 #     quiesce completion --shell fish | source
 #
-# Tasks and flags come from the command itself, so tasks of your own are among them; values of flags
-# (instances, databases, volumes, sets) from stack.yaml and backups/. Neither needs the engine.
+# Tasks and flags come from the command itself and include your own tasks. Values of flags (instances,
+# databases, volumes, sets) come from stack.yaml and backups/. Completion does not need the engine.
 
 function __quiesce_complete
     set -l words (commandline -opc)

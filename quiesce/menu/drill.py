@@ -28,7 +28,7 @@ def drill(
     identity: str = "",
     note: str = "",
 ) -> None:
-    """Restore a set into an isolated copy of the stack and check that everything comes back."""
+    """Restore a set into an isolated copy of the stack and check that everything is restored."""
     from quiesce.commands.drill import run_drill
     from quiesce.commands.offsite import use_identity
 

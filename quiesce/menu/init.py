@@ -25,7 +25,7 @@ def init(place: Place, files: str | None = None) -> None:
     place=True,
     changes=False,
     shell="bash (the default), zsh or fish",
-    values="print the values that this flag may have, for the script",
+    values="print the values that this flag accepts; the completion script uses it",
     words="the command line so far, for --values",
 )
 def completion(

@@ -14,11 +14,11 @@ from invoke.exceptions import Exit, ParseError
 from invoke.parser.context import ParserContext
 from invoke.parser.parser import ParseMachine
 
-from quiesce.menu.called import called_as
+from quiesce.menu.command_name import called_as
 from quiesce.suggest import did_you_mean, nearest
 
 _UNKNOWN = re.compile(r"No idea what '(.*)' is!", re.DOTALL)
-#: Options by what other tools call them.
+#: Options, by the names that other tools use for them.
 _SAME = {
     "-y": "--yes",
     "--assume-yes": "--yes",
@@ -40,7 +40,7 @@ _SAME = {
     "--rev": "--revision",
     "--destination": "--store",
 }
-#: Options that a value without a name is probably for, the likeliest first.
+#: Options that a value without an option probably belongs to, the likeliest first.
 _FOR_VALUES = ("--file", "--service", "--database", "--store", "--revision", "--only", "--phase")
 
 
@@ -81,7 +81,7 @@ def _is_nearly(token: str, tasks: Collection[str]) -> bool:
 
 
 class WrongRequest(ParseError, Exit):
-    """A command line that Invoke cannot parse. It ends with 2, like any other wrong request."""
+    """A command line that Invoke cannot parse. It exits with 2, like any other wrong request."""
 
     def __init__(self, message: str, context: ParserContext | None) -> None:
         ParseError.__init__(self, message, context)
@@ -91,7 +91,8 @@ class WrongRequest(ParseError, Exit):
 
 
 def install() -> None:
-    """Add a hint to what Invoke says of an unknown word, and the exit code of a wrong request."""
+    """Add a hint to Invoke's message about an unknown word, and set the exit code of a wrong
+    request."""
 
     def error(machine: ParseMachine, msg: str) -> NoReturn:
         context: _Context | None = machine.context

@@ -1,7 +1,8 @@
 """The command `quiesce`: the collection of this package in any folder, without a `tasks.py`.
 
 It never loads a `tasks.py`: a folder may have one of another program (Celery uses the same name),
-and code of a foreign folder must not run because somebody looks at its Compose file. `inv` does.
+and code in an unknown folder must not run because somebody inspects its Compose file. `inv` does
+load it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from invoke.program import Program
 
 from quiesce import __version__
 from quiesce.menu import namespace
-from quiesce.menu.called import call_as
+from quiesce.menu.command_name import call_as
 
 NAME = "quiesce"
 

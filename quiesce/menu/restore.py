@@ -64,7 +64,7 @@ def restore(
 ) -> None:
     """Restore a set: build new copies, check them, then exchange them with the live data."""
     from quiesce.app.requests import RestoreRequest
-    from quiesce.commands.offsite import accepting, pulled, use_identity
+    from quiesce.commands.offsite import accept_untrusted, pull_if_needed, use_identity
     from quiesce.commands.restore import run_restore
 
     request = RestoreRequest(
@@ -84,9 +84,9 @@ def restore(
         create_roles=create_roles,
         break_replication=break_replication,
     )
-    session = accepting(session, unsigned=accept_unsigned, unencrypted=accept_unencrypted)
+    session = accept_untrusted(session, unsigned=accept_unsigned, unencrypted=accept_unencrypted)
     session = use_identity(session, identity)
-    here = pulled(session, file)
+    here = pull_if_needed(session, file)
     if file is not None and here is None:
         return
     run_restore(session, here, request, database=database, note=note, from_instance=from_instance)

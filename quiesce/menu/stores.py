@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from quiesce.app import Session
 
 ACCEPT_UNSIGNED = "accept a set from a store although its origin cannot be confirmed"
-ACCEPT_UNENCRYPTED = "accept an unencrypted set from a store although sets are encrypted here"
+ACCEPT_UNENCRYPTED = "accept an unencrypted set from a store although stack.yaml enables encryption"
 
 
 @command(
@@ -41,7 +41,7 @@ def pull(
     accept_unencrypted: bool = False,
 ) -> None:
     """Download a set from a store and verify it. It can then be restored."""
-    from quiesce.commands.offsite import accepting, run_pull, use_identity
+    from quiesce.commands.offsite import accept_untrusted, run_pull, use_identity
 
-    session = accepting(session, unsigned=accept_unsigned, unencrypted=accept_unencrypted)
+    session = accept_untrusted(session, unsigned=accept_unsigned, unencrypted=accept_unencrypted)
     run_pull(use_identity(session, identity), file, store)

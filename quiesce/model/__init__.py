@@ -1,7 +1,7 @@
 """The data model, all frozen: what a stack declares and what a backup set contains.
 
-What is observed of the running world (services, volumes, databases) is in `observed.py`.
-Units: sizes in bytes, durations in seconds, times as aware datetimes.
+The observed state (services, volumes, databases) is in `observed.py`. Units: sizes in bytes,
+durations in seconds, times as aware datetimes.
 """
 
 from __future__ import annotations

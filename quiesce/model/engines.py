@@ -1,7 +1,7 @@
-"""The engines of databases that `stack.yaml` may name, and what each of them can do. Pure.
+"""The database engines that `stack.yaml` may name, and the capabilities of each. Pure.
 
-Plans and checks of `stack.yaml` ask here, and refuse by name what an engine cannot do. The drivers
-are in `adapters/`; `app/wiring.py` has the table of them.
+Planners and checks of `stack.yaml` use this table to refuse what an engine cannot do. The drivers
+are in `adapters/`; their table is in `app/wiring.py`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-#: What only some engines can do. The comments say what is lost without it.
+#: The capabilities that only some engines have. The comments say what each one provides.
 Capability = Literal[
-    # What a driver holds stays as it was while services write again; otherwise dumps are written
-    # while services are stopped.
+    # A dump made later shows the moment at which its snapshot was exported. Without this, dumps are
+    # made while services are stopped.
     "snapshots",
     # Users or roles that belong to the server are written to `globals.sql` and created from it.
     "globals",
@@ -37,7 +37,7 @@ Capability = Literal[
     "skip-broken",
 ]
 
-#: How messages call what an engine cannot do: "MariaDB has no …".
+#: The words for each capability in messages: "MariaDB has no …".
 WORDS: Mapping[Capability, str] = MappingProxyType(
     {
         "snapshots": "snapshots that outlive the restart of services",
@@ -58,10 +58,10 @@ WORDS: Mapping[Capability, str] = MappingProxyType(
 class DatabaseEngine:
     """One engine of databases.
 
-    `key` is its word in `stack.yaml`, `title` its name in messages, `port` and `user` are the
-    defaults of `databases:`. `own` are databases that each of its servers has. `suffix` is that of
-    its dumps. `minds_orphans`: as PID 1 of a container, its server takes the end of a process that
-    it inherited for a crash.
+    `key` is its name in `stack.yaml`, `title` its name in messages, `port` and `user` are the
+    defaults of `databases:`. `own` are databases that every server of this engine has. `suffix` is
+    the suffix of its dumps. `minds_orphans`: if its server is PID 1 of a container, it mistakes the
+    exit of an orphaned process that it inherited for a crash.
     """
 
     key: str
@@ -91,12 +91,13 @@ _ALL = (
         capabilities=frozenset(WORDS),
     ),
 )
-#: Every engine that has a driver, by its word in `stack.yaml`. Others ask the functions below.
+#: Every engine that has a driver, by its name in `stack.yaml`. Other modules use the functions
+#: below.
 ENGINES: Mapping[str, DatabaseEngine] = MappingProxyType({engine.key: engine for engine in _ALL})
 
 
 def engines() -> tuple[str, ...]:
-    """Return the words for engines in `stack.yaml`."""
+    """Return the names of engines in `stack.yaml`."""
     return tuple(ENGINES)
 
 
@@ -106,10 +107,10 @@ def engine_of(key: str) -> DatabaseEngine:
 
 
 def title_of(key: str) -> str:
-    """Return the name of an engine for messages, also of one that this version does not know."""
+    """Return the name of an engine for messages, even if this version does not know the engine."""
     return ENGINES[key].title if key in ENGINES else key
 
 
 def lacks(key: str, capability: Capability) -> str:
-    """Return in words that an engine cannot do this."""
+    """Return the message that an engine lacks a capability."""
     return f"{title_of(key)} has no {WORDS[capability]}"

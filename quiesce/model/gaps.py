@@ -24,13 +24,13 @@ class Undeclared:
 
     @property
     def words(self) -> str:
-        """Return what it is called in a sentence."""
+        """Return its kind and name, for sentences."""
         return f"{'folder' if self.kind == 'path' else self.kind} {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOutFile:
-    """A file of the stack's definition that a set does not have as it is, and why."""
+    """A file of the stack's definition that is missing or changed in a set, and why."""
 
     file: str
     reason: str

@@ -60,7 +60,7 @@ class OffsiteSet:
     safety: bool = False
 
     def describes(self, backup: BackupSet) -> bool:
-        """Whether it is a copy of this set, as far as can be seen without decrypting."""
+        """Whether it is a copy of this set, as far as this can be determined without decrypting."""
         manifest = backup.manifest
         facts = (manifest.name, manifest.instance, manifest.created_at, manifest.kind)
         if (self.name, self.instance, self.created_at, self.kind) != facts:
@@ -208,7 +208,7 @@ class VolumeRecord:
 
     @property
     def noun(self) -> Noun:
-        """What people call it."""
+        """Its kind, as messages name it: `volume` or `path`."""
         return "path" if self.name.startswith("/") else "volume"
 
 

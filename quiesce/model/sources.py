@@ -12,10 +12,11 @@ from quiesce.obstacles import Obstacle
 
 @dataclass(frozen=True, slots=True)
 class ImportedDatabase:
-    """The SQL script of one database, and what it says of itself. It records no contents.
+    """The SQL script of one database, and the facts in its header. Unlike a set, it records no row
+    counts or digests.
 
-    `file` is relative to the source's folder. `revision` holds the rows of an `alembic_version`
-    in it.
+    `file` is relative to the source's folder. `revision` contains the rows of its `alembic_version`
+    table.
     """
 
     key: str
@@ -26,7 +27,7 @@ class ImportedDatabase:
 
 @dataclass(frozen=True, slots=True)
 class ImportedVolume:
-    """The tar of one volume's content. Nothing says how much it holds."""
+    """The tar archive of one volume's content. Its number of files and bytes is not recorded."""
 
     key: str
     file: str
@@ -34,7 +35,7 @@ class ImportedVolume:
 
 @dataclass(frozen=True, slots=True)
 class ImportSource:
-    """What was found in a file that is no set, unpacked into `path`, a folder of the run.
+    """The content of a file that is not a set, unpacked into `path`, a folder of the run.
 
     `name` is the file's own name. `rows_only`: the script has rows and no tables.
     """
@@ -47,7 +48,7 @@ class ImportSource:
 
     @property
     def clusters(self) -> tuple[ClusterRecord, ...]:
-        """No data directory of PostgreSQL: nothing says which volume would be one."""
+        """Always empty: a file does not say which volume is a data directory of PostgreSQL."""
         return ()
 
     @property
@@ -74,10 +75,9 @@ RestoreSource: TypeAlias = BackupSet | ImportSource
 
 @dataclass(frozen=True, slots=True)
 class RowsRecord:
-    """What is known of rows before they are put into a schema.
-
-    A set has all of it. A single file has at most a revision and sequences: `tables` and
-    `digest_algorithm` are then empty, and there is nothing to compare the rows with.
+    """The record of rows that are loaded into a schema. A set has all fields. A single file has at
+    most a revision and sequences; then `tables` and `digest_algorithm` are empty, and the rows
+    cannot be compared.
     """
 
     key: str
@@ -92,7 +92,7 @@ class RowsRecord:
 
 
 def rows_record(source: RestoreSource, key: str) -> RowsRecord:
-    """Return what the source says of the rows of one database."""
+    """Return the source's record of the rows of one database."""
     if isinstance(source, ImportSource):
         found = source.database(key)
         return RowsRecord(key, found.revision, found.sequences)

@@ -30,7 +30,7 @@ def is_sibling(project: str, siblings: Sequence[str]) -> bool:
 
 
 def without_query(path: str) -> str:
-    """Return a path as it may be shown: its query may contain a token."""
+    """Return a path without its query, which may contain a token."""
     before, mark, query = path.partition("?")
     return f"{before}{mark}{'***' if query else ''}"
 
@@ -148,7 +148,7 @@ class Volume:
 
     @property
     def noun(self) -> Noun:
-        """What people call it."""
+        """Its kind, as messages name it: `volume` or `path`."""
         return "volume" if self.folder is None else "path"
 
     @property
@@ -356,5 +356,6 @@ class Stack:
         return next(entry for entry in self.volumes if entry.key == key)
 
 
-#: The digest of rows that were only counted, because reading them would have run untrusted code.
+#: Used instead of a digest if rows were only counted, because reading them would run untrusted
+#: code.
 UNREAD = "unread"

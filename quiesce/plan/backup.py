@@ -27,11 +27,11 @@ from quiesce.model import (
 )
 from quiesce.observed import Observed, Unit
 from quiesce.plan import coverage, sqlite
-from quiesce.plan.capabilities import able, require
-from quiesce.plan.dumping import around
+from quiesce.plan.capabilities import require, with_capability
+from quiesce.plan.dumping import split_dumps
 from quiesce.plan.folders import refuse_server, require_folders
 from quiesce.plan.outcome import downtime_words
-from quiesce.plan.services import quiet, with_dependents
+from quiesce.plan.services import with_dependents, with_units_stopped
 from quiesce.plan.steps import (
     ArchiveVolume,
     Bracket,
@@ -77,7 +77,7 @@ class BackupRequest:
 
     @property
     def complete_in(self) -> tuple[UndeclaredKind, ...]:
-        """The kinds of data of which the set is to contain everything."""
+        """The kinds of data that the set is to contain completely."""
         return coverage.kinds_of(self.kind, self.mode, self.only)
 
 
@@ -132,13 +132,13 @@ def plan_backup(
         tuple(dict.fromkeys(unit.service for unit in units)),
         "it is published atomically when complete",
     )
-    within, dumped = around(
+    within, dumped = split_dumps(
         set_name, selection.databases, request.kind, request.in_window if units else ""
     )
     body: tuple[Node, ...] = (
         *(level_0 if two_levels or not consistent else (*watch(observed), *level_0)),
-        *(sqlite.copying(set_name, selection.volumes) if request.mode == "live" else ()),
-        *quiet(
+        *(sqlite.copy_step(set_name, selection.volumes) if request.mode == "live" else ()),
+        *with_units_stopped(
             stack,
             observed,
             units,
@@ -148,10 +148,10 @@ def plan_backup(
             watch=watch(observed) if two_levels else (),
         ),
         *dumped,
-        *sqlite.checking(set_name, selection.volumes),
+        *sqlite.check_step(set_name, selection.volumes),
         RecordStack(set_name, "so that the set documents its origin"),
-        *looking(stack, request, set_name),
-        *sealing(stack, set_name, "every member is complete"),
+        *find_undeclared(stack, request, set_name),
+        *seal_nodes(stack, set_name, "every member is complete"),
     )
     discard: tuple[Node, ...] = (
         *(ReleaseSnapshot(d.key, "clean up after a failed run") for d in selection.databases),
@@ -160,8 +160,8 @@ def plan_backup(
     nodes: tuple[Node, ...] = (
         Bracket(f"set {set_name}", (opened,), body, on_failure=discard),
         VerifySet(set_name, "every member is read back and compared with the manifest"),
-        *sqlite.requiring(set_name, selection.volumes),
-        *judgement(
+        *sqlite.require_step(set_name, selection.volumes),
+        *check_published(
             stack,
             request,
             set_name,
@@ -243,7 +243,7 @@ def require_databases(databases: Sequence[Database], observed: Observed) -> None
 
 
 def writers(stack: Stack, observed: Observed, selection: Selection) -> tuple[tuple[Unit, ...], str]:
-    """Return the running units that may write to what is selected, in stop order, and why.
+    """Return the running units that may write to selected data, in stop order, and why.
 
     These are services that mount a selected volume read-write or depend on the service of a
     selected database, and those in `writers.services` of stack.yaml. A database's own service
@@ -258,7 +258,7 @@ def database_services(selection: Selection) -> set[str]:
 
 
 def reasons(stack: Stack, observed: Observed, selection: Selection) -> dict[str, str]:
-    """Return every service that may write to what is selected, running or not, and why."""
+    """Return every service that may write to selected data, running or not, and why."""
     keys = {volume.key for volume in selection.volumes}
     own = database_services(selection)
     found: dict[str, str] = dict.fromkeys(stack.writers, "is named in writers")
@@ -279,7 +279,7 @@ def reasons(stack: Stack, observed: Observed, selection: Selection) -> dict[str,
 def check_idle(stack: Stack, set_name: str, selection: Selection) -> tuple[Node, ...]:
     """Return the step that checks for other writers after the last snapshot was exported.
 
-    None for what is always consistent: one database alone, or no database.
+    Return no step if the set is always consistent: with one database alone, or with no database.
     """
     if not selection.databases or not _worth_stopping(selection):
         return ()
@@ -291,9 +291,9 @@ def check_idle(stack: Stack, set_name: str, selection: Selection) -> tuple[Node,
 def watch(observed: Observed) -> tuple[Node, ...]:
     """Return the step that records started containers for `check_stopped`.
 
-    It is the last step before services stop. If none is to stop, there is no second archive, and
-    it comes before the only one. On the host it is not needed: only Quiesce starts services, and
-    it holds the lock.
+    It is the last step before services stop. If no service stops, each volume has only one archive,
+    and the step comes before it. On the host it is not needed: only Quiesce starts services, and it
+    holds the lock.
     """
     if observed.engine.kind == "host":
         return ()
@@ -317,7 +317,7 @@ def check_stopped(
     return CheckStopped(set_name, tuple(sorted(services)), keys, ignored, why)
 
 
-def judgement(
+def check_published(
     stack: Stack, request: BackupRequest, set_name: str, *, checked: bool, stops: bool
 ) -> tuple[Node, ...]:
     """Return the steps that check a published set; if they fail, it stays published.
@@ -330,19 +330,21 @@ def judgement(
     if stops and stack.max_downtime is not None:
         why = downtime_words(stack.max_downtime, request.recent_downtime)
         nodes.append(CheckDowntime(set_name, stack.max_downtime, why))
-    return (*nodes, *coverage.checking(stack, set_name, request.complete_in))
+    return (*nodes, *coverage.check_step(stack, set_name, request.complete_in))
 
 
-def looking(stack: Stack, request: BackupRequest, set_name: str) -> tuple[Node, ...]:
-    """Return the step that looks again for what stack.yaml does not mention."""
-    return coverage.finding(
+def find_undeclared(stack: Stack, request: BackupRequest, set_name: str) -> tuple[Node, ...]:
+    """Return the step that looks again for data that stack.yaml does not mention."""
+    return coverage.find_step(
         stack, set_name, request.complete_in, request.undeclared, request.left_databases
     )
 
 
 def _worth_stopping(selection: Selection) -> bool:
     """Whether services must stop: one database alone is consistent by its snapshot."""
-    by_itself = len(able(selection.databases, "snapshots")) == len(selection.databases) == 1
+    by_itself = (
+        len(with_capability(selection.databases, "snapshots")) == len(selection.databases) == 1
+    )
     return bool(selection.volumes) or not by_itself
 
 
@@ -368,7 +370,7 @@ def archive(
     )
 
 
-def sealing(stack: Stack, set_name: str, why: str) -> tuple[Node, ...]:
+def seal_nodes(stack: Stack, set_name: str, why: str) -> tuple[Node, ...]:
     """Return the steps that encrypt the members, if configured, and publish the set."""
     secret: tuple[Node, ...] = ()
     if stack.recipients:

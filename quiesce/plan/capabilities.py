@@ -1,4 +1,4 @@
-"""Refuses, by name, what the engine of a database cannot do. Pure."""
+"""Refuses requests that the engine of a database cannot carry out. Pure."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from quiesce.model import (
 
 
 def engine_in(source: RestoreSource, database: Database) -> str:
-    """Return the engine of a database's dump in a source. A file's is that of the database."""
+    """Return the engine of a database's dump in a source. For a file, this is the engine of the
+    database."""
     return (
         source.database(database.key).engine if isinstance(source, BackupSet) else database.engine
     )
 
 
-def able(databases: Iterable[Database], capability: Capability) -> tuple[Database, ...]:
-    """Return the databases whose engine can do this."""
+def with_capability(databases: Iterable[Database], capability: Capability) -> tuple[Database, ...]:
+    """Return the databases whose engine has this capability."""
     return tuple(one for one in databases if engine_of(one.engine).can(capability))
 
 
 def require(databases: Iterable[Database], capability: Capability, hint: str) -> None:
-    """Raise RequestError, with this hint, if the engine of one of them cannot do this."""
+    """Raise RequestError, with this hint, if the engine of one of them lacks this capability."""
     for database in databases:
         if not engine_of(database.engine).can(capability):
             raise RequestError(
@@ -37,7 +38,8 @@ def require(databases: Iterable[Database], capability: Capability, hint: str) ->
 
 
 def require_any(databases: Iterable[Database], capability: Capability, hint: str) -> None:
-    """Raise RequestError, with this hint, if there are databases and none of them can do this."""
+    """Raise RequestError, with this hint, if there are databases and the engine of each lacks this
+    capability."""
     databases = tuple(databases)
-    if not able(databases, capability):
+    if not with_capability(databases, capability):
         require(databases, capability, hint)

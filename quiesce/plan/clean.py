@@ -21,7 +21,7 @@ from quiesce.errors import RequestError
 from quiesce.model import CleanGroup, PathEntry, Stack, Volume
 from quiesce.observed import Observed, ProjectResources, Unit, VolumeState
 from quiesce.plan.order import in_stop_order
-from quiesce.plan.services import ordered, quiet, stopped_or_as_before, with_dependents
+from quiesce.plan.services import ordered, stop_for_good, with_dependents, with_units_stopped
 from quiesce.plan.steps import (
     EmptyPath,
     EmptyVolume,
@@ -42,7 +42,7 @@ def plan_clean(
         units = _in_order(stack, observed)
         remove = RemoveProject("data is in volumes, which are kept")
         why = "their containers are removed"
-        nodes = stopped_or_as_before(stack, observed, units, why, (remove,))
+        nodes = stop_for_good(stack, observed, units, why, (remove,))
     return _plan(stack, observed, run, verb, f"remove the containers of {_name(stack)}", nodes)
 
 
@@ -63,11 +63,11 @@ def marked(stack: Stack, group: CleanGroup) -> tuple[tuple[Volume, ...], tuple[P
 
 
 def plan_empty(stack: Stack, observed: Observed, run: str, group: CleanGroup) -> Plan:
-    """Return the plan that empties what is marked `clean: <group>`, and nothing else.
+    """Return the plan that empties volumes and folders marked `clean: <group>`, and nothing else.
 
-    The services that use it, and those that depend on them, are stopped meanwhile. Services that
-    were down stay down. Raise RequestError if nothing is marked, or if a container outside of the
-    project uses it.
+    The services that use these, and services that depend on those, are stopped meanwhile. Services
+    that were down stay down. Raise RequestError if nothing is marked, or if a container outside of
+    the project uses it.
     """
     volumes, paths = marked(stack, group)
     there = [v for v in volumes if observed.volume(v.key).exists]
@@ -86,15 +86,15 @@ def plan_empty(stack: Stack, observed: Observed, run: str, group: CleanGroup) ->
         *(EmptyVolume(v.key, f"marked 'clean: {group}'", noun=v.noun) for v in there),
         *(_empty_path(stack, entry, f"marked 'clean: {group}'") for entry in paths),
     )
-    nodes = quiet(stack, observed, units, why, body) if body else ()
+    nodes = with_units_stopped(stack, observed, units, why, body) if body else ()
     return _plan(
         stack, observed, run, f"clean-{group}", f"empty the {group} of {_name(stack)}", nodes
     )
 
 
 def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Plan:
-    """Return the plan that removes the volumes of the databases, and empties their folders; their
-    users stay down.
+    """Return the plan that removes the volumes of the databases, and empties their folders.
+    Services that use these stay down.
 
     Raise RequestError if no volume is marked as containing databases, if one is external, or
     (without `force`) if a server contains a database that `stack.yaml` does not declare.
@@ -133,7 +133,7 @@ def plan_nuke(stack: Stack, observed: Observed, run: str, *, force: bool) -> Pla
         removed = any(not state.is_folder for state in doomed)
         reason = "a volume in use cannot be removed" if removed else "their data is removed"
         body = (RemoveServices(owners, reason), *body)
-    nodes = stopped_or_as_before(stack, observed, units, why, body) if doomed else ()
+    nodes = stop_for_good(stack, observed, units, why, body) if doomed else ()
     return _plan(stack, observed, run, "nuke", f"remove the databases of {_name(stack)}", nodes)
 
 
@@ -169,7 +169,7 @@ def plan_clean_all(
             for entry in stack.unkept_paths
             if entry.clean
         ]
-    nodes = stopped_or_as_before(
+    nodes = stop_for_good(
         stack, observed, units, "everything that belongs to the instance is removed", tuple(body)
     )
     return _plan(

@@ -20,15 +20,15 @@ from quiesce.plan import order, sqlite
 from quiesce.plan.backup import (
     BackupRequest,
     archive,
+    check_published,
     check_stopped,
-    judgement,
-    looking,
-    sealing,
+    find_undeclared,
+    seal_nodes,
     watch,
 )
 from quiesce.plan.capabilities import require
 from quiesce.plan.folders import refuse_server, require_folders
-from quiesce.plan.services import ordered, quiet
+from quiesce.plan.services import ordered, with_units_stopped
 from quiesce.plan.steps import (
     ArchiveVolume,
     Bracket,
@@ -48,7 +48,7 @@ _WHY = "a cold copy needs a stopped stack"
 def plan_cold(
     stack: Stack, observed: Observed, request: BackupRequest, run: str, set_name: str
 ) -> Plan:
-    """Return the plan of a cold backup: volumes only, those of databases too, and no dumps.
+    """Return the plan of a cold backup: only volumes (also those of databases), and no dumps.
 
     Raise RequestError if the request names something that is not a volume to back up, or if there
     is nothing to back up.
@@ -73,7 +73,7 @@ def plan_cold(
     level_1 = tuple(archive(set_name, v, 1, last=True) for v in plain if units)
     body: tuple[Node, ...] = (
         *(level_0 if units else (*watch(observed), *level_0)),
-        *quiet(
+        *with_units_stopped(
             stack,
             observed,
             units,
@@ -87,10 +87,10 @@ def plan_cold(
             commands=True,
             watch=watch(observed) if units else (),
         ),
-        *sqlite.checking(set_name, plain),
+        *sqlite.check_step(set_name, plain),
         RecordStack(set_name, "so that the set documents its origin"),
-        *looking(stack, request, set_name),
-        *sealing(stack, set_name, "every member is complete"),
+        *find_undeclared(stack, request, set_name),
+        *seal_nodes(stack, set_name, "every member is complete"),
     )
     nodes: tuple[Node, ...] = (
         Bracket(
@@ -100,8 +100,8 @@ def plan_cold(
             on_failure=(DiscardStaging("clean up after a failed run"),),
         ),
         VerifySet(set_name, "every member is read back and compared with the manifest"),
-        *sqlite.requiring(set_name, plain),
-        *judgement(stack, request, set_name, checked=True, stops=bool(units)),
+        *sqlite.require_step(set_name, plain),
+        *check_published(stack, request, set_name, checked=True, stops=bool(units)),
     )
     instance = stack.instance.name
     words = f"full backup of {instance} (cold)"
@@ -180,7 +180,7 @@ def copies(set_name: str, servers: Sequence[tuple[str, Volume]]) -> tuple[Node, 
             volume.key,
             0,
             volume.stem,
-            f"the whole server of {service}",
+            f"all data of the server in {service}",
             noun=volume.noun,
         )
         for service, volume in servers

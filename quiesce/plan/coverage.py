@@ -15,10 +15,9 @@ _MOST_NAMED = 5
 
 
 def kinds_of(kind: SetKind, mode: Mode, only: Sequence[str]) -> tuple[UndeclaredKind, ...]:
-    """Return the kinds of data of which a set is to contain everything.
-
-    Sets of a selection contain what was asked for, sets without files only databases, and cold
-    copies whole servers with all their databases.
+    """Return the kinds of data that a set is to contain completely: none for a selection, only
+    databases for a set without files, and only volumes, folders and files for a cold copy, which
+    contains whole servers.
     """
     if only:
         return ()
@@ -31,11 +30,11 @@ def kinds_of(kind: SetKind, mode: Mode, only: Sequence[str]) -> tuple[Undeclared
 def of_kinds(
     found: Iterable[Undeclared], kinds: Sequence[UndeclaredKind]
 ) -> tuple[Undeclared, ...]:
-    """Return what is of these kinds, each once."""
+    """Return the data of these kinds, without duplicates."""
     return tuple(dict.fromkeys(one for one in found if one.kind in kinds))
 
 
-def finding(
+def find_step(
     stack: Stack,
     set_name: str,
     kinds: Sequence[UndeclaredKind],
@@ -51,7 +50,7 @@ def finding(
     return (FindUndeclared(set_name, tuple(kinds), found, tuple(ignored), why),)
 
 
-def checking(stack: Stack, set_name: str, kinds: Sequence[UndeclaredKind]) -> tuple[Node, ...]:
+def check_step(stack: Stack, set_name: str, kinds: Sequence[UndeclaredKind]) -> tuple[Node, ...]:
     """Return the last step of a backup: it fails if something was found."""
     if not kinds or stack.instance.throwaway:
         return ()
@@ -74,7 +73,7 @@ def undeclared_words(found: Sequence[Undeclared]) -> str:
 
 
 def what_it_covers(manifest: Manifest) -> str:
-    """Return what a set contains, for sentences that claim something about it."""
+    """Return what a set contains in words, for sentences about it."""
     databases = [record.key for record in manifest.databases]
     volumes = [record.key for record in manifest.volumes if record.noun == "volume"]
     paths = [record.key for record in manifest.volumes if record.noun == "path"]

@@ -12,7 +12,7 @@ from quiesce.plan.proposal import Entry, Proposal
 
 WIDTH = 100
 RETENTION = "standard"
-#: Text that YAML, and the reader of stack.yaml, take as it stands, also inside of braces.
+#: Text that needs no quotes in YAML and in stack.yaml, not even inside of braces.
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./ -]*(?<! )")
 _WORDS = frozenset("true false null yes no on off ~".split())
 _SECTIONS = {

@@ -1,11 +1,11 @@
-"""The steps that dump databases, after what they contain was fixed. Pure."""
+"""The steps that dump databases whose snapshots are exported. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from quiesce.model import Database, SetKind, engine_of
-from quiesce.plan.capabilities import able
+from quiesce.plan.capabilities import with_capability
 from quiesce.plan.steps import DumpDatabase, DumpGlobals, Node
 
 _AFTERWARDS = "from the exported snapshot"
@@ -17,18 +17,17 @@ def dumps(set_name: str, databases: Sequence[Database], kind: SetKind) -> tuple[
     return (*_dumps(set_name, databases, kind, _AFTERWARDS), *globals_of(set_name, databases))
 
 
-def around(
+def split_dumps(
     set_name: str, databases: Sequence[Database], kind: SetKind, in_window: str
 ) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
-    """Return the steps that dump while services are stopped, and those that do so afterwards.
-
-    All of them come first if `in_window` says why. Databases whose engine has no snapshots are
-    dumped while services are stopped in any case.
+    """Return the steps that dump while services are stopped, and those that dump afterwards. If
+    `in_window` is not empty, all databases are dumped while services are stopped; it is the reason.
+    Databases whose engine has no snapshots are dumped while services are stopped in any case.
     """
     if in_window:
         dumped = _dumps(set_name, databases, kind, in_window)
         return (*dumped, *globals_of(set_name, databases)), ()
-    later = able(databases, "snapshots")
+    later = with_capability(databases, "snapshots")
     first = tuple(one for one in databases if one not in later)
     return (
         _dumps(set_name, first, kind, _NO_SNAPSHOT),
@@ -49,7 +48,7 @@ def dump_file(database: Database) -> str:
 
 def globals_of(set_name: str, databases: Sequence[Database]) -> tuple[Node, ...]:
     """Return the steps that dump each server's roles once, if it has any."""
-    servers = tuple(dict.fromkeys(d.service for d in able(databases, "globals")))
+    servers = tuple(dict.fromkeys(d.service for d in with_capability(databases, "globals")))
     return tuple(
         DumpGlobals(
             set_name,

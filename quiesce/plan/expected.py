@@ -1,7 +1,8 @@
 """How much a new set will take on the disk. Pure.
 
-What an earlier set of the same kind took is the best guide. A source that no such set has is judged
-by its size: what it compresses to is unknown, so only a small part of it is taken as certain.
+The best estimate is the size of an earlier set of the same kind. For a source that no such set
+contains, the estimate is based on its current size: its compressed size is unknown, so only a small
+part counts as certain.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Literal
 
 from quiesce.model import BackupSet, SetKind
 
-#: How much more than known amounts is planned for.
+#: The factor by which a set may exceed known amounts.
 ROOM = 1.2
 #: Data seldom compresses to less than one part in this many.
 MOST_COMPRESSED = 10
@@ -60,23 +61,24 @@ class Expected:
         return "close" if free < self.about else "fits"
 
     def reason(self) -> str:
-        """Return what the numbers are based on."""
+        """Return the basis of the numbers, in words."""
         how = f"judging by {self.like}" if self.like else "judging by the size of the data"
-        unknown = f"; the size of {', '.join(self.unknown)} is not known"
+        unknown = f"; the size of {', '.join(self.unknown)} is unknown"
         return how + (unknown if self.unknown else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Current bytes by key: of databases on their server, and of what is kept of volumes that were
-    measured."""
+    """Current bytes by key: of databases on their server, and of the archived content of measured
+    volumes."""
 
     databases: Mapping[str, int] = field(default_factory=dict)
     volumes: Mapping[str, int] = field(default_factory=dict)
 
 
 def expect(instance: str, new: NewSet, sets: Sequence[BackupSet], sizes: Sizes) -> Expected:
-    """Return what a new set of this instance needs. `sets` are all that exist, oldest first."""
+    """Return the space that a new set of this instance needs. `sets` are all existing sets, oldest
+    first."""
     earlier = tuple(
         found
         for found in reversed(sets)

@@ -16,7 +16,7 @@ def require_folders(volumes: Sequence[Volume], observed: Observed) -> None:
         if volume.folder is not None and not observed.volume(volume.key).exists:
             raise RequestError(
                 f"path {volume.key} does not exist: there is no folder {volume.folder}",
-                "if it is on a disk of its own, mount that; otherwise create the folder, or "
+                "if it is on a separate disk, mount that disk; otherwise create the folder, or "
                 f"correct paths.{volume.key} in stack.yaml",
             )
 

@@ -16,7 +16,7 @@ class FoundServer:
     """A PostgreSQL server. `user` and the password are texts for stack.yaml, never a value.
 
     `password` is a key of `databases:` and its value; None if the server asks for none. `asked`:
-    the databases are those that the running server has, not those of its environment.
+    the databases were read from the running server, not from its environment.
     """
 
     service: str
@@ -62,8 +62,9 @@ class FoundService:
 class FoundFolder:
     """A path of this machine that is mounted. `shown` is what stack.yaml calls it.
 
-    `files` and `bytes` are None if they could not be counted; `more`: counting was ended early.
-    `unkept` is why sets do not contain a single file that a service can write to.
+    `files` and `bytes` are None if they could not be counted; `more`: counting was ended early. If
+    it is a single file that a service can write to, `unkept` is the reason why sets do not contain
+    it.
     """
 
     shown: str

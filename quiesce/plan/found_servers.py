@@ -68,7 +68,8 @@ def _password(
     defined: Collection[str],
     shown: Callable[[str], str],
 ) -> tuple[str, str] | None:
-    """Return the key of `databases:` and its value: where the password is, and not what it is."""
+    """Return the key of `databases:` and its value, which refers to the password and never contains
+    it."""
     for key in _PASSWORDS:
         if f"{key}_FILE" in has:
             return _of_file(has[f"{key}_FILE"], service, secrets, defined, shown)

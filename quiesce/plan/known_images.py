@@ -55,7 +55,7 @@ _POSTGRES = frozenset(
     "vectorchord-postgres spilo citus postgres-ssl".split()
 )
 DATA_OF_POSTGRES = ("/var/lib/postgresql", "/bitnami/postgresql", "/home/postgres/pgdata")
-#: The last folder of a mount path whose content is made again.
+#: The last folder of mount paths whose content the application creates again.
 _CACHES = frozenset(
     "cache .cache caches model-cache models-cache transcodes transcode transcoding tmp temp "
     "node_modules __pycache__ thumbs-cache".split()
@@ -63,7 +63,7 @@ _CACHES = frozenset(
 _LOGS = frozenset("log logs".split())
 _ROOTS_OF_CACHES = ("/var/cache/", "/tmp/", "/root/.cache/", "/var/tmp/")  # noqa: S108
 _ROOTS_OF_LOGS = ("/var/log/",)
-#: Where a machine keeps itself: never an application's data.
+#: Folders of the machine itself, which never contain data of an application.
 SYSTEM = ("/proc", "/sys", "/dev", "/run", "/var/run", "/etc", "/usr", "/lib", "/bin", "/boot")
 #: Ports on which no HTTP server listens.
 NOT_HTTP = frozenset(

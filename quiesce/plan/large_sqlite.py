@@ -1,6 +1,5 @@
-"""Large SQLite databases of which little changes from set to set. Pure.
-
-Every set contains them whole, so they are most of what a nightly backup reads and stores.
+"""Finds large SQLite databases that hardly change from set to set. Pure. Every set contains a full
+copy of them, so they are most of the data that a nightly backup reads and stores.
 """
 
 from __future__ import annotations
@@ -10,9 +9,9 @@ from dataclasses import dataclass
 
 from quiesce.model import BackupSet, SqliteRecord
 
-#: From this size on, in bytes.
+#: The minimum size, in bytes.
 LARGE = 256 << 20
-#: Up to this share of its bytes and of its rows.
+#: The maximum share of its bytes and of its rows that may differ.
 LITTLE = 0.01
 
 
@@ -31,7 +30,7 @@ class LargeDatabase:
     since: str
 
 
-def large_and_steady(sets: Sequence[BackupSet]) -> tuple[LargeDatabase, ...]:
+def large_unchanged(sets: Sequence[BackupSet]) -> tuple[LargeDatabase, ...]:
     """Return those that hardly differ between the two newest full sets, the largest first.
 
     `sets` are the sets of one instance, oldest first. Safety sets do not count.

@@ -1,6 +1,7 @@
 """Servers whose data files a backup copies while they run. Pure.
 
-Such a copy may not start, or may start and lack data. Stopped, every server's files are whole.
+A server may not start on such a copy, or may start and lack data. The files of a stopped server are
+complete.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def live_server_findings(stack: Stack, services: Sequence[Service]) -> tuple[Fin
 def live_backup_warnings(
     stack: Stack, services: Sequence[Service], mode: Mode, only: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return what a backup in this mode has to say about such servers, a sentence each."""
+    """Return the warnings of a backup in this mode about such servers, a sentence for each."""
     return tuple(
         f"{one.data} contains the files of a {one.software} server, and service {one.service} runs "
         "while they are copied: the copy may be unusable"

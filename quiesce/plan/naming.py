@@ -44,7 +44,7 @@ def set_name(instance: str, now: datetime, taken: Collection[str], mark: str = "
 def has_safety_name(name: str, instance: str) -> bool:
     """Whether `set_name` made this name for a set of `instance`, with the mark `SAFETY`.
 
-    Only for sets of versions that did not record whether a set is a safety set.
+    Used only for sets of versions that did not record whether a set is a safety set.
     """
     beginning, rest = name[: len(instance)], name[len(instance) :]
     return beginning == instance and _SAFETY_NAME.fullmatch(rest) is not None

@@ -153,11 +153,11 @@ def _candidate(
         verified=not damaged,
         accepted=accepted or (same is not None and same.state.accepted),
         amounts=amounts or None,
-        # An encrypted set of then cannot be given pseudonyms of its sources: it is compared by
-        # what it takes there.
+        # For an encrypted set of an earlier version, the pseudonyms of its sources are unknown. So
+        # it is compared by its bytes in the store.
         stored=_stored_bytes(found),
-        # Without a key nothing is proven. To take such a set is a question of the moment; to count
-        # it would let anybody's sets push out ours.
+        # Without a key, the origin of a set is not proven. A person may decide to restore such a
+        # set, but retention must not count it: sets of others could displace ours.
         stranger=not (
             trust in ("signed", "noted")
             or (trust in ("unsigned", "unknown") and sent and same is not None)
@@ -177,7 +177,8 @@ def _stored_bytes(found: OffsiteSet) -> dict[str, int]:
 
 
 def is_ours(trust: Trust) -> bool:
-    """Whether the set is proven to be uploaded from here, or there is nothing to prove it with."""
+    """Whether the set is proven to be uploaded from here, or cannot be checked because there is
+    neither key nor record."""
     return trust in ("signed", "noted", "unknown")
 
 
@@ -224,8 +225,9 @@ def require_trusted(
 
 
 def resolve(stack: Stack, sets: Sequence[OffsiteSet], ref: SetRef, store: str) -> OffsiteSet:
-    """Return the set of `store` that is meant. An index does not say what an encrypted set holds,
-    so `latest:KEY` finds none of those. Raise RequestError where there is no such set."""
+    """Return the set of `store` that `--file` names. The index of an encrypted set does not list
+    its content, so `latest:KEY` finds no encrypted set. Raise RequestError if there is no such
+    set."""
     if ref.is_latest:
         found = [s for s in sets if ref.fits(s.kind, s.contents, safety=s.safety)]
         if not found:

@@ -104,7 +104,7 @@ def start_waves(
     order: Sequence[str],
     declared: Sequence[str] = (),
 ) -> tuple[tuple[Unit, ...], ...]:
-    """Return the units in as few waves as possible, each of which starts when the one before is
+    """Return the units in as few waves as possible. Each wave starts when the one before is
     healthy.
 
     A service is in a later wave than those that it depends on with condition `healthy` or
@@ -134,8 +134,8 @@ def start_waves(
 def start_groups(
     units: Sequence[Unit], services: Sequence[Service], declared: Sequence[str]
 ) -> tuple[tuple[Unit, ...], ...]:
-    """Return units, given in start order, in as few groups as possible of which each may start, or
-    stop, at the same time.
+    """Return units, given in start order, in as few groups as possible. All units of a group may
+    start, or stop, at the same time.
 
     A service is in a later group than those that it depends on, directly or not, and than those
     before it in `declared` (`restart.order`). Replicas are in one group.

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from quiesce.model import BackupSet, ClusterRecord
-from quiesce.observed import Activity, ExternalSession, Meanwhile, Service, Unit, VolumeState
+from quiesce.observed import Activity, ExternalSession, Service, Unit, VolumeState, WrittenBetween
 from quiesce.plan.steps import CheckAddresses, CheckStopped
 
 _RECENT = 3
@@ -59,7 +59,7 @@ def session_words(each: ExternalSession) -> str:
 
 
 def inconsistency(
-    key: str, seen: Meanwhile, rest: Activity | None, ignored: Collection[str]
+    key: str, seen: WrittenBetween, rest: Activity | None, ignored: Collection[str]
 ) -> str:
     """Return why the snapshot of a database is not consistent with the first one, or "".
 
@@ -89,15 +89,15 @@ def ended_sessions(sessions: Sequence[ExternalSession]) -> str:
     )
 
 
-def doubt(key: str, seen: Meanwhile) -> str:
+def doubt(key: str, seen: WrittenBetween) -> str:
     """Return what cannot be proven about the snapshot of a database, or ""."""
     if not seen.transactions or seen.tables:
         return ""
     where = f"changes in {', '.join(seen.unread)}" if seen.unread else "deletions of rows"
     return (
         f"{seen.transactions} transactions ended on the server between the first snapshot and "
-        f"that of {key} without adding rows to it: housekeeping, work in other databases, or "
-        f"{where}"
+        f"the snapshot of {key} without adding rows to it: housekeeping, work in other "
+        f"databases, or {where}"
     )
 
 
@@ -137,7 +137,7 @@ def writers_words(writers: Sequence[str]) -> str:
     )
 
 
-def moved(step: CheckAddresses, services: Sequence[Service]) -> tuple[str, ...]:
+def moved_addresses(step: CheckAddresses, services: Sequence[Service]) -> tuple[str, ...]:
     """Return, per service whose IP address changed, which others may still use the old one.
 
     `services` are the current state. A unit that was restarted since has looked up the address
@@ -172,7 +172,7 @@ def _ran_on(before: Unit, now: Unit | None, network: str) -> bool:
     )
 
 
-def unclean(service: str, exit_code: int | None, clusters: Sequence[ClusterRecord]) -> str:
+def unclean_shutdown(service: str, exit_code: int | None, clusters: Sequence[ClusterRecord]) -> str:
     """Return why a stopped server's files must not be copied, "" if they may be.
 
     `exit_code` is None if it is unknown because nothing was stopped. `clusters` are the data

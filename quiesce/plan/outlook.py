@@ -1,4 +1,4 @@
-"""What is expected of a run: space and downtime. Pure."""
+"""The space and downtime that a run is expected to need. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from quiesce.amounts import duration, size
 from quiesce.plan.expected import Expected
 
-#: The number of earlier runs that are looked at.
+#: The number of earlier runs that are considered.
 RECENT = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a plan is expected to need. `room` is None if it makes no set, or nobody asked.
+    """What a plan is expected to need. `room` is None if the plan makes no set, or if the space was
+    not computed.
 
     `downtimes` are the seconds for which the same services were down in the last runs.
     """
@@ -24,10 +25,10 @@ class Outlook:
     downtimes: tuple[float, ...] = ()
 
     def lines(self) -> tuple[tuple[str, str], ...]:
-        """Return each expectation with what it is based on."""
+        """Return each expectation with its basis."""
         found = []
         if self.room is not None:
-            fact = f"the set needs about {size(self.room.about)}, {size(self.free_bytes)} are free"
+            fact = f"the set needs about {size(self.room.about)}; {size(self.free_bytes)} is free"
             found.append((fact, self.room.reason()))
         if self.downtimes:
             found.append((f"services will be down for {self.span()}", self._runs()))
@@ -43,7 +44,7 @@ class Outlook:
         return "as in the last run" if count == 1 else f"as in the last {count} runs"
 
 
-#: Nothing is expected: there is no earlier run, or nobody asked.
+#: No expectation: there is no earlier run, or nothing was computed.
 UNKNOWN = Outlook()
 
 

@@ -8,7 +8,7 @@ from quiesce.errors import RequestError
 from quiesce.observed import Observed, Unit
 
 
-def unpausing(unit: Unit, engine_kind: str) -> str:
+def resume_command(unit: Unit, engine_kind: str) -> str:
     """Return the command that resumes a paused unit and changes nothing else."""
     if engine_kind == "host":
         return f"kill -CONT -{unit.id.partition(':')[0]}"
@@ -20,7 +20,8 @@ def refuse_paused(observed: Observed, names: Collection[str], why: str) -> None:
     for service in observed.services:
         paused = [unit for unit in service.units if unit.state == "paused"]
         if service.name in names and paused:
+            command = resume_command(paused[0], observed.engine.kind)
             raise RequestError(
                 f"service {service.name} is paused{why}",
-                f"resume it with '{unpausing(paused[0], observed.engine.kind)}', then try again",
+                f"resume it with '{command}', then try again",
             )

@@ -64,7 +64,7 @@ def split(nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], tuple[Step, ...]]:
     return nodes[: len(nodes) - len(rest)], tuple(rest)
 
 
-def left_over(steps: tuple[Step, ...], failed: tuple[Step, ...]) -> tuple[Step, ...]:
+def steps_to_retry(steps: tuple[Step, ...], failed: tuple[Step, ...]) -> tuple[Step, ...]:
     """Return the steps to retry if `failed` of `steps` failed.
 
     Starts and waits belong together: if one failed, all of them are retried.

@@ -1,4 +1,4 @@
-"""The phases of a plan: what a terminal shows of a run instead of every step. Pure."""
+"""The phases of a plan, which a terminal shows instead of single steps. Pure."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def phases_of(plan: s.Plan) -> Mapping[str, str]:
     }
     found = {}
     for position, step in s.steps_of(plan.nodes):
-        # The clean-up of a plan that succeeded may be in the same bracket as its way back.
+        # The clean-up after a success and the steps after a failure may be in the same bracket.
         if "/on_failure/" in position:
             found[position] = PUTTING_BACK
             continue

@@ -7,9 +7,9 @@ import re
 from quiesce.findings import Finding
 from quiesce.observed import Platform
 
-#: Engine, its version, the version of Compose, the storage driver, and how its containers come to
-#: have other user numbers than its machine, if they have. `docs/platforms.md` says what was tried
-#: on each.
+#: The engine, its version, the version of Compose, the storage driver, and the reason why its
+#: containers have other user numbers than its machine, if they have. `docs/platforms.md` says what
+#: was tried on each.
 TRIED = frozenset(
     {
         ("docker", "20.10", "2.26", "overlay2", ""),
@@ -24,7 +24,7 @@ TRIED = frozenset(
 
 
 def platform_findings(platform: Platform | None) -> list[Finding]:
-    """Return what runs the containers, and a warning if nobody has tried this combination."""
+    """Return what runs the containers, and a warning if this combination was never tried."""
     if platform is None:
         return []
     lowest, highest = platform.api
@@ -38,7 +38,7 @@ def platform_findings(platform: Platform | None) -> list[Finding]:
     if key in TRIED:
         return [Finding("ok", "platform", f"{fact}: tried")]
     hint = "run 'inv drill' before you rely on a backup; docs/platforms.md lists what was tried"
-    return [Finding("warning", "platform", f"nobody has tried Quiesce on {fact}", hint)]
+    return [Finding("warning", "platform", f"Quiesce was not tried on {fact}", hint)]
 
 
 def _minor(version: str) -> str:

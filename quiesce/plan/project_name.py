@@ -95,7 +95,7 @@ def _is_doubtful(stack: Stack, other: OtherProject) -> bool:
 
 
 def _other_project(stack: Stack, other: OtherProject) -> tuple[str, str]:
-    """Return the fact, and the line for stack.yaml, whichever of the two stacks is meant."""
+    """Return the fact, and the line for stack.yaml in either case."""
     instance, line = stack.instance, f"'project: {other.project}'"
     return (
         f"runs from this Compose file, and instance {instance.name} is project {instance.project}",

@@ -150,7 +150,7 @@ def _kind(users: Collection[tuple[FoundService, Mount]]) -> tuple[str, _About]:
     names = ", ".join(dict.fromkeys(service.name for service, _ in users))
     reasons = {why_never(mount.target) for _, mount in users}
     if len(reasons) == 1 and (reason := reasons.pop()):
-        target = users_target(users)
+        target = main_target(users)
         comment = f"not backed up: {target} of {names} is {_REASONS[reason]}"
         priority = "regenerable" if reason == "cache" else "optional"
         return "never", _About(f"{reason.capitalize()} of {names}", priority, (comment,))
@@ -163,7 +163,7 @@ def _kind(users: Collection[tuple[FoundService, Mount]]) -> tuple[str, _About]:
             "a backup with --mode live may be unusable"
         )
         return "files", _About(f"{store} data of {names}", "important", (comment,))
-    return "files", _About(f"{users_target(users)} of {names}", "important")
+    return "files", _About(f"{main_target(users)} of {names}", "important")
 
 
 def _kind_of_data(service: FoundService) -> tuple[str, _About]:
@@ -179,7 +179,7 @@ def _is_data(server: FoundServer, target: str) -> bool:
     return inner == outer or outer in inner.parents or inner in outer.parents
 
 
-def users_target(users: Collection[tuple[FoundService, Mount]]) -> str:
+def main_target(users: Collection[tuple[FoundService, Mount]]) -> str:
     """Return the mount path that most of the users have."""
     targets = [mount.target for _, mount in users]
     return max(targets, key=targets.count)
@@ -241,7 +241,7 @@ def _paths(found: FoundStack) -> tuple[list[Entry], list[tuple[str, str]]]:
         if way != "never":
             kept[source] = folder.shown
         key = _unique(_key(PurePosixPath(source).name, "path"), users[0][0].name, taken)
-        entries.append(_path_entry(key, folder, way, about, f"{users_target(users)} of {names}"))
+        entries.append(_path_entry(key, folder, way, about, f"{main_target(users)} of {names}"))
     return entries, asides
 
 
@@ -249,7 +249,7 @@ def _kind_of_path(folder: FoundFolder, users: _Users, names: str) -> tuple[str, 
     if folder.kind != "file":
         return _kind(users)
     comment = f"a single file: {folder.unkept}; keep a copy of it elsewhere"
-    return "never", _About(f"{users_target(users)} of {names}", "important", (comment,))
+    return "never", _About(f"{main_target(users)} of {names}", "important", (comment,))
 
 
 def _path_entry(key: str, folder: FoundFolder, way: str, about: _About, where: str) -> Entry:

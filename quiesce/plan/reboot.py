@@ -9,7 +9,7 @@ from __future__ import annotations
 from quiesce.model import Stack
 from quiesce.observed import Observed, Unit
 from quiesce.plan import order
-from quiesce.plan.services import coming_back
+from quiesce.plan.services import start_wave_nodes
 from quiesce.plan.steps import Bracket, Node, Plan, StartServices, StopServices, walk
 
 
@@ -44,7 +44,7 @@ def with_all_that_ran(
 
     def nodes(units: tuple[Unit, ...]) -> tuple[Node, ...]:
         waves = order.start_waves(units, observed.services, names, names)
-        return coming_back(stack, waves, why)
+        return start_wave_nodes(stack, waves, why)
 
     return (*nodes(before), *pending, *nodes(after))
 

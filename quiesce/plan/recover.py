@@ -17,7 +17,7 @@ from quiesce.plan.steps import Bracket, Node, Plan, ReplaceRows, StopServices, w
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress of a run according to its journal: positions by event."""
+    """The progress of a run according to its journal: the positions of its steps, by event."""
 
     pending: Collection[str] = ()
     begun: Collection[str] = ()

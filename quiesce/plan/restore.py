@@ -28,7 +28,7 @@ from quiesce.plan.restore_request import (
     require_servers,
     rows_alone,
 )
-from quiesce.plan.services import quiet, start_nodes, with_dependents
+from quiesce.plan.services import start_nodes, with_dependents, with_units_stopped
 from quiesce.plan.steps import (
     BlockConnections,
     Bracket,
@@ -79,7 +79,7 @@ def plan_restore(
     body: tuple[Node, ...] = (
         *staging.roles(source, inputs.roles),
         *(
-            rows.beside(chosen.databases, swaps, source, request, inputs)
+            rows.stage(chosen.databases, swaps, source, request, inputs)
             if only_rows
             else staging.scripts(chosen.databases, swaps, source, inputs)
             if isinstance(source, ImportSource)
@@ -87,7 +87,7 @@ def plan_restore(
         ),
         *_stage(observed, chosen, source, request.path),
         *kept.hot,
-        *quiet(
+        *with_units_stopped(
             stack,
             observed,
             units,
@@ -149,7 +149,7 @@ def _in_place(
     why = "in one transaction, which also compares them with the set"
     step = rows.replace_rows(source, target, database.name, why, request)
     discard = DiscardStaging("clean up")
-    body = quiet(
+    body = with_units_stopped(
         stack, observed, units, why_stopped, (*kept.stopped, step), come_back=request.restart
     )
     nodes = (Bracket(f"rows of {source.name}", (), body, on_failure=(discard,)), discard)

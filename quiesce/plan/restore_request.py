@@ -1,4 +1,4 @@
-"""The request of a restore, what it selects from a set, and checks of both. Pure."""
+"""The request of a restore, its selection from a set, and checks of both. Pure."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class RestoreInputs:
     """What the command finds out once, from the source, the scripts and the servers, for the
     planner.
 
-    `migrations` are the databases to migrate after loading, each with the revision to go to;
-    `rows` says where the rows of each database go when rows alone are restored; `roles` are those
+    `migrations` are the databases to migrate after loading, each with the revision to go to; `rows`
+    are the targets of the rows of each database, if only rows are restored; `roles` are the roles
     to create. `taken` are the names of databases that exist on the servers.
     """
 
@@ -76,7 +76,8 @@ class RestoreInputs:
 
 
 def rows_alone(source: RestoreSource, request: RestoreRequest) -> bool:
-    """Whether rows alone are restored: as asked, or because the source has nothing else."""
+    """Whether only rows are restored: because this was requested, or because the source contains
+    nothing else."""
     return request.data_only or source.rows_only
 
 
@@ -128,7 +129,8 @@ def choose(stack: Stack, source: RestoreSource, request: RestoreRequest) -> Chos
 def _require_capable(
     databases: tuple[Database, ...], source: RestoreSource, request: RestoreRequest
 ) -> None:
-    """Raise RequestError if an engine cannot do what is requested, or is not that of the set."""
+    """Raise RequestError if an engine lacks a requested capability, or differs from the engine in
+    the set."""
     for database in databases:
         made_by = engine_in(source, database)
         if made_by != database.engine:
@@ -186,7 +188,7 @@ def check_path(
         or rows_alone(source, request)
     ):
         raise RequestError(
-            "--path needs exactly one volume or path", "name only that one with --only"
+            "--path needs exactly one volume or path", "name exactly one with --only"
         )
     (volume,) = chosen.volumes
     parts = request.path.split("/")

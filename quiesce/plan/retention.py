@@ -113,7 +113,8 @@ def suspicions(sets: Iterable[Candidate], now: datetime) -> tuple[Suspicion, ...
 
 
 def loss(before: Candidate, after: Candidate) -> str:
-    """Return of what `after` contains suspiciously less than `before`, or ""."""
+    """Return a description of the data of which `after` contains suspiciously less than `before`,
+    or ""."""
     if before.amounts is None or after.amounts is None:
         had_, has_ = _stored(before), _stored(after)
     else:
@@ -160,7 +161,8 @@ def _taking_part(members: Iterable[Candidate], now: datetime) -> list[Candidate]
 def _counts(entry: Candidate) -> bool:
     if entry.stranger:
         return False
-    # Nobody verifies a safety set after it was sealed, and it must not stay for ever for that.
+    # A safety set is never verified after it was published; without this exception it would be kept
+    # forever.
     return entry.verified is True or (_is_safety(entry) and entry.verified is None)
 
 
@@ -201,8 +203,8 @@ def _apply_rules(
                 kept[entry.name].append("keep_within")
     for rule, bucket in _BUCKETS.items():
         wanted = getattr(policy, rule) or 0
-        # All that were seen, not only the last: where clocks go back over midnight, a day that
-        # has ended comes again.
+        # All days that were seen, not only the last: if clocks are set back over midnight, a day
+        # occurs again.
         seen: set[str] = set()
         for entry in good:
             name = bucket(entry.created_at.astimezone(zone))
@@ -245,7 +247,8 @@ def _apply_guards(
         elif not has_rules(policy):
             why.append("no rule")
         elif doubted_at is not None and entry.created_at <= doubted_at:
-            # With the doubtful set itself: without it the next run would have no doubt left.
+            # Including the suspicious set: if it were removed, the next run would not detect the
+            # loss.
             why.append("held back")
 
 

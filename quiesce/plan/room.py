@@ -46,7 +46,7 @@ def new_set(stack: Stack, plan: Plan) -> NewSet | None:
     )
 
 
-def usual_set(stack: Stack, observed: Observed) -> NewSet:
+def default_set(stack: Stack, observed: Observed) -> NewSet:
     """Return the full set that a backup without options makes."""
     there = {state.key for state in observed.volumes if state.exists}
     kept = tuple(v.key for v in stack.volumes if v.backup == "files" and v.key in there)
@@ -56,7 +56,7 @@ def usual_set(stack: Stack, observed: Observed) -> NewSet:
     )
 
 
-def another(found: BackupSet) -> NewSet:
+def set_like(found: BackupSet) -> NewSet:
     """Return a set of the same content as this one."""
     manifest = found.manifest
     databases = tuple(record.key for record in manifest.databases)
@@ -82,7 +82,7 @@ def room_finding(expected: Expected, free: int, folder: Path) -> Finding:
     """Return whether the next set fits, as a finding."""
     needs = f"the next set needs about {size(expected.about)}, {expected.reason()}"
     if expected.about == OWN and expected.unknown:
-        needs = "how much the next set needs is unknown"
+        needs = "it is unknown how much the next set needs"
     levels: dict[Verdict, Level] = {"short": "error", "close": "warning", "fits": "ok"}
     verdict = expected.verdict(free)
     hint = "" if verdict == "fits" else free_hint(folder)
@@ -90,7 +90,7 @@ def room_finding(expected: Expected, free: int, folder: Path) -> Finding:
 
 
 def free_hint(folder: Path) -> str:
-    """Return how to get room for a set."""
+    """Return the hint that says how to free space for a set."""
     return (
         f"free some space on the disk of {folder} ('inv prune --dry-run' lists the sets that no "
         "rule keeps)"
@@ -106,7 +106,7 @@ def require_room(expected: Expected, free: int, folder: Path) -> str:
         refuse_short(what, expected.least, free, f"in {folder}", hint)
     if verdict == "close":
         return (
-            f"{what} may need up to {size(expected.about)}, and {size(free)} are free in {folder}: "
+            f"{what} may need up to {size(expected.about)}, and {size(free)} is free in {folder}: "
             "it may not fit"
         )
     if expected.unknown:
@@ -134,5 +134,5 @@ def refuse_short(what: str, needed: int, free: int, where: str, hint: str) -> No
     """Raise RequestError if fewer bytes are free than needed."""
     if free < needed:
         raise RequestError(
-            f"{what} needs {size(needed)}, but only {size(free)} are free {where}".rstrip(), hint
+            f"{what} needs {size(needed)}, but only {size(free)} is free {where}".rstrip(), hint
         )

@@ -40,7 +40,7 @@ class RowsTarget:
     counted: tuple[str, ...]
 
 
-def beside(
+def stage(
     databases: Sequence[Database],
     swaps: Sequence[DatabaseSwap],
     source: RestoreSource,

@@ -189,5 +189,5 @@ def _open(observed: Observed, replaced: Replaced, name: str) -> OpenSet:
 def _closing(stack: Stack, name: str) -> tuple[Node, ...]:
     return (
         RecordStack(name, "so that the set documents its origin"),
-        *backup_plan.sealing(stack, name, WHY),
+        *backup_plan.seal_nodes(stack, name, WHY),
     )

@@ -39,7 +39,7 @@ def ordered(stack: Stack, observed: Observed) -> tuple[str, ...]:
     for name in stack.restart.order:
         if name not in known:
             raise RequestError(
-                f"restart.order names {name}, which is no service of the stack",
+                f"restart.order names {name}, which is not a service of the stack",
                 f"correct or remove it in {stack.file.name}; {suggest(name, known)}",
             )
     return order.start_order(order.dependencies(observed.services), stack.restart.order)
@@ -57,7 +57,7 @@ def chosen(observed: Observed, names: Sequence[str]) -> tuple[str, ...]:
 def with_dependents(
     stack: Stack, observed: Observed, reasons: Mapping[str, str]
 ) -> tuple[tuple[Unit, ...], str]:
-    """Return what must stop, in stop order, and why.
+    """Return the units that must stop, in stop order, and why.
 
     `reasons` maps services to the reason why each must not run. Services that depend on them stop
     too: a proxy that stays up would keep the old address of its upstream and answer 502 forever.
@@ -87,11 +87,11 @@ def start_nodes(
     )
     if bystanders(stack, observed, units):
         # One after another, containers usually get the addresses that they had.
-        return coming_back(stack, waves, why)
-    return coming_back(stack, waves, why, partial(start_step, stack, observed))
+        return start_wave_nodes(stack, waves, why)
+    return start_wave_nodes(stack, waves, why, partial(start_step, stack, observed))
 
 
-def coming_back(
+def start_wave_nodes(
     stack: Stack,
     waves: Sequence[tuple[Unit, ...]],
     why: str,
@@ -122,7 +122,7 @@ def address_nodes(
     return (CheckAddresses(tuple(units), others, "a restarted container may get another address"),)
 
 
-def quiet(
+def with_units_stopped(
     stack: Stack,
     observed: Observed,
     units: Sequence[Unit],
@@ -173,7 +173,7 @@ def quiet(
     if rest:
         stop = (*stop, stop_step(stack, observed, rest, why))
     if loops or held:
-        always = (FreeRestart((*loops, *held), "as it was before"), *always)
+        always = (FreeRestart((*loops, *held), "with the previous restart policy"), *always)
     enter = (*first, *before, *stop)
     window = Bracket(WINDOW, enter, body, always=(*always, *after))
     return (window,) if loops else (*watch, window)
@@ -185,15 +185,18 @@ def _command(entry: Command, word: str) -> RunCommand:
     )
 
 
-def stopped_or_as_before(
+def stop_for_good(
     stack: Stack, observed: Observed, units: Sequence[Unit], why: str, body: tuple[Node, ...]
 ) -> tuple[Node, ...]:
-    """Return a permanent stop, then `body`. If it fails, what ran is started again."""
+    """Return the steps that stop these units for good, then `body`. If a step fails, the units that
+    ran are started again."""
     if not units:
         return body
     stop = stop_step(stack, observed, units, why)
     back = start_nodes(stack, observed, units, "the run did not finish")
-    return (Bracket("stopped, or running as before", (stop,), body, on_failure=back),)
+    return (
+        Bracket("stop services; if a step fails, start them again", (stop,), body, on_failure=back),
+    )
 
 
 def plan_up(
@@ -231,7 +234,7 @@ def wait_services(
     *,
     keep_going: bool = False,
 ) -> WaitServices:
-    """Return the step that waits for these services; it says for each what is checked."""
+    """Return the step that waits for these services, and says how each is checked."""
     servers = {database.service for database in stack.databases}
     unchecked = [name for name in names if not observed.service(name).has_health]
     return WaitServices(
@@ -289,7 +292,7 @@ def plan_stop(stack: Stack, observed: Observed, run: str, names: Sequence[str]) 
     """These services are stopped, and first the services that depend on them."""
     reasons = dict.fromkeys(chosen(observed, names), "was requested")
     units, why = with_dependents(stack, observed, reasons)
-    nodes = stopped_or_as_before(stack, observed, units, why, ())
+    nodes = stop_for_good(stack, observed, units, why, ())
     return _plan(stack, observed, run, "stop", names, nodes)
 
 
@@ -297,7 +300,9 @@ def plan_restart(stack: Stack, observed: Observed, run: str, names: Sequence[str
     """These services, and the services that depend on them, are restarted if they ran."""
     reasons = dict.fromkeys(chosen(observed, names), "was requested")
     units, why = with_dependents(stack, observed, reasons)
-    return _plan(stack, observed, run, "restart", names, quiet(stack, observed, units, why, ()))
+    return _plan(
+        stack, observed, run, "restart", names, with_units_stopped(stack, observed, units, why, ())
+    )
 
 
 def plan_rebuild(stack: Stack, observed: Observed, run: str, names: Sequence[str]) -> Plan:
@@ -323,7 +328,7 @@ def plan_rebuild(stack: Stack, observed: Observed, run: str, names: Sequence[str
     nodes = (
         # Before services stop: building takes long, and may fail.
         BuildServices(tuple(n for n in in_order if n in services), "requested"),
-        *quiet(stack, observed, units, why, replaced),
+        *with_units_stopped(stack, observed, units, why, replaced),
     )
     return _plan(stack, observed, run, "rebuild", names, nodes)
 
@@ -335,7 +340,7 @@ def plan_down(stack: Stack, observed: Observed, run: str, names: Sequence[str]) 
     gone = {unit.service for unit in units} | set(reasons)
     removed = tuple(name for name in reversed(ordered(stack, observed)) if name in gone)
     remove = RemoveServices(removed if names else (), "data is in volumes, which are kept")
-    nodes = stopped_or_as_before(stack, observed, units, why, (remove,))
+    nodes = stop_for_good(stack, observed, units, why, (remove,))
     return _plan(stack, observed, run, "down", names, nodes)
 
 

@@ -1,8 +1,8 @@
-"""The grammar of `--file`: which set, or which file, somebody means. Pure.
+"""The grammar of `--file`, which names a set or a file. Pure.
 
     latest             the newest full set
     latest:KIND        the newest set of this kind: full, data or schema
-    latest:safety      the newest safety set; all other forms of `latest` pass over safety sets
+    latest:safety      the newest safety set; all other forms of `latest` skip safety sets
     latest:KEY         the newest full set with this database or volume
     STORE:…            any of these, or a set's name, in this store of stack.yaml; without
                        anything behind the colon, its `latest`
@@ -27,7 +27,8 @@ _SAFETY = "safety"
 
 @dataclass(frozen=True, slots=True)
 class SetRef:
-    """What a `--file` says: the `latest` of `narrowed`, or a `name`, which may be a path.
+    """The parsed value of `--file`: the `latest` set, limited by `narrowed`, or a `name`, which may
+    be a path.
 
     `store` is the store that was named before it, "" for none.
     """
@@ -38,10 +39,8 @@ class SetRef:
 
     @classmethod
     def parse(cls, text: str, stores: Collection[str] = ()) -> SetRef:
-        """Return what `text` means where these stores are declared.
-
-        A prefix that is no declared store is part of the name. Raise RequestError for a text that
-        names nothing.
+        """Parse `text`; `stores` are the declared stores. A prefix that is not a declared store is
+        part of the name. Raise RequestError for a text that names nothing.
         """
         store, colon, rest = text.partition(":")
         if colon and store in stores:
@@ -80,7 +79,7 @@ class SetRef:
         return f"{self.store}:{self.without_store}" if self.store else self.without_store
 
     def fits(self, kind: SetKind, sources: Collection[str], *, safety: bool) -> bool:
-        """Whether a set is one of those of which `latest` means the newest.
+        """Whether `latest` considers a set; the newest of these is chosen.
 
         `sources` are the keys of the databases and volumes in it.
         """

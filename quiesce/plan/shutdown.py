@@ -18,11 +18,11 @@ from quiesce.plan.backup import (
     Selection,
     check_idle,
     require_databases,
-    sealing,
+    seal_nodes,
     select,
     writers,
 )
-from quiesce.plan.capabilities import able
+from quiesce.plan.capabilities import with_capability
 from quiesce.plan.dumping import dumps
 from quiesce.plan.services import chosen, ordered, start_nodes
 from quiesce.plan.steps import (
@@ -61,11 +61,11 @@ def plan_shutdown(
     that stops. With `force`, a failure leaves the writers stopped, and the rest is stopped too.
     """
     refuse_half_kept(observed, request.keep_running)
-    rows = stack.databases and len(able(stack.databases, "rows")) == len(stack.databases)
+    rows = stack.databases and len(with_capability(stack.databases, "rows")) == len(stack.databases)
     kind: SetKind = "full" if request.full or not rows else "data"
     selection = select(stack, observed, (), kind)
     _require_databases(selection, observed)
-    everything = going_down(stack, observed, request.keep_running)
+    everything = units_to_stop(stack, observed, request.keep_running)
     writing, why = writers(stack, observed, selection)
     first = tuple(unit for unit in writing if unit in everything)
     kept_writers = [unit.service for unit in writing if unit not in everything]
@@ -102,7 +102,12 @@ def plan_shutdown(
     if not request.force:
         back = start_nodes(stack, observed, everything, "no verified set was made")
     nodes = (
-        Bracket("stopped with a verified set, or running as before", enter, body, on_failure=back),
+        Bracket(
+            "stop services; if no verified set is made, start them again",
+            enter,
+            body,
+            on_failure=back,
+        ),
     )
     return _plan(stack, observed, run, nodes)
 
@@ -110,12 +115,12 @@ def plan_shutdown(
 def plan_stop_all(stack: Stack, observed: Observed, request: ShutdownRequest, run: str) -> Plan:
     """Return the plan that stops everything in order, without a backup."""
     refuse_half_kept(observed, request.keep_running)
-    units = going_down(stack, observed, request.keep_running)
+    units = units_to_stop(stack, observed, request.keep_running)
     nodes = (stop_step(stack, observed, units, "forced"),) if units else ()
     return _plan(stack, observed, run, nodes)
 
 
-def going_down(stack: Stack, observed: Observed, kept: Collection[str]) -> tuple[Unit, ...]:
+def units_to_stop(stack: Stack, observed: Observed, kept: Collection[str]) -> tuple[Unit, ...]:
     """Return every running unit except those of kept services, in stop order."""
     units = (unit for unit in observed.running if unit.service not in kept)
     return order.in_stop_order(units, ordered(stack, observed))
@@ -168,16 +173,16 @@ def _body(
         *(check_idle(stack, set_name, selection) if checked else ()),
         *archives,
         *dumps(set_name, selection.databases, kind),
-        *sqlite.checking(set_name, selection.volumes),
+        *sqlite.check_step(set_name, selection.volumes),
         RecordStack(set_name, "so that the set documents its origin"),
-        *coverage.finding(
+        *coverage.find_step(
             stack,
             set_name,
             coverage.kinds_of(kind, "consistent", ()),
             request.undeclared,
             request.left_databases,
         ),
-        *sealing(stack, set_name, "every member is complete"),
+        *seal_nodes(stack, set_name, "every member is complete"),
     )
 
 

@@ -13,24 +13,25 @@ from quiesce.model import SqliteRecord, Volume, VolumeRecord
 from quiesce.plan.steps import CheckSqlite, CopySqlite, Node, RequireSqlite
 
 
-def copying(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
-    """Return the step of a live backup that replaces what was archived while services wrote."""
+def copy_step(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
+    """Return the step of a live backup that copies the databases which were archived while services
+    wrote."""
     if not volumes:
         return ()
     why = "services write to them, so the archived files may be inconsistent"
     return (CopySqlite(set_name, tuple(volume.key for volume in volumes), why),)
 
 
-def checking(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
-    """Return the step that checks what is in the archives of these volumes."""
+def check_step(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
+    """Return the step that checks the SQLite databases in the archives of these volumes."""
     if not volumes:
         return ()
     why = "a damaged database is found now, not after a restore"
     return (CheckSqlite(set_name, tuple(volume.key for volume in volumes), why),)
 
 
-def requiring(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
-    """Return the step that fails if one is damaged; the set stays published."""
+def require_step(set_name: str, volumes: Sequence[Volume]) -> tuple[Node, ...]:
+    """Return the step that fails if a database is damaged; the set stays published."""
     if not volumes:
         return ()
     return (RequireSqlite(set_name, "a copy of a damaged database is damaged, too"),)
@@ -41,8 +42,10 @@ def damaged(volumes: Iterable[VolumeRecord]) -> tuple[tuple[VolumeRecord, Sqlite
     return tuple((record, one) for record in volumes for one in record.sqlite or () if one.problems)
 
 
-def worse(recorded: Iterable[SqliteRecord], found: Iterable[SqliteRecord]) -> tuple[str, ...]:
-    """Return what is wrong with databases that were good when they were recorded."""
+def new_problems(
+    recorded: Iterable[SqliteRecord], found: Iterable[SqliteRecord]
+) -> tuple[str, ...]:
+    """Return the problems of databases that were good when they were recorded."""
     now = {one.file: one for one in found}
     wrong = []
     for one in recorded:
@@ -60,7 +63,7 @@ def worse(recorded: Iterable[SqliteRecord], found: Iterable[SqliteRecord]) -> tu
 def without_excluded_parts(
     found: Iterable[SqliteRecord], exclude: Sequence[str]
 ) -> tuple[SqliteRecord, ...]:
-    """Return the records; one whose log or journal is excluded cannot be judged by its copy."""
+    """Return the records. A database whose log or journal is excluded counts as not checked."""
     exclusion = Exclusion(exclude)
 
     def judged(one: SqliteRecord) -> SqliteRecord:
@@ -73,7 +76,7 @@ def without_excluded_parts(
     return tuple(map(judged, found))
 
 
-def in_words(records: Iterable[SqliteRecord]) -> str:
+def summary(records: Iterable[SqliteRecord]) -> str:
     """Return how many databases were found, and how many of them are good."""
     found = list(records)
     if not found:

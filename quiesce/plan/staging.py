@@ -80,10 +80,12 @@ def plan_beside(
                 BlockConnections(
                     database.service, (swap.side,), "a database in use cannot be renamed"
                 ),
-                SwapDatabases(database.service, swaps, "only a complete database gets the name"),
+                SwapDatabases(
+                    database.service, swaps, "only a complete database gets its final name"
+                ),
             ),
             on_failure=(drop, DiscardStaging("clean up after a failed restore")),
-            on_success=(UnmarkDatabase(database.key, name, "the run has finished with it"),),
+            on_success=(UnmarkDatabase(database.key, name, "no longer needed"),),
         ),
         DiscardStaging("clean up"),
     )

@@ -1,9 +1,9 @@
 """The steps of plans: one frozen dataclass per effect, each a goal with a reason.
 
 Every step is idempotent, so a recovery may repeat it. Fields are plain values: keys of
-`stack.yaml`, names, paths as text; never a client, a password or a function. A new step needs its
-class here, with its sentence, and its handler in `execute/handlers`; an architecture test compares
-them.
+`stack.yaml`, names, paths as text; never a client, a password or a function. A new step needs a
+class with a sentence here, and a handler in `execute/handlers`; an architecture test checks that
+both exist.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class HoldRestart(Step):
 
 @dataclass(frozen=True, slots=True)
 class FreeRestart(Step):
-    """These units have the restart policy again that they had when observed."""
+    """These units have the restart policy that they had when observed."""
 
     units: tuple[Unit, ...]
     why: str
@@ -273,7 +273,8 @@ class OpenSet(Step):
 
 @dataclass(frozen=True, slots=True)
 class ExportSnapshot(Step):
-    """What a dump of this kind will contain is fixed, and tables are locked against rewrites."""
+    """A snapshot is exported that a dump of this kind will show, and tables are locked against
+    rewrites."""
 
     former: ClassVar[str] = "HoldSnapshot"
 
@@ -400,7 +401,7 @@ class DumpDatabase(Step):
 
 @dataclass(frozen=True, slots=True)
 class WriteScript(Step):
-    """The held snapshot of this database is written to `backups/` as SQL script `file`."""
+    """The exported snapshot of this database is written to `backups/` as SQL script `file`."""
 
     database: str
     kind: SetKind
@@ -669,7 +670,8 @@ class PinSet(Step):
 
 @dataclass(frozen=True, slots=True)
 class AcceptSet(Step):
-    """It is recorded that this set may contain much less than the previous one."""
+    """The user's confirmation is recorded that this set may contain much less than the previous
+    one."""
 
     set: str
     why: str
@@ -724,8 +726,8 @@ class UnmarkDatabase(Step):
 
 @dataclass(frozen=True, slots=True)
 class CreateDatabase(Step):
-    """An empty database `name` exists beside the live one, with the set's encoding and locale, or
-    without a set with those of the live one.
+    """An empty database `name` exists beside the live one, with the set's encoding and locale, or,
+    without a set, those of the live database.
     """
 
     set: str
@@ -834,8 +836,8 @@ class ReplaceRows(Step):
 
 @dataclass(frozen=True, slots=True)
 class FinishDatabase(Step):
-    """Database `name` has statistics, and owner, settings and grants as in the set, or without a
-    set as in the live database.
+    """Database `name` has statistics, and the owner, settings and grants of the set or, without a
+    set, of the live database.
     """
 
     set: str

@@ -135,7 +135,7 @@ def _recovery(place: Place, call: Call) -> str:
     return "\n".join(
         [
             *_head(place, _described(place, "recovery after a boot")),
-            # The engine may answer later than the units say.
+            # The engine may answer only some time after its unit has started.
             "Restart=on-failure",
             "RestartSec=20",
             f"ExecStart={_command(call)}",
@@ -160,7 +160,7 @@ def _head(place: Place, description: str) -> list[str]:
         "UMask=0077",
         f"StandardOutput=append:{place.log.replace('%', '%%')}",
         "StandardError=inherit",
-        # TERM to the run alone: its children put services back, and are not to be ended first.
+        # SIGTERM goes to the run only: the run needs its child processes to start services again.
         "KillMode=mixed",
         f"TimeoutStopSec={STOP_TIMEOUT}",
     ]

@@ -15,7 +15,7 @@ from quiesce.plan import safety
 from quiesce.plan.naming import suffix_of
 from quiesce.plan.restore import by_server, users
 from quiesce.plan.restore_request import Chosen, refuse_external_users, require_servers
-from quiesce.plan.services import quiet, start_nodes
+from quiesce.plan.services import start_nodes, with_units_stopped
 from quiesce.plan.steps import (
     BlockConnections,
     Bracket,
@@ -81,7 +81,9 @@ def plan_undo(
     exchange = Bracket(
         "exchange", fences, (*back, *starts), on_failure=again, forward_from=len(back)
     )
-    body = quiet(stack, observed, units, why, (exchange,), come_back=restart, boot_safe=False)
+    body = with_units_stopped(
+        stack, observed, units, why, (exchange,), come_back=restart, boot_safe=False
+    )
     replaced = safety.Replaced(chosen.databases, chosen.volumes)
     after: tuple[Node, ...] = (
         ForgetPending(former, "its restore is undone"),

@@ -9,7 +9,7 @@ from quiesce.plan.steps import Bracket, Node, StartServices, StopServices, names
 
 
 def windows(nodes: tuple[Node, ...]) -> Iterator[tuple[str, Bracket]]:
-    """Yield position and bracket of every time in which services are stopped."""
+    """Yield position and bracket of every window of a plan."""
     for position, node in walk(nodes):
         if isinstance(node, Bracket) and is_window(node):
             yield position, node
@@ -21,7 +21,7 @@ def is_window(node: Bracket) -> bool:
 
 
 def stopped(window: Bracket) -> str:
-    """Return what is stopped in a window, in words."""
+    """Return the services that are stopped in a window, in words."""
     return names(tuple(unit for step in _stops(window) for unit in step.units))
 
 
@@ -32,7 +32,7 @@ def stopped_services(nodes: tuple[Node, ...]) -> frozenset[str]:
 
 
 def starts_again(window: Bracket) -> bool:
-    """Whether what is stopped runs again after the window."""
+    """Whether the stopped services run again after the window."""
     return any(isinstance(step, StartServices) for _, step in steps_of(window.always))
 
 

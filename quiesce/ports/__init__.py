@@ -1,4 +1,5 @@
-"""What Quiesce needs from the world, as Protocols whose docstrings are promises.
+"""What Quiesce needs from other systems: protocols. Every docstring is a promise that
+implementations keep.
 
 Every method either reaches its goal or raises a `QuiesceError` with a fact and a hint. Methods
 state goals, so they are idempotent. Adapters implement them in `adapters/`; the contract suites
@@ -17,11 +18,11 @@ from quiesce.ports.capabilities import (
     Tied,
 )
 from quiesce.ports.databases import (
+    BlockedAnotherSession,
     DatabaseAdmin,
     DatabaseDriver,
     DumpReading,
     Handover,
-    InTheWay,
     Migrator,
     Shell,
 )
@@ -42,6 +43,7 @@ from quiesce.ports.volumes import SqliteCopies, VolumeIO, VolumeSize, VolumeSurv
 __all__ = [
     "DIRECTORY",
     "BackupStore",
+    "BlockedAnotherSession",
     "Clock",
     "CommandLine",
     "DatabaseAdmin",
@@ -53,7 +55,6 @@ __all__ = [
     "EventSink",
     "Globals",
     "Handover",
-    "InTheWay",
     "LoadedRows",
     "Measured",
     "Migrator",

@@ -1,4 +1,4 @@
-"""What only some engines of databases do: one protocol for each capability that has methods.
+"""One protocol for each capability that has methods and that only some database engines have.
 
 `model/engines.py` says which engines have which. A driver implements the protocols of the
 capabilities that its engine has there, and no others.
@@ -24,7 +24,7 @@ from quiesce.ports.runtime import Progress
 
 @dataclass(frozen=True, slots=True)
 class DatabaseContents:
-    """What a database contains, for comparing with the fields of a `DatabaseRecord`."""
+    """The content of a database, to compare with the fields of a `DatabaseRecord`."""
 
     tables: tuple[TableRecord, ...]
     sequences: tuple[SequenceRecord, ...]
@@ -34,12 +34,11 @@ class DatabaseContents:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How a database differs from the one that rows were dumped from.
-
-    `problems` prevent them from being loaded. `lossy` are changes of types that could change
-    values silently, in the tables `changed`. `left` are tables that contain rows and are not in
-    the dump: they would keep their rows. `code` are tables that would call functions from a
-    restored file while rows are loaded, with the rights of a superuser.
+    """How a database differs from the one that rows were dumped from. `problems` prevent the rows
+    from being loaded. `lossy` are type changes that could change values silently, in the tables
+    `changed`. `left` are tables that contain rows and are not in the dump: they would keep their
+    rows. `code` are tables that would call functions from a restored file while rows are loaded,
+    with the rights of a superuser.
     """
 
     problems: tuple[str, ...] = ()
@@ -51,11 +50,12 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class LoadedRows:
-    """How many tables and rows were loaded, and what was restored differently, in words."""
+    """The numbers of tables and rows that were loaded, and what was restored differently, in
+    words."""
 
     tables: int
     rows: int
-    eased: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -63,8 +63,8 @@ class Globals(Protocol):
     """The capability `globals`: users or roles that belong to the server."""
 
     def dump_globals(self, service: str, directory: Path, file: str) -> None:
-        """Write the roles of the service's server, and what else belongs to it, without passwords
-        unless `roles` of stack.yaml wants them."""
+        """Write the roles of the service's server, and other objects of the whole server. Passwords
+        are left out unless `roles` in stack.yaml requests them."""
         ...
 
     def missing_roles(
@@ -113,13 +113,12 @@ class Rows(Protocol):
     ) -> LoadedRows:
         """Replace the rows of the tables in `directory/file` with those in the file.
 
-        In one transaction: if `name` is the live database, other sessions see either the old or
-        the new rows. Alembic's version table is not changed. `check` is called with the new
-        contents, and an exception from it rolls everything back. Return what differs from the
-        backup or from what one would expect. Foreign keys that rows violated when the set was
-        made stay as they are in the schema; such checks are for new rows only. Other violated
-        constraints need `not_valid`; materialized views that cannot be refreshed need
-        `skip_broken`.
+        In one transaction: if `name` is the live database, other sessions see either the old or the
+        new rows. Alembic's version table is not changed. `check` is called with the new contents,
+        and an exception from it rolls everything back. Return all differences from the backup.
+        Foreign keys that rows violated when the set was made stay as they are in the schema; checks
+        that rows violated then are restored for new rows only. Other violated constraints need
+        `not_valid`; materialized views that cannot be refreshed need `skip_broken`.
         """
         ...
 
@@ -129,7 +128,7 @@ class Scripts(Protocol):
     """The capability `scripts`: plain SQL files, also those that others wrote."""
 
     def script(self, database: Database, kind: SetKind, progress: Progress) -> Path:
-        """Write what is held as a complete plain SQL script into the run's scratch folder, and
+        """Write the held content as a complete plain SQL script into the run's scratch folder, and
         return its path."""
         ...
 
@@ -149,17 +148,18 @@ class Scripts(Protocol):
         until `finish`."""
         ...
 
-    def working_as(self, database: Database, name: str) -> Database:
-        """The database with the login that may run code in database `name`: after `load_script`
-        and until `finish` that of the role without rights, otherwise its own."""
+    def login_for(self, database: Database, name: str) -> Database:
+        """Return the database with the login that may run code in database `name`: between
+        `load_script` and `finish` the login of the role without rights, otherwise the database's
+        own."""
         ...
 
 
 @runtime_checkable
 class Tied(Protocol):
-    """The capability `ties`: what an exchange would lose, or what prevents it."""
+    """The capability `ties`: finds objects that an exchange would lose, or that prevent it."""
 
     def ties(self, database: Database) -> Ties:
-        """Return what ties the live database to others, such as slots, and transactions that were
-        prepared and never ended. Changes nothing."""
+        """Return the replication objects of the live database, such as slots, and transactions that
+        were prepared and never ended. Changes nothing."""
         ...

@@ -1,4 +1,4 @@
-"""What Quiesce needs from database servers, whatever their engine is, and from migrations."""
+"""What Quiesce needs from database servers of every engine, and from migrations."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from quiesce.model import (
 from quiesce.observed import (
     Activity,
     DatabaseState,
-    Meanwhile,
     MissingRight,
+    WrittenBetween,
 )
 from quiesce.obstacles import Obstacle
 from quiesce.ports.capabilities import DatabaseContents, Globals, Rows, Scripts, Tied
@@ -27,8 +27,8 @@ from quiesce.ports.runtime import Progress
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """The owner of what a script created. `members` can use it as the owner does. `invokers` are
-    functions that were changed from SECURITY DEFINER to SECURITY INVOKER."""
+    """The owner of the objects that a script created. `members` have the owner's rights. `invokers`
+    are functions that were changed from SECURITY DEFINER to SECURITY INVOKER."""
 
     owner: str
     members: tuple[str, ...]
@@ -37,8 +37,8 @@ class Handover:
 
 @dataclass(frozen=True, slots=True)
 class DumpReading:
-    """The result of reading a dump to its end: what is `wrong` with it, or why it could not be
-    read; both "" for a good one."""
+    """The result of reading a dump to its end: `wrong` is its defect, `unread` the reason why it
+    could not be read; both are "" for a good dump."""
 
     wrong: str = ""
     unread: str = ""
@@ -46,26 +46,26 @@ class DumpReading:
 
 @dataclass(frozen=True, slots=True)
 class Shell:
-    """The command line of a server's own client, to run beside its service. `typed`: a person types
-    at it, so it gets a terminal."""
+    """The command line of a server's own client, to run beside its service. `typed`: it is
+    interactive, so it gets a terminal."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(repr=False)
     typed: bool
 
 
-class InTheWay(QuiesceError):
-    """What a driver holds blocked another session for too long, and was released."""
+class BlockedAnotherSession(QuiesceError):
+    """Locks of a driver blocked another session for too long, and were released."""
 
 
 class DatabaseDriver(Protocol):
-    """What every engine does: queries, dumps, loads and exchanges.
+    """The methods that every engine has: queries, dumps, loads and exchanges.
 
     A driver is an adapter for the servers of one engine. It is given databases of that engine only.
-    What only some engines do is in the protocols below, each of which belongs to a capability of
-    `model/engines.py`. Several databases may be dumped at once by several threads, each database
-    by one thread. A driver finds and ends whatever a dead run left on the servers, so the names of
-    its sessions contain the run's id.
+    The protocols for the capabilities of `model/engines.py`, which only some engines have, are in
+    `capabilities.py`. Several databases may be dumped at once by several threads, each database by
+    one thread. A driver finds and ends the sessions that a dead run left on the servers, so their
+    names contain the run's id.
     """
 
     def observe(self, databases: Sequence[Database]) -> tuple[DatabaseState, ...]:
@@ -77,9 +77,9 @@ class DatabaseDriver(Protocol):
         """Wait until the server of this database answers a query, and return "".
 
         The server is reached as clients reach it, so the temporary server of an image's first
-        start, which listens on its socket only, does not count. Return why if the server refuses
-        the declared user: it answers, but cannot be asked. `still_up` is called between attempts
-        and may raise. Raise QuiesceError if it does not answer within so many seconds.
+        start, which listens on its socket only, does not count. If the server refuses the declared
+        user, return the reason: it answers, but cannot be queried. `still_up` is called between
+        attempts and may raise. Raise QuiesceError if it does not answer within so many seconds.
         """
         ...
 
@@ -88,52 +88,52 @@ class DatabaseDriver(Protocol):
         ...
 
     def obstacles(self, database: Database) -> tuple[Obstacle, ...]:
-        """Return what in the live database's catalogs would make a restore of its dump fail.
-        Reads no rows."""
+        """Return the obstacles in the live database's catalogs that would make a restore of its
+        dump fail. Reads no rows."""
         ...
 
-    def preparing(self, databases: Sequence[Database]) -> tuple[str, ...]:
-        """Return why not all these databases can be held at once: limits, connections, rights.
-        Empty when they can. Tries it briefly. The `hold` of one may then hold the others of its
-        server too, so that all show one moment. Locks of other sessions do not count, because a
-        backup may stop the services that hold them."""
+    def rehearse(self, databases: Sequence[Database]) -> tuple[str, ...]:
+        """Hold all these databases at once for a moment, and return the problems: limits,
+        connections, rights. Afterwards, the `hold` of one of them may also hold the others of its
+        server, so that all show one moment. Locks of other sessions do not count, because a backup
+        may stop the services that hold them."""
         ...
 
     def hold(self, database: Database, kind: SetKind = "full") -> None:
-        """Fix what the next dump or script of this database contains: what is committed now.
-
-        It stays so until `release`, whatever other sessions write afterwards (for an engine
-        without `snapshots`: as long as they do not write). Returns only when that is certain: the
-        server has the snapshot, or the dump of `kind` has begun and was seen to have it. Has no
-        effect on a database that is held. Blocks no readers and, once it has returned, no writers
-        of rows. Changes of tables that would be missing from the dump are prevented or found: the
-        dump fails and names them. What is held and blocks another session for longer than
-        `lock_patience` of stack.yaml is released, and the dump raises `InTheWay`.
+        """Hold the current committed content of this database for its next dump or script, until
+        `release`. Later writes of other sessions are not in the dump (for an engine without
+        `snapshots`, no other session may write). Returns only when it is certain that the dump will
+        show this content: the server has exported the snapshot, or the dump of `kind` has begun and
+        provably uses it. Has no effect on a database that is held. Blocks no readers and, once it
+        has returned, no writers of rows. Schema changes that would be missing from the dump are
+        prevented or detected: the dump fails and names the tables. If the hold blocks another
+        session for longer than `lock_patience` of stack.yaml, it is released, and the dump raises
+        `BlockedAnotherSession`.
         """
         ...
 
     def activity(self, databases: Sequence[Database]) -> Activity:
-        """Return the other sessions in these databases, and the databases that contain, as they
-        are held, transactions that the first one held on the server does not. Changes nothing."""
+        """Return the other sessions in these databases, and the databases whose held content
+        includes transactions that the content held first on the server does not include. Changes
+        nothing."""
         ...
 
-    def meanwhile(self, database: Database) -> Meanwhile:
-        """Return what was written into a database by transactions that its snapshot contains and
-        the first snapshot of the server does not. Call it after the dump."""
+    def written_between(self, database: Database) -> WrittenBetween:
+        """Return the writes to a database by transactions that its snapshot contains and the first
+        snapshot of the server does not. Call it after the dump."""
         ...
 
     def release(self, database: Database) -> None:
-        """End what holds this database, if it is held."""
+        """End the hold of this database, if there is one."""
         ...
 
     def dump(
         self, database: Database, kind: SetKind, directory: Path, file: str, progress: Progress
     ) -> DatabaseRecord:
-        """Dump what is held to `directory/file` and return a record of its contents.
-
-        The record is of the same instant as the dump. Without a `hold` before, it holds and
-        releases by itself. The file is complete and synced, or an error is raised. The format is
-        the engine's own; `load` reads it.
+        """Dump the held content to `directory/file` and return a record of it. The record is of the
+        same instant as the dump. If the database is not held, it is held and released for the dump.
+        The file is complete and synced, or an error is raised. The format is the engine's own;
+        `load` reads it.
         """
         ...
 
@@ -141,8 +141,8 @@ class DatabaseDriver(Protocol):
         self, record: DatabaseRecord, directory: Path, file: str, *, running: bool
     ) -> DumpReading:
         """Read `directory/file`, a dump with this record, to its end. `running`: the record's
-        service runs, so its client may be used. Changes nothing. Raise QuiesceError if it could
-        not be checked for another reason than the dump."""
+        service runs, so its client may be used. Changes nothing. Raise QuiesceError if the dump
+        could not be checked for a reason that has nothing to do with it."""
         ...
 
     def check_loadable(
@@ -159,8 +159,8 @@ class DatabaseDriver(Protocol):
 
     def create(self, database: Database, name: str, record: DatabaseRecord | None) -> None:
         """Create an empty database `name` on the server of `database`, like the record or the
-        live one. It is marked as made by this run. One that this run made before is made anew;
-        any other, and the live one, is refused."""
+        live one. It is marked as made by this run. If this run created it before, it is created
+        again; any other existing database, and the live one, is refused."""
         ...
 
     def load(
@@ -179,8 +179,8 @@ class DatabaseDriver(Protocol):
 
         Raise NotRestorable, listing everything, if entries of the dump cannot be restored. With
         `not_valid` (a capability), violated constraints are restored for new rows only; with
-        `skip_broken` (another one), other entries are left out, but never rows. Any other error is
-        raised as well. `record` is the set's record of the database.
+        `skip_broken` (another capability), other entries are left out, but never rows. Other errors
+        are raised as they are. `record` is the set's record of the database.
         """
         ...
 
@@ -206,18 +206,17 @@ class DatabaseDriver(Protocol):
         ...
 
     def shell(self, database: Database, argv: Sequence[str], run: str) -> Shell:
-        """Return the client for a person, connected to the live database. `argv` are further
-        arguments; no password is in any. `remove_orphans(run)` ends its session. Contacts
-        nothing."""
+        """Return the command of an interactive client that is connected to the live database.
+        `argv` are further arguments; none of the arguments contains a password.
+        `remove_orphans(run)` ends its session. Contacts nothing."""
         ...
 
     def finish(
         self, database: Database, name: str, record: DatabaseRecord | None
     ) -> Handover | None:
         """Renew the statistics of database `name`, and apply owner, settings and grants of the
-        database object.
-
-        What a script created gets an owner that is not a superuser, which is returned."""
+        database object. If a script was loaded, its objects get an owner that is not a superuser,
+        and this owner is returned."""
         ...
 
     def block_connections(self, service: str, names: Sequence[str]) -> None:
@@ -232,7 +231,7 @@ class DatabaseDriver(Protocol):
         """Exchange all databases at once, and allow connections to the live ones.
 
         Either all of it happens or an error is raised, and then `put_back` restores the state
-        before. Repeated, it has no effect. Without its side database nothing changes.
+        before. A repeated call has no effect. If a staging database is missing, nothing changes.
         """
         ...
 
@@ -245,10 +244,9 @@ class DatabaseDriver(Protocol):
         ...
 
     def drop(self, database: Database, name: str, suffix: str) -> None:
-        """Drop database `name`. Refuses a name that, read back from the server, lacks `suffix`,
-        and a declared one.
-
-        What ties it to others is dropped too. Raise CannotDrop if the server refuses.
+        """Drop database `name`. Refuses a declared database, and one whose name, read back from the
+        server, does not end with `suffix`. Its replication objects are dropped too. Raise
+        CannotDrop if the server refuses.
         """
         ...
 
@@ -264,11 +262,12 @@ class DatabaseDriver(Protocol):
 
 
 class DatabaseAdmin(DatabaseDriver, Globals, Rows, Scripts, Tied, Protocol):
-    """The databases of a stack, whatever their engines are.
+    """The databases of a stack, of all engines.
 
-    Each call goes to the driver of the database's engine. What an engine cannot do is refused by
-    name with a RequestError, except questions whose answer is then empty (`ties`,
-    `missing_roles`). Sequences of databases may mix engines; those of one service do not.
+    Each call goes to the driver of the database's engine. If an engine lacks a capability, its
+    methods raise a RequestError that names the engine; only `ties` and `missing_roles` return an
+    empty result instead. A sequence of databases may mix engines, but all databases of one service
+    have the same engine.
     """
 
 

@@ -24,7 +24,7 @@ from quiesce.observed import (
     VolumeState,
 )
 
-#: In the argv of a tool: replaced by where the tool sees the folder it was given.
+#: In the argv of a tool: replaced by the path under which the tool sees its folder.
 DIRECTORY = "{directory}"
 Progress = Callable[[str, int], None]
 
@@ -34,7 +34,7 @@ Progress = Callable[[str, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a TCP port is reached from this machine."""
+    """The address at which this machine reaches a TCP port."""
 
     host: str
     port: int
@@ -54,7 +54,7 @@ class Runtime(Protocol):
     """Where services run: in Docker Compose, or as processes on this machine."""
 
     def engine(self) -> Engine:
-        """Which engine this is. Raise RequestError when it cannot be reached."""
+        """Return the engine. Raise RequestError when it cannot be reached."""
         ...
 
     def services(self) -> tuple[Service, ...]:
@@ -65,8 +65,8 @@ class Runtime(Protocol):
         ...
 
     def other_projects(self) -> tuple[OtherProject, ...]:
-        """Return the projects that run from this stack's Compose files, without this one and those
-        of other instances."""
+        """Return the projects that run from this stack's Compose files, except this one and the
+        projects of other instances."""
         ...
 
     def volumes(self, declared: Sequence[Volume]) -> tuple[VolumeState, ...]:
@@ -127,16 +127,15 @@ class Runtime(Protocol):
 
         Calls `waiting` with the name of the service it waits for. Returns the seconds per service.
         Raise ServiceFailed naming every service that did not become healthy within `timeout`
-        seconds or of which a unit ended, with its last log lines as details. A failure of one does
-        not end the wait for the others. A unit that kept restarting when observed is not waited
-        for.
+        seconds, or whose unit ended, with its last log lines as details. A failure of one does not
+        end the wait for the others. The wait leaves out units that kept restarting when observed.
         """
         ...
 
     def await_entry_point(self, service: str, seconds: float) -> str | None:
         """Wait until the entry point of this service's image has prepared its data, after which it
-        starts its final server. Return None if there was nothing to wait for, "" if it is done,
-        and what it still runs after so many seconds."""
+        starts its final server. Return None if there was nothing to wait for, "" if the entry point
+        has ended, and after so many seconds the program that it still runs."""
         ...
 
     def endpoint(self, service: str, port: int) -> Endpoint:
@@ -175,8 +174,8 @@ class Runtime(Protocol):
         ...
 
     def stack_files(self) -> StackFiles:
-        """Return the files from which the stack is defined, without any that may contain a secret;
-        these are named. Only files of this machine."""
+        """Return the files that define the stack. Files that may contain a secret are left out and
+        named. Only files of this machine are read."""
         ...
 
     def images(self) -> Mapping[str, str]:
@@ -188,9 +187,9 @@ class Runtime(Protocol):
         ...
 
     def seen_starting(self, services: Sequence[str], volumes: Sequence[str]) -> tuple[str, ...]:
-        """Return what was started since `watch_starts`, even if it has ended: these services, and
-        containers with write access to one of these volumes. Empty without `watch_starts`. Raise
-        QuiesceError if it cannot be determined."""
+        """Return which of these services, and which containers with write access to one of these
+        volumes, were started since `watch_starts`, even if they have ended. Empty without
+        `watch_starts`. Raise QuiesceError if it cannot be determined."""
         ...
 
     def lock_project(self, folder: Path, run: str, earlier: Collection[str]) -> None:
@@ -212,7 +211,7 @@ class Runtime(Protocol):
         ...
 
     def remove_orphans(self, run: str) -> tuple[str, ...]:
-        """Remove helpers that carry this run's label. Return what was removed."""
+        """Remove the helpers with this run's label, and return their names."""
         ...
 
     def close(self) -> None: ...
@@ -289,7 +288,7 @@ class Project(Protocol):
         """
         ...
 
-    def beside(
+    def command_beside(
         self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
     ) -> CommandLine:
         """Return how to run a program of the service's own image in the running service's network,
@@ -302,7 +301,7 @@ class Project(Protocol):
         its last output if it fails or takes longer than `seconds`."""
         ...
 
-    def following(self, services: Sequence[str], lines: int) -> CommandLine:
+    def follow_logs(self, services: Sequence[str], lines: int) -> CommandLine:
         """Return how to print the last lines of these services' logs, and then each new one."""
         ...
 

@@ -51,7 +51,7 @@ class Offsite(Protocol):
         ...
 
     def accept(self, store: str, name: str) -> None:
-        """Record that it is correct that a set uploaded from here contains so little."""
+        """Record that a user confirmed the small content of a set uploaded from here."""
         ...
 
     def damaged(self, store: str) -> frozenset[str]:
@@ -69,7 +69,8 @@ class Offsite(Protocol):
         ...
 
     def verify(self, store: str, name: str, progress: Progress) -> tuple[str, ...]:
-        """Read every object of the set completely; return what is wrong, naming the member."""
+        """Read every object of the set completely; return the problems, each with the member's
+        name."""
         ...
 
     def pull(self, store: str, name: str, directory: Path, progress: Progress) -> Path:
@@ -167,7 +168,7 @@ class BackupStore(Protocol):
         ...
 
     def verify(self, backup: BackupSet, progress: Progress) -> tuple[str, ...]:
-        """Everything wrong with the set, each naming the member. Empty when good."""
+        """Return every problem of the set, each with the member's name; nothing for a good set."""
         ...
 
     def adopt(self, path: Path) -> BackupSet:
@@ -183,7 +184,7 @@ class BackupStore(Protocol):
         ...
 
     def remember(self, name: str, state: SetState) -> None:
-        """Keep the set's mutable facts."""
+        """Store the set's mutable facts."""
         ...
 
     def remove(self, name: str) -> None:

@@ -29,8 +29,8 @@ class VolumeSize:
 
 @dataclass(frozen=True, slots=True)
 class VolumeSurvey:
-    """What patterns would exclude from a volume, and what would be `kept`. `unmatched` are the
-    patterns that match nothing."""
+    """What patterns would exclude from a volume, and what would be archived (`kept`). `unmatched`
+    are the patterns that match nothing."""
 
     kept: VolumeSize
     left_out: tuple[LeftOut, ...]
@@ -128,9 +128,9 @@ class VolumeIO(Protocol):
     def sqlite(
         self, archives: Sequence[Path], gone: Path | None, progress: Progress
     ) -> tuple[SqliteRecord, ...]:
-        """Return every SQLite database in these archives, unpacked one over the other, with what a
-        check of a copy found. Nothing live is opened. Raise QuiesceError for an archive that cannot
-        be read."""
+        """Unpack these archives one over the other, and return every SQLite database in them with
+        the result of checking a copy. No live file is opened. Raise QuiesceError for an archive
+        that cannot be read."""
         ...
 
     def create(self, volume: VolumeState) -> None:
@@ -155,10 +155,10 @@ class VolumeIO(Protocol):
         ...
 
     def swap(self, volume: VolumeState, run: str, path: str = "") -> None:
-        """Exchange live and staged content by renames, including owner, mode and times of the
-        root; with `path` only what was picked.
-        This is not atomic: readers must be stopped, and after a crash between two renames, calling
-        this again finishes it, or `put_back` undoes it."""
+        """Exchange live and staged content by renames, including owner, mode and times of the root;
+        with `path` only the picked file or folder. This is not atomic: readers must be stopped, and
+        after a crash between two renames, calling this again finishes it, or `put_back` undoes
+        it."""
         ...
 
     def put_back(self, volume: VolumeState, run: str, path: str = "") -> None:
@@ -169,8 +169,8 @@ class VolumeIO(Protocol):
         """Remove `.quiesce-<run>` and its contents from the volume."""
         ...
 
-    def unsettled(self, volume: VolumeState, run: str) -> VolumeSize:
-        """Return entries and bytes in `.quiesce-<run>`."""
+    def leftover_size(self, volume: VolumeState, run: str) -> VolumeSize:
+        """Return entries and bytes in `.quiesce-<run>`, which `finish_swap` would remove."""
         ...
 
     def empty(self, volume: VolumeState) -> None:
@@ -187,9 +187,9 @@ class VolumeIO(Protocol):
         ...
 
     def remove_orphans(self, run: str) -> tuple[str, ...]:
-        """Remove helpers that carry this run's label. Return what was removed."""
+        """Remove the helpers with this run's label, and return their names."""
         ...
 
     def close(self) -> None:
-        """Remove what `begin` made, and forget what level 0 of each volume held."""
+        """Remove what `begin` created, and discard the records of level 0."""
         ...

@@ -183,7 +183,7 @@ def restore(outcome: RestoreOutcome) -> Document:
             "downtime_seconds": downtime(outcome.downtime) if outcome.downtime else None,
             "safety_set": outcome.safety_set,
             # Only if a flag allowed it.
-            **({"not_as_before": list(outcome.eased)} if outcome.eased else {}),
+            **({"not_as_before": list(outcome.deviations)} if outcome.deviations else {}),
             "left_behind": list(outcome.left_behind),
         }
     }

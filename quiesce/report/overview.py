@@ -44,8 +44,8 @@ def newest(sets: Iterable[BackupSet], instance: str, *, verified: bool) -> Backu
 
 
 def newer(sets: Iterable[BackupSet], than: BackupSet | None) -> BackupSet | None:
-    """Return the newest set of the same instance that is newer than the one that `newest` named,
-    because that is a full one: a set of rows, such as a shutdown makes, or a safety set."""
+    """Return the newest set of the same instance if it is newer than the set that `newest` returns,
+    which prefers full sets: a set of rows, such as a shutdown makes, or a safety set."""
     if than is None:
         return None
     own = [s for s in sets if s.manifest.instance == than.manifest.instance]
@@ -131,7 +131,7 @@ def _drill(last: DrillRecord | None, now: datetime) -> Cell:
 
 
 def _shadowed(folder: ShadowedFolder) -> Remark:
-    """Describe what a bind mount hides: files of the image that the service cannot see."""
+    """Describe the files of an image that a bind mount hides from the service."""
     names = ", ".join(folder.entries)
     return Remark(
         "warning",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quiesce.report.renderer import Running
 
-#: What is left of a phase in which a step failed, such as starting services again.
+#: The phase of the steps after a failure, such as starting services again.
 _AFTER_A_FAILURE = "put back what was changed"
 
 
@@ -18,7 +18,7 @@ class Phases:
         self._began = self._last = 0.0
 
     def of(self, step: Running) -> str:
-        """Return the phase in which the step is shown, "" if it is shown itself."""
+        """Return the phase in which the step is shown, "" if the step has a line of its own."""
         phase = step.phase if self._shown else ""
         return _AFTER_A_FAILURE if phase in self._failed else phase
 
@@ -36,8 +36,8 @@ class Phases:
         return step is not None and bool(self.of(step))
 
     def fails(self) -> None:
-        """Note that a step failed: its line replaces that of its phase, and what is left of the
-        phase only puts back."""
+        """Note that a step failed: its line replaces the line of its phase. The remaining steps of
+        the phase only undo changes."""
         self._failed.update({self._name} - {""})
         self._name = ""
 

@@ -1,7 +1,7 @@
-"""Names the command that was called in texts that tell the user to run one.
+"""Replaces `inv` in texts by the command that the user called.
 
-Texts everywhere say `inv backup`. Who called `quiesce`, or has no `tasks.py`, must be able to
-follow a hint literally.
+Messages in the code say `inv backup`. A user who called `quiesce`, or has no `tasks.py`, must be
+able to follow a hint literally.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Program:
     name: str
 
     def of(self, text: str) -> str:
-        """Return the text with the calls that it names as calls of this command."""
+        """Return the text with every call of `inv` replaced by a call of this command."""
         return text if self.name == "inv" else _CALL.sub(self.name, text)
 
     def of_block(self, block: Block) -> Block:
@@ -44,7 +44,7 @@ class Program:
                 return block
 
     def _of_cell(self, cell: Cell) -> Cell:
-        """Only calls in quotes: a value may be anybody's words."""
+        """Only calls in quotes, because a value may be text of the user."""
         calls = "'inv " in cell.text
         return replace(cell, text=self.of(cell.text)) if calls else cell
 

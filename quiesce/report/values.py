@@ -25,9 +25,9 @@ class UnfinishedRun(NamedTuple):
 
 
 class Leftover(NamedTuple):
-    """Something that a run could not clean up, or with `service` could not start: the run, what it
-    is, the fact with its reason, and what to do. `bytes` is None if unknown; `database` is its
-    name if it is one."""
+    """Something that a run could not clean up or, with `service`, could not start: the run, its
+    description (`what`), the fact with its reason, and a hint. `bytes` is None if unknown;
+    `database` is the name of the database, if it is one."""
 
     run: str
     what: str
@@ -123,6 +123,6 @@ class RestoreOutcome:
     downtime: Downtime | None = None
     safety_set: str | None = None
     #: What was restored differently, in words.
-    eased: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ()
     #: What it did not bring back although it exists here, or existed when the set was made.
     left_behind: tuple[str, ...] = ()

@@ -207,7 +207,7 @@ def _sqlite(record: VolumeRecord) -> str:
 
 
 def _one_moment(manifest: Manifest) -> list[tuple[str, Cell]]:
-    """Return what a consistent set shows as of one moment, by name."""
+    """Return which databases and volumes a consistent set shows as of one moment."""
     several = len(manifest.databases) + len(manifest.volumes) > 1
     if manifest.mode == "live" or not manifest.consistent or not several:
         return []
@@ -233,7 +233,7 @@ def restore_done(outcome: RestoreOutcome) -> list[Block]:
         rows.append(("safety set", Cell(way_back)))
     text = f"restored {outcome.source} in {words.duration(outcome.seconds)}"
     blocks: list[Block] = [Headline(text, "good", event=True), Facts(tuple(rows))]
-    blocks += [Remark("warning", "restored differently", line) for line in outcome.eased]
+    blocks += [Remark("warning", "restored differently", line) for line in outcome.deviations]
     blocks += [Remark("warning", "not brought back", line) for line in outcome.left_behind]
     return blocks
 

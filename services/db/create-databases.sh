@@ -1,5 +1,5 @@
 #!/bin/sh
-# Create both databases, empty, when the cluster is new. Tables are the migrations' business.
+# Create both databases, empty, at the first start. Migrations create the tables.
 set -eu
 
 for database in rulesdb memorydb; do

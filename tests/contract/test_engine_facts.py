@@ -14,7 +14,7 @@ from docker import errors as docker_errors
 
 from quiesce.adapters.compose.address import find_address
 from quiesce.adapters.compose.containers import ComposeUnits
-from quiesce.adapters.compose.engine import LABEL_HELPER, EngineConnection, create_looking
+from quiesce.adapters.compose.engine import LABEL_HELPER, EngineConnection, create_probe_container
 from quiesce.adapters.compose.engine_folder import exists_on_engine
 from quiesce.adapters.compose.events import StartsListener, who_started
 from quiesce.adapters.compose.health_checks import HealthChecks
@@ -196,7 +196,7 @@ def test_a_volume_in_use_is_not_removed(api: Any):
 def test_a_container_that_never_starts_shows_the_engines_files(api: Any, tmp_path: Path):
     """Its command does not exist, which only a start would notice."""
     (tmp_path / "word").write_text("seen")
-    made = create_looking(api, TINY, tmp_path, "facts")
+    made = create_probe_container(api, TINY, tmp_path, "facts")
     try:
         _, about = api.get_archive(made, "/quiesce/word")
         assert (about["name"], about["size"]) == ("word", 4)
@@ -251,7 +251,7 @@ def test_health_checks_run_while_something_waits(connection: EngineConnection):
     docker("run", "--detach", "--init", "--name", name, *check, TINY, "sleep", "infinity")
     try:
         checks = HealthChecks(connection, lambda: [api.inspect_container(name)])
-        with checks.kept_up():
+        with checks.run_overdue():
             wait_until(
                 lambda: api.inspect_container(name)["State"]["Health"]["Status"] == "healthy",
                 "a health check",

@@ -104,7 +104,7 @@ def test_what_would_keep_databases_from_being_held_is_found_before_anything_stop
 ) -> None:
     """Nothing stopped, and no set was made."""
     problem = "the server has too little room for locks"
-    monkeypatch.setattr(PostgresAdmin, "preparing", lambda *_: (problem,))
+    monkeypatch.setattr(PostgresAdmin, "rehearse", lambda *_: (problem,))
     sets = counting.sets()
     said(counting)
     with pytest.raises(RequestError, match=problem):

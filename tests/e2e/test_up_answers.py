@@ -67,7 +67,7 @@ def test_a_server_that_refuses_the_user_is_up_but_not_called_answering(small: Sm
     stack = small.folder / "stack.yaml"
     stack.write_text(stack.read_text().replace("{service: db,", "{service: db, user: nobody,"))
     result = small.succeed("up")
-    assert "not asked: db" in result.out
+    assert "login refused: db" in result.out
     assert "answering SQL: db" not in result.out.splitlines()[-1]
     assert "correct databases.shop in stack.yaml" in result.err
 

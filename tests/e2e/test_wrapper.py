@@ -231,7 +231,7 @@ def test_without_network_the_packages_before_go_on_serving(project: Project) -> 
     project.require_more()
     result = project.inv("hello", **offline({}))
     assert (result.returncode, result.stdout) == (0, f"hello you from {project.folder}\n")
-    assert "going on with the packages installed before" in result.stderr
+    assert "continuing with the packages that are installed" in result.stderr
 
 
 def test_a_failed_first_start_shows_pips_output_and_a_hint(project: Project) -> None:
@@ -336,7 +336,7 @@ def test_a_named_python_that_is_none_is_refused(project: Project) -> None:
     result = project.inv("hello", QUIESCE_PYTHON="/nonexistent/python")
     assert result.returncode == 2
     assert result.stderr.splitlines()[0] == (
-        "QUIESCE_PYTHON is no Python 3.11 or newer: /nonexistent/python"
+        "QUIESCE_PYTHON is not Python 3.11 or newer: /nonexistent/python"
     )
 
 
@@ -349,7 +349,7 @@ def test_without_python_there_is_a_hint(project: Project, tmp_path: Path) -> Non
     result = project.inv("hello", PATH=str(tools))
     assert result.returncode == 2
     fact, hint = result.stderr.splitlines()
-    assert fact == "no Python 3.11 or newer in PATH"
+    assert fact == "there is no Python 3.11 or newer in PATH"
     assert hint.startswith("HINT: install one (Debian, Ubuntu: apt install python3 python3-venv)")
 
 

@@ -18,7 +18,14 @@ from quiesce.model import (
     SetKind,
     TableRecord,
 )
-from quiesce.observed import Activity, DatabaseState, Meanwhile, MissingRight, MissingRoles, Ties
+from quiesce.observed import (
+    Activity,
+    DatabaseState,
+    MissingRight,
+    MissingRoles,
+    Ties,
+    WrittenBetween,
+)
 from quiesce.obstacles import Obstacle
 from quiesce.ports import DatabaseContents, Drift, DumpReading, LoadedRows, Progress, Shell
 
@@ -53,7 +60,7 @@ class FakeDatabases:
     `on_call` is told of every call before it happens and may raise (a crash). `down` services
     cannot be reached; `starting[service] = n` answers after n attempts, `refusals[user]` says
     why it does not let a user in; `problems` is what `check_loadable` finds, `unready` what
-    `preparing` does.
+    `rehearse` does.
     """
 
     def __init__(
@@ -76,7 +83,7 @@ class FakeDatabases:
         self.roles_missing = MissingRoles()
         self.tied = Ties()
         self.rest = Activity((), (), maintenance=False)
-        self.written: dict[str, Meanwhile] = {}
+        self.written: dict[str, WrittenBetween] = {}
 
     # ------------------------------------------------------------------------------- asking
 
@@ -148,7 +155,7 @@ class FakeDatabases:
     def obstacles(self, database: Database) -> tuple[Obstacle, ...]:
         return ()
 
-    def preparing(self, databases: Sequence[Database]) -> tuple[str, ...]:
+    def rehearse(self, databases: Sequence[Database]) -> tuple[str, ...]:
         return self.unready
 
     def hold(self, database: Database, kind: SetKind = "full") -> None:
@@ -161,8 +168,8 @@ class FakeDatabases:
         with self._call("at_rest"):
             return self.rest
 
-    def meanwhile(self, database: Database) -> Meanwhile:
-        return self.written.get(database.key, Meanwhile())
+    def written_between(self, database: Database) -> WrittenBetween:
+        return self.written.get(database.key, WrittenBetween())
 
     def release(self, database: Database) -> None:
         with self._call(f"release:{database.key}"):
@@ -317,7 +324,7 @@ class FakeDatabases:
             there.tables = {t: tuple(r) for t, r in json.loads(script.read_text()).items()}
             return len(there.tables), sum(map(len, there.tables.values()))
 
-    def working_as(self, database: Database, name: str) -> Database:
+    def login_for(self, database: Database, name: str) -> Database:
         return database
 
     def finish(self, database: Database, name: str, record: DatabaseRecord | None) -> None:

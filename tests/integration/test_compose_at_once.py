@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from quiesce.adapters.compose.at_once import with_each
 from quiesce.adapters.compose.containers import ComposeUnits
+from quiesce.adapters.compose.parallel import with_each
 from quiesce.adapters.compose.runtime import ComposeRuntime
 from quiesce.errors import LostEngine, QuiesceError, ServiceFailed
 from quiesce.observed import Unit

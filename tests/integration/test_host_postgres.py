@@ -280,7 +280,7 @@ def test_a_server_that_ends_without_order_while_it_is_stopped_is_suspect(
 ) -> None:
     """Only its data directory knows; the exit code of a server of another run is not to be had."""
     found = up(runtime)
-    monkeypatch.setattr(EmbeddedServer, "ended_in_order", lambda _: False)
+    monkeypatch.setattr(EmbeddedServer, "shut_down_cleanly", lambda _: False)
     (result,) = runtime.stop([found], 0.0)
     assert result.exit_code == 137
 

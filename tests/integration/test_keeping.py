@@ -21,7 +21,7 @@ from quiesce.commands.report import run_report
 from quiesce.commands.retention import run_backups, run_keep, run_prune
 from quiesce.commands.verify import run_verify
 from quiesce.errors import CheckFailed, Refused, RequestError
-from quiesce.execute.handlers import keeping as handlers
+from quiesce.execute.handlers import retention as handlers
 from quiesce.execute.run import Ports, Run
 from quiesce.model import BackupSet, Retention, SqliteRecord, VolumeRecord
 from quiesce.plan.large_sqlite import LARGE

@@ -70,11 +70,11 @@ class Ways:
         """Beside the live one, as `restore`, `--as`, `verify --restore` and an empty machine do."""
         self.admin.create(self.database, SIDE, self.record)
         place = (self.database, SIDE, self.folder, DUMP, self.record)
-        eased = self.admin.load(*place, **flags)
+        deviations = self.admin.load(*place, **flags)
         contents = self.admin.contents(self.database, SIDE, self.record.digest_algorithm)
         assert differences(self.record, contents) == ()
         self.admin.finish(self.database, SIDE, self.record)
-        return eased
+        return deviations
 
     def rows(self, **flags: bool) -> tuple[str, ...]:
         """Into a copy of the live schema."""
@@ -87,7 +87,7 @@ class Ways:
         place = (self.database, SIDE, self.record, self.folder, DUMP)
         loaded = self.admin.replace_rows(*place, check, **flags)
         self.admin.finish(self.database, SIDE, self.record)
-        return loaded.eased
+        return loaded.deviations
 
     def by_hand(self) -> bool:
         """With pg_restore alone."""
@@ -115,12 +115,12 @@ class Ways:
             ) as caught:
                 way()
             assert flag in caught.value.hint
-        eased = way(**({FLAGS[flag]: True} if flag else {}))
+        deviations = way(**({FLAGS[flag]: True} if flag else {}))
         after = state(self.server, SIDE)
         if flag:
-            assert eased
+            assert deviations
             assert all(is_allowed(line) for line in after ^ self.before)
-        elif not eased:
+        elif not deviations:
             assert after == self.before
 
 

@@ -49,7 +49,7 @@ def seen(
     found = []
     for database in databases:
         admin.dump(database, "full", folder, f"{database.key}.dump", nothing)
-        meanwhile = admin.meanwhile(database)
+        meanwhile = admin.written_between(database)
         found.append((meanwhile.transactions, meanwhile.tables))
     return found
 

@@ -56,7 +56,7 @@ def problems(server: PostgresServer, *names: str) -> tuple[str, ...]:
     """What is in the way of holding these databases at once."""
     databases = [server.database(name) for name in names]
     admin = PostgresAdmin(LocalRuntime(server), databases, RUN)
-    found = admin.preparing(databases)
+    found = admin.rehearse(databases)
     ours = f"SELECT 1 FROM pg_stat_activity WHERE application_name = 'quiesce:{RUN}'"
     wait_until(lambda: server.run(ours) == [], "our sessions to be gone")
     return found
@@ -117,7 +117,7 @@ def test_a_right_that_is_missing_is_found() -> None:
         try:
             poor = replace(database, user="quiesce_poor", password=Secret("poor"))
             admin = PostgresAdmin(LocalRuntime(server), [poor], RUN)
-            (problem,) = admin.preparing([poor])
+            (problem,) = admin.rehearse([poor])
             assert "permission denied" in problem
         finally:
             server.run("DROP ROLE quiesce_poor")

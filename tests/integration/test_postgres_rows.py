@@ -211,10 +211,10 @@ def test_a_child_without_its_parent_is_found(
         assert row_differences(record, contents, frozenset()) == ()
         valid = "SELECT DISTINCT convalidated FROM pg_constraint WHERE contype = 'f'"
         # Recorded, they come back as they were; otherwise the keys say what is true.
-        assert len(admin.replace_rows(*place).eased) == 2
+        assert len(admin.replace_rows(*place).deviations) == 2
         assert server.run(valid, "hostile") == [(True,)]
         loaded = admin.replace_rows(*place[:2], unrecorded, *place[3:], not_valid=True)
-        assert len(loaded.eased) == 2
+        assert len(loaded.deviations) == 2
         assert server.run(valid, "hostile") == [(False,)]
 
 

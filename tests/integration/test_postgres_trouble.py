@@ -20,7 +20,7 @@ from quiesce.adapters.postgres.session import Session
 from quiesce.errors import QuiesceError
 from quiesce.execute.comparison import differences
 from quiesce.model import Database, DatabaseSwap, Secret
-from quiesce.ports import InTheWay
+from quiesce.ports import BlockedAnotherSession
 from tests.support.postgres import (
     LocalRuntime,
     PostgresServer,
@@ -195,7 +195,7 @@ def test_somebody_who_waits_too_long_for_our_locks_gets_through(
     server.run("SELECT * FROM t", LIVE)  # readers and writers do not wait at all
     server.run("INSERT INTO t VALUES (-1)", LIVE)
     server.run("ALTER TABLE t ADD x int", LIVE)
-    with pytest.raises(InTheWay, match="blocked pid") as failure:
+    with pytest.raises(BlockedAnotherSession, match="blocked pid") as failure:
         admin.dump(database, "full", tmp_path, "x.dump", nothing)
     assert "ALTER TABLE t ADD x int" in " ".join(failure.value.details)
     assert not any(path.is_file() for path in tmp_path.rglob("*"))

@@ -51,7 +51,7 @@ def end_everything(state: Path) -> None:
     def marked() -> list[procfs.Live]:
         return [
             live
-            for live in procfs.everyone().values()
+            for live in procfs.all_processes().values()
             if procfs.marks(live).get(MARK_STATE) == str(state.resolve())
         ]
 

@@ -189,6 +189,6 @@ def test_only_what_was_checked_is_called_healthy() -> None:
         "running, without a health check: proxy"
     )
     assert "answering SQL" not in _up_words(plan, {"db"})
-    assert "running, but not asked: db" in _up_words(plan, {"db"})
+    assert "running, login refused: db" in _up_words(plan, {"db"})
     healthy = plan_up(a_stack(), world, RUN, ())
     assert _up_words(healthy, ()) == "up and healthy"

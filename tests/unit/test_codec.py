@@ -46,7 +46,7 @@ def test_no_plan_ever_holds_a_secret() -> None:
     ("change", "message"),
     [
         ({"format": "1"}, "/format: expected int"),
-        ({"mode": "hot"}, "/mode: 'hot' is none of"),
+        ({"mode": "hot"}, "/mode: 'hot' is not one of"),
         ({"created_at": "yesterday"}, "/created_at: "),
         ({"members": {}}, "/members: expected list"),
         ({"pinned": 1}, "/pinned: expected bool"),

@@ -97,12 +97,12 @@ def test_overdue_checks_are_run_as_long_as_somebody_waits(monkeypatch: pytest.Mo
     events: list[str] = []
 
     @contextmanager
-    def kept_up(_: HealthChecks) -> Iterator[None]:
+    def run_overdue(_: HealthChecks) -> Iterator[None]:
         events.append("begin")
         yield
         events.append("end")
 
-    monkeypatch.setattr(HealthChecks, "kept_up", kept_up)
+    monkeypatch.setattr(HealthChecks, "run_overdue", run_overdue)
     probe = Api.exec_create
     monkeypatch.setattr(Api, "exec_create", lambda *a: (events.append("asked"), probe(*a))[1])
     wait(monkeypatch, 0.0)

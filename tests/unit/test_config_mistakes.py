@@ -577,27 +577,27 @@ ADDED = {
     "path in a path": (
         "paths:\n  a: {path: a, backup: files}\n  b: {path: a/b, backup: files}",
         "8: paths.b.path: one of 'a/b' and path 'a' in line 7 contains the other "
-        "(remove 'b', because sets contain it with 'a'; or move the folder of 'b' out of that of "
-        "'a')",
+        "(remove 'b', because sets contain it with 'a'; or move the folder of 'b' out of the "
+        "folder of 'a')",
     ),
     "path of a server in a path": (
         "databases: {d: {service: db}}\n"
         "paths:\n  a: {path: a, backup: files}\n  b: {path: a/b, backup: by-dump}",
         "9: paths.b.path: one of 'a/b' and path 'a' in line 8 contains the other "
-        "(move the folder of 'b' out of that of 'a'; or replace 'a' by the other folders in it "
-        "that are to be kept)",
+        "(move the folder of 'b' out of the folder of 'a'; or replace 'a' by the other "
+        "folders in it that are to be kept)",
     ),
     "path in the path of a server": (
         "databases: {d: {service: db}}\n"
         "paths:\n  a: {path: a, backup: by-dump}\n  b: {path: a/b, backup: files}",
         "9: paths.b.path: one of 'a/b' and path 'a' in line 8 contains the other "
-        "(move the folder of 'b' out of that of 'a')",
+        "(move the folder of 'b' out of the folder of 'a')",
     ),
     "path around a path": (
         "paths:\n  a: {path: a/c/d, backup: never}\n  b: {path: ./a, backup: files}",
         "8: paths.b.path: one of './a' and path 'a' in line 7 contains the other "
-        "(remove 'a', because sets contain it with 'b'; or move the folder of 'a' out of that of "
-        "'b')",
+        "(remove 'a', because sets contain it with 'b'; or move the folder of 'a' out of the "
+        "folder of 'b')",
     ),
     "path twice": (
         "paths:\n  a: {path: a, backup: files}\n  b: {path: ./a/, backup: never, clean: logs}",

@@ -100,6 +100,6 @@ def test_nothing_known_is_nothing_said() -> None:
     assert Outlook().lines() == ()
     (line,) = Outlook(Expected(1, 2 << 20, unknown=("media",)), 3 << 20).lines()
     assert line == (
-        "the set needs about 2.0 MiB, 3.0 MiB are free",
-        "judging by the size of the data; the size of media is not known",
+        "the set needs about 2.0 MiB; 3.0 MiB is free",
+        "judging by the size of the data; the size of media is unknown",
     )

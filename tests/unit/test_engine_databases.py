@@ -74,7 +74,7 @@ def test_what_several_drivers_say_is_put_together() -> None:
     two = Two()
     assert two.both.undeclared((SHOP, RULES, CART)) == ("attic", "extra")
     two.postgres.unready, two.lesser.unready = ("no room",), ("no right",)
-    assert two.both.preparing((SHOP, RULES)) == ("no right", "no room")
+    assert two.both.rehearse((SHOP, RULES)) == ("no right", "no room")
     one, other = (ExternalSession(n, "x", "u", "a") for n in (1, 2))
     two.postgres.rest = Activity((one,), ("rules",), maintenance=False)
     two.lesser.rest = Activity((other,), (), maintenance=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quiesce.adapters.compose.entry_point import Process, works
+from quiesce.adapters.compose.entry_point import Process, still_running
 
 #: Of each container: its processes as (pid, parent, command), of which 1 is the first.
 SHIM = 900
@@ -66,4 +66,4 @@ TREES: dict[str, tuple[list[tuple[int, int, str]], str | None]] = {
 def test_what_an_entry_point_still_runs(name: str) -> None:
     """A program below its script that is no server, and runs none."""
     tree, expected = TREES[name]
-    assert works([Process(*entry) for entry in tree], 1) == expected
+    assert still_running([Process(*entry) for entry in tree], 1) == expected

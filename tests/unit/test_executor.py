@@ -280,7 +280,7 @@ def test_the_kind_of_failure_decides_what_is_told(
         assert error.exit_code == Interrupted(2).exit_code
     else:
         assert "ZeroDivisionError" in error.fact
-        assert error.hint == "everything was put back; --debug shows where"
+        assert error.hint == "everything was put back; --debug shows the traceback"
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,8 @@ def test_a_downtime_begins_with_the_request_to_stop_and_what_was_killed_is_said(
         (backend,),
     ]
     assert world.warned == [
-        "proxy had to be killed: raise its stop_grace_period, or make its main process exit on "
-        "SIGTERM"
+        "proxy had to be killed: raise the service's stop_grace_period, or make its main "
+        "process exit on SIGTERM"
     ]
     world.answers["runtime.wait_healthy"] = {"proxy": 5.0, "backend": 7.0}
     world.run.not_started = {"redis"}
@@ -461,7 +461,7 @@ def test_who_else_is_connected_is_said_and_kept_for_the_snapshots() -> None:
     draft = world.draft()
     assert world.do(s.CheckIdle(SET, ("rulesdb",), ("cron",), "")) == "1 others connected"
     assert world.warned == ["also connected: psql (user ann, pid 7) in rulesdb"]
-    assert (draft.rest, draft.ignored) == (seen, ("cron",))
+    assert (draft.activity, draft.ignored) == (seen, ("cron",))
     assert world.do(s.CheckIdle(SET, ("rulesdb",), ("ann",), "")) == ""
 
 

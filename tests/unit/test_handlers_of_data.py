@@ -23,7 +23,7 @@ from quiesce.model import (
     TableRecord,
     VolumeRecord,
 )
-from quiesce.observed import Activity, Meanwhile
+from quiesce.observed import Activity, WrittenBetween
 from quiesce.obstacles import Obstacle
 from quiesce.plan import steps as s
 from quiesce.ports import DatabaseContents, Drift, LoadedRows, VolumeSize
@@ -149,11 +149,13 @@ def test_a_dump_is_recorded_with_what_speaks_against_it(tmp_path: Path) -> None:
         Obstacle("orphans", "rows of a violate b"),
     )
     record = replace(a_set().database("rulesdb"), settings=("ALTER",), obstacles=obstacles)
-    world = World(databases__dump=record, databases__meanwhile=Meanwhile(3, ("public.rules",), ()))
+    world = World(
+        databases__dump=record, databases__written_between=WrittenBetween(3, ("public.rules",), ())
+    )
     draft = world.draft()
     draft.directory = tmp_path
     (tmp_path / "databases").mkdir()
-    draft.rest = Activity((SESSION,), (), maintenance=False)
+    draft.activity = Activity((SESSION,), (), maintenance=False)
     step = s.DumpDatabase(SET, "rulesdb", "full", "databases/rulesdb.dump", "")
     assert world.do(step) == "1 tables, 2 rows"
     assert world.asked("databases.release") == [(database(),)]
@@ -175,7 +177,7 @@ def test_a_dump_is_recorded_with_what_speaks_against_it(tmp_path: Path) -> None:
     assert world.asked("measure") == [(step.file,), (settings,)]
     assert draft.databases == [replace(record, settings=())]
     world.answers["databases.dump"] = replace(record, settings=(), obstacles=())
-    world.answers["databases.meanwhile"] = Meanwhile(3)
+    world.answers["databases.written_between"] = WrittenBetween(3)
     world.do(step)
     assert draft.inconsistencies[1] == ""
     assert draft.doubts[1].startswith("3 transactions ended")
@@ -229,7 +231,7 @@ def test_a_dump_is_loaded_by_its_record_and_compared_with_it() -> None:
         )
     ]
     assert world.warned == ["rulesdb: a check was left out"]
-    assert world.run.eased == {"rulesdb": ("a check was left out",)}
+    assert world.run.deviations == {"rulesdb": ("a check was left out",)}
     world.answers["databases.load"] = ()
     assert world.do(step) == ""
 
@@ -267,7 +269,7 @@ def test_steps_that_go_by_records_refuse_what_has_none() -> None:
 def test_a_script_of_another_program_is_loaded_and_migrated() -> None:
     """As whoever works in the database."""
     other = replace(database(), user="ann")
-    world = World(databases__load_script=(2, 5), databases__working_as=other)
+    world = World(databases__load_script=(2, 5), databases__login_for=other)
     world.run.sources = {"file": ImportSource("file", Path("/file"))}
     step = s.LoadScript("file", "rulesdb", "new", "x.sql", "")
     assert world.do(step) == "2 tables, 5 rows"
@@ -279,7 +281,9 @@ def test_a_script_of_another_program_is_loaded_and_migrated() -> None:
 
 def rows_world(counted: tuple[str, ...] = ()) -> tuple[World, s.ReplaceRows]:
     """Rows of a set that fit, and the step that loads them."""
-    world = World(databases__drift=Drift(()), databases__replace_rows=LoadedRows(1, 2, ("eased",)))
+    world = World(
+        databases__drift=Drift(()), databases__replace_rows=LoadedRows(1, 2, ("deviations",))
+    )
     step = s.ReplaceRows(SET, "rulesdb", "new", "x.dump", counted, False, "", skip_broken=True)
     return world, step
 
@@ -290,7 +294,7 @@ def test_rows_that_fit_are_loaded_and_said_to_be_identical() -> None:
     assert world.do(step) == "1 tables, 2 rows identical"
     assert world.run.compared == {"rulesdb": (1, 2)}
     assert world.run.uncompared == {}
-    assert world.run.eased == {"rulesdb": ("eased",)}
+    assert world.run.deviations == {"rulesdb": ("deviations",)}
     *_, check, keywords = world.asked("databases.replace_rows")[0]
     assert keywords == {"not_valid": False, "skip_broken": True}
     check(contents())

@@ -40,8 +40,8 @@ def test_a_zombie_has_ended_and_its_number_with_another_start_is_another():
     try:
         live = procfs.look(child.pid)
         assert live is not None
-        assert procfs.again(live) is not None
-        assert procfs.again(Live(live.pid, live.started - 1, 1, 1, 1, "S")) is None
+        assert procfs.current(live) is not None
+        assert procfs.current(Live(live.pid, live.started - 1, 1, 1, 1, "S")) is None
         assert 0 <= live.age < 3600
         child.send_signal(signal.SIGKILL)
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)

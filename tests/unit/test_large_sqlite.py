@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from quiesce.model import BackupSet, SqliteRecord, VolumeRecord
-from quiesce.plan.large_sqlite import LARGE, LargeDatabase, large_and_steady
+from quiesce.plan.large_sqlite import LARGE, LargeDatabase, large_unchanged
 from quiesce.report import documents, views
 from quiesce.report.blocks import Table
 from tests.support.builders import a_set
@@ -32,13 +32,13 @@ def a_database(
 def test_the_share_is_the_larger_one_of_bytes_and_rows() -> None:
     """Against the set before, and rows that went count as rows that came."""
     sets = [made("one", a_database(rows=997)), made("two", a_database())]
-    assert large_and_steady(sets) == (LargeDatabase("media", "library.db", LARGE, 0.003, "one"),)
+    assert large_unchanged(sets) == (LargeDatabase("media", "library.db", LARGE, 0.003, "one"),)
     grown = made("two", a_database(LARGE * 201 // 100))
-    (found,) = large_and_steady([made("one", a_database(LARGE * 2)), grown])
+    (found,) = large_unchanged([made("one", a_database(LARGE * 2)), grown])
     assert found.changed == pytest.approx(0.005, rel=0.01)
     tables = {"old": 5, "item": 995}
     moved = replace(a_database(), tables=tables)
-    (found,) = large_and_steady([made("one", moved), made("two", a_database())])
+    (found,) = large_unchanged([made("one", moved), made("two", a_database())])
     assert found.changed == 0.01
 
 
@@ -56,24 +56,24 @@ def test_the_share_is_the_larger_one_of_bytes_and_rows() -> None:
 )
 def test_others_are_not_listed(before: SqliteRecord, now: SqliteRecord) -> None:
     """Small, changed, new, damaged or unchecked ones."""
-    assert large_and_steady([made("one", before), made("two", now)]) == ()
+    assert large_unchanged([made("one", before), made("two", now)]) == ()
 
 
 def test_only_the_two_newest_full_sets_count() -> None:
     """Neither a single one, nor a safety set, nor a set of rows."""
     one, two = made("one", a_database(rows=1)), made("two", a_database())
     three = made("three", a_database())
-    assert large_and_steady([]) == large_and_steady([one]) == ()
-    assert [found.since for found in large_and_steady([one, two, three])] == ["two"]
+    assert large_unchanged([]) == large_unchanged([one]) == ()
+    assert [found.since for found in large_unchanged([one, two, three])] == ["two"]
     safety = made("safety", a_database(), safety=True)
     rows = made("rows", a_database(), kind="data")
-    assert large_and_steady([one, two, safety]) == large_and_steady([one, two, rows]) == ()
+    assert large_unchanged([one, two, safety]) == large_unchanged([one, two, rows]) == ()
 
 
 def test_the_largest_comes_first() -> None:
     """So that the list begins with what costs most."""
     both = (a_database(file="a"), a_database(LARGE + 1, file="b"))
-    found = large_and_steady([made("one", *both), made("two", *both)])
+    found = large_unchanged([made("one", *both), made("two", *both)])
     assert [one.file for one in found] == ["b", "a"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from quiesce.adapters.postgres.check_constraints import called_in
 from quiesce.adapters.postgres.client_args import refused_by_server
 from quiesce.adapters.postgres.errors import SessionError
-from quiesce.adapters.postgres.load_by_statement import Eased, statements_of
+from quiesce.adapters.postgres.load_by_statement import Deviations, statements_of
 from quiesce.adapters.postgres.obstacles import _short_names_in
 from quiesce.adapters.postgres.search_path import path_of
 from quiesce.errors import NotRestorable
@@ -93,13 +93,15 @@ def test_what_the_server_refused(line: str, refused: bool) -> None:
 
 def test_everything_in_the_way_is_named_at_once_with_its_flags() -> None:
     """And what is allowed is no problem, but is said."""
-    eased = Eased(not_valid=False, skip_broken=True)
-    eased.constraint("foreign key k of t", SessionError("database x: broken", details=("Key 2",)))
-    eased.constraint("check c of t", SessionError("database x: violated"))
-    eased.entry("INDEX i", SessionError("database x: duplicate"))
-    assert eased.done == ["left out: INDEX i: duplicate"]
+    deviations = Deviations(not_valid=False, skip_broken=True)
+    deviations.constraint(
+        "foreign key k of t", SessionError("database x: broken", details=("Key 2",))
+    )
+    deviations.constraint("check c of t", SessionError("database x: violated"))
+    deviations.entry("INDEX i", SessionError("database x: duplicate"))
+    assert deviations.done == ["left out: INDEX i: duplicate"]
     with pytest.raises(NotRestorable) as caught:
-        eased.require("the dump of x")
+        deviations.require("the dump of x")
     assert caught.value.fact == (
         "the dump of x is complete; this prevents its restore: foreign key k of t: broken; Key 2"
     )

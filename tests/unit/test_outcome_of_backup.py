@@ -15,11 +15,11 @@ from quiesce.observed import (
     Activity,
     Address,
     ExternalSession,
-    Meanwhile,
     Mount,
     Service,
     Unit,
     VolumeState,
+    WrittenBetween,
 )
 from quiesce.plan import outcome
 from quiesce.plan.steps import CheckAddresses, CheckStopped
@@ -63,11 +63,11 @@ def test_a_warning_comes_only_where_one_of_the_last_was_over(
         assert "2 s" in words
 
 
-WROTE = Meanwhile(2, ("public.t",))
+WROTE = WrittenBetween(2, ("public.t",))
 RESTS = [
-    (Meanwhile(), QUIET, (), ""),
-    (Meanwhile(), replace(QUIET, external_sessions=(PSQL,)), (), ""),
-    (Meanwhile(3), replace(QUIET, external_sessions=(PSQL,)), (), ""),
+    (WrittenBetween(), QUIET, (), ""),
+    (WrittenBetween(), replace(QUIET, external_sessions=(PSQL,)), (), ""),
+    (WrittenBetween(3), replace(QUIET, external_sessions=(PSQL,)), (), ""),
     (WROTE, QUIET, (), "by a client that has disconnected"),
     (WROTE, None, (), ""),
     (WROTE, replace(QUIET, external_sessions=(PSQL,)), (), "psql (user alice, pid 7)"),
@@ -81,7 +81,7 @@ RESTS = [
 
 @pytest.mark.parametrize(("seen", "rest", "ignored", "words"), RESTS)
 def test_a_set_shows_one_instant_unless_somebody_unknown_wrote(
-    seen: Meanwhile, rest: Activity | None, ignored: tuple[str, ...], words: str
+    seen: WrittenBetween, rest: Activity | None, ignored: tuple[str, ...], words: str
 ) -> None:
     """Being connected is no crime, and housekeeping changes no content."""
     found = outcome.inconsistency("rulesdb", seen, rest, ignored)
@@ -91,10 +91,10 @@ def test_a_set_shows_one_instant_unless_somebody_unknown_wrote(
 
 def test_what_cannot_be_told_is_said() -> None:
     """Transactions that left no row may have deleted some, or may be the server's own."""
-    assert outcome.doubt("rulesdb", Meanwhile()) == ""
+    assert outcome.doubt("rulesdb", WrittenBetween()) == ""
     assert outcome.doubt("rulesdb", WROTE) == ""
-    assert "3 transactions" in outcome.doubt("rulesdb", Meanwhile(3))
-    assert "public.t" in outcome.doubt("rulesdb", Meanwhile(3, (), ("public.t",)))
+    assert "3 transactions" in outcome.doubt("rulesdb", WrittenBetween(3))
+    assert "public.t" in outcome.doubt("rulesdb", WrittenBetween(3, (), ("public.t",)))
 
 
 STEP = CheckStopped("s", ("worker",), ("media",), ("proxy", "known"), "why")
@@ -162,7 +162,7 @@ def test_only_a_server_that_ended_by_itself_is_copied(
     code: int | None, clusters: tuple[ClusterRecord, ...], words: str
 ) -> None:
     """Exit code and control file both have to say so."""
-    found = outcome.unclean("db", code, clusters)
+    found = outcome.unclean_shutdown("db", code, clusters)
     assert words in found
     assert bool(found) == bool(words)
 
@@ -199,9 +199,11 @@ def test_an_address_that_changed_is_told_with_who_may_keep_it() -> None:
     """Who was started since has asked anew, and an address that stayed is no news."""
     step = CheckAddresses((_at("backend", "172.18.0.3"),), (_at("front", "172.18.0.2"),), "")
     back, ran_on = _at("backend", "172.18.0.4", started=1), _at("front", "172.18.0.2")
-    (told,) = outcome.moved(step, _seen(back, ran_on))
+    (told,) = outcome.moved_addresses(step, _seen(back, ran_on))
     assert "changed from 172.18.0.3 to 172.18.0.4" in told
     assert "inv restart --service front" in told
-    assert outcome.moved(step, _seen(back, _at("front", "172.18.0.5", started=2))) == ()
-    assert outcome.moved(step, _seen(_at("backend", "172.18.0.3", started=1), ran_on)) == ()
-    assert outcome.moved(step, _seen(ran_on)) == ()
+    assert outcome.moved_addresses(step, _seen(back, _at("front", "172.18.0.5", started=2))) == ()
+    assert (
+        outcome.moved_addresses(step, _seen(_at("backend", "172.18.0.3", started=1), ran_on)) == ()
+    )
+    assert outcome.moved_addresses(step, _seen(ran_on)) == ()

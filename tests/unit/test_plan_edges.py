@@ -238,7 +238,7 @@ def test_who_was_started_again_has_looked_up_the_address_again() -> None:
     def moved(known: Any, present: tuple[Any, ...]) -> int:
         step = s.CheckAddresses((before,), (known,), "")
         services = [replace(db, units=(now,)), replace(proxy, units=present)]
-        return len(outcome.moved(step, services))
+        return len(outcome.moved_addresses(step, services))
 
     assert moved(beside, (beside,)) == 1
     assert moved(beside, (again,)) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from quiesce.plan import steps as s
-from quiesce.plan.pending import left_over, services_of, split, without_decided
+from quiesce.plan.pending import services_of, split, steps_to_retry, without_decided
 from quiesce.plan.steps import Plan, Step
 from tests.support.builders import RUN, a_world
 
@@ -38,9 +38,9 @@ def test_what_blocks_ends_with_the_last_step_that_may_not_wait() -> None:
 def test_a_service_that_failed_brings_back_all_of_them() -> None:
     """A clean-up that failed only itself."""
     steps: tuple[Step, ...] = (START, WAIT, DISCARD)
-    assert left_over(steps, (WAIT,)) == (START, WAIT)
-    assert left_over(steps, (DISCARD,)) == (DISCARD,)
-    assert left_over(steps, (START, DISCARD)) == steps
+    assert steps_to_retry(steps, (WAIT,)) == (START, WAIT)
+    assert steps_to_retry(steps, (DISCARD,)) == (DISCARD,)
+    assert steps_to_retry(steps, (START, DISCARD)) == steps
 
 
 def test_the_services_of_steps_are_named_once_in_order() -> None:

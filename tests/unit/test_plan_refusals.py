@@ -23,7 +23,7 @@ from quiesce.plan.cold import plan_cold
 from quiesce.plan.describe import describe
 from quiesce.plan.naming import run_id
 from quiesce.plan.outcome import downtime_words
-from quiesce.plan.paused import unpausing
+from quiesce.plan.paused import resume_command
 from quiesce.plan.pending import describe_leftover
 from quiesce.plan.restore import plan_restore
 from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
@@ -218,7 +218,7 @@ REFUSALS: dict[str, tuple[Callable[[], object], str, str]] = {
     ),
     "a start order with an unknown name": (
         lambda: plan_up(ordered_by("db", "backen"), a_world(), RUN, ()),
-        "restart.order names backen, which is no service of the stack",
+        "restart.order names backen, which is not a service of the stack",
         "correct or remove it in stack.yaml; ",
     ),
     "an unknown service": (
@@ -523,8 +523,8 @@ def test_small_words() -> None:
     """Ids, units that are paused, a limit without an earlier set."""
     assert run_id(NOW, "abcd") == "20261121010000-abcd"
     unit = replace(UNIT, id="4711:99")
-    assert unpausing(unit, "host") == "kill -CONT -4711"
-    assert unpausing(unit, "compose") == f"docker unpause {unit.name}"
+    assert resume_command(unit, "host") == "kill -CONT -4711"
+    assert resume_command(unit, "compose") == f"docker unpause {unit.name}"
     assert downtime_words(5.0, ()) == "max_downtime; no earlier set to compare with"
     assert "may exceed" in downtime_words(5.0, (5.1,))
     assert "may exceed" not in downtime_words(5.0, (5.0, 4.0))

@@ -38,7 +38,7 @@ def test_a_combination_that_was_not_tried_is_told(change):
     """The engine, its version, Compose and the driver each make another one."""
     (finding,) = platform_findings(replace(USED, **change))
     assert finding.level == "warning"
-    assert finding.fact.startswith("nobody has tried Quiesce on ")
+    assert finding.fact.startswith("Quiesce was not tried on ")
     assert "inv drill" in finding.hint
 
 

@@ -151,7 +151,7 @@ def test_the_set_is_the_one_in_the_plan() -> None:
     assert "postgres-data" in new.volumes
     own = a_stack(recipients=Recipients(age=("age1x",)))
     assert room.new_set(own, a_plan(recipients=own.recipients)) == replace(found, encrypted=True)
-    assert room.usual_set(a_stack(), a_world()) == found
+    assert room.default_set(a_stack(), a_world()) == found
 
 
 @pytest.mark.parametrize("key", [("age1x",), ()])
@@ -167,7 +167,7 @@ def test_a_store_that_encrypts_needs_room(key: tuple[str, ...]) -> None:
 def test_sizes_are_measured_where_they_matter() -> None:
     """With plenty of room, only what no set has."""
     stack, made = a_stack(), a_set()
-    new = room.usual_set(stack, a_world())
+    new = room.default_set(stack, a_world())
     roomy, tight = a_world(), replace(a_world(), free_bytes=10 * MB)
     assert room.to_measure(stack, new, [made], roomy) == {"backend-static"}
     assert room.to_measure(stack, new, [made], tight) == set(new.volumes)
@@ -180,7 +180,7 @@ def test_what_clearly_does_not_fit_is_refused_with_the_numbers() -> None:
     with pytest.raises(RequestError) as refused:
         room.require_room(Expected(3 << 20, 4 << 20, "core-1"), 900 << 10, BACKUPS)
     assert refused.value.fact == (
-        "the new set (judging by core-1) needs 3.0 MiB, but only 900.0 KiB are free in "
+        "the new set (judging by core-1) needs 3.0 MiB, but only 900.0 KiB is free in "
         "/stack/backups"
     )
     assert refused.value.hint.endswith("then try again; nothing was stopped")

@@ -387,7 +387,7 @@ def test_restore_pulls_what_is_in_a_store(
         return NAME
 
     monkeypatch.setattr(offsite_verbs, "run_pull", pull)
-    assert offsite_verbs.pulled(session, file) == here
+    assert offsite_verbs.pull_if_needed(session, file) == here
     assert calls == ([(asked, "away")] if asked else [])
 
 

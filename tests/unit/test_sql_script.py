@@ -70,7 +70,7 @@ DAMAGED = {
     "a block": ("DO $$ BEGIN END $$;", "kind that is not loaded"),
     "another user": ("SET SESSION AUTHORIZATION postgres;", "setting that is not loaded"),
     "an extension that runs programs": ("CREATE EXTENSION plpython3u;", "creates the extension"),
-    "old quoting": ("SET standard_conforming_strings = off;", "quoted in an old way"),
+    "old quoting": ("SET standard_conforming_strings = off;", "standard_conforming_strings off"),
 }
 
 

@@ -16,7 +16,7 @@ from quiesce.adapters import sqlite
 from quiesce.adapters.volumes.sqlite_files import check_archived
 from quiesce.errors import QuiesceError
 from quiesce.model import SqliteRecord
-from quiesce.plan.sqlite import in_words, without_excluded_parts, worse
+from quiesce.plan.sqlite import new_problems, summary, without_excluded_parts
 
 #: Each check is a process.
 pytestmark = pytest.mark.thorough
@@ -151,7 +151,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
         *("broken.db", "cut.db", "header.db"),
     }
     assert result["good.db"].is_good
-    assert in_words(result.values()) == "4 databases, 1 good"
+    assert summary(result.values()) == "4 databases, 1 good"
 
 
 def test_orphans_are_counted_and_are_no_damage(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_a_later_check_is_compared_with_the_recorded_one(
     recorded: SqliteRecord, now: SqliteRecord | None, wrong: tuple[str, ...]
 ) -> None:
     """Only what was good can become worse."""
-    assert worse([recorded], [now] if now else []) == wrong
+    assert new_problems([recorded], [now] if now else []) == wrong
 
 
 def test_no_copy_is_made_of_anything_else(tmp_path: Path) -> None:

@@ -192,10 +192,10 @@ def test_a_temporary_copy_is_not_looked_at() -> None:
     """Its folders are elsewhere, and its original is looked at."""
     stack = a_stack()
     copy = replace(stack, instance=replace(stack.instance, throwaway=True))
-    assert len(coverage.finding(stack, "set", KINDS, (STRAY,))) == 1
-    assert len(coverage.checking(stack, "set", KINDS)) == 1
-    assert coverage.finding(copy, "set", KINDS, (STRAY,)) == ()
-    assert coverage.checking(copy, "set", KINDS) == ()
+    assert len(coverage.find_step(stack, "set", KINDS, (STRAY,))) == 1
+    assert len(coverage.check_step(stack, "set", KINDS)) == 1
+    assert coverage.find_step(copy, "set", KINDS, (STRAY,)) == ()
+    assert coverage.check_step(copy, "set", KINDS) == ()
 
 
 class _World:

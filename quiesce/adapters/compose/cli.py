@@ -98,7 +98,8 @@ class ComposeCommand:
         return [*self._docker(), "compose", *options, *arguments]
 
     def environment(self) -> dict[str, str]:
-        """Return the complete environment of a child. It does not contain what an env file sets."""
+        """Return the complete environment of a child. It does not contain variables that an env
+        file sets."""
         kept = {
             name: value
             for name, value in self._outer.items()
@@ -168,9 +169,8 @@ class ComposeCommand:
         return options
 
     def version(self) -> str:
-        """Return Compose's version as its labels have it: numbers, without a distribution's suffix.
-
-        Raise RequestError where Compose is missing or older than 2.
+        """Return Compose's version as in its labels: numbers, without a distribution's suffix.
+        Raise RequestError if Compose is missing or older than 2.
         """
         if self._version:
             return self._version

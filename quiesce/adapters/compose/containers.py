@@ -42,7 +42,8 @@ DEFAULT_STOP_TIMEOUT = 10
 #: Seconds between two polls, and between two runs of a health command, at the beginning of a wait.
 LOOK_EVERY = 0.1
 PROBE_EVERY = 0.25
-#: Later, so much of the time waited so far: what is slow to start needs its processor for itself.
+#: Later, the pause is this fraction of the time waited so far: a service that starts slowly needs
+#: the processor.
 LOOK_SHARE, LONGEST_LOOK = 0.1, 0.4
 PROBE_SHARE, LONGEST_PROBE = 0.4, 2.0
 #: A unit without a health check counts as healthy after running this long without a restart.
@@ -193,7 +194,7 @@ class ComposeUnits:
         seconds = {unit.service: 0.0 for unit in units}
         failures: dict[str, QuiesceError] = {}
         named = ""
-        with self.checks.kept_up():
+        with self.checks.run_overdue():
             while pending:
                 if pending[0].observed.service != named:
                     named = pending[0].observed.service
@@ -280,7 +281,7 @@ class ComposeUnits:
             watch.last = f"ended with exit code {state['ExitCode']}"
             raise self._not_well(watch, "")
         if observed.state == "paused":
-            watch.last = f"is {status} and was paused"
+            watch.last = f"is {status}, but was paused"
             return time.monotonic() if status == "paused" else None
         if status != "running":
             watch.last, watch.since = f"is {status}", ""
@@ -346,7 +347,7 @@ class ComposeUnits:
         service = watch.observed.service
         now = self.current(watch.observed)
         lines = () if now is None else tail(self.logs(now["Id"], TAIL_LINES))
-        was = "well" if watch.observed.health == "none" else watch.observed.health
+        was = "up" if watch.observed.health == "none" else watch.observed.health
         late = f"service {service} was not {was} again {when}: it {watch.last}"
         return ServiceFailed(
             late if when else f"service {service} {watch.last}",

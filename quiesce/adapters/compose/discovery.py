@@ -1,4 +1,4 @@
-"""What the Compose files of a folder say, whether or not a `stack.yaml` describes it yet."""
+"""Reads the Compose files of a folder, whether or not it has a `stack.yaml` yet."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _LABEL = "com.docker.compose"
 class Discovered:
     """A Compose model, resolved with every profile. It contains secrets.
 
-    `written` has the services as they are written, with references to variables. `profiles` are
-    the active ones.
+    `written` are the services with references to variables, as they are written. `profiles` are the
+    active profiles.
     """
 
     project: str
@@ -98,7 +98,7 @@ class ComposeDiscovery:
         )
 
     def containers(self) -> tuple[Container, ...]:
-        """Return the running containers of this folder's Compose files, of whatever project."""
+        """Return the running containers of this folder's Compose files, in any project."""
         folder = os.path.realpath(self._instance.directory)
         form = "\t".join(
             f'{{{{.Label "{_LABEL}.{name}"}}}}' for name in ("project", "service", "oneoff")

@@ -172,8 +172,9 @@ class EngineConnection:
         process namespace, not the ssh of a forwarded socket. Kernel and host name must match, which
         rules out Docker Desktop's virtual machine. The engine's data folder must exist here.
 
-        An engine whose containers have other user numbers than this machine is not local: read from
-        here, a volume has owners that mean something else, or nothing, on every other engine.
+        An engine whose containers have other user numbers than this machine is not local: the
+        owners of files, read from this machine, would mean other users on every other engine, or
+        none.
         """
         path = self.address.socket
         if path is None or platform.system() != "Linux" or self.kind == "podman":
@@ -274,7 +275,7 @@ def _prove(api: APIClient, image: str) -> bool:
         return _read_through_container(api, image, Path(folder)) == word
 
 
-def create_looking(api: Any, image: str, folder: Path, purpose: str) -> str:
+def create_probe_container(api: Any, image: str, folder: Path, purpose: str) -> str:
     """Create a container that mounts the folder read-only at `/quiesce` and never starts; return
     its id. Raise the SDK's APIError if the engine has no such image or folder."""
     import docker
@@ -295,7 +296,7 @@ def _read_through_container(api: APIClient, image: str, folder: Path) -> bytes:
 
     made = ""
     try:
-        made = create_looking(api, image, folder, "locality")
+        made = create_probe_container(api, image, folder, "locality")
         chunks, _ = api.get_archive(made, "/quiesce/word")
         with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
             content = archive.extractfile("word")

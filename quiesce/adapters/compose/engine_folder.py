@@ -1,4 +1,4 @@
-"""Whether a folder exists on the machine of an engine, found out without making anything there."""
+"""Checks whether a folder exists on the machine of an engine, without creating anything there."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from typing import Any
 from quiesce.adapters.compose.engine import (
     EngineConnection,
     absent,
-    create_looking,
+    create_probe_container,
     translate_engine_errors,
 )
 
 
 def exists_on_engine(connection: EngineConnection, folder: Path, images: Sequence[str]) -> bool:
-    """Whether the folder exists on the engine's machine. It is not made if it does not.
-
-    A container that is never started mounts it. Docker refuses to mount a folder that does not
-    exist. Podman makes one, so there the container mounts the root folder of that machine and the
-    engine is asked for a path in it. Without an image, the folder counts as existing: the step that
-    needs it reports more.
+    """Whether the folder exists on the engine's machine. It is not created if it is missing. A
+    container that is never started mounts it. Docker refuses to mount a folder that does not exist.
+    Podman creates it; with Podman, the container therefore mounts the root folder of that machine,
+    and the engine is asked for a path in it. Without an image, the folder counts as existing: the
+    step that needs it reports more.
     """
     import docker
 
@@ -28,7 +27,9 @@ def exists_on_engine(connection: EngineConnection, folder: Path, images: Sequenc
     makes_folders = connection.engine().kind == "podman"
     for image in images:
         try:
-            made = create_looking(api, image, Path("/") if makes_folders else folder, "looking")
+            made = create_probe_container(
+                api, image, Path("/") if makes_folders else folder, "inspection"
+            )
         except docker.errors.ImageNotFound:
             continue
         except docker.errors.APIError as error:

@@ -1,4 +1,4 @@
-"""Tells the final server of a container from a temporary one, by the container's processes.
+"""Distinguishes the final server of a container from a temporary one, by the container's processes.
 
 At a container's first start, the entry point of a database image, a shell script, runs a temporary
 server, and programs and scripts that fill it. Then it stops that server and replaces itself by the
@@ -42,9 +42,9 @@ class Process:
         return self.program in _SERVERS
 
 
-def works(processes: Sequence[Process], main: int) -> str | None:
-    """Return what the entry point of a container still runs: "" if it may just wait for a server,
-    None if there is no entry point any more. `main` is the container's first process."""
+def still_running(processes: Sequence[Process], main: int) -> str | None:
+    """Return the program that the entry point of a container still runs: "" if it may only wait for
+    a server, None if the entry point has ended. `main` is the container's first process."""
     by_id = {process.pid: process for process in processes}
     first = by_id.get(main)
     if first is None or first.is_server:
@@ -67,10 +67,8 @@ def works(processes: Sequence[Process], main: int) -> str | None:
 def await_entry_point(
     connection: EngineConnection, containers: Sequence[Inspected], service: str, seconds: float
 ) -> str | None:
-    """Wait until no entry point of this service works any more.
-
-    Return None if there was nothing to wait for, "" if it is done, and after `seconds` what it
-    still runs.
+    """Wait until every entry point of this service has ended. Return None if there was nothing to
+    wait for, "" if they have ended, and after `seconds` the program that still runs.
     """
     waited: str | None = None
     deadline = time.monotonic() + seconds
@@ -79,7 +77,9 @@ def await_entry_point(
         if service_of(container) != service or state.get("FinishedAt", NEVER) != NEVER:
             continue
         calm = time.monotonic()
-        while (said := works(_processes(connection, container), int(state["Pid"]))) is not None:
+        while (
+            said := still_running(_processes(connection, container), int(state["Pid"]))
+        ) is not None:
             now = time.monotonic()
             if said:
                 calm, waited = now, ""

@@ -31,7 +31,7 @@ _WHAT = "the engine's events cannot be read"
 
 Event = Mapping[str, Any]
 
-#: In place of a volume's name: any volume. No volume can have this name.
+#: Used instead of a volume's name: any volume. No volume can have this name.
 ANY = "*"
 
 

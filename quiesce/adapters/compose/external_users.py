@@ -81,7 +81,7 @@ class ForeignWriters:
         self._devices: dict[str, str] = {}
 
     @property
-    def anybody(self) -> bool:
+    def any_writable(self) -> bool:
         """Whether any container outside of the project has a writable mount."""
         return bool(self._writers)
 
@@ -92,8 +92,8 @@ class ForeignWriters:
         model: ComposeModel | None,
         data_folder: str = "",
     ) -> tuple[Place, ...]:
-        """Return where a service writes. Of folders only the data directory of a database server
-        counts: sources and sockets are shared on purpose."""
+        """Return where a service writes. Among folders, only the data directory of a database
+        server counts: source code and sockets are shared on purpose."""
         found = []
         for mount in mounts:
             if not mount.writable:
@@ -199,9 +199,9 @@ def _is_in(target: str, folders: Collection[str]) -> bool:
 
 
 def _is_same(mount: Mapping[str, Any], source: str, place: Place) -> bool:
-    """Whether a mounted folder is the place. For a database server also if it is a folder inside,
-    or one around it that another server uses as its data directory: others, such as a file manager,
-    are given whole trees on purpose."""
+    """Whether a mounted folder is the place. For a database server, a folder inside it counts too,
+    and so does one around it that another server uses as its data directory. Other programs, such
+    as file managers, are given whole trees on purpose."""
     theirs, own = Path(os.path.realpath(source)), Path(os.path.realpath(place.device))
     if theirs == own or not place.server:
         return theirs == own

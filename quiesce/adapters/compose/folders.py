@@ -61,7 +61,7 @@ class Folders:
     def with_mounts(
         self, services: Iterable[Service], model: ComposeModel | None
     ) -> tuple[Service, ...]:
-        """Return the services with a mount more for each path that they reach."""
+        """Return the services with an additional mount for each path that they reach."""
         devices = _devices(model)
         return tuple(
             replace(service, mounts=(*service.mounts, *self._more(service.mounts, devices)))
@@ -117,8 +117,8 @@ class Folders:
         )
 
     def _counts(self, mount: Mapping[str, Any], folder: Path) -> bool:
-        """Whether an external container uses the folder through this mount. One that can read a
-        parent folder, as monitors read all of the machine's, is no user of it."""
+        """Whether an external container uses the folder through this mount. A container that only
+        reads a parent folder, as monitors do, does not count as a user."""
         source = str(mount.get("Source") or "")
         if not source.startswith("/"):
             return False

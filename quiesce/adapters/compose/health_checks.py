@@ -1,10 +1,9 @@
-"""Runs the health checks that nothing else runs.
+"""Runs health checks that the engine does not run.
 
 Docker runs a container's health check itself. Podman leaves that to timers of systemd: without
-systemd no check ever runs, the container stays `starting`, and whoever waits for it waits for ever.
-Podman's own API, on the same socket as Docker's, can run one check and keep its result. So while
-something here waits, a check that is overdue is run in this way. Where timers run the checks, none
-is overdue.
+systemd, no check runs, the container stays `starting`, and a wait for it never ends. Podman's own
+API, on the same socket as Docker's, can run one check and keep its result. So while Quiesce waits,
+it runs overdue checks in this way. If timers run the checks, none is overdue.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ _API = "v4.0.0/libpod"
 LOOK_EVERY = 0.5
 #: Timers run the first check of a container when it starts: later than this it is overdue.
 FIRST = 1.0
-#: What an engine takes where a health check names none, in nanoseconds.
+#: The engine's default for a health check without an interval, in nanoseconds.
 DEFAULT_INTERVAL = DEFAULT_TIMEOUT = 30_000_000_000
 
 
 @dataclass(slots=True)
 class Overdue:
-    """Tells which health checks are overdue, from what was seen of their results so far."""
+    """Determines which health checks are overdue, from the results seen so far."""
 
     #: For each start of a container: when its last result ended, and when that was first seen.
     _seen: dict[str, tuple[str, float]] = field(default_factory=dict)
@@ -41,7 +40,7 @@ class Overdue:
         """Return the ids of running containers whose next check should have ended by `now`, each
         once until the one after it is overdue.
 
-        One that is healthy is left alone: nobody waits for it.
+        Healthy containers are left out, because nothing waits for them.
         """
         found = []
         for container in containers:
@@ -74,7 +73,7 @@ def interval_of(container: Inspected) -> float:
 
 
 class HealthChecks:
-    """Runs overdue health checks of some containers, on an engine that may leave them undone."""
+    """Runs overdue health checks of some containers, on an engine that may not run them itself."""
 
     def __init__(
         self, connection: EngineConnection, containers: Callable[[], Iterable[Inspected]]
@@ -101,7 +100,7 @@ class HealthChecks:
             )
 
     @contextlib.contextmanager
-    def kept_up(self) -> Iterator[None]:
+    def run_overdue(self) -> Iterator[None]:
         """Within this context, overdue checks are run in the background."""
         if self._watched or not self.needed:
             yield
@@ -118,8 +117,8 @@ class HealthChecks:
             self._watched = False
 
     def run(self, container: Inspected) -> None:
-        """Run the container's check once, if the engine may leave that undone; it keeps the
-        result."""
+        """Run the container's check once, if the engine may not run it itself; the engine stores
+        the result."""
         if self.needed:
             self._run(container)
 

@@ -1,8 +1,9 @@
-"""Whether the SDK and the command line reach the same engine, and what that engine is.
+"""Checks whether the SDK and the command line reach the same engine, and identifies it.
 
-Docker has an ID that never changes. Podman's Docker API makes up a new one for each call, so
-there an engine is known by its machine and its data folder, and two answers come from the same
-engine only if they have containers in common, or neither has any: their ids are random.
+Docker has an ID that never changes. Podman's Docker API returns a new one for each call, so a
+Podman engine is identified by its machine and its data folder. Two answers of Podman are taken to
+come from the same engine if they have a container in common (ids are random), or if neither lists
+any.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def kind_of(version: Mapping[str, Any]) -> str:
 
 
 def user_namespaces(info: Mapping[str, Any]) -> str:
-    """Return how it comes that the engine's containers have other user numbers than its machine:
+    """Return the reason why the engine's containers have other user numbers than its machine,
     `userns-remap` or `rootless`; "" if they have the same."""
     options = {part for one in info.get("SecurityOptions") or () for part in str(one).split(",")}
     if "name=rootless" in options:

@@ -83,7 +83,7 @@ def moment(text: str) -> datetime | None:
 
 
 def labels_of(container: Inspected) -> Mapping[str, str]:
-    """Return the labels of a container. Engines may leave out what is empty, or say null."""
+    """Return the labels of a container. Engines may leave out empty fields, or return null."""
     return container["Config"].get("Labels") or {}
 
 

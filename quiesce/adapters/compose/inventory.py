@@ -1,4 +1,4 @@
-"""Combines what the Compose model declares with what the engine has."""
+"""Combines the declarations of the Compose model with the objects on the engine."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ def images_there(
     containers: Sequence[Inspected],
     model: Callable[[], ComposeModel | None],
 ) -> tuple[str, ...]:
-    """Return the images of the containers or, without any, those of services that are on the
-    engine."""
+    """Return the images of the containers; if there are none, the images of services that are on
+    the engine."""
     if containers:
         return tuple(dict.fromkeys(str(entry["Image"]) for entry in containers))
     declared = model()
@@ -160,10 +160,10 @@ class _Use:
 def volume_labels(
     model: ComposeModel | None, project: str, key: str, version: str
 ) -> dict[str, str]:
-    """Return the labels that Compose gives to a volume when it makes it.
+    """Return the labels that Compose gives to a volume when it creates it.
 
-    Newer versions add a hash of its configuration. Compose accepts volumes without that label.
-    Compose makes no external volume, so one of those gets no labels.
+    Newer versions add a hash of its configuration. Compose accepts volumes without that label. An
+    external volume gets no labels, because Compose does not create it.
     """
     declared = model.volumes.get(key) if model is not None else None
     if declared is not None and declared.external:

@@ -153,8 +153,8 @@ def parse_model(
 
 
 def dependencies_of(service: Mapping[str, Any]) -> tuple[Dependency, ...]:
-    """Return what a service depends on: declared, or implied by sharing another's network or
-    similar.
+    """Return the dependencies of a service: declared ones, and those implied by sharing another
+    service's network or similar.
 
     A service that shares a namespace, volumes or a link must start after its owner. If it is
     started first, it has no network, or keeps a namespace that no longer exists.

@@ -1,10 +1,10 @@
-"""Which running containers `docker compose up` would recreate, and why.
+"""Determines which running containers `docker compose up` would recreate, and why.
 
-Compose itself is asked, by a dry run of `create`. Its own two numbers cannot be compared: from 2.22
-until 5.5, `config --hash` leaves out what `env_file:` adds to a service, and the container's label
-`config-hash` does not; the label also has the containers behind `network_mode: service:NAME`.
-Equal numbers still prove that the configuration is the same, so they are compared where the dry
-run says nothing.
+Compose itself is asked, by a dry run of `create`. Its hashes are not reliable: from 2.22 until 5.5,
+`config --hash` leaves out what `env_file:` adds to a service, but the container's label
+`config-hash` includes it; the label also includes the containers behind `network_mode:
+service:NAME`. If the hashes are equal, the configuration is the same, so they are compared if the
+dry run says nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from quiesce.errors import QuiesceError, RequestError
 
 CONFIGURATION = "its configuration differs"
 IMAGE = "its image tag refers to another image"
-UNKNOWN = "Compose may recreate it: whether its configuration differs is not known"
+UNKNOWN = "Compose may recreate it: it is unknown whether its configuration differs"
 
 #: The label that Compose compares before it recreates a container.
 LABEL_HASH = "com.docker.compose.config-hash"
@@ -40,7 +40,8 @@ def outdated(
 ) -> dict[str, str]:
     """Return which of these services have containers that `up` would recreate, and why.
 
-    A service of which that is not known is among them: nothing is recreated without a question.
+    If this is unknown for a service, the service is included: nothing is recreated without a
+    question.
     """
     own = [
         container
@@ -80,8 +81,8 @@ def read_dry_run(output: str) -> dict[str, bool]:
 def same_image(container: Inspected, image: Mapping[str, Any]) -> bool:
     """Whether a container was created from this image.
 
-    Of an image with several platforms, the containerd image store has several ids: one of the
-    index, and one of each platform. A container may name another one than its image does.
+    The containerd image store has several ids for an image with several platforms: one for the
+    index, and one for each platform. A container may name another one than its image does.
     """
     own = {container["Image"], _digest(container.get("ImageManifestDescriptor"))}
     every = {image["Id"], _digest(image.get("Descriptor"))}
@@ -95,8 +96,7 @@ def _digest(descriptor: Any) -> str:
 
 
 def _dry_run(command: ComposeCommand, services: Iterable[str]) -> dict[str, bool]:
-    """Return what Compose says, nothing if it cannot say it (a version without it, a missing
-    image)."""
+    """Return what the dry run says, nothing if Compose has no dry run or an image is missing."""
     arguments = ("--dry-run", "create", "--no-build", "--pull", "never")
     try:
         done = command.run(*arguments, *services, lines=_LINES)
@@ -115,7 +115,7 @@ def _hashes(command: ComposeCommand) -> dict[str, str]:
 
 
 def _why(connection: EngineConnection, container: Inspected, wanted: str | None) -> str:
-    """Return what differs, "" if nothing does."""
+    """Return the difference, "" if there is none."""
     image = _image(connection, container["Config"]["Image"])
     if image is None or not same_image(container, image):
         return IMAGE

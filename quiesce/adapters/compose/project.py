@@ -43,7 +43,7 @@ class ComposeProject:
     instance: Instance
     services: Callable[[], tuple[Service, ...]]
     servers: frozenset[str] = frozenset()
-    run: str = "looking"
+    run: str = "inspection"
 
     def resources(self) -> ProjectResources:
         filters = {"label": f"{LABEL_PROJECT_NAME}={self.instance.project}"}
@@ -154,7 +154,7 @@ class ComposeProject:
         whole = {**self.command.environment(), **environment}
         return CommandLine(tuple(command), whole, self.instance.directory)
 
-    def beside(
+    def command_beside(
         self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
     ) -> CommandLine:
         container = self._running(service)
@@ -174,7 +174,7 @@ class ComposeProject:
             self.command_in_service(service, argv, {}, terminal=False), service, argv, seconds
         )
 
-    def following(self, services: Sequence[str], lines: int) -> CommandLine:
+    def follow_logs(self, services: Sequence[str], lines: int) -> CommandLine:
         self.connection.engine()
         argv = self.command.argv("logs", "--follow", "--tail", str(lines), *services)
         return CommandLine(tuple(argv), self.command.environment(), self.instance.directory)
@@ -201,7 +201,7 @@ class ComposeProject:
                     service.image,
                     entrypoint=["/quiesce/never-started"],
                     host_config=api.create_host_config(network_mode="none"),
-                    labels=helper_labels("looking"),
+                    labels=helper_labels("inspection"),
                 )["Id"]
                 seen = ((mount, self._entries(made, mount.target)) for mount in binds)
                 return [

@@ -14,7 +14,8 @@ from quiesce.observed import OtherProject, Traces
 
 _LABEL_FILES = "com.docker.compose.project.config_files"
 _LABEL_FOLDER = "com.docker.compose.project.working_dir"
-#: What may write now, or after a moment: one that was created only, exited or died does not.
+#: The states in which a container may write now or soon; one that was only created, has exited or
+#: died cannot.
 _RUNNING = frozenset({"running", "paused", "restarting"})
 _LABEL_VOLUME = "com.docker.compose.volume"
 
@@ -26,9 +27,8 @@ def find_traces(
     names: Collection[str],
     keys: Collection[str],
 ) -> Mapping[str, Traces]:
-    """Return the traces of these projects, and of every other one that has containers of `files`.
-
-    `files` are the stack's Compose files, `keys` those of its volumes.
+    """Return the traces of these projects, and of every other project with containers of `files`.
+    `files` are the stack's Compose files, `keys` the keys of its volumes.
     """
     api: Any = connection.api
     with translate_engine_errors("the projects on the engine cannot be listed"):

@@ -2,8 +2,8 @@
 
 The run lock is a file in the backups folder, which a second clone of the stack, or another machine,
 does not see. Both see the engine: the lock is an empty volume with a fixed name, whose label names
-its owner. Creating a volume that exists changes nothing and returns it, so of two that try at once,
-one finds the label of the other.
+its owner. Creating a volume that exists changes nothing and returns it: if two runs try at once,
+one of them finds the label of the other.
 
 While a run is pending, the machine may be renamed or the folder moved. So the label also names the
 run: whoever has its journal owns the lock, unless the folder that created it still exists.

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from quiesce.adapters.compose import inventory
 from quiesce.adapters.compose.address import find_address
-from quiesce.adapters.compose.at_once import with_each
 from quiesce.adapters.compose.cli import ComposeCommand
 from quiesce.adapters.compose.containers import ComposeUnits
 from quiesce.adapters.compose.endpoint import WAYS, ComposeReach, Relay, Way
@@ -28,6 +27,7 @@ from quiesce.adapters.compose.folders import Folders
 from quiesce.adapters.compose.inspected import Inspected, service_of
 from quiesce.adapters.compose.model import ComposeModel
 from quiesce.adapters.compose.model_cache import ModelReader
+from quiesce.adapters.compose.parallel import with_each
 from quiesce.adapters.compose.project import ComposeProject
 from quiesce.adapters.compose.project_candidates import find_traces, other_projects
 from quiesce.adapters.compose.project_lock import lock_project, make_place, unlock_project
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 class ComposeRuntime:
     """Implements `Runtime` for one instance of a stack. The connection is opened on first use.
 
-    `ways` are the ways that `endpoint` may use, in order; tests force each of them. `run` labels
+    `ways` are the methods that `endpoint` may use, in order; tests force each of them. `run` labels
     the helpers that it creates.
     """
 
@@ -58,7 +58,7 @@ class ComposeRuntime:
         *,
         environment: Mapping[str, str] | None = None,
         ways: Sequence[Way] = WAYS,
-        run: str = "looking",
+        run: str = "inspection",
     ) -> None:
         self._run = run
         self._servers = sensitive_servers(stack.databases)
@@ -74,7 +74,8 @@ class ComposeRuntime:
     # ------------------------------------------------------------------------------------ asking
 
     def engine(self) -> Engine:
-        """Return the engine; `local` means that nothing contradicts that, `is_local` proves it."""
+        """Return the engine; `local` means that the engine seems to be local, and `is_local` proves
+        it."""
         return self._connection.engine()
 
     def is_local(self) -> bool:
@@ -84,7 +85,7 @@ class ComposeRuntime:
     def services(self) -> tuple[Service, ...]:
         """Return the services of the active profiles in declaration order, then strays: containers
         of this project whose service is not among them. The actual mounts of a container are added
-        to those of its service."""
+        to the mounts of its service."""
         model = self._model()
         found = inventory.services_of(model, self._units.containers())
         return self._starter.with_foreign_mounts(self._folders.with_mounts(found, model))
@@ -263,7 +264,7 @@ class ComposeRuntime:
         self._listener = StartsListener(self._connection)
 
     def seen_starting(self, services: Sequence[str], volumes: Sequence[str]) -> tuple[str, ...]:
-        """Return what was started since `watch_starts`; see `events`."""
+        """Return the writers that were started since `watch_starts`; see `events`."""
         if self._listener is None:
             return ()
         events, model = self._listener.events(), self._model()

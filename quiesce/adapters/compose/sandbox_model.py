@@ -32,10 +32,10 @@ def isolate(
 
     `images` are those that the services run now; nothing is built or pulled. `copied` copies a host
     path that a service may write to and returns the path of the copy. Read-only paths are shared,
-    except those for which `kept` says that sets contain them.
-    Every container, volume and network gets `mark` as its label. Raise RequestError for what cannot
-    be isolated. If only the services in `running` (None: all) will run, with what they depend on,
-    it is removed from the others.
+    except those for which `kept` says that sets contain them. Every container, volume and network
+    gets `mark` as its label. Raise RequestError for what cannot be isolated. If only the services
+    in `running` (None: all) and their dependencies will run, such settings are removed from the
+    other services instead.
     """
     services = model.get("services") or {}
     idle = set(services) - _with_needs(services, services if running is None else running)

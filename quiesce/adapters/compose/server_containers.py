@@ -1,4 +1,5 @@
-"""Containers whose first process is a PostgreSQL server, and what can be run in them safely. Pure.
+"""Containers whose first process is a PostgreSQL server, and the programs that can be run in them
+safely. Pure.
 
 The first process of a container inherits every orphaned child. A PostgreSQL server treats an
 unknown child that ends with anything but 0 or 1 as a crashed session: it terminates all sessions
@@ -28,7 +29,7 @@ _SYNTAX = re.compile(r"[`$|&;<>()*?\[\]{}~!\n\\]")
 
 
 def sensitive_servers(databases: Iterable[Database]) -> frozenset[str]:
-    """Return the services of these databases whose servers take the end of an orphan for a
+    """Return the services of these databases whose servers mistake the exit of an orphan for a
     crash."""
     return frozenset(one.service for one in databases if engine_of(one.engine).minds_orphans)
 

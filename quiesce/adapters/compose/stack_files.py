@@ -1,9 +1,10 @@
-"""The files that define a stack, as a set keeps them: none with a secret in it.
+"""Collects the files that define a stack for a set, without any that contains a secret.
 
 Kept are Compose files, the files that these include or extend, the sources of `configs`, and single
-files that services mount, if they are in the stack's folder. What may be a secret is left out, and
-named: the sources of `secrets`, env files, keys, and every file that contains a value of an env
-file. In Compose files, literals that may be secrets are replaced, as in the resolved model.
+files that services mount, if they are in the stack's folder. Files that may contain a secret are
+left out and named: the sources of `secrets`, env files, keys, and every file that contains a value
+of an env file. In Compose files, literals that may be secrets are replaced, as in the resolved
+model.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _REPLACED = "# Written by Quiesce: literals that may be secrets were replaced.\n
 @dataclass
 class Collector:
     """Collects the files of one stack. `secrets` are values that no kept file may contain; `apart`
-    are folders whose content is in sets anyway, or never."""
+    are folders that are left out: those of Quiesce, and those that `paths` declares."""
 
     directory: Path
     secrets: Collection[str]
@@ -52,7 +53,7 @@ class Collector:
     left_out: dict[str, str] = field(default_factory=dict)
 
     def compose_file(self, path: Path) -> None:
-        """Add a Compose file and what it names."""
+        """Add a Compose file and the files that it names."""
         name = self._name(path)
         if name is None or name in self.kept or name in self.left_out:
             return
@@ -109,7 +110,7 @@ class Collector:
         if any(real.is_relative_to(folder) for folder in self.apart):
             return None
         if not real.is_relative_to(self.directory):
-            # What the machine has, such as /etc/localtime or a socket, defines no stack.
+            # Files of the machine, such as /etc/localtime or a socket, do not define a stack.
             inside = Path(os.path.normpath(path)).is_relative_to(self.directory)
             if inside:
                 self.left_out[str(path)] = "a link out of the stack's folder"
@@ -147,7 +148,7 @@ class Collector:
         return (_REPLACED + text).encode()
 
     def result(self, variables: Collection[str]) -> StackFiles:
-        """Return what was collected, and the names of the env file's variables."""
+        """Return the collected files, and the names of the env file's variables."""
         files = {f"files/{name}": content for name, content in sorted(self.kept.items())}
         if variables:
             files["variables.txt"] = "".join(f"{name}\n" for name in sorted(variables)).encode()
@@ -158,8 +159,8 @@ class Collector:
 def collect(
     compose: ComposeCommand, stack: Stack, model: ComposeModel, *, local: bool
 ) -> StackFiles:
-    """Return the files that define this stack. Mounted files are those of the engine's machine:
-    only if it is this one (`local`) they can be kept."""
+    """Return the files that define this stack. Mounted files are files of the engine's machine, so
+    they can be collected only if this is the same machine (`local`)."""
     directory = Path(os.path.realpath(stack.directory))
     kept = [entry.folder for entry in stack.folders if entry.folder is not None]
     apart = [directory / "backups", directory / ".quiesce", *kept]

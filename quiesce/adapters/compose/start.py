@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from quiesce.adapters.compose.at_once import is_shared, with_each
 from quiesce.adapters.compose.cli import ComposeCommand
 from quiesce.adapters.compose.containers import LOOK_EVERY, ComposeUnits
 from quiesce.adapters.compose.engine import EngineConnection
 from quiesce.adapters.compose.external_users import ForeignWriters, data_folder_of
 from quiesce.adapters.compose.inspected import has_health, mounts_seen, service_of, unit_of
 from quiesce.adapters.compose.model import ComposeModel, DeclaredService
+from quiesce.adapters.compose.parallel import is_shared, with_each
 from quiesce.errors import NotDeclared, QuiesceError, RequestError, ServiceFailed
 from quiesce.model import Stack
 from quiesce.observed import ForeignMount, Service, Unit
@@ -43,7 +43,7 @@ class ComposeStarter:
     def with_foreign_mounts(self, services: Sequence[Service]) -> tuple[Service, ...]:
         """Return the services with the external mounts that prevent their start."""
         writers = ForeignWriters(self.connection, self.stack)
-        if not writers.anybody:
+        if not writers.any_writable:
             return tuple(services)
         model = self.model_if_readable()
         data = self._data_folders()
@@ -65,7 +65,7 @@ class ComposeStarter:
         for service in services:
             if any(need.condition == "healthy" for need in service.depends_on):
                 self.units.checks.require(service.name)
-        with self.units.checks.kept_up():
+        with self.units.checks.run_overdue():
             self._up(services, build=build, everything=everything)
 
     def _up(self, services: Sequence[Service], *, build: bool, everything: bool) -> None:
@@ -84,7 +84,7 @@ class ComposeStarter:
             self._one_by_one([service.name for service in services], error, build=build)
 
     def start(self, units: Sequence[Unit], *, together: bool) -> None:
-        """Start these units in order; Compose makes again what was removed since.
+        """Start these units in order; Compose creates again the containers that were removed since.
 
         With `together`, they start at the same time, unless a container outside of the project
         runs in one of their networks: started in order, they usually get their addresses back.
@@ -123,7 +123,7 @@ class ComposeStarter:
 
     def _first_taken(self, units: Sequence[Unit]) -> tuple[str, ForeignMount] | None:
         writers = ForeignWriters(self.connection, self.stack)
-        if not writers.anybody:
+        if not writers.any_writable:
             return None
         model = self.model_if_readable()
         keys = {volume.name: key for key, volume in model.volumes.items()} if model else {}
@@ -149,9 +149,9 @@ class ComposeStarter:
     def _one_by_one(self, names: Sequence[str], first: QuiesceError, *, build: bool) -> None:
         """Create and start each service after its dependencies, but none whose dependency failed.
 
-        Each is created together with its dependencies, because Compose treats a container that was
-        created without them as one of another configuration. Each is started alone, because Compose
-        would run jobs again.
+        Each is created together with its dependencies, because Compose considers a container that
+        was created without them outdated. Each is started alone, because Compose would run jobs
+        again.
         """
         model = self.model()
         failed: dict[str, QuiesceError] = {}
@@ -177,7 +177,7 @@ class ComposeStarter:
         if waiting:
             details.append(f"not started, because they depend on it: {', '.join(waiting)}")
         raise ServiceFailed(
-            f"{', '.join(failed)} did not start; everything that does not depend on it is up",
+            f"{', '.join(failed)} did not start; everything that does not depend on them is up",
             _AGAIN,
             details=details,
             services=tuple(failed),

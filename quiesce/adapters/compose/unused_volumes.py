@@ -1,4 +1,5 @@
-"""Volumes that `stack.yaml` backs up and no service mounts: Compose leaves them out of its model.
+"""Finds volumes that `stack.yaml` backs up and no service mounts: Compose leaves them out of its
+model.
 
 A volume that the Compose file declares at top level is found by resolving the model again with an
 added service that mounts it, so that Compose fills in names and variables. One that exists only on

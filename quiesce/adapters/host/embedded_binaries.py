@@ -154,7 +154,8 @@ def server_identity(data: Path | None = None, user: str | None = None) -> Identi
 
 
 def copy_tree(binaries: Binaries, wanted: Binaries) -> None:
-    """Copy what is needed to run `binaries` to `wanted.root`, completely or not at all."""
+    """Copy the files that are needed to run `binaries` to `wanted.root`, completely or not at
+    all."""
     sources = _needed_files(binaries)
     if wanted.root.is_dir() and _sizes(wanted.root) == {
         name: path.stat().st_size for name, path in sources.items()

@@ -243,8 +243,7 @@ def controldata(binaries: Binaries, data: Path) -> ControlData:
 
 
 def read_postmaster(data: Path) -> Postmaster | None:
-    """Return what the server on `data` recorded about itself, None if there is no complete
-    record."""
+    """Return the server's own record in `data`, None if there is no complete record."""
     try:
         lines = (data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").split("\n")
         return Postmaster(

@@ -27,6 +27,7 @@ def folder_states(declared: Sequence[Volume]) -> Iterator[VolumeState]:
 
 
 def folder_mounts(stack: Stack) -> Iterator[Mount]:
-    """Yield a mount of each folder: nothing says which program writes to it."""
+    """Yield a mount of each folder. Every service with a command gets these mounts, because it is
+    unknown which program writes to a folder."""
     for entry in stack.folders:
         yield Mount(entry.key, str(entry.folder), str(entry.folder), writable=True)

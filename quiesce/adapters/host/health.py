@@ -116,7 +116,7 @@ class HostHealth:
                 watch.last = "ended" if code is None else f"ended with exit code {code}"
             raise self._not_well(watch, "")
         if observed.state == "paused" or live.paused:
-            watch.last = "is paused" if live.paused else "runs and was paused"
+            watch.last = "is paused" if live.paused else "is running, but was paused"
             return observed.state == "paused" and live.paused
         service = self._units.services.get(observed.service)
         if service is not None and observed.health == "healthy" and self.has_check(service):
@@ -146,7 +146,7 @@ class HostHealth:
 
     def _not_well(self, watch: _Watch, when: str) -> ServiceFailed:
         service = watch.observed.service
-        was = "well" if watch.observed.health == "none" else watch.observed.health
+        was = "up" if watch.observed.health == "none" else watch.observed.health
         late = f"service {service} was not {was} again {when}: it {watch.last}"
         return ServiceFailed(
             late if when else f"service {service} {watch.last}",

@@ -14,7 +14,7 @@ def end_everything_in(folder: Path) -> None:
     """Kill every process of a host instance whose state is in `folder`, and every one that works in
     it or was started from it. None of them needs an orderly shutdown."""
     top = folder.resolve()
-    everybody = procfs.everyone()
+    everybody = procfs.all_processes()
     found = [live for live in everybody.values() if _is_of(live, top)]
     for live in procfs.roots(found, everybody):
         procfs.end(live, signal.SIGKILL, 0.0, group=live.leads)

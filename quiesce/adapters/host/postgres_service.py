@@ -58,9 +58,8 @@ class EmbeddedServer:
         return self._installed.version
 
     def launch(self, more: Mapping[str, str]) -> Launch:
-        """Prepare what is missing, and return how to start the server.
-
-        `more` is added to its environment. Raise RequestError if it cannot run here.
+        """Create missing files, and return the command that starts the server. `more` is added to
+        its environment. Raise RequestError if it cannot run here.
         """
         # An empty folder was created for a volume: it becomes a data directory with the right
         # owner.
@@ -130,7 +129,7 @@ class EmbeddedServer:
         exist."""
         return embedded_postgres.client_command(self._installed, argv[0], argv[1:], environment)
 
-    def ended_in_order(self) -> bool:
+    def shut_down_cleanly(self) -> bool:
         """Whether the data directory records that its last server was shut down cleanly."""
         with contextlib.suppress(QuiesceError):
             return embedded_postgres.controldata(self._installed, self.data).is_clean

@@ -1,8 +1,9 @@
 """Processes of `runtime: host`: starts them, finds them again, ends them.
 
 They outlive the command that started them, so their identity must be found outside of its memory. A
-process number alone is no identity, because numbers are reused: it is compared with the start time.
-A process that was started but not yet recorded is found by the marks in its environment.
+process number alone does not identify a process, because numbers are reused; so the start time is
+compared too. A process that was started but not yet recorded is found by the marks in its
+environment.
 """
 
 from __future__ import annotations
@@ -170,13 +171,13 @@ def look(pid: int) -> Live | None:
     )
 
 
-def again(live: Live) -> Live | None:
+def current(live: Live) -> Live | None:
     """Return the current state of the same process, None if it has ended."""
     now = look(live.pid)
     return now if now is not None and now.started == live.started else None
 
 
-def everyone() -> dict[int, Live]:
+def all_processes() -> dict[int, Live]:
     """Return all processes by number."""
     numbers = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
     return {live.pid: live for live in map(look, numbers) if live is not None}
@@ -206,7 +207,7 @@ def in_folder(folder: Path, name: str) -> tuple[Live, ...]:
     """Return the processes of this name whose working directory this is."""
     wanted = folder.resolve()
     found = []
-    for live in everyone().values():
+    for live in all_processes().values():
         with contextlib.suppress(OSError):
             if name_of(live) == name and Path(f"/proc/{live.pid}/cwd").readlink() == wanted:
                 found.append(live)
@@ -224,15 +225,15 @@ def end(live: Live, number: signal.Signals, patience: float, *, group: bool) -> 
     # Two signals: a paused process handles none before it is continued.
     _send(live, number, group=group)
     _send(live, signal.SIGCONT, group=group)
-    killed = not wait_until(lambda: again(live) is None, patience)
+    killed = not wait_until(lambda: current(live) is None, patience)
     helpers |= _family(live)
     if killed:
         _send(live, signal.SIGKILL, group=group)
-        wait_until(lambda: again(live) is None, KILL_SECONDS)
+        wait_until(lambda: current(live) is None, KILL_SECONDS)
         helpers |= _family(live)  # started while it was being killed
     else:
         wait_until(lambda: not _any_lives(helpers), HELPERS_PATIENCE)
-    if group and any(helper.group == live.pid for helper in helpers if again(helper)):
+    if group and any(helper.group == live.pid for helper in helpers if current(helper)):
         signal_group(live.pid, signal.SIGKILL)
     for helper in helpers:
         _send(helper, signal.SIGKILL, group=False)
@@ -248,13 +249,13 @@ def end(live: Live, number: signal.Signals, patience: float, *, group: bool) -> 
 def pause(live: Live) -> None:
     """Pause a process with its group."""
     _send(live, signal.SIGSTOP, group=True)
-    wait_until(lambda: (now := again(live)) is None or now.paused, 1.0)
+    wait_until(lambda: (now := current(live)) is None or now.paused, 1.0)
 
 
 def unpause(live: Live) -> None:
     """Continue a paused process."""
     _send(live, signal.SIGCONT, group=True)
-    wait_until(lambda: (now := again(live)) is None or not now.paused, 1.0)
+    wait_until(lambda: (now := current(live)) is None or not now.paused, 1.0)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
@@ -287,7 +288,7 @@ def name_of(live: Live) -> str:
 
 
 def _send(live: Live, number: signal.Signals, *, group: bool) -> None:
-    if again(live) is None:
+    if current(live) is None:
         return
     if group and live.group == live.pid:
         signal_group(live.pid, number)
@@ -299,7 +300,7 @@ def _send(live: Live, number: signal.Signals, *, group: bool) -> None:
 def _family(live: Live) -> set[Live]:
     """Return its children: its descendants and the members of its session, even if it has just
     ended."""
-    everybody = everyone()
+    everybody = all_processes()
     now = everybody.get(live.pid)
     if now is not None and now.started != live.started:
         return set()  # the number and its session belong to another process now
@@ -330,7 +331,7 @@ def _ancestors(live: Live, everybody: Mapping[int, Live]) -> set[int]:
 
 
 def _any_lives(processes: Iterable[Live]) -> bool:
-    return any(again(live) is not None for live in processes)
+    return any(current(live) is not None for live in processes)
 
 
 def _fields(pid: int) -> Sequence[str]:

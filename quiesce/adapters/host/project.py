@@ -97,7 +97,7 @@ class HostProject:
             argv = self._units.located(argv, declared)
         return CommandLine(tuple(argv), whole, declared.cwd)
 
-    def beside(
+    def command_beside(
         self, service: str, argv: Sequence[str], environment: Mapping[str, str], *, terminal: bool
     ) -> CommandLine:
         """Like `command_in_service`: every program here is a separate process anyway."""
@@ -108,7 +108,7 @@ class HostProject:
             self.command_in_service(service, argv, {}, terminal=False), service, argv, seconds
         )
 
-    def following(self, services: Sequence[str], lines: int) -> CommandLine:
+    def follow_logs(self, services: Sequence[str], lines: int) -> CommandLine:
         logs = [str(self._units.log(self._declared(name).name)) for name in services]
         argv = ("tail", "-n", str(lines), "-F", *logs)
         return CommandLine(argv, dict(os.environ), Path(self._stack.directory))

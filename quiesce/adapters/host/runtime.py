@@ -273,7 +273,7 @@ class HostRuntime:
 
     def remove_orphans(self, run: str) -> tuple[str, ...]:
         """End the tools of this run that are still running, of this user and this instance only."""
-        everybody = procfs.everyone()
+        everybody = procfs.all_processes()
         wanted = {MARK_RUN: run, MARK_STATE: str(self._units.state)}
         found = [
             live

@@ -78,7 +78,7 @@ class HostUnits:
 
     def find(self) -> dict[str, tuple[Live, ...]]:
         """Return the running processes of each service, without their children."""
-        everybody = procfs.everyone()
+        everybody = procfs.all_processes()
         found: dict[str, dict[int, Live]] = {name: {} for name in self.services}
         for live in everybody.values():
             marks = procfs.marks(live)
@@ -188,7 +188,7 @@ class HostUnits:
         killed = procfs.end(live, number, max(timeout, own), group=server is None)
         code = KILLED if killed else procfs.exit_code(live.pid, live.started)
         if server is not None and not killed:
-            code = 0 if server.ended_in_order() else (code or KILLED)
+            code = 0 if server.shut_down_cleanly() else (code or KILLED)
         self._note_end(unit.service, live, code)
         return StopResult(unit, code, time.monotonic() - begun)
 

@@ -5,8 +5,8 @@ snapshot contains and the first does not can keep the two from showing one insta
 alone proves nothing, because autovacuum's ANALYZE and other databases of the server have
 transactions too. So the rows are checked: each carries the transaction that wrote it (`xmin`). A
 row in the later snapshot with one of these transactions was written in between, and only clients
-write rows of tables. A transaction that only deleted rows leaves no trace; it cannot be told from
-housekeeping, and the set records that doubt.
+write rows of tables. A transaction that only deleted rows leaves no trace. It cannot be
+distinguished from housekeeping, and the set records that doubt.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from quiesce.adapters.postgres.catalog import read_tables
 from quiesce.adapters.postgres.safe_reads import guarded_tables
 from quiesce.adapters.postgres.session import SQL, Session
-from quiesce.observed import Activity, ExternalSession, Meanwhile
+from quiesce.observed import Activity, ExternalSession, WrittenBetween
 
 #: If there are more transactions, only the last of them are checked.
 MOST = 10_000
@@ -42,7 +42,7 @@ SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oi
 _WRITTEN = SQL("SELECT 1 FROM ONLY {table} WHERE xmin = ANY (%s::xid[]) LIMIT 1")
 
 
-def look_around(
+def observe_activity(
     session: Session, names: Sequence[str], application: str, since: str | None
 ) -> tuple[tuple[ExternalSession, ...], bool]:
     """Return the external sessions in these databases of the session's server, and whether
@@ -71,10 +71,10 @@ def between(first: str, later: str) -> tuple[int, ...]:
     return tuple(sorted(x % 2**32 for x in ended))
 
 
-def written_between(reader: Session, transactions: Sequence[int]) -> Meanwhile:
+def written_between(reader: Session, transactions: Sequence[int]) -> WrittenBetween:
     """Return what these transactions wrote, as far as the reader's snapshot shows it."""
     if not transactions:
-        return Meanwhile()
+        return WrittenBetween()
     wanted = ["{" + ",".join(map(str, transactions)) + "}"]
     guarded = guarded_tables(reader)
     tables = {name for (name,) in reader.rows(_CHANGED, wanted)}
@@ -87,10 +87,10 @@ def written_between(reader: Session, transactions: Sequence[int]) -> Meanwhile:
             unread.append(name)
         elif reader.rows(_WRITTEN.format(table=table.quoted), wanted):
             tables.add(name)
-    return Meanwhile(len(transactions), tuple(sorted(tables)), tuple(unread))
+    return WrittenBetween(len(transactions), tuple(sorted(tables)), tuple(unread))
 
 
-def together(
+def combine_activity(
     parts: Sequence[tuple[tuple[ExternalSession, ...], bool]], moved: Mapping[str, Sequence[int]]
 ) -> Activity:
     """Combine the activity of all servers with the additional transactions of each database's

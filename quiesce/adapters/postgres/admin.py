@@ -1,8 +1,8 @@
 """The port `DatabaseAdmin` for real PostgreSQL servers: query, dump, load and exchange databases.
 
 Sessions use psycopg2, through `runtime.endpoint`; clients such as pg_dump are the server's own, run
-beside it through `runtime.run_tool`. Everything of a run uses `quiesce:<run>` as its application
-name, so that whatever a dead run left can be found and ended (`remove_orphans`).
+beside it through `runtime.run_tool`. Every session of a run has the application name
+`quiesce:<run>`, so that the sessions of a dead run can be found and ended (`remove_orphans`).
 
 The parts: `session` connects, `snapshot` exports snapshots, `catalog` reads databases,
 `client_args` builds client commands, `dump_toc` reads archives, `create` creates databases,
@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from quiesce.adapters.postgres import catalog, probe, rename
-from quiesce.adapters.postgres.activity import between, look_around, together
-from quiesce.adapters.postgres.background import beside, reporting_size
+from quiesce.adapters.postgres.activity import between, combine_activity, observe_activity
+from quiesce.adapters.postgres.background import reporting_size, run_beside
 from quiesce.adapters.postgres.client import end_of, publish
 from quiesce.adapters.postgres.client_args import (
     decode_arguments,
@@ -43,7 +43,7 @@ from quiesce.adapters.postgres.snapshot import ExportedSnapshot, export_snapshot
 from quiesce.adapters.postgres.sql_load import drop_role, loader_name
 from quiesce.errors import QuiesceError
 from quiesce.model import Database, DatabaseRecord, DatabaseSwap, SetKind
-from quiesce.observed import Activity, DatabaseState, Meanwhile
+from quiesce.observed import Activity, DatabaseState, WrittenBetween
 from quiesce.obstacles import Obstacle
 from quiesce.ports import DatabaseContents, Progress, Runtime
 
@@ -59,8 +59,8 @@ class PostgresAdmin(Loading):
 
     Several databases may be dumped at once by several threads, each database by one thread. When
     exported snapshots block another session for longer than `lock_patience` seconds (None: no
-    limit), they are released and the dump raises `InTheWay`. `scratch` is a folder of the run,
-    created when needed and removed by the caller.
+    limit), they are released, and the dump raises `BlockedAnotherSession`. `scratch` is a folder of
+    the run, created when needed and removed by the caller.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class PostgresAdmin(Loading):
         self._held: dict[str, ExportedSnapshot] = {}
         self._watches: dict[str, Watch] = {}
         self._between: dict[str, tuple[int, ...]] = {}
-        self._meanwhile: dict[str, Meanwhile] = {}
+        self._written_between: dict[str, WrittenBetween] = {}
 
     # ------------------------------------------------------------------------------- asking
 
@@ -132,7 +132,7 @@ class PostgresAdmin(Loading):
         with self._open(database, database.name) as session:
             return short_names(session)
 
-    def preparing(self, databases: Sequence[Database]) -> tuple[str, ...]:
+    def rehearse(self, databases: Sequence[Database]) -> tuple[str, ...]:
         return rehearse(
             [(d.key, partial(self._open, d, d.name)) for d in databases if d.key not in self._held]
         )
@@ -163,11 +163,11 @@ class PostgresAdmin(Loading):
             names = [d.name for d in here.values()]
             with self._maintenance(one) as session:
                 since = first.since if first else None
-                parts.append(look_around(session, names, self._application, since))
-        return together(parts, {d.key: self._between.get(d.key, ()) for d in databases})
+                parts.append(observe_activity(session, names, self._application, since))
+        return combine_activity(parts, {d.key: self._between.get(d.key, ()) for d in databases})
 
-    def meanwhile(self, database: Database) -> Meanwhile:
-        return self._meanwhile.get(database.key, Meanwhile())
+    def written_between(self, database: Database) -> WrittenBetween:
+        return self._written_between.get(database.key, WrittenBetween())
 
     def release(self, database: Database) -> None:
         if watch := self._watches.pop(database.key, None):
@@ -273,7 +273,7 @@ class PostgresAdmin(Loading):
             )
         with self._maintenance(database) as session:
             drop(session, name, suffix, lambda inside: self._open(database, inside))
-            # If a run died while loading a file, its role owned what was just dropped.
+            # If a run died while loading a file, its role owned the database that was just dropped.
             drop_role(session, loader_name(self._run), database.user)
 
     def size(self, database: Database, name: str) -> int | None:
@@ -353,7 +353,7 @@ class PostgresAdmin(Loading):
         # snapshot.
         with (
             self._open(database, database.name) as reader,
-            beside(
+            run_beside(
                 reader,
                 lambda: read_snapshot(
                     reader, held.snapshot, database.name, kind, self._between.get(database.key, ())
@@ -381,7 +381,7 @@ class PostgresAdmin(Loading):
                 writable=False,
                 what=f"reading back the dump of {database.key}",
             )
-            tables, sequences, facts, self._meanwhile[database.key] = reading()
+            tables, sequences, facts, self._written_between[database.key] = reading()
             publish(partial, directory / file)
         return DatabaseRecord(
             key=database.key,

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def beside(session: Session, read: Callable[[], T]) -> Iterator[Callable[[], T]]:
+def run_beside(session: Session, read: Callable[[], T]) -> Iterator[Callable[[], T]]:
     """Run `read` in a thread; the yielded function waits for its result. On early exit it is
     cancelled."""
     results: list[T] = []

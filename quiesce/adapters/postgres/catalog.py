@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from quiesce.adapters.postgres import safe_reads
-from quiesce.adapters.postgres.search_path import asked, read_path
+from quiesce.adapters.postgres.search_path import read_in_transaction, read_path
 from quiesce.adapters.postgres.session import (
     SQL,
     Composable,
@@ -337,7 +337,7 @@ def _digest(session: Session, table: TableShape, guarded: Collection[int]) -> Ta
         condition=condition,
     )
     try:
-        rows, digest = asked(session, lambda: session.row(at_once))
+        rows, digest = read_in_transaction(session, lambda: session.row(at_once))
     except SessionError as problem:
         if problem.sqlstate not in _TOO_LONG:
             raise
@@ -354,7 +354,7 @@ def _digest(session: Session, table: TableShape, guarded: Collection[int]) -> Ta
             alias=alias,
             condition=condition,
         )
-        rows, digest = asked(session, lambda: session.row(in_parts))
+        rows, digest = read_in_transaction(session, lambda: session.row(in_parts))
         digest = f"wide:{digest}"
     return TableRecord(table.schema, table.name, rows, digest, table.column_types)
 

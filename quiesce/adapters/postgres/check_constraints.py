@@ -57,7 +57,7 @@ _CALLED = re.compile(r":(?:op)?funcid (\d+)")
 _CHANGING = ("{SQLVALUEFUNCTION", "{COERCEVIAIO", "{NEXTVALUEEXPR")
 
 #: Called with a check that was not restored as it was, and the reason. It may raise.
-Eased = Callable[["Check", SessionError], None]
+OnFailedCheck = Callable[["Check", SessionError], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +109,9 @@ def take_off(
     return tuple(taken)
 
 
-def put_back(session: Session, checks: Sequence[Check], eased: Eased) -> None:
-    """Recreate the checks in reverse order. One that fails is passed to `eased`, which may raise,
-    and is then restored as NOT VALID."""
+def put_back(session: Session, checks: Sequence[Check], on_failure: OnFailedCheck) -> None:
+    """Recreate the checks in reverse order. If one fails, `on_failure` is called and may raise;
+    otherwise the check is restored as NOT VALID."""
     for check in reversed(checks):
         name = identifier(check.name)
         add = f"ALTER {check.kind} {check.on} ADD CONSTRAINT {name} {check.definition}"
@@ -122,7 +122,7 @@ def put_back(session: Session, checks: Sequence[Check], eased: Eased) -> None:
             raise
         except SessionError as problem:
             session.run("ROLLBACK TO SAVEPOINT quiesce_check")
-            eased(check, problem)
+            on_failure(check, problem)
             session.run(f"{add} NOT VALID")
         session.run("RELEASE SAVEPOINT quiesce_check")
         if check.comment:

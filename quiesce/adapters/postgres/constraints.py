@@ -13,7 +13,7 @@ from functools import partial
 from graphlib import TopologicalSorter
 
 from quiesce.adapters.postgres.errors import SessionError, Unreachable
-from quiesce.adapters.postgres.search_path import asked
+from quiesce.adapters.postgres.search_path import read_in_transaction
 from quiesce.adapters.postgres.session import SQL, Session, identifier
 
 _KEYS = """
@@ -94,7 +94,7 @@ def orphans(session: Session, unasked: Collection[tuple[str, str]] = ()) -> tupl
             some=SQL(some),
             same=SQL(same),
         )
-        if asked(session, partial(session.rows, question)):
+        if read_in_transaction(session, partial(session.rows, question)):
             says = f"{words} has rows without a parent in {pschema}.{parent}"
             found.append(Orphaned(constraint, says, definition, kind == "p"))
     return tuple(found)

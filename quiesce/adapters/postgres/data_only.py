@@ -18,12 +18,12 @@ from quiesce.adapters.postgres.catalog import TableShape
 from quiesce.adapters.postgres.check_constraints import Check
 from quiesce.adapters.postgres.computed import calls_functions, late_tables
 from quiesce.adapters.postgres.copy_stream import Rows, Script
-from quiesce.adapters.postgres.load_by_statement import Eased, require_fault
+from quiesce.adapters.postgres.load_by_statement import Deviations, require_fault
 from quiesce.adapters.postgres.ownership import OWNER_PREFIX
 from quiesce.adapters.postgres.rehearsal import room_to_empty
 from quiesce.adapters.postgres.safe_reads import guarded_tables, tables_with_code_from_files
 from quiesce.adapters.postgres.schema_diff import compare, read_targets
-from quiesce.adapters.postgres.search_path import LentPaths, asked
+from quiesce.adapters.postgres.search_path import TemporaryPaths, read_in_transaction
 from quiesce.adapters.postgres.session import (
     SQL,
     Readable,
@@ -91,13 +91,13 @@ def replace_rows(
     stream: BinaryIO,
     complete: Callable[[], None],
     check: Callable[[DatabaseContents], None],
-    eased: Eased,
+    deviations: Deviations,
     spool: Callable[[], BinaryIO],
 ) -> tuple[int, int]:
     """Replace the rows of the tables by those in `stream`; return the number of tables and rows.
 
     `complete` returns once the stream is known to be complete; `check` may reject the new content.
-    `eased` decides what need not be restored as it was, and records it. `spool` opens a file for
+    `deviations` decides what may be restored differently, and records it. `spool` opens a file for
     rows that must be loaded last.
     """
     shapes = {(table.schema, table.name): table for table in catalog.read_tables(session)}
@@ -108,11 +108,11 @@ def replace_rows(
         _become_replica(session)
         session.run(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         aside = Suspended()
-        aside.silence(session)
-        paths = LentPaths(session, record.search_path)
+        aside.disable_event_triggers(session)
+        paths = TemporaryPaths(session, record.search_path)
         if calls_functions(session):
             # Even truncating a table evaluates the functions of its indexes.
-            paths.lend(in_transaction=True)
+            paths.apply(in_transaction=True)
         # Lock first, so that nothing changes before it is dropped below.
         _empty(session, targets)
         aside.take(session, [table.oid for table in targets])
@@ -122,11 +122,11 @@ def replace_rows(
         meant = _match(record.sequences, catalog.read_sequences(session))
         for sequence, place in meant.items():
             _set(session, sequence, place)
-        aside.put_back(session, partial(_broken_check, eased, record))
-        _require_parents(session, eased, record)
-        constraints.refresh_views(session, record.populated, eased.entry)
-        eased.require(f"the dump of {record.key}")
-        paths.take_back()
+        aside.put_back(session, partial(_broken_check, deviations, record))
+        _require_parents(session, deviations, record)
+        constraints.refresh_views(session, record.populated, deviations.entry)
+        deviations.require(f"the dump of {record.key}")
+        paths.restore()
         aside.enable(session)
         algorithm = record.digest_algorithm or catalog.DIGEST_ALGORITHM
         tables = catalog.digest_tables(session, algorithm)
@@ -147,27 +147,29 @@ def replace_rows(
     return len(named), sum(table.rows for table in tables if (table.schema, table.name) in named)
 
 
-def _broken_check(eased: Eased, record: RowsRecord, check: Check, problem: SessionError) -> None:
+def _broken_check(
+    deviations: Deviations, record: RowsRecord, check: Check, problem: SessionError
+) -> None:
     """Accept a check that rows already violated when the set was made as NOT VALID, without a flag:
     these rows cannot be restored otherwise."""
     require_fault(problem)
     if check.constraint in broken_constraints(record.obstacles):
-        eased.done.append(
+        deviations.done.append(
             f"{check.words} is restored as NOT VALID: rows violated it when the set was made"
         )
     else:
-        eased.constraint(check.words, problem)
+        deviations.constraint(check.words, problem)
 
 
-def _require_parents(session: Session, eased: Eased, record: RowsRecord) -> None:
+def _require_parents(session: Session, deviations: Deviations, record: RowsRecord) -> None:
     """Check every foreign key. One that rows violated when the set was made stays as it is, because
     it has the same rows as then."""
     for key in constraints.orphans(session):
         if key.constraint in broken_constraints(record.obstacles):
-            eased.done.append(f"{key.words}, as when the set was made")
+            deviations.done.append(f"{key.words}, as when the set was made")
         elif not key.definition:
             raise QuiesceError(key.words, _HINT)
-        elif eased.constraint(key.words, SessionError("rows violate it")):
+        elif deviations.constraint(key.words, SessionError("rows violate it")):
             constraints.make_not_valid(session, key)
 
 
@@ -204,8 +206,8 @@ def _empty(session: Session, targets: Sequence[TableShape]) -> None:
 
 
 def _partitioned(session: Session, targets: Sequence[int]) -> list[str]:
-    """Return the partitioned tables all of whose partitions are among these. If they reference a
-    table, it cannot be truncated without naming them too."""
+    """Return the partitioned tables of which all partitions are among these tables. A table that
+    they reference can be truncated only together with them."""
     found = session.rows(_WHOLE, [list(targets)])
     return [f"{identifier(schema)}.{identifier(name)}" for schema, name in found]
 
@@ -255,8 +257,8 @@ def _copy(session: Session, block: Rows, stream: Readable) -> None:
 def _match(
     recorded: Sequence[SequenceRecord], there: Sequence[SequenceRecord]
 ) -> dict[SequenceRecord, SequenceRecord]:
-    """Return which sequence here corresponds to each recorded one: that of the same column, else
-    that of the same name. Sequences are renamed implicitly with tables and columns."""
+    """Return the sequence in this database for each recorded one: the sequence of the same column,
+    else the one with the same name. Sequences are renamed implicitly with tables and columns."""
     by_name = {(s.schema, s.name): s for s in there}
     by_owner = {s.owner: s for s in there if s.owner}
     found = {s: by_owner.get(s.owner) or by_name.get((s.schema, s.name)) for s in recorded}
@@ -302,7 +304,7 @@ def _has_rows(session: Session, table: TableShape, guarded: Collection[int]) -> 
     question = SQL("SELECT 1 FROM ONLY {} LIMIT 1").format(table.quoted)
     session.run("BEGIN")
     try:
-        return bool(asked(session, partial(session.rows, question)))
+        return bool(read_in_transaction(session, partial(session.rows, question)))
     finally:
         session.run("ROLLBACK")
 

@@ -1,6 +1,6 @@
 """Reads the table of contents of a custom-format archive of pg_dump, without a client.
 
-The layout is that of PostgreSQL's archiver: a magic word, a version (1.14 is pg_dump 14 and 15,
+The layout is defined by PostgreSQL's archiver: a magic word, a version (1.14 is pg_dump 14 and 15,
 1.15 is 16, 1.16 is 17 and 18), the sizes of integers and offsets, and then every entry with its
 SQL. The data is not read: only a full `pg_restore` can tell whether it is complete.
 """

@@ -37,8 +37,8 @@ class Unreachable(SessionError):
     """The server does not answer."""
 
 
-def in_our_words(problem: psycopg2.Error, where: str) -> SessionError:
-    """Return the driver's exception as an error that a user can act on."""
+def session_error(problem: psycopg2.Error, where: str) -> SessionError:
+    """Return the driver's exception as a `SessionError`, without SQL or passwords."""
     primary = problem.diag.message_primary
     lines = [line for line in str(problem).splitlines() if line.strip()]
     said = primary or (lines[0] if lines else "the connection was lost")
@@ -54,15 +54,15 @@ def in_our_words(problem: psycopg2.Error, where: str) -> SessionError:
 
 
 def translate_driver_errors(where: str) -> AbstractContextManager[None]:
-    """Turn what the driver raises into a SessionError that names `where`."""
+    """Turn the driver's exceptions into a SessionError that names `where`."""
 
     def translation(error: Exception) -> SessionError | None:
-        return in_our_words(error, where) if isinstance(error, psycopg2.Error) else None
+        return session_error(error, where) if isinstance(error, psycopg2.Error) else None
 
     return translate_errors(translation)
 
 
-def no_session(
+def connection_error(
     problem: psycopg2.Error, database: Database, name: str, endpoint: Endpoint
 ) -> SessionError:
     """Return the error for a session that could not be opened, with a hint."""

@@ -24,10 +24,15 @@ from quiesce.adapters.postgres.client_args import (
 from quiesce.adapters.postgres.copy_stream import Rows, rows_of, through_pipe
 from quiesce.adapters.postgres.data_only import find_drift, replace_rows
 from quiesce.adapters.postgres.dump_toc import Archive, is_archive, read_archive
-from quiesce.adapters.postgres.load_by_statement import Careful, Eased, analyze, stands_in_the_way
+from quiesce.adapters.postgres.load_by_statement import (
+    Deviations,
+    StatementLoad,
+    analyze,
+    unrestorable,
+)
 from quiesce.adapters.postgres.read_dump import read_dump
 from quiesce.adapters.postgres.requirements import Needs
-from quiesce.adapters.postgres.search_path import LentPaths
+from quiesce.adapters.postgres.search_path import TemporaryPaths
 from quiesce.adapters.postgres.session import NoDatabase
 from quiesce.adapters.postgres.shell import shell
 from quiesce.errors import QuiesceError
@@ -92,10 +97,12 @@ class Loading(Needs):
             else:
                 return ()
         path = record.search_path if record is not None else ()
-        eased = Eased(not_valid, skip_broken)
-        self._load_carefully(database, name, dump, version, path, eased, tablespaces=tablespaces)
-        eased.require(f"the dump of {database.key}")
-        return tuple(eased.done)
+        deviations = Deviations(not_valid, skip_broken)
+        self._load_by_statement(
+            database, name, dump, version, path, deviations, tablespaces=tablespaces
+        )
+        deviations.require(f"the dump of {database.key}")
+        return tuple(deviations.done)
 
     def _load_at_once(
         self,
@@ -118,14 +125,14 @@ class Loading(Needs):
             interrupted=lambda: self._end_clients(database, name),
         )
 
-    def _load_carefully(
+    def _load_by_statement(
         self,
         database: Database,
         name: str,
         dump: Path,
         version: int,
         path: Sequence[str],
-        eased: Eased,
+        deviations: Deviations,
         *,
         tablespaces: bool,
     ) -> None:
@@ -155,8 +162,8 @@ class Loading(Needs):
                 client(argv, f"reading {section}", writable=True)
                 return into
 
-            careful = Careful(script, looker, LentPaths(looker, path), eased)
-            late = careful.before_rows(written("pre-data"))
+            loader = StatementLoad(script, looker, TemporaryPaths(looker, path), deviations)
+            late = loader.before_rows(written("pre-data"))
             for entries in _rows_in_order(archive, late, here):
                 argv = load_rows_arguments(here.name, side.load_jobs(), entries)
                 try:
@@ -165,8 +172,8 @@ class Loading(Needs):
                     if not refused_by_server(problem.details):
                         raise
                     what = f"the dump of {database.key}"
-                    raise stands_in_the_way(what, [problem.fact, *eased.problems], set()) from None
-            careful.after_rows(written("post-data"))
+                    raise unrestorable(what, [problem.fact, *deviations.problems], set()) from None
+            loader.after_rows(written("post-data"))
 
     def copy_schema(self, database: Database, name: str) -> None:
         with self._open(database, name) as session:
@@ -205,17 +212,17 @@ class Loading(Needs):
         not_valid: bool = False,
         skip_broken: bool = False,
     ) -> LoadedRows:
-        eased = Eased(not_valid, skip_broken)
+        deviations = Deviations(not_valid, skip_broken)
         dump = checked_file(directory, file)
         rows = _rows_in(dump)
         if not is_archive(dump):
             with self._open(database, name) as session, dump.open("rb", buffering=0) as script:
                 # It was read to its end before, and is complete.
                 loaded = replace_rows(
-                    session, rows, record, script, lambda: None, check, eased, self._spool
+                    session, rows, record, script, lambda: None, check, deviations, self._spool
                 )
                 analyze(session)
-            return LoadedRows(*loaded, tuple(eased.done))
+            return LoadedRows(*loaded, tuple(deviations.done))
         with self._open(database, name) as session, linked(dump, self._scratch) as here:
             pipe = here.with_suffix(".rows")
 
@@ -232,10 +239,10 @@ class Loading(Needs):
 
             with through_pipe(pipe, write) as (stream, complete):
                 loaded = replace_rows(
-                    session, rows, record, stream, complete, check, eased, self._spool
+                    session, rows, record, stream, complete, check, deviations, self._spool
                 )
             analyze(session)
-        return LoadedRows(*loaded, tuple(eased.done))
+        return LoadedRows(*loaded, tuple(deviations.done))
 
     def _spool(self) -> BinaryIO:
         self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -286,7 +293,7 @@ class Loading(Needs):
             tables = catalog.digest_tables(session, catalog.DIGEST_ALGORITHM)
         return len(tables), sum(table.rows for table in tables)
 
-    def working_as(self, database: Database, name: str) -> Database:
+    def login_for(self, database: Database, name: str) -> Database:
         loaded = self._loaders.get(name)
         return loaded[0].login if loaded else database
 
@@ -294,7 +301,7 @@ class Loading(Needs):
         self, database: Database, name: str, record: DatabaseRecord | None
     ) -> Handover | None:
         given = None
-        with self._open(self.working_as(database, name), name) as session:
+        with self._open(self.login_for(database, name), name) as session:
             analyze(session)
         if name in self._loaders:
             given = self._hand_over(database, name)

@@ -24,7 +24,7 @@ from pathlib import Path
 from quiesce.adapters.postgres import check_constraints, sql_reader
 from quiesce.adapters.postgres.computed import late_tables
 from quiesce.adapters.postgres.errors import Unreachable
-from quiesce.adapters.postgres.search_path import LentPaths
+from quiesce.adapters.postgres.search_path import TemporaryPaths
 from quiesce.adapters.postgres.session import Session, SessionError
 from quiesce.errors import NotRestorable
 from quiesce.obstacles import NOT_VALID, SKIP_BROKEN
@@ -48,16 +48,16 @@ _WHAT = re.compile(
     r"(?:CREATE(?: OR REPLACE| UNIQUE| CONSTRAINT)*|ALTER|COMMENT ON|REFRESH|GRANT|SET|SELECT)\b"
     r"[^\n(;]{0,120}"
 )
-#: Error classes without fault of the statement: memory, disk, connections, or a terminated session.
+#: Error classes that are not the statement's fault: memory, disk, connections, or a terminated
+#: session.
 _NOT_ITS_FAULT = ("53", "57", "58")
 
 
 @dataclass(slots=True)
-class Eased:
-    """What was not restored as it was dumped, and what could not be restored at all.
-
-    `not_valid` and `skip_broken` allow exceptions. `done` lists those that were made, `problems`
-    those that were not allowed, `flags` what would allow them.
+class Deviations:
+    """The deviations of a restored database from its dump. `not_valid` and `skip_broken` allow
+    deviations. `done` lists those that were made, `problems` those that were not allowed, and
+    `flags` the options that would allow them.
     """
 
     not_valid: bool
@@ -85,16 +85,16 @@ class Eased:
         return False
 
     def require(self, what: str) -> None:
-        """Raise NotRestorable if any exception was not allowed."""
+        """Raise NotRestorable if a deviation was not allowed."""
         if self.problems:
             given = {NOT_VALID} if self.not_valid else set()
             given |= {SKIP_BROKEN} if self.skip_broken else set()
             # The given flags are still needed.
-            raise stands_in_the_way(what, self.problems, self.flags | given)
+            raise unrestorable(what, self.problems, self.flags | given)
 
 
-def stands_in_the_way(what: str, problems: Sequence[str], flags: set[str]) -> NotRestorable:
-    """Return the error for a complete dump that cannot be loaded as it is."""
+def unrestorable(what: str, problems: Sequence[str], flags: set[str]) -> NotRestorable:
+    """Return the error for a complete dump that cannot be loaded unchanged."""
     wanted = " ".join(sorted(flags))
     ways = []
     if NOT_VALID in flags:
@@ -115,52 +115,54 @@ def reason(problem: SessionError) -> str:
     return "; ".join([said, *problem.details[:1]])
 
 
-class Careful:
-    """A load in progress. `script` runs the statements of pg_restore, `looker` queries and
-    alters."""
+class StatementLoad:
+    """Loads one dump. The session `script` runs the statements of pg_restore; the session `looker`
+    queries and alters."""
 
-    def __init__(self, script: Session, looker: Session, paths: LentPaths, eased: Eased) -> None:
+    def __init__(
+        self, script: Session, looker: Session, paths: TemporaryPaths, deviations: Deviations
+    ) -> None:
         self._script = script
         self._looker = looker
         self._paths = paths
-        self._eased = eased
+        self._deviations = deviations
         self._taken: tuple[check_constraints.Check, ...] = ()
         self._last: list[bytes] = []
 
     def before_rows(self, script: Path) -> frozenset[tuple[str, str]]:
-        """Run what comes before the rows; return the tables whose rows must be loaded last."""
+        """Run the statements before the rows; return the tables whose rows must be loaded last."""
         for statement in statements_of(script):
             self._run(statement)
-        self._paths.lend()
+        self._paths.apply()
         self._looker.run("BEGIN")
         self._taken = check_constraints.take_off(self._looker, every=True)
         self._looker.run("COMMIT")
         return late_tables(self._looker)
 
     def after_rows(self, script: Path) -> None:
-        """Run what comes after the rows, recreate the checks, and restore the functions'
+        """Run the statements after the rows, recreate the checks, and restore the functions'
         settings."""
         for statement in statements_of(script):
             if _EVENT_TRIGGER.match(statement):
                 self._last.append(statement)
             else:
                 self._run(statement)
-        self._paths.lend()
+        self._paths.apply()
         self._put_back_checks()
         analyze(self._looker)
-        self._paths.take_back()
+        self._paths.restore()
         for statement in self._last:
             self._run(statement)
 
     def _put_back_checks(self) -> None:
-        def eased(check: check_constraints.Check, problem: SessionError) -> None:
+        def on_failure(check: check_constraints.Check, problem: SessionError) -> None:
             require_fault(problem)
-            self._eased.constraint(check.words, problem)
+            self._deviations.constraint(check.words, problem)
 
         # Those that are not allowed are restored as NOT VALID too: the load fails after all were
         # tried.
         self._looker.run("BEGIN")
-        check_constraints.put_back(self._looker, self._taken, eased)
+        check_constraints.put_back(self._looker, self._taken, on_failure)
         self._looker.run("COMMIT")
 
     def _run(self, statement: bytes) -> None:
@@ -171,7 +173,7 @@ class Careful:
         else:
             return
         # Try again with the search path of the application.
-        self._paths.lend()
+        self._paths.apply()
         self._script.run(f"SET search_path = {self._paths.session_path}")
         try:
             self._script.run_bytes(statement)
@@ -184,7 +186,7 @@ class Careful:
     def _give_way(self, statement: bytes, problem: SessionError) -> None:
         key = _FOREIGN_KEY.match(statement)
         if key is None:
-            self._eased.entry(_words(statement), problem)
+            self._deviations.entry(_words(statement), problem)
             return
         kind = "foreign key" if b"FOREIGN KEY" in statement else "check"
         words = f"{kind} {_text(key[2])} of {_text(key[1])}"
@@ -192,9 +194,9 @@ class Careful:
             self._script.run_bytes(statement + b" NOT VALID")
         except SessionError:
             # On some versions, a partitioned table's foreign key cannot be NOT VALID.
-            self._eased.entry(words, problem)
+            self._deviations.entry(words, problem)
             return
-        self._eased.constraint(words, problem)
+        self._deviations.constraint(words, problem)
 
 
 def require_fault(problem: SessionError) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from quiesce.adapters.postgres.session import Session, end_sessions
 from quiesce.errors import QuiesceError
-from quiesce.ports import InTheWay
+from quiesce.ports import BlockedAnotherSession
 
 PAUSE_SECONDS = 0.25
 
@@ -41,7 +41,7 @@ class Watch:
     def __init__(
         self, open_one: Callable[[], Session], application: str, key: str, patience: float
     ) -> None:
-        self.problem: InTheWay | None = None
+        self.problem: BlockedAnotherSession | None = None
         self._application = application
         self._key = key
         self._patience = patience
@@ -62,7 +62,7 @@ class Watch:
             while not self._done.wait(PAUSE_SECONDS):
                 if found := self._session.rows(_WAITING, values):
                     pid, application, query = found[0]
-                    self.problem = InTheWay(
+                    self.problem = BlockedAnotherSession(
                         f"the dump of {self._key} blocked pid {pid} ({application}) for more than "
                         f"{self._patience:g} seconds, so it was cancelled",
                         "change the tables at another time, or raise lock_patience",

@@ -15,7 +15,7 @@ from quiesce.adapters.postgres import constraints
 from quiesce.adapters.postgres.check_constraints import called_in, may_change
 from quiesce.adapters.postgres.errors import Unreachable
 from quiesce.adapters.postgres.safe_reads import guarded_names
-from quiesce.adapters.postgres.search_path import asked
+from quiesce.adapters.postgres.search_path import read_in_transaction
 from quiesce.adapters.postgres.session import SQL, Identifier, Session, SessionError
 from quiesce.obstacles import Obstacle
 
@@ -34,7 +34,7 @@ SELECT n.nspname, c.relname, k.conname, pg_get_expr(k.conbin, k.conrelid), k.con
                                          'pg_type'::regclass))
  ORDER BY 1, 2, 3
 """
-# What a restore computes or evaluates again, and the functions that it calls for that.
+# Expressions that a restore evaluates again, and the functions that they call.
 _CALLED = """
 SELECT CASE WHEN k.oid IS NOT NULL THEN 'check ' || k.conname
             WHEN a.attname IS NOT NULL THEN 'column ' || a.attname
@@ -99,8 +99,9 @@ def find_obstacles(session: Session) -> tuple[Obstacle, ...]:
 
 
 def short_names(session: Session) -> tuple[Obstacle, ...]:
-    """Return what is computed by functions that name an object without its schema. Only the
-    catalogs are read; statements that a function builds from strings are not found."""
+    """Return the checks, indexes, columns and views whose functions name an object without its
+    schema. Only the catalogs are read; statements that a function builds from strings are not
+    found."""
     parsed = "AND p.prosqlbody IS NULL" if session.version >= _PARSED_SINCE else ""
     called = session.rows(_CALLED.replace("{parsed}", parsed))
     if not called:
@@ -156,7 +157,7 @@ def _broken_checks(session: Session, unasked: Collection[tuple[str, str]]) -> It
         )
         words = f"check {name} of {schema}.{table}"
         try:
-            broken = bool(asked(session, partial(session.rows, question)))
+            broken = bool(read_in_transaction(session, partial(session.rows, question)))
             says = f"{words} is violated by existing rows"
         except Unreachable:
             raise

@@ -1,4 +1,4 @@
-"""Chooses the owner of what a file created: a role without rights, never a superuser.
+"""Chooses the owner of the objects that a file created: a role without rights, never a superuser.
 
 Some code in a database runs without being called: PostgreSQL evaluates the functions of an index as
 the owner of its table whenever it vacuums or analyzes, and a `SECURITY DEFINER` function runs as
@@ -72,7 +72,7 @@ def owners_of(live: Session) -> tuple[str, ...]:
 def choose(
     admin: Session, database: str, live_owner: str, others: Collection[str], user: str
 ) -> Owner:
-    """Return the owner of what a file for `database` creates.
+    """Return the owner of the objects that a file for `database` creates.
 
     `live_owner` owns the live database ("" if there is none), `others` own its tables or are named
     as owners in the file, `user` is Quiesce's user.
@@ -84,7 +84,7 @@ def choose(
 
 
 def owner_name(database: str) -> str:
-    """Return the name of the role that owns what files created in this database."""
+    """Return the name of the role that owns the objects that files created in this database."""
     name = OWNER_PREFIX + database
     if len(name.encode()) <= _NAME_BYTES:
         return name

@@ -1,4 +1,5 @@
-"""Checks in the catalogs what a user without superuser rights lacks for a restore. Read-only.
+"""Finds in the catalogs the rights that a user without superuser rights lacks for a restore.
+Read-only.
 
 Reading is enough for a dump. A restore must also create databases, assign owners, create
 extensions, and terminate sessions.

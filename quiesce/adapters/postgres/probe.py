@@ -18,7 +18,7 @@ from quiesce.errors import QuiesceError
 from quiesce.model import Database, Secret
 from quiesce.plan.naming import suffix_of
 
-#: The table of a drill; Quiesce creates nothing else in a live database.
+#: The table for a drill's markers; Quiesce creates nothing else in a live database.
 MARKS = "public.quiesce_drill"
 
 _IS_SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"

@@ -1,4 +1,5 @@
-"""Finds what a database, its server and its user lack for a restore, and creates roles."""
+"""Finds what is missing for a restore (in the database, on its server, among the user's rights),
+and creates roles."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def path_of(schemas: Iterable[str]) -> str:
     return ", ".join(map(identifier, dict.fromkeys(schemas))) or "''"
 
 
-def asked(session: Session, ask: Callable[[], T]) -> T:
+def read_in_transaction(session: Session, ask: Callable[[], T]) -> T:
     """Return what `ask` reads within a transaction of this session, and keep no locks for it.
 
     To plan a statement on a table, PostgreSQL evaluates the functions of the table's indexes, and
@@ -91,8 +91,8 @@ def asked(session: Session, ask: Callable[[], T]) -> T:
             session.run("RELEASE SAVEPOINT quiesce_asked")
 
 
-class LentPaths:
-    """Functions without their own search path, which get one until `take_back`.
+class TemporaryPaths:
+    """Functions without their own search path, which get one until `restore`.
 
     Each looks up names in `path` first, then in its own schema, then in all others: an application
     may set a path when it connects, which is not recorded anywhere.
@@ -108,7 +108,7 @@ class LentPaths:
         """The path for a session, in SQL."""
         return path_of((*self._path, *self._schemas()))
 
-    def lend(self, *, in_transaction: bool = False) -> None:
+    def apply(self, *, in_transaction: bool = False) -> None:
         """Give a path to every function that has none. May be called again for later functions.
 
         A function that the user does not own is not changed.
@@ -121,7 +121,7 @@ class LentPaths:
             if self._alter(f"ALTER ROUTINE {name} SET search_path TO {where}", in_transaction):
                 self._before[oid] = config
 
-    def take_back(self) -> None:
+    def restore(self) -> None:
         """Restore the settings of every function. Raise QuiesceError for one that differs."""
         names: dict[int, str] = dict(
             self._session.rows(

@@ -24,7 +24,7 @@ from quiesce.adapters.postgres.errors import (
     NoDatabase,
     SessionError,
     Unreachable,
-    no_session,
+    connection_error,
     translate_driver_errors,
 )
 from quiesce.adapters.postgres.waiting import copying, waiting
@@ -223,7 +223,7 @@ def open_session(database: Database, name: str, endpoint: Endpoint, application:
             connection = psycopg2.connect(**parameters)
         connection.autocommit = True
     except psycopg2.Error as problem:
-        raise no_session(problem, database, name, endpoint) from problem
+        raise connection_error(problem, database, name, endpoint) from problem
     session = Session(
         connection,
         f"database {name}",

@@ -1,4 +1,4 @@
-"""The command line of `psql` for a person. Pure."""
+"""The command line of an interactive `psql`. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WITH_VALUE = frozenset(
 
 
 def shell(database: Database, argv: Sequence[str], run: str) -> Shell:
-    """Return `psql` with these arguments of a person; see `ports.DatabaseDriver`."""
+    """Return `psql` with these arguments of the user; see `ports.DatabaseDriver`."""
     psql = ("psql", "-h", "127.0.0.1", "-p", str(database.port), "-U", database.user)
     environment = {"PGAPPNAME": f"db-shell:{run}"}
     if database.password is not None:

@@ -103,7 +103,11 @@ def _set(text: str, at: int, second: str, third: str) -> Verdict:
     if match and name == "client_encoding":
         return Verdict("encoding", match[2].strip())
     if match and name == "standard_conforming_strings" and match[2].strip().lower() != "on":
-        raise Refused(at, "its strings may be quoted in an old way", "create it again with pg_dump")
+        raise Refused(
+            at,
+            "it turns standard_conforming_strings off, so strings may contain backslash escapes",
+            "create it again with pg_dump",
+        )
     if name not in _SETTINGS:
         raise Refused(
             at, f"it contains a setting that is not loaded: {' '.join(text.split())[:60]}"

@@ -52,7 +52,8 @@ def loader_name(run: str) -> str:
 
 
 def missing(session: Session, facts: ScriptFacts) -> tuple[tuple[str, int], ...]:
-    """Return what the file needs and the server lacks, with positions in the file."""
+    """Return the roles and extensions that the file needs and the server lacks, with positions in
+    the file."""
     roles = {name for (name,) in session.rows("SELECT rolname FROM pg_roles")}
     found = [
         (f"the server has no role {role}: create it, without a login", at)
@@ -78,8 +79,8 @@ def load(
 ) -> Loader:
     """Run a file that `read_script` accepted in the database of the session `admin`.
 
-    `open_as` opens a session in that database as another user. The returned loader owns what the
-    file created, until `hand_over`.
+    `open_as` opens a session in that database as another user. The returned loader owns the objects
+    that the file created, until `hand_over`.
     """
     role = loader_name(run)
     password = secrets.token_urlsafe(24)
@@ -101,12 +102,12 @@ def load(
             _run(session, path, facts)
     except BaseException:
         with contextlib.suppress(QuiesceError):
-            give_up(admin, loader)
+            drop_loader(admin, loader)
         raise
     return loader
 
 
-def give_up(admin: Session, loader: Loader) -> None:
+def drop_loader(admin: Session, loader: Loader) -> None:
     """Drop the loader with everything that it created, after a failed load."""
     admin.run(f"ALTER SCHEMA public OWNER TO {identifier(loader.schema_owner)}")
     admin.run(f"DROP OWNED BY {identifier(loader.login.user)} CASCADE")
@@ -130,7 +131,7 @@ def hand_over(admin: Session, loader: Loader, owner: Owner) -> tuple[str, ...]:
 
 
 def drop_role(session: Session, role: str, heir: str) -> None:
-    """Drop the role; `heir` gets what it owns in the session's database."""
+    """Drop the role; `heir` gets the objects that it owns in the session's database."""
     if not session.rows("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]):
         return
     session.run(f"REASSIGN OWNED BY {identifier(role)} TO {identifier(heir)}")

@@ -1,4 +1,4 @@
-"""Reads plain SQL files as bytes: their content, and what must not be run.
+"""Reads plain SQL files as bytes, and refuses statements that must not be run.
 
 A file is read once to its end before anything of it is used. `psql` would load a file that was cut
 off in the middle of a row, run the rest of a table as SQL if its COPY fails, and execute lines that

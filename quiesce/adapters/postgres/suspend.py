@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from quiesce.adapters.postgres.check_constraints import Check, Eased, put_back, take_off
+from quiesce.adapters.postgres.check_constraints import Check, OnFailedCheck, put_back, take_off
 from quiesce.adapters.postgres.session import Session, SessionError, identifier, literal
 
 _TRIGGERS = """
@@ -57,27 +57,27 @@ _NO_SHARED_MEMORY = frozenset({"53100", "53200", "58030", "XX000"})
 
 @dataclass(slots=True)
 class Suspended:
-    """The statements that restore what was dropped or disabled, in order."""
+    """The statements that restore dropped or disabled objects, in order."""
 
     _again: list[str] = field(default_factory=list)
     _enable: list[str] = field(default_factory=list)
     _indexes: list[tuple[str, str, int]] = field(default_factory=list)
     _checks: tuple[Check, ...] = ()
 
-    def put_back(self, session: Session, eased: Eased) -> None:
-        """Rebuild indexes and validate checks; `eased` gets those that fail."""
+    def put_back(self, session: Session, on_failure: OnFailedCheck) -> None:
+        """Rebuild indexes and validate checks; `on_failure` gets those that fail."""
         for definition, method, size in self._indexes:
             _build(session, definition, size if method in VECTOR_METHODS else 0)
         for statement in self._again:
             session.run(statement)
-        put_back(session, self._checks, eased)
+        put_back(session, self._checks, on_failure)
 
     def enable(self, session: Session) -> None:
         """Enable triggers as before. Last, because event triggers fire at every ALTER."""
         for statement in self._enable:
             session.run(statement)
 
-    def silence(self, session: Session) -> None:
+    def disable_event_triggers(self, session: Session) -> None:
         """Disable the event triggers that would fire at every ALTER."""
         for name, state in session.rows(_EVENT_TRIGGERS):
             session.run(f"ALTER EVENT TRIGGER {identifier(name)} DISABLE")

@@ -1,4 +1,4 @@
-"""Waiting for a server so that a signal ends the wait, in several threads at once.
+"""Waits for a server in such a way that a signal ends the wait, in several threads at once.
 
 The driver has one wait callback for the whole process. With it, a statement waits in Python, where
 a signal's exception is raised; without it, in C. COPY works only without it.
@@ -27,7 +27,7 @@ START_SECONDS = 0.5
 
 
 class _Callback:
-    """Who needs the driver's wait callback, and who needs it gone."""
+    """Counts the threads that need the driver's wait callback, and those that need it removed."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

@@ -1,6 +1,6 @@
 """Child processes: their identity, the end of their process group, the tail of their output.
 
-The guard also uses this, for children of a dead run.
+`program` uses it for programs, and `host/procfs` for services.
 """
 
 from __future__ import annotations

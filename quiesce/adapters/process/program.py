@@ -1,4 +1,5 @@
-"""Runs programs; nothing else does: a list of arguments, never a shell, with a checked exit code.
+"""The only module that runs programs: with a list of arguments, never a shell, and a checked exit
+code.
 
 Every child has a separate session and process group, so a second Ctrl-C in the terminal cannot
 reach the very command that restarts services, and its group can be terminated as one. It has an

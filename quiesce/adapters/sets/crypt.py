@@ -47,7 +47,7 @@ def encrypt(source: Path, target: Path, recipients: Recipients) -> None:
             raise QuiesceError(f"{source.name} cannot be encrypted: {error}") from error
         return
     named = [part for key in recipients.gpg for part in ("--recipient", key)]
-    # stack.yaml says whose key it is, not a web of trust.
+    # stack.yaml decides which keys are trusted, not gpg's web of trust.
     argv = ["--trust-model", "always", *named, "--output", str(target), "--encrypt", str(source)]
     _gpg(argv, f"{source.name} cannot be encrypted")
 

@@ -13,14 +13,14 @@ from quiesce.model import Manifest, MemberKind, VolumeRecord
 
 
 def wrong_references(manifest: Manifest) -> tuple[str, ...]:
-    """Return in words everything that a manifest names and must not."""
+    """Describe every file that a manifest names and must not name."""
     return tuple(_wrong(manifest))
 
 
 def _wrong(manifest: Manifest) -> Iterator[str]:
     members: dict[str, tuple[MemberKind, str]] = {}
     for member in manifest.members:
-        # What a record names is the member in the clear.
+        # A record names the unencrypted member.
         for file in {member.file, (member.plain or member).file}:
             if not is_plain(file):
                 yield f"names the member {file!r}, which is not a path in the set"
@@ -68,6 +68,6 @@ def _of_volume(
 
 
 def is_plain(file: str) -> bool:
-    """Whether this is a relative path that stays where it starts, written in the one way."""
+    """Whether this is a relative path in normal form that does not leave its folder."""
     parts = file.split("/")
     return "\0" not in file and all(part not in ("", ".", "..") for part in parts)

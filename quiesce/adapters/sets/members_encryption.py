@@ -1,8 +1,8 @@
 """Encrypts the members of a set in place, and decrypts them into another folder.
 
-With `encrypt.where: everywhere`, no member of a set is in `backups/` in the clear, and the machine
-that backs up cannot read its own sets. The manifest stays readable, with names, counts and sums:
-lists, retention and `verify` need no key.
+With `encrypt.where: everywhere`, no member of a set is stored unencrypted in `backups/`, and the
+machine that backs up cannot read its own sets. The manifest stays readable, with names, counts and
+sums: lists, retention and `verify` need no key.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ def decrypted(
             break
     for member in manifest.members:
         if member.plain is None or not files.is_inside(folder, member.plain.file):
-            raise QuiesceError(f"{member.file} does not identify its content", "use another set")
+            raise QuiesceError(
+                f"{member.file} has no valid record of its plaintext in the manifest",
+                "use another set",
+            )
         target = folder / member.plain.file
         if member.plain.file != PRIVATE:
             _decrypted_member(backup, member, folder, identity, progress)
@@ -88,7 +91,9 @@ def _decrypted_member(
     progress: Callable[[str, int], None],
 ) -> Path:
     if member.plain is None or not files.is_inside(folder, member.plain.file):
-        raise QuiesceError(f"{member.file} does not identify its content", "use another set")
+        raise QuiesceError(
+            f"{member.file} has no valid record of its plaintext in the manifest", "use another set"
+        )
     target, method = folder / member.plain.file, backup.manifest.encryption
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     target.unlink(missing_ok=True)

@@ -162,7 +162,7 @@ class OffsiteStores:
             note=self._notes / f"{store}-{backup.name}.json",
             progress=progress,
         )
-        entries = tuple(sending.bring(file) for file in in_order(backup))
+        entries = tuple(sending.send(file) for file in in_order(backup))
         index = self._index(target, backup, entries)
         if index.encryption:
             place = self._place(backup.name, READ_ME)
@@ -320,7 +320,7 @@ class OffsiteStores:
             raw = json.loads(content)
             number = raw.get("format") if isinstance(raw, dict) else None
             if number != FORMAT:
-                fact = f"{name}: {INDEX} has format {number}, this program reads format {FORMAT}"
+                fact = f"{name}: {INDEX} has format {number}, this version reads format {FORMAT}"
                 raise CheckFailed(fact, "use a newer version of Quiesce")
             found: OffsiteSet = decode(OffsiteSet, completed(raw))
         except (ValueError, NotDecodable, RecursionError) as error:
@@ -331,7 +331,7 @@ class OffsiteStores:
             raise CheckFailed(f"{name}: {INDEX} is damaged", "use another set")
         plain = all(_is_plain(o.file) and _is_plain(o.object) for o in found.objects)
         if found.name != name or found.instance != self._instance or not plain:
-            raise CheckFailed(f"{name}: {INDEX} belongs to something else", "use another set")
+            raise CheckFailed(f"{name}: {INDEX} is not the index of this set", "use another set")
         return found
 
     def _index_bytes(self, store: str, name: str) -> bytes:

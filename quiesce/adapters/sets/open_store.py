@@ -25,7 +25,8 @@ def open_objects(store: OffsiteStore) -> Objects:
 
 
 def _credentials(file: Path, store: str) -> Mapping[str, str]:
-    """Read an env file whose values are taken literally: a secret may hold a dollar sign.
+    """Read an env file whose values are taken literally, because a secret may contain a dollar
+    sign.
 
     Lines that are not assignments, such as a heading `[default]`, are skipped. No value is shown.
     """

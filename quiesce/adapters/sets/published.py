@@ -109,7 +109,7 @@ def _read_manifest(path: Path) -> Manifest:
     number = raw.get("format") if isinstance(raw, dict) else None
     if number != FORMAT:
         raise RequestError(
-            f"{path.name} has format {number}, this program reads format {FORMAT}",
+            f"{path.name} has format {number}, this version reads format {FORMAT}",
             "use the version of Quiesce that made it, or a newer one",
         )
     try:

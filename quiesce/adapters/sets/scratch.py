@@ -1,6 +1,6 @@
 """Scratch folders of a run that has changed nothing yet, and so has no journal.
 
-They may contain a set in the clear. The run keeps a lock on a file in its folder, which the kernel
+They may contain an unencrypted set. The run keeps a lock on a file in its folder, which the kernel
 releases when the process dies: a later recovery sees by that which runs are dead, and removes their
 files.
 
@@ -47,7 +47,7 @@ class RunScratch:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             self._held[run] = descriptor
 
-    def let_go(self, run: str) -> None:
+    def release(self, run: str) -> None:
         """Release the lock: the run no longer needs its scratch folder."""
         if (descriptor := self._held.pop(run, None)) is not None:
             os.close(descriptor)
@@ -64,7 +64,7 @@ class RunScratch:
         folder = self._staging / run
         if folder.is_dir():
             shutil.rmtree(folder)
-        self.let_go(run)
+        self.release(run)
 
     def _is_dead(self, run: str) -> bool:
         folder = self._staging / run

@@ -18,9 +18,9 @@ from quiesce.ports import Progress
 class Upload:
     """The upload of one set to one store.
 
-    `there` is what the store has of it already. `place` returns the name of an object in the store,
-    `scratch` the path of a file while it is encrypted; `note` is the file that records which parts
-    of an encrypted set were uploaded.
+    `there` are the objects of the set that the store has already. `place` returns the name of an
+    object in the store, `scratch` the path of a file while it is encrypted; `note` is the file that
+    records which parts of an encrypted set were uploaded.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Upload:
         # is detected when the upload is read back.
         self._sealed = {m.file: (m.sha256, m.bytes) for m in backup.manifest.members}
 
-    def bring(self, file: str) -> OffsiteObject:
+    def send(self, file: str) -> OffsiteObject:
         """Upload the object unless it is there, read it back, and return its entry for the
         index."""
         name = f"{file}.{self._method}" if self._method else file

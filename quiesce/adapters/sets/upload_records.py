@@ -1,4 +1,4 @@
-"""Local records of what was uploaded to a store, which the store cannot change."""
+"""Local records of uploads to a store, which the store cannot change."""
 
 from __future__ import annotations
 

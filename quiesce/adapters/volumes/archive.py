@@ -122,7 +122,7 @@ class Archived:
     level_0: tuple[int, int] | None = None
 
     def record(self, volume: VolumeState, directory: Path) -> VolumeRecord:
-        """Return what a set in this directory records of the volume."""
+        """Return the record of the volume for a set in this directory."""
         gone = self.gone
         return VolumeRecord(
             key=volume.key,
@@ -199,7 +199,7 @@ class Archiver:
         return self._write_level_one(zero, difference, take, gone)
 
     def add(self, tree: Path, names: Iterable[bytes]) -> Path:
-        """Write level 1 from these files (`./a/b`) of another folder, which is only ours."""
+        """Write level 1 from these files (`./a/b`) of another folder, which only Quiesce uses."""
         archive, take = self._archive(1), self.place.output("take")
         take.write_bytes(b"".join(name + b"\0" for name in names))
         listed = ["--null", "--no-unquote", "--no-recursion"]

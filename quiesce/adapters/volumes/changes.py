@@ -228,10 +228,10 @@ class _Cursor:
 
 @dataclass(slots=True)
 class Difference:
-    """What level 1 archives and what was deleted, passed to `take` and `drop` as it is found.
+    """Finds the entries for level 1 and the deleted entries, and passes them to `take` and `drop`.
 
-    Both get paths in record form, in order. Those of `linked` must be archived too, in their place
-    in that order; they are only known at the end.
+    Both get paths in record form, in order. The paths of `linked` must be archived too, in their
+    place in that order; they are known only at the end.
 
     `files` and `size` (bytes) are those of the whole volume after a restore; `dropped` is the
     number of deleted entries, `devices` are device nodes, which a restore would refuse, `tally`

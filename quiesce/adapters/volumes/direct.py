@@ -1,4 +1,4 @@
-"""Which volumes this process may read as folders of this machine, without a helper."""
+"""Decides which volumes this process may read as folders of this machine, without a helper."""
 
 from __future__ import annotations
 

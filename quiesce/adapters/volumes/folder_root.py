@@ -1,4 +1,4 @@
-"""What only applies to entries of `paths`: folders of the machine instead of volumes."""
+"""Operations for entries of `paths`, which are folders of the machine instead of volumes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 def require_unmoved(folder: str) -> None:
     """Raise QuiesceError if a component of the folder has become a symbolic link: a service that
-    can write to a parent could make work on it go elsewhere."""
+    can write to a parent folder could redirect operations to another place."""
     if os.path.realpath(folder) != folder:
         raise QuiesceError(
             f"{folder} is reached through a symbolic link that was not there before",

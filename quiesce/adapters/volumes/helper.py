@@ -113,7 +113,7 @@ class HelperEngine:
 class ContainerPlace(Place):
     """A volume that is accessed through a helper container, which runs until `close`.
 
-    `staging` is the local folder for the scratch files; `mounts` are what the helper sees besides
+    `staging` is the local folder for the scratch files; `mounts` are the helper's mounts besides
     the volume. Raise RequestError if no image is suitable.
     """
 

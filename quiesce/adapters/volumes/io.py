@@ -276,9 +276,9 @@ class VolumeFiles:
         with self._place(volume, writable=True) as place:
             volume_stage.finish_swap(place, run)
 
-    def unsettled(self, volume: VolumeState, run: str) -> VolumeSize:
+    def leftover_size(self, volume: VolumeState, run: str) -> VolumeSize:
         with self._place(volume) as place:
-            return volume_stage.unsettled(place, run)
+            return volume_stage.leftover_size(place, run)
 
     def empty(self, volume: VolumeState) -> None:
         with self._place(volume, writable=True) as place:

@@ -41,8 +41,8 @@ _GONE = (FileNotFoundError, ProcessLookupError)
 class Writing:
     """The files that were open for writing: device and inode as find prints them.
 
-    `inodes` are those with an unknown device, which match on any device. `unseen` says why there
-    may be others; then nothing can be concluded.
+    `inodes` are those with an unknown device, which match on any device. `unseen` is the reason why
+    there may be others; if it is set, the list is incomplete.
     """
 
     files: set[tuple[bytes, bytes]] = field(default_factory=set)
@@ -214,8 +214,8 @@ def _fields(text: bytes) -> Mapping[str, str]:
 
 
 def _shared(maps: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the inodes of shared mappings. The device in these lines is not that of the files on
-    every file system."""
+    """Yield the inodes of shared mappings. On some file systems, the device in these lines differs
+    from the device of the files."""
     for line in maps:
         _, rights, _, _, inode, *_ = line.split(None, 5)
         if rights[3:4] == b"s" and inode != b"0":

@@ -52,7 +52,9 @@ class RemotePlace(ContainerPlace):
             return STAGING
         seen = f"{STAGING}/{path.name}"
         if self._files.setdefault(seen, path) != path:
-            raise QuiesceError(f"the helper of volume {self.volume} knows another {path.name}")
+            raise QuiesceError(
+                f"the helper of volume {self.volume} uses {path.name} for another file already"
+            )
         return seen
 
     def output(self, name: str) -> Path:

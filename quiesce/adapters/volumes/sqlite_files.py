@@ -1,7 +1,7 @@
 """Finds the SQLite databases in the archives of a volume, and checks a copy of each.
 
 A database is recognised by its header, whatever its name. Its write-ahead log or rollback journal
-belongs to it: without it, the last transactions are missing, or half of one is there.
+belongs to it: without it, the last transactions are missing or incomplete.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from quiesce.ports import Progress
 _COMPANIONS = (b"-wal", b"-journal")
 _CHUNK = 1 << 20
 REGULAR = frozenset({b"0", b"\0", b"7", b"S"})
-#: What copies leave free for everybody else on the disk.
+#: The space that copies leave free on the disk.
 RESERVE = 64 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 #: A page is at least this large, and a database is a number of pages.
@@ -44,7 +44,7 @@ PAGE = 512
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """What was unpacked under a name: None where the disk was full."""
+    """An entry that was unpacked; `path` is None if the disk was full."""
 
     path: Path | None
     bytes: int

@@ -1,7 +1,8 @@
 """Adds a second level with the SQLite databases that services write to during a live backup.
 
-The archive of the first level may have half a transaction of each, and a log of another moment. A
-copy that SQLite made replaces the database, and its log and journal are removed by a restore.
+In the archive of the first level, a database may contain half a transaction, or a log of another
+moment. A copy that SQLite made replaces the database, and its log and journal are removed by a
+restore.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ def copy_live(
 ) -> SqliteCopies:
     """Copy the databases of level 0 through SQLite, and describe both levels together.
 
-    Nothing in the volume is trusted, and names in it may change meanwhile: see
-    `sqlite_copy_child`. What cannot be copied stays as it is in level 0.
+    The volume is not trusted, and names in it may change during the copy: see `sqlite_copy_child`.
+    What cannot be copied stays as it is in level 0.
     """
     place, contents = archiver.place, _contents(directory / record.levels[0])
     left = {name: "" for name in contents.databases if _is_kept(archiver, name)}
@@ -139,7 +140,8 @@ def _copy(root: str, name: bytes, tree: Path, contents: _Contents) -> str | None
 
 
 def _keep_attributes(root: str, name: bytes, tree: Path) -> bool:
-    """Give a folder of the tree the attributes of that of the volume, unless this is gone."""
+    """Give a folder of the tree the attributes of the same folder in the volume, unless that no
+    longer exists."""
     opened_folders: list[int] = []
     try:
         at = os.open(root, _FOLDER)

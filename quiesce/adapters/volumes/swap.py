@@ -232,7 +232,7 @@ def count(place: Place, listing: str, root: str) -> VolumeSize:
     return VolumeSize(files, size)
 
 
-def unsettled(place: Place, run: str) -> VolumeSize:
+def leftover_size(place: Place, run: str) -> VolumeSize:
     """Return the size of what `finish_swap` would remove."""
     return measure(place, _folder(run))
 

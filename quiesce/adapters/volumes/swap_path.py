@@ -1,4 +1,4 @@
-"""Exchanges one file or folder of a volume with that of a set, and undoes that.
+"""Exchanges one file or folder of a volume with the one in a set, and undoes that.
 
 As for a whole volume (see `swap`), by renames in the run's folder, whose names alone identify the
 state:

@@ -40,8 +40,9 @@ _KNOWN = _REGULAR | _DEVICES | {_HARD, _SYMBOLIC, _DIRECTORY, b"6"}
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One member: its type's letter, its name, its link target, its stored bytes, and those of the
-    unpacked file, which are more if it has holes. `sparse`: what is stored is not its content."""
+    """One member: its type's letter, its name, its link target, its stored bytes, and the bytes of
+    the unpacked file, which are more if it has holes. `sparse`: the stored bytes are not simply its
+    content."""
 
     type: bytes
     name: bytes
@@ -53,7 +54,7 @@ class Header:
 
 @dataclass(slots=True)
 class Taken:
-    """How many bytes of the current member's content were read by whoever reads the headers."""
+    """How many bytes of the current member's content the caller of `read_headers` has read."""
 
     count: int = 0
 
@@ -92,7 +93,7 @@ def check_archives(
         try:
             with opened(path) as stream:
                 for header in read_headers(stream):
-                    judge.hear(header)
+                    judge.judge(header)
                     files += bool(components(header.name))
                     size += header.unpacked
                     if most is not None and (files > most.files or size > most.bytes):
@@ -126,15 +127,15 @@ def _read_to_end(stream: IO[bytes]) -> None:
 
 @dataclass(slots=True)
 class Judge:
-    """Judges members in the order in which they are unpacked, and collects the problems."""
+    """Checks members in the order in which they are unpacked, and collects the problems."""
 
     allow_devices: bool
     _reasons: list[str] = field(default_factory=list)
     _count: int = 0
     _links: set[bytes] = field(default_factory=set)
 
-    def hear(self, header: Header) -> None:
-        """Judge one member and record whether its name is a symbolic link now."""
+    def judge(self, header: Header) -> None:
+        """Check one member and record whether its name is a symbolic link now."""
         reason = self._reason(header)
         if reason:
             self._count += 1
@@ -182,7 +183,7 @@ class Judge:
         if name.startswith(b"/"):
             return "is absolute"
         if b".." in parts:
-            return "leads out of the volume"
+            return "points outside of the volume"
         if self._links:
             for depth in range(1, len(parts)):
                 parent = b"/".join(parts[:depth])
@@ -203,8 +204,8 @@ def components(name: bytes) -> list[bytes]:
 def read_headers(stream: IO[bytes], taken: Taken | None = None) -> Iterator[Header]:
     """Yield the members of a tar archive: v7, ustar, pax and GNU, sparse files of every kind.
 
-    After each, the first `size` bytes of the stream are its content. Whoever reads some of them
-    adds their number to `taken`.
+    After each, the first `size` bytes of the stream are its content. A caller that reads some of
+    them adds their number to `taken`.
     """
     shared: dict[bytes, bytes] = {}
     own: dict[bytes, bytes] = {}

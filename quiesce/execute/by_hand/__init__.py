@@ -22,10 +22,10 @@ class ByHand:
     database: Callable[[DatabaseRecord, SetKind, str], str]
 
 
-#: The pages of each engine: one row for each engine of `model/engines.py`.
+#: The module for each engine: one row for each engine of `model/engines.py`.
 PAGES: Mapping[str, ByHand] = {"postgres": ByHand(postgres.server, postgres.database)}
 
 
 def by_hand(engine: str) -> ByHand:
-    """Return the pages of an engine."""
+    """Return the module for an engine."""
     return PAGES[engine]

@@ -10,8 +10,8 @@ from quiesce.execute.handlers import (
     checks,
     cleaning,
     databases,
-    keeping,
     offsite,
+    retention,
     safety,
     services,
     sets,
@@ -22,4 +22,4 @@ from quiesce.execute.handlers.registry import HANDLERS, handles
 __all__ = ["HANDLERS", "MODULES", "handles"]
 
 #: Every module with handlers; importing it registers them.
-MODULES = (checks, cleaning, databases, keeping, offsite, safety, services, sets, volumes)
+MODULES = (checks, cleaning, databases, offsite, retention, safety, services, sets, volumes)

@@ -15,15 +15,16 @@ from quiesce.undeclared import Contents, find_undeclared
 
 
 @handles(s.CheckIdle)
-def rest(step: s.CheckIdle, run: Run) -> str:
-    """Report other sessions. What they wrote is known once the databases are dumped."""
+def idle(step: s.CheckIdle, run: Run) -> str:
+    """Report other sessions. Whether they wrote anything is determined when the databases are
+    dumped."""
     databases = [run.stack.database(key) for key in step.databases]
     seen = run.ports.databases.activity(databases)
     unknown = outcome.external_sessions(seen, step.ignored)
     for each in unknown:
         run.ports.sink.warn(f"also connected: {outcome.session_words(each)}")
     if step.set:
-        run.drafts[step.set].rest, run.drafts[step.set].ignored = seen, step.ignored
+        run.drafts[step.set].activity, run.drafts[step.set].ignored = seen, step.ignored
     else:
         run.ended_sessions = tuple(each for each in unknown if not each.idle)
     return f"{len(unknown)} others connected" if unknown else ""
@@ -59,7 +60,7 @@ def shutdown(step: s.CheckShutdown, run: Run) -> str:
     before = next((unit.exit_code for unit in units if unit.exit_code), None)
     code = run.exit_codes.get(step.service, before)
     clusters = run.ports.volumes.clusters(state, step.copy)
-    wrong = outcome.unclean(step.service, code, clusters)
+    wrong = outcome.unclean_shutdown(step.service, code, clusters)
     if wrong:
         raise QuiesceError(
             f"{wrong}: a copy of its files could be corrupt",
@@ -100,7 +101,8 @@ def require_sqlite(step: s.RequireSqlite, run: Run) -> str:
 
 @handles(s.FindUndeclared)
 def find(step: s.FindUndeclared, run: Run) -> str:
-    """Look again, now that services run again. If that fails, what was found before counts."""
+    """Look for undeclared data once more, now that services run again. If this fails, the earlier
+    result counts."""
     draft, ports = run.drafts[step.set], run.ports
     draft.undeclared = step.before
     askable = [d for d in run.stack.databases if run.observed.database(d.key).reachable]

@@ -41,9 +41,9 @@ def dump(step: s.DumpDatabase, run: Run) -> str:
     )
     record = replace(record, name=live.name)
     run.ports.databases.release(database)
-    seen = run.ports.databases.meanwhile(database)
+    seen = run.ports.databases.written_between(database)
     draft.inconsistencies.append(
-        outcome.inconsistency(database.key, seen, draft.rest, draft.ignored)
+        outcome.inconsistency(database.key, seen, draft.activity, draft.ignored)
     )
     draft.doubts.append(outcome.doubt(database.key, seen))
     for obstacle in record.obstacles:
@@ -82,7 +82,7 @@ def dump_globals(step: s.DumpGlobals, run: Run) -> str:
 
 
 def _set_of(name: str, run: Run) -> BackupSet:
-    """Return the set that is restored, for steps that go by its records."""
+    """Return the set that is restored, for steps that need its records."""
     source = run.sources[name]
     if not isinstance(source, BackupSet):
         raise QuiesceError(
@@ -117,7 +117,7 @@ def unmark(step: s.UnmarkDatabase, run: Run) -> str:
 @handles(s.LoadDump)
 def load(step: s.LoadDump, run: Run) -> str:
     source = _set_of(step.set, run)
-    eased = run.ports.databases.load(
+    deviations = run.ports.databases.load(
         run.stack.database(step.database),
         step.name,
         source.path,
@@ -126,15 +126,15 @@ def load(step: s.LoadDump, run: Run) -> str:
         not_valid=step.not_valid,
         skip_broken=step.skip_broken,
     )
-    return _eased(step.database, eased, run)
+    return _deviations(step.database, deviations, run)
 
 
-def _eased(database: str, eased: tuple[str, ...], run: Run) -> str:
+def _deviations(database: str, deviations: tuple[str, ...], run: Run) -> str:
     """Warn about everything that was restored differently."""
-    for line in eased:
+    for line in deviations:
         run.ports.sink.warn(f"{database}: {line}")
-    run.eased[database] = eased
-    return f"{len(eased)} restored differently" if eased else ""
+    run.deviations[database] = deviations
+    return f"{len(deviations)} restored differently" if deviations else ""
 
 
 @handles(s.CheckDatabase)
@@ -163,7 +163,7 @@ def check(step: s.CheckDatabase, run: Run) -> str:
 @handles(s.MigrateDatabase)
 def migrate(step: s.MigrateDatabase, run: Run) -> str:
     database = run.stack.database(step.database)
-    login = run.ports.databases.working_as(database, step.name)
+    login = run.ports.databases.login_for(database, step.name)
     run.ports.migrator.upgrade(database, step.name, step.revision, login)
     return ""
 
@@ -184,7 +184,8 @@ def copy_schema(step: s.CopySchema, run: Run) -> str:
 
 @handles(s.ReplaceRows)
 def replace_rows(step: s.ReplaceRows, run: Run) -> str:
-    """Raise QuiesceError listing everything that does not fit, or that came out differently."""
+    """Replace the rows. Raise QuiesceError listing all rows and columns that do not fit, or all
+    differences after the load."""
     database, source = run.stack.database(step.database), run.sources[step.set]
     record = rows_record(source, step.database)
     place = (database, step.name, record, source.path, step.file)
@@ -210,7 +211,7 @@ def replace_rows(step: s.ReplaceRows, run: Run) -> str:
     loaded = run.ports.databases.replace_rows(
         *place, check, not_valid=step.not_valid, skip_broken=step.skip_broken
     )
-    _eased(step.database, loaded.eased, run)
+    _deviations(step.database, loaded.deviations, run)
     summary = f"{loaded.tables} tables, {loaded.rows} rows"
     if isinstance(source, ImportSource):
         run.loaded[step.database] = (loaded.tables, loaded.rows)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from quiesce.errors import QuiesceError
-from quiesce.execute.handlers.keeping import set_named
 from quiesce.execute.handlers.registry import handles
+from quiesce.execute.handlers.retention import set_named
 from quiesce.execute.run import Ports, Run
 from quiesce.model import OffsiteSet
 from quiesce.plan import offsite, retention
@@ -37,7 +37,7 @@ def push(step: s.PushSet, run: Run) -> str:
 
 @handles(s.PullSet)
 def pull(step: s.PullSet, run: Run) -> str:
-    """Download the set, and publish it once it was compared with its sums."""
+    """Download the set, and publish it after it was compared with its sums."""
     store, port = run.ports.store, run.ports.offsite
     found = next((entry for entry in port.sets(step.store) if entry.name == step.set), None)
     if found is None:

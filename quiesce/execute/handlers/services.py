@@ -37,8 +37,8 @@ def stop(step: s.StopServices, run: Run) -> str:
             run.exit_codes[name] = run.exit_codes.get(name) or code
     if killed:
         run.ports.sink.warn(
-            f"{', '.join(killed)} had to be killed: raise its stop_grace_period, or make its "
-            "main process exit on SIGTERM"
+            f"{', '.join(killed)} had to be killed: raise the service's "
+            "stop_grace_period, or make its main process exit on SIGTERM"
         )
     return ""
 
@@ -130,7 +130,7 @@ def addresses(step: s.CheckAddresses, run: Run) -> str:
     """Warn about services that may still use an old address. Never fails a run, because
     everything runs again by now."""
     try:
-        found = outcome.moved(step, run.ports.runtime.services())
+        found = outcome.moved_addresses(step, run.ports.runtime.services())
     except QuiesceError as error:
         run.ports.sink.warn(f"could not check whether IP addresses changed: {error.fact}")
         return ""
@@ -173,7 +173,7 @@ def _about_services(names: Sequence[str]) -> AbstractContextManager[None]:
 
 @handles(s.WaitHealthy)
 def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
-    # The services have what they need; this process only waits from here on.
+    # All services are started; from here on, this process only waits.
     run.measure_meanwhile()
     began = run.ports.clock.monotonic()
     waited: Mapping[str, float] = {}
@@ -186,7 +186,7 @@ def wait_healthy(step: s.WaitHealthy, run: Run) -> str:
         raise
     finally:
         for service, seconds in waited.items():
-            run.downtime.well(service, began + seconds)
+            run.downtime.healthy(service, began + seconds)
     return ""
 
 

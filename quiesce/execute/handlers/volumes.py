@@ -82,7 +82,7 @@ def check_sqlite(step: s.CheckSqlite, run: Run) -> str:
                 )
         draft.volumes[key] = replace(record, sqlite=found)
         every += found
-    return sqlite.in_words(every)
+    return sqlite.summary(every)
 
 
 def _warn_of_plain(run: Run, key: str, draft: Draft, plain: Iterable[SqliteRecord]) -> None:
@@ -123,7 +123,7 @@ def stage(step: s.StageVolume, run: Run) -> str:
     _refuse_unsafe(step.noun, step.volume, run.ports.volumes.check(archives, most))
     if isinstance(record, VolumeRecord) and record.sqlite:
         found = run.ports.volumes.sqlite(archives, gone, run.ports.sink.progress)
-        _refuse_worse(step, sqlite.worse(record.sqlite, found))
+        _refuse_new_problems(step, sqlite.new_problems(record.sqlite, found))
     state = run.observed.volume(step.volume)
     size = run.ports.volumes.stage(state, run.id, archives, gone, most)
     if isinstance(record, VolumeRecord) and size != VolumeSize(record.files, record.bytes):
@@ -147,7 +147,7 @@ def _refuse_unsafe(noun: str, volume: str, unsafe: tuple[str, ...]) -> None:
         )
 
 
-def _refuse_worse(step: s.StageVolume, wrong: tuple[str, ...]) -> None:
+def _refuse_new_problems(step: s.StageVolume, wrong: tuple[str, ...]) -> None:
     if wrong:
         raise QuiesceError(
             f"an SQLite database of {step.noun} {step.volume} is damaged in {step.set}: {wrong[0]}",

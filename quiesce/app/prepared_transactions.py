@@ -39,8 +39,8 @@ def require_dumpable(stack: Stack, ports: Ports, seen: Observed, plan: Plan) -> 
 
 
 def refuse_prepared(found: Sequence[PreparedTransaction], what: str) -> None:
-    """Raise RequestError naming all prepared transactions, which prevent that a database is
-    `what`."""
+    """Raise RequestError naming all prepared transactions. With one, a database cannot be `what` (a
+    participle, such as "replaced")."""
     if not found:
         return
     first = found[0]

@@ -1,4 +1,4 @@
-"""Does the same with several containers at the same time."""
+"""Applies an operation to several containers at the same time."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ AT_ONCE = 8
 def with_each(act: Callable[[Unit], T], units: Sequence[Unit]) -> tuple[T, ...]:
     """Return the result for each unit, in their order.
 
-    All are tried, and a signal is raised only when none is in progress any more. Raise
-    ServiceFailed naming each that failed; an error of the connection comes first.
+    All units are tried, and a signal is raised only when no operation is in progress any more.
+    Raise ServiceFailed naming each that failed; an error of the connection comes first.
     """
     failures: dict[str, QuiesceError] = {}
     found = []
@@ -43,8 +43,8 @@ def with_each(act: Callable[[Unit], T], units: Sequence[Unit]) -> tuple[T, ...]:
 def is_shared(
     connection: EngineConnection, containers: Sequence[Inspected], project: Collection[str]
 ) -> bool:
-    """Whether a container outside of `project` (ids of containers) runs in a network of these: it
-    may remember their addresses, and those are handed out in the order of starts."""
+    """Whether a container outside of `project` (ids of containers) runs in a network of these
+    units. It may remember their addresses, which the engine assigns in the order of starts."""
     networks = {
         str(network.get("NetworkID") or name)
         for container in containers

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     changes=False,
     service="services, comma-separated (default: all)",
     lines="number of last lines to print",
-    follow="keep printing new lines",
+    follow="follow the logs: also print every new line",
 )
 def logs(
     session: Session, service: str | None = None, lines: int = 100, follow: bool = False
@@ -30,17 +30,17 @@ def logs(
 def exec_(session: Session, service: str | None = None) -> None:
     """Run a program in a service: inv exec --service S -- PROGRAM ARGUMENTS."""
     from quiesce.app.requests import program
-    from quiesce.commands.exec import run_enter
+    from quiesce.commands.exec import run_exec
 
-    run_enter(session, service, program(_after_dashes()))
+    run_exec(session, service, program(_after_dashes()))
 
 
 @command(changes=False, service="the service in which to open the shell")
 def shell(session: Session, service: str | None = None) -> None:
     """Open a shell in a service."""
-    from quiesce.commands.exec import run_enter
+    from quiesce.commands.exec import run_exec
 
-    run_enter(session, service, ())
+    run_exec(session, service, ())
 
 
 @command(changes=False, database="the database (default: the first in stack.yaml)")

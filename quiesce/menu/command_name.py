@@ -8,7 +8,7 @@ _name = ["inv"]
 
 
 def call_as(name: str) -> None:
-    """Let this process be called `name` from now on."""
+    """Set the command name that hints and child processes of this process use."""
     _name[0] = name
 
 

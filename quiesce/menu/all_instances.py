@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quiesce.menu.called import called_as
+from quiesce.menu.command_name import called_as
 
 if TYPE_CHECKING:
     from quiesce.report import Reporter

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @command(
     everywhere=True,
-    force="accept sets that contain suspiciously less than the set before them, and prune",
+    force="prune even if a set contains far less than the set before it",
     store="prune this store by its own rules, instead of local sets",
 )
 def prune(session: Session, force: bool = False, store: str | None = None) -> None:

@@ -37,8 +37,8 @@ def left_out_of_backup(
 def lost_by_restore(
     ports: Ports, observed: Observed, volumes: Iterable[Volume], path: str
 ) -> Mapping[str, tuple[LeftOut, ...]]:
-    """Return what is in these volumes, or below `path` in them, and in no set because of
-    `exclude:`, by key. Warn that a restore removes it."""
+    """Return, by key, the content of these volumes (or of `path` in them) that is in no set because
+    of `exclude:`. Warn that a restore removes it."""
     found = {}
     for volume in _with_patterns(observed, volumes):
         survey = ports.volumes.survey(observed.volume(volume.key), volume.exclude, path)
