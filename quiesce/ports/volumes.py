@@ -170,7 +170,8 @@ class VolumeIO(Protocol):
         ...
 
     def leftover_size(self, volume: VolumeState, run: str) -> VolumeSize:
-        """Return entries and bytes in `.quiesce-<run>`, which `finish_swap` would remove."""
+        """Return entries and bytes in `.quiesce-<run>`, which `finish_swap` would remove; zero if
+        it does not exist."""
         ...
 
     def empty(self, volume: VolumeState) -> None:

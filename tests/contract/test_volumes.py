@@ -19,6 +19,7 @@ from quiesce.errors import QuiesceError
 from quiesce.exclusion import previous_copy, replaced_copy
 from quiesce.model import VolumeRecord
 from quiesce.observed import VolumeState
+from quiesce.ports import VolumeSize
 from tests.integration.volumes_support import (
     Churn,
     age,
@@ -339,6 +340,7 @@ def test_what_an_exchange_left_is_archived_as_if_it_were_the_volume(
     (target / "only here").write_text("before")
     target.chmod(0o711)
     state, left = world.state("target"), replaced_copy(run) if undone else previous_copy(run)
+    assert world.files.leftover_size(state, run) == VolumeSize(0, 0)
     with pytest.raises(QuiesceError, match="looking for the copy"):
         world.files.archive(state, 0, world.set, "volumes/target", (), silent, copy=left)
     world.files.stage(state, run, [world.set / first.levels[0]], None)
@@ -347,6 +349,7 @@ def test_what_an_exchange_left_is_archived_as_if_it_were_the_volume(
     if undone:
         expected = describe(target)
         world.files.put_back(state, run)
+    assert world.files.leftover_size(state, run).files > 0
     (target / "newer").write_text("live")
     record = world.files.archive(state, 0, world.set, "volumes/target", (), silent, copy=left)
     assert (target / "newer").read_text() == "live"

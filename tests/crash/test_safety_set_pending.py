@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -196,6 +197,22 @@ def test_what_a_full_disk_left_is_not_removed_by_any_task(counting: Counting) ->
     assert waiting(counting)[0] in json.dumps(report)
     mount(counting, ROOMY, again=True)
     assert counting.inv("recover").returncode == 0
+
+
+def test_data_that_somebody_removed_by_hand_is_no_longer_waited_for(counting: Counting) -> None:
+    """As `nuke` does; otherwise something would be pending for ever."""
+    assert restored_on_a_full_disk(counting, "given up").returncode == 4
+    for name in leftovers(counting):
+        if "__old_" in name:
+            counting.sql("memorydb", f'DROP DATABASE "{name}" WITH (FORCE)')
+        elif name.startswith(".quiesce-"):
+            shutil.rmtree(counting.volume("numbers") / name)
+    mount(counting, ROOMY, again=True)
+    recovered = counting.inv("recover")
+    assert recovered.returncode == 0, recovered.stderr
+    assert "longer exists" in recovered.stdout + recovered.stderr
+    assert waiting(counting) == []
+    require_kept(counting, {})
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

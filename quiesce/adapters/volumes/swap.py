@@ -206,6 +206,8 @@ cd "$1" && find . -mindepth 1 -ignore_readdir_race \
 -regextype posix-extended -regex '\./{RUN_FOLDER}' -prune -o ! -type s -printf '%y %s\0'
 """
 
+_MEASURE_IF_THERE = f'[ -d "$1" ] || exit 0; {_MEASURE}'
+
 _EMPTY = rf"""
 cd "$1" && find . -mindepth 1 -maxdepth 1 \
 -regextype posix-extended ! -regex '\./{RUN_FOLDER}' \
@@ -234,7 +236,7 @@ def count(place: Place, listing: str, root: str) -> VolumeSize:
 
 def leftover_size(place: Place, run: str) -> VolumeSize:
     """Return the size of what `finish_swap` would remove."""
-    return measure(place, _folder(run))
+    return count(place, _MEASURE_IF_THERE, f"{place.root}/{_folder(run)}")
 
 
 def empty(place: Place) -> None:

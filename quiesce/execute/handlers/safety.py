@@ -19,6 +19,13 @@ def make_safety_set(step: s.MakeSafetySet, run: Run) -> str:
     is there as long as this step has not succeeded.
     """
     there = _published(step.set, run)
+    if there is None and _is_gone(step, run):
+        run.kept.add(step.set)
+        run.ports.sink.warn(
+            f"safety set {step.set} is not made, because the data that the restore replaced no "
+            "longer exists"
+        )
+        return "nothing left"
     if there is None:
         # An interrupted attempt may have left half of it.
         run.ports.store.discard_set(run.id, step.set)
@@ -35,6 +42,21 @@ def make_safety_set(step: s.MakeSafetySet, run: Run) -> str:
     run.ports.store.remember(step.set, state)
     run.kept.add(step.set)
     return f"{len(there.manifest.members)} members good"
+
+
+def _is_gone(step: s.MakeSafetySet, run: Run) -> bool:
+    """Whether nothing of what the set would be made of exists: somebody removed the volumes and the
+    databases. Raise QuiesceError if a server does not say."""
+    for one in s.with_parts(step.steps):
+        if isinstance(one, s.ArchiveVolume):
+            state = run.observed.volume(one.volume)
+            if state.exists and run.ports.volumes.leftover_size(state, step.run).files:
+                return False
+        elif isinstance(one, s.DumpDatabase):
+            database = run.stack.database(one.database)
+            if run.ports.databases.size(database, one.copy) is not None:
+                return False
+    return True
 
 
 def _make(step: s.MakeSafetySet, run: Run) -> BackupSet:
