@@ -35,6 +35,7 @@ from quiesce.plan.restore import plan_restore
 from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
 from quiesce.plan.shutdown import ShutdownRequest, plan_shutdown
 from quiesce.plan.steps import Plan, steps_of
+from quiesce.plan.undo import plan_undo
 from tests.fakes.runtime import FakeRuntime
 from tests.support.builders import (
     NOW,
@@ -44,6 +45,7 @@ from tests.support.builders import (
     a_set,
     a_stack,
     a_world,
+    an_undone_restore,
     restarting_always,
 )
 
@@ -161,11 +163,17 @@ def _restore_cold(world: World) -> Plan:
     )
 
 
+def _undo(world: World) -> Plan:
+    undone = an_undone_restore()
+    return plan_undo(world.stack, world.observed, undone, RUN, "core-3")
+
+
 PLANNERS = {
     "backup": _backup,
     "backup-cold": _backup_cold,
     "restore": _restore,
     "restore-cold": _restore_cold,
+    "undo": _undo,
     "clean-cache": _clean_cache,
 }
 

@@ -19,7 +19,16 @@ from quiesce.app.backups_folder import runs_folder
 from quiesce.execute import journal, pending
 from quiesce.plan.pending import safety_sets
 from tests.support.counting import Counting
-from tests.support.kills import TASKS, inv, leftovers, mark, marks, positions, require_kept
+from tests.support.kills import (
+    TASKS,
+    inv,
+    leftovers,
+    mark,
+    marks,
+    positions,
+    positions_of,
+    require_kept,
+)
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 
@@ -197,6 +206,27 @@ def test_what_a_full_disk_left_is_not_removed_by_any_task(counting: Counting) ->
     assert waiting(counting)[0] in json.dumps(report)
     mount(counting, ROOMY, again=True)
     assert counting.inv("recover").returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["PutBackDatabases", "PutBackVolume", "ForgetPending"])
+def test_a_killed_undo_by_renames_leaves_one_state(counting: Counting, kind: str) -> None:
+    """Wholly restored or wholly undone, with the way back kept in both cases."""
+    word = f"killed in {kind}"
+    assert restored_on_a_full_disk(counting, word).returncode == 4
+    planned = counting.inv("undo-restore", "--yes", "--dry-run", "--json")
+    steps = positions_of(json.loads(planned.stdout)["plan"])
+    at = next(at for at, step in steps.items() if step == kind)
+    died = inv(counting, "after", at, "undo-restore", "--yes")
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    inv(counting, "never", "-", "recover")
+    undone = kind == "ForgetPending"
+    assert marks(counting) == ({word} if undone else {"in the set"})
+    mount(counting, ROOMY, again=True)
+    recovered = inv(counting, "never", "-", "recover")
+    assert recovered.returncode == 0, recovered.stderr
+    require_kept(counting, {})
+    assert inv(counting, "never", "-", "undo-restore", "--yes").returncode == 0
+    assert marks(counting) == ({"in the set"} if undone else {word})
 
 
 def test_data_that_somebody_removed_by_hand_is_no_longer_waited_for(counting: Counting) -> None:

@@ -31,7 +31,9 @@ from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
 from quiesce.plan.rows import RowsTarget
 from quiesce.plan.shutdown import ShutdownRequest, plan_shutdown, plan_stop_all
 from quiesce.plan.steps import Plan
+from quiesce.plan.undo import plan_undo
 from tests.support.builders import (
+    LATER_RUN,
     RUN,
     a_cleanable_stack,
     a_cold_set,
@@ -40,6 +42,7 @@ from tests.support.builders import (
     a_stack_with_folders,
     a_world,
     a_world_with_folders,
+    an_undone_restore,
     restarting_always,
 )
 
@@ -161,6 +164,19 @@ PLANS: dict[str, Callable[[], Plan]] = {
     ),
     "restore_without_safety_or_restart": lambda: _restore(
         RestoreRequest(safety=False, restart=False)
+    ),
+    "restore_safety_first": lambda: _restore(RestoreRequest(safety_first=True)),
+    "restore_encrypted_safety_set": lambda: plan_restore(
+        a_stack(recipients=Recipients(age=("age1x",))),
+        a_world(),
+        a_set(),
+        RestoreRequest(only=("redis-data",)),
+        NOTHING_FOUND,
+        RUN,
+        f"{NAME}-safety",
+    ),
+    "undo_by_renames": lambda: plan_undo(
+        a_stack(), a_world(), an_undone_restore(), LATER_RUN, f"{NAME}-safety-2"
     ),
     "backup_with_paths": lambda: plan_backup(
         a_stack_with_folders(), a_world_with_folders(), EVERYTHING, RUN, NAME

@@ -38,8 +38,12 @@ from quiesce.observed import (
     UnitState,
     VolumeState,
 )
+from quiesce.plan.restore import plan_restore
+from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
+from quiesce.plan.steps import MakeSafetySet, steps_of
 
 RUN = "20261121020000-abc123"
+LATER_RUN = "20261121030000-def456"
 NOW = datetime(2026, 11, 21, 1, 0, 0, tzinfo=UTC)
 ORDER = ("db", "redis", "backend", "frontend", "proxy")
 _NEEDS: dict[str, dict[str, Condition]] = {
@@ -213,6 +217,14 @@ def a_world(
         undeclared_databases=(),
         free_bytes=10**12,
     )
+
+
+def an_undone_restore() -> MakeSafetySet:
+    """The pending safety set of a restore of everything by `RUN`."""
+    plan = plan_restore(
+        a_stack(), a_world(), a_set(), RestoreRequest(), RestoreInputs(), RUN, "core-1-safety"
+    )
+    return next(step for _, step in steps_of(plan.nodes) if isinstance(step, MakeSafetySet))
 
 
 def restarting_always(world: Observed) -> Observed:
