@@ -289,7 +289,7 @@ def _exchange(
     undo: tuple[Node, ...] = (
         *(
             (stop_step(stack, observed, units, "so that the previous data can be put back"),)
-            if units and starts
+            if starts
             else ()
         ),
         *(

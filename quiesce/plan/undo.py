@@ -72,7 +72,7 @@ def plan_undo(
     again: tuple[Node, ...] = (
         *(
             (stop_step(stack, observed, units, "so that the restored data can be live again"),)
-            if units and starts
+            if starts
             else ()
         ),
         *(SwapVolume(v.key, "as before the undo", noun=v.noun, run=former) for v in chosen.volumes),

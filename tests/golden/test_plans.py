@@ -165,6 +165,9 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "restore_without_safety_or_restart": lambda: _restore(
         RestoreRequest(safety=False, restart=False)
     ),
+    "restore_one_file_of_a_volume": lambda: _restore(
+        RestoreRequest(only=("backend-media",), path="2026/photo")
+    ),
     "restore_safety_first": lambda: _restore(RestoreRequest(safety_first=True)),
     "restore_encrypted_safety_set": lambda: plan_restore(
         a_stack(recipients=Recipients(age=("age1x",))),
