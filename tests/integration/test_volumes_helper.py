@@ -23,6 +23,7 @@ from quiesce.model import VolumeRecord
 from quiesce.observed import VolumeState
 from tests.integration.volumes_support import (
     as_user,
+    assert_same,
     describe,
     make_tree,
     needs_root,
@@ -112,6 +113,25 @@ def test_a_helper_stays_from_begin_to_end(docker: Docker) -> None:
     assert before == docker.helpers()
     assert len(before) == 1
     files.close()
+    assert docker.helpers() == []
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["kept", "removed"])
+def test_one_helper_stages_exchanges_and_settles(docker: Docker, removed: bool) -> None:
+    """It is there before services stop. If somebody removes it, the exchange gets another one."""
+    make_tree(docker.root)
+    files = docker.files()
+    record = docker.archive(files, 0)
+    files.close()
+    expected = describe(docker.root)
+    files.stage(docker.state, docker.run, [docker.set / record.levels[0]], None)
+    (helper,) = docker.helpers()
+    if removed:
+        docker.api.remove_container(helper, force=True)
+    files.swap(docker.state, docker.run)
+    assert_same(expected, docker.root)
+    assert docker.helpers() == ([] if removed else [helper])
+    files.finish_swap(docker.state, docker.run)
     assert docker.helpers() == []
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from quiesce.adapters.volumes import exclusion as volume_exclusion
 from quiesce.adapters.volumes import swap as volume_stage
@@ -21,6 +22,7 @@ from quiesce.adapters.volumes import swap_path
 from quiesce.adapters.volumes.archive import Archived, Archiver, LevelZero, archive_copy
 from quiesce.adapters.volumes.direct import Direct
 from quiesce.adapters.volumes.empty_folder import NotPermitted, empty_folder
+from quiesce.adapters.volumes.exchange_places import ExchangePlaces
 from quiesce.adapters.volumes.files_in_use import files_in_use
 from quiesce.adapters.volumes.folder_root import (
     create_here,
@@ -48,6 +50,8 @@ from quiesce.model import ClusterRecord, SqliteRecord, VolumeRecord
 from quiesce.observed import VolumeState
 from quiesce.ports import Progress, SqliteCopies, VolumeSize, VolumeSurvey
 
+_Result = TypeVar("_Result")
+
 
 class VolumeFiles:
     """Implements `ports.VolumeIO` for both runtimes.
@@ -74,6 +78,7 @@ class VolumeFiles:
         self._open: dict[str, Place] = {}
         self._zero: dict[str, LevelZero] = {}
         self._remarks: dict[str, tuple[str, ...]] = {}
+        self._exchanges = ExchangePlaces(self._writing_place)
         self._lock = threading.Lock()
 
     # ----------------------------------------------------------------------------- backing up
@@ -168,8 +173,7 @@ class VolumeFiles:
     @contextmanager
     def _copy(self, volume: VolumeState, copy: str) -> Iterator[Place]:
         """A folder that an exchange left, as if it were the volume."""
-        with self._place(volume, writable=True) as place:
-            volume_stage.show_copy(place, copy)
+        self._exchange(volume, lambda place: volume_stage.show_copy(place, copy))
         with self._place(volume) as place:
             place.root = f"{place.root}/{copy}"
             yield place
@@ -251,30 +255,26 @@ class VolumeFiles:
         most: VolumeSize | None = None,
     ) -> VolumeSize:
         folders = [path.parent for path in (*archives, *([gone] if gone else []))]
-        with self._place(volume, writable=True, folders=folders) as place:
+        keeping = self._exchanges.staging(volume, folders)
+        with translate_write_errors(self._staging), keeping as place:
             return volume_stage.stage(place, run, archives, gone, most)
 
     def pick(self, volume: VolumeState, run: str, path: str) -> VolumeSize:
-        with self._place(volume, writable=True) as place:
-            return swap_path.pick(place, run, path)
+        return self._exchange(volume, lambda place: swap_path.pick(place, run, path))
 
     def swap(self, volume: VolumeState, run: str, path: str = "") -> None:
-        with self._place(volume, writable=True) as place:
-            if path:
-                swap_path.swap_subpath(place, run, path)
-            else:
-                volume_stage.swap(place, run)
+        self._exchange(volume, lambda place: swap_path.swap(place, run, path))
 
     def put_back(self, volume: VolumeState, run: str, path: str = "") -> None:
-        with self._place(volume, writable=True) as place:
-            if path:
-                swap_path.put_back_subpath(place, run, path)
-            else:
-                volume_stage.put_back(place, run)
+        self._exchange(volume, lambda place: swap_path.put_back(place, run, path))
 
     def finish_swap(self, volume: VolumeState, run: str) -> None:
-        with self._place(volume, writable=True) as place:
-            volume_stage.finish_swap(place, run)
+        self._exchange(volume, lambda place: volume_stage.finish_swap(place, run))
+        self._exchanges.release(volume)
+
+    def _exchange(self, volume: VolumeState, work: Callable[[Place], _Result]) -> _Result:
+        with translate_write_errors(self._staging):
+            return self._exchanges.run(volume, work)
 
     def leftover_size(self, volume: VolumeState, run: str) -> VolumeSize:
         with self._place(volume) as place:
@@ -313,6 +313,7 @@ class VolumeFiles:
             self._zero.clear()
         for place in places:
             place.close()
+        self._exchanges.close()
 
     # --------------------------------------------------------------------------------- places
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 
+from quiesce.adapters.volumes import swap as whole
 from quiesce.adapters.volumes.location import Place
 from quiesce.adapters.volumes.swap import BEGIN, count, script
 from quiesce.ports import VolumeSize
@@ -116,13 +117,21 @@ def pick(place: Place, run: str, path: str) -> VolumeSize:
     return count(place, _COUNT, f"{place.root}/.quiesce-{run}/piece")
 
 
-def swap_subpath(place: Place, run: str, path: str) -> None:
-    """Exchange the live and the staged file or folder, or complete an interrupted exchange."""
+def swap(place: Place, run: str, path: str) -> None:
+    """Exchange the live and the staged file or folder, or complete an interrupted exchange. Without
+    a path, exchange the whole content."""
+    if not path:
+        whole.swap(place, run)
+        return
     script(place, run, _SWAP, f"exchanging {path} in volume {place.volume}", _escaped(path))
 
 
-def put_back_subpath(place: Place, run: str, path: str) -> None:
-    """Undo an exchange from any state. The staged content is staged again."""
+def put_back(place: Place, run: str, path: str) -> None:
+    """Undo an exchange, of the whole content without a path, from any state. The staged content is
+    staged again."""
+    if not path:
+        whole.put_back(place, run)
+        return
     script(place, run, _PUT_BACK, f"putting back {path} in volume {place.volume}", _escaped(path))
 
 
