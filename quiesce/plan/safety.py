@@ -34,7 +34,7 @@ from quiesce.plan.steps import (
     RecordStack,
 )
 
-WHY = "so that 'inv undo-restore' can undo the restore"
+WHY = "so that 'inv undo-restore' can bring the previous data back"
 _STOPPED = "the services that use it are stopped"
 
 
@@ -123,7 +123,7 @@ def of_undone(
         tuple(swaps),
         tuple(volume.key for volume in replaced.volumes),
         _of_copies(stack, observed, replaced, side, replaced_copy(run), name),
-        "so that this can be undone, too",
+        "so that the undo can be undone, too",
     )
 
 

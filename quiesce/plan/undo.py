@@ -89,15 +89,16 @@ def plan_undo(
         stack, observed, units, why, (exchange,), come_back=restart, boot_safe=False
     )
     replaced = safety.Replaced(chosen.databases, chosen.volumes)
+    saved = "the new safety set contains it"
     after: tuple[Node, ...] = (
         ForgetPending(former, "its restore is undone"),
         safety.of_undone(stack, observed, replaced, undone.swaps, safety_set, former),
         *(
-            DropDatabase(s.database, s.side, suffix_of(former), "undone", kept_in=safety_set)
+            DropDatabase(s.database, s.side, suffix_of(former), saved, kept_in=safety_set)
             for s in undone.swaps
         ),
         *(
-            FinishSwap(v.key, "undone", noun=v.noun, run=former, kept_in=safety_set)
+            FinishSwap(v.key, saved, noun=v.noun, run=former, kept_in=safety_set)
             for v in chosen.volumes
         ),
         DiscardStaging("clean up"),

@@ -45,8 +45,8 @@ def make_safety_set(step: s.MakeSafetySet, run: Run) -> str:
 
 
 def _is_gone(step: s.MakeSafetySet, run: Run) -> bool:
-    """Whether nothing of what the set would be made of exists: somebody removed the volumes and the
-    databases. Raise QuiesceError if a server does not say."""
+    """Whether none of the copies of which the set would be made exists any more, because somebody
+    removed them. Raise QuiesceError if a server cannot be asked."""
     for one in s.with_parts(step.steps):
         if isinstance(one, s.ArchiveVolume):
             state = run.observed.volume(one.volume)
