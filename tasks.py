@@ -18,7 +18,7 @@ from quiesce.menu import compose
         "mutants": "only the mutants: after each small change to the code, a test has to fail",
         "provision": "install and start a Docker Engine if there is none (as CI=true does)",
         "only": "stages, comma-separated (default: all)",
-        "expression": "only tests whose names match, as pytest -k",
+        "expression": "only tests whose names match, as with pytest -k",
         "engine": "only tests that need an engine, on this one: docker-28.5, podman-5.8, …",
     },
 )

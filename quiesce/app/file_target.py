@@ -60,7 +60,7 @@ def database_of_file(
     if key is None:
         raise RequestError(
             f"{name} has a name that does not say which database it is for",
-            f"name it with --database: {', '.join(known)}",
+            f"give the database with --database: {', '.join(known)}",
         )
     if key not in known:
         raise RequestError(f"there is no database {key}", suggest(key, known))

@@ -64,7 +64,7 @@ def as_source(
         found.take(path)
     except (OSError, EOFError, tarfile.TarError, zstd.module().ZstdError) as error:
         raise RequestError(
-            f"{wanted.path.name} cannot be read: {error}", "it is damaged; use another one"
+            f"{wanted.path.name} cannot be read: {error}", "it is damaged; use another file"
         ) from error
     return found.source()
 
@@ -130,10 +130,10 @@ class _Found:
         path.chmod(0o600)
         facts = sql_reader.read_script(path, name)
         if not facts.has_schema and not facts.rows and not facts.inserts:
-            raise RequestError(f"{name} is empty", "use another one")
+            raise RequestError(f"{name} is empty", "use another file")
         if not facts.has_schema and facts.inserts:
             raise RequestError(
-                f"{name} contains rows as INSERTs, without their tables",
+                f"{name} contains INSERT statements, but not their tables",
                 "create it again without --inserts, or with its schema",
             )
         self.rows_only = not facts.has_schema
@@ -204,7 +204,7 @@ class _Found:
         if unsafe := self.ports.volumes.check([path]):
             raise RequestError(
                 f"{path.name} has members that must not be unpacked: {unsafe[0]}",
-                "use another one; nothing was changed",
+                "use another file; nothing was changed",
                 details=unsafe[1:20],
             )
         self.volumes.append(ImportedVolume(key, path.name))

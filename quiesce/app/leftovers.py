@@ -214,14 +214,14 @@ def _unmade(stack: Stack, ports: Ports, note: Pending, made: MakeSafetySet, sinc
     ]
     total = sum(filter(None, sizes))
     size = f" ({words.size(total)})" if total else ""
-    problem = note.problem(made) or "it was not tried"
+    problem = note.problem(made) or "it was not tried yet"
     return Leftover(
         made.run,
         made.set,
         f"safety set {made.set} could not be made: {problem}; the data that was replaced stays in "
         f"{', '.join(names)}{size}",
-        f"correct that, then run 'inv recover'; every later run tries again ({since}); until then "
-        "'inv undo-restore' puts that data back by renames",
+        f"correct the cause, then run 'inv recover'; every later run tries again ({since}); until "
+        "then 'inv undo-restore' puts that data back by renames",
         bytes=total or None,
         tries=note.tries,
     )

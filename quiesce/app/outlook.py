@@ -39,9 +39,9 @@ def with_room(stack: Stack, ports: Ports, seen: Observed, plan: Plan) -> Plan:
 def require_room_to_restore(
     stack: Stack, ports: Ports, seen: Observed, plan: Plan, source: RestoreSource
 ) -> None:
-    """Raise RequestError if the safety set of this restore clearly cannot fit where it is made.
+    """Raise RequestError if a safety set that is made after the exchange clearly cannot fit.
 
-    That is after the exchange. A set that is made before it may fail without harm.
+    One that is made before the exchange is not checked: if it fails, nothing was replaced.
     """
     made = next((s for _, s in steps_of(plan.nodes) if isinstance(s, MakeSafetySet)), None)
     new = room.new_set(stack, plan)

@@ -76,7 +76,7 @@ def require_untied(
     if others:
         raise RequestError(
             f"{others[0]}, so the user of that database cannot drop it with its previous copy",
-            "let its owner or a superuser drop it, or give it to that user with ALTER "
+            "have its owner or a superuser drop it, or give it to that user with ALTER "
             "SUBSCRIPTION … OWNER TO, then try again; nothing was changed",
             details=others[1:],
         )

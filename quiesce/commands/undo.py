@@ -56,7 +56,10 @@ def _put_back(session: Session, undone: MakeSafetySet, request: RestoreRequest, 
 
 
 def _unmade(session: Session) -> MakeSafetySet | None:
-    """Return the safety set of the last restore if it is pending: no later one has a set."""
+    """Return the pending safety set of the last restore.
+
+    None if that restore, or a later one, has its safety set.
+    """
     folder = runs_folder(session.stack)
     found = []
     notes, _ = pending.read_all(folder)

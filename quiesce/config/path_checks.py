@@ -119,7 +119,7 @@ def _check_pair(
         if outer_entry.backup == "files" and inner_entry.backup != "by-dump":
             hint = f"remove '{inner}', because sets contain it with '{outer}'; or {hint}"
         elif inner_entry.backup == "by-dump":
-            hint += f"; or replace '{outer}' by the other folders in it that are to be kept"
+            hint += f"; or replace '{outer}' by the other folders in it that are to be backed up"
     key = other[0]
     line = findings.line(("paths", one[0]))
     findings.add(

@@ -383,5 +383,7 @@ class StackFile(Section):
         "uploaded.",
     )
     helper_image: kind.ImageName | None = Field(
-        None, description="An image with GNU tar, for volumes that cannot be read directly."
+        None,
+        description="An image with GNU tar, GNU find, coreutils and zstd, for volumes that cannot "
+        "be read directly.",
     )

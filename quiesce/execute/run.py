@@ -112,7 +112,7 @@ class Run:
     runs_folder: Path = Path("/nowhere")
 
     def exchange_begins(self) -> None:
-        """Note the instant which the safety set shows: nothing writes to the live data from now
+        """Note the instant that the safety set shows: nothing writes to the live data from now
         on."""
         self.exchanged_at = self.exchanged_at or self.ports.clock.now()
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     revision="the Alembic revision to migrate to",
 )
 def migrate(session: Session, database: str | None = None, revision: str = "head") -> None:
-    """Migrate databases. Only their server must be running."""
+    """Migrate databases. Of the services, only their servers need to be running."""
     from quiesce.commands.migrate import run_migrate
 
     run_migrate(session, listed(database), revision)

@@ -246,7 +246,7 @@ class Manifest:
 
     `encryption` is `age` or `gpg` if the members are encrypted, otherwise "". `doubt` says what
     could not be proven about `consistent`, "" if it is proven. `safety` marks a safety set: a
-    restore made it of the data that it was about to replace. Name and label do not matter.
+    restore made it of the data that it replaced. Name and label do not matter.
     `stack_left_out` are files of the stack's definition that `stack/` does not have as they are.
     """
 

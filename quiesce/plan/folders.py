@@ -22,7 +22,7 @@ def require_folders(volumes: Sequence[Volume], observed: Observed) -> None:
 
 
 def refuse_server(stack: Stack, service: Service, key: str) -> RequestError:
-    """Return the error for files that a database server may write: it keeps running."""
+    """Return the error for files to archive that a server, which keeps running, may write to."""
     volume = stack.volume(key)
     noun = volume.noun
     fact = f"{service.name} is a database server and writes to {noun} {key}"
@@ -37,8 +37,8 @@ def refuse_server(stack: Stack, service: Service, key: str) -> RequestError:
     if inner is not None:
         return RequestError(
             f"{fact}: its folder {inner} is inside of {volume.folder}",
-            f"replace {noun} {key} in stack.yaml by the folders in it that are to be kept, and "
-            f"mark {inner} 'backup: by-dump'",
+            f"replace {noun} {key} in stack.yaml by those folders in it that are to be backed "
+            f"up, and mark {inner} 'backup: by-dump'",
         )
     hint = (
         f"mark {noun} {key} 'backup: by-dump' in stack.yaml if it contains only declared "

@@ -44,7 +44,7 @@ DECIDING = frozenset("up start stop restart rebuild down clean clean-all nuke sh
 
 
 def is_clean_up(step: Step) -> bool:
-    """Whether the step only removes what is no longer needed, or saves it before that."""
+    """Whether the step only removes data that is no longer needed, or first saves it in a set."""
     return isinstance(step, _CLEAN_UPS)
 
 
@@ -79,9 +79,10 @@ def safety_sets(steps: tuple[Step, ...]) -> tuple[MakeSafetySet, ...]:
 
 
 def released(step: Step, failed: tuple[Step, ...]) -> Step:
-    """Return the step without its condition if the safety set that it waits for was made.
+    """Return the step without the condition `kept_in` if that safety set was made.
 
-    Otherwise the set could never be removed before what it contains.
+    The condition would otherwise stay in the record, and the step would fail forever once the
+    user or retention has removed the set.
     """
     if not isinstance(step, DropDatabase | FinishSwap) or not step.kept_in:
         return step

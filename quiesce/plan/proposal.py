@@ -230,8 +230,8 @@ def _paths(found: FoundStack) -> tuple[list[Entry], list[tuple[str, str]]]:
         if aside is None and way == "files" and server is not None:
             aside = (
                 f"contains {found.folders[server].shown}, which a database server writes to. List "
-                f"the other folders in it that are to be kept, then {folder.shown} with 'backup: "
-                "never'"
+                "the other folders in it that are to be backed up, then "
+                f"{folder.shown} with 'backup: never'"
             )
         if aside is None and outer is not None:
             aside = f"inside of {kept[outer]}"

@@ -170,8 +170,9 @@ def users(stack: Stack, observed: Observed, chosen: Chosen) -> tuple[tuple[Unit,
         if mounted and service.name in servers:
             noun = stack.volume(mounted[0]).noun
             raise RequestError(
-                f"{service.name} is a database server and uses {noun} {mounted[0]}",
-                f"restore them one after the other with --only {mounted[0]}",
+                f"{service.name} is the server of a database to restore, and also uses {noun} "
+                f"{mounted[0]}",
+                f"restore {noun} {mounted[0]} in a run of its own, with --only {mounted[0]}",
             )
         if mounted:
             reasons[service.name] = f"uses {mounted[0]}"

@@ -137,7 +137,8 @@ def _require_capable(
             raise RequestError(
                 f"database {database.key} is one of {title_of(made_by)} in {source.name}, and one "
                 f"of {title_of(database.engine)} in stack.yaml",
-                "restore a set that was made since, or the other databases and volumes with --only",
+                "restore a set that was made after that change, or only the other databases and "
+                "volumes with --only",
             )
     if rows_alone(source, request):
         require(databases, "rows", "restore a full set, without --data-only")

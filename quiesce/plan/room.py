@@ -120,8 +120,7 @@ def require_room_beside(
     """Raise RequestError if a safety set does not fit beside the previous data and what is unpacked
     from `source`, both of which exist when it is made."""
     refuse_short(
-        f"unpacking {source}, and a safety set of what it replaces beside that "
-        f"({expected.reason()}),",
+        f"unpacking {source} and making a safety set of what it replaces ({expected.reason()})",
         expected.least + unpacked,
         free,
         f"in {folder}",

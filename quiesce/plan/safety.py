@@ -1,14 +1,14 @@
 """The steps that make the safety set of a restore. Pure.
 
-    afterwards   from what the exchange left beside the live data, while services run again
+    afterwards   of the copies that the exchange left beside the live data, when services run again
     levels       as a backup does: level 0 while services run, level 1 while they are stopped
     first        everything while services are stopped, before the exchange
 
-`afterwards` is usual: what services wait for does not grow with the data. Its set shows the instant
-of the exchange. A restore of one path keeps only that path of the previous content, so its set,
-which has the whole volume, is made in `levels`. `first` is for rows that are replaced in the live
-database itself, where nothing is left of the previous ones, and for disks without room for the
-previous data and its set (`--safety-first`).
+`afterwards` is the default: the downtime does not grow with the data, and the set shows the instant
+of the exchange. A restore of one path keeps only that path of the previous content. Its set, which
+contains the whole volume, is therefore made in `levels`. `first` is for rows that are replaced in
+the live database itself, because the previous rows are not kept there, and for disks that may not
+have room for the previous data and its set (`--safety-first`).
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from quiesce.plan.steps import (
     RecordStack,
 )
 
-WHY = "so that 'inv undo-restore' can undo the restore"
+WHY = "so that 'inv undo-restore' can bring the previous data back"
 _STOPPED = "the services that use it are stopped"
 
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """What a restore replaces, as far as it exists: databases, volumes, and of these the data
-    directories of whole servers, each with its service."""
+    """The existing data that a restore replaces: databases and volumes. `servers` are those of the
+    volumes that are the data directory of a server, each with its service."""
 
     databases: tuple[Database, ...]
     volumes: tuple[Volume, ...]
@@ -63,9 +63,11 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True)
 class SafetySteps:
-    """Where the steps of a safety set go in a restore: while services still run, while they are
-    stopped and before the exchange, and after it; `kept_in` is the set that has to be made before
-    the previous data may be removed."""
+    """The steps of a safety set by their place in a restore.
+
+    `hot`: while services still run; `stopped`: while they are stopped, before the exchange;
+    `after`: when they run again. `kept_in` is the set that has to exist before the previous data
+    may be removed, "" for none."""
 
     hot: tuple[Node, ...] = ()
     stopped: tuple[Node, ...] = ()
@@ -81,7 +83,7 @@ def afterwards(
     name: str,
     run: str,
 ) -> SafetySteps:
-    """Return the steps of a safety set that is made of what the exchange left."""
+    """Return the steps of a safety set that is made of the copies that the exchange leaves."""
     if not replaced:
         return SafetySteps()
     checks: tuple[Node, ...] = tuple(
@@ -112,8 +114,8 @@ def of_undone(
     name: str,
     run: str,
 ) -> MakeSafetySet:
-    """Return the step that makes a safety set of what was live until the exchange of `run` was
-    undone."""
+    """Return the step that makes a safety set of the data that was live until the exchange of `run`
+    was undone."""
     side = {swap.database: swap.side for swap in swaps}
     return MakeSafetySet(
         name,
@@ -121,7 +123,7 @@ def of_undone(
         tuple(swaps),
         tuple(volume.key for volume in replaced.volumes),
         _of_copies(stack, observed, replaced, side, replaced_copy(run), name),
-        "so that this can be undone, too",
+        "so that the undo can be undone, too",
     )
 
 

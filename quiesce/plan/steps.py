@@ -273,8 +273,8 @@ class OpenSet(Step):
 
 @dataclass(frozen=True, slots=True)
 class ExportSnapshot(Step):
-    """A snapshot is exported that a dump of this kind will show, and tables are locked against
-    rewrites."""
+    """A snapshot is exported, from which a dump of this kind will be made, and tables are locked
+    against rewrites."""
 
     former: ClassVar[str] = "HoldSnapshot"
 
@@ -290,8 +290,8 @@ class ExportSnapshot(Step):
 class CheckIdle(Step):
     """Other sessions in these databases are reported; if one wrote, the set records it.
 
-    `ignored` are application and user names that are permitted. `set` is "" before an exchange,
-    which ends these sessions.
+    `ignored` are application and user names that are permitted. In a restore `set` is "": there
+    the step records the sessions that the exchange will terminate.
     """
 
     former: ClassVar[str] = "CheckRest"
@@ -354,8 +354,10 @@ class CheckAddresses(Step):
 
 @dataclass(frozen=True, slots=True)
 class CheckShutdown(Step):
-    """PostgreSQL in `service` shut down cleanly, according to its data directory in `volume`, or in
-    `copy`, a folder in the root that an exchange left. `set` records it, unless it is ""."""
+    """PostgreSQL in `service` shut down cleanly, according to its data directory in `volume`. `set`
+    records it, unless it is "".
+
+    `copy`: the data directory is in this folder of the volume's root, where an exchange left it."""
 
     set: str
     service: str
@@ -381,9 +383,9 @@ class ReleaseSnapshot(Step):
 
 @dataclass(frozen=True, slots=True)
 class DumpDatabase(Step):
-    """The held snapshot of this database is dumped to `file` of the set, with its record.
+    """The exported snapshot of this database is dumped to `file` of the set, with its record.
 
-    With `copy`, the name of a database that an exchange left, that one is dumped as if it were it.
+    `copy`: the database of this name, which an exchange left, is dumped in its place.
     """
 
     set: str
@@ -430,8 +432,8 @@ class DumpGlobals(Step):
 class ArchiveVolume(Step):
     """Level 0: the whole volume. Level 1: what changed or was deleted since level 0.
 
-    `left_out` is what patterns excluded when the plan was made. With `copy`, a folder in the root
-    that an exchange left, its content is archived as if it were the volume's.
+    `left_out` is what patterns excluded when the plan was made. `copy`: the content of this folder
+    of the volume's root, where an exchange left it, is archived in place of the volume's content.
     """
 
     set: str
@@ -892,7 +894,7 @@ class PutBackDatabases(Step):
 class DropDatabase(Step):
     """No database `name` exists. Only a name with `suffix` may be dropped.
 
-    It is not done before the safety set `kept_in` has been made.
+    The step fails as long as the safety set `kept_in` has not been made.
     """
 
     database: str
@@ -939,8 +941,8 @@ class StageVolume(Step):
 class SwapVolume(Step):
     """The staged content is live; the previous content is kept beside it.
 
-    `lost` is content of the volume that is in no set and will be deleted. `run` staged it, if it
-    was not this one.
+    `lost` is content of the volume that is in no set and will be deleted. `run` is the run that
+    staged the content, "" for this one.
     """
 
     volume: str
@@ -971,9 +973,9 @@ class PutBackVolume(Step):
 
 @dataclass(frozen=True, slots=True)
 class FinishSwap(Step):
-    """The volume contains no staged content and no previous copy of this run, or of `run`.
+    """The volume contains no staged content and no previous copy of this run, or of `run` if given.
 
-    It is not done before the safety set `kept_in` has been made.
+    The step fails as long as the safety set `kept_in` has not been made.
     """
 
     former: ClassVar[str] = "SettleVolume"
@@ -988,16 +990,16 @@ class FinishSwap(Step):
         return f"remove staged and previous content from {self.noun} {self.volume}"
 
 
-#: The steps with which an exchange of live data begins, or its undoing.
+#: The steps with which an exchange of live data, or the undoing of one, begins.
 EXCHANGING = (BlockConnections, SwapDatabases, PutBackDatabases, SwapVolume, PutBackVolume)
 
 
 @dataclass(frozen=True, slots=True)
 class MakeSafetySet(Step):
-    """The safety set is published and was verified. It contains what an exchange replaced, which
-    lies beside the live data, and shows the instant of that exchange.
+    """The safety set is published and was verified. It contains the data that an exchange
+    replaced, made of the copies beside the live data, and shows the instant of that exchange.
 
-    `steps` make it, in order; the failure of one ends it, and its unfinished files are removed.
+    `steps` make it, in order; if one fails, the set's unfinished files are removed.
     `run` is the run of the exchange: `swaps` and `volumes` are what it exchanged.
     """
 
@@ -1014,7 +1016,7 @@ class MakeSafetySet(Step):
 
 @dataclass(frozen=True, slots=True)
 class ForgetPending(Step):
-    """Nothing is pending any more of `run`, whose exchange was undone."""
+    """No work of `run` is pending any more: its exchange was undone."""
 
     run: str
     why: str

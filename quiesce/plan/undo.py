@@ -1,9 +1,11 @@
 """The plan that undoes a restore by renames, as long as its safety set could not be made. Pure.
 
-What the restore replaced lies beside the live data then, so nothing has to be copied or loaded:
+In that case the data that the restore replaced is still beside the live data, so nothing has to be
+copied or loaded:
 
-    quiet   stop users · exchange the other way round · start them again · healthy
-    after   forget the restore's pending safety set; make one of what was live; then delete that
+    quiet   stop users · exchange back by renames · start them again · healthy
+    after   forget the restore's pending safety set; make a safety set of the data that was live
+            until now; then delete that data
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ def plan_undo(
     *,
     restart: bool = True,
 ) -> Plan:
-    """Return the plan that puts back what the safety set `undone` would be made of.
+    """Return the plan that makes the previous data live again.
+
+    `undone` is the pending step that was to make a safety set of that data.
 
     Raise RequestError if stack.yaml no longer declares all of it, or a server cannot be reached.
     """
@@ -85,15 +89,16 @@ def plan_undo(
         stack, observed, units, why, (exchange,), come_back=restart, boot_safe=False
     )
     replaced = safety.Replaced(chosen.databases, chosen.volumes)
+    saved = "the new safety set contains it"
     after: tuple[Node, ...] = (
         ForgetPending(former, "its restore is undone"),
         safety.of_undone(stack, observed, replaced, undone.swaps, safety_set, former),
         *(
-            DropDatabase(s.database, s.side, suffix_of(former), "undone", kept_in=safety_set)
+            DropDatabase(s.database, s.side, suffix_of(former), saved, kept_in=safety_set)
             for s in undone.swaps
         ),
         *(
-            FinishSwap(v.key, "undone", noun=v.noun, run=former, kept_in=safety_set)
+            FinishSwap(v.key, saved, noun=v.noun, run=former, kept_in=safety_set)
             for v in chosen.volumes
         ),
         DiscardStaging("clean up"),

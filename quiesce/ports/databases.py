@@ -79,7 +79,7 @@ class DatabaseDriver(Protocol):
         The server is reached as clients reach it, so the temporary server of an image's first
         start, which listens on its socket only, does not count. If the server refuses the declared
         user, return the reason: it answers, but cannot be queried. `still_up` is called between
-        attempts and may raise. Raise QuiesceError if it does not answer within so many seconds.
+        attempts and may raise. Raise QuiesceError if it does not answer within `seconds`.
         """
         ...
 

@@ -134,8 +134,8 @@ class Runtime(Protocol):
 
     def await_entry_point(self, service: str, seconds: float) -> str | None:
         """Wait until the entry point of this service's image has prepared its data, after which it
-        starts its final server. Return None if there was nothing to wait for, "" if the entry point
-        has ended, and after so many seconds the program that it still runs."""
+        starts its final server. Return None if there was nothing to wait for, and "" if the
+        entry point has ended. If it still runs a program after `seconds`, return that program."""
         ...
 
     def endpoint(self, service: str, port: int) -> Endpoint:

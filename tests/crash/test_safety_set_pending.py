@@ -179,7 +179,7 @@ def test_a_safety_set_that_cannot_fit_is_known_before_anything_stops(counting: C
         before = {unit.id for unit in seen.running}
     refused = counting.inv("restore", "--file", first, "--yes")
     assert refused.returncode == 2, refused.stdout + refused.stderr
-    assert "a safety set of what it replaces" in refused.stderr
+    assert "making a safety set of what it replaces" in refused.stderr
     assert "only 1" in refused.stderr
     assert "--safety-first" in refused.stderr.partition("HINT:")[2]
     with counting.session().observed() as (_, seen):

@@ -69,5 +69,5 @@ def test_what_init_and_check_say_leads_to_a_set(folder: Folder) -> None:
         refused = folder.quiesce(task)
         said = refused.stdout + refused.stderr
         assert "db is a database server and writes to path data: its folder" in said, said
-        assert "in it that are to be kept, and mark" in said
+        assert "in it that are to be backed up, and mark" in said
     assert len(list((folder.path / "backups").glob(f"{folder.project}-*"))) == 2

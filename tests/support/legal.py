@@ -388,7 +388,7 @@ def table() -> str:
 
     def whole(legal: Legal) -> str:
         later = legal.newer
-        return way(legal.full) + (f", {way(later[1])} since {later[0]}" if later else "")
+        return way(legal.full) + (f"; since PostgreSQL {later[0]} {way(later[1])}" if later else "")
 
     lines = [
         "| schema | a backup names | full restore | rows only | `pg_restore -e` by hand |",

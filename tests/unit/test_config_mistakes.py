@@ -585,7 +585,7 @@ ADDED = {
         "paths:\n  a: {path: a, backup: files}\n  b: {path: a/b, backup: by-dump}",
         "9: paths.b.path: one of 'a/b' and path 'a' in line 8 contains the other "
         "(move the folder of 'b' out of the folder of 'a'; or replace 'a' by the other "
-        "folders in it that are to be kept)",
+        "folders in it that are to be backed up)",
     ),
     "path in the path of a server": (
         "databases: {d: {service: db}}\n"

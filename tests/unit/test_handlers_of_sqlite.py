@@ -126,8 +126,8 @@ def test_what_sqlite_could_not_copy_is_named_even_if_it_is_good() -> None:
     how = "was copied as a file while services ran, not through SQLite"
     assert world.warned[:2] == [
         f"volume {KEY}: SQLite app.db {how} (it has several hard links); "
-        "it is only checked afterwards",
-        f"volume {KEY}: SQLite old lib.db {how}; it is only checked afterwards",
+        "Quiesce only checks the archived copy",
+        f"volume {KEY}: SQLite old lib.db {how}; Quiesce only checks the archived copy",
     ]
     assert world.do(s.RequireSqlite(SET, "")) == ""
 

@@ -41,7 +41,7 @@ def test_a_folder_around_the_data_of_a_server_is_not_proposed() -> None:
     said = " ".join(line.removeprefix("# ").strip() for line in text.splitlines())
     assert (
         "./data of app: contains ./data/pg, which a database server writes to. List the other "
-        "folders in it that are to be kept, then ./data with 'backup: never'"
+        "folders in it that are to be backed up, then ./data with 'backup: never'"
     ) in said
 
 
@@ -64,7 +64,7 @@ def test_a_server_whose_data_is_in_a_kept_folder_is_refused_with_what_to_write()
         "/srv/data"
     )
     assert hint == (
-        "replace path data in stack.yaml by the folders in it that are to be kept, and mark "
+        "replace path data in stack.yaml by those folders in it that are to be backed up, and mark "
         "/srv/data/pg 'backup: by-dump'"
     )
     for whole in ("/srv/data", "/srv"):

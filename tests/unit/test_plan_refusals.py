@@ -213,7 +213,7 @@ REFUSALS: dict[str, tuple[Callable[[], object], str, str]] = {
     ),
     "files and databases of one server": (
         lambda: restore(RestoreRequest(), a_set(volumes=("postgres-data",))),
-        "db is a database server and uses volume postgres-data",
+        "db is the server of a database to restore, and also uses volume postgres-data",
         "--only postgres-data",
     ),
     "a start order with an unknown name": (

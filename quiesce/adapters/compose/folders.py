@@ -193,6 +193,6 @@ def _is_there(key: str, folder: Path) -> bool | None:
     if not stat.S_ISDIR(mode):
         raise RequestError(
             f"path {key} is not a folder: {folder}",
-            f"remove {key} from paths in stack.yaml; only folders can be kept there",
+            f"remove {key} from paths in stack.yaml; single files cannot be backed up",
         )
     return True

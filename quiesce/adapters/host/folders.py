@@ -21,7 +21,7 @@ def folder_states(declared: Sequence[Volume]) -> Iterator[VolumeState]:
         if real.exists() and not real.is_dir():
             raise RequestError(
                 f"path {entry.key} is not a folder: {real}",
-                f"remove {entry.key} from paths in stack.yaml; only folders can be kept there",
+                f"remove {entry.key} from paths in stack.yaml; single files cannot be backed up",
             )
         yield VolumeState(entry.key, str(real), real.is_dir(), "bind", {}, real, ())
 

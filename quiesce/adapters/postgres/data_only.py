@@ -181,7 +181,7 @@ def _become_replica(session: Session) -> None:
             raise
         raise RequestError(
             f"the user of {session.where} may not disable triggers to load rows",
-            "let a superuser run GRANT SET ON PARAMETER session_replication_role TO that user",
+            "have a superuser run GRANT SET ON PARAMETER session_replication_role TO that user",
         ) from problem
 
 

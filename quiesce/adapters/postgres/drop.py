@@ -62,7 +62,7 @@ def remove(session: Session, name: str, open_one: Callable[[str], Session]) -> N
     except SessionError as problem:
         raise CannotDrop(
             f"database {name} cannot be dropped: {problem.fact.partition(': ')[2]}",
-            "it is no longer needed; remove what blocks the drop, or let a superuser drop it",
+            "it is no longer needed; remove what blocks the drop, or have a superuser drop it",
             details=problem.details,
         ) from problem
 

@@ -103,7 +103,7 @@ def _ask_to_end(session: Session, pid: int, application: str, user: str) -> bool
         me = session.value("SELECT current_user")
         raise QuiesceError(
             f"user {me} may not terminate the session of {user} (pid {pid}, {application})",
-            f"terminate that session yourself, or let a superuser run GRANT pg_signal_backend TO "
+            f"terminate that session yourself, or have a superuser run GRANT pg_signal_backend TO "
             f"{identifier(me)}, which covers sessions of users who are not superusers",
         ) from problem
     return True

@@ -170,7 +170,7 @@ def _create(session: Session, role: Role, *, whole: bool) -> list[str]:
         plain = " ".join(part for part in parts if not part.startswith("PASSWORD"))
         raise RequestError(
             f"the user of {session.where} may not create role {role.name}",
-            f"let a superuser run {plain}",
+            f"have a superuser run {plain}",
         ) from problem
     for setting, values in role.settings:
         texts = ", ".join(map(literal, values))

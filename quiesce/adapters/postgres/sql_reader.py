@@ -133,7 +133,7 @@ def line_at(view: mmap.mmap, position: int) -> int:
     return count
 
 
-_CUT = "the file is cut off or damaged; use another one"
+_CUT = "the file is cut off or damaged; use another file"
 
 
 def _after_blanks(view: mmap.mmap, at: int) -> int:

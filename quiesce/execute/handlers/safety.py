@@ -1,4 +1,4 @@
-"""Steps of safety sets that are made after an exchange, from what it left beside the live data."""
+"""Steps of safety sets that are made after an exchange, of the copies that it left."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from quiesce.plan import steps as s
 def make_safety_set(step: s.MakeSafetySet, run: Run) -> str:
     """Make the set, or verify one that an interrupted run published.
 
-    A set that is damaged is removed, so that the next attempt makes it again: what it is made of
-    is there as long as this step has not succeeded.
+    A damaged set is removed, so that the next attempt makes it again: its sources are not removed
+    before this step has succeeded.
     """
     there = _published(step.set, run)
     if there is None and _is_gone(step, run):
@@ -45,8 +45,8 @@ def make_safety_set(step: s.MakeSafetySet, run: Run) -> str:
 
 
 def _is_gone(step: s.MakeSafetySet, run: Run) -> bool:
-    """Whether nothing of what the set would be made of exists: somebody removed the volumes and the
-    databases. Raise QuiesceError if a server does not say."""
+    """Whether none of the copies of which the set would be made exists any more, because somebody
+    removed them. Raise QuiesceError if a server cannot be asked."""
     for one in s.with_parts(step.steps):
         if isinstance(one, s.ArchiveVolume):
             state = run.observed.volume(one.volume)
@@ -99,11 +99,14 @@ def _published(name: str, run: Run) -> BackupSet | None:
 
 
 def require_kept(safety_set: str, run: Run) -> None:
-    """Raise StillNeeded unless this safety set has been made, so that what it was made of may be
-    removed."""
+    """Raise StillNeeded if the data must not be removed yet, because this safety set of it has not
+    been made."""
     if not safety_set or safety_set in run.kept or _published(safety_set, run) is not None:
         return
-    raise StillNeeded(f"safety set {safety_set} could not be made of it yet", "run 'inv recover'")
+    raise StillNeeded(
+        f"it is still needed: safety set {safety_set} has not been made of it yet",
+        "run 'inv recover'",
+    )
 
 
 @handles(s.ForgetPending)

@@ -91,7 +91,7 @@ def _warn_of_plain(run: Run, key: str, draft: Draft, plain: Iterable[SqliteRecor
         why = f" ({reasons[one.file]})" if one.file in reasons else ""
         run.ports.sink.warn(
             f"{run.stack.volume(key).noun} {key}: SQLite {one.file} was copied as a file while "
-            f"services ran, not through SQLite{why}; it is only checked afterwards"
+            f"services ran, not through SQLite{why}; Quiesce only checks the archived copy"
         )
 
 
