@@ -33,6 +33,9 @@ Capability = Literal[
     # Its data directories say whether the server was shut down cleanly; otherwise `--mode cold` is
     # refused for them.
     "clusters",
+    # A database that an exchange has replaced can be dumped as it was; otherwise a restore makes its
+    # safety set before the exchange, while services are stopped.
+    "copies",
     # Entries of a dump that cannot be restored are left out: `--skip-broken`.
     "skip-broken",
 ]
@@ -49,6 +52,7 @@ WORDS: Mapping[Capability, str] = MappingProxyType(
         "not-valid": "constraints that are checked for new rows only",
         "embedded": "server that 'runtime: host' can start",
         "clusters": "data directories that say how the server was shut down",
+        "copies": "complete dumps of databases that a restore has replaced",
         "skip-broken": "restores that leave entries out",
     }
 )

@@ -17,6 +17,7 @@ from quiesce.errors import RequestError
 from quiesce.model import DatabaseSwap, ImportSource, RestoreSource, Stack, Volume
 from quiesce.observed import Observed, Unit
 from quiesce.plan import rows, safety, staging
+from quiesce.plan.capabilities import with_capability
 from quiesce.plan.naming import staging_database, suffix_of
 from quiesce.plan.restore_request import (
     Chosen,
@@ -242,7 +243,8 @@ def _safety(
     )
     if not request.safety:
         return safety.SafetySteps()
-    if request.safety_first or request.in_place:
+    incomplete = len(with_capability(replaced.databases, "copies")) < len(replaced.databases)
+    if request.safety_first or request.in_place or incomplete:
         return safety.first(stack, observed, replaced, name)
     if request.path:
         return safety.levels(stack, observed, replaced, name)

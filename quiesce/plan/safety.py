@@ -7,8 +7,9 @@
 `afterwards` is the default: the downtime does not grow with the data, and the set shows the instant
 of the exchange. A restore of one path keeps only that path of the previous content. Its set, which
 contains the whole volume, is therefore made in `levels`. `first` is for rows that are replaced in
-the live database itself, because the previous rows are not kept there, and for disks that may not
-have room for the previous data and its set (`--safety-first`).
+the live database itself, because the previous rows are not kept there, for engines without the
+capability `copies`, and for disks that may not have room for the previous data and its set
+(`--safety-first`).
 """
 
 from __future__ import annotations

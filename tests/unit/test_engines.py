@@ -30,6 +30,7 @@ from quiesce.plan import steps as s
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.backup_db import BackupDbRequest, plan_backup_db
 from quiesce.plan.cold import plan_cold
+from quiesce.plan.restore import plan_restore
 from quiesce.plan.restore_request import RestoreInputs, RestoreRequest, choose
 from quiesce.plan.shutdown import ShutdownRequest, plan_shutdown
 from quiesce.plan.steps import Plan, steps_of
@@ -388,3 +389,19 @@ def test_a_service_has_one_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "databases.b.engine: service 'db' has engine postgres for 'a' in line 7 (give all "
         "databases of a service one engine)"
     ]
+
+
+@pytest.mark.parametrize(("able", "after"), [((), False), (("copies",), True)])
+def test_a_safety_set_is_made_afterwards_only_of_copies_that_are_complete(
+    monkeypatch: pytest.MonkeyPatch, able: tuple[Capability, ...], after: bool
+) -> None:
+    """Otherwise while services are stopped, also for the databases of other engines beside it."""
+    add_engine(monkeypatch, *able)
+    stack, source = mixed("rulesdb"), lesser_set()
+    plan = plan_restore(
+        stack, a_world(stack=stack), source, RestoreRequest(), RestoreInputs(), RUN, "core-1-safety"
+    )
+    kinds = [type(step).__name__ for _, step in steps_of(plan.nodes)]
+    assert ("MakeSafetySet" in kinds) is after
+    if not after:
+        assert kinds.index("SealSet") < kinds.index("SwapDatabases")
