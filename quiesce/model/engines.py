@@ -33,8 +33,8 @@ Capability = Literal[
     # Its data directories say whether the server was shut down cleanly; otherwise `--mode cold` is
     # refused for them.
     "clusters",
-    # A database that an exchange has replaced can be dumped as it was; otherwise a restore makes its
-    # safety set before the exchange, while services are stopped.
+    # A database that an exchange has replaced can be dumped as it was; otherwise the safety set is
+    # made before the exchange, while services are stopped.
     "copies",
     # Entries of a dump that cannot be restored are left out: `--skip-broken`.
     "skip-broken",
