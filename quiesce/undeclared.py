@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from quiesce.errors import Busy, Interrupted, QuiesceError
 from quiesce.model import PathEntry, Stack, StackFiles, Undeclared
 from quiesce.observed import Mount, Service, VolumeState
-from quiesce.plan.known_images import DATA_OF_POSTGRES, is_system, why_never
+from quiesce.plan.known_images import DATA_OF_MARIADB, DATA_OF_POSTGRES, is_system, why_never
 from quiesce.ports import Runtime, VolumeIO
 
 #: The engine's name of a volume that nobody named.
@@ -115,15 +115,15 @@ def anonymous_volumes(
     for service in services:
         for mount in service.mounts:
             if mount.volume is None and mount.writable and _ANONYMOUS.fullmatch(mount.source):
-                dumped = service.name in servers and is_data_of_postgres(mount.target)
+                dumped = service.name in servers and is_data_of_server(mount.target)
                 if not dumped and not why_never(mount.target):
                     yield service, mount, f"{service.name}:{mount.target.rstrip('/')}"
 
 
-def is_data_of_postgres(target: str) -> bool:
-    """Whether images of PostgreSQL have their data at this path."""
+def is_data_of_server(target: str) -> bool:
+    """Whether images of servers with a driver have their data at this path."""
     inner = PurePosixPath(target)
-    return any(inner.is_relative_to(outer) for outer in DATA_OF_POSTGRES)
+    return any(inner.is_relative_to(outer) for outer in (*DATA_OF_POSTGRES, *DATA_OF_MARIADB))
 
 
 def _anonymous(

@@ -13,7 +13,7 @@ from quiesce.errors import QuiesceError
 from quiesce.plan.found import FoundFolder, FoundProbe, FoundService, FoundStack
 from quiesce.plan.found_servers import find_server
 from quiesce.plan.known_images import NOT_HTTP, is_system, stores, url_of, why_never
-from quiesce.undeclared import is_data_of_postgres
+from quiesce.undeclared import is_data_of_server
 
 if TYPE_CHECKING:
     from quiesce.adapters.compose.discovery import ComposeDiscovery, Container, Discovered
@@ -152,7 +152,7 @@ def _anonymous(
         dict.fromkeys(
             target.rstrip("/")
             for target in own
-            if not why_never(target) and not (data and is_data_of_postgres(target))
+            if not why_never(target) and not (data and is_data_of_server(target))
         )
     )
 

@@ -25,6 +25,7 @@ from quiesce.app.wiring import open_store
 from quiesce.errors import QuiesceError, RequestError
 from quiesce.execute.run import Ports
 from quiesce.model import Database, ImportedDatabase, ImportedVolume, ImportSource, Stack
+from quiesce.plan.capabilities import require
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 #: A `.sql.gz` in a `.tar.gz` in a file, and one more level.
@@ -125,6 +126,7 @@ class _Found:
     def _script(self, path: Path, header: str = "") -> None:
         name = self.wanted.path.name
         database = self._database(header)
+        require([database], "scripts", "restore a set, or load the file with the server's client")
         if path.parent != self.folder:
             path = Path(shutil.copyfile(path, self.folder / path.name))
         path.chmod(0o600)

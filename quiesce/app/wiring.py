@@ -91,10 +91,17 @@ def _postgres() -> MakesDriver:
     return PostgresAdmin
 
 
+def _mariadb() -> MakesDriver:
+    from quiesce.adapters.mariadb.admin import MariaDbAdmin
+
+    return MariaDbAdmin
+
+
 #: The function that loads the driver of each engine: one row for each engine of `model/engines.py`.
 #: No other place knows which driver belongs to which engine.
 DRIVERS: Mapping[str, Callable[[], MakesDriver]] = {
     "postgres": _postgres,
+    "mariadb": _mariadb,
 }
 
 

@@ -21,7 +21,7 @@ from quiesce.execute.run import Ports
 from quiesce.findings import Finding
 from quiesce.model import DatabaseRecord, Stack
 from quiesce.observed import Observed
-from quiesce.obstacles import flag_for
+from quiesce.obstacles import Obstacle, flag_for
 from quiesce.plan.folders import refuse_servers
 from quiesce.plan.foreign_mounts import foreign_hint
 from quiesce.plan.live_servers import live_server_findings
@@ -141,15 +141,22 @@ def _obstacles(stack: Stack, ports: Ports, observed: Observed) -> list[Finding]:
                 "warning",
                 database.key,
                 f"{obstacle.fact} (in {name})",
-                "correct the rows, or drop the constraint and add it again as NOT VALID; a full "
-                "restore of "
-                f"{name} needs {flag_for(obstacle, record.server_version)}",
+                _remedy(name, obstacle, record),
             )
             for name, record in _newest(stack, ports, database.key)
             for obstacle in record.obstacles
             if obstacle.kind != "names"
         ]
     return found
+
+
+def _remedy(name: str, obstacle: Obstacle, record: DatabaseRecord) -> str:
+    if flag := flag_for(obstacle, record.server_version):
+        return (
+            "correct the rows, or drop the constraint and add it again as NOT VALID; a full "
+            f"restore of {name} needs {flag}"
+        )
+    return "change the column to DOUBLE before the next backup"
 
 
 def _newest(stack: Stack, ports: Ports, key: str) -> list[tuple[str, DatabaseRecord]]:

@@ -22,8 +22,9 @@ from quiesce.commands.migrate import run_migrate
 from quiesce.commands.recover import destroy_copy
 from quiesce.commands.restore import run_restore
 from quiesce.errors import CheckFailed, QuiesceError, RequestError
-from quiesce.model import without_query
+from quiesce.model import Stack, without_query
 from quiesce.plan.backup import BackupRequest
+from quiesce.plan.capabilities import with_capability
 from quiesce.plan.restore_request import RestoreRequest
 from quiesce.private_facts import PRIVATE
 from quiesce.private_files import read_private
@@ -38,8 +39,15 @@ PHASES = ("setup", "cycle", "verify", "all")
 #: The variable in which older scripts and pipelines set the phase.
 PHASE_VARIABLE = "BACKUP_RESTORE_PHASE"
 
-#: Allows all deviations: they are reported, and everything else is checked.
-_ANYHOW = RestoreRequest(safety=False, not_valid=True, skip_broken=True)
+
+def _anyhow(stack: Stack) -> RestoreRequest:
+    """Allow everything that an engine of the stack can: obstacles are reported, and the rest is
+    checked."""
+    return RestoreRequest(
+        safety=False,
+        not_valid=bool(with_capability(stack.databases, "not-valid")),
+        skip_broken=bool(with_capability(stack.databases, "skip-broken")),
+    )
 
 
 @dataclass(slots=True)
@@ -91,7 +99,7 @@ def try_restore(session: Session, backup: BackupSet) -> RestoreTrial:
         copy = _session_of(session, made)
         if servers:
             run_up(copy, sorted(servers))
-        request = replace(_ANYHOW, restart=False)
+        request = replace(_anyhow(copy.stack), restart=False)
         try:
             outcome = run_restore(copy, str(backup.path), request)
         except RequestError as error:
@@ -189,7 +197,7 @@ def _set_up(session: Session, made: sandbox.Copy, source: BackupSet, figures: Fi
 
 def _recover_into(session: Session, copy: Session, source: Path) -> None:
     run_up(copy, sorted({database.service for database in session.stack.databases}))
-    run_restore(copy, str(source), _ANYHOW)
+    run_restore(copy, str(source), _anyhow(copy.stack))
     run_up(copy, ())
     _probe(session, copy)
 
@@ -239,7 +247,7 @@ def _drill_here(session: Session, phase: str, figures: Figures) -> None:
         )
         run_up(copy, sorted({database.service for database in session.stack.databases}))
         run_migrate(copy, (), "head")
-        run_restore(copy, backup.name, _ANYHOW)
+        run_restore(copy, backup.name, _anyhow(copy.stack))
         run_up(copy, ())
         _probe(session, copy)
         figures.recovery_seconds = round(session.clock.monotonic() - began, 3)

@@ -24,7 +24,7 @@ def differences(record: DatabaseRecord | RowsRecord, contents: DatabaseContents)
     there = {(table.schema, table.name): table for table in contents.tables}
     expected = {(table.schema, table.name): table for table in record.tables}
     for key, table in expected.items():
-        name = ".".join(key)
+        name = _named(key)
         other = there.get(key)
         if other is None:
             found.append(f"table {name} is missing")
@@ -32,11 +32,11 @@ def differences(record: DatabaseRecord | RowsRecord, contents: DatabaseContents)
             found.append(f"table {name} has {other.rows} rows instead of {table.rows}")
         elif other.digest != table.digest and UNREAD not in (other.digest, table.digest):
             found.append(f"table {name} has different contents")
-    found += [f"table {'.'.join(key)} is not in the set" for key in there if key not in expected]
+    found += [f"table {_named(key)} is not in the set" for key in there if key not in expected]
     counters = {(seq.schema, seq.name): seq for seq in contents.sequences}
     for sequence in record.sequences:
         now = counters.get((sequence.schema, sequence.name))
-        name = f"{sequence.schema}.{sequence.name}"
+        name = _named((sequence.schema, sequence.name))
         if now is None:
             found.append(f"sequence {name} is missing")
         elif (now.last_value, now.is_called) != (sequence.last_value, sequence.is_called):
@@ -49,6 +49,11 @@ def differences(record: DatabaseRecord | RowsRecord, contents: DatabaseContents)
             f"not {', '.join(record.revision) or 'none'}"
         )
     return tuple(found)
+
+
+def _named(key: tuple[str, str]) -> str:
+    """Return how messages call a table; engines without schemas have none in the name."""
+    return ".".join(filter(None, key))
 
 
 def _objects(kept: Mapping[str, str], there: Mapping[str, str]) -> list[str]:

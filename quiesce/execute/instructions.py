@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from quiesce.execute.by_hand import by_hand
-from quiesce.model import DatabaseRecord, Manifest, VolumeRecord
+from quiesce.model import DEFAULT_ENGINE, DatabaseRecord, Manifest, VolumeRecord
 from quiesce.plan.coverage import what_it_covers
 
 _TAR = "--xattrs --xattrs-include='*' --acls --sparse --numeric-owner --same-permissions"
@@ -55,10 +55,15 @@ def restore_instructions(manifest: Manifest) -> str:
         "## What is not in this set\n\nImages, the values of the environment files (including "
         "passwords), and the stack's code. `stack/` contains the description of the stack, "
         "without secrets. `databases/globals*.sql` contains the roles, without passwords unless "
-        "`roles: with-passwords` was set; set a password with ALTER ROLE … PASSWORD.\n"
+        f"`roles: with-passwords` was set; set a password with {_passwords(manifest)}.\n"
         f"{_definition(manifest)}"
     )
     return "\n".join(parts)
+
+
+def _passwords(manifest: Manifest) -> str:
+    engines = [record.engine for record in manifest.databases] or [DEFAULT_ENGINE]
+    return " or ".join(dict.fromkeys(by_hand(engine).password for engine in engines))
 
 
 def _definition(manifest: Manifest) -> str:

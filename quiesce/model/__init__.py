@@ -12,6 +12,7 @@ from quiesce.model.engines import (
     DatabaseEngine,
     engine_of,
     engines,
+    is_default,
     lacks,
     title_of,
 )
@@ -139,6 +140,7 @@ __all__ = [
     "VolumeRecord",
     "engine_of",
     "engines",
+    "is_default",
     "is_sibling",
     "lacks",
     "rows_record",

@@ -38,6 +38,9 @@ Capability = Literal[
     "copies",
     # Entries of a dump that cannot be restored are left out: `--skip-broken`.
     "skip-broken",
+    # One database refuses connections while it is exchanged; otherwise its sessions are ended, and
+    # clients that are no services of the stack can come back.
+    "closing",
 ]
 
 #: The words for each capability in messages: "MariaDB has no …".
@@ -54,6 +57,7 @@ WORDS: Mapping[Capability, str] = MappingProxyType(
         "clusters": "data directories that say how the server was shut down",
         "copies": "complete dumps of databases that a restore has replaced",
         "skip-broken": "restores that leave entries out",
+        "closing": "databases that refuse connections for a while",
     }
 )
 
@@ -94,6 +98,15 @@ _ALL = (
         minds_orphans=True,
         capabilities=frozenset(WORDS),
     ),
+    DatabaseEngine(
+        key="mariadb",
+        title="MariaDB",
+        port=3306,
+        user="root",
+        own=("information_schema", "mysql", "performance_schema", "sys"),
+        suffix=".sql.zst",
+        capabilities=frozenset({"snapshots", "globals"}),
+    ),
 )
 #: Every engine that has a driver, by its name in `stack.yaml`. Other modules use the functions
 #: below.
@@ -108,6 +121,11 @@ def engines() -> tuple[str, ...]:
 def engine_of(key: str) -> DatabaseEngine:
     """Return an engine that a valid `stack.yaml` names."""
     return ENGINES[key]
+
+
+def is_default(key: str) -> bool:
+    """Whether stack.yaml need not name this engine."""
+    return key == DEFAULT_ENGINE
 
 
 def title_of(key: str) -> str:

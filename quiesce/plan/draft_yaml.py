@@ -16,7 +16,7 @@ RETENTION = "standard"
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./ -]*(?<! )")
 _WORDS = frozenset("true false null yes no on off ~".split())
 _SECTIONS = {
-    "databases": "PostgreSQL: each database is dumped as of the moment of the backup.",
+    "databases": "Each database is dumped as of the moment of the backup.",
     "volumes": "Named volumes. 'files' (the default): archived while their services are stopped.",
     "paths": "Folders of this machine that services write to.",
 }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from quiesce.model import DEFAULT_ENGINE
 from quiesce.observed import Mount
 
 FolderKind = Literal["folder", "file", "missing", "special"]
@@ -13,7 +14,7 @@ FolderKind = Literal["folder", "file", "missing", "special"]
 
 @dataclass(frozen=True, slots=True)
 class FoundServer:
-    """A PostgreSQL server. `user` and the password are texts for stack.yaml, never a value.
+    """A server with a driver. `user` and the password are texts for stack.yaml, never a value.
 
     `password` is a key of `databases:` and its value; None if the server asks for none. `asked`:
     the databases were read from the running server, not from its environment.
@@ -26,6 +27,7 @@ class FoundServer:
     data: str = "/var/lib/postgresql"
     asked: bool = False
     problem: str = ""
+    engine: str = DEFAULT_ENGINE
 
 
 @dataclass(frozen=True, slots=True)

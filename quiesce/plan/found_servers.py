@@ -1,18 +1,20 @@
-"""PostgreSQL servers among the services of a resolved Compose model. Pure; writes no value."""
+"""Servers with a driver among the services of a resolved Compose model. Pure; writes no value."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from quiesce.observed import Mount
 from quiesce.plan.found import FoundServer
-from quiesce.plan.known_images import DATA_OF_POSTGRES, is_postgres
+from quiesce.plan.known_images import DATA_OF_MARIADB, DATA_OF_POSTGRES, is_mariadb, is_postgres
 
 _USERS = ("POSTGRES_USER", "POSTGRESQL_USERNAME", "POSTGRESQL_USER")
 _NAMES = ("POSTGRES_DB", "POSTGRESQL_DATABASE", "POSTGRESQL_DB")
 _PASSWORDS = ("POSTGRES_PASSWORD", "POSTGRESQL_PASSWORD", "POSTGRESQL_POSTGRES_PASSWORD")
+_MARIADB_NAMES = ("MARIADB_DATABASE", "MYSQL_DATABASE")
+_MARIADB_PASSWORDS = ("MARIADB_ROOT_PASSWORD", "MYSQL_ROOT_PASSWORD")
 _REFERENCE = re.compile(r"\$(?:(?P<bare>\w+)|\{(?P<name>\w+)(?::?\?[^${}]*)?\})")
 
 
@@ -41,6 +43,8 @@ def find_server(
     files that are not empty; `shown` returns how stack.yaml names a path.
     """
     has = environment_of(service)
+    if is_mariadb(image):
+        return _mariadb(name, has, mounts, written, service, secrets, defined, shown)
     data = [m.target for m in mounts if m.target.startswith(DATA_OF_POSTGRES)]
     configured = any(key in has or f"{key}_FILE" in has for key in _PASSWORDS)
     trusts = has.get("POSTGRES_HOST_AUTH_METHOD") == "trust"
@@ -50,7 +54,9 @@ def find_server(
     database = next((has[key] for key in _NAMES if has.get(key)), user)
     password = None
     if not trusts:
-        password = _password(has, environment_of(written), service, secrets, defined, shown)
+        password = _password(
+            _PASSWORDS, has, environment_of(written), service, secrets, defined, shown
+        )
     return FoundServer(
         service=name,
         user=user.replace("$$", "$"),
@@ -60,7 +66,38 @@ def find_server(
     )
 
 
+def _mariadb(
+    name: str,
+    has: Mapping[str, str],
+    mounts: Collection[Mount],
+    written: Mapping[str, Any],
+    service: Mapping[str, Any],
+    secrets: Mapping[str, Mapping[str, Any]],
+    defined: Collection[str],
+    shown: Callable[[str], str],
+) -> FoundServer | None:
+    """Return a server of MariaDB whose root can log in, and whose database is known. The files of
+    any other one are archived."""
+    data = [m.target for m in mounts if m.target.startswith(DATA_OF_MARIADB)]
+    database = next((has[key] for key in _MARIADB_NAMES if has.get(key)), "")
+    password = _password(
+        _MARIADB_PASSWORDS, has, environment_of(written), service, secrets, defined, shown
+    )
+    remote = {has.get("MARIADB_ROOT_HOST"), has.get("MYSQL_ROOT_HOST")} <= {None, "", "%"}
+    if not (data and database and password and remote):
+        return None
+    return FoundServer(
+        service=name,
+        user="root",
+        databases=(database.replace("$$", "$"),),
+        password=password,
+        data=min(data, key=len),
+        engine="mariadb",
+    )
+
+
 def _password(
+    keys: Sequence[str],
     has: Mapping[str, str],
     written: Mapping[str, str],
     service: Mapping[str, Any],
@@ -70,7 +107,7 @@ def _password(
 ) -> tuple[str, str] | None:
     """Return the key of `databases:` and its value, which refers to the password and never contains
     it."""
-    for key in _PASSWORDS:
+    for key in keys:
         if f"{key}_FILE" in has:
             return _of_file(has[f"{key}_FILE"], service, secrets, defined, shown)
         if not has.get(key):

@@ -55,6 +55,7 @@ _POSTGRES = frozenset(
     "vectorchord-postgres spilo citus postgres-ssl".split()
 )
 DATA_OF_POSTGRES = ("/var/lib/postgresql", "/bitnami/postgresql", "/home/postgres/pgdata")
+DATA_OF_MARIADB = ("/var/lib/mysql", "/bitnami/mariadb")
 #: The last folder of mount paths whose content the application creates again.
 _CACHES = frozenset(
     "cache .cache caches model-cache models-cache transcodes transcode transcoding tmp temp "
@@ -80,6 +81,11 @@ def base_name(image: str) -> str:
 def is_postgres(image: str) -> bool:
     """Whether this is an image of a PostgreSQL server."""
     return base_name(image) in _POSTGRES
+
+
+def is_mariadb(image: str) -> bool:
+    """Whether this is an image of a MariaDB server of its own, not of a cluster."""
+    return base_name(image) == "mariadb"
 
 
 def stores(image: str) -> str:

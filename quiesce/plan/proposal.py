@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from quiesce.model import engine_of, is_default, title_of
 from quiesce.observed import Mount
 from quiesce.plan.found import FoundFolder, FoundProbe, FoundServer, FoundService, FoundStack
 from quiesce.plan.known_images import is_system, why_never
@@ -78,9 +79,12 @@ def _databases(found: FoundStack) -> Iterator[Entry]:
     for server in _servers(found):
         for name in server.databases:
             key = _unique(_key(name, server.service), server.service, taken)
-            values = [("service", server.service)]
+            values = [] if is_default(server.engine) else [("engine", server.engine)]
+            values += [("service", server.service)]
             values += [("name", name)] if key != name else []
-            values += [("user", server.user)] if server.user != "postgres" else []
+            values += (
+                [("user", server.user)] if server.user != engine_of(server.engine).user else []
+            )
             values += [server.password] if server.password else []
             yield Entry("databases", key, tuple(values), _about_server(server, name))
 
@@ -107,7 +111,7 @@ def _idle_servers(found: FoundStack) -> Iterator[tuple[str, str]]:
         if service.server and not service.active and not service.running:
             yield (
                 "databases",
-                f"{service.name} is a PostgreSQL server of the profile "
+                f"{service.name} is a {title_of(service.server.engine)} server of the profile "
                 f"{', '.join(service.profiles)}, which is not active: add its databases here, and "
                 "the profile to the instance, if you use it",
             )
@@ -144,7 +148,7 @@ def _kind(users: Collection[tuple[FoundService, Mount]]) -> tuple[str, _About]:
     """Return how something that is mounted like this is backed up, and what it is."""
     for service, mount in users:
         if service.server and _is_data(service.server, mount.target):
-            return _kind_of_data(service)
+            return _kind_of_data(service, title_of(service.server.engine))
     if not users:
         return "files", _About("mounted by no service", "important")
     names = ", ".join(dict.fromkeys(service.name for service, _ in users))
@@ -166,8 +170,8 @@ def _kind(users: Collection[tuple[FoundService, Mount]]) -> tuple[str, _About]:
     return "files", _About(f"{main_target(users)} of {names}", "important")
 
 
-def _kind_of_data(service: FoundService) -> tuple[str, _About]:
-    purpose = f"PostgreSQL data of {service.name}"
+def _kind_of_data(service: FoundService, title: str) -> tuple[str, _About]:
+    purpose = f"{title} data of {service.name}"
     if service.active or service.running:
         return "by-dump", _About(purpose, "critical")
     comment = f"{service.name} does not run: its profile is not active"

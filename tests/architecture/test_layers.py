@@ -76,6 +76,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "obstore": ("quiesce/adapters/sets/object_store.py",),
     "pyrage": ("quiesce/adapters/sets/crypt.py",),
     "psycopg2": ("quiesce/adapters/postgres/*",),
+    "pymysql": ("quiesce/adapters/mariadb/*",),
     "pydantic_core": ("quiesce/config/*",),
     "pydantic": ("quiesce/config/*", "quiesce/config.py"),
     "requests": ("quiesce/adapters/*",),

@@ -21,6 +21,7 @@ PUBLIC: Mapping[str, frozenset[str]] = {
     "postgres": frozenset(
         "admin session catalog client_args dump_toc lock_monitor sql_reader".split()
     ),
+    "mariadb": frozenset({"admin"}),
     "volumes": frozenset("io helper direct".split()),
     "sets": frozenset("local offsite crypt signing".split()),
     "schedule": frozenset("cron crontab systemd".split()),
@@ -32,6 +33,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "compose": frozenset({"process"}),
     "host": frozenset({"process"}),
     "postgres": frozenset(),
+    "mariadb": frozenset(),
     "volumes": frozenset({"compose", "process"}),
     "sets": frozenset({"process"}),
     "schedule": frozenset({"process"}),

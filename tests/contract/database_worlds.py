@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 
 from quiesce.adapters.databases import EngineDatabases
+from quiesce.adapters.mariadb.admin import MariaDbAdmin
 from quiesce.adapters.migrations import AlembicMigrator
 from quiesce.adapters.postgres.admin import PostgresAdmin
 from quiesce.model import Database
 from quiesce.ports import DatabaseAdmin, DatabaseDriver, Migrator
 from tests.fakes.databases import FakeDatabase, FakeDatabases, FakeMigrator
+from tests.support import mariadb
 from tests.support.engines import LESSER, Core, add_engine
 from tests.support.postgres import LocalRuntime, new_database, shared_server
 
@@ -52,6 +54,7 @@ WORLDS: Mapping[str, Sequence[pytest.MarkDecorator]] = {
     "fake": (),
     "lesser": (),
     "postgres": (pytest.mark.postgres,),
+    "mariadb": (pytest.mark.mariadb,),
 }
 
 
@@ -63,7 +66,12 @@ def open_world(
         # In memory as well, but with nothing but what every engine does.
         add_engine(monkeypatch)
         return _memory(LESSER)
-    return {"fake": lambda: _memory("postgres"), "postgres": lambda: _postgres(folder)}[name]()
+    worlds = {
+        "fake": lambda: _memory("postgres"),
+        "postgres": lambda: _postgres(folder),
+        "mariadb": lambda: _mariadb(folder),
+    }
+    return worlds[name]()
 
 
 def behind(driver: DatabaseDriver, database: Database) -> DatabaseAdmin:
@@ -112,6 +120,26 @@ def _postgres(folder: Path) -> Iterator[World]:
             lambda: setattr(runtime, "running", False),
             lambda: setattr(runtime, "running", False),
             AlembicMigrator(runtime.endpoint, RUN),
+        )
+        admin.close()
+
+
+@contextmanager
+def _mariadb(folder: Path) -> Iterator[World]:
+    server = mariadb.shared_server()
+    statements = "CREATE TABLE notes (text text); INSERT INTO notes VALUES ('one'), ('two');"
+    with mariadb.new_database(server, LIVE, statements) as there:
+        runtime = mariadb.LocalRuntime(server)
+        database = replace(there, engine="mariadb")
+        admin = behind(MariaDbAdmin(runtime, [database], RUN, scratch=folder / "scratch"), database)
+        names = "SELECT schema_name FROM information_schema.schemata"
+        yield World(
+            admin,
+            database,
+            lambda name, row: server.run(f"INSERT INTO notes VALUES ('{row}')", name) and None,
+            lambda: {str(name): True for (name,) in server.run(names)},
+            lambda: setattr(runtime, "running", False),
+            lambda: setattr(runtime, "running", False),
         )
         admin.close()
 

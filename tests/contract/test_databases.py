@@ -116,11 +116,14 @@ def test_a_swap_makes_the_new_one_live_and_keeps_the_old_aside(
     build(world, tmp_path)
     world.write(LIVE, "three")
     world.admin.block_connections("db", [LIVE, SIDE])
-    assert world.names()[LIVE] is False
+    if engine_of(world.database.engine).can("closing"):
+        assert world.names()[LIVE] is False
     for _ in range(2):
         world.admin.swap("db", [SWAP])
         names = world.names()
-        assert (names[LIVE], names[ASIDE], SIDE in names) == (True, False, False)
+        assert (names[LIVE], ASIDE in names, SIDE in names) == (True, True, False)
+        if engine_of(world.database.engine).can("closing"):
+            assert names[ASIDE] is False
         assert rows(world, LIVE, algorithm) == 2
 
 
@@ -138,7 +141,8 @@ def test_the_previous_database_is_dumped_under_the_name_of_the_live_one(
     record = world.admin.dump(previous, "full", tmp_path, "previous.dump", nothing)
     assert next(t.rows for t in record.tables if t.name == "notes") == 3
     world.admin.block_connections("db", [ASIDE])
-    assert world.names()[ASIDE] is False
+    if engine_of(world.database.engine).can("closing"):
+        assert world.names()[ASIDE] is False
     world.admin.drop(world.database, ASIDE, "ab12")
     assert ASIDE not in world.names()
 
@@ -312,7 +316,8 @@ def test_globals_are_written_without_passwords(world: World, tmp_path: Path) -> 
     """Roles belong to the server, so once per server."""
     world.admin.dump_globals("db", tmp_path, "databases/globals.sql")
     text = (tmp_path / "databases/globals.sql").read_text()
-    assert "CREATE ROLE postgres" in text
+    assert text.count("CREATE ") > 0
+    assert world.database.user in text
     assert "PASSWORD" not in text
 
 

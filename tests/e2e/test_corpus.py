@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.engine.machine import Unavailable
+from tests.engine.mariadb import mariadb_image
 from tests.support.checkout import free_ports
 from tests.support.composed import Folder
 from tests.support.sampling import chance
@@ -26,6 +28,8 @@ CORPUS = Path(__file__).parent / "corpus"
 NAMES = sorted(path.name for path in CORPUS.iterdir() if path.is_dir())
 #: How many a short run tries.
 FEW = 2
+#: Where a database of MariaDB is found, so that a real server is needed.
+WITH_MARIADB = ("nextcloud",)
 STAND_INS = ("stand-in:1", "mariadb:11", "clickhouse-server:24")
 
 
@@ -66,6 +70,13 @@ def folder(name: str, images: dict[str, str], tmp_path: Path) -> Iterator[Folder
     """A folder of the corpus, removed from the engine afterwards."""
     made = Folder(tmp_path / name, f"qcorpus{secrets.token_hex(3)}")
     shutil.copytree(CORPUS / name, made.path)
+    if name in WITH_MARIADB:
+        try:
+            server = mariadb_image("10.11", may_bootstrap=os.environ.get("CI") == "true")
+        except Unavailable as reason:
+            pytest.skip(str(reason))
+        command = "--transaction-isolation=READ-COMMITTED --log-bin=binlog"
+        images = {**images, "MARIADB_IMAGE": server, "MARIADB_COMMAND": command}
     values = {**images, "COMPOSE_PROJECT_NAME": made.project, "LISTEN": str(free_ports(1)[0])}
     with (made.path / ".env").open("a") as file:
         file.writelines(f"{key}={value}\n" for key, value in values.items())

@@ -333,13 +333,13 @@ def test_each_engine_has_its_own_user_and_port(
     ]
 
 
-@pytest.mark.parametrize("written", ["mariadb", "mysql", "redis", "x"])
+@pytest.mark.parametrize("written", ["oracle", "redis", "x"])
 def test_an_engine_that_is_not_supported_names_those_that_are(tmp_path: Path, written: str) -> None:
     """And what to do with such a server."""
     assert problems(tmp_path, f"  a: {{service: db, engine: {written}}}\n") == [
-        f"databases.a.engine: '{written}' is not one of the supported engines: postgres (remove "
-        "this database, and give its server's volume 'backup: files' in 'volumes:'; a backup then "
-        "stops the server)"
+        f"databases.a.engine: '{written}' is not one of the supported engines: postgres, mariadb "
+        "(remove this database, and give its server's volume 'backup: files' in 'volumes:'; a "
+        "backup then stops the server)"
     ]
 
 
@@ -347,8 +347,8 @@ def test_an_engine_that_is_not_supported_names_those_that_are(tmp_path: Path, wr
 def test_an_engine_that_is_misspelt_is_offered(tmp_path: Path, written: str) -> None:
     """The one that was probably meant."""
     assert problems(tmp_path, f"  a: {{service: db, engine: {written}}}\n") == [
-        f"databases.a.engine: '{written}' is not one of the supported engines: postgres (did you "
-        "mean 'postgres'?)"
+        f"databases.a.engine: '{written}' is not one of the supported engines: postgres, mariadb "
+        "(did you mean 'postgres'?)"
     ]
 
 

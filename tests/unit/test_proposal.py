@@ -274,6 +274,42 @@ def test_a_built_server_is_found_by_its_data() -> None:
     assert web is None
 
 
+def a_mariadb(environment: Mapping[str, str], **changed: Any) -> FoundServer | None:
+    """What is found in a service with an image of MariaDB and this environment."""
+    return find_server(
+        "db",
+        changed.get("image", "docker.io/mariadb:11"),
+        [a_mount("data", changed.get("data", "/var/lib/mysql"))],
+        service={"environment": environment},
+        written={"environment": environment},
+        secrets={},
+        defined=(),
+        shown=str,
+    )
+
+
+def test_a_server_of_mariadb_is_found_if_its_root_and_a_database_are_known() -> None:
+    """Otherwise its files are archived, as those of MySQL and of images with other folders."""
+    has = {"MYSQL_ROOT_PASSWORD": "secret", "MYSQL_DATABASE": "shop", "MYSQL_USER": "app"}
+    server = a_mariadb(has)
+    assert server is not None
+    assert (server.engine, server.user, server.databases) == ("mariadb", "root", ("shop",))
+    assert server.password == ("password_from", "MYSQL_ROOT_PASSWORD")
+    made = propose(
+        found(replace(a_service("db", a_mount("data", "/var/lib/mysql")), server=server))
+    )
+    assert fields(made.databases)["shop"] == {
+        "engine": "mariadb", "service": "db", "password_from": "MYSQL_ROOT_PASSWORD"
+    }  # fmt: skip
+    assert fields(made.volumes)["data"]["backup"] == "by-dump"
+    assert fields(made.volumes)["data"]["purpose"] == "MariaDB data of db"
+    for without in ("MYSQL_ROOT_PASSWORD", "MYSQL_DATABASE"):
+        assert a_mariadb({key: value for key, value in has.items() if key != without}) is None
+    assert a_mariadb({**has, "MARIADB_ROOT_HOST": "localhost"}) is None
+    assert a_mariadb(has, data="/config") is None
+    assert a_mariadb(has, image="mysql:8") is None
+
+
 def test_images_and_paths_are_known() -> None:
     """Servers and not their tools; caches and logs and not what merely sounds like one."""
     known = ("postgres:17", "docker.io/pgvector/pgvector:pg17@sha256:0", "ghcr.io/x/postgres:14")

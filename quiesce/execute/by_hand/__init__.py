@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from quiesce.execute.by_hand import postgres
+from quiesce.execute.by_hand import mariadb, postgres
 from quiesce.model import DatabaseRecord, SetKind
 
 
@@ -15,15 +15,19 @@ class ByHand:
 
     `server` gets words that name the service if there are several, and the files with roles, quoted
     for a shell. `database` gets the record, the set's kind, and the file with settings, "" for
-    none.
+    none. `password` is the statement that sets a password.
     """
 
     server: Callable[[str, Sequence[str]], str]
     database: Callable[[DatabaseRecord, SetKind, str], str]
+    password: str
 
 
 #: The module for each engine: one row for each engine of `model/engines.py`.
-PAGES: Mapping[str, ByHand] = {"postgres": ByHand(postgres.server, postgres.database)}
+PAGES: Mapping[str, ByHand] = {
+    "postgres": ByHand(postgres.server, postgres.database, "ALTER ROLE … PASSWORD"),
+    "mariadb": ByHand(mariadb.server, mariadb.database, "ALTER USER … IDENTIFIED BY"),
+}
 
 
 def by_hand(engine: str) -> ByHand:

@@ -16,7 +16,11 @@ from quiesce.plan import outcome
 from quiesce.plan import steps as s
 from quiesce.ports import DatabaseContents
 
-_BY_PATH = "Quiesce can restore it by setting a search path; plain pg_restore fails"
+#: What obstacles mean that a restore needs no flag for.
+_WITHOUT_FLAG: dict[str, str] = {
+    "names": "Quiesce can restore it by setting a search path; plain pg_restore fails",
+    "rounded": "a restore has the rounded values",
+}
 
 
 @handles(s.ExportSnapshot)
@@ -48,7 +52,7 @@ def dump(step: s.DumpDatabase, run: Run) -> str:
     draft.doubts.append(outcome.doubt(database.key, seen))
     for obstacle in record.obstacles:
         flag = flag_for(obstacle, record.server_version)
-        way = f"a full restore needs {flag}" if flag else _BY_PATH
+        way = f"a full restore needs {flag}" if flag else _WITHOUT_FLAG[obstacle.kind]
         run.ports.sink.warn(f"{step.database}: {obstacle.fact}; {way}")
     draft.files.append((step.file, "database", step.database))
     if record.settings:

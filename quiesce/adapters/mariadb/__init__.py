@@ -1,0 +1,4 @@
+"""MariaDB servers and their dumps.
+
+From outside use `admin`.
+"""
