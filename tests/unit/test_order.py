@@ -99,8 +99,13 @@ def test_a_wave_respects_the_declared_order() -> None:
 
 def test_a_wave_waits_only_for_what_starts() -> None:
     """Not for one that restart.order names and that is down, nor for one of another profile."""
-    needs: dict[str, dict[str, Condition]] = {"x": {}, "a": {"x": "healthy"}, "b": {}, "u": {}}
-    assert _waves(needs, declared=("a", "b"), absent=("a",)) == ["bux"]
+    needs: dict[str, dict[str, Condition]] = {
+        "x": {},
+        "a": {"x": "healthy"},
+        "b": {"x": "started"},
+    }
+    assert _waves(needs, declared=("a", "b")) == ["x", "ab"]
+    assert _waves(needs, declared=("a", "b"), absent=("a",)) == ["xb"]
     assert _waves({"a": {}, "b": {}}, declared=("a",)) == ["ab"]
     services = [make_service("b", needs=["gone"]), make_service("c")]
     units = [unit for service in services for unit in service.units]
