@@ -75,7 +75,7 @@ SERVICES = (
     ),
     a_service(
         "worker",
-        *(a_mount("uploads", "/app/uploads"), a_mount("shared", "/var/lib/worker")),
+        *(a_mount("uploads", "/app/uploads"), a_mount("shared", "/var/log/worker")),
         *(a_mount("/srv/shop/files", "/files", writable=False), a_mount("/srv/new", "/new")),
         *(a_mount("/srv/shop/私", "/one"), a_mount("/srv/none", "/none")),
         depends_on=("web",),

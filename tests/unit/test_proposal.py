@@ -257,20 +257,21 @@ def test_lines_to_add_are_those_that_are_missing() -> None:
     web = a_service(
         "web",
         *(a_mount("old", "/a"), a_mount("new", "/b")),
-        *(a_mount("/srv/d/x", "/d"), a_mount("/srv/e", "/e")),
+        *(a_mount("/srv/d/x", "/d"), a_mount("/srv/e", "/e"), a_mount("/srv/f", "/f")),
     )
     folders = {
         "/srv/d/x": FoundFolder("./d/x", "folder"),
         "/srv/e": FoundFolder("./e", "folder"),
+        "/srv/f": FoundFolder("./f", "folder"),
     }
     made = propose(found(web, a_database(names=("my app", "more")), folders=folders))
     listed = ["/srv/d", "/srv/e"]
     lacking = missing(made, {("db", "my app")}, {"old", "pgdata"}, listed)
-    assert [entry.key for entry in lacking.entries] == ["more", "new"]
+    assert [entry.key for entry in lacking.entries] == ["more", "new", "f"]
     text = additions(lacking)
     assert text.startswith("databases:\n")
     assert "volumes:\n  new: {" in text
-    assert additions(missing(lacking, {("db", "more")}, {"new"}, listed)) == ""
+    assert additions(missing(lacking, {("db", "more")}, {"new"}, [*listed, "/srv/f"])) == ""
 
 
 # ------------------------------------------------------------------------------- from the model
