@@ -31,6 +31,7 @@ from quiesce.plan.foreign_mounts import foreign_hint, refuse_foreign_mounts
 from quiesce.plan.migrate import plan_migrate
 from quiesce.plan.naming import staging_database
 from quiesce.plan.pending import without_decided
+from quiesce.plan.restore import plan_restore
 from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
 from quiesce.plan.retention import Candidate
 from quiesce.plan.schedule import NotATiming, last_before, parse
@@ -453,6 +454,28 @@ def test_a_database_server_is_never_stopped_for_its_own_dump() -> None:
     plan = plan_backup(a_stack(writers=("db",)), a_world(), BackupRequest(), RUN, "core-1")
     (stop,) = (step for _, step in s.steps_of(plan.nodes) if isinstance(step, s.StopServices))
     assert "db" not in {unit.service for unit in stop.units}
+
+
+@pytest.mark.parametrize(
+    ("only", "stops", "checked"),
+    [
+        (("rulesdb",), False, False),
+        (("redis-data",), True, False),
+        (("rulesdb", "memorydb"), True, True),
+        (("rulesdb", "redis-data"), True, True),
+    ],
+)
+def test_one_database_alone_is_consistent_by_its_snapshot(
+    only: tuple[str, ...], stops: bool, checked: bool
+) -> None:
+    """With anything else, services stop, and the last snapshot shows who else writes. The safety
+    set of a restore is checked in the same way."""
+    request = BackupRequest(only=only)
+    found = kinds(plan_backup(a_stack(), a_world(), request, RUN, "core-1"))
+    assert ("StopServices" in found, "CheckIdle" in found) == (stops, checked)
+    wanted = RestoreRequest(only=only, safety_first=True)
+    plan = plan_restore(a_stack(), a_world(), a_set(), wanted, RestoreInputs(), RUN, "core-2")
+    assert ("CheckIdle" in kinds(plan)) == checked
 
 
 def test_a_downtime_is_judged_only_if_something_stops() -> None:
