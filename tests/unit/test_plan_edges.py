@@ -235,6 +235,8 @@ def test_a_limit_that_is_just_kept_is_kept() -> None:
     session = ExternalSession(1, "d", "u", "")
     assert outcome.session_words(session).startswith("a client (user u")
     assert outcome.external_sessions(Activity((session,), (), maintenance=False), ()) == (session,)
+    assert outcome.ended_sessions(()) == ""
+    assert "until the exchange" in outcome.ended_sessions((session,))
 
 
 def test_a_writer_is_one_that_runs_or_can_write_to_any_of_the_volumes() -> None:
