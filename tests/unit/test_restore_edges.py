@@ -79,3 +79,16 @@ def test_rows_of_a_path_or_a_volume_are_refused_by_what_it_is() -> None:
     for name, noun in (("photos", "path"), ("redis-data", "volume")):
         with pytest.raises(RequestError, match=f"restores rows, and {name} is a {noun}$"):
             choose(a_stack_with_folders(), made, RestoreRequest(only=(name,), data_only=True))
+
+
+def test_a_safety_set_of_previous_copies_contains_them_whole() -> None:
+    """There is no earlier archive of them that a second level could go over."""
+    plan = plan_restore(
+        a_stack(), a_world(), a_set(), RestoreRequest(), RestoreInputs(), RUN, "core-2"
+    )
+    (made,) = (step for _, step in s.steps_of(plan.nodes) if isinstance(step, s.MakeSafetySet))
+    archived = [step for step in made.steps if isinstance(step, s.ArchiveVolume)]
+    assert [(step.volume, step.level) for step in archived] == [
+        ("redis-data", 0),
+        ("backend-media", 0),
+    ]

@@ -265,6 +265,6 @@ def test_a_safety_set_beside_what_is_unpacked_needs_room_for_both() -> None:
     """Up to the byte; the hint says what needs less."""
     needed = Expected(1000, 1200, "core-1")
     room.require_room_beside(needed, 500, "core-2", 1500, BACKUPS)
-    with pytest.raises(RequestError, match="unpacking core-2, and a safety set") as refused:
+    with pytest.raises(RequestError, match="core-2 and making a safety set") as refused:
         room.require_room_beside(needed, 500, "core-2", 1499, BACKUPS)
     assert "--safety-first" in refused.value.hint
