@@ -118,10 +118,10 @@ def plan_backup(
         writers_check = (check_stopped(stack, set_name, found, selection.volumes, ignored),)
     two_levels = bool(units)
     level_0 = tuple(
-        archive(set_name, v, 0, last=not two_levels, left_out=request.left_out)
+        archive(set_name, v, 0, alone=not two_levels, left_out=request.left_out)
         for v in selection.volumes
     )
-    level_1 = tuple(archive(set_name, v, 1, last=True) for v in selection.volumes if two_levels)
+    level_1 = tuple(archive(set_name, v, 1) for v in selection.volumes if two_levels)
     opened = OpenSet(
         set_name,
         request.kind,
@@ -353,16 +353,16 @@ def archive(
     volume: Volume,
     level: int,
     *,
-    last: bool,
+    alone: bool = False,
     left_out: Mapping[str, tuple[LeftOut, ...]] = MappingProxyType({}),
 ) -> ArchiveVolume:
-    """Return the step for one level of a volume; `last`: no other level follows it."""
+    """Return the step for one level of a volume; `alone`: it has no other level."""
     why = (
         "while services run, to keep the downtime short"
         if level == 0
         else ("only this step needs stopped services")
     )
-    if level == 0 and last:
+    if alone:
         why = f"{volume.priority}: {volume.purpose}" if volume.purpose else volume.priority
     parts = left_out.get(volume.key, ())
     return ArchiveVolume(

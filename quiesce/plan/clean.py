@@ -154,7 +154,7 @@ def plan_clean_all(
     doomed = [state for state in every if not state.is_folder]
     folders = [state for state in every if state.is_folder]
     named = [state.name for state in doomed]
-    kept = [state.name for state in observed.volumes if state.external or state.is_folder]
+    kept = [state.name for state in observed.volumes if state.external]
     unknown = [name for name in resources.volumes if name not in (*named, *kept)]
     units = _in_order(stack, observed)
     body: list[Node] = []

@@ -68,9 +68,9 @@ def plan_cold(
         "it is published atomically when complete",
     )
     level_0 = tuple(
-        archive(set_name, v, 0, last=not units, left_out=request.left_out) for v in plain
+        archive(set_name, v, 0, alone=not units, left_out=request.left_out) for v in plain
     )
-    level_1 = tuple(archive(set_name, v, 1, last=True) for v in plain if units)
+    level_1 = tuple(archive(set_name, v, 1) for v in plain if units)
     body: tuple[Node, ...] = (
         *(level_0 if units else (*watch(observed), *level_0)),
         *with_units_stopped(

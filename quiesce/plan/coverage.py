@@ -60,9 +60,8 @@ def check_step(stack: Stack, set_name: str, kinds: Sequence[UndeclaredKind]) -> 
 def at_the_end(plan: Plan, nodes: Sequence[Node]) -> tuple[Node, ...]:
     """Return the nodes of a plan with others appended. The check for undeclared data stays last,
     because it must not prevent other steps."""
-    last = tuple(node for node in plan.nodes[-1:] if isinstance(node, CheckUndeclared))
-    rest = plan.nodes[: len(plan.nodes) - len(last)]
-    return (*rest, *nodes, *last)
+    last = tuple(node for node in plan.nodes if isinstance(node, CheckUndeclared))
+    return (*(node for node in plan.nodes if node not in last), *nodes, *last)
 
 
 def undeclared_words(found: Sequence[Undeclared]) -> str:

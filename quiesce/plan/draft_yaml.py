@@ -93,7 +93,7 @@ def additions(lacking: Proposal) -> str:
 
 def instance_name(found: FoundStack) -> str:
     """Return the name of the proposed instance."""
-    return found.project[:60] or "main"
+    return found.project[:60]
 
 
 def _instance(found: FoundStack) -> Iterator[tuple[str, str]]:

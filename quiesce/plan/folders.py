@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from quiesce.errors import RequestError
 from quiesce.model import Stack, Volume
@@ -30,7 +30,9 @@ def refuse_server(stack: Stack, service: Service, key: str) -> RequestError:
         (
             mount.source
             for mount in service.mounts
-            if mount.volume == key and mount.writable and _is_inside(mount.source, volume.folder)
+            if mount.volume == key
+            and mount.writable
+            and volume.folder in PurePath(mount.source).parents
         ),
         None,
     )
@@ -60,7 +62,3 @@ def refuse_servers(stack: Stack, observed: Observed) -> tuple[RequestError, ...]
         for key in dict.fromkeys(m.volume for m in service.mounts if m.writable)
         if key in kept
     )
-
-
-def _is_inside(source: str, folder: Path | None) -> bool:
-    return folder is not None and folder in PurePath(source).parents

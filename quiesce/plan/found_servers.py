@@ -129,7 +129,7 @@ def _of_file(
 ) -> tuple[str, str] | None:
     """Return where the secret comes from that is mounted at a path."""
     for entry in service.get("secrets") or ():
-        source = str(entry.get("source") or "")
+        source = str(entry.get("source", ""))
         where = str(entry.get("target") or source)
         if target not in (where, f"/run/secrets/{where}"):
             continue

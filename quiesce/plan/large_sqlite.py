@@ -62,7 +62,4 @@ def _databases(one: BackupSet) -> Mapping[tuple[str, str], SqliteRecord]:
 def _share_changed(before: SqliteRecord, now: SqliteRecord) -> float:
     tables = before.tables.keys() | now.tables.keys()
     rows = sum(abs(now.tables.get(name, 0) - before.tables.get(name, 0)) for name in tables)
-    return max(
-        abs(now.bytes - before.bytes) / max(now.bytes, 1),
-        rows / max(sum(now.tables.values()), 1),
-    )
+    return max(abs(now.bytes - before.bytes) / now.bytes, rows / max(sum(now.tables.values()), 1))

@@ -142,12 +142,11 @@ def start_groups(
     """
     needs = dependencies(services)
     present = list(dict.fromkeys(unit.service for unit in units))
-    ranks = {name: index for index, name in enumerate(declared)}
     group_of: dict[str, int] = {}
     for name in present:
         before = set(all_needed(needs, [name])) if name in needs else set()
-        if name in ranks:
-            before |= {other for other in ranks if ranks[other] < ranks[name]}
+        if name in declared:
+            before |= set(declared[: declared.index(name)])
         group_of[name] = 1 + max((group_of[other] for other in before & group_of.keys()), default=0)
     groups: dict[int, list[Unit]] = {}
     for unit in units:

@@ -84,7 +84,7 @@ def released(step: Step, failed: tuple[Step, ...]) -> Step:
     The condition would otherwise stay in the record, and the step would fail forever once the
     user or retention has removed the set.
     """
-    if not isinstance(step, DropDatabase | FinishSwap) or not step.kept_in:
+    if not isinstance(step, DropDatabase | FinishSwap):
         return step
     waits = any(one.set == step.kept_in for one in safety_sets(failed))
     return step if waits else replace(step, kept_in="")

@@ -57,7 +57,7 @@ def phases_of(plan: s.Plan) -> Mapping[str, str]:
             found[position] = PUTTING_BACK
             continue
         inside = (name for at, name in windows.items() if position.startswith(f"{at}/"))
-        alone = isinstance(step, s.MigrateDatabase) and plan.verb == "migrate"
-        usual = "migrate databases" if alone else _BY_KIND.get(type(step), "")
+        migrates = plan.verb == "migrate"
+        usual = "migrate databases" if migrates else _BY_KIND.get(type(step), "")
         found[position] = next(inside, usual)
     return found

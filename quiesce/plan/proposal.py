@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import PurePosixPath
 
 from quiesce.model import engine_of, is_default, title_of
@@ -215,7 +216,7 @@ def _paths(found: FoundStack) -> tuple[list[Entry], list[tuple[str, str]]]:
     mounted: dict[str, _Users] = {}
     for service in found.services:
         for mount in service.mounts:
-            if mount.volume is None and mount.source in found.folders:
+            if mount.source in found.folders:
                 mounted.setdefault(mount.source, []).append((service, mount))
     # Volumes and paths share one namespace.
     taken = {volume.lower() for volume in found.volumes}
@@ -270,7 +271,7 @@ def _not_listed(source: str, folder: FoundFolder, users: _Users, found: FoundSta
     """Return why a mounted path is not listed, "" if nobody needs to know, None if it is listed."""
     if folder.kind == "special" or is_system(source):
         return ""
-    if folder.kind == "file" and folder.unkept:
+    if folder.unkept:
         return None if "secret" in folder.unkept else _lacking(folder, users)
     if folder.kind == "file":
         return "a single file, which sets contain under stack/files"
@@ -302,9 +303,9 @@ def _size(folder: FoundFolder) -> str:
     return f": {over}{human_bytes(folder.bytes)} in {files}"
 
 
-def human_bytes(count: int) -> str:
+def human_bytes(number: int) -> str:
     """Return a number of bytes in decimal units."""
-    size = float(count)
+    size = float(number)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
@@ -322,7 +323,8 @@ def _key(name: str, otherwise: str) -> str:
 
 def _unique(key: str, owner: str, taken: set[str]) -> str:
     """Return the key, or one that names its owner, or one with a number. Case does not count."""
-    candidates = [key, f"{owner}-{key}", *(f"{owner}-{key}-{number}" for number in range(2, 1000))]
+    numbered = (f"{owner}-{key}-{number}" for number in count(2))
+    candidates = chain((key, f"{owner}-{key}"), numbered)
     chosen = next(one for one in candidates if one.lower() not in taken)
     taken.add(chosen.lower())
     return chosen

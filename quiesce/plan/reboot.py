@@ -10,7 +10,7 @@ from quiesce.model import Stack
 from quiesce.observed import Observed, Unit
 from quiesce.plan import order
 from quiesce.plan.services import start_wave_nodes
-from quiesce.plan.steps import Bracket, Node, Plan, StartServices, StopServices, walk
+from quiesce.plan.steps import Node, Plan, StartServices, StopServices, walk
 
 
 def with_all_that_ran(
@@ -68,7 +68,7 @@ def _stopped(plan: Plan) -> tuple[Unit, ...]:
     return tuple(
         unit
         for _, node in walk(plan.nodes)
-        if not isinstance(node, Bracket) and isinstance(node, StopServices)
+        if isinstance(node, StopServices)
         for unit in node.units
     )
 

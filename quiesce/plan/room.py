@@ -67,7 +67,7 @@ def set_like(found: BackupSet) -> NewSet:
 
 def database_sizes(observed: Observed) -> Sizes:
     """Return the sizes that were observed anyway."""
-    return Sizes({d.key: d.bytes for d in observed.databases if d.reachable and d.exists})
+    return Sizes({d.key: d.bytes for d in observed.databases if d.exists})
 
 
 def to_measure(stack: Stack, new: NewSet, sets: Sequence[BackupSet], seen: Observed) -> set[str]:

@@ -132,8 +132,8 @@ def levels(stack: Stack, observed: Observed, replaced: Replaced, name: str) -> S
     """Return the steps of a safety set of volumes alone that is made in two levels."""
     if not replaced:
         return SafetySteps()
-    hot = tuple(backup_plan.archive(name, v, 0, last=False) for v in replaced.volumes)
-    last = tuple(backup_plan.archive(name, v, 1, last=True) for v in replaced.volumes)
+    hot = tuple(backup_plan.archive(name, v, 0) for v in replaced.volumes)
+    last = tuple(backup_plan.archive(name, v, 1) for v in replaced.volumes)
     return SafetySteps((_open(observed, replaced, name), *hot), (*last, *_closing(stack, name)))
 
 

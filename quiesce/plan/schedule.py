@@ -139,7 +139,7 @@ def _field(text: str, field: _Field) -> frozenset[int]:
 
 
 def _number(text: str, field: _Field) -> int:
-    if text in field.words and text:
+    if text in field.words:
         return field.words.index(text)
     if not text.isdigit() or not field.least <= int(text) <= field.most:
         raise NotATiming(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import errno
+import functools
 import gc
 import importlib
 import json
@@ -35,8 +36,12 @@ _ENDS = {SURVIVED: "survived", UNTRIED: "untried"}
 #: In place of the seconds of a test that fails without any mutant: it is not asked.
 BROKEN = float("inf")
 
+_Cached: Any = type(functools.cache(len))
+
 failed = False
 _functions: dict[tuple[str, str, int], list[FunctionType]] = defaultdict(list)
+#: Functions that remember what they returned.
+_cached: list[Any] = []
 
 
 @pytest.hookimpl
@@ -250,7 +255,10 @@ def _separate_folders(session: pytest.Session, name: str) -> None:
 
 
 def _exchange(module: CodeType, file: str) -> int:
-    """Give every function of the file the code that it has in `module`; return how many differ."""
+    """Give every function of the file the code that it has in `module`; return how many differ.
+
+    What functions remember is forgotten: it was worked out by the code before.
+    """
     codes: dict[tuple[str, int], CodeType] = {}
     waiting = [module]
     while waiting:
@@ -264,6 +272,8 @@ def _exchange(module: CodeType, file: str) -> int:
             if code != function.__code__:
                 function.__code__ = code
                 count += 1
+    for cached in _cached:
+        cached.cache_clear()
     return count
 
 
@@ -275,7 +285,10 @@ def _spent() -> float:
 
 def _collect_functions(files: Collection[str]) -> None:
     _functions.clear()
+    _cached.clear()
     for thing in gc.get_objects():
+        if isinstance(thing, _Cached) and str(thing.__module__).startswith("quiesce."):
+            _cached.append(thing)
         if isinstance(thing, FunctionType) and thing.__code__.co_filename in files:
             code = thing.__code__
             _functions[code.co_filename, code.co_qualname, code.co_firstlineno].append(thing)

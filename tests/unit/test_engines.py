@@ -23,6 +23,7 @@ from quiesce.model import (
     ImportedDatabase,
     ImportSource,
     RestoreSource,
+    SetKind,
     Stack,
 )
 from quiesce.plan import staging
@@ -131,8 +132,9 @@ def test_a_file_needs_an_engine_with_scripts_and_snapshots(
     """Both, because no service stops for `backup-db`."""
     stack = mixed("rulesdb")
 
-    def plan(*keys: str) -> Plan:
-        return plan_backup_db(stack, a_world(stack=stack), BackupDbRequest(keys), RUN, NOW, ())
+    def plan(*keys: str, kind: SetKind = "full") -> Plan:
+        request = BackupDbRequest(keys, kind)
+        return plan_backup_db(stack, a_world(stack=stack), request, RUN, NOW, ())
 
     add_engine(monkeypatch, *can)
     with pytest.raises(RequestError, match="database rulesdb: Lesser has no"):
@@ -140,6 +142,8 @@ def test_a_file_needs_an_engine_with_scripts_and_snapshots(
     plan("memorydb")
     add_engine(monkeypatch, "scripts", "snapshots")
     plan()
+    with pytest.raises(RequestError, match="Lesser has no backups and restores of rows only"):
+        plan(kind="data")
 
 
 def test_a_shutdown_makes_a_full_set_if_one_engine_cannot_restore_rows_only(

@@ -38,8 +38,9 @@ def test_the_share_is_the_larger_one_of_bytes_and_rows() -> None:
     assert found.changed == pytest.approx(0.005, rel=0.01)
     tables = {"old": 5, "item": 995}
     moved = replace(a_database(), tables=tables)
-    (found,) = large_unchanged([made("one", moved), made("two", a_database())])
-    assert found.changed == 0.01
+    for pair in ((moved, a_database()), (a_database(), moved)):
+        (found,) = large_unchanged([made("one", pair[0]), made("two", pair[1])])
+        assert found.changed == 0.01
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,7 @@ def test_only_the_two_newest_full_sets_count() -> None:
     three = made("three", a_database())
     assert large_unchanged([]) == large_unchanged([one]) == ()
     assert [found.since for found in large_unchanged([one, two, three])] == ["two"]
+    assert large_unchanged([a_set(), two]) == (), "an earlier version looked for none"
     safety = made("safety", a_database(), safety=True)
     rows = made("rows", a_database(), kind="data")
     assert large_unchanged([one, two, safety]) == large_unchanged([one, two, rows]) == ()

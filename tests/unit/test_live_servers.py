@@ -50,6 +50,7 @@ def test_one_that_keeps_running_is_named(image: str, target: str, software: str)
     (found,) = live_server_findings(stack, servers(image, target))
     assert (found.level, found.subject) == ("warning", DATA)
     assert f"a {software} server" in found.fact
+    assert live_server_findings(stack, servers(image, target, units=())) == (found,)
     assert found.hint.startswith("remove redis from restart.keep_running in stack.yaml")
     (said,) = live_backup_warnings(stack, servers(image, target), "consistent", ())
     assert said.startswith(f"{DATA} contains the files of a {software} server")

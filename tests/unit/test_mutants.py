@@ -135,7 +135,9 @@ def _small_repository(folder: Path) -> None:
     (folder / "quiesce").mkdir()
     (folder / "quiesce/__init__.py").touch()
     (folder / "quiesce/small.py").write_text(
+        "from functools import cache\n\n"
         "def is_old(age):\n    return age > 3\n\n"
+        "@cache\ndef remembered(age):\n    return age + 1\n\n"
         "def unused():\n    return 1\n\n"
         "def noted(done):\n    done.append(2)\n    print(1 < 2)\n\n"
         "def forever(n):\n    while n > 0:\n        n -= 1\n\n"
@@ -143,8 +145,9 @@ def _small_repository(folder: Path) -> None:
     )
     (folder / "tests/small").mkdir(parents=True)
     (folder / "tests/small/test_small.py").write_text(
-        "import threading\nfrom quiesce.small import forever, is_old, noted, wait\n"
+        "import threading\nfrom quiesce.small import forever, is_old, noted, remembered, wait\n"
         "def test_old():\n    assert is_old(4) and not is_old(2)\n"
+        "def test_remembered():\n    assert remembered(1) == 2\n"
         "def test_noted(tmp_path):\n    done = []\n    noted(done)\n    assert done == [2]\n"
         "def test_forever():\n    forever(3)\n"
         "def test_wait():\n    wait(threading.Event())\n"
@@ -181,6 +184,7 @@ def test_mutants_are_tried_in_a_copy(
     assert "`unused`: `1` → `2` no fast test runs it  (known)" in out
     assert "- `is_old`: `age > 3` → `age >= 3`\n" in out
     assert "- `is_old`: `3` → `4`" not in out
+    assert "- `remembered`: " not in out
     assert "- `noted`: `done.append(2)` → `pass`" not in out
     assert "- `forever`: `n -= 1` → `pass`" not in out
     assert "- `wait`: `event.set()` → `pass`" not in out

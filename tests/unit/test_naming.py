@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quiesce.errors import RequestError
@@ -38,6 +38,7 @@ def test_the_repeated_hour_of_a_clock_change_loses_nothing() -> None:
     assert naming.set_name("core", again, {name}) == f"{name}-2"
 
 
+@example("x" * 51 + "__new_abc123")
 @given(st.text(min_size=1, max_size=80).filter(lambda text: len(text.encode()) <= 63))
 def test_a_side_name_fits_in_63_bytes_and_never_is_the_live_one(live: str) -> None:
     """PostgreSQL would cut a longer one silently, down to the live name."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from quiesce.observed import Mount
 from quiesce.plan.draft_yaml import draft
-from quiesce.plan.folders import refuse_servers
+from quiesce.plan.folders import refuse_server, refuse_servers
 from quiesce.plan.found import FoundFolder, FoundServer, FoundStack
 from quiesce.plan.proposal import propose
 from tests.support.builders import a_stack, a_volume, a_world
@@ -72,3 +72,18 @@ def test_a_server_whose_data_is_in_a_kept_folder_is_refused_with_what_to_write()
         assert fact == "db is a database server and writes to path data"
         assert hint.startswith("mark path data 'backup: by-dump'")
     assert mounted("/srv/data/pg", writable=False) == []
+
+
+def test_a_server_that_only_reads_a_part_of_a_folder_is_not_said_to_write_there() -> None:
+    """Nor one that has another folder's part: what it writes to is the whole folder."""
+    world, folder = a_world(), Path("/srv/data")
+    stack = a_stack(volumes=(a_volume("data", folder=folder), a_volume("other")))
+    mounts = (
+        Mount("data", "/srv/data/conf", "/conf", False),
+        Mount("other", "/srv/data/pg", "/pg", True),
+        Mount("data", "/srv/data", DATA, True),
+    )
+    db = replace(world.service("db"), mounts=mounts)
+    assert refuse_server(stack, db, "data").fact == (
+        "db is a database server and writes to path data"
+    )

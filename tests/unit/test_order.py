@@ -97,6 +97,33 @@ def test_a_wave_respects_the_declared_order() -> None:
     assert _waves(CHAINS, declared=("a", "b", "c")) == ["a", "bce", "d"]
 
 
+def test_a_wave_waits_only_for_what_starts() -> None:
+    """Not for one that restart.order names and that is down, nor for one of another profile."""
+    needs: dict[str, dict[str, Condition]] = {
+        "x": {},
+        "a": {"x": "healthy"},
+        "b": {"x": "started"},
+    }
+    assert _waves(needs, declared=("a", "b")) == ["x", "ab"]
+    assert _waves(needs, declared=("a", "b"), absent=("a",)) == ["xb"]
+    assert _waves({"a": {}, "b": {}}, declared=("a",)) == ["ab"]
+    services = [make_service("b", needs=["gone"]), make_service("c")]
+    units = [unit for service in services for unit in service.units]
+    (wave,) = order.start_waves(units, services, ("b", "c"))
+    assert [unit.service for unit in wave] == ["b", "c"]
+
+
+def test_what_restart_order_does_not_name_changes_nothing_for_what_it_names() -> None:
+    """`z` may start early; `d` starts no earlier than `c`, which is before it."""
+    needs: dict[str, dict[str, Condition]] = {
+        "a": {},
+        "c": {"a": "healthy"},
+        "z": {},
+        "d": {"z": "started"},
+    }
+    assert _waves(needs, declared=("c", "d")) == ["az", "cd"]
+
+
 def test_a_completed_job_between_two_services_is_waited_through() -> None:
     """It does not run again, but what it needed is healthy before what needs it."""
     needs: dict[str, dict[str, Condition]] = {

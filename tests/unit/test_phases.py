@@ -12,6 +12,7 @@ import pytest
 
 from quiesce.app.wiring import end_host_processes
 from quiesce.plan.backup import BackupRequest, plan_backup
+from quiesce.plan.migrate import plan_migrate
 from quiesce.plan.phases import PUTTING_BACK, phases_of
 from quiesce.plan.restore import plan_restore
 from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
@@ -51,6 +52,16 @@ def test_a_restore_has_few_phases() -> None:
     assert _phases(plan) == [
         *("build and check new copies", STOPPED, "make the safety set", "remove the previous data"),
     ]
+
+
+def test_migrations_are_a_phase_of_their_own_only_if_they_are_the_task() -> None:
+    """In a restore they belong to the copies that are built beside the live data."""
+    plan = plan_migrate(a_stack(), a_world(), RUN, ("rulesdb",), "head")
+    assert "migrate databases" in _phases(plan)
+    inputs = RestoreInputs(migrations=(("rulesdb", "head"),))
+    plan = plan_restore(a_stack(), a_world(), a_set(), RestoreRequest(), inputs, RUN, "safety")
+    assert _phases(plan)[0] == "build and check new copies"
+    assert "migrate databases" not in _phases(plan)
 
 
 def _plain(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,11 +26,12 @@ from quiesce.plan import clean, offsite, outcome, retention
 from quiesce.plan import steps as s
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.backup_db import BackupDbRequest, plan_backup_db
-from quiesce.plan.cold import plan_cold, select_volumes
+from quiesce.plan.cold import database_volumes, plan_cold, select_volumes
 from quiesce.plan.foreign_mounts import foreign_hint, refuse_foreign_mounts
 from quiesce.plan.migrate import plan_migrate
 from quiesce.plan.naming import staging_database
 from quiesce.plan.pending import without_decided
+from quiesce.plan.restore import plan_restore
 from quiesce.plan.restore_request import RestoreInputs, RestoreRequest
 from quiesce.plan.retention import Candidate
 from quiesce.plan.schedule import NotATiming, last_before, parse
@@ -45,7 +47,9 @@ from tests.support.builders import (
     a_cleanable_stack,
     a_set,
     a_stack,
+    a_stack_with_folders,
     a_world,
+    a_world_with_folders,
     restarting_always,
 )
 
@@ -102,6 +106,26 @@ def test_a_volume_is_removed_for_what_it_is() -> None:
     assert clean._purpose(stack, state) == "redis data"
     bare = replace(stack, volumes=tuple(replace(v, purpose="") for v in stack.volumes))
     assert clean._purpose(bare, state) == "important"
+
+
+def test_marked_folders_are_emptied_when_nothing_else_is_left() -> None:
+    """Neither a container nor a volume."""
+    stack = a_stack_with_folders()
+    world = a_world_with_folders(dict.fromkeys(ORDER))
+    world = replace(world, volumes=tuple(v for v in world.volumes if v.is_folder))
+    plan = clean.plan_clean_all(stack, world, ProjectResources(), RUN, force=False)
+    assert kinds(plan) == ["EmptyVolume", "EmptyVolume"]
+
+
+def test_containers_go_because_a_volume_goes_even_if_a_folder_is_emptied_as_well() -> None:
+    """A plan with only one of the two reasons would be half true."""
+    stack, world = a_stack_with_folders(), a_world_with_folders()
+    volumes = tuple(
+        replace(v, backup="by-dump") if v.key == "redis-data" else v for v in stack.volumes
+    )
+    plan = clean.plan_nuke(replace(stack, volumes=volumes), world, RUN, force=False)
+    (step,) = (step for _, step in s.steps_of(plan.nodes) if isinstance(step, s.RemoveServices))
+    assert step.why == "a volume in use cannot be removed"
 
 
 # ------------------------------------------------------------------------------ small selections
@@ -211,6 +235,8 @@ def test_a_limit_that_is_just_kept_is_kept() -> None:
     session = ExternalSession(1, "d", "u", "")
     assert outcome.session_words(session).startswith("a client (user u")
     assert outcome.external_sessions(Activity((session,), (), maintenance=False), ()) == (session,)
+    assert outcome.ended_sessions(()) == ""
+    assert "until the exchange" in outcome.ended_sessions((session,))
 
 
 def test_a_writer_is_one_that_runs_or_can_write_to_any_of_the_volumes() -> None:
@@ -305,6 +331,8 @@ def test_a_loss_further_back_is_found_behind_one_that_was_accepted() -> None:
         a_candidate("c", 3, amounts=rows(9000)),
     )
     assert [one.name for one in retention.suspicions(sets, NOW)] == ["b"]
+    last = (a_candidate("y", 1, amounts=rows(1)), a_candidate("x", 0, amounts=rows(0)))
+    assert retention.loss(*last).startswith("contains 0 rows of rulesdb"), "the only one"
     unknown = a_candidate("x", 0, amounts=None)
     assert retention.loss(a_candidate("y", 1, amounts=rows(9)), unknown) == ""
     sizes = [a_candidate("y", 1, amounts=rows(9), stored={"volumes/a": 10**9})]
@@ -413,13 +441,67 @@ def test_names_of_units_do_not_change_between_versions() -> None:
 # --------------------------------------------------------------------------------------- windows
 
 
+@pytest.mark.parametrize("planner", [plan_backup, plan_cold])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_command_on_one_side_alone_is_run(when: str) -> None:
-    """Also where nothing stops."""
+def test_a_command_on_one_side_alone_is_run(when: str, planner: Callable[..., s.Plan]) -> None:
+    """Also where nothing stops, and around a cold copy."""
     stack = replace(a_stack(), **{when: (Command("db", ("true",), 5.0),)})
     quiet = a_world(dict.fromkeys(("redis", "backend", "frontend", "proxy"), "exited"))
-    found = kinds(plan_backup(stack, quiet, BackupRequest(), RUN, "core-1"))
+    found = kinds(planner(stack, quiet, BackupRequest(), RUN, "core-1"))
     assert found.count("RunCommand") == 1
+
+
+def test_a_database_server_is_never_stopped_for_its_own_dump() -> None:
+    """Not even if `writers` names it: its snapshot would be lost."""
+    plan = plan_backup(a_stack(writers=("db",)), a_world(), BackupRequest(), RUN, "core-1")
+    (stop,) = (step for _, step in s.steps_of(plan.nodes) if isinstance(step, s.StopServices))
+    assert "db" not in {unit.service for unit in stop.units}
+
+
+@pytest.mark.parametrize(
+    ("only", "stops", "checked"),
+    [
+        (("rulesdb",), False, False),
+        (("redis-data",), True, False),
+        (("rulesdb", "memorydb"), True, True),
+        (("rulesdb", "redis-data"), True, True),
+    ],
+)
+def test_one_database_alone_is_consistent_by_its_snapshot(
+    only: tuple[str, ...], stops: bool, checked: bool
+) -> None:
+    """With anything else, services stop, and the last snapshot shows who else writes. The safety
+    set of a restore is checked in the same way."""
+    request = BackupRequest(only=only)
+    found = kinds(plan_backup(a_stack(), a_world(), request, RUN, "core-1"))
+    assert ("StopServices" in found, "CheckIdle" in found) == (stops, checked)
+    wanted = RestoreRequest(only=only, safety_first=True)
+    plan = plan_restore(a_stack(), a_world(), a_set(), wanted, RestoreInputs(), RUN, "core-2")
+    assert ("CheckIdle" in kinds(plan)) == checked
+
+
+def test_a_downtime_is_judged_only_if_something_stops() -> None:
+    """A live backup has none."""
+    stack = a_stack(max_downtime=5.0)
+    for mode, judged in (("consistent", True), ("live", False)):
+        plan = plan_backup(stack, a_world(), BackupRequest(mode=mode), RUN, "core-1")
+        assert ("CheckDowntime" in kinds(plan)) == judged
+
+
+def test_the_server_of_a_cold_copy_is_the_one_that_writes_the_volume() -> None:
+    """Not a server of another database that only reads it. It may have other volumes as well."""
+    stack, world = a_stack(), a_world()
+    databases = (*stack.databases, replace(stack.databases[0], key="more", service="backend"))
+    postgres = Mount("postgres-data", "app-postgres-data", "/data", True)
+    mounts = {
+        "backend": (replace(postgres, writable=False),),
+        "db": (Mount("proxy-logs", "app-proxy-logs", "/logs", True), postgres),
+    }
+    services = tuple(replace(one, mounts=mounts.get(one.name, ())) for one in world.services)
+    found = database_volumes(
+        replace(stack, databases=databases), replace(world, services=services), stack.volumes[:1]
+    )
+    assert found == (("db", stack.volumes[0]),)
 
 
 def test_who_starts_everything_starts_who_must_not_run() -> None:
@@ -447,7 +529,10 @@ def test_who_starts_everything_starts_who_must_not_run() -> None:
 
 
 def test_a_cold_copy_keeps_the_engine_from_starting_anything() -> None:
-    """A reboot meanwhile would start servers while their files are copied."""
+    """A reboot meanwhile would start servers while their files are copied. In a consistent backup
+    it only makes the run fail, so the engine's settings are left alone."""
     world = restarting_always(a_world())
     plan = plan_cold(a_stack(), world, BackupRequest(mode="cold"), RUN, "core-1")
     assert "HoldRestart" in kinds(plan)
+    plan = plan_backup(a_stack(), world, BackupRequest(), RUN, "core-1")
+    assert "HoldRestart" not in kinds(plan)

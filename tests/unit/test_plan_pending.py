@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from quiesce.plan import steps as s
-from quiesce.plan.pending import services_of, split, steps_to_retry, without_decided
+from quiesce.plan.pending import released, services_of, split, steps_to_retry, without_decided
 from quiesce.plan.steps import Plan, Step
 from tests.support.builders import RUN, a_world
 
@@ -87,3 +89,18 @@ def test_nothing_is_brought_back_of_a_project_that_was_removed() -> None:
     steps = (START, WAIT, COMMAND, ADDRESSES, DISCARD)
     everything = s.RemoveServices((), "asked for")
     assert without_decided(steps, a_plan("down", everything)) == (DISCARD,)
+
+
+def test_a_previous_copy_waits_only_for_its_own_safety_set() -> None:
+    """It is removed as soon as no step is left that makes that set; never before."""
+    others = s.MakeSafetySet("core-1", RUN, (), (), (), "")
+    own = s.MakeSafetySet("core-2", RUN, (), (), (), "")
+    drop = s.DropDatabase("rulesdb", "rulesdb__old_abc123", "abc123", "", kept_in="core-2")
+    finish = s.FinishSwap("backend-media", "", kept_in="core-2")
+    for step in (drop, finish):
+        assert released(step, (others, own)) == step
+        assert released(step, (START, others)) == replace(step, kept_in="")
+        assert released(step, ()) == replace(step, kept_in="")
+    free = replace(drop, kept_in="")
+    assert released(free, (others, own)) == free
+    assert released(START, (own,)) == START

@@ -460,7 +460,7 @@ PARTS = (LeftOut("*.tmp", 2, 20), LeftOut("cache", 1, 5))
         (s.WriteScript("a", "data", "a.sql", True, ""), "write database a (data) to a.sql"),
         (s.CopySchema("a", "b", ""), "copy the live schema of a to b"),
         (s.RemoveExpired((), "n", "b", ""), "remove no set"),
-        (s.RemoveExpired(("x", "y"), "n", "b", ""), "remove x, y"),
+        (s.RemoveExpired(("x", "y"), "n", "b", ""), "x, y, unless n contains far less than b"),
         (s.PushSet("a", "nas", ""), "push set a to nas"),
         (s.PullSet("a", "nas", ""), "pull set a from nas"),
         (s.PruneStore("nas", ""), "remove expired sets from nas"),
@@ -471,11 +471,28 @@ PARTS = (LeftOut("*.tmp", 2, 20), LeftOut("cache", 1, 5))
         (s.ArchiveVolume("a", "v", 1, "f", ""), "archive volume v, level 1 (changes)"),
         (s.ArchiveVolume("a", "v", 0, "f", ""), "archive volume v, level 0 (everything)"),
         (s.LoadDump("a", "d", "n", "f", ""), "load"),
+        (s.WaitServices((), 1.0, ""), "wait until healthy: every service"),
     ],
 )
 def test_a_step_says_what_it_does(step: s.Step, sentence: str) -> None:
     """In one line, for the plan and the report."""
     assert sentence in step.sentence()
+
+
+@pytest.mark.parametrize(
+    ("step", "sentence"),
+    [
+        (s.RemoveExpired(("x",), "n", "", ""), "remove x"),
+        (s.WaitServices(("a",), 1.0, "", answering=("a",)), "wait until answering SQL: a"),
+        (
+            s.WaitServices(("a", "b", "c"), 1.0, "", answering=("a",), running=("b",)),
+            "wait until healthy: c; answering SQL: a; running: b",
+        ),
+    ],
+)
+def test_a_step_says_no_more_than_it_does(step: s.Step, sentence: str) -> None:
+    """There may be no earlier set, and a service without a health check is not called healthy."""
+    assert step.sentence() == sentence
 
 
 def test_a_kind_of_step_without_a_sentence_is_noticed() -> None:

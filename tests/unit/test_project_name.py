@@ -133,6 +133,9 @@ def test_what_runs_decides_and_then_what_is_kept() -> None:
     assert _choose("twin", "core", core=STOPPED) == "core"
     assert _choose("twin", "core", core=KEPT) == "core"
     assert _choose("twin", "core", core=KEPT, twin=KEPT) == "twin"
+    assert _choose("twin", "core", other=KEPT) == "twin", "no container of these files is in it"
+    others = Traces(volumes=True, others=("/srv/other/compose.yml",))
+    assert _choose("twin", "folder", "core", folder=others) == "twin"
 
 
 @pytest.mark.parametrize("trace", [RUNS, STOPPED, KEPT])

@@ -15,10 +15,11 @@ from quiesce.observed import Mount
 from quiesce.plan.draft_yaml import additions, draft, quoted
 from quiesce.plan.found import FoundFolder, FoundProbe, FoundServer, FoundService, FoundStack
 from quiesce.plan.found_servers import find_server
-from quiesce.plan.known_images import is_postgres, stores, url_of, why_never
+from quiesce.plan.known_images import is_postgres, is_system, stores, url_of, why_never
 from quiesce.plan.proposal import Entry, missing, propose
 
 DATA = "/var/lib/postgresql/data"
+TARGET = "/run/secrets/db-pw"
 
 
 def a_mount(source: str, target: str, *, writable: bool = True) -> Mount:
@@ -123,6 +124,12 @@ def test_any_text_survives_as_yaml(text: str, tmp_path: Path) -> None:
     assert read.volumes[0].purpose == text
 
 
+@pytest.mark.parametrize("text", ["true", "No", "on", "null", "~"])
+def test_a_text_that_yaml_takes_for_something_else_is_quoted(text: str) -> None:
+    """A folder may be called `on`."""
+    assert quoted(text) == f'"{text}"'
+
+
 @pytest.mark.parametrize("line_break", ["\n", "\r", "\x85", "\u2028"])
 def test_a_hostile_name_stays_a_comment(line_break: str) -> None:
     """A folder's name may contain what YAML takes for a line break; no key comes after it."""
@@ -168,17 +175,103 @@ def test_folders_that_are_no_data_are_not_listed() -> None:
     assert "docker.sock" not in said
 
 
+@pytest.mark.parametrize(
+    ("target", "way"),
+    [
+        ("/var/lib/postgresql", "by-dump"),
+        ("/var/lib/postgresql/data", "by-dump"),
+        ("/var/lib/postgresql/data/pg_wal", "by-dump"),
+        ("/etc/postgresql", ""),
+    ],
+)
+def test_a_volume_of_a_server_is_its_data_if_one_path_contains_the_other(
+    target: str, way: str
+) -> None:
+    """Its configuration is files."""
+    server = FoundServer("db", "app", ("app",), None, data="/var/lib/postgresql/data")
+    made = propose(found(a_service("db", a_mount("v", target), server=server)))
+    assert fields(made.volumes)["v"].get("backup", "") == way
+
+
+@pytest.mark.parametrize(
+    ("folder", "size"),
+    [
+        (FoundFolder("./d", "folder", files=1, bytes=999), ": 999 B in 1 file"),
+        (FoundFolder("./d", "folder", files=2, bytes=1000), ": 1.0 kB in 2 files"),
+        (FoundFolder("./d", "folder", files=2, bytes=10**6), ": 1.0 MB in 2 files"),
+        (FoundFolder("./d", "folder", files=2), ": size unknown"),
+        (FoundFolder("./d", "folder", bytes=2), ": size unknown"),
+    ],
+)
+def test_a_folder_is_listed_with_its_size(folder: FoundFolder, size: str) -> None:
+    """In decimal units, as the disk's maker counts."""
+    web = a_service("web", a_mount("/srv/d", "/d"))
+    (entry,) = propose(found(web, folders={"/srv/d": folder})).paths
+    assert entry.comments == (f"/d of web{size}",)
+
+
+def test_the_purpose_of_a_volume_is_the_path_that_most_services_have() -> None:
+    """An importer may have it elsewhere."""
+    services = [
+        a_service(name, a_mount("v", target))
+        for name, target in (("import", "/in"), ("web", "/media"), ("worker", "/media"))
+    ]
+    made = propose(found(*services))
+    assert fields(made.volumes)["v"]["purpose"] == "/media of import, web, worker"
+
+
+def test_keys_are_short_and_unique() -> None:
+    """A name of 63 characters, of which none fits into a key, and three of the same words."""
+    names = ("n" * 63, "日本", "my db", "my/db", "my*db")
+    made = propose(found(a_database(names=names)))
+    assert [entry.key for entry in made.databases] == [
+        "n" * 60,
+        "db",
+        "my-db",
+        "db-my-db",
+        "db-my-db-2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("needs", "order"),
+    [
+        ({"web": ("db",), "db": ()}, ("db", "web")),
+        ({"web": ("gone",), "db": ()}, ()),
+        ({"web": ("gone", "db"), "db": ()}, ("db", "web")),
+        ({"a": ("b",), "b": ("c",), "c": ("a",)}, ("c", "b", "a")),
+    ],
+)
+def test_an_order_is_proposed_if_a_service_needs_another(
+    needs: dict[str, tuple[str, ...]], order: tuple[str, ...]
+) -> None:
+    """One of a profile that is not active counts only if it runs; a circle is left to Compose."""
+    services = [a_service(name, depends_on=names) for name, names in needs.items()]
+    assert propose(found(*services, a_service("gone", active=False))).order == order
+    runs = a_service("runs", active=False, running=True)
+    assert propose(found(a_service("web", depends_on=("runs",)), runs)).order == ("runs", "web")
+
+
 def test_lines_to_add_are_those_that_are_missing() -> None:
     """By the database on its server, the volume and the folder, whatever they are called here."""
-    web = a_service("web", a_mount("old", "/a"), a_mount("new", "/b"), a_mount("/srv/d/x", "/d"))
-    folders = {"/srv/d/x": FoundFolder("./d/x", "folder")}
-    made = propose(found(web, a_database(names=("app", "more")), folders=folders))
-    lacking = missing(made, {("db", "app")}, {"old", "pgdata"}, ["/srv/d"])
-    assert [entry.key for entry in lacking.entries] == ["more", "new"]
+    web = a_service(
+        "web",
+        *(a_mount("old", "/a"), a_mount("new", "/b")),
+        *(a_mount("/srv/d/x", "/d"), a_mount("/srv/e", "/e"), a_mount("/srv/f", "/f")),
+    )
+    folders = {
+        "/srv/d/x": FoundFolder("./d/x", "folder"),
+        "/srv/e": FoundFolder("./e", "folder"),
+        "/srv/f": FoundFolder("./f", "folder"),
+    }
+    made = propose(found(web, a_database(names=("my app", "more")), folders=folders))
+    listed = ["/srv/d", "/srv/e"]
+    lacking = missing(made, {("db", "my app")}, {"old", "pgdata"}, listed)
+    assert [entry.key for entry in lacking.entries] == ["more", "new", "f"]
     text = additions(lacking)
     assert text.startswith("databases:\n")
     assert "volumes:\n  new: {" in text
-    assert additions(missing(lacking, {("db", "more")}, {"new"}, ["/srv/d"])) == ""
+    assert additions(missing(lacking, {("db", "more")}, {"new"}, [*listed, "/srv/f"])) == ""
 
 
 # ------------------------------------------------------------------------------- from the model
@@ -246,6 +339,27 @@ def test_a_password_file_is_found_behind_its_secret() -> None:
         assert server.password == expected
 
 
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ({"secrets": [{"source": "far"}, {"source": "pw", "target": "db-pw"}]}, "./pw.txt"),
+        ({"secrets": [{"source": "pw", "target": "/run/secrets/db-pw"}]}, "./pw.txt"),
+        ({"secrets": [{"source": "gone", "target": "db-pw"}]}, None),
+        ({"volumes": [{"type": "bind", "source": "/srv/app/f", "target": TARGET}]}, "./f"),
+        ({"volumes": [{"type": "volume", "source": "v", "target": TARGET}]}, None),
+        ({"volumes": [{"type": "bind", "source": "/srv/app/f", "target": "/other"}]}, None),
+        ({"secrets": None, "volumes": None}, None),
+    ],
+)
+def test_a_password_file_is_found_wherever_it_is_mounted(
+    where: dict[str, Any], expected: str | None
+) -> None:
+    """A secret may have another name in the service; a file may be mounted without one."""
+    server = a_server({"POSTGRES_PASSWORD_FILE": TARGET}, {}, **where)
+    assert server is not None
+    assert server.password == (("password_file", expected) if expected else None)
+
+
 def test_user_and_database_are_those_of_the_image() -> None:
     """The database is called as the user where nothing else is said; without a password with
     `trust`."""
@@ -255,23 +369,39 @@ def test_user_and_database_are_those_of_the_image() -> None:
     bitnami = a_server({"POSTGRESQL_USERNAME": "u", "POSTGRESQL_DATABASE": "d"}, {})
     assert bitnami is not None
     assert (bitnami.user, bitnami.databases) == ("u", ("d",))
+    secret = a_server({"POSTGRESQL_PASSWORD": "x"}, {"POSTGRESQL_PASSWORD": "$PW"}, ["PW"])
+    assert secret is not None
+    assert secret.password == ("password", "${PW}")
 
 
-def test_a_built_server_is_found_by_its_data() -> None:
+@pytest.mark.parametrize(
+    ("image", "targets", "environment", "data"),
+    [
+        ("mine-db", [DATA], {"POSTGRES_PASSWORD": "x"}, DATA),
+        ("mine-db", [DATA], {"POSTGRES_PASSWORD_FILE": "/x"}, DATA),
+        ("mine-db", [DATA], {"POSTGRES_HOST_AUTH_METHOD": "trust"}, DATA),
+        ("mine-db", [f"{DATA}/pg_wal", DATA], {"POSTGRES_PASSWORD": "x"}, DATA),
+        ("mine-db", [DATA], {}, None),
+        ("example/app", ["/data"], {"POSTGRES_PASSWORD": "x"}, None),
+        ("example/app", ["/data"], {"POSTGRES_HOST_AUTH_METHOD": "trust"}, None),
+        ("postgres:17", ["/data"], None, "/var/lib/postgresql"),
+    ],
+)
+def test_a_server_is_found_by_its_image_or_its_data(
+    image: str, targets: list[str], environment: dict[str, str] | None, data: str | None
+) -> None:
     """An image of one's own has any name; an application with the same variables has no data."""
-    has = {"POSTGRES_PASSWORD": "x"}
-    assert a_server(has, has, image="mine-db") is not None
-    web = find_server(
-        "web",
-        "example/app",
-        [a_mount("up", "/data")],
-        service={"environment": has},
+    server = find_server(
+        "db",
+        image,
+        [a_mount(f"v{number}", target) for number, target in enumerate(targets)],
+        service={"environment": environment},
         written={},
         secrets={},
         defined=(),
         shown=str,
     )
-    assert web is None
+    assert (server and server.data) == data
 
 
 def a_mariadb(environment: Mapping[str, str], **changed: Any) -> FoundServer | None:
@@ -325,6 +455,9 @@ def test_images_and_paths_are_known() -> None:
         "",
     ]
     assert why_never("/logbook") == why_never("/cachet") == ""
+    assert why_never("/var/cache/nginx/x") == why_never("/tmp/x") == "cache"
+    system = ("/", "/etc", "/usr/share/x", "/etc2", "/srv/etc")
+    assert [is_system(path) for path in system] == [True, True, True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -356,7 +489,7 @@ def test_anonymous_volumes_of_caches_are_excluded_and_others_left_to_the_person(
     assert 'exclude_volumes: ["redis:/data"]' in text
     assert loaded(text, tmp_path).excluded_volumes == ("redis:/data",)
     assert "# - app:/state is an anonymous volume" in text
-    assert 'exclude_volumes: ["redis:/data"]' in additions(proposal)
+    assert additions(proposal).count('exclude_volumes: ["redis:/data"]') == 1
     assert additions(missing(proposal, (), (), (), excluded=("redis:/data",))) == ""
 
 

@@ -62,6 +62,14 @@ def _starts(nodes: tuple[s.Node, ...]) -> list[str]:
     ]
 
 
+def _one_alone(name: str) -> Plan:
+    """A plan that stops and starts this service, and none that depends on it."""
+    units = tuple(unit for unit in _world(BEFORE).running if unit.service == name)
+    stop, start = s.StopServices(units, 60.0, ""), s.StartServices(units, 60.0, "")
+    window = s.Bracket("services stopped", (stop,), (), always=(start,))
+    return replace(_plan(), nodes=(window,))
+
+
 ALL_DOWN: dict[str, UnitState] = dict.fromkeys(
     ("db", "redis", "backend", "frontend", "proxy"), "exited"
 )
@@ -97,6 +105,9 @@ def test_who_ran_on_shows_that_nothing_was_started_again() -> None:
     seen = _world(BEFORE, **stopped, redis="exited")  # type: ignore[arg-type]
     assert _starts(with_all_that_ran(STACK, seen, plan, _in_window(plan)))[0] == "redis"
     assert "db" not in _starts(with_all_that_ran(STACK, seen, plan, _in_window(plan)))
+    alone = _with_running(_one_alone("redis"), _world(BEFORE))
+    seen = _world(BEFORE, redis="exited", db="exited")
+    assert _starts(with_all_that_ran(STACK, seen, alone, _in_window(alone))) == ["redis"]
 
 
 def test_data_is_put_back_on_servers_that_run() -> None:

@@ -89,9 +89,12 @@ def test_what_belongs_to_no_source_counts() -> None:
     more = (
         Member("g", "globals", "db", "databases/globals.sql", 70, ""),
         Member("s", "stack", "", "stack/stack.yaml", 30, ""),
+        # A service may have the name that a volume has.
+        Member("o", "globals", "backend-media", "databases/globals-other.sql", 100, ""),
     )
     made = replace(made, manifest=replace(made.manifest, members=(*made.manifest.members, *more)))
-    assert needs(ONE_VOLUME, [made], Sizes()).least == 1100
+    assert needs(ONE_VOLUME, [made], Sizes()).least == 1200
+    assert needs(ONE_VOLUME, [made, made], Sizes()).least == 1200
 
 
 @pytest.mark.parametrize(
@@ -114,6 +117,8 @@ def test_growth_is_no_more_than_what_came() -> None:
     sizes = Sizes(volumes={"backend-media": 2 * MB})
     assert needs(ONE_VOLUME, [the_set(600, 3)], sizes).about <= (2 * MB + 600) * 1.2
     assert needs(ONE_VOLUME, [the_set(600, 0)], sizes).about == int((2 * MB + 600) * 1.2)
+    empty = Sizes(volumes={"backend-media": 0})
+    assert needs(ONE_VOLUME, [the_set(600, 0)], empty).about == 720
 
 
 def test_without_a_set_sizes_are_the_most_and_a_tenth_the_least() -> None:
@@ -132,6 +137,8 @@ def test_an_encrypted_set_needs_its_largest_part_twice() -> None:
     assert (encrypted.least, encrypted.about) == (plain.least + 1000, plain.about + 1200)
     spooled = needs(replace(new, spooled=True), [a_set()], Sizes())
     assert (spooled.least, spooled.about) == (plain.least, plain.about + 1200)
+    unknown = needs(replace(new, encrypted=True), [], Sizes())
+    assert (unknown.least, unknown.about) == (0, 0)
 
 
 def a_plan(**fields: object) -> Plan:
@@ -152,6 +159,26 @@ def test_the_set_is_the_one_in_the_plan() -> None:
     own = a_stack(recipients=Recipients(age=("age1x",)))
     assert room.new_set(own, a_plan(recipients=own.recipients)) == replace(found, encrypted=True)
     assert room.default_set(a_stack(), a_world()) == found
+    lacking = a_world(missing_volumes=["redis-data"])
+    assert room.default_set(a_stack(), lacking).volumes == volumes[1:]
+
+
+def test_another_set_like_one_is_cold_if_that_is() -> None:
+    """It is compared with sets of its own kind."""
+    for made, cold in ((a_set(), False), (a_cold_set(), True)):
+        new = room.set_like(made)
+        assert (new.kind, new.cold, new.encrypted) == ("full", cold, False)
+        assert {*new.databases, *new.volumes} == set(made.manifest.sources)
+
+
+def test_only_databases_that_are_there_have_a_size() -> None:
+    """One that is to be created has none, and a server that is down says nothing."""
+    for world in (a_world({"db": "exited"}), a_world(missing_databases=["rulesdb", "memorydb"])):
+        assert room.database_sizes(world) == Sizes()
+    assert room.database_sizes(a_world()).databases == {
+        "rulesdb": 10_000_000,
+        "memorydb": 10_000_000,
+    }
 
 
 @pytest.mark.parametrize("key", [("age1x",), ()])
@@ -171,6 +198,8 @@ def test_sizes_are_measured_where_they_matter() -> None:
     roomy, tight = a_world(), replace(a_world(), free_bytes=10 * MB)
     assert room.to_measure(stack, new, [made], roomy) == {"backend-static"}
     assert room.to_measure(stack, new, [made], tight) == set(new.volumes)
+    little = replace(a_world(), free_bytes=room.LITTLE)
+    assert room.to_measure(stack, ONE_VOLUME, [the_set(1, 1)], little) == set()
     large = the_set(10**12, 10**12)
     assert room.to_measure(stack, ONE_VOLUME, [large], roomy) == {"backend-media"}
 
@@ -206,3 +235,36 @@ def test_check_says_the_same(free: int, level: str) -> None:
     assert found.level == level
     assert "the next set needs about 1.2 KiB, judging by core-1" in found.fact
     assert bool(found.hint) == (level != "ok")
+
+
+@pytest.mark.parametrize(
+    ("about", "unknown", "said"),
+    [
+        (OWN, ("media",), "it is unknown how much"),
+        (OWN, (), "needs about 320.0 KiB, judging by"),
+        (OWN + 1, ("media",), "; the size of media is unknown"),
+    ],
+)
+def test_check_says_that_it_knows_nothing_only_if_that_is_so(
+    about: int, unknown: tuple[str, ...], said: str
+) -> None:
+    """Without any earlier set, and without sizes."""
+    found = room.room_finding(Expected(OWN, about, "", unknown), 1 << 30, BACKUPS)
+    assert said in found.fact
+    assert ("needs about" in found.fact) == ("unknown how" not in said)
+
+
+def test_what_fits_to_the_byte_is_not_refused() -> None:
+    """By a restore."""
+    room.refuse_short("it", 1000, 1000, "", "")
+    with pytest.raises(RequestError, match="it needs"):
+        room.refuse_short("it", 1000, 999, "", "")
+
+
+def test_a_safety_set_beside_what_is_unpacked_needs_room_for_both() -> None:
+    """Up to the byte; the hint says what needs less."""
+    needed = Expected(1000, 1200, "core-1")
+    room.require_room_beside(needed, 500, "core-2", 1500, BACKUPS)
+    with pytest.raises(RequestError, match="core-2 and making a safety set") as refused:
+        room.require_room_beside(needed, 500, "core-2", 1499, BACKUPS)
+    assert "--safety-first" in refused.value.hint

@@ -62,6 +62,7 @@ def test_words_become_cron_expressions(text: str) -> None:
         ("*/0 * * * * full", "'*/0' is not a valid minute"),
         ("5/2 * * * * full", "has a step but no range"),
         ("0 2 * * full", "is not a valid weekday|does not name"),
+        ("0 2 full", "'0' is not a cron expression"),
         ("0 2 * * * ; rm full", "is unexpected"),
     ],
 )
@@ -117,10 +118,11 @@ def test_a_daily_time_was_due_within_the_last_day(minute: int, hour: int, now: d
 
 def test_what_is_done_is_a_task_of_inv() -> None:
     """Kinds, names and tasks."""
-    calls = {text: arguments(parse(f"daily {text}")) for text in ("data", "verify", "a,b")}
+    calls = {text: arguments(parse(f"daily {text}")) for text in ("data", "verify", "a", "a,b")}
     assert calls == {
         "data": ("backup", "--data-only"),
         "verify": ("verify", "--all"),
+        "a": ("backup", "--only", "a"),
         "a,b": ("backup", "--only", "a,b"),
     }
 

@@ -207,3 +207,13 @@ def test_who_was_taken_out_of_the_stack_is_owed_nothing(tmp_path: Path) -> None:
     assert world.runtime.running == {"db", "backend", "frontend", "proxy"}
     assert "service redis has no container" in world.sink.warned
     assert "wait:redis" not in world.runtime.calls
+
+
+def test_units_that_start_one_after_another_are_one_call() -> None:
+    """Each call looks at all containers first. Those that start together are another call."""
+    a, b, c, d, e = a_world().running
+    assert handlers._calls([(a,), (b,), (c, d), (e,)]) == [
+        (False, (a, b)),
+        (True, (c, d)),
+        (False, (e,)),
+    ]

@@ -16,7 +16,7 @@ from quiesce.adapters import sqlite
 from quiesce.adapters.volumes.sqlite_files import check_archived
 from quiesce.errors import QuiesceError
 from quiesce.model import SqliteRecord
-from quiesce.plan.sqlite import new_problems, summary, without_excluded_parts
+from quiesce.plan.sqlite import summary
 
 #: Each check is a process.
 pytestmark = pytest.mark.thorough
@@ -260,28 +260,6 @@ def test_copies_leave_room_for_others(tmp_path: Path, monkeypatch: pytest.Monkey
         assert found(tmp_path, file)["app.db"].unchecked == said
 
 
-GOOD = SqliteRecord("a", 1, {"t": 1})
-
-
-@pytest.mark.parametrize(
-    ("recorded", "now", "wrong"),
-    [
-        (GOOD, GOOD, ()),
-        (GOOD, None, ("a is not an SQLite database",)),
-        (GOOD, SqliteRecord("a", 1, {}, ("page 3 is broken",)), ("a: page 3 is broken",)),
-        (GOOD, SqliteRecord("a", 1, {"t": 2}), ("a has other rows than recorded",)),
-        (GOOD, SqliteRecord("a", 1, {}, unchecked="too old"), ()),
-        (SqliteRecord("a", 1, {}, ("was broken",)), None, ()),
-        (SqliteRecord("a", 1, {}, unchecked="too old"), None, ()),
-    ],
-)
-def test_a_later_check_is_compared_with_the_recorded_one(
-    recorded: SqliteRecord, now: SqliteRecord | None, wrong: tuple[str, ...]
-) -> None:
-    """Only what was good can become worse."""
-    assert new_problems([recorded], [now] if now else []) == wrong
-
-
 def test_no_copy_is_made_of_anything_else(tmp_path: Path) -> None:
     """Not even for a moment: files of a volume can be as large as the disk."""
     tree = tmp_path / "tree"
@@ -325,14 +303,3 @@ def test_a_file_that_a_journal_names_stays(tmp_path: Path, *, shortened: bool) -
     one = found(tmp_path, archive(tree, tmp_path / "0.tar"))["app.db"]
     assert precious.exists()
     assert "several databases" in one.unchecked
-
-
-@pytest.mark.parametrize(
-    ("pattern", "good"),
-    [("*.db-wal", False), ("**/*-journal", False), ("cache", True), ("*-shm", True)],
-)
-def test_a_database_without_its_log_is_not_called_good(pattern: str, *, good: bool) -> None:
-    """Its last transactions may be in what is left out. The shared memory holds none."""
-    (one,) = without_excluded_parts([SqliteRecord("app.db", 4096, {"a": 1})], [pattern])
-    assert one.is_good is good
-    assert good or "last transactions" in one.unchecked

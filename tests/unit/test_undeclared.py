@@ -271,6 +271,8 @@ def test_a_set_says_what_it_lacks_and_what_it_claims() -> None:
     folder = replace(first, key="photos", name="/srv/photos")
     with_path = replace(made.manifest, volumes=(folder, *others))
     assert coverage.what_it_covers(with_path).endswith("and path photos")
+    empty = a_set(databases=(), volumes=()).manifest
+    assert coverage.what_it_covers(empty) == "nothing"
     assert f"The set shows {covered} as of one moment." in text
     shown = str(views.backup_done(replace(made, manifest=lacking)))
     assert "NOT in the set: database stray" in shown
@@ -278,6 +280,14 @@ def test_a_set_says_what_it_lacks_and_what_it_claims() -> None:
     assert "NOT complete" in str(
         views.sets([replace(made, manifest=lacking)], made.manifest.created_at, None, ())
     )
+
+
+@pytest.mark.parametrize(("count", "more"), [(1, ""), (5, ""), (6, ", and 1 more")])
+def test_a_message_names_five_and_counts_the_others(count: int, more: str) -> None:
+    """A stack without a stack.yaml may have hundreds."""
+    found = [replace(STRAY, name=f"s{number}") for number in range(count)]
+    named = ", ".join(f"database s{number}" for number in range(min(count, 5)))
+    assert coverage.undeclared_words(found) == named + more
 
 
 WHOLE = RestoreRequest()

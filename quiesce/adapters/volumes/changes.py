@@ -123,7 +123,7 @@ def parse_listing(lines: Iterable[bytes]) -> Iterator[Listed]:
         if kind in _SEPARATORS:
             names, target = _split_link(name, _SEPARATORS[kind])
         elif kind == b"d":
-            names = [name.rstrip(b"/") or b"."]
+            names = [name.rstrip(b"/")]
         yield Listed(
             type=kind,
             size=int(size) if b"," not in size else 0,
