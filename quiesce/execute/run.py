@@ -53,10 +53,12 @@ class DowntimeMeter:
 
     def stopping(self, service: str, at: float) -> None:
         self._stopped.setdefault(service, at)
+        self._back.pop(service, None)
 
     def healthy(self, service: str, at: float) -> None:
         if service in self._stopped:
-            self._back[service] = at
+            # A plan may wait again for a service that runs already.
+            self._back.setdefault(service, at)
 
     def result(self) -> Downtime:
         """Return the downtimes, without services that are still down."""

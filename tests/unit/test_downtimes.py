@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from quiesce.app.outlook import with_downtime
-from quiesce.model import Stack
+from quiesce.execute.run import DowntimeMeter
+from quiesce.model import Downtime, Stack
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.expected import Expected
 from quiesce.plan.outlook import Outlook, last
@@ -103,3 +104,19 @@ def test_nothing_known_is_nothing_said() -> None:
         "the set needs about 2.0 MiB; 3.0 MiB is free",
         "judging by the size of the data; the size of media is unknown",
     )
+
+
+def test_a_service_is_back_when_it_was_first_healthy_again() -> None:
+    """A restore waits again for what it has started; only another stop counts anew."""
+    meter = DowntimeMeter()
+    for service, at in (("web", 10.0), ("db", 11.0)):
+        meter.stopping(service, at)
+    meter.healthy("web", 12.0)
+    meter.healthy("web", 14.0)
+    meter.healthy("other", 99.0)
+    assert meter.result() == Downtime(2.0, {"web": 2.0})
+    meter.stopping("web", 20.0)
+    assert meter.result() == Downtime(0.0, {})
+    meter.healthy("web", 21.0)
+    meter.healthy("db", 13.5)
+    assert meter.result() == Downtime(11.0, {"web": 11.0, "db": 2.5})
