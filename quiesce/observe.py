@@ -66,12 +66,16 @@ def _why_not(name: str, services: tuple[Service, ...], kind: str) -> tuple[str, 
 
 
 def on_same_disk(folder: Path, other: Path | None) -> bool:
-    """Whether two folders of this machine are known to be on one file system."""
-    if other is None or not other.exists():
+    """Whether two folders of this machine are known to be on one file system. An ordinary user may
+    not look into the folders of an engine."""
+    if other is None:
         return False
     while not folder.exists():
         folder = folder.parent
-    return folder.stat().st_dev == other.stat().st_dev
+    try:
+        return folder.stat().st_dev == other.stat().st_dev
+    except OSError:
+        return False
 
 
 def free_bytes(folder: Path) -> int:

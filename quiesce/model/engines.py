@@ -105,7 +105,7 @@ _ALL = (
         user="root",
         own=("information_schema", "mysql", "performance_schema", "sys"),
         suffix=".sql.zst",
-        capabilities=frozenset({"snapshots", "globals"}),
+        capabilities=frozenset({"snapshots", "globals", "copies"}),
     ),
 )
 #: Every engine that has a driver, by its name in `stack.yaml`. Other modules use the functions

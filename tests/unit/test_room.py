@@ -268,3 +268,11 @@ def test_a_safety_set_beside_what_is_unpacked_needs_room_for_both() -> None:
     with pytest.raises(RequestError, match="core-2 and making a safety set") as refused:
         room.require_room_beside(needed, 500, "core-2", 1499, BACKUPS)
     assert "--safety-first" in refused.value.hint
+
+
+def test_a_disk_that_may_not_be_looked_at_is_not_known_to_be_the_same(tmp_path: Path) -> None:
+    """As for an ordinary user and the volumes of an engine; a folder may be still to be made."""
+    assert on_same_disk(tmp_path / "backups", tmp_path)
+    assert not on_same_disk(tmp_path, None)
+    assert not on_same_disk(tmp_path, tmp_path / "gone" / "_data")
+    assert not on_same_disk(tmp_path, Path("/proc"))
