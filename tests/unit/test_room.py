@@ -11,6 +11,7 @@ import pytest
 from quiesce.errors import RequestError
 from quiesce.execute import journal
 from quiesce.model import BackupSet, Member, OffsiteStore, Recipients, VolumeRecord
+from quiesce.observe import on_same_disk
 from quiesce.plan import expected, room
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.cold import plan_cold
