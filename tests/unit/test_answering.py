@@ -18,6 +18,7 @@ from quiesce.plan.services import plan_up
 from tests.fakes.databases import FakeDatabase, FakeDatabases
 from tests.fakes.runtime import FakeRuntime
 from tests.support.builders import RUN, a_stack, a_world
+from tests.unit.report_samples import Watch
 from tests.unit.test_service_handlers import Sink
 
 
@@ -192,3 +193,33 @@ def test_only_what_was_checked_is_called_healthy() -> None:
     assert "running, login refused: db" in _up_words(plan, {"db"})
     healthy = plan_up(a_stack(), world, RUN, ())
     assert _up_words(healthy, ()) == "up and healthy"
+
+
+@pytest.mark.parametrize(
+    ("each", "expected"),
+    [
+        (30.0, [("answer", 200.0), ("entry point", 60.0), ("answer", 140.0)]),
+        (90.0, [("answer", 200.0), ("entry point", 60.0), ("answer", 20.0)]),
+        (160.0, [("answer", 200.0), ("entry point", 40.0), ("answer", 0.0)]),
+        (250.0, [("answer", 200.0), ("entry point", 0.0), ("answer", 0.0)]),
+    ],
+)
+def test_each_wait_gets_the_time_that_is_left(
+    world: World, monkeypatch: pytest.MonkeyPatch, each: float, expected: list[tuple[str, float]]
+) -> None:
+    """An entry point that goes on for ever takes a minute at most."""
+    watch, asked = Watch(seconds=1000.0), list[tuple[str, float]]()
+    world.run.ports = replace(world.run.ports, clock=watch)
+
+    def noted(what: str, answer: str) -> Any:
+        def call(_: object, seconds: float, *__: object) -> str:
+            asked.append((what, seconds))
+            watch.advance(each)
+            return answer
+
+        return call
+
+    monkeypatch.setattr(world.databases, "await_answer", noted("answer", ""))
+    monkeypatch.setattr(world.runtime, "await_entry_point", noted("entry point", "initdb"))
+    wait_until_up(world.run, world.units("db"), 200.0)
+    assert asked == expected
