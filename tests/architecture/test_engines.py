@@ -78,6 +78,7 @@ def test_nothing_decides_by_the_name_of_an_engine() -> None:
     assert [breach for source in sources() for breach in breaches_of_engines(source)] == []
 
 
+@pytest.mark.thorough
 def test_drivers_are_imported_at_the_seam_only() -> None:
     """So that a further engine is one package and one row."""
     assert [breach for source in sources() for breach in breaches_of_drivers(source)] == []

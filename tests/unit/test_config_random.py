@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -84,6 +85,7 @@ def _problems(file: Path) -> tuple[Problem, ...]:
     return ()
 
 
+pytestmark = pytest.mark.thorough
 patient = settings(
     deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), database=None
 )

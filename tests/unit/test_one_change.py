@@ -53,6 +53,7 @@ def inv(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
                           stdin=subprocess.DEVNULL, check=False)  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "arguments",
     [

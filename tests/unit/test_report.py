@@ -154,6 +154,7 @@ def test_the_locale_c_is_no_obstacle() -> None:
 # ---------------------------------------------------------------------- readers that are not there
 
 
+@pytest.mark.thorough
 def test_a_reader_that_leaves_ends_nothing() -> None:
     """`inv backups | head -1`: no traceback, and the exit code is the command's own."""
     reading, writing = os.pipe()
