@@ -167,33 +167,6 @@ def test_a_second_restore_does_not_lose_what_the_first_one_replaced(counting: Co
         assert marks(counting) == {word}
 
 
-def test_a_safety_set_that_cannot_fit_is_known_before_anything_stops(counting: Counting) -> None:
-    """Exit 2 with the numbers; the order that was usual before is offered, and works as it did."""
-    mount(counting, ROOMY, again=True)
-    grow(counting)
-    assert counting.inv("backup").returncode == 0
-    mark(counting, "live")
-    first = counting.sets()[0].name
-    fill(counting, 1_500_000)
-    with counting.session().observed() as (_, seen):
-        before = {unit.id for unit in seen.running}
-    refused = counting.inv("restore", "--file", first, "--yes")
-    assert refused.returncode == 2, refused.stdout + refused.stderr
-    assert "making a safety set of what it replaces" in refused.stderr
-    assert "only 1" in refused.stderr
-    assert "--safety-first" in refused.stderr.partition("HINT:")[2]
-    with counting.session().observed() as (_, seen):
-        assert {unit.id for unit in seen.running} == before
-    failed = counting.inv("restore", "--file", first, "--safety-first", "--yes")
-    assert failed.returncode == 3, failed.stdout + failed.stderr
-    assert marks(counting) == {"live"}
-    mount(counting, ROOMY, again=True)
-    done = counting.inv("restore", "--file", first, "--safety-first", "--yes")
-    assert done.returncode == 0, done.stderr
-    assert marks(counting) == {"in the set"}
-    require_kept(counting, {})
-
-
 def test_what_a_full_disk_left_is_not_removed_by_any_task(counting: Counting) -> None:
     """Not by a backup, a prune or another restore's end."""
     assert restored_on_a_full_disk(counting, "kept").returncode == 4
@@ -258,4 +231,32 @@ def test_undo_works_after_a_kill_between_the_start_and_the_seal(
     undone = counting.inv("undo-restore", "--yes")
     assert undone.returncode == 0, undone.stderr
     assert marks(counting) == {f"killed {when}"}
+    require_kept(counting, {})
+
+
+def test_a_safety_set_that_cannot_fit_is_known_before_anything_stops(counting: Counting) -> None:
+    """Exit 2 with the numbers; the other order is offered, and works. The last test here: from its
+    backup on, the size of the database is known."""
+    mount(counting, ROOMY, again=True)
+    grow(counting)
+    assert counting.inv("backup").returncode == 0
+    mark(counting, "live")
+    first = counting.sets()[0].name
+    fill(counting, 1_500_000)
+    with counting.session().observed() as (_, seen):
+        before = {unit.id for unit in seen.running}
+    refused = counting.inv("restore", "--file", first, "--yes")
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    assert "making a safety set of what it replaces" in refused.stderr
+    assert "only 1" in refused.stderr
+    assert "--safety-first" in refused.stderr.partition("HINT:")[2]
+    with counting.session().observed() as (_, seen):
+        assert {unit.id for unit in seen.running} == before
+    failed = counting.inv("restore", "--file", first, "--safety-first", "--yes")
+    assert failed.returncode == 3, failed.stdout + failed.stderr
+    assert marks(counting) == {"live"}
+    mount(counting, ROOMY, again=True)
+    done = counting.inv("restore", "--file", first, "--safety-first", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert marks(counting) == {"in the set"}
     require_kept(counting, {})
