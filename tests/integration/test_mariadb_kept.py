@@ -165,3 +165,28 @@ def test_a_dump_that_a_restore_would_refuse_is_no_backup(
     with pytest.raises(QuiesceError, match="the dump of database kept_db could not be restored"):
         admin.dump(database, "full", tmp_path, "d.sql.zst", nothing)
     assert [*tmp_path.glob("*.zst*")] == []
+
+
+@pytest.mark.parametrize("charset", ["latin1", "utf8mb4", "ascii", "ucs2", "sjis", "binary"])
+@pytest.mark.parametrize("default", ["latin1", "utf8mb4"])
+def test_a_table_is_read_whatever_its_character_set_and_that_of_the_server(
+    server: MariaDbServer, admin: MariaDbAdmin, database: Database, tmp_path: Path,
+    charset: str, default: str,
+) -> None:  # fmt: skip
+    """A server without a configuration has latin1; numbers, text, times and NULL are in one row."""
+    before = server.run("SELECT @@GLOBAL.character_set_server")[0][0]
+    server.run(f"SET GLOBAL character_set_server = {default}")
+    try:
+        server.run(
+            "CREATE TABLE mixed (id int PRIMARY KEY, v varchar(20), w char(3) CHARACTER SET latin1,"
+            f" t time, n text) CHARACTER SET {charset};"
+            "INSERT INTO mixed VALUES (1, 'one', 'a', '10:00', NULL), (2, NULL, 'b', NULL, 'x')",
+            database.name,
+        )
+        record = loaded(admin, database, tmp_path)
+    finally:
+        server.run(f"SET GLOBAL character_set_server = {before}")
+    assert differences(record, admin.contents(database, SIDE, ALGORITHM)) == ()
+    server.run("UPDATE mixed SET v = 'onf' WHERE id = 1", SIDE)
+    (wrong,) = differences(record, admin.contents(database, SIDE, ALGORITHM))
+    assert "mixed" in wrong

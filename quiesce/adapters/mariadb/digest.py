@@ -33,7 +33,9 @@ def digest_tables(session: Session, name: str, shape: Shape) -> tuple[TableRecor
 def digest_table(session: Session, name: str, table: Table) -> TableRecord:
     """Return rows and digest of one table."""
     columns = [column for column in table.columns if not column.generated or column.period]
-    items = ", ',', ".join([*map(_item, columns), *_period(table)]) or "''"
+    # Bytes only: text would have the character set of a column or of the server's defaults, and
+    # not all of these can be concatenated.
+    items = ", _binary',', ".join([*map(_item, columns), *_period(table)]) or "_binary''"
     where = f"{identifier(name)}.{identifier(table.name)}{_history(table)}"
     half = "coalesce(sum(cast(conv(substr(h, %d, 16), 16, 10) as unsigned)), 0)"
     query = (
@@ -78,7 +80,7 @@ def _period(table: Table) -> tuple[str, ...]:
     """Return what identifies the versions of a row, if the table's columns do not."""
     if not table.versioned or any(column.period for column in table.columns):
         return ()
-    return ("cast(row_start as char)", "cast(row_end as char)")
+    return ("cast(cast(row_start as char) as binary)", "cast(cast(row_end as char) as binary)")
 
 
 def _item(column: Column) -> str:
@@ -89,4 +91,4 @@ def _item(column: Column) -> str:
         text = f"cast({name} as char character set ascii)"
     else:
         text = f"md5({name})"
-    return f"ifnull({text}, '-')"
+    return f"ifnull(cast({text} as binary), _binary'-')"
