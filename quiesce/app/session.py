@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,14 +113,7 @@ class Session:
             return None
         with (
             run_reports.reported(self.stack, run_id, task, self.clock, self.reporter) as account,
-            changing(
-                self.stack,
-                run_id,
-                task,
-                self.clock.now(),
-                lambda: self.connect(run_id),
-                wait=self.options.wait,
-            ) as work,
+            self.changing(task, run_id) as work,
         ):
             if work.settled:
                 account.facts["recovered"] = list(work.settled)
@@ -195,6 +188,22 @@ class Session:
                 details=problems[1:],
             )
 
+    def changing(
+        self, task: str, run: str = "", *, recover: bool = True
+    ) -> AbstractContextManager[Changing]:
+        """Lock the instance for this task and recover dead runs first, around a block; see
+        `run.changing`. `run` is the id to use, if there is one already."""
+        named = run or self.new_run_id()
+        return changing(
+            self.stack,
+            named,
+            task,
+            self.clock.now(),
+            lambda: self.connect(named),
+            wait=self.options.wait,
+            recover=recover,
+        )
+
     def change_sets(
         self,
         task: str,
@@ -212,14 +221,7 @@ class Session:
             return False
         with (
             run_reports.reported(self.stack, run, task, self.clock, self.reporter) as account,
-            changing(
-                self.stack,
-                run,
-                task,
-                self.clock.now(),
-                lambda: self.connect(run),
-                wait=self.options.wait,
-            ) as work,
+            self.changing(task, run) as work,
         ):
             plan = planner(work.ports, run)
             if asked := question():

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from quiesce.app import notify, sandbox
 from quiesce.app.backups_folder import lock_file, runs_folder
 from quiesce.app.leftovers import require_nothing_left
-from quiesce.app.run import changing, journalled
+from quiesce.app.run import journalled
 from quiesce.app.session import Session
 from quiesce.app.wiring import open_store
 from quiesce.errors import RecoveryPending, RequestError
 from quiesce.execute import journal, lock, pending
 from quiesce.model import Stack
 from quiesce.report import UnfinishedRun
-
-if TYPE_CHECKING:
-    pass
 
 
 def _remove_copies(
@@ -43,16 +38,7 @@ def run_recover(
         ]
         session.reporter.text("".join(f"{line}\n" for line in lines or ["nothing to recover"]))
         return
-    run = session.new_run_id()
-    with changing(
-        session.stack,
-        run,
-        "recover",
-        session.clock.now(),
-        lambda: session.connect(run),
-        wait=session.options.wait,
-        recover=False,
-    ) as work:
+    with session.changing("recover", recover=False) as work:
         settled = work.recover()
         work.remove_own_project_lock()
         # Last, so that a copy that cannot be removed does not keep services down.

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from quiesce.app.backups_folder import runs_folder
 from quiesce.app.outlook import with_downtime
-from quiesce.app.run import changing
 from quiesce.app.run_reports import checked_note
 from quiesce.app.session import Session
 from quiesce.commands.restore import run_restore
@@ -86,13 +85,5 @@ def _steps(plan: Plan) -> tuple[Step, ...]:
 
 
 def _try_to_make_it(session: Session) -> None:
-    run = session.new_run_id()
-    with changing(
-        session.stack,
-        run,
-        "undo-restore",
-        session.clock.now(),
-        lambda: session.connect(run),
-        wait=session.options.wait,
-    ):
+    with session.changing("undo-restore"):
         pass  # what is pending is done first

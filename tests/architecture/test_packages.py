@@ -18,9 +18,7 @@ PUBLIC: Mapping[str, frozenset[str]] = {
         "runtime discovery engine sandbox_model helper_container exec_stream copy_files".split()
     ),
     "host": frozenset("runtime project orphans embedded_postgres".split()),
-    "postgres": frozenset(
-        "admin session catalog client_args dump_toc lock_monitor sql_reader".split()
-    ),
+    "postgres": frozenset("admin session catalog client_args dump_toc sql_reader".split()),
     "mariadb": frozenset({"admin"}),
     "volumes": frozenset("io helper direct".split()),
     "sets": frozenset("local offsite crypt signing".split()),

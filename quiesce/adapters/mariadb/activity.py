@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Sequence
 
+from quiesce.adapters.lock_watch import LockWatch
 from quiesce.adapters.mariadb.session import Session, own_sessions
-from quiesce.errors import QuiesceError
 from quiesce.observed import ExternalSession
 from quiesce.ports import BlockedAnotherSession
-
-PAUSE_SECONDS = 0.25
 
 _SESSIONS = """
 SELECT id, db, user, command = 'Sleep' AND time_ms > %s
@@ -36,49 +33,22 @@ def external_sessions(
     )
 
 
-class Watch:
-    """Watches one database, in a separate thread and session, until `stop`. `release` is called
-    when another session has waited for longer than `patience` seconds for a table's metadata.
+def watch_locks(
+    session: Session, key: str, name: str, patience: float, release: Callable[[Session], object]
+) -> LockWatch[Session]:
+    """Watch database `name` with this session. `release` is called when another session has waited
+    for longer than `patience` seconds for a table's metadata."""
 
-    `problem` names that session.
-    """
+    def blocked(session: Session) -> BlockedAnotherSession | None:
+        found = session.rows(_WAITING, [name, patience * 1000])
+        if not found:
+            return None
+        number, user, query = found[0]
+        return BlockedAnotherSession(
+            f"session {number} of user {user} waited for more than {patience:g} seconds while "
+            f"{key} was dumped, so the dump was cancelled",
+            "change the tables at another time, or raise lock_patience",
+            details=(f"it waits to run: {' '.join(str(query).split())}",),
+        )
 
-    def __init__(
-        self,
-        open_one: Callable[[], Session],
-        key: str,
-        name: str,
-        patience: float,
-        release: Callable[[Session], None],
-    ) -> None:
-        self.problem: BlockedAnotherSession | None = None
-        self._key, self._name, self._patience = key, name, patience
-        self._release = release
-        self._done = threading.Event()
-        self._session = open_one()
-        self._thread = threading.Thread(target=self._look, name=f"locks {key}", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop watching. Has no effect if it has stopped already."""
-        self._done.set()
-        self._thread.join()
-        self._session.close()
-
-    def _look(self) -> None:
-        try:
-            while not self._done.wait(PAUSE_SECONDS):
-                found = self._session.rows(_WAITING, [self._name, self._patience * 1000])
-                if found:
-                    number, user, query = found[0]
-                    self.problem = BlockedAnotherSession(
-                        f"session {number} of user {user} waited for more than "
-                        f"{self._patience:g} seconds while {self._key} was dumped, so the dump was "
-                        "cancelled",
-                        "change the tables at another time, or raise lock_patience",
-                        details=(f"it waits to run: {' '.join(str(query).split())}",),
-                    )
-                    self._release(self._session)
-                    return
-        except QuiesceError:
-            return  # the server is down, and the locks are released
+    return LockWatch(session, key, blocked, release)

@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from quiesce.adapters.files import write_synced
+from quiesce.adapters.lock_watch import LockWatch
 from quiesce.adapters.mariadb import catalog, create, exchange, probe
-from quiesce.adapters.mariadb.activity import Watch, external_sessions
+from quiesce.adapters.mariadb.activity import external_sessions, watch_locks
 from quiesce.adapters.mariadb.digest import ALGORITHM, digest_tables
 from quiesce.adapters.mariadb.dump import complete
 from quiesce.adapters.mariadb.errors import SessionError
@@ -25,8 +26,8 @@ from quiesce.adapters.mariadb.made import existing, remove_mark
 from quiesce.adapters.mariadb.objects import read_objects
 from quiesce.adapters.mariadb.rehearsal import problems_of
 from quiesce.adapters.mariadb.rights import missing_for_restore, read_rights
-from quiesce.adapters.mariadb.servers import Servers, one_per_server, server_of
-from quiesce.adapters.mariadb.session import identifier
+from quiesce.adapters.mariadb.servers import Servers
+from quiesce.adapters.mariadb.session import Session, identifier
 from quiesce.adapters.mariadb.shell import shell
 from quiesce.adapters.mariadb.users import (
     create_users,
@@ -35,6 +36,7 @@ from quiesce.adapters.mariadb.users import (
     read_users,
     write_users,
 )
+from quiesce.adapters.servers import one_per_server, server_of
 from quiesce.errors import CannotDrop, QuiesceError
 from quiesce.model import Database, DatabaseRecord, DatabaseSwap, SetKind
 from quiesce.observed import Activity, ExternalSession, MissingRight, MissingRoles, WrittenBetween
@@ -63,7 +65,7 @@ class MariaDbAdmin(Servers):
         super().__init__(runtime, databases, run, scratch)
         self._patience = lock_patience
         self._held: dict[str, Held] = {}
-        self._watches: dict[str, Watch] = {}
+        self._watches: dict[str, LockWatch[Session]] = {}
         #: Databases that this run will hold, by key; see `rehearse`.
         self._announced: dict[str, Database] = {}
         #: By server: the first instant that was held.
@@ -139,8 +141,8 @@ class MariaDbAdmin(Servers):
             if self._is_live(one.database):
                 self._first.setdefault(server_of(one.database), one.instant)
             if self._patience is not None:
-                self._watches[key] = Watch(
-                    partial(self._open, one.database, one.database.name),
+                self._watches[key] = watch_locks(
+                    self._open(one.database, one.database.name),
                     key,
                     one.database.name,
                     self._patience,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from quiesce.adapters.mariadb import catalog
 from quiesce.adapters.mariadb.rights import missing_for_backup, read_rights
-from quiesce.adapters.mariadb.servers import server_of
 from quiesce.adapters.mariadb.session import Session
+from quiesce.adapters.servers import server_of
 from quiesce.errors import QuiesceError
 from quiesce.model import Database
 

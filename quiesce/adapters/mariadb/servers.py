@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from quiesce.adapters.mariadb import catalog
 from quiesce.adapters.mariadb.errors import SessionError, Unreachable
 from quiesce.adapters.mariadb.session import Session, end_sessions, open_session
+from quiesce.adapters.servers import await_answer, one_per_server, server_of
 from quiesce.errors import QuiesceError
 from quiesce.model import Database
 from quiesce.observed import DatabaseState
 from quiesce.ports import Runtime
-
-#: Seconds between two attempts to reach a server that is starting.
-ASK_EVERY = 0.1
 
 
 class Servers:
@@ -38,20 +35,11 @@ class Servers:
         return tuple(self._observe(database) for database in databases)
 
     def await_answer(self, database: Database, seconds: float, still_up: Callable[[], None]) -> str:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                with self._open(database) as session:
-                    session.run("SELECT 1")
-            except QuiesceError as error:
-                if isinstance(error, SessionError) and not isinstance(error, Unreachable):
-                    return error.fact
-                if error.lost_engine or time.monotonic() >= deadline:
-                    raise
-            else:
-                return ""
-            time.sleep(ASK_EVERY)
-            still_up()
+        def ask() -> None:
+            with self._open(database) as session:
+                session.run("SELECT 1")
+
+        return await_answer(ask, _is_refusal, seconds, still_up)
 
     def undeclared(self, databases: Sequence[Database]) -> tuple[str, ...]:
         names: set[str] = set()
@@ -105,11 +93,5 @@ class Servers:
             return state(problem=problem.fact, remedy=problem.hint)
 
 
-def server_of(database: Database) -> tuple[str, int]:
-    """Return the identity of a database's server."""
-    return (database.service, database.port)
-
-
-def one_per_server(databases: Sequence[Database]) -> tuple[Database, ...]:
-    """Return the first database of each server."""
-    return tuple({server_of(database): database for database in reversed(databases)}.values())
+def _is_refusal(error: QuiesceError) -> bool:
+    return isinstance(error, SessionError) and not isinstance(error, Unreachable)

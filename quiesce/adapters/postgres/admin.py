@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from quiesce.adapters.lock_watch import LockWatch
 from quiesce.adapters.postgres import catalog, probe, rename
 from quiesce.adapters.postgres.activity import between, combine_activity, observe_activity
 from quiesce.adapters.postgres.background import reporting_size, run_beside
@@ -28,11 +29,11 @@ from quiesce.adapters.postgres.client_args import (
 from quiesce.adapters.postgres.drop import drop
 from quiesce.adapters.postgres.dump_toc import read_archive
 from quiesce.adapters.postgres.load import Loading
-from quiesce.adapters.postgres.lock_monitor import Watch
+from quiesce.adapters.postgres.lock_monitor import watch_locks
 from quiesce.adapters.postgres.obstacles import short_names
 from quiesce.adapters.postgres.read_record import read_snapshot
 from quiesce.adapters.postgres.rehearsal import rehearse
-from quiesce.adapters.postgres.servers import MAINTENANCE, one_per_server, server_of
+from quiesce.adapters.postgres.servers import MAINTENANCE
 from quiesce.adapters.postgres.session import (
     Session,
     SessionError,
@@ -41,6 +42,7 @@ from quiesce.adapters.postgres.session import (
 )
 from quiesce.adapters.postgres.snapshot import ExportedSnapshot, export_snapshot
 from quiesce.adapters.postgres.sql_load import drop_role, loader_name
+from quiesce.adapters.servers import one_per_server, server_of
 from quiesce.errors import QuiesceError
 from quiesce.model import Database, DatabaseRecord, DatabaseSwap, SetKind
 from quiesce.observed import Activity, DatabaseState, WrittenBetween
@@ -74,7 +76,7 @@ class PostgresAdmin(Loading):
         super().__init__(runtime, databases, run, scratch)
         self._patience = lock_patience
         self._held: dict[str, ExportedSnapshot] = {}
-        self._watches: dict[str, Watch] = {}
+        self._watches: dict[str, LockWatch[Session]] = {}
         self._between: dict[str, tuple[int, ...]] = {}
         self._written_between: dict[str, WrittenBetween] = {}
 
@@ -141,14 +143,11 @@ class PostgresAdmin(Loading):
         del kind  # a dump of any kind can be made from an exported snapshot
         if database.key in self._held:
             return
-
-        def open_one() -> Session:
-            return self._open(database, database.name)
-
+        open_one = partial(self._open, database, database.name)
         self._held[database.key] = export_snapshot(open_one)
         if self._patience is not None:
-            self._watches[database.key] = Watch(
-                open_one, self._application, database.key, self._patience
+            self._watches[database.key] = watch_locks(
+                open_one(), self._application, database.key, self._patience
             )
 
     def activity(self, databases: Sequence[Database]) -> Activity:

@@ -8,14 +8,9 @@ terminated; the dump fails and names the session that was blocked.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-
+from quiesce.adapters.lock_watch import LockWatch
 from quiesce.adapters.postgres.session import Session, end_sessions
-from quiesce.errors import QuiesceError
 from quiesce.ports import BlockedAnotherSession
-
-PAUSE_SECONDS = 0.25
 
 # waitstart is empty at the beginning of a wait
 _WAITING = """
@@ -31,44 +26,25 @@ SELECT a.pid, coalesce(nullif(a.application_name, ''), a.backend_type), left(a.q
 """
 
 
-class Watch:
-    """Watches one database, in a separate thread and session, until `stop`.
+def watch_locks(
+    session: Session, application: str, key: str, patience: float
+) -> LockWatch[Session]:
+    """Watch the session's database. When one of Quiesce's sessions, which have this application
+    name, has blocked another for longer than `patience` seconds, all of them there are
+    terminated."""
 
-    `problem` names the session that was blocked; by then Quiesce's sessions there have been
-    terminated.
-    """
+    def blocked(session: Session) -> BlockedAnotherSession | None:
+        found = session.rows(_WAITING, [application, application, patience])
+        if not found:
+            return None
+        pid, name, query = found[0]
+        return BlockedAnotherSession(
+            f"the dump of {key} blocked pid {pid} ({name}) for more than {patience:g} seconds, so "
+            "it was cancelled",
+            "change the tables at another time, or raise lock_patience",
+            details=(f"it waits to run: {' '.join(query.split())}",),
+        )
 
-    def __init__(
-        self, open_one: Callable[[], Session], application: str, key: str, patience: float
-    ) -> None:
-        self.problem: BlockedAnotherSession | None = None
-        self._application = application
-        self._key = key
-        self._patience = patience
-        self._done = threading.Event()
-        self._session = open_one()
-        self._thread = threading.Thread(target=self._look, name=f"locks {key}", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop watching. Has no effect if it has stopped already."""
-        self._done.set()
-        self._thread.join()
-        self._session.close()
-
-    def _look(self) -> None:
-        values = [self._application, self._application, self._patience]
-        try:
-            while not self._done.wait(PAUSE_SECONDS):
-                if found := self._session.rows(_WAITING, values):
-                    pid, application, query = found[0]
-                    self.problem = BlockedAnotherSession(
-                        f"the dump of {self._key} blocked pid {pid} ({application}) for more than "
-                        f"{self._patience:g} seconds, so it was cancelled",
-                        "change the tables at another time, or raise lock_patience",
-                        details=(f"it waits to run: {' '.join(query.split())}",),
-                    )
-                    end_sessions(self._session, self._application, self._session.database)
-                    return
-        except QuiesceError:
-            return  # the server is down, and the locks are released
+    return LockWatch(
+        session, key, blocked, lambda own: end_sessions(own, application, own.database)
+    )

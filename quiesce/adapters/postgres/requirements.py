@@ -8,7 +8,8 @@ from pathlib import Path
 
 from quiesce.adapters.postgres import create, privileges, roles
 from quiesce.adapters.postgres.replication import read_ties
-from quiesce.adapters.postgres.servers import Servers, server_of
+from quiesce.adapters.postgres.servers import Servers
+from quiesce.adapters.servers import server_of
 from quiesce.model import Database, DatabaseRecord
 from quiesce.observed import MissingRight, MissingRoles, Ties
 

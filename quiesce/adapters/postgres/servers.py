@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,13 +15,12 @@ from quiesce.adapters.postgres.session import (
     end_sessions,
     open_session,
 )
+from quiesce.adapters.servers import await_answer, server_of
 from quiesce.errors import QuiesceError
 from quiesce.model import Database
 from quiesce.ports import Runtime
 
 MAINTENANCE = ("postgres", "template1")
-#: Seconds between two attempts to reach a server that is starting.
-ASK_EVERY = 0.1
 
 
 class Servers:
@@ -54,21 +52,13 @@ class Servers:
             return self._open(database, second)
 
     def await_answer(self, database: Database, seconds: float, still_up: Callable[[], None]) -> str:
-        """Wait until the server answers a query; see `ports.DatabaseAdmin`."""
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                with self._maintenance(database) as session:
-                    session.run("SELECT 1")
-            except QuiesceError as error:
-                if isinstance(error, SessionError) and not isinstance(error, Unreachable):
-                    return error.fact
-                if error.lost_engine or time.monotonic() >= deadline:
-                    raise
-            else:
-                return ""
-            time.sleep(ASK_EVERY)
-            still_up()
+        """Wait until the server answers a query; see `ports.DatabaseDriver`."""
+
+        def ask() -> None:
+            with self._maintenance(database) as session:
+                session.run("SELECT 1")
+
+        return await_answer(ask, _is_refusal, seconds, still_up)
 
     def _of(self, service: str) -> Database:
         for database in self._databases:
@@ -83,11 +73,5 @@ class Servers:
             end_sessions(session, self._application, name, spared)
 
 
-def server_of(database: Database) -> tuple[str, int]:
-    """Return the identity of a database's server."""
-    return (database.service, database.port)
-
-
-def one_per_server(databases: Sequence[Database]) -> tuple[Database, ...]:
-    """Return the first database of each server."""
-    return tuple({server_of(database): database for database in reversed(databases)}.values())
+def _is_refusal(error: QuiesceError) -> bool:
+    return isinstance(error, SessionError) and not isinstance(error, Unreachable)
