@@ -18,6 +18,7 @@ from quiesce.model import DatabaseSwap, ImportSource, RestoreSource, Stack, Volu
 from quiesce.observed import Observed, Unit
 from quiesce.plan import rows, safety, staging
 from quiesce.plan.capabilities import with_capability
+from quiesce.plan.exchange import block_step, by_server, swap_step
 from quiesce.plan.naming import staging_database, suffix_of
 from quiesce.plan.restore_request import (
     Chosen,
@@ -31,7 +32,6 @@ from quiesce.plan.restore_request import (
 )
 from quiesce.plan.services import start_nodes, with_dependents, with_units_stopped
 from quiesce.plan.steps import (
-    BlockConnections,
     Bracket,
     CreateVolume,
     DiscardStaging,
@@ -42,7 +42,6 @@ from quiesce.plan.steps import (
     PutBackDatabases,
     PutBackVolume,
     StageVolume,
-    SwapDatabases,
     SwapVolume,
     UnmarkDatabase,
 )
@@ -260,21 +259,17 @@ def _exchange(
     request: RestoreRequest,
     inputs: RestoreInputs,
 ) -> Bracket:
-    servers = by_server(chosen, swaps)
+    servers = by_server(chosen.databases, swaps)
     fences = tuple(
-        BlockConnections(
-            service,
+        block_step(
+            server,
             tuple(swap.live for swap in of_server if swap.aside)
             + tuple(swap.side for swap in of_server),
-            "a database in use cannot be renamed",
         )
-        for service, of_server in servers
+        for server, of_server in servers
     )
     changes: tuple[Node, ...] = (
-        *(
-            SwapDatabases(name, of, "all databases of a server in one transaction")
-            for name, of in servers
-        ),
+        *(swap_step(server, of) for server, of in servers),
         *(
             SwapVolume(
                 v.key,
@@ -299,7 +294,10 @@ def _exchange(
             PutBackVolume(v.key, "the previous content was kept", path=request.path, noun=v.noun)
             for v in chosen.volumes
         ),
-        *(PutBackDatabases(name, of, "the previous databases were kept") for name, of in servers),
+        *(
+            PutBackDatabases(server.service, of, "the previous databases were kept")
+            for server, of in servers
+        ),
     )
     return Bracket(
         "exchange",
@@ -307,18 +305,6 @@ def _exchange(
         (*changes, *starts),
         on_failure=undo,
         forward_from=len(changes),
-    )
-
-
-def by_server(
-    chosen: Chosen, swaps: Sequence[DatabaseSwap]
-) -> tuple[tuple[str, tuple[DatabaseSwap, ...]], ...]:
-    """Return the swaps of each server, by its service."""
-    service_of = {database.key: database.service for database in chosen.databases}
-    servers = dict.fromkeys(service_of.values())
-    return tuple(
-        (server, tuple(swap for swap in swaps if service_of[swap.database] == server))
-        for server in servers
     )
 
 

@@ -16,9 +16,9 @@ from quiesce.model import (
     engine_of,
 )
 from quiesce.observed import Observed
+from quiesce.plan.exchange import block_step, swap_step
 from quiesce.plan.naming import DATABASE_NAME_BYTES, staging_database, suffix_of
 from quiesce.plan.steps import (
-    BlockConnections,
     Bracket,
     CheckDatabase,
     CreateDatabase,
@@ -31,7 +31,6 @@ from quiesce.plan.steps import (
     MigrateDatabase,
     Node,
     Plan,
-    SwapDatabases,
     UnmarkDatabase,
 )
 
@@ -77,12 +76,8 @@ def plan_beside(
             (
                 *roles(source, inputs.roles),
                 *build,
-                BlockConnections(
-                    database.service, (swap.side,), "a database in use cannot be renamed"
-                ),
-                SwapDatabases(
-                    database.service, swaps, "only a complete database gets its final name"
-                ),
+                block_step(database, (swap.side,)),
+                swap_step(database, swaps, "only a complete database gets its final name"),
             ),
             on_failure=(drop, DiscardStaging("clean up after a failed restore")),
             on_success=(UnmarkDatabase(database.key, name, "no longer needed"),),

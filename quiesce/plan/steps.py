@@ -853,21 +853,28 @@ class FinishDatabase(Step):
 
 @dataclass(frozen=True, slots=True)
 class BlockConnections(Step):
-    """No session is connected to these databases of the service's server, and none can connect."""
+    """No session is connected to these databases of the service's server, and none can connect.
+
+    Without `closing`, the server has no means against new connections.
+    """
 
     former: ClassVar[str] = "FenceDatabases"
 
     service: str
     names: tuple[str, ...]
+    closing: bool = field(default=True, kw_only=True, metadata=SPARSE)
     why: str
 
     def sentence(self) -> str:
-        return f"terminate sessions and block connections to {_listed(self.names, 'no database')}"
+        names = _listed(self.names, "no database")
+        if not self.closing:
+            return f"terminate sessions in {names}"
+        return f"terminate sessions and block connections to {names}"
 
 
 @dataclass(frozen=True, slots=True)
 class SwapDatabases(Step):
-    """All these databases of one server are exchanged, in one transaction."""
+    """All these databases of one server are exchanged, or none of them."""
 
     service: str
     swaps: tuple[DatabaseSwap, ...]

@@ -14,12 +14,12 @@ from quiesce.errors import RequestError
 from quiesce.model import Stack
 from quiesce.observed import Observed
 from quiesce.plan import safety
+from quiesce.plan.exchange import block_step, by_server, swap_step
 from quiesce.plan.naming import suffix_of
-from quiesce.plan.restore import by_server, users
+from quiesce.plan.restore import users
 from quiesce.plan.restore_request import Chosen, refuse_external_users, require_servers
 from quiesce.plan.services import start_nodes, with_units_stopped
 from quiesce.plan.steps import (
-    BlockConnections,
     Bracket,
     DiscardStaging,
     DropDatabase,
@@ -30,7 +30,6 @@ from quiesce.plan.steps import (
     Plan,
     PutBackDatabases,
     PutBackVolume,
-    SwapDatabases,
     SwapVolume,
 )
 from quiesce.plan.together import stop_step
@@ -55,18 +54,14 @@ def plan_undo(
     require_servers(chosen, observed)
     refuse_external_users(chosen, observed)
     units, why = users(stack, observed, chosen)
-    servers = by_server(chosen, undone.swaps)
+    servers = by_server(chosen.databases, undone.swaps)
     former = undone.run
     fences = tuple(
-        BlockConnections(
-            service,
-            tuple(name for swap in of for name in (swap.live, swap.aside)),
-            "a database in use cannot be renamed",
-        )
-        for service, of in servers
+        block_step(server, tuple(name for swap in of for name in (swap.live, swap.aside)))
+        for server, of in servers
     )
     back: tuple[Node, ...] = (
-        *(PutBackDatabases(name, of, f"run {former} kept them") for name, of in servers),
+        *(PutBackDatabases(one.service, of, f"run {former} kept them") for one, of in servers),
         *(
             PutBackVolume(v.key, f"run {former} kept it", noun=v.noun, run=former)
             for v in chosen.volumes
@@ -80,7 +75,7 @@ def plan_undo(
             else ()
         ),
         *(SwapVolume(v.key, "as before the undo", noun=v.noun, run=former) for v in chosen.volumes),
-        *(SwapDatabases(name, of, "as before the undo") for name, of in servers),
+        *(swap_step(server, of, "as before the undo") for server, of in servers),
     )
     exchange = Bracket(
         "exchange", fences, (*back, *starts), on_failure=again, forward_from=len(back)

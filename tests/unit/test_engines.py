@@ -409,3 +409,27 @@ def test_a_safety_set_is_made_afterwards_only_of_copies_that_are_complete(
     assert ("MakeSafetySet" in kinds) is after
     if not after:
         assert kinds.index("SealSet") < kinds.index("SwapDatabases")
+
+
+@pytest.mark.parametrize("able", [(), ("closing",)])
+def test_a_plan_says_of_an_exchange_only_what_the_engine_does(
+    monkeypatch: pytest.MonkeyPatch, able: tuple[Capability, ...]
+) -> None:
+    """Each server by what its own engine can do."""
+    add_engine(monkeypatch, *able)
+    stack = mixed("rulesdb")
+    plan = plan_restore(
+        stack, a_world(stack=stack), lesser_set(), RestoreRequest(), RestoreInputs(), RUN, "core-1"
+    )
+    words = {
+        step.service: step.sentence().partition(" rulesdb")[0].partition(" memorydb")[0]
+        for _, step in steps_of(plan.nodes)
+        if isinstance(step, s.BlockConnections)
+    }
+    closed = "terminate sessions and block connections to"
+    assert words == {"db": closed, "redis": closed if able else "terminate sessions in"}
+    whys = {
+        one.service: one.why for _, one in steps_of(plan.nodes) if isinstance(one, s.SwapDatabases)
+    }
+    assert "transaction" in whys["db"]
+    assert ("transaction" in whys["redis"]) is bool(able)
