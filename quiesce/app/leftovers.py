@@ -215,13 +215,15 @@ def _unmade(stack: Stack, ports: Ports, note: Pending, made: MakeSafetySet, sinc
     total = sum(filter(None, sizes))
     size = f" ({words.size(total)})" if total else ""
     problem = note.problem(made) or "it was not tried yet"
+    way_back = "; until then 'inv undo-restore' puts that data back by renames"
     return Leftover(
         made.run,
         made.set,
         f"safety set {made.set} could not be made: {problem}; the data that was replaced stays in "
         f"{', '.join(names)}{size}",
-        f"correct the cause, then run 'inv recover'; every later run tries again ({since}); until "
-        "then 'inv undo-restore' puts that data back by renames",
+        f"correct the cause, then run 'inv recover'; every later run tries again ({since})"
+        # An undo by renames is not undone by another one.
+        + ("" if made.is_of_undo else way_back),
         bytes=total or None,
         tries=note.tries,
     )
@@ -245,5 +247,5 @@ def _size(stack: Stack, ports: Ports, step: Step, run: str) -> int | None:
         if isinstance(step, FinishSwap):
             states = ports.runtime.volumes(stack.volumes)
             state = next(state for state in states if state.key == step.volume)
-            return ports.volumes.leftover_size(state, run).bytes
+            return ports.volumes.leftover_size(state, step.run or run).bytes
     return None

@@ -9,6 +9,7 @@ from quiesce.app.outlook import with_downtime
 from quiesce.app.run_reports import checked_note
 from quiesce.app.session import Session
 from quiesce.commands.restore import run_restore
+from quiesce.errors import RequestError
 from quiesce.execute import journal, pending
 from quiesce.plan.naming import SAFETY
 from quiesce.plan.pending import safety_sets
@@ -34,6 +35,12 @@ def run_undo(session: Session, request: RestoreRequest, note: str = "") -> None:
     if undone is None:
         run_restore(session, "latest:safety", request, note=note)
         return
+    if undone.is_of_undo:
+        raise RequestError(
+            f"safety set {undone.set}, of what the last undo-restore replaced, could not be made "
+            "yet",
+            "run 'inv recover', which says why; then 'inv undo-restore' restores that set",
+        )
     _put_back(session, undone, request, checked_note(note))
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from quiesce.codec import SPARSE
-from quiesce.exclusion import LeftOut
+from quiesce.exclusion import LeftOut, replaced_copy
 from quiesce.model import DatabaseSwap, Mode, Noun, SetKind, Undeclared, UndeclaredKind
 from quiesce.observed import Unit
 from quiesce.plan.outlook import UNKNOWN, Outlook
@@ -1016,6 +1016,13 @@ class MakeSafetySet(Step):
     volumes: tuple[str, ...]
     steps: tuple[Node, ...]
     why: str
+
+    @property
+    def is_of_undo(self) -> bool:
+        """Whether it contains what was live until an exchange was undone, and not what the exchange
+        replaced."""
+        names = {swap.side for swap in self.swaps} | {replaced_copy(self.run)}
+        return any(getattr(part, "copy", "") in names for part in with_parts(self.steps))
 
     def sentence(self) -> str:
         return f"make safety set {self.set} of the previous data"

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from quiesce.app.backups_folder import runs_folder
+from quiesce.app.leftovers import leftovers
+from quiesce.commands.undo import run_undo
 from quiesce.errors import RequestError
+from quiesce.execute import pending
 from quiesce.observed import Observed
 from quiesce.plan import steps as s
+from quiesce.plan.restore_request import RestoreRequest
 from quiesce.plan.undo import plan_undo
 from tests.support.builders import (
     LATER_RUN,
+    NOW,
     a_stack,
     a_world,
     an_undone_restore,
     restarting_always,
 )
+from tests.support.handling import World
 
 
 def undo(world: Observed | None = None, stack: Any = None, **options: bool) -> s.Plan:
@@ -87,3 +96,29 @@ def test_each_copy_is_archived_whole_and_once() -> None:
     made = next(n for n in s.with_parts(undo().nodes) if isinstance(n, s.MakeSafetySet))
     archives = [n for n in s.with_parts(made.steps) if isinstance(n, s.ArchiveVolume)]
     assert [(n.volume, n.level) for n in archives] == [("redis-data", 0), ("backend-media", 0)]
+
+
+def test_what_an_undo_replaced_is_told_from_what_a_restore_replaced() -> None:
+    """Only the latter is put back by renames."""
+    made = next(n for n in s.with_parts(undo().nodes) if isinstance(n, s.MakeSafetySet))
+    assert made.is_of_undo
+    assert not an_undone_restore().is_of_undo
+
+
+def test_an_undo_by_renames_is_not_undone_by_another_one(tmp_path: Path) -> None:
+    """Its safety set has to be made first; a hint says how, and the one of the record does not
+    promise it."""
+    stack = a_stack(tmp_path)
+    folder = runs_folder(stack)
+    folder.mkdir(parents=True)
+    made = next(n for n in s.with_parts(undo().nodes) if isinstance(n, s.MakeSafetySet))
+    session: Any = SimpleNamespace(
+        stack=stack, local_sets=lambda: (), options=SimpleNamespace(dry_run=True)
+    )
+    pending.note(folder, undo(), (made,), {made: "the disk is full"}, NOW)
+    with pytest.raises(RequestError, match=made.set) as refused:
+        run_undo(session, RestoreRequest())
+    assert "'inv recover'" in refused.value.hint
+    (left,) = leftovers(stack, World().run.ports)
+    assert "the disk is full" in left.fact
+    assert "undo-restore" not in left.hint
