@@ -217,10 +217,12 @@ def test_single_files_are_encrypted_and_restored_too(counting: Counting, identit
     assert counting.sql("rulesdb", "SELECT word FROM marked") == [(WORD,)]
 
 
+@pytest.mark.parametrize("task", ["backup", "restore"])
 def test_a_key_that_is_not_known_is_refused_before_anything_stops(
-    counting: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    counting: Counting, identity: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
-    """For gpg, the keys are those of this machine."""
+    """For gpg, the keys are those of this machine. A restore needs it for its safety set, which is
+    made when nothing can be refused any more."""
     (tmp_path / "gnupg").mkdir(mode=0o700)
     monkeypatch.setenv("GNUPGHOME", str(tmp_path / "gnupg"))
     file = counting.folder / "stack.yaml"
@@ -229,8 +231,9 @@ def test_a_key_that_is_not_known_is_refused_before_anything_stops(
     gpg = "encrypt: {gpg: [nobody@example.org], where: everywhere}"
     file.write_text("\n".join([*kept, gpg, ""]))
     before = len(counting.sets())
+    options = ["--file", "latest", "--yes", "--identity", str(identity)]
     try:
-        ended = counting.inv("backup")
+        ended = counting.inv(task, *(options if task == "restore" else []))
     finally:
         file.write_text(text)
     assert ended.returncode == 2, ended.stderr

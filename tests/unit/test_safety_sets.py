@@ -14,7 +14,7 @@ import pytest
 
 from quiesce.adapters.sets.local import MANIFEST, LocalStore
 from quiesce.adapters.sets.offsite import INDEX, OffsiteStores
-from quiesce.app import notify, overdue, set_ref
+from quiesce.app import Options, Session, notify, overdue, set_ref
 from quiesce.app.wiring import SystemClock
 from quiesce.codec import decode, encode
 from quiesce.commands import backup as backup_verb
@@ -22,7 +22,7 @@ from quiesce.commands import report as report_verb
 from quiesce.errors import RequestError
 from quiesce.execute.handlers import sets as handlers
 from quiesce.execute.run import Ports, Run
-from quiesce.model import BackupSet, OffsiteStore, SetState
+from quiesce.model import BackupSet, Database, OffsiteStore, SetState
 from quiesce.plan import naming, offsite, schedule
 from quiesce.plan.backup import BackupRequest, plan_backup
 from quiesce.plan.restore import plan_restore
@@ -35,6 +35,7 @@ from quiesce.report.page.sentences import headline
 from tests.support.builders import NOW, RUN, a_set, a_stack, a_world
 from tests.support.page import half_a_year
 from tests.support.sets import publish_a_set
+from tests.unit.report_samples import Room
 
 LABEL = "before restore"
 ORDINARY = "core-20261121-020000"
@@ -105,6 +106,23 @@ def test_a_restore_makes_a_safety_set(plan: Plan, tmp_path: Path) -> None:
     """The step says it, and the manifest of the sealed set does."""
     assert opened(plan).safety
     assert sealed(opened(plan), tmp_path).manifest.safety
+
+
+@pytest.mark.parametrize("options", [{}, {"safety_first": True}])
+def test_what_cannot_be_dumped_is_refused_before_anything_stops(options: dict[str, bool]) -> None:
+    """Also if it is dumped after the exchange. Without a safety set, nothing is dumped."""
+    asked: list[str] = []
+
+    def rehearse(databases: Sequence[Database]) -> tuple[str, ...]:
+        asked.extend(database.key for database in databases)
+        return ("there are no connections left",)
+
+    ports: Any = SimpleNamespace(databases=SimpleNamespace(rehearse=rehearse))
+    session = Session(a_stack(), Room().reporter, Options())
+    with pytest.raises(RequestError, match="no connections left"):
+        session._require_holdable(ports, a_world(), a_restore(**options))
+    assert asked == ["rulesdb", "memorydb"]
+    session._require_holdable(ports, a_world(), a_restore(safety=False))
 
 
 def test_a_plan_in_a_journal_of_an_earlier_version_is_still_read() -> None:
