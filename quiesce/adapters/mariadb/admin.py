@@ -36,7 +36,7 @@ from quiesce.adapters.mariadb.users import (
     read_users,
     write_users,
 )
-from quiesce.adapters.servers import one_per_server, server_of
+from quiesce.adapters.servers import one_per_server, require_suffix, require_undeclared, server_of
 from quiesce.errors import CannotDrop, QuiesceError
 from quiesce.model import Database, DatabaseRecord, DatabaseSwap, SetKind
 from quiesce.observed import Activity, ExternalSession, MissingRight, MissingRoles, WrittenBetween
@@ -293,16 +293,8 @@ class MariaDbAdmin(Servers):
                 remove_mark(session, name)
 
     def drop(self, database: Database, name: str, suffix: str) -> None:
-        if any(name == d.name for d in self._databases if server_of(d) == server_of(database)):
-            raise QuiesceError(
-                f"database {name} is declared in stack.yaml, so it is not dropped",
-                "Quiesce never drops a live database",
-            )
-        if not suffix or not name.endswith(suffix):
-            raise QuiesceError(
-                f"database {name} was not created by this run, so it is not dropped",
-                f"only names that end with {suffix} are dropped",
-            )
+        require_undeclared(database, name, self._databases)
+        require_suffix(name, suffix)
         with self._open(database) as session:
             if not existing(session, [name]):
                 return

@@ -10,9 +10,9 @@ from quiesce.adapters.mariadb.made import existing, mark_of, marking
 from quiesce.adapters.mariadb.rights import missing_for_users, read_rights
 from quiesce.adapters.mariadb.session import Session, identifier
 from quiesce.adapters.mariadb.users import existing_users
+from quiesce.adapters.servers import require_own
 from quiesce.errors import RequestError
 from quiesce.model import Database, DatabaseRecord
-from quiesce.plan.naming import suffix_of
 
 _FROM_OUTSIDE = """
 SELECT constraint_schema, table_name, constraint_name
@@ -41,13 +41,7 @@ def create(
     if not (_WORD.fullmatch(charset) and _WORD.fullmatch(collation)):
         raise RequestError("the record of the database is damaged", "use another set")
     if existing(session, [name]):
-        # The name counts too: a run or the server may die before the mark is written.
-        ours = name.endswith(f"_{suffix_of(run)}") or mark_of(session, name) == run
-        if name == database.name or not ours:
-            raise RequestError(
-                f"database {name} already exists and was not created by this run",
-                "run 'inv recover', then try again",
-            )
+        require_own(database, name, run, mark_of(session, name))
         session.run(f"DROP DATABASE {identifier(name)}")
     session.run(
         f"CREATE DATABASE {identifier(name)} CHARACTER SET {charset} COLLATE {collation}"

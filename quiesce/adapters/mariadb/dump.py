@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from quiesce.adapters import zstd
 from quiesce.adapters.files import sync_folder
+from quiesce.adapters.growth import report_growth
 from quiesce.adapters.mariadb import catalog
 from quiesce.adapters.mariadb.client import LACKING, Dumping
 from quiesce.adapters.mariadb.code import EVENTS, events_script, kept_code
@@ -39,7 +38,8 @@ def complete(
     Raise QuiesceError that names the objects if the schema changed while it was dumped.
     """
     key = held.database.key
-    with _telling(held, progress):
+    files = [dump.path for dump in held.dumps]
+    with report_growth(lambda: files, f"dumping {held.database.key}", progress):
         try:
             tables, obstacles = _tables(held), _rounded(held)
             for dump in held.dumps:
@@ -182,22 +182,3 @@ def _client_version(block: bytes) -> str:
         if line.startswith(b"-- MariaDB dump"):
             return line.decode(errors="replace").removeprefix("-- ")
     return ""
-
-
-@contextlib.contextmanager
-def _telling(held: Held, progress: Progress) -> Iterator[None]:
-    """Report the size of what is dumped, twice a second."""
-    done = threading.Event()
-
-    def tell() -> None:
-        while not done.wait(0.5):
-            sizes = (dump.path.stat().st_size for dump in held.dumps if dump.path.exists())
-            progress(f"dumping {held.database.key}", sum(sizes))
-
-    thread = threading.Thread(target=tell, name=f"size of {held.database.key}", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from quiesce.adapters.growth import report_growth
 from quiesce.adapters.lock_watch import LockWatch
 from quiesce.adapters.postgres import catalog, probe, rename
 from quiesce.adapters.postgres.activity import between, combine_activity, observe_activity
-from quiesce.adapters.postgres.background import reporting_size, run_beside
+from quiesce.adapters.postgres.background import run_beside
 from quiesce.adapters.postgres.client import end_of, publish
 from quiesce.adapters.postgres.client_args import (
     decode_arguments,
@@ -42,7 +43,7 @@ from quiesce.adapters.postgres.session import (
 )
 from quiesce.adapters.postgres.snapshot import ExportedSnapshot, export_snapshot
 from quiesce.adapters.postgres.sql_load import drop_role, loader_name
-from quiesce.adapters.servers import one_per_server, server_of
+from quiesce.adapters.servers import one_per_server, require_undeclared, server_of
 from quiesce.errors import QuiesceError
 from quiesce.model import Database, DatabaseRecord, DatabaseSwap, SetKind
 from quiesce.observed import Activity, DatabaseState, WrittenBetween
@@ -199,7 +200,7 @@ class PostgresAdmin(Loading):
         self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         try:
-            with reporting_size(path, database.key, progress):
+            with report_growth(lambda: [path], f"dumping {database.key}", progress):
                 self._client.run(
                     database,
                     script_arguments(kind, name, held.snapshot),
@@ -265,11 +266,7 @@ class PostgresAdmin(Loading):
             rename.remove_mark(session, name)
 
     def drop(self, database: Database, name: str, suffix: str) -> None:
-        if any(name == d.name for d in self._databases if server_of(d) == server_of(database)):
-            raise QuiesceError(
-                f"database {name} is declared in stack.yaml, so it is not dropped",
-                "Quiesce never drops a live database",
-            )
+        require_undeclared(database, name, self._databases)
         with self._maintenance(database) as session:
             drop(session, name, suffix, lambda inside: self._open(database, inside))
             # If a run died while loading a file, its role owned the database that was just dropped.
@@ -360,7 +357,7 @@ class PostgresAdmin(Loading):
             ) as reading,
             self._client.writing(directory, file) as partial,
         ):
-            with reporting_size(partial, database.key, progress):
+            with report_growth(lambda: [partial], f"dumping {database.key}", progress):
                 self._client.dump(
                     database,
                     held,

@@ -1,15 +1,13 @@
-"""Work beside a running client: reading in another session, and reporting progress."""
+"""Work beside a running client: reading in another session."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TypeVar
 
 from quiesce.adapters.postgres.session import Session
-from quiesce.ports import Progress
 
 T = TypeVar("T")
 
@@ -42,22 +40,3 @@ def run_beside(session: Session, read: Callable[[], T]) -> Iterator[Callable[[],
         while thread.is_alive():
             session.cancel()
             thread.join(0.2)
-
-
-@contextlib.contextmanager
-def reporting_size(path: Path, key: str, progress: Progress) -> Iterator[None]:
-    """Report the file's size to `progress` twice a second."""
-    done = threading.Event()
-
-    def tell() -> None:
-        while not done.wait(0.5):
-            with contextlib.suppress(OSError):
-                progress(f"dumping {key}", path.stat().st_size)
-
-    thread = threading.Thread(target=tell, name=f"size of {key}", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

@@ -18,6 +18,7 @@ from quiesce.adapters.postgres.session import (
     version_text,
 )
 from quiesce.adapters.postgres.settings import read_settings, retarget
+from quiesce.adapters.servers import require_own
 from quiesce.errors import RequestError
 from quiesce.model import Database, DatabaseRecord
 from quiesce.plan.naming import suffix_of
@@ -69,13 +70,7 @@ def create(
             "names in PostgreSQL have at most 63 bytes",
         )
     if existing(session, [name]):
-        # the name counts too: a run or the server may die before the mark is written
-        ours = name.endswith(f"_{suffix_of(run)}") or mark_of(session, name) == run
-        if name == database.name or not ours:
-            raise RequestError(
-                f"database {name} already exists and was not created by this run",
-                "run 'inv recover', then try again",
-            )
+        require_own(database, name, run, mark_of(session, name))
         remove(session, name, open_one)
     live = bool(existing(session, [database.name]))
     like = _locale_of_record(record) if record else None

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 
 from quiesce.adapters.postgres.session import Session, SessionError, identifier, literal
-from quiesce.errors import CannotDrop, QuiesceError
+from quiesce.adapters.servers import not_of_this_run, require_suffix
+from quiesce.errors import CannotDrop
 
 #: How PostgreSQL marks a database whose DROP was interrupted: it can only be dropped.
 _INVALID = -2
@@ -37,11 +38,9 @@ def drop(session: Session, name: str, suffix: str, open_one: Callable[[str], Ses
     if not rows:
         return
     found = str(rows[0][0])
-    if not suffix or not found.endswith(suffix) or found != name:
-        raise QuiesceError(
-            f"database {found} was not created by this run, so it is not dropped",
-            f"only names that end with {suffix} are dropped",
-        )
+    require_suffix(found, suffix)
+    if found != name:
+        raise not_of_this_run(found, suffix)
     remove(session, found, open_one)
 
 

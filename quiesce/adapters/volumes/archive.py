@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quiesce.adapters.files import make_empty
+from quiesce.adapters.growth import report_growth
 from quiesce.adapters.volumes.changes import (
     EXCHANGE,
     FORMAT,
@@ -31,7 +32,7 @@ from quiesce.adapters.volumes.changes import (
     records,
 )
 from quiesce.adapters.volumes.exclusion import AS_THEY_ARE, QUOTED, for_tar, left_out
-from quiesce.adapters.volumes.location import ARCHIVE, Ended, Place, last_lines, report_growth
+from quiesce.adapters.volumes.location import ARCHIVE, Ended, Place, last_lines
 from quiesce.adapters.volumes.open_files import Writing
 from quiesce.adapters.volumes.tar_listing import Size, is_serious, lines_of
 from quiesce.errors import QuiesceError
@@ -306,7 +307,7 @@ class Archiver:
     def _tar(self, archive: Path, arguments: Sequence[str], accept: Sequence[int]) -> Ended:
         what = f"archiving volume {self.place.volume}"
         argv = [*_CREATE, ARCHIVE, *arguments]
-        with report_growth(archive, what, self.progress):
+        with report_growth(lambda: [archive], what, self.progress):
             return self.place.run(argv, what=what, accept=accept, writes=archive)
 
     def _exclusions(self, scan: Path, tally: Tally) -> list[str]:

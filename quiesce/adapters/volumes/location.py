@@ -11,17 +11,14 @@ import os
 import re
 import shutil
 import tempfile
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from quiesce.adapters.files import make_empty
 from quiesce.adapters.process import program as process
 from quiesce.errors import QuiesceError, RequestError
-from quiesce.ports import Progress
 
 #: Messages, sorting and dates are parsed, so language, order and time zone are fixed. None of the
 #: caller's variables reaches the programs (TAR_OPTIONS would change every archive).
@@ -210,22 +207,3 @@ def refuse_unsuitable(where: str) -> RequestError:
         f"{where} lacks {NEEDS}",
         "set 'helper_image' in stack.yaml to an image on this engine that has them",
     )
-
-
-@contextmanager
-def report_growth(path: Path, text: str, progress: Progress) -> Iterator[None]:
-    """Report the size of a file four times a second while a program writes it."""
-    done = threading.Event()
-
-    def tell() -> None:
-        while not done.wait(0.25):
-            progress(text, path.stat().st_size)
-
-    teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
-    try:
-        yield
-    finally:
-        done.set()
-        teller.join()
-    progress(text, path.stat().st_size)
